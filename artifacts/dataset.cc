@@ -1,0 +1,1 @@
+#include "artifacts/dataset.h"

@@ -1,0 +1,70 @@
+// Files: owned descriptors, whole-file reads, durable writes, read-only maps.
+//
+// Errors are ErrnoError's: they name the path and the call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ftd {
+
+// Owns a file descriptor. Movable; closes in the destructor.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept;
+  ~Fd() { Reset(); }
+
+  int get() const { return fd_; }
+  bool valid() const { return fd_ >= 0; }
+  int Release() { return std::exchange(fd_, -1); }
+  void Reset();
+
+ private:
+  int fd_ = -1;
+};
+
+// open(2) with O_CLOEXEC added.
+absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode = 0644);
+
+// write(2) until all is written.
+absl::Status WriteAll(int fd, std::string_view data, const std::filesystem::path& path_for_messages);
+
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path);
+
+// Writes `path` so that after any crash it holds the old bytes or the new ones: temporary file in the same directory,
+// fsync, rename, fsync of the directory.
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view data);
+
+// fsync of a file or directory, by path.
+absl::Status SyncPath(const std::filesystem::path& path);
+
+// rename(2), then fsync of the destination's directory.
+absl::Status RenameDurably(const std::filesystem::path& from, const std::filesystem::path& to);
+
+// A whole file mapped read-only. Unmapped in the destructor. An empty file gives an empty view.
+class MappedFile {
+ public:
+  static absl::StatusOr<MappedFile> Open(const std::filesystem::path& path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::string_view bytes() const { return {data_, size_}; }
+
+ private:
+  MappedFile(const char* data, size_t size) : data_(data), size_(size) {}
+  const char* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace ftd

@@ -1,0 +1,1 @@
+#include "artifacts/model_config.h"

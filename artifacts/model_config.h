@@ -1,0 +1,49 @@
+// config.json of a Llama-architecture model, in the spelling of transformers 4 and 5.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "artifacts/train_spec.h"
+
+namespace ftd {
+
+// Rotary embedding. `kLlama3` is the frequency scaling of Llama 3.1 (transformers modeling_rope_utils.py).
+struct RopeConfig {
+  enum class Type { kDefault, kLlama3 };
+  Type type = Type::kDefault;
+  double theta = 10000.0;
+  double factor = 1.0;
+  double low_freq_factor = 1.0;
+  double high_freq_factor = 4.0;
+  double original_max_position_embeddings = 8192;
+};
+
+struct ModelConfig {
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t intermediate_size = 0;
+  int64_t num_hidden_layers = 0;
+  int64_t num_attention_heads = 0;
+  int64_t num_key_value_heads = 0;
+  int64_t head_dim = 0;
+  int64_t max_position_embeddings = 0;
+  double rms_norm_eps = 1e-6;
+  bool tie_word_embeddings = false;
+  RopeConfig rope;
+  int64_t bos_token_id = -1;  // -1: none
+  int64_t eos_token_id = -1;  // the first, when config.json lists several
+  Dtype dtype = Dtype::kFloat32;  // what the weights are stored in, as config.json says
+};
+
+// Parses config.json. FAILED_PRECONDITION MODEL_UNSUPPORTED when the architecture, activation, RoPE type or a bias is
+// not one that the engine has; MODEL_CORRUPT when it is not JSON, or a field is missing or absurd. Both name the field.
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json);
+
+// Reads `model_dir`/config.json. NOT_FOUND MODEL_NOT_FOUND when directory or file is missing.
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& model_dir);
+
+}  // namespace ftd

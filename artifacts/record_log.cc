@@ -1,0 +1,1 @@
+#include "artifacts/record_log.h"

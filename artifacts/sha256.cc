@@ -1,0 +1,1 @@
+#include "artifacts/sha256.h"

@@ -1,0 +1,33 @@
+// SHA-256, by OpenSSL's libcrypto.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace ftd {
+
+// Incremental digest. Not thread-safe.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  void Update(std::string_view data);
+  // Lower-case hex. Call once.
+  std::string HexDigest();
+
+ private:
+  struct Context;
+  std::unique_ptr<Context> context_;
+};
+
+// Lower-case hex digest of `data`.
+std::string Sha256Hex(std::string_view data);
+
+// Lower-case hex digest of a file's bytes, read in pieces of 1 MiB.
+absl::StatusOr<std::string> Sha256File(const std::filesystem::path& path);
+
+}  // namespace ftd

@@ -1,0 +1,1 @@
+#include "artifacts/step_log.h"

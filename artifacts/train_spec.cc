@@ -1,0 +1,1 @@
+#include "artifacts/train_spec.h"

@@ -1,0 +1,72 @@
+// The hyperparameters of a job: defaults, ranges, JSON.
+//
+// JSON is proto3's JSON of ftd.v1.JobSpec with snake_case names: that is how the daemon and the worker, which know the
+// protobuf message, and this library, which does not, hand the spec to each other. 64-bit integers may be numbers
+// or strings.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ftd {
+
+enum class Mode { kLora, kFull, kQlora };
+enum class Dtype { kFloat32, kBfloat16, kFloat16 };
+
+// "LORA" and "lora", …
+std::string_view ModeName(Mode mode);       // "lora"
+std::string_view DtypeName(Dtype dtype);    // "float32"
+
+// The projections that can carry an adapter, in the order of a layer's computation.
+inline constexpr const char* kAllTargetModules[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                                    "gate_proj", "up_proj", "down_proj"};
+
+struct LoraSpec {
+  int32_t rank = 8;
+  double alpha = 16;
+  double dropout = 0;
+  std::vector<std::string> target_modules;  // never "all-linear" once resolved
+  std::string init_adapter;                 // directory, or empty
+};
+
+// A resolved spec. Field meanings and ranges: proto/ftd/v1/job.proto.
+struct TrainSpec {
+  Mode mode = Mode::kLora;
+  std::string model;
+  std::string revision;
+  std::string dataset_upload_sha256;
+  std::string dataset_server_path;
+  std::string dataset_file_name;
+  std::string dataset_sha256;
+  int64_t dataset_size = 0;
+  double num_epochs = 1;
+  int64_t max_steps = 0;
+  int32_t batch_size = 8;
+  int32_t gradient_accumulation_steps = 1;
+  int32_t seq_length = 2048;
+  double learning_rate = 1e-4;
+  double weight_decay = 0;
+  double max_grad_norm = 1;
+  int64_t seed = 42;
+  bool shuffle = true;
+  Dtype dtype = Dtype::kFloat32;
+  bool gradient_checkpointing = false;
+  int32_t logging_steps = 1;
+  int32_t save_steps = 500;
+  int32_t save_total_limit = 2;
+  LoraSpec lora;  // meaningless when mode is kFull
+};
+
+// Reads a JobSpec's JSON, sets the defaults of its mode for what is absent (`default_dtype` for the dtype), and judges
+// every range. INVALID_ARGUMENT FIELD_INVALID naming all bad fields; UNIMPLEMENTED MODE_UNSUPPORTED for QLORA.
+absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype);
+
+// JobSpec JSON with every field set; ResolveTrainSpec of it gives the same spec.
+std::string TrainSpecToJson(const TrainSpec& spec);
+
+}  // namespace ftd
