@@ -1,1 +1,263 @@
 #include "artifacts/train_spec.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <set>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "artifacts/error.h"
+#include "nlohmann/json.hpp"
+
+namespace ftd {
+namespace {
+
+using Json = nlohmann::json;
+
+// Reads fields of one JSON object and collects what is wrong with them, so that one answer names all.
+class FieldReader {
+ public:
+  FieldReader(const Json& object, std::string prefix, std::vector<FieldViolation>* violations)
+      : object_(object), prefix_(std::move(prefix)), violations_(violations) {}
+
+  bool Has(const char* name) const { return object_.contains(name) && !object_.at(name).is_null(); }
+
+  void Violate(const char* name, std::string description) {
+    violations_->push_back({prefix_ + name, std::move(description)});
+  }
+
+  // An integer within [low, high]; absent keeps *value.
+  template <typename Int>
+  void Integer(const char* name, int64_t low, int64_t high, Int* value) {
+    if (!Has(name)) return;
+    const Json& json = object_.at(name);
+    int64_t number = 0;
+    bool ok = json.is_number_integer() || (json.is_string() && absl::SimpleAtoi(json.get<std::string>(), &number));
+    if (ok && json.is_number_integer()) number = json.get<int64_t>();
+    if (!ok || number < low || number > high) {
+      return Violate(name, absl::StrCat("must be an integer from ", low, " to ", high, "; got ", json.dump()));
+    }
+    *value = static_cast<Int>(number);
+  }
+
+  // A finite number that `accepts`; `range` describes the accepted ones.
+  void Number(const char* name, const char* range, const std::function<bool(double)>& accepts, double* value) {
+    if (!Has(name)) return;
+    const Json& json = object_.at(name);
+    double number = json.is_number() ? json.get<double>() : std::nan("");
+    if (!std::isfinite(number) || !accepts(number)) {
+      return Violate(name, absl::StrCat("must be a number ", range, "; got ", json.dump()));
+    }
+    *value = number;
+  }
+
+  void Bool(const char* name, bool* value) {
+    if (!Has(name)) return;
+    if (!object_.at(name).is_boolean()) return Violate(name, "must be true or false");
+    *value = object_.at(name).get<bool>();
+  }
+
+  void String(const char* name, std::string* value) {
+    if (!Has(name)) return;
+    if (!object_.at(name).is_string()) return Violate(name, "must be a string");
+    *value = object_.at(name).get<std::string>();
+  }
+
+ private:
+  const Json& object_;
+  std::string prefix_;
+  std::vector<FieldViolation>* violations_;
+};
+
+std::vector<std::string> AllTargetModules() {
+  return {std::begin(kAllTargetModules), std::end(kAllTargetModules)};
+}
+
+// The requested modules in the order of kAllTargetModules, each once.
+std::vector<std::string> ResolveTargetModules(const Json& lora, std::vector<FieldViolation>* violations) {
+  if (!lora.contains("target_modules") || lora["target_modules"].empty()) return AllTargetModules();
+  std::set<std::string> wanted;
+  for (const Json& entry : lora["target_modules"]) {
+    std::string name = entry.is_string() ? entry.get<std::string>() : entry.dump();
+    if (name == "all-linear") return AllTargetModules();
+    const auto all = AllTargetModules();
+    if (std::find(all.begin(), all.end(), name) == all.end()) {
+      violations->push_back({"lora.target_modules", absl::StrCat("has ", name, ", which is not one of ",
+                                                                 absl::StrJoin(all, ", "), ", all-linear")});
+    }
+    wanted.insert(name);
+  }
+  std::vector<std::string> modules;
+  for (const std::string& name : AllTargetModules()) {
+    if (wanted.count(name)) modules.push_back(name);
+  }
+  return modules;
+}
+
+void ReadDataset(const Json& spec, TrainSpec* out, std::vector<FieldViolation>* violations) {
+  const Json dataset = spec.value("dataset", Json::object());
+  FieldReader fields(dataset, "dataset.", violations);
+  fields.String("upload_sha256", &out->dataset_upload_sha256);
+  fields.String("server_path", &out->dataset_server_path);
+  fields.String("file_name", &out->dataset_file_name);
+  fields.String("sha256", &out->dataset_sha256);
+  fields.Integer("size", 0, std::numeric_limits<int64_t>::max(), &out->dataset_size);
+  const std::string& sha = out->dataset_upload_sha256;
+  bool is_hash = sha.size() == 64 && std::all_of(sha.begin(), sha.end(), [](char c) {
+                   return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
+                 });
+  if (sha.empty() && out->dataset_server_path.empty()) {
+    fields.Violate("upload_sha256", "or dataset.server_path is required: name the training rows");
+  } else if (!sha.empty() && !is_hash) {
+    fields.Violate("upload_sha256", "must be 64 lower-case hexadecimal digits");
+  }
+}
+
+void ReadLora(const Json& spec, TrainSpec* out, std::vector<FieldViolation>* violations) {
+  const Json lora = spec.value("lora", Json::object());
+  FieldReader fields(lora, "lora.", violations);
+  if (out->mode == Mode::kFull && !lora.empty()) {
+    violations->push_back({"lora", "is only for adapter modes; mode is full, so leave it out"});
+    return;
+  }
+  fields.Integer("rank", 1, 4096, &out->lora.rank);
+  fields.Number("alpha", "greater than 0", [](double x) { return x > 0; }, &out->lora.alpha);
+  fields.Number("dropout", "from 0 to below 1", [](double x) { return x >= 0 && x < 1; }, &out->lora.dropout);
+  fields.String("init_adapter", &out->lora.init_adapter);
+  out->lora.target_modules = ResolveTargetModules(lora, violations);
+}
+
+void ReadSchedule(FieldReader& fields, TrainSpec* out) {
+  auto positive = [](double x) { return x > 0; };
+  fields.Number("num_epochs", "greater than 0 and at most 100000", [](double x) { return x > 0 && x <= 1e5; },
+                &out->num_epochs);
+  fields.Integer("max_steps", 0, int64_t{1} << 40, &out->max_steps);
+  fields.Integer("batch_size", 1, 4096, &out->batch_size);
+  fields.Integer("gradient_accumulation_steps", 1, 65536, &out->gradient_accumulation_steps);
+  fields.Integer("seq_length", 2, 1 << 20, &out->seq_length);
+  fields.Number("learning_rate", "greater than 0 and at most 10", [](double x) { return x > 0 && x <= 10; },
+                &out->learning_rate);
+  fields.Number("weight_decay", "from 0 to 1", [](double x) { return x >= 0 && x <= 1; }, &out->weight_decay);
+  fields.Number("max_grad_norm", "greater than 0", positive, &out->max_grad_norm);
+  fields.Integer("seed", std::numeric_limits<int64_t>::min() / 2, std::numeric_limits<int64_t>::max() / 2,
+                 &out->seed);
+  fields.Bool("shuffle", &out->shuffle);
+  fields.Bool("gradient_checkpointing", &out->gradient_checkpointing);
+  fields.Integer("logging_steps", 1, 1 << 30, &out->logging_steps);
+  fields.Integer("save_steps", 0, 1 << 30, &out->save_steps);
+  fields.Integer("save_total_limit", 1, 1 << 20, &out->save_total_limit);
+}
+
+void ReadDtype(const Json& spec, Dtype default_dtype, TrainSpec* out, std::vector<FieldViolation>* violations) {
+  const std::string name = spec.value("dtype", std::string("DTYPE_UNSPECIFIED"));
+  if (name == "FLOAT32") {
+    out->dtype = Dtype::kFloat32;
+  } else if (name == "BFLOAT16") {
+    out->dtype = Dtype::kBfloat16;
+  } else if (name == "FLOAT16") {
+    out->dtype = Dtype::kFloat16;
+  } else if (name == "DTYPE_UNSPECIFIED") {
+    out->dtype = default_dtype;
+  } else {
+    violations->push_back({"dtype", absl::StrCat("must be float32, bfloat16 or float16; got ", name)});
+  }
+}
+
+}  // namespace
+
+std::string_view ModeName(Mode mode) {
+  switch (mode) {
+    case Mode::kLora:
+      return "lora";
+    case Mode::kFull:
+      return "full";
+    case Mode::kQlora:
+      return "qlora";
+  }
+  return "";
+}
+
+std::string_view DtypeName(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::kFloat32:
+      return "float32";
+    case Dtype::kBfloat16:
+      return "bfloat16";
+    case Dtype::kFloat16:
+      return "float16";
+  }
+  return "";
+}
+
+absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype) {
+  const Json spec = Json::parse(job_spec_json, nullptr, /*allow_exceptions=*/false);
+  if (!spec.is_object()) return FieldError({{"spec", "must be a JSON object"}});
+  std::vector<FieldViolation> violations;
+  TrainSpec out;
+  const std::string mode = spec.value("mode", std::string());
+  if (mode == "QLORA") {
+    return Error(absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
+                 "mode qlora is not in this build; use lora or full");
+  }
+  if (mode == "FULL") {
+    out.mode = Mode::kFull;
+    out.learning_rate = 5e-5;
+  } else if (mode != "LORA") {
+    violations.push_back({"mode", "is required: lora or full"});
+  }
+  FieldReader fields(spec, "", &violations);
+  fields.String("model", &out.model);
+  if (out.model.empty()) violations.push_back({"model", "is required: a model directory or an alias"});
+  fields.String("revision", &out.revision);
+  ReadDataset(spec, &out, &violations);
+  ReadSchedule(fields, &out);
+  ReadDtype(spec, default_dtype, &out, &violations);
+  ReadLora(spec, &out, &violations);
+  if (!violations.empty()) return FieldError(violations);
+  return out;
+}
+
+std::string TrainSpecToJson(const TrainSpec& spec) {
+  nlohmann::ordered_json dataset = {{"file_name", spec.dataset_file_name},
+                                    {"size", spec.dataset_size},
+                                    {"sha256", spec.dataset_sha256}};
+  if (!spec.dataset_upload_sha256.empty()) {
+    dataset["upload_sha256"] = spec.dataset_upload_sha256;
+  } else {
+    dataset["server_path"] = spec.dataset_server_path;
+  }
+  nlohmann::ordered_json json = {
+      {"mode", absl::AsciiStrToUpper(std::string(ModeName(spec.mode)))},
+      {"model", spec.model},
+      {"revision", spec.revision},
+      {"dataset", dataset},
+      {"num_epochs", spec.num_epochs},
+      {"max_steps", spec.max_steps},
+      {"batch_size", spec.batch_size},
+      {"gradient_accumulation_steps", spec.gradient_accumulation_steps},
+      {"seq_length", spec.seq_length},
+      {"learning_rate", spec.learning_rate},
+      {"weight_decay", spec.weight_decay},
+      {"max_grad_norm", spec.max_grad_norm},
+      {"seed", spec.seed},
+      {"shuffle", spec.shuffle},
+      {"dtype", absl::AsciiStrToUpper(std::string(DtypeName(spec.dtype)))},
+      {"gradient_checkpointing", spec.gradient_checkpointing},
+      {"logging_steps", spec.logging_steps},
+      {"save_steps", spec.save_steps},
+      {"save_total_limit", spec.save_total_limit}};
+  if (spec.mode != Mode::kFull) {
+    json["lora"] = {{"rank", spec.lora.rank},
+                    {"alpha", spec.lora.alpha},
+                    {"dropout", spec.lora.dropout},
+                    {"target_modules", spec.lora.target_modules},
+                    {"init_adapter", spec.lora.init_adapter}};
+  }
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+}  // namespace ftd
