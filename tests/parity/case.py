@@ -1,0 +1,191 @@
+"""Parity cases: small Llamas with a tokenizer and rows, made by transformers and tokenizers, after a short pre-training.
+
+Random weights would hide mistakes: with them attention is nearly uniform and the order of heads or the layout of RoPE
+hardly moves the loss. A few hundred steps on real text make every part matter (sensitivity_test.py shows how much).
+A case is a function of its fields alone. It is made once per build directory and shared by all test programs.
+"""
+import dataclasses
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import random
+import shutil
+import sys
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "examples"))
+import fetch  # noqa: E402
+
+PROMPT = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request.\n"
+    "### Instruction: {}\n\n### Input: {}\n\n### Response: {}"
+)
+SPECIAL_TOKENS = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+LLAMA3_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+ROPE = {
+    "default": {"rope_type": "default", "rope_theta": 10000.0},
+    # The boundaries of Llama 3.1's scaling, moved so that a context of 64 tokens has frequencies on every side of them.
+    "llama3": {
+        "rope_type": "llama3",
+        "rope_theta": 500000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    seed: int = 1234
+    hidden: int = 64
+    layers: int = 2
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 16
+    intermediate: int = 176
+    vocab: int = 1024
+    rope: str = "default"
+    tied: bool = False
+    dtype: str = "float32"  # what model.safetensors stores; the maths is float32 everywhere
+    max_shard_size: str = "5GB"
+
+    @property
+    def dir(self):
+        return _cache_dir() / f"{self.name}-{_fingerprint(self)}"
+
+    @property
+    def model_dir(self):
+        return self.dir / "model"
+
+    @property
+    def rows_file(self):
+        return self.dir / "rows.jsonl"
+
+
+CASES = [
+    Case("untied"),
+    Case("tied-llama3-bf16", seed=7, hidden=96, layers=3, heads=6, intermediate=256, vocab=768, rope="llama3",
+         tied=True, dtype="bfloat16"),
+    Case("wide-heads-llama3", seed=3, kv_heads=1, head_dim=24, rope="llama3", max_shard_size="200KB"),
+    Case("tied-multi-head", seed=11, hidden=80, layers=4, heads=5, kv_heads=5, intermediate=208, vocab=1500, tied=True),
+    Case("untied-bf16", seed=29, hidden=48, layers=3, heads=6, kv_heads=3, head_dim=8, intermediate=128,
+         vocab=640, dtype="bfloat16"),
+]
+ROWS = 64
+PRETRAIN_STEPS = 250
+
+
+def _cache_dir():
+    return pathlib.Path(os.environ.get("FTD_BUILD_DIR", ROOT / "build")) / "parity"
+
+
+def _fingerprint(case):
+    """Changes with whatever a case's bytes may depend on."""
+    here = pathlib.Path(__file__).parent
+    sources = b"".join((here / name).read_bytes() for name in ("case.py", "reference.py"))
+    versions = [importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "tokenizers")]
+    return hashlib.sha256(repr((case, versions)).encode() + sources).hexdigest()[:12]
+
+
+def made(case, finish):
+    """The case, on disk. `finish(case)` adds to a new case directory what the caller needs there."""
+    cache = _cache_dir()
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / f".{case.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (case.dir / ".complete").exists():
+            for stale in cache.glob(f"{case.name}-????????????"):
+                shutil.rmtree(stale)
+            case.dir.mkdir()
+            _make(case)
+            finish(case)
+            (case.dir / ".complete").touch()
+    return case
+
+
+def load_tokenizer(case):
+    return AutoTokenizer.from_pretrained(case.model_dir)
+
+
+def load_rows(case):
+    return [json.loads(line) for line in case.rows_file.read_text(encoding="utf-8").splitlines()]
+
+
+def render(row):
+    return PROMPT.format(row["instruction"], row["input"], row["output"])
+
+
+def _make(case):
+    rows = [
+        {key: row[key] for key in ("instruction", "input", "output")}
+        for row in json.loads(fetch.llamafactory_data("alpaca_en_demo.json"))
+        if 20 < len(row["instruction"]) + len(row["input"]) + len(row["output"]) < 700
+    ]
+    random.Random(case.seed).shuffle(rows)
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows[:ROWS]]
+    case.rows_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    prose = fetch.llamafactory_data("wiki_demo.txt")[:400_000]
+    texts = [render(row) for row in rows[ROWS:]]
+    _make_tokenizer(case, [prose[i : i + 4000] for i in range(0, len(prose), 4000)] + texts)
+    tokenizer = load_tokenizer(case)
+    documents = tokenizer([prose] + [text + tokenizer.eos_token for text in texts])["input_ids"]
+    model = _pretrained(case, tokenizer, torch.tensor([i for ids in documents for i in ids]))
+    model.to(getattr(torch, case.dtype)).save_pretrained(case.model_dir, max_shard_size=case.max_shard_size)
+
+
+def _make_tokenizer(case, texts):
+    """Byte-level BPE with Llama 3's pre-tokenizer, its BOS template, and special tokens behind the learned ones."""
+    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(LLAMA3_SPLIT), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    size = case.vocab - len(SPECIAL_TOKENS)
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens(SPECIAL_TOKENS)
+    bos, eos = SPECIAL_TOKENS[:2]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A", pair=f"{bos} $A {bos}:1 $B:1", special_tokens=[(bos, tokenizer.token_to_id(bos))])
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=bos, eos_token=eos,
+                            clean_up_tokenization_spaces=False).save_pretrained(case.model_dir)
+
+
+def _pretrained(case, tokenizer, corpus):
+    torch.manual_seed(case.seed)
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=case.hidden, intermediate_size=case.intermediate,
+        num_hidden_layers=case.layers, num_attention_heads=case.heads, num_key_value_heads=case.kv_heads,
+        head_dim=case.head_dim, max_position_embeddings=512, rms_norm_eps=1e-5, rope_parameters=ROPE[case.rope],
+        tie_word_embeddings=case.tied, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        attn_implementation="eager"))
+    generator = torch.Generator().manual_seed(case.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
+    for _ in range(PRETRAIN_STEPS):
+        starts = torch.randint(0, len(corpus) - 129, (16,), generator=generator).tolist()
+        batch = torch.stack([corpus[i : i + 128] for i in starts])
+        model(input_ids=batch, labels=batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    with torch.no_grad():  # norm weights stay near one by themselves: move them, so that forgetting one shows
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    return model

@@ -1,0 +1,148 @@
+"""ftd trains as Hugging Face does: every step's numbers, the final weights, and what other tools load of the result.
+
+Each run is submitted by ftctl to a real ftd. The reference is transformers + PEFT in float32 (reference.py).
+"""
+import json
+
+import pytest
+import torch
+from case import CASES, load_rows, render
+from ftd_fixture import Ftd
+from peft.utils import load_peft_weights
+from reference import BATCH, MAX_LENGTH, RUNS, STEPS, Reference, load_model, load_peft, logits_of
+from safetensors.torch import load_file
+from tolerance import GRAD_NORM, LOGITS, LOSS, WEIGHTS, logit_distance, relative, weight_distance
+from worker_cli import preview, worker_logits
+
+DEADLINE_S = 180
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with Ftd() as ftd:
+        yield ftd
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda c: c.name)
+def reference(request):
+    return Reference(request.param)
+
+
+@pytest.fixture(scope="module", params=RUNS, ids=lambda r: r.name)
+def run(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def trained(daemon, reference, run, tmp_path_factory):
+    """(metrics rows, result directory) of one run through ftd."""
+    args = ["--mode", run.mode, "--model", reference.case.model_dir, "--dataset", reference.case.rows_file,
+            "--batch-size", BATCH, "--gradient-accumulation-steps", run.accumulation, "--seq-length", MAX_LENGTH,
+            "--max-steps", STEPS, "--learning-rate", repr(run.learning_rate), "--no-shuffle", "--dtype", "float32"]
+    if run.mode == "lora":
+        args += ["--init-adapter", reference.init_adapter]
+    job = daemon.ftctl("submit", *args, "--quiet").stdout.strip()
+    daemon.ftctl("wait", job, "--timeout", DEADLINE_S, timeout=DEADLINE_S + 10)
+    result = tmp_path_factory.mktemp("result") / "out"
+    daemon.ftctl("get", job, result)
+    metrics = daemon.ftctl("metrics", job, "-o", "jsonl").stdout
+    return [json.loads(line) for line in metrics.splitlines()], result
+
+
+def test_every_step(trained, reference, run):
+    rows, _ = trained
+    curve = reference.expected["curves"][run.name]
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    got = {key: [row[key] for row in rows] for key in curve}
+    assert relative(got["loss"], curve["loss"]) <= LOSS
+    assert relative(got["grad_norm"], curve["grad_norm"]) <= GRAD_NORM
+    assert got["learning_rate"] == pytest.approx(curve["learning_rate"], rel=1e-12)
+    assert got["tokens"] == curve["tokens"]
+    assert got["padding_ratio"] == pytest.approx(curve["padding_ratio"], abs=1e-9)
+    assert rows[-1]["tokens_total"] == sum(curve["tokens"])
+    epochs = STEPS * BATCH * run.accumulation / len(reference.expected["row_ids"])
+    assert rows[-1]["epoch"] == pytest.approx(epochs, rel=1e-9)
+
+
+def test_final_weights(trained, reference, run):
+    if not run.weights:
+        return
+    _, result = trained
+    if run.mode == "lora":
+        got, expected = load_peft_weights(result), load_peft_weights(reference.adapter(run.name))
+    else:
+        got, expected = read_full(result), reference.final_weights(run.name)
+    assert got.keys() == expected.keys()
+    for name, weight in expected.items():
+        if got[name].dtype == torch.bfloat16:
+            assert_rounded_alike(got[name], weight, name)
+        else:
+            assert weight_distance(got[name], weight) <= WEIGHTS, name
+
+
+def read_full(result):
+    weights = {}
+    for shard in sorted(result.glob("model-*.safetensors")):
+        weights |= load_file(shard)
+    return weights
+
+
+def assert_rounded_alike(got, expected, name):
+    """A weight within tolerance may still round to the neighbouring bfloat16, but rarely, and no farther."""
+    ulps = (got.view(torch.int16).int() - expected.to(torch.bfloat16).view(torch.int16).int()).abs()
+    assert ulps.max() <= 1 and (ulps != 0).float().mean() <= 2e-3, (name, ulps.max(), (ulps != 0).float().mean())
+
+
+def test_result_loads_elsewhere(trained, reference, run):
+    """PEFT, or transformers, loads the result, and its logits are those of `ft-worker logits`."""
+    _, result = trained
+    ids = reference.expected["prompt_ids"]
+    if run.mode == "lora":
+        theirs = logits_of(load_peft(reference.case.model_dir, result), ids)
+        ours = worker_logits(reference.case.model_dir, ids, adapter=result)
+    else:
+        theirs, ours = logits_of(load_model(result), ids), worker_logits(result, ids)
+    assert logit_distance(ours, theirs) <= LOGITS
+    if run.weights and reference.case.dtype == "float32":
+        assert logit_distance(theirs, reference.logits[run.name]) <= LOGITS
+
+
+def test_logits(reference):
+    ids = reference.expected["prompt_ids"]
+    model_dir = reference.case.model_dir
+    assert logit_distance(worker_logits(model_dir, ids), reference.logits["base"]) <= LOGITS
+    adapted = worker_logits(model_dir, ids, adapter=reference.adapter("lora_fast"))
+    assert logit_distance(adapted, reference.logits["lora_fast"]) <= LOGITS
+
+
+def test_logits_of_several_sequences(reference):
+    rows = [ids[:n] for ids, n in zip(reference.expected["row_ids"], (1, 30, 64))]
+    model = load_model(reference.case.model_dir)
+    for ours, ids in zip(worker_logits(reference.case.model_dir, rows), rows, strict=True):
+        assert logit_distance(ours, logits_of(model, ids)) <= LOGITS
+
+
+def test_config_in_transformers_4_spelling(reference, tmp_path):
+    """Published checkpoints say rope_theta, rope_scaling and torch_dtype where transformers 5 says rope_parameters."""
+    model_dir = tmp_path / "model"
+    model_dir.mkdir()
+    for file in reference.case.model_dir.iterdir():
+        (model_dir / file.name).symlink_to(file)
+    config = json.loads((reference.case.model_dir / "config.json").read_text())
+    rope = config.pop("rope_parameters")
+    config["torch_dtype"] = config.pop("dtype")
+    config["rope_theta"] = rope.pop("rope_theta")
+    config["rope_scaling"] = rope if rope["rope_type"] == "llama3" else None
+    (model_dir / "config.json").unlink()
+    (model_dir / "config.json").write_text(json.dumps(config))
+    ids = reference.expected["prompt_ids"]
+    assert logit_distance(worker_logits(model_dir, ids), reference.logits["base"]) <= LOGITS
+
+
+def test_preview_shows_what_is_trained_on(reference):
+    rows = load_rows(reference.case)
+    shown = preview(reference.case.model_dir, reference.case.rows_file, len(rows))
+    for row, expected_ids, entry in zip(rows, reference.expected["row_ids"], shown, strict=True):
+        assert entry["text"] == render(row) + "<|end_of_text|>"
+        assert entry["input_ids"][:MAX_LENGTH] == expected_ids
+        assert entry["labels"] == entry["input_ids"]

@@ -1,0 +1,72 @@
+"""The parity checks can fail: typical mistakes of a Llama implementation all land outside the tolerances.
+
+Each mistake is made in Hugging Face's own model, in float32, and measured as the other tests measure ftd.
+"""
+import pytest
+import torch
+import transformers.models.llama.modeling_llama as llama
+from case import CASES
+from reference import Batches, Reference, load_model, logits_of
+from tolerance import LOGITS, LOSS, logit_distance, relative
+
+
+def interleaved_rope(model, case, monkeypatch):
+    """Meta's pairing of neighbours on weights that are laid out for halves."""
+
+    def rotate_pairs(x):
+        rotated = torch.empty_like(x)
+        rotated[..., 0::2], rotated[..., 1::2] = -x[..., 1::2], x[..., 0::2]
+        return rotated
+
+    def apply(q, k, cos, sin, *_, **__):
+        half = cos.shape[-1] // 2
+        cos, sin = (t[..., :half].repeat_interleave(2, -1).unsqueeze(1) for t in (cos, sin))
+        return q * cos + rotate_pairs(q) * sin, k * cos + rotate_pairs(k) * sin
+
+    monkeypatch.setattr(llama, "apply_rotary_pos_emb", apply)
+
+
+def other_theta(model, case, monkeypatch):
+    """Twice the default θ; for llama3 this also drops the frequency scaling."""
+    exponent = torch.arange(0, case.head_dim, 2).float() / case.head_dim
+    model.model.rotary_emb.inv_freq = 1.0 / (20000.0**exponent)
+
+
+def other_eps(model, case, monkeypatch):
+    for module in model.modules():
+        if hasattr(module, "variance_epsilon"):
+            module.variance_epsilon = 1e-6
+
+
+def kv_head_modulo(model, case, monkeypatch):
+    """Query head h reads key-value head h % G where it should read h // (H / G)."""
+    group, dim = case.heads // case.kv_heads, case.head_dim
+    order = [(h % case.kv_heads) * group + h // case.kv_heads for h in range(case.heads)]
+    for layer in model.model.layers:
+        q, o = layer.self_attn.q_proj.weight.data, layer.self_attn.o_proj.weight.data
+        q.copy_(q.view(case.heads, dim, -1)[order].reshape(q.shape))
+        o.copy_(o.view(-1, case.heads, dim)[:, order].reshape(o.shape))
+
+
+def norm_weight_forgotten(model, case, monkeypatch):
+    model.model.norm.weight.data.fill_(1.0)
+
+
+MISTAKES = [interleaved_rope, other_theta, other_eps, kv_head_modulo, norm_weight_forgotten]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.__name__)
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_mistake_shows(case, mistake, monkeypatch):
+    if mistake is kv_head_modulo and case.kv_heads in (1, case.heads):
+        return  # with one group or one head a group both orders are the same
+    reference = Reference(case)
+    model = load_model(case.model_dir)
+    mistake(model, case, monkeypatch)
+    x_BT, mask_BT, labels_BT = Batches(case)[0]
+    with torch.no_grad():
+        loss = model(input_ids=x_BT, attention_mask=mask_BT, labels=labels_BT).loss.item()
+    by_loss = relative([loss], reference.expected["curves"]["full"]["loss"][:1])
+    by_logits = logit_distance(logits_of(model, reference.expected["prompt_ids"]), reference.logits["base"])
+    assert by_loss > LOSS or by_logits > LOGITS, (by_loss, by_logits)
+    print(f"{case.name} {mistake.__name__}: loss {by_loss:.1e}, logits {by_logits:.1e}")

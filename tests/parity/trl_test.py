@@ -1,0 +1,53 @@
+"""ftd against TRL's SFTTrainer itself, in its own row order: the loop of reference.py is not on trial here.
+
+A shuffled run over two epochs with a last batch that is short, by PEFT's and by full fine-tuning.
+"""
+import json
+
+import pytest
+from case import CASES, load_rows, render
+from datasets import Dataset
+from ftd_fixture import Ftd
+from reference import BATCH, MAX_LENGTH, Reference, Run, load_tokenizer, trainable
+from tolerance import GRAD_NORM, LOSS, relative
+from trl import SFTConfig, SFTTrainer
+
+ROWS, EPOCHS, SEED = 22, 2, 42
+RUNS = [Run("lora", "lora", 5e-3), Run("lora", "lora", 5e-3, accumulation=2), Run("full", "full", 1e-3)]
+
+
+def trl_curve(reference, run, out_dir):
+    tokenizer = load_tokenizer(reference.case)
+    tokenizer.pad_token = tokenizer.eos_token
+    rows = load_rows(reference.case)[:ROWS]
+    config = SFTConfig(
+        output_dir=str(out_dir), per_device_train_batch_size=BATCH, gradient_accumulation_steps=run.accumulation,
+        num_train_epochs=EPOCHS, learning_rate=run.learning_rate, max_length=MAX_LENGTH, seed=SEED, logging_steps=1,
+        optim="adamw_torch", save_strategy="no", report_to="none", use_cpu=True, bf16=False,
+        gradient_checkpointing=False, packing=False, dataset_text_field="text", disable_tqdm=True)
+    texts = [{"text": render(row) + tokenizer.eos_token} for row in rows]
+    trainer = SFTTrainer(model=trainable(reference.case, run), processing_class=tokenizer,
+                         train_dataset=Dataset.from_list(texts), args=config)
+    trainer.train()
+    return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda r: f"{r.name}-accumulation-{r.accumulation}")
+def test_curve_equals_trl(run, tmp_path):
+    reference = Reference(CASES[0])
+    expected = trl_curve(reference, run, tmp_path / "trl")
+    with Ftd() as ftd:
+        args = ["--mode", run.mode, "--model", reference.case.model_dir, "--dataset", reference.case.rows_file,
+                "--dataset-size", ROWS, "--num-epochs", EPOCHS, "--batch-size", BATCH, "--seq-length", MAX_LENGTH,
+                "--gradient-accumulation-steps", run.accumulation, "--learning-rate", repr(run.learning_rate),
+                "--seed", SEED, "--shuffle", "--dtype", "float32"]
+        if run.mode == "lora":
+            args += ["--init-adapter", reference.init_adapter]
+        job = ftd.ftctl("submit", *args, "--quiet").stdout.strip()
+        ftd.ftctl("wait", job, "--timeout", 180, timeout=190)
+        rows = [json.loads(line) for line in ftd.ftctl("metrics", job, "-o", "jsonl").stdout.splitlines()]
+    assert len(rows) == len(expected)
+    assert relative([row["loss"] for row in rows], [e["loss"] for e in expected]) <= LOSS
+    assert relative([row["grad_norm"] for row in rows], [e["grad_norm"] for e in expected]) <= GRAD_NORM
+    assert [r["learning_rate"] for r in rows] == pytest.approx([e["learning_rate"] for e in expected], rel=1e-12)
+    assert [r["epoch"] for r in rows] == pytest.approx([e["epoch"] for e in expected], rel=1e-9)
