@@ -1,0 +1,46 @@
+"""What the end-to-end tests share: a tiny model, and jobs that are short enough to finish or long enough to interrupt."""
+import pytest
+from ftd_fixture import Ftd, alpaca_rows, wait_until, write_jsonl
+from tiny_model import make_tiny_llama
+
+ENDLESS = 10_000_000  # steps; a job of so many is there to be interrupted
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    return make_tiny_llama(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    return write_jsonl(tmp_path_factory.mktemp("data") / "rows.jsonl", alpaca_rows(32))
+
+
+@pytest.fixture
+def ftd():
+    with Ftd() as daemon:
+        yield daemon
+
+
+def submit_args(model, dataset, *, mode="lora", max_steps, **flags):
+    """Arguments of `ftctl submit`; a keyword is a flag, True a switch."""
+    args = ["submit", "--quiet", "--mode", mode, "--model", model, "--dataset", dataset, "--batch-size", 4,
+            "--seq-length", 96, "--max-steps", max_steps]
+    for name, value in flags.items():
+        args += ["--" + name.replace("_", "-")] + ([] if value is True else [value])
+    return args
+
+
+def submit(ftd, model, dataset, **flags):
+    """Submits by ftctl; the job's id."""
+    return ftd.ftctl(*submit_args(model, dataset, **flags)).stdout.strip()
+
+
+def wait_for_step(ftd, job, step, deadline_s=60):
+    """Until `step` steps are recorded; how many are."""
+
+    def recorded():
+        last = ftd.job(job).last_step.step
+        return last if last >= step else None
+
+    return wait_until(recorded, f"{job} to record step {step}", deadline_s)

@@ -1,0 +1,144 @@
+"""What a finished job leaves behind, read by the programs that it is for."""
+import json
+import pathlib
+
+import pytest
+import torch
+from conftest import submit
+from ftd_fixture import Ftd
+from tiny_model import make_tiny_llama
+
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with Ftd() as ftd:
+        yield ftd
+
+
+@pytest.fixture(scope="module", params=["lora", "full"])
+def finished(request, daemon, model, dataset, tmp_path_factory):
+    """(job, result directory, mode), by `ftctl get`."""
+    job = submit(daemon, model, dataset, mode=request.param, max_steps=STEPS, learning_rate=1e-3)
+    daemon.ftctl("wait", job)
+    out = tmp_path_factory.mktemp("result") / "out"
+    daemon.ftctl("get", job, out)
+    return daemon.job(job), out, request.param
+
+
+def names(directory):
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+
+
+def test_files(finished):
+    _, out, mode = finished
+    common = {"tokenizer.json", "tokenizer_config.json", "metrics.jsonl", "trainer_state.json", "README.md"}
+    weights = {"lora": {"adapter_config.json", "adapter_model.safetensors"},
+               "full": {"config.json", "model-00001-of-00001.safetensors", "model.safetensors.index.json"}}
+    assert common | weights[mode] <= names(out)
+    assert not [name for name in names(out) if name.endswith((".bin", ".pt", ".pkl", ".tmp"))]
+
+
+def test_download_is_the_published_directory(finished):
+    job, out, _ = finished
+    published = pathlib.Path(job.result_dir)
+    assert names(out) == names(published)
+    for name in names(out):
+        assert (out / name).read_bytes() == (published / name).read_bytes(), name
+
+
+def test_metrics_agree(finished, daemon):
+    job, out, _ = finished
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    printed = daemon.ftctl("metrics", job.id, "-o", "jsonl").stdout.splitlines()
+    for row, line, step in zip(rows, printed, daemon.steps(job.id), strict=True):
+        shown = json.loads(line)
+        for key in ("step", "epoch", "loss", "grad_norm", "learning_rate", "tokens", "tokens_total", "padding_ratio"):
+            assert row[key] == shown[key] == getattr(step, key), key
+        assert row["tokens_per_second"] > 0 and row["step_seconds"] > 0
+
+
+def test_tensorboard_reads_the_events(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    _, out, _ = finished
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    (event_file,) = out.rglob("events.out.tfevents.*")
+    events = EventAccumulator(str(event_file.parent))
+    events.Reload()
+    for key in ("loss", "grad_norm", "learning_rate"):
+        (tag,) = [tag for tag in events.Tags()["scalars"] if tag.split("/")[-1] == key]
+        scalars = events.Scalars(tag)
+        assert [scalar.step for scalar in scalars] == [row["step"] for row in rows]
+        assert [scalar.value for scalar in scalars] == pytest.approx([row[key] for row in rows], rel=1e-6)
+
+
+def test_transformers_reads_the_trainer_state(finished):
+    from transformers import TrainerState
+
+    _, out, _ = finished
+    state = TrainerState.load_from_json(str(out / "trainer_state.json"))
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert state.global_step == state.max_steps == STEPS
+    logged = [entry for entry in state.log_history if "loss" in entry]
+    assert [(entry["step"], entry["loss"]) for entry in logged] == [(row["step"], row["loss"]) for row in rows]
+
+
+def test_adapter_is_for_peft(finished, model):
+    _, out, mode = finished
+    if mode != "lora":
+        return
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    config = json.loads((out / "adapter_config.json").read_text())
+    assert config["peft_type"] == "LORA" and config["task_type"] == "CAUSAL_LM"
+    assert config["base_model_name_or_path"] == str(model) and config["inference_mode"] is True
+    base = AutoModelForCausalLM.from_pretrained(model)
+    before = base(input_ids=torch.arange(2, 20)[None]).logits.detach()
+    after = PeftModel.from_pretrained(base, out)(input_ids=torch.arange(2, 20)[None]).logits.detach()
+    assert (before - after).abs().max() > 1e-4
+
+
+def test_full_model_is_for_transformers(finished, model):
+    _, out, mode = finished
+    if mode != "full":
+        return
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert (out / "config.json").read_bytes() == (model / "config.json").read_bytes()
+    loaded, info = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert AutoTokenizer.from_pretrained(out).eos_token == AutoTokenizer.from_pretrained(model).eos_token
+    original = AutoModelForCausalLM.from_pretrained(model)
+    assert not torch.equal(loaded.model.embed_tokens.weight, original.model.embed_tokens.weight)
+
+
+def test_sharded_tied_bfloat16_model_comes_back_as_it_was(daemon, dataset, tmp_path):
+    """The result has the source's dtype and no head of its own."""
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM
+
+    source = make_tiny_llama(tmp_path / "model", tied=True, dtype="bfloat16", max_shard_size="50KB")
+    assert len(list(source.glob("*.safetensors"))) > 1
+    job = submit(daemon, source, dataset, mode="full", max_steps=2, learning_rate=1e-3)
+    done = daemon.wait(job, "SUCCEEDED")
+    for shard in pathlib.Path(done.result_dir).glob("*.safetensors"):
+        with safe_open(shard, "pt") as file:
+            assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"BF16"}
+            assert "lm_head.weight" not in file.keys()
+    _, info = AutoModelForCausalLM.from_pretrained(done.result_dir, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+
+
+def test_run_record_names_what_was_used(finished, dataset):
+    """Model, dataset hash, resolved spec, versions and device: enough to run it again."""
+    import hashlib
+
+    _, out, _ = finished
+    record = json.dumps([json.loads((out / name).read_text()) for name in names(out) if name.startswith("run")])
+    assert hashlib.sha256(dataset.read_bytes()).hexdigest() in record
+    for word in ("cpu", "learning_rate", "0.1.0"):
+        assert word in record.lower(), word

@@ -1,0 +1,79 @@
+"""Whatever is killed mid-job: the steps recorded and the weights are bit for bit those of an unbroken run.
+
+The moments are random; the seed is printed, and FTD_TEST_SEED takes it back.
+"""
+import hashlib
+import os
+import pathlib
+import random
+import signal
+
+import pytest
+from conftest import submit, wait_for_step
+from ftd_fixture import Ftd, processes_under, wait_until
+
+STEPS, SAVE_STEPS, KILLS = 240, 20, 2
+SEED = int(os.environ.get("FTD_TEST_SEED") or random.SystemRandom().randrange(1 << 30))
+JOBS = {
+    "lora": dict(mode="lora", learning_rate=1e-3, lora_dropout=0.1, seed=3),
+    "full": dict(mode="full", learning_rate=1e-4, gradient_accumulation_steps=2, seed=3),
+}
+
+
+def start_ticks(pid):
+    """When a process started: with the pid, its identity."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+
+
+def kill_worker(ftd, job):
+    attempts = len(ftd.job(job).attempts)
+    os.kill(ftd.worker_pid(job), signal.SIGKILL)
+    wait_until(lambda: len(ftd.job(job).attempts) > attempts, "the next attempt")
+
+
+def kill_daemon(ftd, job):
+    pid = ftd.worker_pid(job)
+    identity = start_ticks(pid)
+    ftd.kill()
+    assert start_ticks(pid) == identity, "the worker went on"
+    ftd.start()
+    assert ftd.worker_pid(job) == pid and start_ticks(pid) == identity, "and was adopted"
+
+
+def stop_daemon(ftd, job):
+    assert ftd.terminate() == 0
+    assert processes_under(ftd.state_dir) == []
+    ftd.start()
+
+
+def run(job_flags, model, dataset, interrupt=None):
+    """(steps, sha256 of each weight file, job) of a run that `interrupt` breaks KILLS times."""
+    moments = random.Random(SEED)
+    with Ftd() as ftd:
+        job = submit(ftd, model, dataset, max_steps=STEPS, save_steps=SAVE_STEPS, **job_flags)
+        for kill in range(KILLS if interrupt else 0):
+            wait_for_step(ftd, job, moments.randint(5, 90) + 100 * kill)
+            interrupt(ftd, job)
+        done = ftd.wait(job, "SUCCEEDED", deadline_s=180)
+        steps = [(s.step, s.epoch, s.loss, s.grad_norm, s.learning_rate, s.tokens_total) for s in ftd.steps(job)]
+        weights = {f.name: hashlib.sha256(f.read_bytes()).hexdigest()
+                   for f in sorted(pathlib.Path(done.result_dir).glob("*.safetensors"))}
+        return steps, weights, done
+
+
+@pytest.fixture(scope="module", params=JOBS)
+def unbroken(request, model, dataset):
+    flags = JOBS[request.param]
+    return flags, *run(flags, model, dataset)[:2]
+
+
+@pytest.mark.parametrize("interrupt,attempts", [(kill_worker, 1 + KILLS), (kill_daemon, 1), (stop_daemon, None)])
+def test_interrupted_run_equals_unbroken(interrupt, attempts, unbroken, model, dataset):
+    print(f"FTD_TEST_SEED={SEED}")
+    flags, steps, weights = unbroken
+    got_steps, got_weights, job = run(flags, model, dataset, interrupt)
+    assert [s[0] for s in steps] == list(range(1, STEPS + 1)) and weights
+    assert got_steps == steps
+    assert got_weights == weights
+    if attempts:
+        assert len(job.attempts) == attempts

@@ -1,0 +1,81 @@
+"""What every tracked file must be free of, what documentation may promise, and how long files are."""
+import re
+import statistics
+import subprocess
+
+import pytest
+import tree
+
+MACHINE_PATH = re.compile(r"(^|[^A-Za-z0-9_.])/(work|farm|root|home/[a-z]+)/")
+REGISTRY_HOST = re.compile(r"pypi\.org|pythonhosted|debian\.org|npmjs\.|crates\.io|proxy\.golang", re.IGNORECASE)
+LEFT_OPEN = re.compile(r"\b(TODO|FIXME|XXX)\b")
+
+
+def lines_matching(pattern, names):
+    return [f"{name}:{n}: {line.strip()[:120]}" for name in names
+            for n, line in enumerate(tree.text(name).splitlines(), 1) if pattern.search(line)]
+
+
+@pytest.mark.parametrize("pattern,sample", [
+    (MACHINE_PATH, "cp " + "/ro" + "ot/x/y ."), (REGISTRY_HOST, "https://py" + "pi.org/simple"), (LEFT_OPEN, "// TO" + "DO")])
+def test_no_such_line(pattern, sample):
+    assert pattern.search(sample)
+    names = [name for name in tree.files() if name not in ("LICENSE", "tests/project/tidy_tree_test.py")]
+    assert lines_matching(pattern, names) == []
+
+
+def test_tracked_files_are_small():
+    assert [name for name in tree.files() if (tree.ROOT / name).stat().st_size > 1 << 20] == []
+
+
+def test_requirements_are_pinned():
+    lines = [line for line in tree.text("requirements.txt").splitlines() if line and not line.startswith("#")]
+    assert lines and [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.\-]+==[0-9][^\s]*", line)] == []
+
+
+def test_files_that_documents_name_exist():
+    missing = []
+    for name in tree.files(".md"):
+        base = (tree.ROOT / name).parent
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", tree.text(name)):
+            if not (base / target).exists():
+                missing.append(f"{name}: {target}")
+    assert missing == []
+
+
+def shell_blocks(name):
+    """The lines of a document's fenced shell blocks, without prompts and comments."""
+    for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", tree.text(name), re.DOTALL):
+        yield from (re.sub(r"^\$ ", "", line) for line in block.splitlines())
+
+
+def commands(program, names):
+    """The words that follow `program` in shell blocks."""
+    call = re.compile(rf"(?:^|[\s(|&;/]){re.escape(program)}((?:\s+--address \S+)?)\s+([a-z][a-z-]*)")
+    return {match[2] for name in names for line in shell_blocks(name) for match in call.finditer(line)}
+
+
+def test_dev_verbs_in_documents_exist():
+    usage = subprocess.run([tree.ROOT / "dev"], check=True, capture_output=True, text=True).stdout
+    verbs = set(re.findall(r"^  ([a-z]+)", usage, re.MULTILINE))
+    used = commands("./dev", tree.files(".md"))
+    assert {"demo", "test", "build"} <= used and used <= verbs
+
+
+def test_unknown_dev_verb_is_a_usage_error():
+    done = subprocess.run([tree.ROOT / "dev", "tets"], capture_output=True, text=True)
+    assert done.returncode == 2 and "tets" in done.stderr and not done.stdout
+
+
+def test_lengths_of_files():
+    """conventions: header ≤ 120 lines, source ≤ 300. Prints what is over; far over is no longer one concept."""
+    yardstick = {".h": 120, ".cc": 300, ".py": 300}
+    far_over = []
+    for suffix, limit in yardstick.items():
+        lengths = {name: tree.text(name).count("\n") for name in tree.files(suffix)}
+        if not lengths:
+            continue
+        over = {name: n for name, n in lengths.items() if n > limit}
+        print(f"{suffix}: {len(lengths)} files, median {statistics.median(lengths.values()):.0f}, over {limit}: {over}")
+        far_over += [f"{name}: {n}" for name, n in over.items() if n > 1.5 * limit]
+    assert far_over == []
