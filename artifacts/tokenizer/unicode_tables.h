@@ -1,0 +1,33 @@
+// Where Hugging Face's `tokenizers` sees Unicode otherwise than PCRE2 and utf8proc do. Made by make_unicode_tables.py.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ftd {
+
+struct CodePointRange {
+  uint32_t first, last;
+};
+struct MappedRange {
+  uint32_t first, last, target;
+};
+
+// Code points whose category, or membership in \s, a regex would see wrongly: `target` stands for each of the range,
+// has the right category and the same length in UTF-8.
+extern const MappedRange kRegexProxies[];
+extern const size_t kRegexProxiesSize;
+
+// What the Digits pre-tokenizer calls a digit (Rust's char::is_numeric).
+extern const CodePointRange kNumeric[];
+extern const size_t kNumericSize;
+
+// Code points that `tokenizers` neither reorders, decomposes nor composes, though today's Unicode would.
+extern const CodePointRange kInertMarks[];
+extern const size_t kInertMarksSize;
+
+// Lower case where utf8proc differs; `target` belongs to `first`, the next one to first + 1, and so on.
+extern const MappedRange kLowerExceptions[];
+extern const size_t kLowerExceptionsSize;
+
+}  // namespace ftd
