@@ -1,0 +1,129 @@
+#include "client/connection.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "artifacts/error.h"
+#include "client/rpc_status.h"
+
+namespace ftd {
+namespace {
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+std::vector<std::string> SocketCandidates() {
+  std::vector<std::string> candidates;
+  // systemd gives a list when a unit has several runtime directories.
+  std::string runtime = Environment("RUNTIME_DIRECTORY");
+  runtime = runtime.substr(0, runtime.find(':'));
+  if (!runtime.empty()) candidates.push_back(runtime + "/ftd.sock");
+  const std::string user = Environment("XDG_RUNTIME_DIR");
+  if (!user.empty()) candidates.push_back(user + "/ftd/ftd.sock");
+  candidates.push_back("/run/ftd/ftd.sock");
+  return candidates;
+}
+
+bool IsLoopback(const std::string& address) {
+  for (const char* prefix : {"localhost:", "127.", "[::1]:", "ipv4:127.", "ipv6:[::1]:"}) {
+    if (absl::StartsWith(address, prefix)) return absl::StrContains(address, ':');
+  }
+  return false;
+}
+
+absl::StatusOr<std::string> CheckedAddress(const std::string& address) {
+  if (absl::StartsWith(address, "/")) return "unix:" + address;
+  if (absl::StartsWith(address, "unix:") && address.size() > 5) return address;
+  if (IsLoopback(address)) return address;
+  return Error(
+      absl::StatusCode::kInvalidArgument, "USAGE",
+      absl::StrCat(
+          "address '", address,
+          "' is neither unix:PATH nor HOST:PORT on this machine; ftctl speaks plain text and keeps "
+          "it off the network. For a remote ftd, forward its socket: "
+          "ssh -L /tmp/ftd.sock:/run/ftd/ftd.sock HOST"));
+}
+
+grpc::ChannelArguments ChannelArguments() {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // loopback must not go through $http_proxy
+  arguments.SetMaxReceiveMessageSize(64 << 20);
+  return arguments;
+}
+
+// A unix socket that does not exist has no listener that could be about to answer.
+bool NobodyCanListen(const std::string& address) {
+  absl::string_view path = address;
+  if (!absl::ConsumePrefix(&path, "unix:")) return false;
+  std::error_code error;
+  return !std::filesystem::exists(std::string(path), error);
+}
+
+std::string NotReachable(const std::string& address, const std::string& detail) {
+  return absl::StrCat(
+      "no ftd answers at ", address, " (", detail,
+      ").\nStart one with `ftd --state-dir DIR`, say where it listens with --address or "
+      "FTCTL_ADDRESS, or use `ftctl run`, which needs none.");
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ResolveAddress(const std::string& flag) {
+  if (!flag.empty()) return CheckedAddress(flag);
+  if (const std::string set = Environment("FTCTL_ADDRESS"); !set.empty())
+    return CheckedAddress(set);
+  const std::vector<std::string> candidates = SocketCandidates();
+  for (const std::string& path : candidates) {
+    std::error_code error;
+    if (std::filesystem::exists(path, error)) return "unix:" + path;
+  }
+  return "unix:" + candidates.front();
+}
+
+Connection::Connection(std::string address)
+    : address_(std::move(address)),
+      stub_(ftd::v1::FineTuning::NewStub(grpc::CreateCustomChannel(
+          address_, grpc::InsecureChannelCredentials(), ChannelArguments()))) {}
+
+absl::Status Connection::Retry(const std::function<grpc::Status()>& attempt) const {
+  auto delay = std::chrono::milliseconds(100);
+  constexpr int kRetries = 5;  // 0.1 + 0.2 + 0.4 + 0.8 + 1.6 s: a daemon restarts in less
+  for (int retry = 0;; ++retry) {
+    const grpc::Status status = attempt();
+    const bool again = status.error_code() == grpc::StatusCode::UNAVAILABLE && retry < kRetries;
+    if (!again || NobodyCanListen(address_)) return ToStatus(status);
+    constexpr auto kLongest = std::chrono::milliseconds(5000);
+    std::this_thread::sleep_for(
+        std::min(std::max(delay, RetryDelay(status).value_or(delay)), kLongest));
+    delay *= 2;
+  }
+}
+
+absl::Status Connection::ToStatus(const grpc::Status& status) const {
+  const absl::Status ours = StatusFromRpc(status);
+  // An UNAVAILABLE with a reason was said by ftd itself, one without by the transport.
+  if (ours.code() != absl::StatusCode::kUnavailable || !ReasonOf(ours).empty()) return ours;
+  return absl::UnavailableError(NotReachable(address_, status.error_message()));
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Connect(const std::string& address_flag) {
+  FTD_ASSIGN_OR_RETURN(std::string address, ResolveAddress(address_flag));
+  return std::make_unique<Connection>(std::move(address));
+}
+
+}  // namespace ftd

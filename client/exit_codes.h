@@ -1,0 +1,39 @@
+// Exit codes of ftctl: 0, 1, usage, sysexits, and the outcomes of jobs. docs/cli.md has the table
+// for users.
+#pragma once
+
+#include "absl/status/status.h"
+#include "ftd/v1/job.pb.h"
+
+namespace ftd {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitRefused = 1;        // wrong state, name in use, gated model …
+inline constexpr int kExitUsage = 2;          // the command line itself
+inline constexpr int kExitBadData = 65;       // bad field, dataset, model file
+inline constexpr int kExitNoInput = 66;       // model or file not found
+inline constexpr int kExitUnavailable = 69;   // no ftd, or not in this build
+inline constexpr int kExitInternal = 70;      // our bug
+inline constexpr int kExitCannotCreate = 73;  // output not writable
+inline constexpr int kExitIoError = 74;       // damaged bytes
+inline constexpr int kExitTryLater = 75;      // queue full, quota, disk
+inline constexpr int kExitNotPermitted = 77;
+inline constexpr int kExitJobFailed = 100;
+inline constexpr int kExitJobNotFinished = 101;
+inline constexpr int kExitJobNotFound = 102;
+inline constexpr int kExitJobCancelled = 103;
+inline constexpr int kExitInterrupted = 130;  // Ctrl-C
+
+// By the status's code and reason (artifacts/error.h).
+int ExitCodeOf(const absl::Status& status);
+
+// Prints "ftctl: MESSAGE" on stderr and returns ExitCodeOf. Requires: `status` is not OK.
+int Fail(const absl::Status& status);
+
+// Whether `state` never changes any more.
+bool IsFinal(ftd::v1::Job::State state);
+
+// 0, 100 or 103 for a final state, else 101.
+int OutcomeExitCode(ftd::v1::Job::State state);
+
+}  // namespace ftd

@@ -1,0 +1,125 @@
+// ftctl: the command line of ftd.
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "client/exit_codes.h"
+#include "client/nearest.h"
+#include "client/text.h"
+#include "client/verbs.h"
+
+namespace ftd {
+namespace {
+
+struct Verb {
+  const char* name;
+  const char* help;
+  int (*run)(const Invocation&);
+};
+
+constexpr Verb kVerbs[] = {
+    {"run", "Fine-tune here and now, with a private ftd: no set-up", RunVerb},
+    {"submit", "Queue a job", SubmitVerb},
+    {"ls", "List jobs", LsVerb},
+    {"show", "Show a job", ShowVerb},
+    {"watch", "Follow a job live", WatchVerb},
+    {"wait", "Wait until a job has ended", WaitVerb},
+    {"logs", "Print what a job's worker wrote", LogsVerb},
+    {"metrics", "Print a job's recorded steps", MetricsVerb},
+    {"checkpoints", "List a job's checkpoints", CheckpointsVerb},
+    {"get", "Take a job's result home", GetVerb},
+    {"cancel", "End a job", CancelVerb},
+    {"hold", "Keep a queued job back", HoldVerb},
+    {"release", "Let a held job run", ReleaseVerb},
+    {"info", "Show the server", InfoVerb},
+};
+
+void PrintHelp() {
+  std::cout << "ftctl fine-tunes language models on the machine where ftd runs.\n\n"
+               "Usage: ftctl [--address unix:PATH] VERB ...\n\nVerbs:\n";
+  for (const Verb& verb : kVerbs) std::cout << "  " << PadRight(verb.name, 13) << verb.help << "\n";
+  std::cout << "\nExamples:\n"
+               "  ftctl run --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl\n"
+               "  ftctl submit --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl "
+               "--name first\n"
+               "  ftctl watch first\n"
+               "  ftctl get first ./first-adapter\n\n"
+               "ftctl help VERB explains a verb. ftd is sought at --address, $FTCTL_ADDRESS, "
+               "$RUNTIME_DIRECTORY/ftd.sock,\n"
+               "$XDG_RUNTIME_DIR/ftd/ftd.sock, /run/ftd/ftd.sock.\n"
+            << std::flush;
+}
+
+int UsageError(const std::string& message) {
+  std::cerr << "ftctl: " << message << "\nftctl help lists the verbs." << std::endl;
+  return kExitUsage;
+}
+
+int RunVerbNamed(const std::string& name, const Invocation& call) {
+  std::vector<std::string> names;
+  for (const Verb& verb : kVerbs) {
+    if (name == verb.name) return verb.run(call);
+    names.emplace_back(verb.name);
+  }
+  const std::string nearest = Nearest(name, names);
+  return UsageError(
+      absl::StrCat("unknown verb '", Printable(name), "'",
+                   nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
+}
+
+// `ftctl help [VERB]`.
+int Help(const std::vector<std::string>& args) {
+  if (args.empty()) {
+    PrintHelp();
+    return kExitOk;
+  }
+  return RunVerbNamed(args[0], {"", {"--help"}});
+}
+
+// Flags before the verb, then the verb.
+int Dispatch(std::vector<std::string> args) {
+  Invocation call;
+  while (!args.empty() && absl::StartsWith(args[0], "-")) {
+    const std::string flag = args[0];
+    args.erase(args.begin());
+    absl::string_view value = flag;
+    if (flag == "-h" || flag == "--help") return Help(args);
+    if (flag == "--version") {
+      std::cout << "ftctl " << FTD_VERSION << std::endl;
+      return kExitOk;
+    }
+    if (absl::ConsumePrefix(&value, "--address=")) {
+      call.address = std::string(value);
+    } else if (flag == "--address" && !args.empty()) {
+      call.address = args[0];
+      args.erase(args.begin());
+    } else if (flag == "--address") {
+      return UsageError("--address needs unix:PATH");
+    } else {
+      const std::string nearest = Nearest(flag, {"--address", "--help", "--version"});
+      return UsageError(
+          absl::StrCat("unknown flag ", Printable(flag), " before the verb",
+                       nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
+    }
+  }
+  if (args.empty()) return Help(args);
+  const std::string verb = args[0];
+  args.erase(args.begin());
+  if (verb == "help") return Help(args);
+  call.args = std::move(args);
+  return RunVerbNamed(verb, call);
+}
+
+}  // namespace
+}  // namespace ftd
+
+int main(int argc, char** argv) {
+  // gRPC's own remarks about connections are not for users; each error is told once, by us.
+  setenv("GRPC_VERBOSITY", "NONE", 0);
+  return ftd::Dispatch({argv + 1, argv + argc});
+}

@@ -1,0 +1,18 @@
+// "Did you mean …?" for verbs and flags.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ftd {
+
+// The least number of insertions, deletions, substitutions and swaps of neighbours that turn `a`
+// into `b`.
+int EditDistance(std::string_view a, std::string_view b);
+
+// The candidate closest to `word`, or "" when none is close enough to be what was meant. Ties go to
+// the first.
+std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace ftd

@@ -1,0 +1,153 @@
+#include "client/submit_flags.h"
+
+#include <filesystem>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "artifacts/error.h"
+#include "client/uuid.h"
+
+namespace ftd {
+namespace {
+
+using ftd::v1::JobSpec;
+
+void AddModelAndData(Flags& flags, SubmitFlags* submit) {
+  JobSpec* spec = submit->request.mutable_spec();
+  flags.Group("Model and data");
+  flags.Choice("--mode", "lora: adapters on a frozen model; full: all weights",
+               {"lora", "full", "qlora"}, &submit->mode);
+  flags.Text("--model,--model-name",
+             "Directory in Hugging Face's layout, or an alias that ftd knows",
+             [spec](const std::string& v) { spec->set_model(v); });
+  flags.Text("--revision", "Revision of the model, for the record",
+             [spec](const std::string& v) { spec->set_revision(v); });
+  flags.Text("--dataset", "File of rows (.json, .jsonl): Alpaca or text; sent to ftd",
+             &submit->dataset);
+  flags.Int64("--dataset-size", "Use the first N rows [all]",
+              [spec](int64_t v) { spec->mutable_dataset()->set_size(v); });
+  flags.Int32("--seq-length", "Cut rows to this many tokens [2048]",
+              [spec](int32_t v) { spec->set_seq_length(v); });
+  flags.Switch("--shuffle,!--no-shuffle", "Visit the rows in a new random order each epoch [on]",
+               [spec](bool v) { spec->set_shuffle(v); });
+  for (const char* name : {"--mode", "--model", "--dataset"}) flags.Require(name);
+}
+
+void AddTraining(Flags& flags, SubmitFlags* submit) {
+  JobSpec* spec = submit->request.mutable_spec();
+  flags.Group("Training");
+  flags.Double("--num-epochs", "Passes over the data [1]",
+               [spec](double v) { spec->set_num_epochs(v); });
+  flags.Int64("--max-steps", "Optimizer steps; beats --num-epochs",
+              [spec](int64_t v) { spec->set_max_steps(v); });
+  flags.Int32("--batch-size", "Rows in a micro-batch [8]",
+              [spec](int32_t v) { spec->set_batch_size(v); });
+  flags.Int32("--gradient-accumulation-steps", "Micro-batches in an optimizer step [1]",
+              [spec](int32_t v) { spec->set_gradient_accumulation_steps(v); });
+  flags.Double("--learning-rate", "Peak learning rate [lora 1e-4, full 5e-5]",
+               [spec](double v) { spec->set_learning_rate(v); });
+  flags.Double("--weight-decay", "Decoupled weight decay [0]",
+               [spec](double v) { spec->set_weight_decay(v); });
+  flags.Double("--max-grad-norm", "Clip gradients to this norm [1]",
+               [spec](double v) { spec->set_max_grad_norm(v); });
+  flags.Int64("--seed", "Seed of everything random [42]", [spec](int64_t v) { spec->set_seed(v); });
+  flags.Choice("--dtype", "Arithmetic [bfloat16 on CUDA, float32 on the CPU]",
+               {"float32", "bfloat16", "float16"}, &submit->dtype);
+  flags.Switch("--gradient-checkpointing,!--no-gradient-checkpointing",
+               "Less memory for about a third more work [off]",
+               [spec](bool v) { spec->set_gradient_checkpointing(v); });
+}
+
+void AddLora(Flags& flags, SubmitFlags* submit) {
+  // The message is made only when a flag asks for it: an empty `lora` on a full job would be a
+  // mistake.
+  JobSpec* spec = submit->request.mutable_spec();
+  flags.Group("LoRA");
+  flags.Int32("--lora-rank", "Rank [8]", [spec](int32_t v) { spec->mutable_lora()->set_rank(v); });
+  flags.Double("--lora-alpha", "Alpha; the adapter is scaled by alpha / rank [16]",
+               [spec](double v) { spec->mutable_lora()->set_alpha(v); });
+  flags.Double("--lora-dropout", "Dropout before A [0]",
+               [spec](double v) { spec->mutable_lora()->set_dropout(v); });
+  flags.Text(
+      "--target-modules", "Comma-separated projections, or all-linear [all seven]",
+      [spec](const std::string& v) {
+        spec->mutable_lora()->clear_target_modules();
+        for (absl::string_view name : absl::StrSplit(v, ',', absl::SkipEmpty())) {
+          spec->mutable_lora()->add_target_modules(std::string(absl::StripAsciiWhitespace(name)));
+        }
+      });
+  flags.Text("--init-adapter", "PEFT adapter directory to start from",
+             [spec](const std::string& v) { spec->mutable_lora()->set_init_adapter(v); });
+}
+
+void AddRecordKeeping(Flags& flags, SubmitFlags* submit) {
+  auto* request = &submit->request;
+  JobSpec* spec = request->mutable_spec();
+  flags.Group("Logs, checkpoints, queue");
+  flags.Int32("--logging-steps", "Steps between two printed points [1]",
+              [spec](int32_t v) { spec->set_logging_steps(v); });
+  flags.Int32("--save-steps", "Steps between two checkpoints; 0: only when stopped [500]",
+              [spec](int32_t v) { spec->set_save_steps(v); });
+  flags.Int32("--save-total-limit", "Newest checkpoints kept [2]",
+              [spec](int32_t v) { spec->set_save_total_limit(v); });
+  flags.Text("--name", "Name to use instead of the id: a-z, 0-9 and -, at most 63",
+             [request](const std::string& v) { request->set_name(v); });
+  flags.Int32("--priority", "Higher runs earlier, -1000 to 1000 [0]",
+              [request](int32_t v) { request->set_priority(v); });
+  flags.Repeated("--label", "KEY=VALUE; may be given several times", &submit->labels);
+  flags.Text("--request-id", "UUID that makes a repeated submit the same job [a new one]",
+             [request](const std::string& v) { request->set_request_id(v); });
+}
+
+std::string Absolute(const std::string& path) {
+  std::error_code error;
+  const auto absolute = std::filesystem::absolute(path, error).lexically_normal();
+  return error ? path : absolute.string();
+}
+
+// A directory here, or what can only be meant as one, becomes absolute; anything else is an alias.
+std::string ModelArgument(const std::string& model) {
+  std::error_code error;
+  const bool path_like = !model.empty() && (model[0] == '/' || model[0] == '.');
+  return path_like || std::filesystem::is_directory(model, error) ? Absolute(model) : model;
+}
+
+}  // namespace
+
+void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
+  AddModelAndData(flags, submit);
+  AddTraining(flags, submit);
+  AddLora(flags, submit);
+  AddRecordKeeping(flags, submit);
+  flags.Group("Options");
+}
+
+absl::Status CompleteRequest(SubmitFlags* submit) {
+  auto& request = submit->request;
+  JobSpec* spec = request.mutable_spec();
+  JobSpec::Mode mode = JobSpec::MODE_UNSPECIFIED;
+  JobSpec::Mode_Parse(absl::AsciiStrToUpper(submit->mode), &mode);
+  spec->set_mode(mode);
+  spec->set_model(ModelArgument(spec->model()));
+  if (!submit->dtype.empty()) {
+    JobSpec::Dtype dtype = JobSpec::DTYPE_UNSPECIFIED;
+    JobSpec::Dtype_Parse(absl::AsciiStrToUpper(submit->dtype), &dtype);
+    spec->set_dtype(dtype);
+  }
+  if (spec->has_lora() && !spec->lora().init_adapter().empty()) {
+    spec->mutable_lora()->set_init_adapter(Absolute(spec->lora().init_adapter()));
+  }
+  for (const std::string& label : submit->labels) {
+    const size_t equals = label.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
+                   absl::StrCat("--label needs KEY=VALUE; got '", label, "'"));
+    }
+    (*request.mutable_labels())[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  if (request.request_id().empty()) request.set_request_id(NewUuid());
+  return absl::OkStatus();
+}
+
+}  // namespace ftd

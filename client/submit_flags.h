@@ -1,0 +1,30 @@
+// The flags that describe a job, shared by `submit` and `run`.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "client/flags.h"
+#include "ftd/v1/fine_tuning.pb.h"
+
+namespace ftd {
+
+// What the flags said. Only what the user gave is set in the request; the server resolves the rest.
+struct SubmitFlags {
+  ftd::v1::SubmitJobRequest request;
+  std::string dataset;  // a local file
+  std::string mode;
+  std::string dtype;
+  std::vector<std::string> labels;  // "k=v"
+};
+
+// Declares them. `flags` and `submit` must live until Parse has returned.
+void AddSubmitFlags(Flags& flags, SubmitFlags* submit);
+
+// Turns what was parsed into a request as the server wants it: paths of existing local directories
+// made absolute, enums and labels set, a request_id where none was given. The dataset is not in it
+// yet (upload.h). INVALID_ARGUMENT reason USAGE for a label that is no k=v.
+absl::Status CompleteRequest(SubmitFlags* submit);
+
+}  // namespace ftd

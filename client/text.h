@@ -1,0 +1,39 @@
+// Text for people: what a terminal may show, how wide it is, and short forms of numbers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace ftd {
+
+// `text` with control characters (a message may hold a terminal's escape codes) and bytes that are
+// no UTF-8 replaced by '?'. Line ends and tabs become blanks.
+std::string Printable(std::string_view text);
+
+// The same, but line ends stay.
+std::string PrintableLines(std::string_view text);
+
+// Columns that printable UTF-8 takes on a terminal: 2 for East Asian wide characters and emoji, 0
+// for combining marks.
+int DisplayWidth(std::string_view text);
+
+// The longest beginning of `text` that is at most `columns` wide; where something is lost the last
+// column is '…'
+// ("~" when `unicode` is false).
+std::string Shorten(std::string_view text, int columns, bool unicode = true);
+
+// `text` with blanks behind, up to `columns`.
+std::string PadRight(std::string_view text, int columns);
+
+// "45s", "1m20s", "3h05m", "2d04h". Negative counts as 0.
+std::string ShortDuration(double seconds);
+
+// "512 B", "12.3 MB" (decimal units).
+std::string ShortBytes(int64_t bytes);
+
+// printf("%.*f") and printf("%.*e").
+std::string Fixed(double value, int digits);
+std::string Scientific(double value, int digits);
+
+}  // namespace ftd

@@ -1,0 +1,32 @@
+// The verbs of ftctl: each is one function in a file of its own name.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace ftd {
+
+// What stood on the command line.
+struct Invocation {
+  std::string address;            // of `ftctl --address A VERB`; empty when not given
+  std::vector<std::string> args;  // behind the verb
+};
+
+// Each parses its own flags, talks to ftd, and returns the exit code (exit_codes.h). stdout carries
+// data only.
+int CancelVerb(const Invocation& call);
+int CheckpointsVerb(const Invocation& call);
+int GetVerb(const Invocation& call);
+int HoldVerb(const Invocation& call);
+int InfoVerb(const Invocation& call);
+int LogsVerb(const Invocation& call);
+int LsVerb(const Invocation& call);
+int MetricsVerb(const Invocation& call);
+int ReleaseVerb(const Invocation& call);
+int RunVerb(const Invocation& call);
+int ShowVerb(const Invocation& call);
+int SubmitVerb(const Invocation& call);
+int WaitVerb(const Invocation& call);
+int WatchVerb(const Invocation& call);
+
+}  // namespace ftd

@@ -1,0 +1,44 @@
+// ftctl wait: block until a job has ended.
+#include <chrono>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "client/connection.h"
+#include "client/exit_codes.h"
+#include "client/flags.h"
+#include "client/follow.h"
+#include "client/job_lookup.h"
+#include "client/verbs.h"
+
+namespace ftd {
+
+int WaitVerb(const Invocation& call) {
+  std::string name;
+  std::optional<double> timeout;
+  Flags flags(
+      call, "wait",
+      "Wait until a job has ended. Exit code: 0 succeeded, 100 failed, 101 not finished in time,\n"
+      "102 no such job, 103 cancelled. Restarts of ftd do not end it.",
+      "  ftctl wait first && ftctl get first out\n  ftctl wait first --timeout 3600\n");
+  flags.Positional("JOB", "Id or name", &name);
+  flags.Double("--timeout", "Give up after this many seconds [never]",
+               [&](double value) { timeout = value; });
+  if (const auto code = flags.Parse()) return *code;
+  Signals signals = FollowSignals(false);
+  auto connection = Connect(flags.address());
+  if (!connection.ok()) return Fail(connection.status());
+  const auto job = FindJob(**connection, name);
+  if (!job.ok()) return Fail(job.status());
+  if (IsFinal(job->state())) return ReportOutcome({FollowOutcome::kFinal, *job, 0, {}});
+
+  std::optional<std::chrono::milliseconds> limit;
+  // A thousand years are as good as more, and fit.
+  if (timeout)
+    limit = std::chrono::milliseconds(static_cast<int64_t>(std::clamp(*timeout, 0.0, 3e10) * 1000));
+  JobView silent;
+  FollowOutcome outcome = FollowJob(**connection, job->id(), silent, signals, limit);
+  if (outcome.job.id().empty()) outcome.job = *job;  // no event came before it ended
+  return ReportOutcome(outcome);
+}
+
+}  // namespace ftd

@@ -1,0 +1,56 @@
+// What a watcher knows of a job: the sum of the events so far. No I/O.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ftd/v1/fine_tuning.pb.h"
+
+namespace ftd {
+
+class WatchState {
+ public:
+  // A snapshot starts anew: the stream replays every step behind it.
+  void Apply(const ftd::v1::WatchJobResponse& event);
+  // The link to ftd broke (why) or is back ("").
+  void SetLost(const std::string& why) { lost_ = why; }
+
+  // The job as of the last event. `attempts` is the snapshot's.
+  const ftd::v1::Job& job() const { return job_; }
+  bool has_step() const { return !losses_.empty(); }
+  // Requires: has_step().
+  const ftd::v1::StepMetrics& step() const { return step_; }
+  // One per step seen, oldest first.
+  const std::vector<double>& losses() const { return losses_; }
+  // Number of the first of them.
+  int64_t first_step() const { return steps_.empty() ? 0 : steps_.front(); }
+  // Exponential mean of the loss, weight 0.9, without bias towards its start (as TensorBoard
+  // smooths).
+  double smoothed_loss() const;
+  // Mean seconds of the last steps; 0 when unknown.
+  double seconds_per_step() const;
+  // Of this attempt, from seconds_per_step; nullopt when unknown.
+  std::optional<double> eta_seconds() const;
+  int32_t attempt() const { return attempt_; }
+  const std::string& lost() const { return lost_; }
+  int64_t collapsed() const { return collapsed_; }
+
+ private:
+  void ApplyStep(const ftd::v1::StepMetrics& step);
+  void ApplyStateChange(const ftd::v1::WatchJobResponse::StateChange& change);
+  void RollBack(int64_t step);
+
+  ftd::v1::Job job_;
+  ftd::v1::StepMetrics step_;
+  std::vector<double> losses_;
+  std::vector<int64_t> steps_;  // numbers of losses_
+  std::deque<double> recent_seconds_;
+  int32_t attempt_ = 0;
+  std::string lost_;
+  int64_t collapsed_ = 0;
+};
+
+}  // namespace ftd
