@@ -5,11 +5,9 @@ import os
 import shutil
 import struct
 
-import grpc
 import pytest
-from conftest import submit, submit_args
+from conftest import error_of, submit, submit_args
 from ftd_fixture import Ftd, alpaca_rows, state_name
-from google.rpc import error_details_pb2, status_pb2
 
 
 @pytest.fixture(scope="module")
@@ -111,20 +109,7 @@ BAD_MODELS = [  # damage, code, reason, exit status, words of the message
 ]
 
 
-def error_of(call):
-    """(code, ErrorInfo, BadRequest's field names) of a refused call."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    trailers = dict(caught.value.trailing_metadata() or ())
-    status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
-    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details:
-        detail.Unpack(info) or detail.Unpack(request)
-    assert info.domain == "ftd"
-    return caught.value.code().name, info, [v.field for v in request.field_violations], caught.value.details()
-
-
-@pytest.mark.parametrize("damage,code,reason,exit_status,words", BAD_MODELS, ids=[row[0].__name__ for row in BAD_MODELS])
+@pytest.mark.parametrize("damage,code,reason,exit_status,words", BAD_MODELS, ids=lambda v: getattr(v, "__name__", ""))
 def test_bad_model(daemon, model, dataset, tmp_path, damage, code, reason, exit_status, words):
     bad = copy_of(model, tmp_path)
     damage(bad)
@@ -212,13 +197,13 @@ USAGE = [  # arguments, exit status, words on stderr
     (["sumbit"], 2, ["submit"]),
     (["submit", "--mode", "lora"], 2, ["--model"]),
     (["submit", "--mode", "loar", "--model", "x", "--dataset", "y"], 2, ["lora"]),
-    (["submit", "--mode", "lora", "--model", "x", "--dataset", "/nonexistent/rows.jsonl"], 66, ["/nonexistent/rows.jsonl"]),
+    (["submit", "--mode", "lora", "--model", "x", "--dataset", "/none/rows.jsonl"], 66, ["/none/rows.jsonl"]),
     (["show", "ft-00000000000000000000000000"], 102, ["ft-00000000000000000000000000"]),
     (["wait", "no-such-job"], 102, ["no-such-job"]),
 ]
 
 
-@pytest.mark.parametrize("args,exit_status,words", USAGE, ids=[" ".join(row[0][:2]) + f"-{i}" for i, row in enumerate(USAGE)])
+@pytest.mark.parametrize("args,exit_status,words", USAGE)
 def test_command_line(daemon, args, exit_status, words):
     done = daemon.ftctl(*args, check=False)
     assert done.returncode == exit_status and done.stdout == "", done

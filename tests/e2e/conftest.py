@@ -1,6 +1,8 @@
 """What the end-to-end tests share: a tiny model, and jobs that are short enough to finish or long enough to interrupt."""
+import grpc
 import pytest
 from ftd_fixture import Ftd, alpaca_rows, wait_until, write_jsonl
+from google.rpc import error_details_pb2, status_pb2
 from tiny_model import make_tiny_llama
 
 ENDLESS = 10_000_000  # steps; a job of so many is there to be interrupted
@@ -44,3 +46,16 @@ def wait_for_step(ftd, job, step, deadline_s=60):
         return last if last >= step else None
 
     return wait_until(recorded, f"{job} to record step {step}", deadline_s)
+
+
+def error_of(call):
+    """(code, ErrorInfo, BadRequest's field names, message) of a refused call."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    trailers = dict(caught.value.trailing_metadata() or ())
+    status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
+    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        detail.Unpack(info) or detail.Unpack(request)
+    assert info.domain == "ftd"
+    return caught.value.code().name, info, [v.field for v in request.field_violations], caught.value.details()

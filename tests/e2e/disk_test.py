@@ -7,8 +7,7 @@ import os
 import subprocess
 
 import pytest
-from bad_input_test import error_of
-from conftest import submit, submit_args
+from conftest import error_of, submit, submit_args
 from ftd_fixture import Ftd, alpaca_rows
 from tiny_model import make_tiny_llama
 

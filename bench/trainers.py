@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""ftd against Hugging Face on one job: non-padding tokens per second, memory, and seconds to the first step.
+
+The job: SmolLM2-135M (examples/smollm2.py), Alpaca rows in file order, float32, two threads. The peers run in turns,
+round after round, because a machine's speed drifts: only numbers of one run compare. Prints a Markdown table;
+--write puts it into docs/performance.md.
+
+  ftd                 ftctl submit to a fresh ftd; memory is the worker's
+  trl                 TRL SFTTrainer + PEFT with the settings of NVIDIA's scripts (gradient checkpointing: TRL's default)
+  trl-no-checkpoint   the same without gradient checkpointing
+  bare                a plain loop over transformers + PEFT without checkpointing, malloc told to keep big buffers
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests" / "support")]
+import fetch  # noqa: E402
+
+THREADS = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+KEEP_BUFFERS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 28)}
+PEERS = {  # script, flags, environment
+    "trl": ("peer_trl.py", [], {}),
+    "trl-no-checkpoint": ("peer_trl.py", ["--no-checkpointing"], {}),
+    "bare": ("peer_bare.py", [], KEEP_BUFFERS),
+}
+LEARNING_RATE = {"lora": 1e-4, "full": 5e-5}
+
+
+def job_flags(args, mode, dataset):
+    return ["--mode", mode, "--model", args.model, "--dataset", dataset, "--batch-size", args.batch_size,
+            "--seq-length", args.seq_length, "--max-steps", args.steps, "--learning-rate", LEARNING_RATE[mode]]
+
+
+def run_hugging_face(peer, args, mode, dataset):
+    script, flags, environment = PEERS[peer]
+    command = [sys.executable, ROOT / "bench" / script, *job_flags(args, mode, dataset), *flags]
+    begin = time.time()
+    done = subprocess.run([str(word) for word in command], env={**os.environ, **THREADS, **environment},
+                          capture_output=True, text=True, cwd=args.scratch)
+    if done.returncode:
+        raise SystemExit(f"{peer} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1]) | {"begin": begin}
+
+
+def peak_rss(pid):
+    """Peak resident bytes of a living process, else 0."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(match[1]) * 1024 if match else 0
+
+
+def run_ftd(args, mode, dataset):
+    from ftd_fixture import FINAL, Ftd, state_name
+
+    with Ftd(env=THREADS) as ftd:
+        flags = [*job_flags(args, mode, dataset), "--no-shuffle", "--dtype", "float32", "--save-steps", 0]
+        begin = time.time()
+        job = ftd.ftctl("submit", *flags, "--quiet").stdout.strip()
+        peak = 0
+        while state_name((now := ftd.job(job)).state) not in FINAL:
+            peak = max(peak, peak_rss(now.attempts[-1].pid) if now.attempts else 0)
+            time.sleep(0.1)
+        if state_name(now.state) != "SUCCEEDED":
+            raise SystemExit(f"ftd failed: {now.message}")
+        steps = ftd.steps(job)
+    ends = [step.time.ToNanoseconds() / 1e9 for step in steps]
+    return dict(begin=begin, start=ends[0] - steps[0].step_seconds, ends=ends, tokens=[s.tokens for s in steps],
+                losses=[s.loss for s in steps], peak_rss_bytes=peak)
+
+
+def measure(peer, args, mode, dataset):
+    raw = run_ftd(args, mode, dataset) if peer == "ftd" else run_hugging_face(peer, args, mode, dataset)
+    return {  # the first step warms caches up, for everyone
+        "tokens_per_second": sum(raw["tokens"][1:]) / (raw["ends"][-1] - raw["ends"][0]),
+        "seconds_to_first_step": raw["start"] - raw["begin"],
+        "peak_rss_bytes": raw["peak_rss_bytes"], "first_loss": raw["losses"][0], "last_loss": raw["losses"][-1],
+    }
+
+
+def table(results, args):
+    """Markdown: one row a mode and peer; the ratio is to TRL as the scripts run it."""
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    lines = [
+        f"`./dev bench --rounds {args.rounds} --steps {args.steps}` on {cpu}, {platform.machine()}, 2 threads: "
+        f"SmolLM2-135M, batch {args.batch_size}, length ≤ {args.seq_length}, Alpaca rows, float32.",
+        "",
+        "| mode | trainer | tok/s best / median | to TRL (median of rounds) | peak RSS, GB | seconds to the first step "
+        "| loss, first and last step |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for mode in args.modes:
+        for peer in args.peers:
+            runs = results[mode, peer]
+            speed = [run["tokens_per_second"] for run in runs]
+            ratio = "–"
+            if "trl" in args.peers:
+                base = [run["tokens_per_second"] for run in results[mode, "trl"]]
+                ratio = f"{statistics.median(a / b for a, b in zip(speed, base)):.2f} ×"
+            rss = max(run["peak_rss_bytes"] for run in runs) / 1e9
+            first = statistics.median(run["seconds_to_first_step"] for run in runs)
+            lines.append(f"| {mode} | {peer} | {max(speed):.0f} / {statistics.median(speed):.0f} | {ratio} | {rss:.2f} "
+                         f"| {first:.2f} | {runs[-1]['first_loss']:.4f} {runs[-1]['last_loss']:.4f} |")
+    return "\n".join(lines)
+
+
+def write_into_docs(text):
+    path = ROOT / "docs" / "performance.md"
+    begin, end = "<!-- trainers: begin -->", "<!-- trainers: end -->"
+    page = path.read_text()
+    path.write_text(re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{text}\n{end}", page, flags=re.DOTALL))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def words(text):
+        return text.split(",")
+
+    parser.add_argument("--rounds", type=int, default=3, help="turns of every peer [3]")
+    parser.add_argument("--steps", type=int, default=12, help="optimizer steps of a run [12]")
+    parser.add_argument("--batch-size", type=int, default=4, help="[4]")
+    parser.add_argument("--seq-length", type=int, default=512, help="[512]")
+    parser.add_argument("--modes", type=words, default=["lora", "full"], help="comma-separated [lora,full]")
+    parser.add_argument("--peers", type=words, default=["ftd", *PEERS], help="comma-separated [all]")
+    parser.add_argument("--model", help="model directory [SmolLM2-135M, made when needed]")
+    parser.add_argument("--json", type=pathlib.Path, help="also write every run's numbers there")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    args = parser.parse_args()
+    if unknown := {*args.peers} - {"ftd", *PEERS}:
+        parser.error(f"unknown peers: {', '.join(unknown)}")
+    return args
+
+
+def main():
+    args = arguments()
+    if not args.model:
+        script = [sys.executable, ROOT / "examples" / "smollm2.py"]
+        args.model = subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    results = {(mode, peer): [] for mode in args.modes for peer in args.peers}
+    with tempfile.TemporaryDirectory(prefix="ftd-bench-") as args.scratch:
+        dataset = pathlib.Path(args.scratch) / "alpaca.jsonl"
+        rows = json.loads(fetch.llamafactory_data("alpaca_en_demo.json"))
+        dataset.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        for number in range(1, args.rounds + 1):
+            for mode, peer in results:
+                run = measure(peer, args, mode, dataset)
+                results[mode, peer].append(run)
+                print(f"round {number} {mode} {peer}: {run['tokens_per_second']:.0f} tok/s", file=sys.stderr)
+    if args.json:
+        args.json.write_text(json.dumps([dict(mode=m, peer=p, runs=r) for (m, p), r in results.items()], indent=1))
+    text = table(results, args)
+    print(text)
+    if args.write:
+        write_into_docs(text)
+
+
+if __name__ == "__main__":
+    main()
