@@ -1,11 +1,12 @@
 """What a finished job leaves behind, read by the programs that it is for."""
+import hashlib
 import json
 import pathlib
 
 import pytest
 import torch
 from conftest import submit
-from ftd_fixture import Ftd
+from ftd_fixture import REPO, Ftd
 from tiny_model import make_tiny_llama
 
 STEPS = 12
@@ -33,8 +34,8 @@ def names(directory):
 
 def test_files(finished):
     _, out, mode = finished
-    common = {"tokenizer.json", "tokenizer_config.json", "metrics.jsonl", "trainer_state.json", "README.md"}
-    weights = {"lora": {"adapter_config.json", "adapter_model.safetensors"},
+    common = {"tokenizer.json", "tokenizer_config.json", "metrics.jsonl", "trainer_state.json", "ftd_run.json"}
+    weights = {"lora": {"adapter_config.json", "adapter_model.safetensors", "README.md"},
                "full": {"config.json", "model-00001-of-00001.safetensors", "model.safetensors.index.json"}}
     assert common | weights[mode] <= names(out)
     assert not [name for name in names(out) if name.endswith((".bin", ".pt", ".pkl", ".tmp"))]
@@ -133,12 +134,13 @@ def test_sharded_tied_bfloat16_model_comes_back_as_it_was(daemon, dataset, tmp_p
     assert not info["missing_keys"] and not info["unexpected_keys"]
 
 
-def test_run_record_names_what_was_used(finished, dataset):
+def test_run_record_names_what_was_used(finished, model, dataset):
     """Model, dataset hash, resolved spec, versions and device: enough to run it again."""
-    import hashlib
-
-    _, out, _ = finished
-    record = json.dumps([json.loads((out / name).read_text()) for name in names(out) if name.startswith("run")])
-    assert hashlib.sha256(dataset.read_bytes()).hexdigest() in record
-    for word in ("cpu", "learning_rate", "0.1.0"):
-        assert word in record.lower(), word
+    job, out, mode = finished
+    record = json.loads((out / "ftd_run.json").read_text())
+    assert record["job_id"] == job.id and record["model"]["path"] == str(model)
+    assert record["dataset"]["sha256"] == hashlib.sha256(dataset.read_bytes()).hexdigest()
+    assert record["dataset"]["rows"] == len(dataset.read_text().splitlines())
+    assert record["spec"]["mode"].lower() == mode and float(record["spec"]["learning_rate"]) == 1e-3
+    assert record["versions"]["torch"] and record["versions"]["ftd"] == (REPO / "VERSION").read_text().strip()
+    assert record["device"] and record["steps"] == STEPS
