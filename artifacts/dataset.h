@@ -35,16 +35,17 @@ std::string RenderAlpaca(std::string_view instruction, std::string_view input, s
 struct RowEncoder {
   const Tokenizer* tokenizer = nullptr;
   std::string eos_token;   // appended to a text that does not end with it
-  std::string bos_token;   // when the text begins with it, the tokenizer's own BOS is not added a second time
   int32_t seq_length = 0;  // cut on the right; 0: never
 
+  // As TRL does: text and EOS, then the tokenizer's own special tokens around them, then the cut. A text that spells out
+  // a BOS keeps it beside the tokenizer's own.
   TokenizedRow Encode(std::string_view text) const;
   // text with EOS: exactly what is tokenised.
   std::string WithEos(std::string_view text) const;
 };
 
-// The encoder of a model directory: tokenizer.json, and EOS and BOS from tokenizer_config.json, else from
-// special_tokens_map.json, else by the ids of config.json. MODEL_UNSUPPORTED when there is no EOS.
+// The encoder of a model directory. EOS comes from tokenizer_config.json, else from special_tokens_map.json, else by
+// its id in config.json. MODEL_UNSUPPORTED when there is none, MODEL_CORRUPT when a file is damaged.
 // The returned encoder points at `tokenizer`, which must outlive it.
 absl::StatusOr<RowEncoder> MakeRowEncoder(const std::filesystem::path& model_dir, const Tokenizer& tokenizer,
                                           int32_t seq_length);
