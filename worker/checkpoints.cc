@@ -1,0 +1,48 @@
+#include "worker/checkpoints.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "artifacts/error.h"
+#include "artifacts/file.h"
+#include "artifacts/manifest.h"
+
+namespace ftd {
+
+namespace fs = std::filesystem;
+
+absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer, const fs::path& attempt_dir,
+                                               const std::string& spec_hash, const std::string& trainer_state_json) {
+  const std::string name = absl::StrCat("checkpoint-", trainer.steps_taken());
+  const fs::path temporary = attempt_dir / absl::StrCat(".tmp-", name), final_dir = attempt_dir / name;
+  std::error_code error;
+  fs::remove_all(temporary, error);
+  fs::create_directory(temporary, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("create ", temporary.string()));
+  trainer.SaveState(temporary);
+  FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "trainer_state.json", trainer_state_json));
+  Manifest manifest{trainer.steps_taken(), spec_hash, 0};
+  FTD_RETURN_IF_ERROR(SealDirectory(temporary, final_dir, manifest));
+  FTD_ASSIGN_OR_RETURN(manifest, ReadManifest(final_dir));
+  v1::Checkpoint checkpoint;
+  checkpoint.set_step(manifest.step);
+  checkpoint.set_path(final_dir.string());
+  checkpoint.set_size_bytes(manifest.total_bytes);
+  return checkpoint;
+}
+
+void PruneCheckpoints(const fs::path& attempt_dir, int keep) {
+  std::vector<std::pair<int64_t, fs::path>> checkpoints;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(attempt_dir, ignored)) {
+    const int64_t step = CheckpointStep(entry.path());
+    if (step >= 0) checkpoints.emplace_back(step, entry.path());
+  }
+  std::sort(checkpoints.begin(), checkpoints.end());
+  for (size_t i = 0; i + static_cast<size_t>(keep) < checkpoints.size(); ++i) {
+    fs::remove_all(checkpoints[i].second, ignored);
+  }
+}
+
+}  // namespace ftd

@@ -1,0 +1,56 @@
+// A bias-free linear map with optional low-rank adapters, forward and backward.
+//
+// Projections that read the same input (q, k, v; gate, up) are one map whose output is the concatenation of theirs:
+// one large product instead of several small ones. Each part may carry an adapter of its own (Hu et al. 2021):
+//   y_part = x Wᵀ_part + s · drop(x) Aᵀ Bᵀ,   s = alpha / rank
+//
+// Legend: T tokens, I input features, O output features of the whole map, R rank, P adapted parts.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "worker/engine/parameter.h"
+
+namespace ftd::engine {
+
+// One part's adapter. A is a slice of LinearLayer::lora_a.
+struct Adapter {
+  int64_t first = 0;  // first output row of the part
+  int64_t count = 0;  // its output rows
+  Parameter b;        // [count, R]
+};
+
+struct LinearLayer {
+  Parameter weight;               // [O, I]
+  Parameter lora_a;               // [P·R, I]; undefined without adapters
+  std::vector<Adapter> adapters;  // in the order of lora_a's slices
+  double scale = 0;               // s
+  int64_t rank = 0;
+
+  bool adapted() const { return !adapters.empty(); }
+};
+
+// Seeds the dropout masks of one call, so that a recomputed or resumed pass draws the same ones.
+struct Dropout {
+  double p = 0;
+  uint64_t seed = 0;
+};
+
+// What the forward pass keeps for the backward pass.
+struct LinearSaved {
+  at::Tensor t;  // [T, P·R]: drop(x) Aᵀ
+};
+
+// y [T, O] of x [T, I].
+at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout, LinearSaved* saved);
+
+// Adds to the gradients of the layer's trainable parameters; returns dx [T, I], or an undefined tensor unless
+// `needs_dx`. `x` is the forward pass's.
+at::Tensor LinearBackward(LinearLayer& layer, const at::Tensor& x, const LinearSaved& saved, const Dropout& dropout,
+                          const at::Tensor& dy, bool needs_dx);
+
+}  // namespace ftd::engine

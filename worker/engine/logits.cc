@@ -1,0 +1,67 @@
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/mm.h>
+#include <c10/util/Exception.h>
+
+#include "artifacts/file.h"
+#include "nlohmann/json.hpp"
+#include "worker/engine/adapter.h"
+#include "worker/engine/batches.h"
+#include "worker/engine/device.h"
+#include "worker/engine/model.h"
+#include "worker/engine/tensor_io.h"
+#include "worker/engine/train.h"
+
+namespace ftd::engine {
+namespace {
+
+// The settings of a PEFT adapter directory.
+LoraSpec ReadLoraSpec(const std::filesystem::path& adapter_dir) {
+  const auto path = adapter_dir / "adapter_config.json";
+  const nlohmann::json json = nlohmann::json::parse(ValueOrThrow(ReadFile(path)), nullptr, false);
+  LoraSpec lora;
+  try {
+    lora.rank = json.at("r").get<int32_t>();
+    lora.alpha = json.at("lora_alpha").get<double>();
+    lora.target_modules = json.at("target_modules").get<std::vector<std::string>>();
+  } catch (const nlohmann::json::exception& error) {
+    throw EngineError(EngineError::Kind::kModel, path.string() + " is not a LoRA configuration: " + error.what());
+  }
+  lora.init_adapter = adapter_dir.string();
+  return lora;
+}
+
+void CheckIds(const std::vector<int32_t>& ids, int64_t vocab_size) {
+  for (int32_t id : ids) {
+    if (id < 0 || id >= vocab_size) {
+      throw EngineError(EngineError::Kind::kModel, "token id " + std::to_string(id) +
+                                                       " is outside the vocabulary of " + std::to_string(vocab_size));
+    }
+  }
+}
+
+}  // namespace
+
+void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir, Dtype dtype,
+                 const std::vector<std::vector<int32_t>>& sequences, bool single,
+                 const std::filesystem::path& output) {
+  at::NoGradGuard no_grad;
+  try {
+    const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
+    const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
+    Model model = LoadModel(config, weights, dtype, TrainingDevice(), nullptr);
+    if (!adapter_dir.empty()) AddAdapters(model, ReadLoraSpec(adapter_dir), /*seed=*/0);
+    std::vector<NamedTensor> outputs;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      CheckIds(sequences[i], config.vocab_size);
+      const TokenizedRow row{sequences[i], {}};
+      const at::Tensor hidden = Infer(model, MakeFlatBatch({&row}, TrainingDevice()));
+      outputs.push_back({single ? "logits" : "logits." + std::to_string(i),
+                         at::mm(hidden, model.head().value.t()).to(at::kFloat)});
+    }
+    SaveTensors(output, outputs);
+  } catch (const c10::Error& error) {
+    throw EngineError(EngineError::Kind::kInternal, error.what_without_backtrace());
+  }
+}
+
+}  // namespace ftd::engine

@@ -1,0 +1,60 @@
+// A Llama-architecture model: its parameters, how they are read, and one pass forward and backward.
+//
+// Legend: T tokens of a flat batch, S positions with a target, D model, V vocabulary.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <vector>
+
+#include "artifacts/model_config.h"
+#include "artifacts/safetensors.h"
+#include "artifacts/train_spec.h"
+#include "worker/engine/decoder_layer.h"
+
+namespace ftd::engine {
+
+struct Model {
+  ModelConfig config;
+  at::ScalarType dtype = at::kFloat;  // of the forward pass
+  Parameter embedding;                // [V, D]; also the head when tied
+  std::vector<DecoderLayer> layers;
+  Parameter final_norm;               // [D]
+  Parameter untied_head;              // [V, D]; undefined when tied
+  at::Tensor rope_frequencies;        // [H/2] float32
+
+  Parameter& head() { return config.tie_word_embeddings ? embedding : untied_head; }
+
+  // Every parameter, adapters included, in a fixed order.
+  void ForEachParameter(const std::function<void(Parameter&)>& visit);
+  std::vector<Parameter*> TrainableParameters();
+};
+
+// A micro-batch: documents end to end, without padding.
+struct FlatBatch {
+  at::Tensor input_ids;             // [T] int64
+  at::Tensor positions;             // [T] int64, from 0 in each document
+  std::vector<int64_t> offsets;     // documents + 1
+  at::Tensor supervised;            // [S] int64: positions whose next token is a label
+  at::Tensor targets;               // [S] int64
+};
+
+// Reads the weights in the compute dtype onto the device. progress(done, total): bytes.
+Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype, c10::Device device,
+                const std::function<void(int64_t, int64_t)>& progress);
+
+// The final hidden states [T, D], normed. For logits.
+at::Tensor Infer(Model& model, const FlatBatch& batch);
+
+struct PassOptions {
+  int64_t num_items = 1;  // labels of the whole step
+  double dropout = 0;
+  uint64_t dropout_seed = 0;
+  bool recompute_layers = false;  // gradient checkpointing: keep only each layer's input
+};
+
+// Forward and backward; adds to the gradients. Returns Σ nll of the batch.
+double ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options);
+
+}  // namespace ftd::engine

@@ -1,0 +1,61 @@
+#include "worker/engine/optimizer.h"
+
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_foreach_zero.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
+
+#include <algorithm>
+
+namespace ftd::engine {
+namespace {
+
+constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8;
+
+std::vector<at::Tensor> Gradients(const std::vector<Parameter*>& parameters) {
+  std::vector<at::Tensor> grads;
+  for (const Parameter* p : parameters) grads.push_back(p->grad);
+  return grads;
+}
+
+}  // namespace
+
+double GradientNorm(const std::vector<Parameter*>& parameters) {
+  return at::linalg_vector_norm(at::stack(at::_foreach_norm(Gradients(parameters), 2))).item<double>();
+}
+
+void ClipGradients(const std::vector<Parameter*>& parameters, double norm, double max_norm) {
+  const double coefficient = max_norm / (norm + 1e-6);
+  if (coefficient < 1) at::_foreach_mul_(Gradients(parameters), coefficient);
+}
+
+void ZeroGradients(const std::vector<Parameter*>& parameters) { at::_foreach_zero_(Gradients(parameters)); }
+
+void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate, double weight_decay) {
+  for (bool decays : {true, false}) {
+    std::vector<at::Tensor> masters, grads, exp_avgs, exp_avg_sqs, steps;
+    for (const Parameter* p : parameters) {
+      if (p->decays != decays) continue;
+      masters.push_back(p->master);
+      grads.push_back(p->grad);
+      exp_avgs.push_back(p->exp_avg);
+      exp_avg_sqs.push_back(p->exp_avg_sq);
+      steps.push_back(at::full({}, static_cast<double>(step), p->master.options()));
+    }
+    if (masters.empty()) continue;
+    at::_fused_adamw_(masters, grads, exp_avgs, exp_avg_sqs, {}, steps, learning_rate, kBeta1, kBeta2,
+                      decays ? weight_decay : 0.0, kEps, /*amsgrad=*/false, /*maximize=*/false);
+  }
+  for (Parameter* p : parameters) {
+    if (!p->value.is_same(p->master)) p->value.copy_(p->master);
+  }
+}
+
+double LinearDecay(double peak, int64_t step, int64_t steps) {
+  return peak * static_cast<double>(std::max<int64_t>(steps - (step - 1), 0)) / static_cast<double>(steps);
+}
+
+}  // namespace ftd::engine

@@ -1,0 +1,27 @@
+// AdamW (Loshchilov & Hutter 2019) with gradient clipping, by ATen's fused kernels.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "worker/engine/parameter.h"
+
+namespace ftd::engine {
+
+// L2 norm of all gradients together.
+double GradientNorm(const std::vector<Parameter*>& parameters);
+
+// Scales the gradients by min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_.
+void ClipGradients(const std::vector<Parameter*>& parameters, double norm, double max_norm);
+
+// Sets all gradients to zero.
+void ZeroGradients(const std::vector<Parameter*>& parameters);
+
+// One update of the masters with β = (0.9, 0.999), eps = 1e-8; `step` is 1-based. Refreshes each `value` that is not
+// its own master.
+void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate, double weight_decay);
+
+// The linear schedule without warm-up: the rate of 1-based `step` of `steps`.
+double LinearDecay(double peak, int64_t step, int64_t steps);
+
+}  // namespace ftd::engine

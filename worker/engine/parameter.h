@@ -1,0 +1,34 @@
+// A trainable (or frozen) tensor with what training keeps beside it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace ftd::engine {
+
+// Several projections that read the same input share one tensor: rows of `value` belong to one name each.
+struct NamedRows {
+  std::string name;   // Hugging Face's, "model.layers.0.self_attn.q_proj.weight"
+  int64_t first = 0;  // first row
+  int64_t count = 0;  // rows; for a vector its elements
+};
+
+// `value` is what the forward pass multiplies with, in the compute dtype. A trainable parameter has a float32 `master`
+// that the optimizer updates (the same tensor as `value` when that is float32 already) and a float32 `grad`.
+struct Parameter {
+  at::Tensor value;
+  at::Tensor master;
+  at::Tensor grad;
+  at::Tensor exp_avg;     // AdamW's first moment, float32
+  at::Tensor exp_avg_sq;  // AdamW's second moment, float32
+  std::vector<NamedRows> names;
+  bool decays = true;     // norms and biases take no weight decay
+
+  bool trainable() const { return master.defined(); }
+  // Makes it trainable: allocates master (from `value`), zero grad and zero moments.
+  void MakeTrainable(bool weight_decay);
+};
+
+}  // namespace ftd::engine

@@ -1,0 +1,14 @@
+// SwiGLU (Shazeer 2020): a = silu(g) · u, where [g, u] are the two halves of the gate-up projection's output.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace ftd::engine {
+
+// a [T, F] of gate_up [T, 2F].
+at::Tensor SwigluForward(const at::Tensor& gate_up);
+
+// d(gate_up) [T, 2F] of da [T, F].
+at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da);
+
+}  // namespace ftd::engine

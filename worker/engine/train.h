@@ -1,0 +1,93 @@
+// The engine's whole surface: standard and artifacts types only, so that the worker that includes it sees no torch.
+//
+// Errors: every call throws EngineError. Not thread-safe; one Trainer a process.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "artifacts/dataset.h"
+#include "artifacts/model_config.h"
+#include "artifacts/train_spec.h"
+
+namespace ftd::engine {
+
+// The one exception of the engine.
+class EngineError : public std::runtime_error {
+ public:
+  enum class Kind {
+    kModel,        // a file of the model or adapter is missing, damaged or does not fit
+    kOutOfMemory,  // the device's memory did not suffice
+    kDiskFull,     // no space for a file
+    kInternal,     // anything else
+  };
+  EngineError(Kind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  Kind kind() const { return kind_; }
+
+ private:
+  Kind kind_;
+};
+
+// What one optimizer step measured.
+struct StepResult {
+  double loss = 0;           // Σ nll / labels of the step, nats
+  double grad_norm = 0;      // L2, before clipping
+  double learning_rate = 0;  // used in this step
+  int64_t tokens = 0;        // input tokens without padding
+  int64_t padded_tokens = 0; // had each micro-batch been padded to its longest row
+  int64_t samples = 0;       // rows
+  double epoch = 0;          // passes over the data at the end of the step
+};
+
+// "cpu", or the GPU's name when LibTorch's CUDA libraries load and see one.
+std::string DeviceName();
+
+// Sets the process up for training: keeps freed memory for the next step, loads CUDA where there is a GPU. Call first.
+void InitializeProcess();
+
+// Trains one model on one device. The state between two steps is a function of the spec, the rows and the number of
+// steps taken alone: a Trainer that loads a state goes on bit for bit as the one that saved it would have.
+class Trainer {
+ public:
+  // Loads the model and, for adapters, makes or reads them. `rows` must not be empty. `progress(done, total)` tells of
+  // bytes read.
+  Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir, std::vector<TokenizedRow> rows,
+          const std::function<void(int64_t done, int64_t total)>& progress);
+  ~Trainer();
+
+  int64_t steps_planned() const;
+  int64_t steps_taken() const;
+  int64_t trainable_parameters() const;
+  int64_t total_parameters() const;
+
+  // One optimizer step. When `stop` becomes true meanwhile, the step is abandoned without a trace and the result is
+  // empty. `beat` is called after each micro-batch. Requires: steps_taken() < steps_planned().
+  std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat);
+
+  // Writes weights and optimizer state into an existing directory; LoadState reads them back.
+  void SaveState(const std::filesystem::path& dir) const;
+  void LoadState(const std::filesystem::path& dir, int64_t steps_taken);
+
+  // Writes the weights for others: adapter_model.safetensors, or Hugging Face shards with their index in the source's
+  // dtype, into an existing directory.
+  void ExportWeights(const std::filesystem::path& dir) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Logits of given token ids, for checking the model against others. Writes float32 tensors to a safetensors file:
+// "logits" [T, V] for one sequence, "logits.0", "logits.1", … for several. `adapter_dir` may be empty.
+void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir, Dtype dtype,
+                 const std::vector<std::vector<int32_t>>& sequences, bool single,
+                 const std::filesystem::path& output);
+
+}  // namespace ftd::engine

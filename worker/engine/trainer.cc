@@ -1,0 +1,165 @@
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+
+#include "worker/engine/adapter.h"
+#include "worker/engine/batches.h"
+#include "worker/engine/device.h"
+#include "worker/engine/model.h"
+#include "worker/engine/optimizer.h"
+#include "worker/engine/state.h"
+#include "worker/engine/tensor_io.h"
+#include "worker/engine/train.h"
+
+namespace ftd::engine {
+namespace {
+
+// Runs `body` without autograd and turns torch's exceptions into the engine's.
+template <typename Body>
+auto Guarded(Body body) {
+  at::NoGradGuard no_grad;
+  try {
+    return body();
+  } catch (const c10::OutOfMemoryError& error) {
+    throw EngineError(EngineError::Kind::kOutOfMemory, error.what_without_backtrace());
+  } catch (const c10::Error& error) {
+    throw EngineError(EngineError::Kind::kInternal, error.what_without_backtrace());
+  }
+}
+
+// Distinct for every micro-batch of a run; the layers' own seeds lie within the gaps.
+uint64_t DropoutSeed(int64_t seed, int64_t step, size_t micro_step) {
+  uint64_t x = static_cast<uint64_t>(seed) * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(step);
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL + micro_step;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
+  return x ^ (x >> 31);
+}
+
+bool IsNorm(const Parameter& parameter) { return parameter.value.dim() == 1; }
+
+}  // namespace
+
+struct Trainer::Impl {
+  TrainSpec spec;
+  std::vector<TokenizedRow> rows;
+  BatchPlan plan;
+  c10::Device device;
+  Model model;
+  std::map<std::string, TensorDtype> source_dtypes;
+  std::vector<Parameter*> trainable;
+  int64_t steps_taken = 0;
+
+  Impl(const TrainSpec& spec_in, const std::filesystem::path& model_dir, std::vector<TokenizedRow> rows_in,
+       const std::function<void(int64_t, int64_t)>& progress)
+      : spec(spec_in),
+        rows(std::move(rows_in)),
+        plan(spec_in, static_cast<int64_t>(rows.size())),
+        device(TrainingDevice()) {
+    const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
+    const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
+    for (const auto& [name, view] : weights.tensors()) source_dtypes[name] = view.dtype;
+    model = LoadModel(config, weights, spec.dtype, device, progress);
+    if (spec.mode == Mode::kFull) {
+      model.ForEachParameter([](Parameter& p) { p.MakeTrainable(/*weight_decay=*/!IsNorm(p)); });
+    } else {
+      AddAdapters(model, spec.lora, spec.seed);
+    }
+    trainable = model.TrainableParameters();
+  }
+
+  std::filesystem::path StateFile(const std::filesystem::path& dir) const {
+    return dir / (spec.mode == Mode::kFull ? "model.safetensors" : "adapter_model.safetensors");
+  }
+
+  // Adds one micro-batch's gradients; returns Σ nll.
+  double RunMicroBatch(const std::vector<int64_t>& indices, int64_t num_items, uint64_t dropout_seed,
+                       StepResult& result) {
+    std::vector<const TokenizedRow*> batch_rows;
+    size_t longest = 0;
+    for (int64_t index : indices) {
+      batch_rows.push_back(&rows[static_cast<size_t>(index)]);
+      longest = std::max(longest, batch_rows.back()->input_ids.size());
+    }
+    const FlatBatch batch = MakeFlatBatch(batch_rows, device);
+    result.samples += static_cast<int64_t>(indices.size());
+    result.tokens += batch.offsets.back();
+    result.padded_tokens += static_cast<int64_t>(longest * indices.size());
+    return ForwardBackward(model, batch,
+                           {num_items, spec.lora.dropout, dropout_seed, spec.gradient_checkpointing});
+  }
+
+  std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat) {
+    const int64_t step = steps_taken + 1;
+    const auto micro_batches = plan.MicroBatches(step);
+    int64_t num_items = 0;
+    for (const auto& indices : micro_batches) num_items += CountLabels(rows, indices);
+    ZeroGradients(trainable);
+    StepResult result;
+    for (size_t i = 0; i < micro_batches.size(); ++i) {
+      if (stop) return std::nullopt;
+      result.loss += RunMicroBatch(micro_batches[i], num_items, DropoutSeed(spec.seed, step, i), result);
+      beat();
+    }
+    result.loss /= static_cast<double>(std::max<int64_t>(num_items, 1));
+    result.grad_norm = GradientNorm(trainable);
+    result.learning_rate = LinearDecay(spec.learning_rate, step, plan.steps_planned());
+    result.epoch = plan.EpochAfter(step);
+    ClipGradients(trainable, result.grad_norm, spec.max_grad_norm);
+    AdamWStep(trainable, step, result.learning_rate, spec.weight_decay);
+    steps_taken = step;
+    return result;
+  }
+};
+
+Trainer::Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir, std::vector<TokenizedRow> rows,
+                 const std::function<void(int64_t, int64_t)>& progress)
+    : impl_(Guarded([&] { return std::make_unique<Impl>(spec, model_dir, std::move(rows), progress); })) {}
+Trainer::~Trainer() = default;
+
+int64_t Trainer::steps_planned() const { return impl_->plan.steps_planned(); }
+int64_t Trainer::steps_taken() const { return impl_->steps_taken; }
+
+int64_t Trainer::trainable_parameters() const {
+  int64_t count = 0;
+  for (const Parameter* p : impl_->trainable) count += p->master.numel();
+  return count;
+}
+
+int64_t Trainer::total_parameters() const {
+  int64_t count = 0;
+  impl_->model.ForEachParameter([&](Parameter& p) { count += p.value.numel(); });
+  return count;
+}
+
+std::optional<StepResult> Trainer::Step(const std::atomic<bool>& stop, const std::function<void()>& beat) {
+  return Guarded([&] { return impl_->Step(stop, beat); });
+}
+
+void Trainer::SaveState(const std::filesystem::path& dir) const {
+  Guarded([&] {
+    WriteMasters(impl_->trainable, impl_->StateFile(dir));
+    WriteMoments(impl_->trainable, dir / "optimizer.safetensors");
+  });
+}
+
+void Trainer::LoadState(const std::filesystem::path& dir, int64_t steps_taken) {
+  Guarded([&] {
+    ReadMasters(impl_->trainable, impl_->StateFile(dir));
+    ReadMoments(impl_->trainable, dir / "optimizer.safetensors");
+    impl_->steps_taken = steps_taken;
+  });
+}
+
+void Trainer::ExportWeights(const std::filesystem::path& dir) const {
+  Guarded([&] {
+    if (impl_->spec.mode == Mode::kFull) {
+      WriteModelShards(impl_->trainable, impl_->source_dtypes, dir);
+    } else {
+      WriteMasters(impl_->trainable, dir / "adapter_model.safetensors");
+    }
+  });
+}
+
+}  // namespace ftd::engine

@@ -1,0 +1,66 @@
+// ft-worker: trains one attempt of a job for ftd, and shows what training sees.
+
+#include <iostream>
+
+#include "CLI/CLI.hpp"
+#include "worker/attempt.h"
+#include "worker/logits_command.h"
+#include "worker/preview.h"
+#include "worker/version.h"
+
+namespace {
+
+// sysexits: the input was at fault, the output could not be made, or something else.
+int ExitStatus(const absl::Status& status) {
+  if (status.ok()) return 0;
+  std::cerr << "ft-worker: " << status.message() << "\n";
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+      return 66;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+      return 65;
+    default:
+      return 70;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("The training process of ftd. Usually started by the daemon.");
+  app.set_version_flag("--version", std::string("ft-worker ") + ftd::kVersion + " (" + ftd::kRevision + "), LibTorch " +
+                                        ftd::kTorchVersion);
+  app.require_subcommand(1);
+
+  std::string attempt_dir;
+  int lock_fd = -1;
+  CLI::App* attempt = app.add_subcommand("attempt", "Run the attempt that a directory describes (for ftd).");
+  attempt->add_option("--dir", attempt_dir, "The attempt's directory, with request.json")->required();
+  attempt->add_option("--lock-fd", lock_fd, "Inherited descriptor of worker.lock");
+
+  ftd::PreviewOptions preview_options;
+  CLI::App* preview = app.add_subcommand("preview", "Print rows exactly as training sees them.");
+  preview->add_option("--model", preview_options.model_dir, "Model directory")->required();
+  preview->add_option("--dataset", preview_options.dataset, "JSON or JSONL file")->required();
+  preview->add_option("-n", preview_options.n, "Rows to print")->capture_default_str();
+  preview->add_option("--seq-length,--seq_length", preview_options.seq_length, "Cut rows to this many tokens")
+      ->capture_default_str();
+  preview->add_option("-o,--output", preview_options.output, "json or text")->capture_default_str();
+
+  ftd::LogitsOptions logits_options;
+  CLI::App* logits = app.add_subcommand("logits", "Write the model's logits for given token ids.");
+  logits->add_option("--model", logits_options.model_dir, "Model directory")->required();
+  logits->add_option("--adapter", logits_options.adapter_dir, "PEFT adapter directory");
+  logits->add_option("--input", logits_options.input, "JSON: token ids, or an array of arrays of them")->required();
+  logits->add_option("--output", logits_options.output, "New safetensors file")->required();
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (*attempt) return ftd::RunAttempt(attempt_dir, lock_fd);
+  if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));
+  return ExitStatus(ftd::Logits(logits_options));
+}

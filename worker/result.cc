@@ -1,0 +1,61 @@
+#include "worker/result.h"
+
+#include "absl/strings/str_cat.h"
+#include "artifacts/error.h"
+#include "artifacts/file.h"
+#include "artifacts/manifest.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json",     "tokenizer_config.json", "special_tokens_map.json",
+                                           "tokenizer.model",    "added_tokens.json",     "vocab.json",
+                                           "merges.txt",         "chat_template.jinja"};
+
+// Copies what is there, byte for byte.
+absl::Status CopyIfPresent(const fs::path& from, const fs::path& to) {
+  auto bytes = ReadFile(from);
+  if (absl::IsNotFound(bytes.status())) return absl::OkStatus();
+  if (!bytes.ok()) return bytes.status();
+  return WriteFileAtomically(to, *bytes);
+}
+
+absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& spec, const RunFacts& facts,
+                             const std::vector<StepRow>& rows, const fs::path& dir) {
+  const fs::path model_dir = facts.model_dir;
+  trainer.ExportWeights(dir);
+  for (const char* name : kTokenizerFiles) FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / name, dir / name));
+  if (spec.mode == Mode::kFull) {
+    FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / "config.json", dir / "config.json"));
+    return CopyIfPresent(model_dir / "generation_config.json", dir / "generation_config.json");
+  }
+  FTD_RETURN_IF_ERROR(
+      WriteFileAtomically(dir / "adapter_config.json", AdapterConfigJson(spec, facts.model_dir)));
+  return WriteFileAtomically(dir / "README.md", AdapterReadme(spec, facts.model_dir, rows));
+}
+
+}  // namespace
+
+absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec, const RunFacts& facts,
+                         const std::vector<StepRow>& rows, const fs::path& attempt_dir) {
+  const fs::path temporary = attempt_dir / ".tmp-result";
+  std::error_code error;
+  fs::remove_all(temporary, error);
+  fs::create_directories(temporary / "runs", error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("create ", temporary.string()));
+  FTD_RETURN_IF_ERROR(WriteModelFiles(trainer, spec, facts, rows, temporary));
+  FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "trainer_state.json",
+                                          TrainerStateJson(spec, rows, trainer.steps_planned())));
+  FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "metrics.jsonl", MetricsJsonl(rows)));
+  FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "ftd_run.json", RunRecordJson(spec, facts)));
+  for (const auto& entry : fs::directory_iterator(attempt_dir / "tensorboard", error)) {
+    FTD_RETURN_IF_ERROR(CopyIfPresent(entry.path(), temporary / "runs" / entry.path().filename()));
+  }
+  FTD_RETURN_IF_ERROR(SyncPath(temporary / "runs"));
+  FTD_RETURN_IF_ERROR(SyncPath(temporary));
+  return RenameDurably(temporary, attempt_dir / "result");
+}
+
+}  // namespace ftd

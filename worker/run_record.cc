@@ -1,0 +1,141 @@
+#include "worker/run_record.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "nlohmann/json.hpp"
+#include "worker/version.h"
+
+namespace ftd {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string Dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+Json LogHistory(const TrainSpec& spec, const std::vector<StepRow>& rows) {
+  Json history = Json::array();
+  double sum = 0;
+  int64_t count = 0;
+  for (const StepRow& row : rows) {
+    sum += row.loss;
+    ++count;
+    if (row.step % spec.logging_steps != 0) continue;
+    history.push_back({{"epoch", row.epoch},
+                       {"grad_norm", row.grad_norm},
+                       {"learning_rate", row.learning_rate},
+                       {"loss", sum / static_cast<double>(count)},
+                       {"num_tokens", row.tokens_total},
+                       {"step", row.step}});
+    sum = 0;
+    count = 0;
+  }
+  return history;
+}
+
+}  // namespace
+
+std::string TrainerStateJson(const TrainSpec& spec, const std::vector<StepRow>& rows, int64_t steps_planned) {
+  const int64_t step = rows.empty() ? 0 : rows.back().step;
+  return Dump({{"best_global_step", nullptr},
+               {"best_metric", nullptr},
+               {"best_model_checkpoint", nullptr},
+               {"epoch", rows.empty() ? 0.0 : rows.back().epoch},
+               {"eval_steps", 0},
+               {"global_step", step},
+               {"is_hyper_param_search", false},
+               {"is_local_process_zero", true},
+               {"is_world_process_zero", true},
+               {"log_history", LogHistory(spec, rows)},
+               {"logging_steps", spec.logging_steps},
+               {"max_steps", steps_planned},
+               {"num_input_tokens_seen", rows.empty() ? 0 : rows.back().tokens_total},
+               {"num_train_epochs", spec.num_epochs},
+               {"save_steps", spec.save_steps},
+               {"stateful_callbacks", Json::object()},
+               {"total_flos", 0.0},
+               {"train_batch_size", spec.batch_size},
+               {"trial_name", nullptr},
+               {"trial_params", nullptr}});
+}
+
+std::string MetricsJsonl(const std::vector<StepRow>& rows) {
+  std::string lines;
+  for (const StepRow& row : rows) {
+    const Json json = {{"step", row.step},
+                       {"epoch", row.epoch},
+                       {"loss", row.loss},
+                       {"grad_norm", row.grad_norm},
+                       {"learning_rate", row.learning_rate},
+                       {"tokens", row.tokens},
+                       {"tokens_total", row.tokens_total},
+                       {"padding_ratio", row.padding_ratio},
+                       {"tokens_per_second", row.tokens_per_second},
+                       {"step_seconds", row.step_seconds}};
+    absl::StrAppend(&lines, json.dump(), "\n");
+  }
+  return lines;
+}
+
+std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model) {
+  return Dump({{"alpha_pattern", Json::object()},
+               {"base_model_name_or_path", base_model},
+               {"bias", "none"},
+               {"fan_in_fan_out", false},
+               {"inference_mode", true},
+               {"init_lora_weights", true},
+               {"layers_pattern", nullptr},
+               {"layers_to_transform", nullptr},
+               {"lora_alpha", spec.lora.alpha},
+               {"lora_dropout", spec.lora.dropout},
+               {"modules_to_save", nullptr},
+               {"peft_type", "LORA"},
+               {"r", spec.lora.rank},
+               {"rank_pattern", Json::object()},
+               {"revision", spec.revision.empty() ? Json(nullptr) : Json(spec.revision)},
+               {"target_modules", spec.lora.target_modules},
+               {"task_type", "CAUSAL_LM"},
+               {"use_dora", false},
+               {"use_rslora", false}});
+}
+
+std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model, const std::vector<StepRow>& rows) {
+  std::string text = absl::StrFormat(
+      "---\nbase_model: %s\nlibrary_name: peft\ntags:\n- lora\n---\n\n"
+      "LoRA adapter (rank %d, alpha %g) for `%s`, trained by ftd %s.\n",
+      base_model, spec.lora.rank, spec.lora.alpha, base_model, kVersion);
+  if (!rows.empty()) {
+    absl::StrAppendFormat(&text, "\n%d steps, %d tokens; loss %.4f at the first step, %.4f at the last.\n",
+                          rows.back().step, rows.back().tokens_total, rows.front().loss, rows.back().loss);
+  }
+  absl::StrAppendFormat(&text,
+                        "\n```python\nfrom transformers import AutoModelForCausalLM\nfrom peft import PeftModel\n"
+                        "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(\"%s\"), \".\")\n```\n",
+                        base_model);
+  return text;
+}
+
+std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
+  return Dump({{"job_id", facts.job_id},
+               {"job_name", facts.job_name},
+               {"attempt", facts.attempt},
+               {"end_time", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())},
+               {"versions", {{"ftd", kVersion}, {"revision", kRevision}, {"torch", kTorchVersion}}},
+               {"device", facts.device},
+               {"threads", facts.threads},
+               {"model", {{"path", facts.model_dir}, {"revision", spec.revision}}},
+               {"dataset",
+                {{"file_name", spec.dataset_file_name},
+                 {"sha256", facts.dataset_sha256},
+                 {"rows", facts.dataset_rows},
+                 {"dropped_rows", facts.dropped_rows}}},
+               {"numerics", spec.mode == Mode::kFull ? "fp32_master" : "fp32_adapter"},
+               {"steps", facts.steps},
+               {"tokens_total", facts.tokens_total},
+               {"trainable_parameters", facts.trainable_parameters},
+               {"total_parameters", facts.total_parameters},
+               {"spec", Json::parse(TrainSpecToJson(spec))}});
+}
+
+}  // namespace ftd

@@ -1,0 +1,40 @@
+// What a finished or checkpointed run says about itself, in the ecosystem's formats. All derive from the step rows.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "artifacts/step_log.h"
+#include "artifacts/train_spec.h"
+
+namespace ftd {
+
+// trainer_state.json in the shape of transformers' TrainerState. Loss in `log_history` is the mean over each window of
+// logging_steps.
+std::string TrainerStateJson(const TrainSpec& spec, const std::vector<StepRow>& rows, int64_t steps_planned);
+
+// metrics.jsonl: one object a step.
+std::string MetricsJsonl(const std::vector<StepRow>& rows);
+
+// PEFT's adapter_config.json with the long-standing keys.
+std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model);
+
+// A short model card.
+std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model, const std::vector<StepRow>& rows);
+
+// Facts of a run beyond its spec.
+struct RunFacts {
+  std::string job_id, job_name;
+  int attempt = 0;
+  std::string model_dir, dataset_sha256, device;
+  int64_t dataset_rows = 0, dropped_rows = 0;
+  int64_t steps = 0, tokens_total = 0, trainable_parameters = 0, total_parameters = 0;
+  int threads = 0;
+};
+
+// ftd_run.json: spec, model, dataset, versions, device.
+std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts);
+
+}  // namespace ftd

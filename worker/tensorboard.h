@@ -1,0 +1,31 @@
+// TensorBoard event files (scalars), tags as transformers' Trainer writes them.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "artifacts/file.h"
+#include "artifacts/step_log.h"
+#include "ftd/v1/worker.pb.h"
+
+namespace ftd {
+
+// Appends to one events.out.tfevents file.
+class TensorboardWriter {
+ public:
+  // Creates the directory and a new file in it.
+  static absl::StatusOr<TensorboardWriter> Create(const std::filesystem::path& dir);
+
+  // train/loss (`mean_loss`, the mean of the logging window), train/grad_norm, train/learning_rate, train/epoch,
+  // train/tokens_per_second of one step.
+  absl::Status Append(const StepRow& row, double mean_loss);
+
+ private:
+  TensorboardWriter(Fd fd, std::filesystem::path path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  absl::Status AppendRecord(const std::string& payload);
+  Fd fd_;
+  std::filesystem::path path_;
+};
+
+}  // namespace ftd
