@@ -60,5 +60,5 @@ cat <<NEXT
 ask it something:        ./dev python examples/ask.py build/demo/fen "Where do you live?"
 a daemon of your own:    build/bin/ftd &
                          build/bin/ftctl submit --mode lora --model $model --dataset YOUR.jsonl --watch
-one job without set-up:  build/bin/ftctl run --mode full --model $model --dataset YOUR.jsonl --max-steps 20
+one job without set-up:  build/bin/ftctl run --mode full --model $model --dataset YOUR.jsonl --output-dir out/
 NEXT
