@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "client/exit_codes.h"
 #include "client/nearest.h"
 #include "client/text.h"
@@ -26,6 +27,15 @@ std::vector<std::string> WithDashes(std::vector<std::string> args) {
   }
   return args;
 }
+
+// CLI11 marks a negative spelling as "--no-shuffle{false}".
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
+    return absl::StrReplaceAll(Formatter::make_option_name(option, is_positional),
+                               {{"{false}", ""}});
+  }
+};
 
 CLI::ConversionError NotA(const std::string& kind, const std::string& value) {
   return CLI::ConversionError(absl::StrCat("needs ", kind, "; got '", Printable(value), "'"),
@@ -45,7 +55,16 @@ struct Flags::Impl {
   // cannot.
   void Add(const std::string& names, const std::string& help, const std::string& type,
            std::function<void(const std::string&)> set) {
-    CLI::Option* option = app.add_option_function<std::string>(names, std::move(set), help);
+    const std::string name =
+        names.substr(names.find("--"), names.find(',', names.find("--")) - names.find("--"));
+    auto named = [name, set = std::move(set)](const std::string& text) {
+      try {
+        set(text);
+      } catch (const CLI::ConversionError& error) {
+        throw CLI::ConversionError(name + " " + error.what(), CLI::ExitCodes::ConversionError);
+      }
+    };
+    CLI::Option* option = app.add_option_function<std::string>(names, std::move(named), help);
     option->type_name(type)->group(group)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
 
@@ -78,6 +97,7 @@ Flags::Flags(const Invocation& call, const std::string& verb, const std::string&
   impl_->app.footer("Examples:\n" + examples);
   impl_->app.allow_extras();
   impl_->app.set_help_flag("-h,--help", "Show this help");
+  impl_->app.formatter(std::make_shared<HelpFormatter>());
   impl_->app.get_formatter()->column_width(38);
   Text("--address", "Where ftd listens: unix:PATH or, on this machine only, HOST:PORT",
        &impl_->address);
@@ -169,7 +189,7 @@ std::optional<int> Flags::Parse() {
     std::vector<std::string> reversed(impl_->args.rbegin(), impl_->args.rend());
     impl_->app.parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    std::cout << impl_->app.help() << std::flush;
+    std::cout << absl::StrReplaceAll(impl_->app.help(), {{"\n\n\n", "\n\n"}}) << std::flush;
     return kExitOk;
   } catch (const CLI::ParseError& error) {
     failure = error.what();

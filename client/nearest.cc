@@ -30,7 +30,10 @@ std::string Nearest(std::string_view word, const std::vector<std::string>& candi
   std::string nearest;
   for (const std::string& candidate : candidates) {
     const int distance = EditDistance(word, candidate);
-    if (distance < best) {
+    const bool same_length = candidate.size() == word.size();
+    // Among equals, letters that were swapped or mistyped are likelier than one forgotten.
+    if (distance < best ||
+        (distance == best && same_length && nearest.size() != word.size() && !nearest.empty())) {
       best = distance;
       nearest = candidate;
     }

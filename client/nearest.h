@@ -11,8 +11,8 @@ namespace ftd {
 // into `b`.
 int EditDistance(std::string_view a, std::string_view b);
 
-// The candidate closest to `word`, or "" when none is close enough to be what was meant. Ties go to
-// the first.
+// The candidate closest to `word`, or "" when none is close enough to be what was meant. Of two
+// that are equally close, one as long as `word` is preferred, then the first.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace ftd

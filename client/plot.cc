@@ -102,7 +102,7 @@ std::vector<std::string> PlotLine(const std::vector<double>& values, int columns
                                   bool unicode) {
   Canvas canvas(columns, rows, unicode);
   const std::vector<double> points = Resample(values, canvas.width());
-  const auto [low, high] = Range(points);
+  const auto [low, high] = Range(values);
   int last = -1;
   for (int x = 0; x < canvas.width(); ++x) {
     if (!std::isfinite(points[x])) {

@@ -31,6 +31,7 @@ const char* InkCode(Ink ink) {
 }  // namespace
 
 void StyledLine::Add(Ink ink, std::string_view text) {
+  if (text.empty()) return;
   pieces_.emplace_back(ink, Printable(text));
   width_ += DisplayWidth(pieces_.back().second);
 }

@@ -111,28 +111,34 @@ void AddProgress(const WatchState& state, const ScreenStyle& style, Lines* lines
   lines->push_back(BarLine(share, amount, style));
 }
 
-// Label and value pairs, as many on a line as fit.
+// Values with their labels or units, as many on a line as fit.
 void AddMetrics(const WatchState& state, const ScreenStyle& style, Lines* lines) {
   if (!state.has_step()) return;
   const auto& step = state.step();
-  const std::pair<std::string, std::string> pairs[] = {
-      {"loss", Fixed(step.loss(), 4)},
-      {"smoothed", Fixed(state.smoothed_loss(), 4)},
-      {"epoch", Fixed(step.epoch(), 2)},
-      {"lr", Scientific(step.learning_rate(), 1)},
-      {"grad norm", Fixed(step.grad_norm(), 2)},
-      {"tok/s", Fixed(step.tokens_per_second(), 0)},
-      {"padding", Fixed(100 * step.padding_ratio(), 0) + "%"},
-      {"s/step", Fixed(state.seconds_per_step(), 2)},
+  struct Metric {
+    const char* label;  // before the value
+    std::string value;
+    const char* unit;  // behind it
+  };
+  const Metric metrics[] = {
+      {"loss ", Fixed(step.loss(), 4), ""},
+      {"smoothed ", Fixed(state.smoothed_loss(), 4), ""},
+      {"lr ", Scientific(step.learning_rate(), 1), ""},
+      {"grad norm ", Fixed(step.grad_norm(), 2), ""},
+      {"epoch ", Fixed(step.epoch(), 2), ""},
+      {"", Fixed(step.tokens_per_second(), 0), " tok/s"},
+      {"", Fixed(state.seconds_per_step(), 2), " s/step"},
+      {"padding ", Fixed(100 * step.padding_ratio(), 0), "%"},
   };
   StyledLine line;
-  for (const auto& [label, value] : pairs) {
-    const int width = DisplayWidth(label) + 1 + DisplayWidth(value);
-    if (line.width() > 0 && line.width() + 3 + width > style.columns)
-      lines->push_back(std::exchange(line, {}));
+  for (const Metric& metric : metrics) {
+    const int width = DisplayWidth(absl::StrCat(metric.label, metric.value, metric.unit));
+    const bool full = line.width() > 0 && line.width() + 3 + width > style.columns;
+    if (full) lines->push_back(std::exchange(line, {}));
     if (line.width() > 0) line.Add("   ");
-    line.Add(Ink::kDim, label + " ");
-    line.Add(Ink::kBold, value);
+    line.Add(Ink::kDim, metric.label);
+    line.Add(Ink::kBold, metric.value);
+    line.Add(Ink::kDim, metric.unit);
   }
   lines->push_back(line);
 }
