@@ -1,0 +1,158 @@
+#include "client/watch_screen.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_join.h"
+#include "client/text.h"
+
+namespace ftd {
+namespace {
+
+using ftd::v1::Job;
+using ftd::v1::WatchJobResponse;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr double kNow = 1000;
+
+WatchJobResponse Snapshot(Job::State state) {
+  WatchJobResponse event;
+  Job* job = event.mutable_snapshot();
+  job->set_id("ft-1");
+  job->set_name("first");
+  job->set_state(state);
+  job->mutable_spec()->set_mode(ftd::v1::JobSpec::LORA);
+  job->mutable_spec()->set_model("/models/SmolLM2-135M");
+  job->mutable_progress()->set_steps_planned(60);
+  return event;
+}
+
+WatchState Training() {
+  WatchState state;
+  WatchJobResponse event = Snapshot(Job::RUNNING);
+  event.mutable_snapshot()->mutable_progress()->set_phase(ftd::v1::Progress::TRAIN);
+  event.mutable_snapshot()->mutable_start_time()->set_seconds(920);
+  state.Apply(event);
+  for (int i = 1; i <= 30; ++i) {
+    WatchJobResponse step;
+    step.mutable_step()->set_step(i);
+    step.mutable_step()->set_loss(3.0 - 0.05 * i);
+    step.mutable_step()->set_learning_rate(9e-5);
+    step.mutable_step()->set_grad_norm(0.83);
+    step.mutable_step()->set_tokens_per_second(412);
+    step.mutable_step()->set_padding_ratio(0.25);
+    step.mutable_step()->set_epoch(0.5);
+    step.mutable_step()->set_step_seconds(2);
+    state.Apply(step);
+  }
+  return state;
+}
+
+void AddCheckpointAndWarning(WatchState* state) {
+  WatchJobResponse checkpoint;
+  checkpoint.mutable_checkpoint()->set_step(25);
+  checkpoint.mutable_checkpoint()->set_size_bytes(12'300'000);
+  checkpoint.mutable_checkpoint()->mutable_create_time()->set_seconds(990);
+  state->Apply(checkpoint);
+  WatchJobResponse warning;
+  warning.set_warning("3 rows were \x1b[2Jcut");
+  state->Apply(warning);
+}
+
+std::string Render(const WatchState& state, ScreenStyle style) {
+  return absl::StrJoin(RenderWatchScreen(state, style, kNow), "\n");
+}
+
+// The whole picture, written by hand from the figures above: 30 of 60 steps at 2 s each leave
+// 1m00s.
+TEST(WatchScreen, WholePictureInAscii) {
+  WatchState state = Training();
+  AddCheckpointAndWarning(&state);
+  EXPECT_EQ(Render(state, {60, 15, false, false}),
+            "ft-1  first   lora on SmolLM2-135M\n"
+            "RUNNING   TRAIN   1m20s\n"
+            "[###############...............] step 30/60  50%  ETA 1m00s\n"
+            "loss 1.5000   smoothed 1.8836   lr 9.0e-05   grad norm 0.83\n"
+            "epoch 0.50   412 tok/s   2.00 s/step   padding 25%\n"
+            "\n"
+            "2.950 +*********                                            \n"
+            "      |         *****************                           \n"
+            "      |                          ******************         \n"
+            "1.500 +                                            *********\n"
+            "       step 1                                              30\n"
+            "\n"
+            "warning  3 rows were ?[2Jcut\n"
+            "checkpoint  step 25, 12.3 MB, 10s ago\n"
+            "Ctrl-C leaves the job running; ftctl cancel first ends it");
+}
+
+TEST(WatchScreen, EverySizeStaysInside) {
+  WatchState state = Training();
+  AddCheckpointAndWarning(&state);
+  state.SetLost("no ftd answers");
+  for (int columns = 1; columns <= 130; columns += 3) {
+    for (int rows = 0; rows <= 45; rows += 3) {
+      for (const bool unicode : {true, false}) {
+        const auto lines = RenderWatchScreen(state, {columns, rows, false, unicode}, kNow);
+        EXPECT_LE(lines.size(), static_cast<size_t>(rows));
+        for (const auto& line : lines)
+          EXPECT_LE(DisplayWidth(line), columns) << columns << "x" << rows << ": " << line;
+      }
+    }
+  }
+}
+
+TEST(WatchScreen, SmallScreensKeepTheNumbersAndLoseThePlot) {
+  const std::string small = Render(Training(), {40, 10, false, true});
+  EXPECT_THAT(small, HasSubstr("step 30/60"));
+  EXPECT_THAT(small, HasSubstr("loss 1.5000"));
+  EXPECT_THAT(small, Not(HasSubstr("┤")));
+  EXPECT_THAT(Render(Training(), {80, 24, false, true}), HasSubstr("┤"));
+}
+
+TEST(WatchScreen, ColourOnlyWhenAsked) {
+  EXPECT_THAT(Render(Training(), {80, 24, false, true}), Not(HasSubstr("\x1b")));
+  EXPECT_THAT(Render(Training(), {80, 24, true, true}), HasSubstr("\x1b[36mRUNNING\x1b[0m"));
+}
+
+TEST(WatchScreen, QueuedJobShowsItsPlaceAndWhy) {
+  WatchState state;
+  WatchJobResponse event = Snapshot(Job::QUEUED);
+  event.mutable_snapshot()->set_position(2);
+  event.mutable_snapshot()->set_pending_reason(Job::GPU_BUSY);
+  state.Apply(event);
+  EXPECT_THAT(Render(state, {}), HasSubstr("QUEUED   position 2   another job has the device"));
+}
+
+TEST(WatchScreen, PreparingShowsTheAmountDone) {
+  WatchState state;
+  WatchJobResponse event = Snapshot(Job::PREPARING);
+  auto* progress = event.mutable_snapshot()->mutable_progress();
+  progress->set_phase(ftd::v1::Progress::TOKENIZE);
+  progress->set_done(250);
+  progress->set_total(1000);
+  progress->set_unit("rows");
+  state.Apply(event);
+  const std::string screen = Render(state, {80, 24, false, false});
+  EXPECT_THAT(screen, HasSubstr("PREPARING   TOKENIZE"));
+  EXPECT_THAT(screen, HasSubstr("250 of 1000 rows"));
+}
+
+TEST(WatchScreen, FailureAndLostContactAreNamed) {
+  WatchState state = Training();
+  state.SetLost("no ftd answers");
+  EXPECT_THAT(Render(state, {}), HasSubstr("no contact to ftd, trying again"));
+  WatchJobResponse event;
+  event.mutable_state_change()->set_to(Job::FAILED);
+  event.mutable_state_change()->set_failure_reason(ftd::v1::LOSS_DIVERGED);
+  state.Apply(event);
+  state.SetLost("");
+  EXPECT_THAT(Render(state, {}), HasSubstr("FAILED   LOSS_DIVERGED"));
+  EXPECT_THAT(Render(state, {}), Not(HasSubstr("no contact")));
+}
+
+TEST(WatchScreen, BeforeAnythingIsKnown) { EXPECT_EQ(Render(WatchState(), {}), "waiting for ftd"); }
+
+}  // namespace
+}  // namespace ftd

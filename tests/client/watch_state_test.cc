@@ -1,0 +1,116 @@
+#include "client/watch_state.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace ftd {
+namespace {
+
+using ftd::v1::Job;
+using ftd::v1::WatchJobResponse;
+
+WatchJobResponse Snapshot(Job::State state) {
+  WatchJobResponse event;
+  event.mutable_snapshot()->set_id("ft-1");
+  event.mutable_snapshot()->set_state(state);
+  event.mutable_snapshot()->mutable_progress()->set_steps_planned(100);
+  return event;
+}
+
+WatchJobResponse Step(int64_t number, double loss, double seconds = 2) {
+  WatchJobResponse event;
+  event.mutable_step()->set_step(number);
+  event.mutable_step()->set_loss(loss);
+  event.mutable_step()->set_step_seconds(seconds);
+  return event;
+}
+
+WatchJobResponse RolledBack(int64_t step) {
+  WatchJobResponse event;
+  event.set_rolled_back_to_step(step);
+  return event;
+}
+
+TEST(WatchState, RollBackForgetsLaterSteps) {
+  WatchState state;
+  state.Apply(Snapshot(Job::RUNNING));
+  for (int i = 1; i <= 5; ++i) state.Apply(Step(i, i));
+  state.Apply(RolledBack(3));
+  EXPECT_EQ(state.losses(), (std::vector<double>{1, 2, 3}));
+  EXPECT_EQ(state.step().step(), 3);
+  state.Apply(Step(4, 40));
+  EXPECT_EQ(state.losses(), (std::vector<double>{1, 2, 3, 40}));
+  state.Apply(RolledBack(0));
+  EXPECT_FALSE(state.has_step());
+}
+
+TEST(WatchState, SnapshotStartsAnew) {
+  WatchState state;
+  state.Apply(Snapshot(Job::RUNNING));
+  state.Apply(Step(1, 9));
+  state.Apply(Snapshot(Job::RUNNING));
+  EXPECT_FALSE(state.has_step());
+}
+
+TEST(WatchState, EtaOfThisAttempt) {
+  WatchState state;
+  state.Apply(Snapshot(Job::RUNNING));
+  EXPECT_FALSE(state.eta_seconds().has_value());
+  state.Apply(Step(60, 1, 1.0));
+  state.Apply(Step(61, 1, 2.0));
+  EXPECT_DOUBLE_EQ(*state.eta_seconds(), 39 * 1.5);
+  state.Apply(Snapshot(Job::SUCCEEDED));
+  state.Apply(Step(100, 1, 1.0));
+  EXPECT_FALSE(state.eta_seconds().has_value()) << "a job that has ended has no ETA";
+}
+
+// The debiased exponential mean, written out: for losses 2, 4 and weight 0.9 it is (0.09·2 + 0.1·4)
+// / (1 − 0.81).
+TEST(WatchState, SmoothedLoss) {
+  WatchState state;
+  state.Apply(Snapshot(Job::RUNNING));
+  EXPECT_TRUE(std::isnan(state.smoothed_loss()));
+  state.Apply(Step(1, 2));
+  EXPECT_NEAR(state.smoothed_loss(), 2, 1e-12);
+  state.Apply(Step(2, 4));
+  EXPECT_NEAR(state.smoothed_loss(), (0.09 * 2 + 0.1 * 4) / 0.19, 1e-12);
+  state.Apply(Step(3, std::nan("")));
+  EXPECT_NEAR(state.smoothed_loss(), (0.09 * 2 + 0.1 * 4) / 0.19, 1e-12);
+}
+
+TEST(WatchState, StateChangeReplacesWhatItTellsOf) {
+  WatchState state;
+  WatchJobResponse queued = Snapshot(Job::QUEUED);
+  queued.mutable_snapshot()->set_position(3);
+  queued.mutable_snapshot()->set_pending_reason(Job::GPU_BUSY);
+  state.Apply(queued);
+  WatchJobResponse event;
+  auto* change = event.mutable_state_change();
+  change->set_to(Job::FAILED);
+  change->set_message("rows.jsonl line 17");
+  change->set_failure_reason(ftd::v1::DATASET_INVALID);
+  change->set_attempt(2);
+  state.Apply(event);
+  EXPECT_EQ(state.job().state(), Job::FAILED);
+  EXPECT_EQ(state.job().message(), "rows.jsonl line 17");
+  EXPECT_EQ(state.job().position(), 0);
+  EXPECT_EQ(state.job().pending_reason(), Job::PENDING_REASON_UNSPECIFIED);
+  EXPECT_EQ(state.attempt(), 2);
+}
+
+TEST(WatchState, KeepsTheNewestTwentyWarnings) {
+  WatchState state;
+  state.Apply(Snapshot(Job::RUNNING));
+  for (int i = 1; i <= 25; ++i) {
+    WatchJobResponse event;
+    event.set_warning(std::to_string(i));
+    state.Apply(event);
+  }
+  ASSERT_EQ(state.job().warnings_size(), 20);
+  EXPECT_EQ(state.job().warnings(0), "6");
+  EXPECT_EQ(state.job().warnings(19), "25");
+}
+
+}  // namespace
+}  // namespace ftd
