@@ -1,0 +1,78 @@
+#include "server/attempt_start.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include <google/protobuf/util/json_util.h>
+
+#include "absl/strings/str_cat.h"
+#include "artifacts/error.h"
+#include "ftd/v1/worker.pb.h"
+#include "server/attempt_files.h"
+#include "server/wire.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status RecreateDirectory(const fs::path& dir) {
+  std::error_code error;
+  fs::remove_all(dir, error);
+  if (!error) fs::create_directories(dir, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("create ", dir.string()));
+  return SyncPath(dir.parent_path());
+}
+
+absl::StatusOr<Fd> LockForWorker(const fs::path& dir) {
+  FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(dir / kWorkerLock, O_RDWR | O_CREAT, 0640));
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return ErrnoError(errno, absl::StrCat("lock ", dir.string()));
+  return lock;
+}
+
+absl::Status WriteRequest(const StateDir& state_dir, const Job& job, const PreparedAttempt& prepared,
+                          const fs::path& device_lock) {
+  v1::AttemptRequest request;
+  request.set_job_id(job.id);
+  request.set_attempt(prepared.attempt.number);
+  *request.mutable_spec() = ToWire(job).spec();
+  request.set_model_dir(job.model_dir);
+  request.set_dataset_path(job.dataset_path);
+  request.set_resume_from(prepared.attempt.resumed_from);
+  for (int32_t earlier = 1; earlier < prepared.attempt.number; ++earlier) {
+    request.add_earlier_step_logs(state_dir.AttemptDir(job.id, earlier) / kStepsLog);
+  }
+  request.set_device_lock(device_lock);
+  request.set_job_name(job.name);
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  options.add_whitespace = true;
+  std::string json;
+  const auto printed = google::protobuf::util::MessageToJsonString(request, &json, options);
+  if (!printed.ok()) return absl::InternalError(absl::StrCat("request.json: ", printed.ToString()));
+  return WriteFileAtomically(prepared.dir / kRequestFile, json);
+}
+
+}  // namespace
+
+absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job, int32_t number,
+                                               const fs::path& device_lock) {
+  PreparedAttempt prepared;
+  prepared.dir = state_dir.AttemptDir(job.id, number);
+  prepared.attempt.number = number;
+  FTD_RETURN_IF_ERROR(RecreateDirectory(prepared.dir));
+  if (number > 1) prepared.attempt.resumed_from = NewestGoodCheckpoint(state_dir, job.id);
+  FTD_ASSIGN_OR_RETURN(prepared.lock, LockForWorker(prepared.dir));
+  FTD_RETURN_IF_ERROR(WriteRequest(state_dir, job, prepared, device_lock));
+  return prepared;
+}
+
+bool WorkerLives(const fs::path& attempt_dir) {
+  const auto lock = OpenFile(attempt_dir / kWorkerLock, O_RDWR);
+  return lock.ok() && flock(lock->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+}  // namespace ftd

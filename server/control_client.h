@@ -1,0 +1,28 @@
+// The daemon's end of a worker's control socket.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "artifacts/file.h"
+#include "ftd/v1/worker.pb.h"
+
+namespace ftd {
+
+// Connects when first used and keeps the connection, so that the worker's answer always finds a reader. Not
+// thread-safe.
+class ControlClient {
+ public:
+  explicit ControlClient(std::filesystem::path attempt_dir) : attempt_dir_(std::move(attempt_dir)) {}
+
+  // Sends one request; never blocks. UNAVAILABLE while the worker has no socket yet or is gone.
+  absl::Status Send(const v1::ControlRequest& request);
+
+ private:
+  absl::Status Connect();
+  std::filesystem::path attempt_dir_;
+  Fd socket_;
+};
+
+}  // namespace ftd

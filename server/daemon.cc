@@ -1,0 +1,236 @@
+#include "server/daemon.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server_builder.h>
+#include <grpcpp/server_posix.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "artifacts/error.h"
+#include "artifacts/file.h"
+#include "server/build_info.h"
+#include "server/listen_address.h"
+#include "server/log.h"
+#include "server/rpc_metrics.h"
+#include "server/uploads.h"
+#include "server/wire.h"
+
+namespace ftd {
+namespace {
+
+constexpr int kPoolThreads = 8;
+constexpr int kMaxMessageBytes = 4 << 20;
+constexpr int kKeepaliveMs = 60 * 1000, kLeastPingIntervalMs = 10 * 1000;
+constexpr auto kShutdownGrace = std::chrono::seconds(2);
+
+sigset_t HandledSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  return set;
+}
+
+SubmitRules RulesOf(const Options& options, const Device& device) {
+  return {.default_dtype = device.DefaultDtype(),
+          .models = options.models,
+          .dataset_roots = options.dataset_roots,
+          .max_queued = options.max_queued};
+}
+
+}  // namespace
+
+void BlockSignals() {
+  const sigset_t handled = HandledSignals();
+  pthread_sigmask(SIG_BLOCK, &handled, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> store)
+    : options_(std::move(options)),
+      state_dir_(std::move(state_dir)),
+      device_(FindDevice(state_dir_)),
+      start_time_(NowMicros()),
+      store_(std::move(store)),
+      pool_(kPoolThreads),
+      submitter_(*store_, state_dir_, RulesOf(options_, device_)) {}
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
+  FTD_ASSIGN_OR_RETURN(StateDir state_dir, StateDir::Open(options.state_dir));
+  RemoveStaleUploads(state_dir.Uploads());
+  FTD_ASSIGN_OR_RETURN(auto store, JobStore::Open(state_dir.Database()));
+  auto daemon = std::unique_ptr<Daemon>(new Daemon(std::move(options), std::move(state_dir), std::move(store)));
+  Daemon& d = *daemon;
+  FTD_RETURN_IF_ERROR(d.BindUnixSockets());
+  const MetricsSources sources{.store = *d.store_,
+                               .state_dir = d.state_dir_,
+                               .hub = d.hub_,
+                               .cuda = d.device_.cuda,
+                               .worker_up = [&d] { return d.runner_->worker_up(); }};
+  FTD_ASSIGN_OR_RETURN(d.metrics_, Metrics::Start(d.options_.metrics_listen, sources));
+  d.store_->SetListener([&d](const Job& job, const StateEvent& event) {
+    d.metrics_->OnStateChange(job, event);
+    d.hub_.Notify(job.id);
+    d.runner_->Wake();
+  });
+  const RunnerObserver observer{
+      .news =
+          [&d](const Job& job, const Attempt& attempt, const AttemptNews& news) {
+            d.metrics_->OnNews(job, attempt, news);
+            d.hub_.Notify(job.id);
+          },
+      .attempt_ended = [&d](const Job&, const Attempt& attempt) { d.metrics_->OnAttemptEnded(attempt); }};
+  const RunnerOptions runner_options{.worker = d.options_.worker,
+                                     .device_lock = d.device_.lock,
+                                     .stop_grace_seconds = d.options_.stop_grace_seconds,
+                                     .hang_seconds = d.options_.hang_seconds};
+  FTD_ASSIGN_OR_RETURN(d.runner_, Runner::Create(*d.store_, d.state_dir_, runner_options, observer));
+  FTD_RETURN_IF_ERROR(d.BuildServer());
+  FTD_RETURN_IF_ERROR(d.WriteAddresses());
+  d.metrics_->Serve();
+  d.runner_->Start();
+  for (const auto& listener : d.listeners_) {
+    listener->Start([&d](Fd fd) { grpc::AddInsecureChannelFromFd(d.server_.get(), fd.Release()); });
+  }
+  LogInfo("ftd ", kVersion, " serves ", absl::StrJoin(d.addresses_, ", "), "; state in ", d.state_dir_.root().string(),
+          "; device ", d.device_.Name());
+  return daemon;
+}
+
+absl::Status Daemon::BindUnixSockets() {
+  for (const std::string& text : options_.listen) {
+    FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
+    if (address.unix_path.empty()) continue;
+    FTD_ASSIGN_OR_RETURN(auto listener, UnixListener::Bind(address.unix_path));
+    listeners_.push_back(std::move(listener));
+    addresses_.push_back(text);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Daemon::BuildServer() {
+  const auto user_of = [this](const std::string& peer) {
+    for (const auto& listener : listeners_) {
+      if (auto user = listener->UserOf(peer)) return *std::move(user);
+    }
+    return std::string();
+  };
+  service_ = std::make_unique<FineTuningService>(ServiceParts{.store = *store_,
+                                                              .state_dir = state_dir_,
+                                                              .submitter = submitter_,
+                                                              .hub = hub_,
+                                                              .pool = pool_,
+                                                              .user_of = user_of,
+                                                              .server_info = [this] { return Info(); },
+                                                              .stopping = [this] { return stopping_.load(); }});
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kLeastPingIntervalMs);
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);  // reflection alone is synchronous
+  builder.RegisterService(service_.get());
+  AddRpcMetrics(builder, metrics_->registry());
+  std::vector<std::pair<std::string, int>> tcp;  // host, bound port once the server is built
+  tcp.reserve(options_.listen.size());
+  for (const std::string& text : options_.listen) {
+    FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
+    if (!address.unix_path.empty()) continue;
+    tcp.emplace_back(text.substr(0, text.rfind(':')), 0);
+    builder.AddListeningPort(text, grpc::InsecureServerCredentials(), &tcp.back().second);
+  }
+  server_ = builder.BuildAndStart();
+  for (const auto& [host, port] : tcp) {
+    if (server_ == nullptr || port == 0) {
+      return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+                   absl::StrCat("cannot listen on ", host, "; is the port taken?"));
+    }
+    addresses_.push_back(absl::StrCat(host, ":", port));
+  }
+  if (server_ == nullptr) return absl::InternalError("gRPC could not start its server");
+  return absl::OkStatus();
+}
+
+absl::Status Daemon::WriteAddresses() const {
+  nlohmann::json addresses;
+  addresses["listen"] = addresses_;
+  addresses["metrics"] = metrics_->address();
+  addresses["pid"] = getpid();
+  addresses["version"] = std::string(kVersion);
+  return WriteFileAtomically(state_dir_.Addresses(), addresses.dump(2) + "\n");
+}
+
+v1::ServerInfo Daemon::Info() const {
+  v1::ServerInfo info;
+  info.set_version(kVersion);
+  info.set_revision(kRevision);
+  info.set_state_dir(state_dir_.root());
+  info.set_listen_address(addresses_.front());
+  info.set_metrics_address(metrics_->address());
+  *info.mutable_start_time() = MicrosToTimestamp(start_time_);
+  info.add_modes(v1::JobSpec::LORA);
+  info.add_modes(v1::JobSpec::FULL);
+  info.set_device(device_.Name());
+  return info;
+}
+
+void Daemon::CloseDoors() {
+  stopping_ = true;
+  server_->GetHealthCheckService()->SetServingStatus(false);
+  for (const auto& listener : listeners_) listener->Stop();
+}
+
+Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
+  const sigset_t handled = HandledSignals();
+  const Fd signals(signalfd(-1, &handled, SFD_CLOEXEC));
+  pollfd polled[] = {{.fd = signals.get(), .events = POLLIN}, {.fd = runner_->finished_fd(), .events = POLLIN}};
+  while (true) {
+    poll(polled, 2, -1);
+    if (polled[1].revents != 0) return Outcome::kStopped;
+    signalfd_siginfo info;
+    if (polled[0].revents == 0 || read(signals.get(), &info, sizeof(info)) != sizeof(info)) continue;
+    if (info.ssi_signo != SIGHUP) {
+      LogInfo(stopping_ ? "asked again to stop: without waiting for a checkpoint" : "asked to stop");
+      stopping_ ? runner_->Hasten() : runner_->Stop();
+      CloseDoors();
+    } else if (const absl::Status checked = check_config(); checked.ok()) {
+      LogInfo("asked to start anew");
+      CloseDoors();
+      runner_->Abandon();
+      return Outcome::kReexecute;
+    } else {
+      LogError("SIGHUP is ignored, because the configuration is bad: ", std::string(checked.message()));
+    }
+  }
+}
+
+// Streams first: gRPC's shutdown waits for every call.
+void Daemon::ShutDownServer() {
+  hub_.EndAll(Error(absl::StatusCode::kUnavailable, "STOPPING", "ftd is stopping; call again"));
+  server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+  server_->Wait();
+}
+
+Daemon::~Daemon() {
+  for (const auto& listener : listeners_) listener->Stop();
+  if (runner_ != nullptr) {
+    runner_->Abandon();
+    runner_->Join();
+  }
+  if (server_ != nullptr) ShutDownServer();
+  unlink(state_dir_.Addresses().c_str());
+  LogInfo("ftd has stopped");
+}
+
+}  // namespace ftd

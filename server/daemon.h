@@ -1,0 +1,69 @@
+// The daemon: wires its parts, owns them, and lives until a signal ends it.
+#pragma once
+
+#include <grpcpp/server.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/device.h"
+#include "server/fine_tuning_service.h"
+#include "server/job_store.h"
+#include "server/metrics.h"
+#include "server/options.h"
+#include "server/runner.h"
+#include "server/state_dir.h"
+#include "server/submission.h"
+#include "server/task_pool.h"
+#include "server/unix_listener.h"
+#include "server/watch_hub.h"
+
+namespace ftd {
+
+// Blocks the signals that Daemon::Run waits for, and ignores SIGPIPE. Call before any thread is started.
+void BlockSignals();
+
+class Daemon {
+ public:
+  enum class Outcome {
+    kStopped,    // SIGTERM or SIGINT, done
+    kReexecute,  // SIGHUP with a configuration that is good: start anew in this process
+  };
+
+  // Opens the state directory, binds all addresses and serves. Requires: BlockSignals was called.
+  static absl::StatusOr<std::unique_ptr<Daemon>> Start(Options options);
+  ~Daemon();
+
+  // Waits for signals. SIGTERM, SIGINT: stop, a second one hastens. SIGHUP: `check_config` says whether to start anew.
+  Outcome Run(const std::function<absl::Status()>& check_config);
+
+ private:
+  Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> store);
+  absl::Status BindUnixSockets();
+  absl::Status BuildServer();
+  absl::Status WriteAddresses() const;
+  v1::ServerInfo Info() const;
+  void CloseDoors();
+  void ShutDownServer();
+
+  const Options options_;
+  const StateDir state_dir_;
+  const Device device_;
+  const int64_t start_time_;
+  std::unique_ptr<JobStore> store_;
+  WatchHub hub_;
+  TaskPool pool_;
+  std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<Runner> runner_;
+  Submitter submitter_;
+  std::unique_ptr<FineTuningService> service_;
+  std::vector<std::unique_ptr<UnixListener>> listeners_;
+  std::vector<std::string> addresses_;  // as bound
+  std::unique_ptr<grpc::Server> server_;
+  std::atomic<bool> stopping_{false};
+};
+
+}  // namespace ftd

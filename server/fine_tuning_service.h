@@ -1,0 +1,72 @@
+// The API: a thin translation between messages and the daemon's parts. No decision is made here.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "ftd/v1/fine_tuning.grpc.pb.h"
+#include "server/job_store.h"
+#include "server/state_dir.h"
+#include "server/submission.h"
+#include "server/task_pool.h"
+#include "server/watch_hub.h"
+
+namespace ftd {
+
+// What the service speaks for. All outlive it.
+struct ServiceParts {
+  JobStore& store;
+  const StateDir& state_dir;
+  Submitter& submitter;
+  WatchHub& hub;
+  TaskPool& pool;
+  // The name of the user behind a connection, by gRPC's peer(); empty when unknown.
+  std::function<std::string(const std::string& peer)> user_of;
+  // Everything of GetServerInfo but the counts.
+  std::function<v1::ServerInfo()> server_info;
+  // True once the daemon is stopping: no more submits.
+  std::function<bool()> stopping;
+};
+
+class FineTuningService final : public v1::FineTuning::CallbackService {
+ public:
+  explicit FineTuningService(ServiceParts parts) : parts_(std::move(parts)) {}
+
+  using Context = grpc::CallbackServerContext;
+  using Unary = grpc::ServerUnaryReactor;
+
+  Unary* SubmitJob(Context*, const v1::SubmitJobRequest*, v1::Job*) override;
+  Unary* GetJob(Context*, const v1::GetJobRequest*, v1::Job*) override;
+  Unary* ListJobs(Context*, const v1::ListJobsRequest*, v1::ListJobsResponse*) override;
+  Unary* CancelJob(Context*, const v1::CancelJobRequest*, v1::Job*) override;
+  Unary* HoldJob(Context*, const v1::HoldJobRequest*, v1::Job*) override;
+  Unary* ReleaseJob(Context*, const v1::ReleaseJobRequest*, v1::Job*) override;
+  Unary* ListCheckpoints(Context*, const v1::ListCheckpointsRequest*, v1::ListCheckpointsResponse*) override;
+  Unary* GetServerInfo(Context*, const v1::GetServerInfoRequest*, v1::ServerInfo*) override;
+  grpc::ServerReadReactor<v1::UploadFileRequest>* UploadFile(Context*, v1::UploadFileResponse*) override;
+  grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(Context*, const v1::WatchJobRequest*) override;
+  grpc::ServerWriteReactor<v1::TailLogResponse>* TailLog(Context*, const v1::TailLogRequest*) override;
+  grpc::ServerWriteReactor<v1::QueryMetricsResponse>* QueryMetrics(Context*, const v1::QueryMetricsRequest*) override;
+  grpc::ServerWriteReactor<v1::DownloadResultResponse>* DownloadResult(Context*,
+                                                                       const v1::DownloadResultRequest*) override;
+
+  // Not built yet: UNIMPLEMENTED MODE_UNSUPPORTED.
+#define FTD_UNBUILT_UNARY(Method, Response) Unary* Method(Context*, const v1::Method##Request*, v1::Response*) override;
+#define FTD_UNBUILT_STREAM(Method) \
+  grpc::ServerWriteReactor<v1::Method##Response>* Method(Context*, const v1::Method##Request*) override;
+#include "server/unbuilt_methods.inc"
+#undef FTD_UNBUILT_UNARY
+#undef FTD_UNBUILT_STREAM
+
+ private:
+  // Runs `work` on the pool and finishes the call with its status.
+  Unary* OnPool(Context* context, std::function<absl::Status()> work);
+  absl::Status Submit(const std::string& peer, const v1::SubmitJobRequest& request, v1::Job* response);
+  absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
+  absl::Status View(const absl::StatusOr<Job>& job, v1::Job* response);
+
+  const ServiceParts parts_;
+};
+
+}  // namespace ftd

@@ -1,0 +1,97 @@
+// The daemon's own view of a job. The wire's view is ftd.v1.Job; wire.h maps one to the other.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace ftd {
+
+// The life of a job; job_states.h says which moves are legal.
+enum class JobState {
+  kQueued,
+  kHeld,
+  kPreparing,
+  kRunning,
+  kPausing,
+  kPaused,
+  kCancelling,
+  kSucceeded,
+  kFailed,
+  kCancelled,
+};
+inline constexpr JobState kAllJobStates[] = {
+    JobState::kQueued, JobState::kHeld,       JobState::kPreparing, JobState::kRunning, JobState::kPausing,
+    JobState::kPaused, JobState::kCancelling, JobState::kSucceeded, JobState::kFailed,  JobState::kCancelled};
+
+// "QUEUED": the name in the API and in the database.
+const char* JobStateName(JobState state);
+std::optional<JobState> ParseJobState(std::string_view name);
+
+enum class AttemptState { kActive, kSucceeded, kFailed, kCrashed, kStopped };
+
+const char* AttemptStateName(AttemptState state);
+std::optional<AttemptState> ParseAttemptState(std::string_view name);
+
+// One life of a worker process for a job. Times are microseconds since 1970; 0: not yet.
+struct Attempt {
+  int32_t number = 0;
+  AttemptState state = AttemptState::kActive;
+  std::string reason;
+  int64_t start_time = 0;
+  int64_t end_time = 0;
+  std::optional<int32_t> exit_code;
+  std::optional<int32_t> signal;
+  int64_t first_step = 0;
+  int64_t last_step = 0;
+  std::string resumed_from;
+  int64_t pid = 0;
+  int64_t pid_start = 0;
+  std::string boot_id;
+};
+
+// A change of a job's state.
+struct StateEvent {
+  int64_t sequence = 0;
+  std::optional<JobState> from;  // none for the first event
+  JobState to = JobState::kQueued;
+  int64_t time = 0;
+  std::string message;
+  std::string failure_reason;  // name of ftd.v1.FailureReason, or empty
+  std::string hint;
+  int32_t attempt = 0;
+  std::string result_dir;
+};
+
+struct Job {
+  int64_t ordinal = 0;
+  std::string id;
+  std::string name;
+  JobState state = JobState::kQueued;
+  std::string spec_json;
+  std::string model_dir;
+  std::string dataset_path;
+  std::map<std::string, std::string> labels;
+  int32_t priority = 0;
+  std::string owner;
+  bool at_head = false;
+  int64_t not_before = 0;
+  int32_t crashes = 0;
+  int64_t create_time = 0;
+  int64_t start_time = 0;
+  int64_t end_time = 0;
+  std::string failure_reason;
+  std::string message;
+  std::string hint;
+  std::string result_dir;
+
+  // What the user calls it: also the name of its directory under results/.
+  const std::string& DisplayName() const { return name.empty() ? id : name; }
+};
+
+// Microseconds since 1970.
+int64_t NowMicros();
+
+}  // namespace ftd

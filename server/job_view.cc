@@ -1,0 +1,77 @@
+#include "server/job_view.h"
+
+#include "artifacts/error.h"
+#include "server/attempt_files.h"
+#include "server/job_states.h"
+#include "server/wire.h"
+
+namespace ftd {
+namespace {
+
+constexpr int kMaxWarnings = 20;
+
+absl::Status AddQueuePlace(JobStore& store, const Job& job, v1::Job& view) {
+  if (job.state != JobState::kQueued) return absl::OkStatus();
+  FTD_ASSIGN_OR_RETURN(const int64_t position, store.Position(job));
+  view.set_position(position);
+  if (job.not_before > NowMicros()) {
+    view.set_pending_reason(v1::Job::BACKOFF);
+    return absl::OkStatus();
+  }
+  FTD_ASSIGN_OR_RETURN(const auto active, store.Active());
+  if (!active.empty() || position > 1) view.set_pending_reason(v1::Job::GPU_BUSY);
+  return absl::OkStatus();
+}
+
+// Progress, warnings and the last step out of one attempt's logs.
+void AddAttemptLogs(const std::filesystem::path& dir, bool with_warnings, v1::Job& view) {
+  for (v1::WorkerEvent& event : ReadEvents(dir)) {
+    if (event.has_progress()) *view.mutable_progress() = event.progress();
+    if (event.has_warning() && with_warnings) view.add_warnings(event.warning().message());
+  }
+  const int excess = view.warnings_size() - kMaxWarnings;
+  if (excess > 0) view.mutable_warnings()->DeleteSubrange(0, excess);
+  if (const auto range = ReadStepRange(dir)) *view.mutable_last_step() = ToWire(range->last);
+}
+
+// An active attempt's steps are in its log only; the row gets them when it ends.
+void AddLiveSteps(const StateDir& state_dir, v1::Job& view) {
+  for (v1::Attempt& attempt : *view.mutable_attempts()) {
+    if (attempt.state() != v1::Attempt::ACTIVE) continue;
+    const auto range = ReadStepRange(state_dir.AttemptDir(view.id(), attempt.number()));
+    if (!range.has_value()) continue;
+    attempt.set_first_step(range->first);
+    attempt.set_last_step(range->last.step);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, const Job& job) {
+  v1::Job view = ToWire(job);
+  FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));
+  FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
+  for (const Attempt& attempt : attempts) *view.add_attempts() = ToWire(attempt);
+  AddLiveSteps(state_dir, view);
+  if (!attempts.empty()) AddAttemptLogs(state_dir.AttemptDir(job.id, attempts.back().number), true, view);
+  // An attempt that ended before its first step: the last step of the job is an earlier one's.
+  for (auto attempt = attempts.rbegin(); attempt != attempts.rend() && !view.has_last_step(); ++attempt) {
+    const auto range = ReadStepRange(state_dir.AttemptDir(job.id, attempt->number));
+    if (range.has_value()) *view.mutable_last_step() = ToWire(range->last);
+  }
+  for (v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job.id)) {
+    *view.add_checkpoints() = std::move(checkpoint);
+  }
+  return view;
+}
+
+absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_dir, const Job& job) {
+  v1::Job view = ToWire(job);
+  FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));
+  if (!IsActive(job.state)) return view;
+  FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
+  if (!attempts.empty()) AddAttemptLogs(state_dir.AttemptDir(job.id, attempts.back().number), false, view);
+  return view;
+}
+
+}  // namespace ftd

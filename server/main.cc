@@ -1,0 +1,104 @@
+// ftd: the fine-tuning daemon. Flags only; daemon.h does the rest.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "server/build_info.h"
+#include "server/daemon.h"
+#include "server/log.h"
+#include "server/nearest.h"
+#include "server/options.h"
+
+namespace {
+
+// sysexits.h
+constexpr int kExitUsage = 2, kExitFailure = 1, kExitConfig = 78;
+
+struct Flags {
+  ftd::Settings settings;
+  std::string config_file;
+  bool check_config = false;
+  bool print_config = false;
+};
+
+std::string FlagName(const std::string& key) { return "--" + absl::StrReplaceAll(key, {{"_", "-"}}); }
+
+// CLI11 says which argument it does not know; the nearest known one is what the user wants to read.
+int ReportUsage(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+  std::fprintf(stderr, "ftd: %s\n", error.what());
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app.get_options()) known.push_back(option->get_name());
+  for (const std::string& argument : app.remaining()) {
+    std::fprintf(stderr, "ftd: did you mean %s?\n", ftd::Nearest(argument, known).c_str());
+  }
+  std::fprintf(stderr, "ftd: `ftd --help` lists the flags\n");
+  return kExitUsage;
+}
+
+int ParseFlags(int argc, char** argv, Flags& flags) {
+  CLI::App app("ftd: the fine-tuning daemon. Settings come from flags, FTD_* variables and ftd.toml, in this order.");
+  app.set_version_flag("--version", std::string("ftd ") + ftd::kVersion + " " + ftd::kRevision);
+  std::map<std::string, std::vector<std::string>> values;
+  for (const ftd::OptionHelp& option : ftd::OptionKeys()) {
+    app.add_option(FlagName(option.key), values[option.key], option.help)->take_all();
+  }
+  app.add_option("--config", flags.config_file, "Configuration file (TOML)");
+  app.add_flag("--check-config", flags.check_config, "Check the settings and exit: 0 good, 78 bad");
+  app.add_flag("--print-config", flags.print_config, "Print the settings as TOML and exit");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = ReportUsage(app, error);
+    return code == 0 ? -1 : code;
+  }
+  for (const auto& [key, given] : values) {
+    if (!given.empty()) flags.settings[key] = absl::StrJoin(given, ",");
+  }
+  return 0;
+}
+
+absl::StatusOr<ftd::Options> Load(const Flags& flags) {
+  return ftd::LoadOptions(flags.settings, ftd::EnvironmentSettings(), flags.config_file);
+}
+
+int Serve(const Flags& flags, ftd::Options options, char** argv) {
+  std::error_code error;
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  {
+    auto daemon = ftd::Daemon::Start(std::move(options));
+    if (!daemon.ok()) {
+      ftd::LogError(std::string(daemon.status().message()));
+      return kExitFailure;
+    }
+    if ((*daemon)->Run([&] { return Load(flags).status(); }) == ftd::Daemon::Outcome::kStopped) return 0;
+  }
+  execv(program.c_str(), argv);
+  ftd::LogError("cannot start ", program, " anew: ", std::generic_category().message(errno));
+  return kExitFailure;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Flags flags;
+  if (const int code = ParseFlags(argc, argv, flags); code != 0) return code < 0 ? 0 : code;
+  auto options = Load(flags);
+  if (!options.ok()) {
+    ftd::LogError(std::string(options.status().message()));
+    return kExitConfig;
+  }
+  if (flags.print_config) std::printf("%s", ftd::OptionsToToml(*options).c_str());
+  if (flags.check_config || flags.print_config) return 0;
+  umask(0027);  // the group that may open the socket may read results
+  ftd::BlockSignals();
+  return Serve(flags, *std::move(options), argv);
+}

@@ -1,0 +1,36 @@
+// Building Prometheus families by hand, for what is read at the scrape.
+#pragma once
+
+#include <prometheus/client_metric.h>
+#include <prometheus/metric_family.h>
+
+#include <map>
+#include <string>
+
+namespace ftd {
+
+using MetricLabels = std::map<std::string, std::string>;
+
+inline prometheus::MetricFamily EmptyFamily(const char* name, const char* help, prometheus::MetricType type) {
+  prometheus::MetricFamily family;
+  family.name = name;
+  family.help = help;
+  family.type = type;
+  return family;
+}
+
+inline prometheus::ClientMetric LabelledMetric(const MetricLabels& labels) {
+  prometheus::ClientMetric metric;
+  for (const auto& [name, value] : labels) metric.label.push_back({name, value});
+  return metric;
+}
+
+// Adds a sample to a family of gauges or counters.
+inline void AddSample(prometheus::MetricFamily& family, const MetricLabels& labels, double value) {
+  prometheus::ClientMetric metric = LabelledMetric(labels);
+  metric.gauge.value = value;
+  metric.counter.value = value;
+  family.metric.push_back(std::move(metric));
+}
+
+}  // namespace ftd

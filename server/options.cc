@@ -1,0 +1,266 @@
+#include "server/options.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <functional>
+#include <sstream>
+#include <system_error>
+
+#include <toml++/toml.h>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "artifacts/error.h"
+#include "server/listen_address.h"
+#include "server/nearest.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status Bad(const std::string& source, const std::string& message) {
+  return Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID", absl::StrCat(source, ": ", message));
+}
+
+// One option: how its text is read into Options. Null members say which kind it is.
+struct Option {
+  const char* key;
+  const char* help;
+  std::string Options::*text = nullptr;
+  std::vector<std::string> Options::*list = nullptr;
+  int64_t Options::*number = nullptr;
+  int64_t least = 0;
+  int64_t greatest = 0;
+};
+
+const std::vector<Option>& Table() {
+  static const std::vector<Option> table = {
+      {.key = "state_dir", .help = "Directory of jobs, uploads and results", .text = &Options::state_dir},
+      {.key = "listen", .help = "unix:PATH or loopback HOST:PORT; may be repeated", .list = &Options::listen},
+      {.key = "metrics_listen", .help = "HOST:PORT of /metrics (port 0: any), or off",
+       .text = &Options::metrics_listen},
+      {.key = "worker", .help = "Program that runs an attempt", .text = &Options::worker},
+      {.key = "dataset_roots", .help = "Folders whose files a job may name; may be repeated",
+       .list = &Options::dataset_roots},
+      {.key = "max_queued", .help = "Jobs that may wait", .number = &Options::max_queued, .least = 1,
+       .greatest = 1000000},
+      {.key = "stop_grace_seconds", .help = "Seconds for the last checkpoint when ftd is stopped",
+       .number = &Options::stop_grace_seconds, .least = 0, .greatest = 86400},
+      {.key = "hang_seconds", .help = "Seconds without a sign of life until a worker is killed; 0: never",
+       .number = &Options::hang_seconds, .least = 0, .greatest = 604800},
+  };
+  return table;
+}
+
+const Option* Find(const std::string& key) {
+  for (const Option& option : Table()) {
+    if (key == option.key) return &option;
+  }
+  return nullptr;
+}
+
+absl::Status UnknownKey(const std::string& source, const std::string& key) {
+  std::vector<std::string> known = {"models"};
+  for (const Option& option : Table()) known.push_back(option.key);
+  return Bad(source, absl::StrCat("unknown key \"", key, "\"; did you mean \"", Nearest(key, known), "\"?"));
+}
+
+absl::Status SetNumber(Options& options, const Option& option, int64_t value, const std::string& source) {
+  if (value < option.least || value > option.greatest) {
+    return Bad(source, absl::StrCat(option.key, " must be ", option.least, " to ", option.greatest, "; got ", value));
+  }
+  options.*option.number = value;
+  return absl::OkStatus();
+}
+
+absl::Status SetFromText(Options& options, const Option& option, const std::string& value,
+                         const std::string& source) {
+  if (option.text != nullptr) {
+    options.*option.text = value;
+  } else if (option.list != nullptr) {
+    options.*option.list = absl::StrSplit(value, ',', absl::SkipEmpty());
+  } else {
+    int64_t number = 0;
+    if (!absl::SimpleAtoi(value, &number)) {
+      return Bad(source, absl::StrCat(option.key, " must be a whole number; got \"", value, "\""));
+    }
+    return SetNumber(options, option, number, source);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetList(Options& options, const Option& option, const toml::node& node, const std::string& source) {
+  std::vector<std::string> values;
+  if (const auto one = node.value_exact<std::string>()) values.push_back(*one);
+  if (const toml::array* array = node.as_array()) {
+    for (const toml::node& element : *array) {
+      const auto text = element.value_exact<std::string>();
+      if (!text) return Bad(source, absl::StrCat(option.key, " must be a list of strings"));
+      values.push_back(*text);
+    }
+  } else if (values.empty()) {
+    return Bad(source, absl::StrCat(option.key, " must be a string or a list of strings"));
+  }
+  options.*option.list = std::move(values);
+  return absl::OkStatus();
+}
+
+absl::Status SetFromToml(Options& options, const Option& option, const toml::node& node,
+                         const std::string& source) {
+  if (option.list != nullptr) return SetList(options, option, node, source);
+  if (option.text != nullptr) {
+    const auto text = node.value_exact<std::string>();
+    if (!text) return Bad(source, absl::StrCat(option.key, " must be a string"));
+    options.*option.text = *text;
+    return absl::OkStatus();
+  }
+  const auto number = node.value_exact<int64_t>();
+  if (!number) return Bad(source, absl::StrCat(option.key, " must be a whole number"));
+  return SetNumber(options, option, *number, source);
+}
+
+absl::Status ReadModels(Options& options, const toml::node& node, const std::string& source) {
+  const toml::table* table = node.as_table();
+  if (table == nullptr) return Bad(source, "models must be a table of name = \"directory\"");
+  for (const auto& [key, value] : *table) {
+    const auto path = value.value_exact<std::string>();
+    if (!path || !fs::path(*path).is_absolute()) {
+      return Bad(source, absl::StrCat("models.", std::string(key.str()), " must be the absolute path of a directory"));
+    }
+    options.models[std::string(key.str())] = *path;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadFileInto(Options& options, const fs::path& path) {
+  const toml::parse_result parsed = [&] {
+    return toml::parse_file(path.string());
+  }();
+  for (const auto& [key, value] : parsed) {
+    const std::string name(key.str());
+    const std::string source = absl::StrCat(path.string(), " line ", value.source().begin.line);
+    const Option* option = Find(name);
+    if (name == "models") {
+      FTD_RETURN_IF_ERROR(ReadModels(options, value, source));
+    } else if (option == nullptr) {
+      return UnknownKey(source, name);
+    } else {
+      FTD_RETURN_IF_ERROR(SetFromToml(options, *option, value, source));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadConfigFile(Options& options, const fs::path& path) {
+  try {
+    return ReadFileInto(options, path);
+  } catch (const toml::parse_error& error) {
+    return Bad(absl::StrCat(path.string(), " line ", error.source().begin.line), std::string(error.description()));
+  }
+}
+
+std::string Env(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+fs::path DefaultConfigFile() {
+  const std::string xdg = Env("XDG_CONFIG_HOME"), home = Env("HOME");
+  const fs::path user = (xdg.empty() ? fs::path(home) / ".config" : fs::path(xdg)) / "ftd" / "ftd.toml";
+  std::error_code error;
+  if (fs::exists(user, error)) return user;
+  return fs::exists("/etc/ftd/ftd.toml", error) ? "/etc/ftd/ftd.toml" : fs::path();
+}
+
+std::string DefaultStateDir() {
+  if (const std::string dir = Env("STATE_DIRECTORY"); !dir.empty()) return dir;
+  if (const std::string xdg = Env("XDG_STATE_HOME"); !xdg.empty()) return xdg + "/ftd";
+  return Env("HOME") + "/.local/state/ftd";
+}
+
+std::string DefaultListen() {
+  if (const std::string dir = Env("RUNTIME_DIRECTORY"); !dir.empty()) return "unix:" + dir + "/ftd.sock";
+  if (const std::string xdg = Env("XDG_RUNTIME_DIR"); !xdg.empty()) return "unix:" + xdg + "/ftd/ftd.sock";
+  return "unix:/run/ftd/ftd.sock";
+}
+
+std::string DefaultWorker() {
+  std::error_code error;
+  return (fs::read_symlink("/proc/self/exe", error).parent_path() / "ft-worker").string();
+}
+
+// What no source set; and what only the whole can be judged by.
+absl::Status Complete(Options& options) {
+  if (options.state_dir.empty()) options.state_dir = DefaultStateDir();
+  if (options.listen.empty()) options.listen = {DefaultListen()};
+  if (options.worker.empty()) options.worker = DefaultWorker();
+  for (const std::string& address : options.listen) FTD_RETURN_IF_ERROR(ParseListenAddress(address).status());
+  for (const std::string& root : options.dataset_roots) {
+    if (!fs::path(root).is_absolute()) return Bad("dataset_roots", root + " is not an absolute path");
+  }
+  if (options.metrics_listen.empty() || options.metrics_listen == "off") return absl::OkStatus();
+  return Prefixed(ParseHostPort(options.metrics_listen).status(), "metrics_listen: ");
+}
+
+}  // namespace
+
+const std::vector<OptionHelp>& OptionKeys() {
+  static const std::vector<OptionHelp> keys = [] {
+    std::vector<OptionHelp> all;
+    for (const Option& option : Table()) all.push_back({option.key, option.help});
+    return all;
+  }();
+  return keys;
+}
+
+Settings EnvironmentSettings() {
+  Settings settings;
+  for (const Option& option : Table()) {
+    const std::string value = Env(("FTD_" + absl::AsciiStrToUpper(option.key)).c_str());
+    if (!value.empty()) settings[option.key] = value;
+  }
+  return settings;
+}
+
+absl::StatusOr<Options> LoadOptions(const Settings& flags, const Settings& environment,
+                                    const fs::path& config_file) {
+  Options options;
+  const fs::path file = config_file.empty() ? DefaultConfigFile() : config_file;
+  if (!file.empty()) FTD_RETURN_IF_ERROR(ReadConfigFile(options, file));
+  for (const auto& [key, value] : environment) {
+    FTD_RETURN_IF_ERROR(SetFromText(options, *Find(key), value, "FTD_" + absl::AsciiStrToUpper(key)));
+  }
+  for (const auto& [key, value] : flags) {
+    FTD_RETURN_IF_ERROR(SetFromText(options, *Find(key), value, "--" + absl::StrReplaceAll(key, {{"_", "-"}})));
+  }
+  FTD_RETURN_IF_ERROR(Complete(options));
+  return options;
+}
+
+std::string OptionsToToml(const Options& options) {
+  toml::table table;
+  for (const Option& option : Table()) {
+    if (option.text != nullptr) table.insert(option.key, options.*option.text);
+    if (option.number != nullptr) table.insert(option.key, options.*option.number);
+    if (option.list == nullptr) continue;
+    toml::array values;
+    for (const std::string& value : options.*option.list) values.push_back(value);
+    table.insert(option.key, std::move(values));
+  }
+  toml::table models;
+  for (const auto& [name, path] : options.models) models.insert(name, path);
+  if (!models.empty()) table.insert("models", std::move(models));
+  std::ostringstream text;
+  text << table << "\n";
+  return text.str();
+}
+
+}  // namespace ftd

@@ -1,0 +1,104 @@
+// The runner: takes jobs from the queue one at a time, starts and follows their workers, judges how they ended.
+//
+// One thread does all of it; the public calls may come from any thread. The truth is in the store and in the attempts'
+// directories, so that a runner which starts finds whatever an earlier one left, a living worker included: adoption is
+// the only way in which a restart is handled.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "artifacts/file.h"
+#include "server/attempt_start.h"
+#include "server/attempt_supervisor.h"
+#include "server/attempt_verdict.h"
+#include "server/job_store.h"
+#include "server/state_dir.h"
+
+namespace ftd {
+
+struct RunnerOptions {
+  std::string worker;                  // program
+  std::filesystem::path device_lock;   // handed to workers
+  int64_t stop_grace_seconds = 60;
+  int64_t hang_seconds = 0;
+};
+
+// Both are called on the runner's thread.
+struct RunnerObserver {
+  // An attempt's directory changed; what is new in its logs.
+  std::function<void(const Job&, const Attempt&, const AttemptNews&)> news;
+  // An attempt is over, and so stored.
+  std::function<void(const Job&, const Attempt&)> attempt_ended;
+};
+
+class Runner {
+ public:
+  // `store` and `state_dir` must outlive the runner.
+  static absl::StatusOr<std::unique_ptr<Runner>> Create(JobStore& store, const StateDir& state_dir,
+                                                        RunnerOptions options, RunnerObserver observer);
+  // Requires: joined, or never started.
+  ~Runner() = default;
+
+  void Start();
+  // Something in the store changed: a job was submitted, cancelled, released.
+  void Wake();
+  // Starts no more jobs and asks the worker to checkpoint and end; its job goes back to the head of the queue.
+  void Stop();
+  // Stop, but without waiting for a checkpoint.
+  void Hasten();
+  // Ends the runner at once and leaves the worker running, for the next daemon to adopt.
+  void Abandon();
+  // Returns once the thread has ended.
+  void Join();
+  // Readable once it has ended by itself, after Stop.
+  int finished_fd() const { return finished_.get(); }
+  // A worker runs at this moment. Any thread.
+  bool worker_up() const { return worker_up_; }
+
+ private:
+  Runner(JobStore& store, const StateDir& state_dir, RunnerOptions options, RunnerObserver observer, Fd wake, Fd finished);
+
+  void Run();
+  void Wait(int64_t until);
+  // Adopts the living worker of an active job, or judges what a dead one left.
+  void Recover();
+  absl::StatusOr<WorkerProcess> FindWorker(const Attempt& attempt, const std::filesystem::path& dir);
+  // Starts the next job; returns when to try again if none can start now.
+  int64_t StartNext();
+  absl::Status StartAttempt(const Job& job);
+  // Looks after the running attempt; returns when it wants to be called again.
+  int64_t Tend();
+  void ObeyRequests();
+  void Digest(const AttemptNews& news);
+  // Judges an attempt whose worker is gone, publishes, and stores the outcome; false when that could not be stored.
+  bool Conclude(const Job& job, const Attempt& attempt, const ExitStatus& exit, const std::string& daemon_cause);
+  AttemptEvidence Gather(const Job& job, Attempt& attempt, const ExitStatus& exit, const std::string& daemon_cause);
+
+  JobStore& store_;
+  const StateDir& state_dir_;
+  const RunnerOptions options_;
+  const RunnerObserver observer_;
+  const Fd wake_;
+  const Fd finished_;
+  std::thread thread_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> hastening_{false};
+  std::atomic<bool> abandoned_{false};
+  std::atomic<bool> worker_up_{false};
+  std::unique_ptr<AttemptSupervisor> active_;
+  std::optional<ExitStatus> exit_;  // of the active attempt's worker, once it has ended
+  bool unsettled_ = true;        // the store may hold active jobs that nobody looks after
+  bool woken_ = true;            // requests may have come in
+  bool saw_checkpoint_ = false;  // of the active attempt
+  int64_t retry_at_ = 0;         // an attempt could not be prepared: not before this time
+};
+
+}  // namespace ftd

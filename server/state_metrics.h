@@ -1,0 +1,35 @@
+// Metrics that are read when they are scraped: the queue, the store, the disk, the machine.
+#pragma once
+
+#include <prometheus/collectable.h>
+
+#include <functional>
+#include <vector>
+
+#include "server/job_store.h"
+#include "server/state_dir.h"
+#include "server/watch_hub.h"
+
+namespace ftd {
+
+// Where the numbers come from. All outlive the metrics.
+struct MetricsSources {
+  JobStore& store;
+  const StateDir& state_dir;
+  const WatchHub& hub;
+  bool cuda = false;
+  std::function<bool()> worker_up;
+};
+
+// Thread-safe.
+class StateMetrics : public prometheus::Collectable {
+ public:
+  explicit StateMetrics(const MetricsSources& sources);
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  const MetricsSources sources_;
+  const double start_time_;
+};
+
+}  // namespace ftd

@@ -1,0 +1,54 @@
+// A unix socket that the daemon accepts on itself, so that SO_PEERCRED tells who is there: gRPC gets the connected
+// descriptors only, and its peer() is then "fd:N".
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "artifacts/file.h"
+
+namespace ftd {
+
+class UnixListener {
+ public:
+  // Takes a connected, non-blocking descriptor over. Called on the listener's thread.
+  using Handover = std::function<void(Fd connection)>;
+
+  // Binds `path` with mode 0660, creating its directory if need be. A socket file that nobody answers on is replaced;
+  // FAILED_PRECONDITION ADDRESS_IN_USE when somebody does, PATH_NOT_WRITABLE when the path cannot be bound.
+  static absl::StatusOr<std::unique_ptr<UnixListener>> Bind(const std::filesystem::path& path);
+  // Stops, and removes the socket file.
+  ~UnixListener();
+
+  void Start(Handover handover);
+  // No new connections; those handed over live on. Idempotent.
+  void Stop();
+
+  // Name of the user behind gRPC's peer "fd:N" (a number when it has no name). Thread-safe. none: not one of ours.
+  std::optional<std::string> UserOf(const std::string& peer) const;
+
+ private:
+  UnixListener(std::filesystem::path path, Fd socket, Fd wake);
+  void AcceptLoop(const Handover& handover);
+  void AcceptOne(const Handover& handover);
+
+  const std::filesystem::path path_;
+  Fd socket_;
+  Fd wake_;  // eventfd: readable once Stop was called
+  std::thread thread_;
+  mutable absl::Mutex mutex_;
+  // By descriptor. A number is used again only after its connection closed, and then written anew before gRPC sees it.
+  std::map<int, uid_t> users_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace ftd

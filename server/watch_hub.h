@@ -1,0 +1,65 @@
+// Wakes the streams that follow a job when there may be something new for them.
+//
+// The hub holds no events: a stream reads what is new from the store and the files, so that a slow one costs no memory
+// and none is lost. Thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+
+namespace ftd {
+
+// A stream that follows one job.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  // There may be news. Called on the hub's thread, also about once a second without cause; must not block for long.
+  virtual void Advance() = 0;
+  // The daemon ends; the stream must finish with `status`. Any thread.
+  virtual void End(const absl::Status& status) = 0;
+};
+
+class WatchHub {
+ public:
+  static constexpr size_t kMaxWatchers = 1024;
+
+  WatchHub();
+  // Requires: all watchers were removed.
+  ~WatchHub();
+
+  // RESOURCE_EXHAUSTED TOO_MANY_WATCHERS when there are too many already; UNAVAILABLE STOPPING after EndAll.
+  absl::Status Add(const std::string& job_id, std::shared_ptr<Watcher> watcher);
+  void Remove(const Watcher* watcher);
+  // Something about the job changed.
+  void Notify(const std::string& job_id);
+  // Ends all watchers and takes no more.
+  void EndAll(const absl::Status& status);
+  size_t size() const;
+
+ private:
+  void Run();
+  std::vector<std::shared_ptr<Watcher>> Due() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasWork() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_ || !changed_.empty(); }
+
+  struct Entry {
+    std::string job_id;
+    std::shared_ptr<Watcher> watcher;
+  };
+  mutable absl::Mutex mutex_;
+  std::map<const Watcher*, Entry> watchers_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> changed_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace ftd

@@ -1,0 +1,63 @@
+// A worker's process: started or adopted, watched through a pidfd, signalled, reaped.
+//
+// Used by one thread. Destroying it leaves the process alone: the worker outlives the daemon.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "artifacts/file.h"
+
+namespace ftd {
+
+// How a process ended. Both empty: it was not our child and nobody can know.
+struct ExitStatus {
+  std::optional<int32_t> exit_code;
+  std::optional<int32_t> signal;
+};
+
+// Tells a process from a later one with the same pid.
+struct ProcessIdentity {
+  int64_t pid = 0;
+  int64_t start_time = 0;  // field 22 of /proc/PID/stat, clock ticks since boot
+  std::string boot_id;
+};
+
+// This machine's boot: /proc/sys/kernel/random/boot_id.
+std::string BootId();
+
+class WorkerProcess {
+ public:
+  // Starts `program attempt --dir DIR --lock-fd 3` in a session of its own, with `lock` as descriptor 3, no standard
+  // input, output appended to DIR/worker.log, DIR as working directory, and a minimal environment.
+  static absl::StatusOr<WorkerProcess> Spawn(const std::string& program, const std::filesystem::path& attempt_dir,
+                                             const Fd& lock);
+  // Takes over the living worker of `attempt_dir`: the process that `known` names if it is still that one, else the
+  // one whose command line names the directory (the daemon died before it had noted the pid). NOT_FOUND: neither.
+  static absl::StatusOr<WorkerProcess> Adopt(const std::filesystem::path& attempt_dir, const ProcessIdentity& known);
+
+  const ProcessIdentity& identity() const { return identity_; }
+  // Readable once the process has ended.
+  int pidfd() const { return pidfd_.get(); }
+
+  // To the worker alone. A process that has ended is no error.
+  void Signal(int signal);
+  // SIGKILL to the worker and everything in its process group.
+  void KillGroup();
+  // None while it runs. After it ended: kills what is left of its group, reaps it, and tells how it ended.
+  std::optional<ExitStatus> Reap();
+
+ private:
+  WorkerProcess(ProcessIdentity identity, Fd pidfd) : identity_(std::move(identity)), pidfd_(std::move(pidfd)) {}
+  static absl::StatusOr<WorkerProcess> Open(int64_t pid);
+
+  ProcessIdentity identity_;
+  Fd pidfd_;
+};
+
+}  // namespace ftd

@@ -1,0 +1,308 @@
+// A worker that trains nothing: it obeys proto/ftd/v1/worker.proto and does what FTD_FAKE_WORKER says, so that tests can
+// have every fault at the moment they want it.
+//
+// FTD_FAKE_WORKER is a list of words, each either for every attempt or, as N:word, for attempt N alone:
+//   steps=K       take K optimizer steps (default 5)          step_ms=M     each lasting M ms (default 1)
+//   prepare_ms=M  spend M ms before the first step            save=K        write a checkpoint every K steps
+//   crash=K       abort after recording step K                exit=K        exit 0 after recording step K
+//   hang=K        stand still after step K, deaf to all but SIGKILL
+//   deaf=1        ignore Stop and SIGTERM, but go on training
+//   fail=K        end with LOSS_DIVERGED after step K         warn=K        warn at step K
+//   garbage=K     append junk to events.log after step K      torn=K        append half a record after step K
+//   noresult=1    report success and leave no result          silent=1      leave a result and report nothing
+//   corrupt=1     damage each checkpoint after sealing it     nosock=1      open no control socket
+//   child=1       start a child in the same process group that sleeps
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <google/protobuf/util/json_util.h>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "artifacts/file.h"
+#include "artifacts/manifest.h"
+#include "artifacts/record_log.h"
+#include "artifacts/step_log.h"
+#include "ftd/v1/worker.pb.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+using Script = std::map<std::string, int64_t>;
+
+int64_t NowMicros() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+[[noreturn]] void Die(const std::string& what) {
+  std::fprintf(stderr, "fake worker: %s\n", what.c_str());
+  _exit(3);
+}
+
+void Must(const absl::Status& status) {
+  if (!status.ok()) Die(std::string(status.message()));
+}
+
+template <typename T>
+T Must(absl::StatusOr<T> value) {
+  Must(value.status());
+  return *std::move(value);
+}
+
+Script ReadScript(int32_t attempt) {
+  const char* text = std::getenv("FTD_FAKE_WORKER");
+  Script script = {{"steps", 5}, {"step_ms", 1}};
+  const std::vector<std::string> words = absl::StrSplit(text == nullptr ? "" : text, ' ', absl::SkipEmpty());
+  for (std::string word : words) {
+    if (const size_t colon = word.find(':'); colon != std::string::npos) {
+      if (std::to_string(attempt) != word.substr(0, colon)) continue;
+      word = word.substr(colon + 1);
+    }
+    const std::vector<std::string> parts = absl::StrSplit(word, '=');
+    int64_t value = 0;
+    if (parts.size() != 2 || !absl::SimpleAtoi(parts[1], &value)) Die("bad word in FTD_FAKE_WORKER: " + word);
+    script[parts[0]] = value;
+  }
+  return script;
+}
+
+volatile sig_atomic_t terminated = 0;
+
+class FakeWorker {
+ public:
+  FakeWorker(fs::path dir, v1::AttemptRequest request)
+      : dir_(std::move(dir)),
+        request_(std::move(request)),
+        script_(ReadScript(request_.attempt())),
+        events_(Must(RecordLogWriter::Create(dir_ / "events.log"))) {}
+
+  int Run() {
+    if (!Flag("nosock")) OpenSocket();
+    if (Flag("deaf")) signal(SIGTERM, SIG_IGN);
+    if (Flag("child") && fork() == 0) {
+      while (true) pause();
+    }
+    const int64_t from = request_.resume_from().empty() ? 0 : CheckpointStep(request_.resume_from());
+    v1::WorkerEvent started;
+    started.mutable_started()->set_pid(getpid());
+    started.mutable_started()->set_device("fake");
+    started.mutable_started()->set_first_step(from + 1);
+    Write(started);
+    std::printf("attempt %d from step %ld\n", request_.attempt(), static_cast<long>(from));
+    std::fflush(stdout);
+    Report(v1::Progress::TOKENIZE);
+    if (Wait(script_["prepare_ms"])) return Stopped(from);
+    steps_.emplace(Must(StepLogWriter::Create(dir_ / "steps.log", from + 1, script_["steps"])));
+    Report(v1::Progress::TRAIN);
+    for (int64_t step = from + 1; step <= script_["steps"]; ++step) {
+      if (Wait(script_["step_ms"])) return Stopped(step - 1);
+      TakeStep(step);
+    }
+    return Succeed();
+  }
+
+ private:
+  bool Flag(const char* name) const { return script_.count(name) > 0; }
+  bool At(const char* name, int64_t step) const {
+    const auto found = script_.find(name);
+    return found != script_.end() && found->second == step;
+  }
+
+  void Write(v1::WorkerEvent event, bool sync = false) {
+    const int64_t now = NowMicros();
+    event.mutable_time()->set_seconds(now / 1000000);
+    event.mutable_time()->set_nanos(static_cast<int32_t>(now % 1000000) * 1000);
+    Must(events_.Append(event.SerializeAsString(), sync));
+  }
+
+  void Report(v1::Progress::Phase phase) {
+    v1::WorkerEvent event;
+    event.mutable_progress()->set_phase(phase);
+    event.mutable_progress()->set_steps_planned(script_["steps"]);
+    Write(event);
+  }
+
+  void OpenSocket() {
+    const Fd directory = Must(OpenFile(dir_, O_PATH | O_DIRECTORY));
+    socket_ = Fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control.sock", directory.get());
+    if (bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
+        listen(socket_.get(), 8) != 0) {
+      Die("no control socket");
+    }
+  }
+
+  // True when the worker is to stop.
+  bool Wait(int64_t ms) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
+    while (true) {
+      const auto left = deadline - std::chrono::steady_clock::now();
+      const auto left_ms = std::chrono::duration_cast<std::chrono::milliseconds>(left).count();
+      pollfd polled{.fd = connection_.valid() ? connection_.get() : socket_.get(), .events = POLLIN};
+      const int ready = poll(&polled, 1, static_cast<int>(std::max<int64_t>(0, left_ms)));
+      if (terminated != 0) save_ = true;
+      if (ready > 0) Hear();
+      if (!Flag("deaf") && (terminated != 0 || stop_)) return true;
+      if (left_ms <= 0) return false;
+    }
+  }
+
+  void Hear() {
+    if (!connection_.valid()) {
+      connection_ = Fd(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      return;
+    }
+    char buffer[4096];
+    const ssize_t size = recv(connection_.get(), buffer, sizeof(buffer), 0);
+    if (size <= 0) return connection_.Reset();
+    v1::ControlRequest request;
+    if (!request.ParseFromArray(buffer, static_cast<int>(size)) || !request.has_stop()) return;
+    stop_ = true;
+    save_ = request.stop().save();
+    v1::ControlReply reply;
+    reply.set_ok(true);
+    const std::string packet = reply.SerializeAsString();
+    send(connection_.get(), packet.data(), packet.size(), MSG_NOSIGNAL);
+  }
+
+  void TakeStep(int64_t step) {
+    tokens_ += 100;
+    Must(steps_->Append({.step = step,
+                         .epoch = static_cast<double>(step) / 10,
+                         .loss = 4.0 / std::sqrt(static_cast<double>(step)),
+                         .grad_norm = 1.5,
+                         .learning_rate = 1e-4,
+                         .tokens = 100,
+                         .tokens_total = step * 100,
+                         .padding_ratio = 0.25,
+                         .tokens_per_second = 1000,
+                         .step_seconds = static_cast<double>(script_["step_ms"]) / 1000,
+                         .data_wait_seconds = 0.001,
+                         .samples = 8,
+                         .time_unix_micros = NowMicros()}));
+    steps_->Beat();
+    if (Flag("save") && step % script_["save"] == 0) Save(step);
+    Misbehave(step);
+  }
+
+  void Misbehave(int64_t step) {
+    if (At("warn", step)) {
+      v1::WorkerEvent event;
+      event.mutable_warning()->set_message(absl::StrCat("warning at step ", step));
+      Write(event);
+    }
+    if (At("garbage", step)) Junk(std::string(64, '\xee'));
+    if (At("torn", step)) Junk(std::string("\x40\x00\x00\x00\x01\x02", 6));
+    if (At("fail", step)) {
+      Finish(v1::WorkerEvent::End::FAILED, step, v1::LOSS_DIVERGED, "the loss became NaN at the fake's bidding",
+             "lower learning_rate");
+      _exit(1);
+    }
+    if (At("crash", step)) {
+      std::fprintf(stderr, "fake worker: aborting at step %ld\n", static_cast<long>(step));
+      abort();
+    }
+    if (At("exit", step)) _exit(0);
+    if (At("hang", step)) {
+      signal(SIGTERM, SIG_IGN);
+      while (true) pause();
+    }
+  }
+
+  void Junk(const std::string& bytes) {
+    std::ofstream(dir_ / "events.log", std::ios::app | std::ios::binary) << bytes;
+  }
+
+  void Save(int64_t step) {
+    Report(v1::Progress::CHECKPOINT);
+    const fs::path temporary = dir_ / absl::StrCat(".tmp-checkpoint-", step);
+    const fs::path final_dir = dir_ / absl::StrCat("checkpoint-", step);
+    fs::create_directory(temporary);
+    std::ofstream(temporary / "weights") << "weights after step " << step;
+    Must(SealDirectory(temporary, final_dir, {.step = step}));
+    if (Flag("corrupt")) std::ofstream(final_dir / "weights") << "not what was sealed";
+    v1::WorkerEvent event;
+    event.mutable_checkpoint()->set_step(step);
+    event.mutable_checkpoint()->set_path(final_dir);
+    event.mutable_checkpoint()->set_attempt(request_.attempt());
+    Write(event, /*sync=*/true);
+  }
+
+  void Finish(v1::WorkerEvent::End::Outcome outcome, int64_t step, v1::FailureReason reason = {},
+              const std::string& message = "", const std::string& hint = "") {
+    v1::WorkerEvent event;
+    event.mutable_end()->set_outcome(outcome);
+    event.mutable_end()->set_last_step(step);
+    event.mutable_end()->set_failure_reason(reason);
+    event.mutable_end()->set_message(message);
+    event.mutable_end()->set_hint(hint);
+    Write(event, /*sync=*/true);
+  }
+
+  int Stopped(int64_t step) {
+    if (save_ && step > 0 && steps_.has_value() && !fs::exists(dir_ / absl::StrCat("checkpoint-", step))) Save(step);
+    Finish(v1::WorkerEvent::End::STOPPED, step);
+    return 0;
+  }
+
+  int Succeed() {
+    if (!Flag("noresult")) {
+      fs::create_directories(dir_ / "result" / "sub");
+      std::ofstream(dir_ / "result" / "adapter_model.safetensors") << std::string(3 << 20, 'w');
+      std::ofstream(dir_ / "result" / "sub" / "empty");
+      std::ofstream(dir_ / "result" / "adapter_config.json") << "{\"job\": \"" << request_.job_id() << "\"}\n";
+    }
+    if (!Flag("silent")) Finish(v1::WorkerEvent::End::SUCCEEDED, script_["steps"]);
+    return 0;
+  }
+
+  const fs::path dir_;
+  const v1::AttemptRequest request_;
+  Script script_;
+  RecordLogWriter events_;
+  std::optional<StepLogWriter> steps_;
+  Fd socket_, connection_;
+  bool stop_ = false, save_ = false;
+  int64_t tokens_ = 0;
+};
+
+}  // namespace
+}  // namespace ftd
+
+int main(int argc, char** argv) {
+  // attempt --dir DIR --lock-fd 3
+  if (argc != 6 || std::string(argv[1]) != "attempt" || std::string(argv[5]) != "3") ftd::Die("bad arguments");
+  if (fcntl(3, F_GETFD) < 0) ftd::Die("descriptor 3, the lock, is not open");
+  struct sigaction action {};
+  action.sa_handler = [](int) { ftd::terminated = 1; };
+  sigaction(SIGTERM, &action, nullptr);
+  const std::filesystem::path dir = argv[3];
+  ftd::v1::AttemptRequest request;
+  const auto parsed =
+      google::protobuf::util::JsonStringToMessage(ftd::Must(ftd::ReadFile(dir / "request.json")), &request);
+  if (!parsed.ok()) ftd::Die("request.json: " + parsed.ToString());
+  return ftd::FakeWorker(dir, request).Run();
+}
