@@ -8,7 +8,7 @@
 namespace ftd {
 
 std::string NewUuid() {
-  std::random_device kernel("getrandom");  // not the CPU's generator, which libstdc++ prefers
+  std::random_device kernel("/dev/urandom");  // not the CPU's generator, which libstdc++ prefers
   std::array<uint32_t, 4> bits{};
   for (uint32_t& word : bits) word = kernel();
   bits[1] = (bits[1] & 0xFFFF0FFF) | 0x00004000;  // version 4

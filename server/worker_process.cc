@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -28,11 +29,14 @@ namespace fs = std::filesystem;
 
 constexpr int kWorkerLockFd = 3;
 
-// What a worker may inherit: enough to find its libraries and its settings, and no secret of the daemon's.
+// What a worker may inherit: enough to find its libraries and its settings, and no secret of the
+// daemon's.
 bool MayInherit(const char* entry) {
-  constexpr const char* kNames[] = {"PATH=", "HOME=", "LANG=", "LC_ALL=", "TMPDIR=", "TZ=", "LD_LIBRARY_PATH="};
-  constexpr const char* kPrefixes[] = {"OMP_", "MKL_", "KMP_", "GOMP_", "CUDA_", "NVIDIA_", "PYTORCH_", "FTD_",
-                                       "MALLOC_", "GLIBC_TUNABLES=", "HF_HUB_OFFLINE="};
+  constexpr const char* kNames[] = {
+      "PATH=", "HOME=", "LANG=", "LC_ALL=", "TMPDIR=", "TZ=", "LD_LIBRARY_PATH="};
+  constexpr const char* kPrefixes[] = {
+      "OMP_",     "MKL_", "KMP_",    "GOMP_",           "CUDA_",          "NVIDIA_",
+      "PYTORCH_", "FTD_", "MALLOC_", "GLIBC_TUNABLES=", "HF_HUB_OFFLINE="};
   for (const char* name : kNames) {
     if (absl::StartsWith(entry, name)) return true;
   }
@@ -46,6 +50,12 @@ std::vector<char*> WorkerEnvironment() {
   std::vector<char*> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (MayInherit(*entry)) environment.push_back(*entry);
+  }
+  // OpenMP threads that spin at every barrier cost a busy machine whole time slices, and win an idle one next to
+  // nothing.
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) {
+    static char wait_policy[] = "OMP_WAIT_POLICY=PASSIVE";
+    environment.push_back(wait_policy);
   }
   environment.push_back(nullptr);
   return environment;
@@ -83,7 +93,8 @@ struct SpawnPlan {
 void PlanDescriptors(SpawnPlan& plan, const fs::path& attempt_dir, const Fd& lock) {
   const std::string log = (attempt_dir / kWorkerLog).string();
   posix_spawn_file_actions_addopen(&plan.actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&plan.actions, STDOUT_FILENO, log.c_str(), O_WRONLY | O_APPEND | O_CREAT, 0640);
+  posix_spawn_file_actions_addopen(&plan.actions, STDOUT_FILENO, log.c_str(),
+                                   O_WRONLY | O_APPEND | O_CREAT, 0640);
   posix_spawn_file_actions_adddup2(&plan.actions, STDOUT_FILENO, STDERR_FILENO);
   // Onto itself this clears close-on-exec, which is what is wanted.
   posix_spawn_file_actions_adddup2(&plan.actions, lock.get(), kWorkerLockFd);
@@ -98,13 +109,14 @@ void PlanSignals(SpawnPlan& plan) {
   sigfillset(&all);
   posix_spawnattr_setsigmask(&plan.attributes, &none);
   posix_spawnattr_setsigdefault(&plan.attributes, &all);
-  posix_spawnattr_setflags(&plan.attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&plan.attributes,
+                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
 // The process whose arguments are those that Spawn gives for `attempt_dir`.
 absl::StatusOr<int64_t> FindByCommandLine(const fs::path& attempt_dir) {
-  const std::string wanted = absl::StrCat(std::string(1, '\0'), "--dir", std::string(1, '\0'), attempt_dir.string(),
-                                          std::string(1, '\0'));
+  const std::string wanted = absl::StrCat(std::string(1, '\0'), "--dir", std::string(1, '\0'),
+                                          attempt_dir.string(), std::string(1, '\0'));
   std::error_code error;
   for (const auto& entry : fs::directory_iterator("/proc", error)) {
     int64_t pid = 0;
@@ -127,20 +139,21 @@ std::string BootId() {
   return id.ok() ? std::string(absl::StripAsciiWhitespace(*id)) : "";
 }
 
-absl::StatusOr<WorkerProcess> WorkerProcess::Spawn(const std::string& program, const fs::path& attempt_dir,
-                                                   const Fd& lock) {
+absl::StatusOr<WorkerProcess> WorkerProcess::Spawn(const std::string& program,
+                                                   const fs::path& attempt_dir, const Fd& lock) {
   SpawnPlan plan;
   PlanDescriptors(plan, attempt_dir, lock);
   PlanSignals(plan);
-  std::string arguments[] = {program, "attempt", "--dir", attempt_dir.string(), "--lock-fd",
-                             std::to_string(kWorkerLockFd)};
+  std::string arguments[] = {program,     "attempt",
+                             "--dir",     attempt_dir.string(),
+                             "--lock-fd", std::to_string(kWorkerLockFd)};
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   const std::vector<char*> environment = WorkerEnvironment();
   pid_t pid = 0;
-  const int error =
-      posix_spawn(&pid, program.c_str(), &plan.actions, &plan.attributes, argv.data(), environment.data());
+  const int error = posix_spawn(&pid, program.c_str(), &plan.actions, &plan.attributes, argv.data(),
+                                environment.data());
   if (error != 0) return ErrnoError(error, absl::StrCat("start the worker ", program));
   return Open(pid);
 }
@@ -149,10 +162,12 @@ absl::StatusOr<WorkerProcess> WorkerProcess::Open(int64_t pid) {
   Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
   if (!pidfd.valid()) return ErrnoError(errno, absl::StrCat("open process ", pid));
   FTD_ASSIGN_OR_RETURN(const int64_t start_time, StartTime(pid));
-  return WorkerProcess({.pid = pid, .start_time = start_time, .boot_id = BootId()}, std::move(pidfd));
+  return WorkerProcess({.pid = pid, .start_time = start_time, .boot_id = BootId()},
+                       std::move(pidfd));
 }
 
-absl::StatusOr<WorkerProcess> WorkerProcess::Adopt(const fs::path& attempt_dir, const ProcessIdentity& known) {
+absl::StatusOr<WorkerProcess> WorkerProcess::Adopt(const fs::path& attempt_dir,
+                                                   const ProcessIdentity& known) {
   if (known.pid != 0 && known.boot_id == BootId()) {
     // The pidfd is opened first: from then on the start time is that of the process that it holds.
     auto process = Open(known.pid);
@@ -167,7 +182,8 @@ void WorkerProcess::Signal(int signal) {
 }
 
 void WorkerProcess::KillGroup() {
-  // While the leader lives, or is an unreaped child of ours, no stranger can have its number as a group.
+  // While the leader lives, or is an unreaped child of ours, no stranger can have its number as a
+  // group.
   if (!HasEnded(pidfd_.get())) kill(static_cast<pid_t>(-identity_.pid), SIGKILL);
   Signal(SIGKILL);
 }
@@ -177,7 +193,8 @@ std::optional<ExitStatus> WorkerProcess::Reap() {
   siginfo_t info{};
   const auto id = static_cast<id_t>(identity_.pid);
   // ECHILD: the worker of an earlier daemon, reaped by somebody else.
-  if (waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return ExitStatus{};
+  if (waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+    return ExitStatus{};
   kill(static_cast<pid_t>(-identity_.pid), SIGKILL);
   waitid(P_PID, id, &info, WEXITED | WNOHANG);
   if (info.si_code == CLD_EXITED) return ExitStatus{.exit_code = info.si_status};
