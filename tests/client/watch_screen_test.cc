@@ -80,7 +80,7 @@ TEST(WatchScreen, WholePictureInAscii) {
             "      |         *****************                           \n"
             "      |                          ******************         \n"
             "1.500 +                                            *********\n"
-            "       step 1                                              30\n"
+            "       step 1                                             30\n"
             "\n"
             "warning  3 rows were ?[2Jcut\n"
             "checkpoint  step 25, 12.3 MB, 10s ago\n"
