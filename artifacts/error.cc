@@ -34,7 +34,8 @@ absl::Status FieldError(const std::vector<FieldViolation>& violations) {
                     std::string(1, kViolationEnd));
     sentences.push_back(absl::StrCat(violation.field, " ", violation.description));
   }
-  absl::Status status = Error(absl::StatusCode::kInvalidArgument, "FIELD_INVALID", absl::StrJoin(sentences, "; "));
+  absl::Status status =
+      Error(absl::StatusCode::kInvalidArgument, "FIELD_INVALID", absl::StrJoin(sentences, "; "));
   status.SetPayload(kViolationsUrl, absl::Cord(payload));
   return status;
 }
@@ -48,7 +49,8 @@ std::vector<FieldViolation> ViolationsOf(const absl::Status& status) {
   std::vector<FieldViolation> violations;
   auto payload = status.GetPayload(kViolationsUrl);
   if (!payload) return violations;
-  for (absl::string_view entry : absl::StrSplit(std::string(*payload), kViolationEnd, absl::SkipEmpty())) {
+  for (absl::string_view entry :
+       absl::StrSplit(std::string(*payload), kViolationEnd, absl::SkipEmpty())) {
     std::vector<std::string> parts = absl::StrSplit(entry, absl::MaxSplits(kFieldEnd, 1));
     if (parts.size() == 2) violations.push_back({parts[0], parts[1]});
   }
@@ -57,8 +59,8 @@ std::vector<FieldViolation> ViolationsOf(const absl::Status& status) {
 
 absl::Status Prefixed(const absl::Status& status, std::string_view prefix) {
   if (status.ok()) return status;
-  absl::Status result(status.code(),
-                      absl::StrCat(absl::string_view(prefix.data(), prefix.size()), status.message()));
+  absl::Status result(status.code(), absl::StrCat(absl::string_view(prefix.data(), prefix.size()),
+                                                  status.message()));
   status.ForEachPayload(
       [&](absl::string_view url, const absl::Cord& payload) { result.SetPayload(url, payload); });
   return result;

@@ -1,8 +1,9 @@
 // Errors with a machine-readable reason.
 //
-// An absl::Status that crosses a boundary of ftd carries, beside its code and message, a reason such as
-// "MODEL_CORRUPT" (the reasons are those of docs/api.md) and, for a bad field, the field's name. The gRPC layer turns
-// them into google.rpc.ErrorInfo and BadRequest; the worker turns them into a failure reason.
+// An absl::Status that crosses a boundary of ftd carries, beside its code and message, a reason
+// such as "MODEL_CORRUPT" (the reasons are those of docs/api.md) and, for a bad field, the field's
+// name. The gRPC layer turns them into google.rpc.ErrorInfo and BadRequest; the worker turns them
+// into a failure reason.
 #pragma once
 
 #include <string>
@@ -34,16 +35,16 @@ std::vector<FieldViolation> ViolationsOf(const absl::Status& status);
 // The same error with `prefix` before its message; code, reason and fields stay.
 absl::Status Prefixed(const absl::Status& status, std::string_view prefix);
 
-// An error about a system call that just set errno: "open /x/y: No such file or directory". ENOENT gives NOT_FOUND,
-// ENOSPC and EDQUOT RESOURCE_EXHAUSTED with reason DISK_FULL, EACCES, EPERM and EROFS FAILED_PRECONDITION with
-// reason PATH_NOT_WRITABLE, all others INTERNAL.
+// An error about a system call that just set errno: "open /x/y: No such file or directory". ENOENT
+// gives NOT_FOUND, ENOSPC and EDQUOT RESOURCE_EXHAUSTED with reason DISK_FULL, EACCES, EPERM and
+// EROFS FAILED_PRECONDITION with reason PATH_NOT_WRITABLE, all others INTERNAL.
 absl::Status ErrnoError(int error, std::string_view what);
 
 }  // namespace ftd
 
 // Evaluates an absl::Status and returns it from the enclosing function unless it is OK.
-#define FTD_RETURN_IF_ERROR(expr)            \
-  do {                                       \
+#define FTD_RETURN_IF_ERROR(expr)                                     \
+  do {                                                                \
     if (absl::Status status_ = (expr); !status_.ok()) return status_; \
   } while (false)
 

@@ -31,7 +31,8 @@ absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsign
   return Fd(fd);
 }
 
-absl::Status WriteAll(int fd, std::string_view data, const std::filesystem::path& path_for_messages) {
+absl::Status WriteAll(int fd, std::string_view data,
+                      const std::filesystem::path& path_for_messages) {
   while (!data.empty()) {
     ssize_t n = ::write(fd, data.data(), data.size());
     if (n < 0 && errno == EINTR) continue;
@@ -76,7 +77,8 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
   absl::Status written = [&]() -> absl::Status {
     FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_TRUNC));
     FTD_RETURN_IF_ERROR(WriteAll(fd.get(), data, temporary));
-    if (::fsync(fd.get()) != 0) return ErrnoError(errno, absl::StrCat("fsync ", temporary.string()));
+    if (::fsync(fd.get()) != 0)
+      return ErrnoError(errno, absl::StrCat("fsync ", temporary.string()));
     return RenameDurably(temporary, path);
   }();
   if (!written.ok()) ::unlink(temporary.c_str());

@@ -37,12 +37,13 @@ class Fd {
 absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode = 0644);
 
 // write(2) until all is written.
-absl::Status WriteAll(int fd, std::string_view data, const std::filesystem::path& path_for_messages);
+absl::Status WriteAll(int fd, std::string_view data,
+                      const std::filesystem::path& path_for_messages);
 
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path);
 
-// Writes `path` so that after any crash it holds the old bytes or the new ones: temporary file in the same directory,
-// fsync, rename, fsync of the directory.
+// Writes `path` so that after any crash it holds the old bytes or the new ones: temporary file in
+// the same directory, fsync, rename, fsync of the directory.
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view data);
 
 // fsync of a file or directory, by path.

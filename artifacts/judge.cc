@@ -32,7 +32,8 @@ Shape2 ProjectionShape(const ModelConfig& c, std::string_view module) {
 }
 
 std::string ProjectionName(int64_t layer, std::string_view module) {
-  const bool attention = module == "q_proj" || module == "k_proj" || module == "v_proj" || module == "o_proj";
+  const bool attention =
+      module == "q_proj" || module == "k_proj" || module == "v_proj" || module == "o_proj";
   return absl::StrCat("layers.", layer, attention ? ".self_attn." : ".mlp.",
                       absl::string_view(module.data(), module.size()));
 }
@@ -45,19 +46,23 @@ absl::Status CheckTensor(const fs::path& dir, const TensorView* view, const std:
   }
   if (view->shape != shape) {
     return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
-                 absl::StrCat(dir.string(), ": tensor ", name, " has shape [", absl::StrJoin(view->shape, ", "),
-                              "], config.json says [", absl::StrJoin(shape, ", "), "]"));
+                 absl::StrCat(dir.string(), ": tensor ", name, " has shape [",
+                              absl::StrJoin(view->shape, ", "), "], config.json says [",
+                              absl::StrJoin(shape, ", "), "]"));
   }
-  if (view->dtype != TensorDtype::kF32 && view->dtype != TensorDtype::kF16 && view->dtype != TensorDtype::kBF16) {
+  if (view->dtype != TensorDtype::kF32 && view->dtype != TensorDtype::kF16 &&
+      view->dtype != TensorDtype::kBF16) {
     return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
                  absl::StrCat(dir.string(), ": tensor ", name, " is ",
-                              absl::string_view(TensorDtypeName(view->dtype).data(), TensorDtypeName(view->dtype).size()),
+                              absl::string_view(TensorDtypeName(view->dtype).data(),
+                                                TensorDtypeName(view->dtype).size()),
                               "; weights must be float32, float16 or bfloat16"));
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config, const ModelWeights& weights) {
+absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config,
+                          const ModelWeights& weights) {
   auto check = [&](const std::string& name, const std::vector<int64_t>& shape) {
     return CheckTensor(dir, weights.Find(name), name, shape);
   };
@@ -69,28 +74,33 @@ absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config, const 
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     for (const char* module : kAllTargetModules) {
       const Shape2 shape = ProjectionShape(config, module);
-      FTD_RETURN_IF_ERROR(check(absl::StrCat("model.", ProjectionName(i, module), ".weight"), {shape.out, shape.in}));
+      FTD_RETURN_IF_ERROR(check(absl::StrCat("model.", ProjectionName(i, module), ".weight"),
+                                {shape.out, shape.in}));
     }
     for (const char* norm : {"input_layernorm", "post_attention_layernorm"}) {
-      FTD_RETURN_IF_ERROR(check(absl::StrCat("model.layers.", i, ".", norm, ".weight"), {config.hidden_size}));
+      FTD_RETURN_IF_ERROR(
+          check(absl::StrCat("model.layers.", i, ".", norm, ".weight"), {config.hidden_size}));
     }
   }
   return absl::OkStatus();
 }
 
 absl::Status Mismatch(const fs::path& dir, const std::string& what) {
-  return Error(absl::StatusCode::kFailedPrecondition, "ADAPTER_MISMATCH", absl::StrCat(dir.string(), ": ", what));
+  return Error(absl::StatusCode::kFailedPrecondition, "ADAPTER_MISMATCH",
+               absl::StrCat(dir.string(), ": ", what));
 }
 
 absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const LoraSpec& lora) {
-  if (json.value("peft_type", "") != "LORA") return Mismatch(dir, "adapter_config.json: peft_type is not LORA");
+  if (json.value("peft_type", "") != "LORA")
+    return Mismatch(dir, "adapter_config.json: peft_type is not LORA");
   if (json.value("r", 0) != lora.rank) {
-    return Mismatch(dir, absl::StrCat("its rank is ", json.value("r", 0), ", the job's is ", lora.rank,
-                                      "; pass --lora-rank ", json.value("r", 0)));
+    return Mismatch(dir, absl::StrCat("its rank is ", json.value("r", 0), ", the job's is ",
+                                      lora.rank, "; pass --lora-rank ", json.value("r", 0)));
   }
   if (std::abs(json.value("lora_alpha", 0.0) - lora.alpha) > 1e-9) {
-    return Mismatch(dir, absl::StrCat("its lora_alpha is ", json.value("lora_alpha", 0.0), ", the job's is ",
-                                      lora.alpha, "; pass --lora-alpha ", json.value("lora_alpha", 0.0)));
+    return Mismatch(
+        dir, absl::StrCat("its lora_alpha is ", json.value("lora_alpha", 0.0), ", the job's is ",
+                          lora.alpha, "; pass --lora-alpha ", json.value("lora_alpha", 0.0)));
   }
   if (json.value("use_rslora", false) || json.value("use_dora", false)) {
     return Mismatch(dir, "rsLoRA and DoRA adapters are not supported");
@@ -107,18 +117,21 @@ absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
   auto tokenizer = Tokenizer::Load(model_dir / "tokenizer.json");
   if (!tokenizer.ok()) return tokenizer.status();
   if ((*tokenizer)->VocabSize() > config.vocab_size) {
-    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
-                 absl::StrCat(model_dir.string(), ": tokenizer.json has ", (*tokenizer)->VocabSize(),
-                              " tokens, config.json's vocab_size is ", config.vocab_size));
+    return Error(
+        absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+        absl::StrCat(model_dir.string(), ": tokenizer.json has ", (*tokenizer)->VocabSize(),
+                     " tokens, config.json's vocab_size is ", config.vocab_size));
   }
   return config;
 }
 
-absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model, const LoraSpec& lora) {
+absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
+                          const LoraSpec& lora) {
   auto text = ReadFile(adapter_dir / "adapter_config.json");
   if (!text.ok()) {
     return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
-                 absl::StrCat("--init-adapter ", adapter_dir.string(), ": adapter_config.json cannot be read; it must "
+                 absl::StrCat("--init-adapter ", adapter_dir.string(),
+                              ": adapter_config.json cannot be read; it must "
                               "be a PEFT adapter directory"));
   }
   const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
@@ -135,10 +148,12 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
     for (const std::string& module : lora.target_modules) {
       const Shape2 shape = ProjectionShape(model, module);
       const std::string base = absl::StrCat("base_model.model.model.", ProjectionName(i, module));
-      for (const auto& [name, wanted] : {std::make_pair(base + ".lora_A.weight", Shape2{lora.rank, shape.in}),
-                                         std::make_pair(base + ".lora_B.weight", Shape2{shape.out, lora.rank})}) {
+      for (const auto& [name, wanted] :
+           {std::make_pair(base + ".lora_A.weight", Shape2{lora.rank, shape.in}),
+            std::make_pair(base + ".lora_B.weight", Shape2{shape.out, lora.rank})}) {
         auto it = file->tensors().find(name);
-        FTD_RETURN_IF_ERROR(CheckTensor(adapter_dir, it == file->tensors().end() ? nullptr : &it->second, name,
+        FTD_RETURN_IF_ERROR(CheckTensor(adapter_dir,
+                                        it == file->tensors().end() ? nullptr : &it->second, name,
                                         {wanted.out, wanted.in}));
         expected.insert(name);
       }
@@ -146,7 +161,8 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
   }
   for (const auto& [name, view] : file->tensors()) {
     if (!expected.count(name)) {
-      return Mismatch(adapter_dir, absl::StrCat("tensor ", name, " is of no module that the job trains; set "
+      return Mismatch(adapter_dir, absl::StrCat("tensor ", name,
+                                                " is of no module that the job trains; set "
                                                 "--target-modules as in adapter_config.json"));
     }
   }

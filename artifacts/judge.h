@@ -1,4 +1,5 @@
-// What the daemon asks of a model and an adapter before it queues a job: headers only, no weights are read.
+// What the daemon asks of a model and an adapter before it queues a job: headers only, no weights
+// are read.
 #pragma once
 
 #include <filesystem>
@@ -10,12 +11,14 @@
 
 namespace ftd {
 
-// What the daemon asks at submit: config.json, tokenizer.json and all safetensors headers are there, agree with
-// each other, and are supported. Reads headers only. Returns the config.
+// What the daemon asks at submit: config.json, tokenizer.json and all safetensors headers are
+// there, agree with each other, and are supported. Reads headers only. Returns the config.
 absl::StatusOr<ModelConfig> JudgeModel(const std::filesystem::path& model_dir);
 
-// The same for a PEFT adapter directory that is to start a job: LoRA, the spec's rank, alpha and target modules, and
-// shapes that fit the model. FAILED_PRECONDITION ADAPTER_MISMATCH, NOT_FOUND MODEL_NOT_FOUND, MODEL_CORRUPT.
-absl::Status JudgeAdapter(const std::filesystem::path& adapter_dir, const ModelConfig& model, const LoraSpec& lora);
+// The same for a PEFT adapter directory that is to start a job: LoRA, the spec's rank, alpha and
+// target modules, and shapes that fit the model. FAILED_PRECONDITION ADAPTER_MISMATCH, NOT_FOUND
+// MODEL_NOT_FOUND, MODEL_CORRUPT.
+absl::Status JudgeAdapter(const std::filesystem::path& adapter_dir, const ModelConfig& model,
+                          const LoraSpec& lora);
 
 }  // namespace ftd

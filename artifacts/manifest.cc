@@ -18,12 +18,14 @@ using Json = nlohmann::ordered_json;
 constexpr char kManifestName[] = "MANIFEST.json";
 
 absl::Status Corrupt(const fs::path& dir, const std::string& what) {
-  return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT", absl::StrCat(dir.string(), ": ", what));
+  return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
+               absl::StrCat(dir.string(), ": ", what));
 }
 
 absl::StatusOr<Json> LoadManifest(const fs::path& dir) {
   auto text = ReadFile(dir / kManifestName);
-  if (absl::IsNotFound(text.status())) return Corrupt(dir, "no MANIFEST.json; it was never completed");
+  if (absl::IsNotFound(text.status()))
+    return Corrupt(dir, "no MANIFEST.json; it was never completed");
   if (!text.ok()) return text.status();
   Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("files") || !json["files"].is_object()) {
@@ -48,8 +50,10 @@ absl::StatusOr<Manifest> FromJson(const fs::path& dir, const Json& json) {
 
 }  // namespace
 
-absl::Status SealDirectory(const fs::path& tmp_dir, const fs::path& final_dir, const Manifest& manifest) {
-  if (fs::exists(final_dir)) return absl::AlreadyExistsError(absl::StrCat(final_dir.string(), " exists"));
+absl::Status SealDirectory(const fs::path& tmp_dir, const fs::path& final_dir,
+                           const Manifest& manifest) {
+  if (fs::exists(final_dir))
+    return absl::AlreadyExistsError(absl::StrCat(final_dir.string(), " exists"));
   Json files = Json::object();
   std::vector<fs::path> directories = {tmp_dir};
   for (const auto& entry : fs::recursive_directory_iterator(tmp_dir)) {
@@ -57,7 +61,8 @@ absl::Status SealDirectory(const fs::path& tmp_dir, const fs::path& final_dir, c
     if (!entry.is_regular_file()) continue;
     FTD_RETURN_IF_ERROR(SyncPath(entry.path()));
     FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256File(entry.path()));
-    files[fs::relative(entry.path(), tmp_dir).string()] = {{"size_bytes", entry.file_size()}, {"sha256", sha256}};
+    files[fs::relative(entry.path(), tmp_dir).string()] = {{"size_bytes", entry.file_size()},
+                                                           {"sha256", sha256}};
   }
   Json json = {{"step", manifest.step}, {"spec_hash", manifest.spec_hash}, {"files", files}};
   FTD_RETURN_IF_ERROR(WriteFileAtomically(tmp_dir / kManifestName, json.dump(2) + "\n"));
@@ -74,10 +79,12 @@ absl::StatusOr<Manifest> VerifyDirectory(const fs::path& dir) {
     const auto size = fs::file_size(path, error);
     if (error) return Corrupt(dir, absl::StrCat(name, " is missing"));
     if (static_cast<int64_t>(size) != expected.at("size_bytes").get<int64_t>()) {
-      return Corrupt(dir, absl::StrCat(name, " has ", size, " bytes, not ", expected["size_bytes"].dump()));
+      return Corrupt(
+          dir, absl::StrCat(name, " has ", size, " bytes, not ", expected["size_bytes"].dump()));
     }
     FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256File(path));
-    if (expected.value("sha256", "") != sha256) return Corrupt(dir, absl::StrCat(name, " has other bytes"));
+    if (expected.value("sha256", "") != sha256)
+      return Corrupt(dir, absl::StrCat(name, " has other bytes"));
   }
   return manifest;
 }
@@ -91,7 +98,9 @@ int64_t CheckpointStep(const fs::path& dir) {
   constexpr absl::string_view kPrefix = "checkpoint-";
   const std::string name = dir.filename().string();
   int64_t step = -1;
-  if (name.rfind(std::string(kPrefix), 0) != 0 || !absl::SimpleAtoi(name.substr(kPrefix.size()), &step)) return -1;
+  if (name.rfind(std::string(kPrefix), 0) != 0 ||
+      !absl::SimpleAtoi(name.substr(kPrefix.size()), &step))
+    return -1;
   return step;
 }
 

@@ -1,7 +1,8 @@
 // MANIFEST.json: what makes a directory of files trustworthy after any crash.
 //
-// A directory is written as `.tmp-NAME`, each file synced, the manifest (size and sha256 of each file) last, the
-// directory synced and renamed to NAME, the parent synced. A reader trusts only a directory whose manifest verifies.
+// A directory is written as `.tmp-NAME`, each file synced, the manifest (size and sha256 of each
+// file) last, the directory synced and renamed to NAME, the parent synced. A reader trusts only a
+// directory whose manifest verifies.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +16,17 @@ namespace ftd {
 
 struct Manifest {
   int64_t step = 0;
-  std::string spec_hash;   // sha256 of the resolved spec's JSON
+  std::string spec_hash;  // sha256 of the resolved spec's JSON
   int64_t total_bytes = 0;
 };
 
-// Seals `tmp_dir` (fsync of all files, MANIFEST.json, fsync) and renames it to `final_dir`, replacing nothing: an
-// existing `final_dir` is an error.
-absl::Status SealDirectory(const std::filesystem::path& tmp_dir, const std::filesystem::path& final_dir,
-                           const Manifest& manifest);
+// Seals `tmp_dir` (fsync of all files, MANIFEST.json, fsync) and renames it to `final_dir`,
+// replacing nothing: an existing `final_dir` is an error.
+absl::Status SealDirectory(const std::filesystem::path& tmp_dir,
+                           const std::filesystem::path& final_dir, const Manifest& manifest);
 
-// Checks that every file that the manifest names is there with its size and sha256. DATA_LOSS CHECKPOINT_CORRUPT.
+// Checks that every file that the manifest names is there with its size and sha256. DATA_LOSS
+// CHECKPOINT_CORRUPT.
 absl::StatusOr<Manifest> VerifyDirectory(const std::filesystem::path& dir);
 
 // The manifest alone, without reading the files. For listings.

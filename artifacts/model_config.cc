@@ -17,7 +17,8 @@ absl::Status Corrupt(const std::string& message) {
 }
 
 absl::Status Unsupported(const std::string& message) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED", "config.json: " + message);
+  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+               "config.json: " + message);
 }
 
 // A positive integer; `fallback` when absent or null; 0 means required.
@@ -28,8 +29,10 @@ absl::Status ReadSize(const Json& json, const char* name, int64_t fallback, int6
     return absl::OkStatus();
   }
   constexpr int64_t kMost = int64_t{1} << 31;
-  if (!json[name].is_number_integer() || json[name].get<int64_t>() < 1 || json[name].get<int64_t>() > kMost) {
-    return Corrupt(absl::StrCat(name, " is ", json[name].dump(), "; it must be a positive integer"));
+  if (!json[name].is_number_integer() || json[name].get<int64_t>() < 1 ||
+      json[name].get<int64_t>() > kMost) {
+    return Corrupt(
+        absl::StrCat(name, " is ", json[name].dump(), "; it must be a positive integer"));
   }
   *value = json[name].get<int64_t>();
   return absl::OkStatus();
@@ -37,15 +40,16 @@ absl::Status ReadSize(const Json& json, const char* name, int64_t fallback, int6
 
 absl::Status ReadPositive(const Json& json, const char* name, double* value) {
   if (!json.contains(name) || json[name].is_null()) return absl::OkStatus();
-  if (!json[name].is_number() || !std::isfinite(json[name].get<double>()) || json[name].get<double>() <= 0) {
+  if (!json[name].is_number() || !std::isfinite(json[name].get<double>()) ||
+      json[name].get<double>() <= 0) {
     return Corrupt(absl::StrCat(name, " is ", json[name].dump(), "; it must be a positive number"));
   }
   *value = json[name].get<double>();
   return absl::OkStatus();
 }
 
-// transformers 5 has one object `rope_parameters` with rope_theta inside; transformers 4 has `rope_theta` beside
-// `rope_scaling` (null for the default).
+// transformers 5 has one object `rope_parameters` with rope_theta inside; transformers 4 has
+// `rope_theta` beside `rope_scaling` (null for the default).
 absl::Status ReadRope(const Json& json, ModelConfig* config) {
   RopeConfig& rope = config->rope;
   rope.original_max_position_embeddings = static_cast<double>(config->max_position_embeddings);
@@ -59,7 +63,8 @@ absl::Status ReadRope(const Json& json, ModelConfig* config) {
   const std::string type = type_json.is_string() ? type_json.get<std::string>() : type_json.dump();
   if (type == "default") return absl::OkStatus();
   if (type != "llama3") {
-    return Unsupported(absl::StrCat(name, " has rope_type ", type, "; supported are default and llama3"));
+    return Unsupported(
+        absl::StrCat(name, " has rope_type ", type, "; supported are default and llama3"));
   }
   rope.type = RopeConfig::Type::kLlama3;
   for (const char* field : {"factor", "low_freq_factor", "high_freq_factor"}) {
@@ -68,8 +73,8 @@ absl::Status ReadRope(const Json& json, ModelConfig* config) {
   FTD_RETURN_IF_ERROR(ReadPositive(scaling, "factor", &rope.factor));
   FTD_RETURN_IF_ERROR(ReadPositive(scaling, "low_freq_factor", &rope.low_freq_factor));
   FTD_RETURN_IF_ERROR(ReadPositive(scaling, "high_freq_factor", &rope.high_freq_factor));
-  FTD_RETURN_IF_ERROR(
-      ReadPositive(scaling, "original_max_position_embeddings", &rope.original_max_position_embeddings));
+  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "original_max_position_embeddings",
+                                   &rope.original_max_position_embeddings));
   if (rope.high_freq_factor <= rope.low_freq_factor) {
     return Corrupt(absl::StrCat(name, ".high_freq_factor must be greater than low_freq_factor"));
   }
@@ -79,11 +84,13 @@ absl::Status ReadRope(const Json& json, ModelConfig* config) {
 absl::Status RefuseOtherArchitectures(const Json& json) {
   const std::string model_type = json.value("model_type", std::string("(none)"));
   if (model_type != "llama") {
-    return Unsupported(absl::StrCat("model_type is ", model_type, "; this build trains Llama-architecture models "
+    return Unsupported(absl::StrCat("model_type is ", model_type,
+                                    "; this build trains Llama-architecture models "
                                     "(model_type llama)"));
   }
   const std::string activation = json.value("hidden_act", std::string("silu"));
-  if (activation != "silu") return Unsupported(absl::StrCat("hidden_act is ", activation, "; supported is silu"));
+  if (activation != "silu")
+    return Unsupported(absl::StrCat("hidden_act is ", activation, "; supported is silu"));
   for (const char* bias : {"attention_bias", "mlp_bias"}) {
     if (json.contains(bias) && json[bias].is_boolean() && json[bias].get<bool>()) {
       return Unsupported(absl::StrCat(bias, " is true; projections with a bias are not supported"));
@@ -116,11 +123,13 @@ absl::StatusOr<ModelConfig> Parse(const Json& json) {
   FTD_RETURN_IF_ERROR(ReadSize(json, "intermediate_size", 0, &config.intermediate_size));
   FTD_RETURN_IF_ERROR(ReadSize(json, "num_hidden_layers", 0, &config.num_hidden_layers));
   FTD_RETURN_IF_ERROR(ReadSize(json, "num_attention_heads", 0, &config.num_attention_heads));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "num_key_value_heads", config.num_attention_heads,
+                               &config.num_key_value_heads));
   FTD_RETURN_IF_ERROR(
-      ReadSize(json, "num_key_value_heads", config.num_attention_heads, &config.num_key_value_heads));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "max_position_embeddings", 2048, &config.max_position_embeddings));
+      ReadSize(json, "max_position_embeddings", 2048, &config.max_position_embeddings));
   const int64_t even_share = config.hidden_size / config.num_attention_heads;
-  FTD_RETURN_IF_ERROR(ReadSize(json, "head_dim", even_share > 0 ? even_share : 1, &config.head_dim));
+  FTD_RETURN_IF_ERROR(
+      ReadSize(json, "head_dim", even_share > 0 ? even_share : 1, &config.head_dim));
   if (config.num_attention_heads % config.num_key_value_heads != 0) {
     return Corrupt("num_attention_heads must be a multiple of num_key_value_heads");
   }
@@ -155,7 +164,8 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& model_d
   auto text = ReadFile(model_dir / "config.json");
   if (absl::IsNotFound(text.status())) {
     return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
-                 absl::StrCat(model_dir.string(), " has no config.json; it must be a Hugging Face model directory"));
+                 absl::StrCat(model_dir.string(),
+                              " has no config.json; it must be a Hugging Face model directory"));
   }
   if (!text.ok()) return text.status();
   auto config = ParseModelConfig(*text);

@@ -11,7 +11,8 @@
 
 namespace ftd {
 
-// Rotary embedding. `kLlama3` is the frequency scaling of Llama 3.1 (transformers modeling_rope_utils.py).
+// Rotary embedding. `kLlama3` is the frequency scaling of Llama 3.1 (transformers
+// modeling_rope_utils.py).
 struct RopeConfig {
   enum class Type { kDefault, kLlama3 };
   Type type = Type::kDefault;
@@ -34,13 +35,14 @@ struct ModelConfig {
   double rms_norm_eps = 1e-6;
   bool tie_word_embeddings = false;
   RopeConfig rope;
-  int64_t bos_token_id = -1;  // -1: none
-  int64_t eos_token_id = -1;  // the first, when config.json lists several
+  int64_t bos_token_id = -1;      // -1: none
+  int64_t eos_token_id = -1;      // the first, when config.json lists several
   Dtype dtype = Dtype::kFloat32;  // what the weights are stored in, as config.json says
 };
 
-// Parses config.json. FAILED_PRECONDITION MODEL_UNSUPPORTED when the architecture, activation, RoPE type or a bias is
-// not one that the engine has; MODEL_CORRUPT when it is not JSON, or a field is missing or absurd. Both name the field.
+// Parses config.json. FAILED_PRECONDITION MODEL_UNSUPPORTED when the architecture, activation, RoPE
+// type or a bias is not one that the engine has; MODEL_CORRUPT when it is not JSON, or a field is
+// missing or absurd. Both name the field.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json);
 
 // Reads `model_dir`/config.json. NOT_FOUND MODEL_NOT_FOUND when directory or file is missing.

@@ -29,17 +29,20 @@ absl::StatusOr<RecordLogWriter> RecordLogWriter::Create(const std::filesystem::p
 
 absl::Status RecordLogWriter::Append(std::string_view payload, bool sync) {
   if (payload.size() > kMaxRecordBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("record of ", payload.size(), " bytes for ", path_.string()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("record of ", payload.size(), " bytes for ", path_.string()));
   }
   uint32_t frame[2] = {static_cast<uint32_t>(payload.size()), Checksum(payload)};
   std::string record(reinterpret_cast<const char*>(frame), sizeof frame);
   record.append(payload);
   FTD_RETURN_IF_ERROR(WriteAll(fd_.get(), record, path_));
-  if (sync && ::fsync(fd_.get()) != 0) return ErrnoError(errno, absl::StrCat("fsync ", path_.string()));
+  if (sync && ::fsync(fd_.get()) != 0)
+    return ErrnoError(errno, absl::StrCat("fsync ", path_.string()));
   return absl::OkStatus();
 }
 
-absl::StatusOr<RecordBatch> ReadRecords(const std::filesystem::path& path, uint64_t offset, size_t max_records) {
+absl::StatusOr<RecordBatch> ReadRecords(const std::filesystem::path& path, uint64_t offset,
+                                        size_t max_records) {
   RecordBatch batch;
   batch.next_offset = offset;
   auto fd = OpenFile(path, O_RDONLY);
@@ -52,7 +55,8 @@ absl::StatusOr<RecordBatch> ReadRecords(const std::filesystem::path& path, uint6
     if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
     if (n < static_cast<ssize_t>(kFrameBytes) || frame[0] > kMaxRecordBytes) break;
     payload.resize(frame[0]);
-    n = ::pread(fd->get(), payload.data(), payload.size(), static_cast<off_t>(batch.next_offset + kFrameBytes));
+    n = ::pread(fd->get(), payload.data(), payload.size(),
+                static_cast<off_t>(batch.next_offset + kFrameBytes));
     if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
     if (static_cast<size_t>(n) < payload.size() || Checksum(payload) != frame[1]) break;
     batch.next_offset += kFrameBytes + payload.size();

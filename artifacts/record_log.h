@@ -1,8 +1,9 @@
 // An append-only log of byte records that a reader in another process can follow while it grows.
 //
-// Format, little-endian: u32 length, u32 CRC-32 (zlib's) of the payload, payload. One write(2) a record. A record that
-// is cut short or fails its CRC is the end of the log as far as a reader goes: at the tail it is a write in
-// progress or a crash, and the writer never appends behind one (each attempt has a log of its own).
+// Format, little-endian: u32 length, u32 CRC-32 (zlib's) of the payload, payload. One write(2) a
+// record. A record that is cut short or fails its CRC is the end of the log as far as a reader
+// goes: at the tail it is a write in progress or a crash, and the writer never appends behind one
+// (each attempt has a log of its own).
 #pragma once
 
 #include <cstdint>
@@ -41,8 +42,8 @@ struct RecordBatch {
   uint64_t next_offset = 0;  // where the next call goes on: behind the last whole record
 };
 
-// Reads the whole records from byte `offset` on. A file that does not exist yet has no records. `max_records` bounds
-// the batch; 0: no bound.
+// Reads the whole records from byte `offset` on. A file that does not exist yet has no records.
+// `max_records` bounds the batch; 0: no bound.
 absl::StatusOr<RecordBatch> ReadRecords(const std::filesystem::path& path, uint64_t offset,
                                         size_t max_records = 0);
 

@@ -40,13 +40,14 @@ absl::Status Corrupt(const std::filesystem::path& path, std::string_view message
 std::optional<uint64_t> ByteSize(const std::vector<int64_t>& shape, TensorDtype dtype) {
   uint64_t size = TensorDtypeSize(dtype);
   for (int64_t extent : shape) {
-    if (extent < 0 || __builtin_mul_overflow(size, static_cast<uint64_t>(extent), &size)) return std::nullopt;
+    if (extent < 0 || __builtin_mul_overflow(size, static_cast<uint64_t>(extent), &size))
+      return std::nullopt;
   }
   return size;
 }
 
-absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const std::string& name, const Json& entry,
-                                      std::string_view data) {
+absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const std::string& name,
+                                      const Json& entry, std::string_view data) {
   const std::string dtype_name = entry.at("dtype").get<std::string>();
   const auto* row = std::find_if(std::begin(kDtypes), std::end(kDtypes),
                                  [&](const DtypeRow& r) { return r.name == dtype_name; });
@@ -58,7 +59,8 @@ absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const s
   TensorView view;
   view.dtype = row->dtype;
   for (const Json& extent : entry.at("shape")) {
-    if (!extent.is_number_integer()) return Corrupt(path, absl::StrCat("tensor ", name, " has a bad shape"));
+    if (!extent.is_number_integer())
+      return Corrupt(path, absl::StrCat("tensor ", name, " has a bad shape"));
     view.shape.push_back(extent.get<int64_t>());
   }
   const Json& offsets = entry.at("data_offsets");
@@ -72,14 +74,16 @@ absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const s
                                       "; the file is cut short or its header lies"));
   }
   if (ByteSize(view.shape, view.dtype) != end - begin) {
-    return Corrupt(path, absl::StrCat("tensor ", name, " has ", end - begin, " bytes, not what its shape needs"));
+    return Corrupt(path, absl::StrCat("tensor ", name, " has ", end - begin,
+                                      " bytes, not what its shape needs"));
   }
   view.data = data.substr(begin, end - begin);
   return view;
 }
 
 // Tensors must lie back to back: the format allows neither overlap nor holes.
-absl::Status CheckCoverage(const std::filesystem::path& path, const std::map<std::string, TensorView>& tensors,
+absl::Status CheckCoverage(const std::filesystem::path& path,
+                           const std::map<std::string, TensorView>& tensors,
                            std::string_view data) {
   std::vector<std::string_view> spans;
   for (const auto& [name, view] : tensors) spans.push_back(view.data);
@@ -91,13 +95,16 @@ absl::Status CheckCoverage(const std::filesystem::path& path, const std::map<std
     if (span.data() != expected) return Corrupt(path, "tensors overlap or leave a hole");
     expected = span.data() + span.size();
   }
-  if (expected != data.data() + data.size()) return Corrupt(path, "bytes are left over behind the last tensor");
+  if (expected != data.data() + data.size())
+    return Corrupt(path, "bytes are left over behind the last tensor");
   return absl::OkStatus();
 }
 
 }  // namespace
 
-std::string_view TensorDtypeName(TensorDtype dtype) { return kDtypes[static_cast<int>(dtype)].name; }
+std::string_view TensorDtypeName(TensorDtype dtype) {
+  return kDtypes[static_cast<int>(dtype)].name;
+}
 size_t TensorDtypeSize(TensorDtype dtype) { return kDtypes[static_cast<int>(dtype)].bytes; }
 
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::path& path) {
@@ -108,7 +115,8 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::pat
   if (bytes.size() < sizeof header_bytes) return Corrupt(path, "shorter than a safetensors header");
   std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
   if (header_bytes > kMaxHeaderBytes || header_bytes > bytes.size() - sizeof header_bytes) {
-    return Corrupt(path, absl::StrCat("its header claims ", header_bytes, " bytes of ", bytes.size()));
+    return Corrupt(path,
+                   absl::StrCat("its header claims ", header_bytes, " bytes of ", bytes.size()));
   }
   const std::string_view header_text = bytes.substr(sizeof header_bytes, header_bytes);
   const std::string_view data = bytes.substr(sizeof header_bytes + header_bytes);
@@ -143,7 +151,8 @@ absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& mod
     }
     for (const auto& [name, file] : index["weight_map"].items()) {
       if (!file.is_string() || std::filesystem::path(file.get<std::string>()).has_parent_path()) {
-        return Corrupt(index_path, absl::StrCat("weight_map names a file outside the model for ", name));
+        return Corrupt(index_path,
+                       absl::StrCat("weight_map names a file outside the model for ", name));
       }
       names_by_file[file.get<std::string>()].push_back(name);
     }
@@ -151,15 +160,18 @@ absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& mod
     names_by_file["model.safetensors"] = {};
   } else {
     return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
-                 absl::StrCat(model_dir.string(), " has neither model.safetensors nor model.safetensors.index.json"));
+                 absl::StrCat(model_dir.string(),
+                              " has neither model.safetensors nor model.safetensors.index.json"));
   }
   for (const auto& [file_name, names] : names_by_file) {
     const auto path = model_dir / file_name;
     auto file = SafetensorsFile::Open(path);
-    if (absl::IsNotFound(file.status())) return Corrupt(path, "the index names it, but it is missing");
+    if (absl::IsNotFound(file.status()))
+      return Corrupt(path, "the index names it, but it is missing");
     if (!file.ok()) return file.status();
     for (const std::string& name : names) {
-      if (!file->tensors().count(name)) return Corrupt(path, absl::StrCat("the index promises ", name, " in it"));
+      if (!file->tensors().count(name))
+        return Corrupt(path, absl::StrCat("the index promises ", name, " in it"));
     }
     weights.tensors_.insert(file->tensors().begin(), file->tensors().end());
     weights.files_.push_back(std::move(*file));
@@ -172,7 +184,8 @@ const TensorView* ModelWeights::Find(const std::string& name) const {
   return it == tensors_.end() ? nullptr : &it->second;
 }
 
-absl::Status WriteSafetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
+absl::Status WriteSafetensors(const std::filesystem::path& path,
+                              const std::vector<TensorToWrite>& tensors,
                               const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header;
   if (!metadata.empty()) header["__metadata__"] = metadata;
@@ -187,9 +200,11 @@ absl::Status WriteSafetensors(const std::filesystem::path& path, const std::vect
   uint64_t padded = (sizeof(uint64_t) + text.size() + 63) / 64 * 64 - sizeof(uint64_t);
   text.resize(padded, ' ');
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL));
-  FTD_RETURN_IF_ERROR(WriteAll(fd.get(), {reinterpret_cast<const char*>(&padded), sizeof padded}, path));
+  FTD_RETURN_IF_ERROR(
+      WriteAll(fd.get(), {reinterpret_cast<const char*>(&padded), sizeof padded}, path));
   FTD_RETURN_IF_ERROR(WriteAll(fd.get(), text, path));
-  for (const TensorToWrite& t : tensors) FTD_RETURN_IF_ERROR(WriteAll(fd.get(), t.tensor.data, path));
+  for (const TensorToWrite& t : tensors)
+    FTD_RETURN_IF_ERROR(WriteAll(fd.get(), t.tensor.data, path));
   if (::fsync(fd.get()) != 0) return ErrnoError(errno, absl::StrCat("fsync ", path.string()));
   return absl::OkStatus();
 }

@@ -23,7 +23,9 @@ struct Sha256::Context {
 Sha256::Sha256() : context_(std::make_unique<Context>()) {}
 Sha256::~Sha256() = default;
 
-void Sha256::Update(std::string_view data) { EVP_DigestUpdate(context_->evp, data.data(), data.size()); }
+void Sha256::Update(std::string_view data) {
+  EVP_DigestUpdate(context_->evp, data.data(), data.size());
+}
 
 std::string Sha256::HexDigest() {
   unsigned char digest[EVP_MAX_MD_SIZE];

@@ -37,14 +37,16 @@ struct DiskRow {
 static_assert(sizeof(DiskRow) == 128);
 
 uint32_t Checksum(const DiskRow& row) {
-  return static_cast<uint32_t>(::crc32(0, reinterpret_cast<const Bytef*>(&row), offsetof(DiskRow, crc)));
+  return static_cast<uint32_t>(
+      ::crc32(0, reinterpret_cast<const Bytef*>(&row), offsetof(DiskRow, crc)));
 }
 
 absl::StatusOr<Header> ReadHeader(int fd, const std::filesystem::path& path) {
   Header header;
   ssize_t n = ::pread(fd, &header, sizeof header, 0);
   if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
-  if (n < static_cast<ssize_t>(sizeof header)) return absl::NotFoundError(absl::StrCat(path.string(), " is being made"));
+  if (n < static_cast<ssize_t>(sizeof header))
+    return absl::NotFoundError(absl::StrCat(path.string(), " is being made"));
   if (header.magic != kMagic || header.row_bytes != sizeof(DiskRow)) {
     return absl::DataLossError(absl::StrCat(path.string(), " is not a step log of this release"));
   }
@@ -57,7 +59,9 @@ StepLogWriter::StepLogWriter(Fd fd, std::filesystem::path path, void* header)
     : fd_(std::move(fd)), path_(std::move(path)), header_(header) {}
 
 StepLogWriter::StepLogWriter(StepLogWriter&& other) noexcept
-    : fd_(std::move(other.fd_)), path_(std::move(other.path_)), header_(std::exchange(other.header_, nullptr)) {}
+    : fd_(std::move(other.fd_)),
+      path_(std::move(other.path_)),
+      header_(std::exchange(other.header_, nullptr)) {}
 
 StepLogWriter& StepLogWriter::operator=(StepLogWriter&& other) noexcept {
   std::swap(fd_, other.fd_);
@@ -70,15 +74,16 @@ StepLogWriter::~StepLogWriter() {
   if (header_ != nullptr) ::munmap(header_, sizeof(Header));
 }
 
-absl::StatusOr<StepLogWriter> StepLogWriter::Create(const std::filesystem::path& path, int64_t first_step,
-                                                    int64_t steps_planned) {
+absl::StatusOr<StepLogWriter> StepLogWriter::Create(const std::filesystem::path& path,
+                                                    int64_t first_step, int64_t steps_planned) {
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND));
   Header header{};
   header.magic = kMagic;
   header.row_bytes = sizeof(DiskRow);
   header.first_step = first_step;
   header.steps_planned = steps_planned;
-  FTD_RETURN_IF_ERROR(WriteAll(fd.get(), {reinterpret_cast<const char*>(&header), sizeof header}, path));
+  FTD_RETURN_IF_ERROR(
+      WriteAll(fd.get(), {reinterpret_cast<const char*>(&header), sizeof header}, path));
   void* mapped = ::mmap(nullptr, sizeof(Header), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (mapped == MAP_FAILED) return ErrnoError(errno, absl::StrCat("mmap ", path.string()));
   return StepLogWriter(std::move(fd), path, mapped);
@@ -92,7 +97,8 @@ absl::Status StepLogWriter::Append(const StepRow& row) {
 }
 
 void StepLogWriter::Beat() {
-  std::atomic_ref<uint64_t>(static_cast<Header*>(header_)->heartbeat).fetch_add(1, std::memory_order_relaxed);
+  std::atomic_ref<uint64_t>(static_cast<Header*>(header_)->heartbeat)
+      .fetch_add(1, std::memory_order_relaxed);
 }
 
 absl::Status StepLogWriter::Sync() {

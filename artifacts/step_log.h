@@ -1,7 +1,9 @@
-// steps.log: one fixed-size row an optimizer step, behind a header that carries the plan and a heartbeat.
+// steps.log: one fixed-size row an optimizer step, behind a header that carries the plan and a
+// heartbeat.
 //
-// The worker appends rows with write(2); any process may map or read the file meanwhile. A row counts once it is
-// whole and its CRC agrees. Row i of a file is step first_step + i. Little-endian, 64-byte header, 128-byte rows.
+// The worker appends rows with write(2); any process may map or read the file meanwhile. A row
+// counts once it is whole and its CRC agrees. Row i of a file is step first_step + i.
+// Little-endian, 64-byte header, 128-byte rows.
 #pragma once
 
 #include <cstdint>
@@ -66,11 +68,11 @@ class StepLogWriter {
 absl::StatusOr<StepLogInfo> ReadStepLogInfo(const std::filesystem::path& path);
 
 // Whole rows from row index `from` on, at most `max_rows` (0: all). No file: no rows.
-absl::StatusOr<std::vector<StepRow>> ReadStepRows(const std::filesystem::path& path, int64_t from = 0,
-                                                  int64_t max_rows = 0);
+absl::StatusOr<std::vector<StepRow>> ReadStepRows(const std::filesystem::path& path,
+                                                  int64_t from = 0, int64_t max_rows = 0);
 
-// The steps of a job from its attempts' logs, oldest first: where two logs tell of one step, the newer counts, and
-// what an older log has at or behind a newer log's first step is dropped.
+// The steps of a job from its attempts' logs, oldest first: where two logs tell of one step, the
+// newer counts, and what an older log has at or behind a newer log's first step is dropped.
 absl::StatusOr<std::vector<StepRow>> MergeStepLogs(const std::vector<std::filesystem::path>& logs);
 
 }  // namespace ftd

@@ -18,7 +18,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Reads fields of one JSON object and collects what is wrong with them, so that one answer names all.
+// Reads fields of one JSON object and collects what is wrong with them, so that one answer names
+// all.
 class FieldReader {
  public:
   FieldReader(const Json& object, std::string prefix, std::vector<FieldViolation>* violations)
@@ -36,16 +37,19 @@ class FieldReader {
     if (!Has(name)) return;
     const Json& json = object_.at(name);
     int64_t number = 0;
-    bool ok = json.is_number_integer() || (json.is_string() && absl::SimpleAtoi(json.get<std::string>(), &number));
+    bool ok = json.is_number_integer() ||
+              (json.is_string() && absl::SimpleAtoi(json.get<std::string>(), &number));
     if (ok && json.is_number_integer()) number = json.get<int64_t>();
     if (!ok || number < low || number > high) {
-      return Violate(name, absl::StrCat("must be an integer from ", low, " to ", high, "; got ", json.dump()));
+      return Violate(
+          name, absl::StrCat("must be an integer from ", low, " to ", high, "; got ", json.dump()));
     }
     *value = static_cast<Int>(number);
   }
 
   // A finite number that `accepts`; `range` describes the accepted ones.
-  void Number(const char* name, const char* range, const std::function<bool(double)>& accepts, double* value) {
+  void Number(const char* name, const char* range, const std::function<bool(double)>& accepts,
+              double* value) {
     if (!Has(name)) return;
     const Json& json = object_.at(name);
     double number = json.is_number() ? json.get<double>() : std::nan("");
@@ -78,7 +82,8 @@ std::vector<std::string> AllTargetModules() {
 }
 
 // The requested modules in the order of kAllTargetModules, each once.
-std::vector<std::string> ResolveTargetModules(const Json& lora, std::vector<FieldViolation>* violations) {
+std::vector<std::string> ResolveTargetModules(const Json& lora,
+                                              std::vector<FieldViolation>* violations) {
   if (!lora.contains("target_modules") || lora["target_modules"].empty()) return AllTargetModules();
   std::set<std::string> wanted;
   for (const Json& entry : lora["target_modules"]) {
@@ -86,8 +91,9 @@ std::vector<std::string> ResolveTargetModules(const Json& lora, std::vector<Fiel
     if (name == "all-linear") return AllTargetModules();
     const auto all = AllTargetModules();
     if (std::find(all.begin(), all.end(), name) == all.end()) {
-      violations->push_back({"lora.target_modules", absl::StrCat("has ", name, ", which is not one of ",
-                                                                 absl::StrJoin(all, ", "), ", all-linear")});
+      violations->push_back(
+          {"lora.target_modules", absl::StrCat("has ", name, ", which is not one of ",
+                                               absl::StrJoin(all, ", "), ", all-linear")});
     }
     wanted.insert(name);
   }
@@ -107,9 +113,10 @@ void ReadDataset(const Json& spec, TrainSpec* out, std::vector<FieldViolation>* 
   fields.String("sha256", &out->dataset_sha256);
   fields.Integer("size", 0, std::numeric_limits<int64_t>::max(), &out->dataset_size);
   const std::string& sha = out->dataset_upload_sha256;
-  bool is_hash = sha.size() == 64 && std::all_of(sha.begin(), sha.end(), [](char c) {
-                   return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
-                 });
+  bool is_hash =
+      sha.size() == 64 && std::all_of(sha.begin(), sha.end(), [](char c) {
+        return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
+      });
   if (sha.empty() && out->dataset_server_path.empty()) {
     fields.Violate("upload_sha256", "or dataset.server_path is required: name the training rows");
   } else if (!sha.empty() && !is_hash) {
@@ -125,26 +132,31 @@ void ReadLora(const Json& spec, TrainSpec* out, std::vector<FieldViolation>* vio
     return;
   }
   fields.Integer("rank", 1, 4096, &out->lora.rank);
-  fields.Number("alpha", "greater than 0", [](double x) { return x > 0; }, &out->lora.alpha);
-  fields.Number("dropout", "from 0 to below 1", [](double x) { return x >= 0 && x < 1; }, &out->lora.dropout);
+  fields.Number(
+      "alpha", "greater than 0", [](double x) { return x > 0; }, &out->lora.alpha);
+  fields.Number(
+      "dropout", "from 0 to below 1", [](double x) { return x >= 0 && x < 1; }, &out->lora.dropout);
   fields.String("init_adapter", &out->lora.init_adapter);
   out->lora.target_modules = ResolveTargetModules(lora, violations);
 }
 
 void ReadSchedule(FieldReader& fields, TrainSpec* out) {
   auto positive = [](double x) { return x > 0; };
-  fields.Number("num_epochs", "greater than 0 and at most 100000", [](double x) { return x > 0 && x <= 1e5; },
-                &out->num_epochs);
+  fields.Number(
+      "num_epochs", "greater than 0 and at most 100000", [](double x) { return x > 0 && x <= 1e5; },
+      &out->num_epochs);
   fields.Integer("max_steps", 0, int64_t{1} << 40, &out->max_steps);
   fields.Integer("batch_size", 1, 4096, &out->batch_size);
   fields.Integer("gradient_accumulation_steps", 1, 65536, &out->gradient_accumulation_steps);
   fields.Integer("seq_length", 2, 1 << 20, &out->seq_length);
-  fields.Number("learning_rate", "greater than 0 and at most 10", [](double x) { return x > 0 && x <= 10; },
-                &out->learning_rate);
-  fields.Number("weight_decay", "from 0 to 1", [](double x) { return x >= 0 && x <= 1; }, &out->weight_decay);
+  fields.Number(
+      "learning_rate", "greater than 0 and at most 10", [](double x) { return x > 0 && x <= 10; },
+      &out->learning_rate);
+  fields.Number(
+      "weight_decay", "from 0 to 1", [](double x) { return x >= 0 && x <= 1; }, &out->weight_decay);
   fields.Number("max_grad_norm", "greater than 0", positive, &out->max_grad_norm);
-  fields.Integer("seed", std::numeric_limits<int64_t>::min() / 2, std::numeric_limits<int64_t>::max() / 2,
-                 &out->seed);
+  fields.Integer("seed", std::numeric_limits<int64_t>::min() / 2,
+                 std::numeric_limits<int64_t>::max() / 2, &out->seed);
   fields.Bool("shuffle", &out->shuffle);
   fields.Bool("gradient_checkpointing", &out->gradient_checkpointing);
   fields.Integer("logging_steps", 1, 1 << 30, &out->logging_steps);
@@ -152,7 +164,8 @@ void ReadSchedule(FieldReader& fields, TrainSpec* out) {
   fields.Integer("save_total_limit", 1, 1 << 20, &out->save_total_limit);
 }
 
-void ReadDtype(const Json& spec, Dtype default_dtype, TrainSpec* out, std::vector<FieldViolation>* violations) {
+void ReadDtype(const Json& spec, Dtype default_dtype, TrainSpec* out,
+               std::vector<FieldViolation>* violations) {
   const std::string name = spec.value("dtype", std::string("DTYPE_UNSPECIFIED"));
   if (name == "FLOAT32") {
     out->dtype = Dtype::kFloat32;
@@ -163,7 +176,8 @@ void ReadDtype(const Json& spec, Dtype default_dtype, TrainSpec* out, std::vecto
   } else if (name == "DTYPE_UNSPECIFIED") {
     out->dtype = default_dtype;
   } else {
-    violations->push_back({"dtype", absl::StrCat("must be float32, bfloat16 or float16; got ", name)});
+    violations->push_back(
+        {"dtype", absl::StrCat("must be float32, bfloat16 or float16; got ", name)});
   }
 }
 
@@ -211,7 +225,8 @@ absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype
   }
   FieldReader fields(spec, "", &violations);
   fields.String("model", &out.model);
-  if (out.model.empty()) violations.push_back({"model", "is required: a model directory or an alias"});
+  if (out.model.empty())
+    violations.push_back({"model", "is required: a model directory or an alias"});
   fields.String("revision", &out.revision);
   ReadDataset(spec, &out, &violations);
   ReadSchedule(fields, &out);

@@ -1,8 +1,8 @@
 // The hyperparameters of a job: defaults, ranges, JSON.
 //
-// JSON is proto3's JSON of ftd.v1.JobSpec with snake_case names: that is how the daemon and the worker, which know the
-// protobuf message, and this library, which does not, hand the spec to each other. 64-bit integers may be numbers
-// or strings.
+// JSON is proto3's JSON of ftd.v1.JobSpec with snake_case names: that is how the daemon and the
+// worker, which know the protobuf message, and this library, which does not, hand the spec to each
+// other. 64-bit integers may be numbers or strings.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ enum class Mode { kLora, kFull, kQlora };
 enum class Dtype { kFloat32, kBfloat16, kFloat16 };
 
 // "LORA" and "lora", …
-std::string_view ModeName(Mode mode);       // "lora"
-std::string_view DtypeName(Dtype dtype);    // "float32"
+std::string_view ModeName(Mode mode);     // "lora"
+std::string_view DtypeName(Dtype dtype);  // "float32"
 
 // The projections that can carry an adapter, in the order of a layer's computation.
 inline constexpr const char* kAllTargetModules[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
@@ -62,8 +62,9 @@ struct TrainSpec {
   LoraSpec lora;  // meaningless when mode is kFull
 };
 
-// Reads a JobSpec's JSON, sets the defaults of its mode for what is absent (`default_dtype` for the dtype), and judges
-// every range. INVALID_ARGUMENT FIELD_INVALID naming all bad fields; UNIMPLEMENTED MODE_UNSUPPORTED for QLORA.
+// Reads a JobSpec's JSON, sets the defaults of its mode for what is absent (`default_dtype` for the
+// dtype), and judges every range. INVALID_ARGUMENT FIELD_INVALID naming all bad fields;
+// UNIMPLEMENTED MODE_UNSUPPORTED for QLORA.
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype);
 
 // JobSpec JSON with every field set; ResolveTrainSpec of it gives the same spec.

@@ -35,7 +35,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 int ThreadCount() { return std::max(1U, std::thread::hardware_concurrency()); }
 
@@ -45,7 +47,8 @@ absl::StatusOr<v1::AttemptRequest> ReadRequest(const fs::path& dir) {
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;
   auto parsed = google::protobuf::util::JsonStringToMessage(json, &request, options);
-  if (!parsed.ok()) return absl::InvalidArgumentError(absl::StrCat("request.json: ", parsed.ToString()));
+  if (!parsed.ok())
+    return absl::InvalidArgumentError(absl::StrCat("request.json: ", parsed.ToString()));
   return request;
 }
 
@@ -77,11 +80,17 @@ int64_t DropUnlabelled(std::vector<TokenizedRow>& rows) {
   }));
 }
 
-// The attempt, phase by phase. Failures travel as Status; the engine's exceptions are caught in Run.
+// The attempt, phase by phase. Failures travel as Status; the engine's exceptions are caught in
+// Run.
 class Attempt {
  public:
-  Attempt(fs::path dir, v1::AttemptRequest request, TrainSpec spec, EventLog* events, StopFlags* flags)
-      : dir_(std::move(dir)), request_(std::move(request)), spec_(std::move(spec)), events_(events), flags_(flags) {
+  Attempt(fs::path dir, v1::AttemptRequest request, TrainSpec spec, EventLog* events,
+          StopFlags* flags)
+      : dir_(std::move(dir)),
+        request_(std::move(request)),
+        spec_(std::move(spec)),
+        events_(events),
+        flags_(flags) {
     spec_hash_ = Sha256Hex(TrainSpecToJson(spec_));
   }
 
@@ -106,15 +115,17 @@ class Attempt {
     FTD_ASSIGN_OR_RETURN(Fd device_lock, LockFile(request_.device_lock()));
     FTD_ASSIGN_OR_RETURN(std::vector<TokenizedRow> rows, PrepareRows());
     if (flags_->stop) return Stopped();
-    trainer_ = std::make_unique<engine::Trainer>(spec_, request_.model_dir(), std::move(rows),
-                                                 [this](int64_t done, int64_t total) {
-                                                   events_->Progress(v1::Progress::LOAD, done, total, "bytes");
-                                                 });
+    trainer_ = std::make_unique<engine::Trainer>(
+        spec_, request_.model_dir(), std::move(rows), [this](int64_t done, int64_t total) {
+          events_->Progress(v1::Progress::LOAD, done, total, "bytes");
+        });
     FTD_RETURN_IF_ERROR(ResumeState());
     events_->set_steps_planned(trainer_->steps_planned());
-    FTD_ASSIGN_OR_RETURN(StepLogWriter step_log, StepLogWriter::Create(dir_ / "steps.log", last_step_ + 1,
-                                                                      trainer_->steps_planned()));
-    FTD_ASSIGN_OR_RETURN(TensorboardWriter tensorboard, TensorboardWriter::Create(dir_ / "tensorboard"));
+    FTD_ASSIGN_OR_RETURN(
+        StepLogWriter step_log,
+        StepLogWriter::Create(dir_ / "steps.log", last_step_ + 1, trainer_->steps_planned()));
+    FTD_ASSIGN_OR_RETURN(TensorboardWriter tensorboard,
+                         TensorboardWriter::Create(dir_ / "tensorboard"));
     FTD_RETURN_IF_ERROR(Train(step_log, tensorboard));
     if (stopped_) return absl::OkStatus();
     events_->Progress(v1::Progress::EXPORT, 0, 1, "result");
@@ -125,12 +136,16 @@ class Attempt {
 
   absl::StatusOr<std::vector<TokenizedRow>> PrepareRows() {
     events_->Progress(v1::Progress::VALIDATE, 0, 0, "rows");
-    FTD_ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::Load(fs::path(request_.model_dir()) / "tokenizer.json"));
-    FTD_ASSIGN_OR_RETURN(RowEncoder encoder, MakeRowEncoder(request_.model_dir(), *tokenizer, spec_.seq_length));
-    FTD_ASSIGN_OR_RETURN(std::vector<std::string> texts,
-                         ReadTexts(request_.dataset_path(), spec_.dataset_file_name, spec_.dataset_size));
+    FTD_ASSIGN_OR_RETURN(auto tokenizer,
+                         Tokenizer::Load(fs::path(request_.model_dir()) / "tokenizer.json"));
+    FTD_ASSIGN_OR_RETURN(RowEncoder encoder,
+                         MakeRowEncoder(request_.model_dir(), *tokenizer, spec_.seq_length));
+    FTD_ASSIGN_OR_RETURN(
+        std::vector<std::string> texts,
+        ReadTexts(request_.dataset_path(), spec_.dataset_file_name, spec_.dataset_size));
     const auto total = static_cast<int64_t>(texts.size());
-    FTD_ASSIGN_OR_RETURN(std::vector<TokenizedRow> rows, EncodeAll(encoder, texts, ThreadCount(), [&](int64_t done) {
+    FTD_ASSIGN_OR_RETURN(std::vector<TokenizedRow> rows,
+                         EncodeAll(encoder, texts, ThreadCount(), [&](int64_t done) {
                            events_->Progress(v1::Progress::TOKENIZE, done, total, "rows");
                            return true;
                          }));
@@ -140,7 +155,9 @@ class Attempt {
       return Error(absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
                    absl::StrCat(spec_.dataset_file_name, ": no row has anything to learn"));
     }
-    if (dropped_rows_ > 0) events_->Warning(absl::StrCat(dropped_rows_, " rows have nothing to learn and were left out"));
+    if (dropped_rows_ > 0)
+      events_->Warning(
+          absl::StrCat(dropped_rows_, " rows have nothing to learn and were left out"));
     return rows;
   }
 
@@ -175,7 +192,8 @@ class Attempt {
         window_loss = 0;
         window = 0;
       }
-      const bool due = spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
+      const bool due =
+          spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
       if (due || flags_->checkpoint_now.exchange(false)) FTD_RETURN_IF_ERROR(Checkpoint());
     }
     return absl::OkStatus();
@@ -190,7 +208,8 @@ class Attempt {
     row.learning_rate = result.learning_rate;
     row.tokens = result.tokens;
     row.tokens_total = tokens_total_ += result.tokens;
-    row.padding_ratio = 1 - static_cast<double>(result.tokens) / static_cast<double>(result.padded_tokens);
+    row.padding_ratio =
+        1 - static_cast<double>(result.tokens) / static_cast<double>(result.padded_tokens);
     row.tokens_per_second = static_cast<double>(result.tokens) / seconds;
     row.step_seconds = seconds;
     row.samples = result.samples;
@@ -201,8 +220,8 @@ class Attempt {
   absl::Status CheckFinite(const engine::StepResult& result) const {
     if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return absl::OkStatus();
     return Error(absl::StatusCode::kAborted, "LOSS_DIVERGED",
-                 absl::StrFormat("step %d: loss is %g and grad_norm %g", trainer_->steps_taken(), result.loss,
-                                 result.grad_norm));
+                 absl::StrFormat("step %d: loss is %g and grad_norm %g", trainer_->steps_taken(),
+                                 result.loss, result.grad_norm));
   }
 
   absl::Status Checkpoint() {
@@ -227,7 +246,8 @@ class Attempt {
 
   // The whole job's steps so far: earlier attempts' and this one's.
   absl::StatusOr<std::vector<StepRow>> AllRows() const {
-    std::vector<fs::path> logs(request_.earlier_step_logs().begin(), request_.earlier_step_logs().end());
+    std::vector<fs::path> logs(request_.earlier_step_logs().begin(),
+                               request_.earlier_step_logs().end());
     logs.push_back(dir_ / "steps.log");
     FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
     while (!rows.empty() && rows.back().step > last_step_) rows.pop_back();
@@ -240,7 +260,8 @@ class Attempt {
     facts.job_name = request_.job_name();
     facts.attempt = request_.attempt();
     facts.model_dir = request_.model_dir();
-    facts.dataset_sha256 = spec_.dataset_sha256.empty() ? spec_.dataset_upload_sha256 : spec_.dataset_sha256;
+    facts.dataset_sha256 =
+        spec_.dataset_sha256.empty() ? spec_.dataset_upload_sha256 : spec_.dataset_sha256;
     facts.device = engine::DeviceName();
     facts.dataset_rows = dataset_rows_;
     facts.dropped_rows = dropped_rows_;
@@ -280,12 +301,14 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd) {
     end.set_outcome(v1::WorkerEvent::End::STOPPED);
     if (events->End(end)) ::_exit(0);
   };
-  FTD_ASSIGN_OR_RETURN(std::unique_ptr<ControlServer> control, ControlServer::Start(dir, &flags, abandon));
+  FTD_ASSIGN_OR_RETURN(std::unique_ptr<ControlServer> control,
+                       ControlServer::Start(dir, &flags, abandon));
   engine::InitializeProcess();
   const int64_t resumed = request.resume_from().empty() ? 0 : CheckpointStep(request.resume_from());
   events->Started(engine::DeviceName(), resumed + 1);
   const v1::WorkerEvent::End end = Attempt(dir, request, spec, events.get(), &flags).Run();
-  if (end.outcome() == v1::WorkerEvent::End::FAILED) std::fprintf(stderr, "error: %s\n", end.message().c_str());
+  if (end.outcome() == v1::WorkerEvent::End::FAILED)
+    std::fprintf(stderr, "error: %s\n", end.message().c_str());
   events->End(end);
   return end.outcome() == v1::WorkerEvent::End::FAILED ? 1 : 0;
 }

@@ -12,10 +12,13 @@ namespace ftd {
 
 namespace fs = std::filesystem;
 
-absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer, const fs::path& attempt_dir,
-                                               const std::string& spec_hash, const std::string& trainer_state_json) {
+absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
+                                               const fs::path& attempt_dir,
+                                               const std::string& spec_hash,
+                                               const std::string& trainer_state_json) {
   const std::string name = absl::StrCat("checkpoint-", trainer.steps_taken());
-  const fs::path temporary = attempt_dir / absl::StrCat(".tmp-", name), final_dir = attempt_dir / name;
+  const fs::path temporary = attempt_dir / absl::StrCat(".tmp-", name),
+                 final_dir = attempt_dir / name;
   std::error_code error;
   fs::remove_all(temporary, error);
   fs::create_directory(temporary, error);

@@ -21,14 +21,16 @@ namespace {
 
 constexpr int kAnswerTimeoutMillis = 1000;
 
-// A socket address holds at most 108 bytes, an attempt's directory may be longer: go through its descriptor.
+// A socket address holds at most 108 bytes, an attempt's directory may be longer: go through its
+// descriptor.
 absl::StatusOr<Fd> Listen(const std::filesystem::path& dir) {
   FTD_ASSIGN_OR_RETURN(Fd dir_fd, OpenFile(dir, O_PATH | O_DIRECTORY));
   Fd listener(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!listener.valid()) return ErrnoError(errno, "socket");
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock", dir_fd.get());
+  std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock",
+                dir_fd.get());
   ::unlinkat(dir_fd.get(), "control.sock", 0);
   if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(listener.get(), 4) != 0) {
@@ -39,9 +41,8 @@ absl::StatusOr<Fd> Listen(const std::filesystem::path& dir) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(const std::filesystem::path& attempt_dir,
-                                                                    StopFlags* flags,
-                                                                    std::function<void()> on_abandon) {
+absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(
+    const std::filesystem::path& attempt_dir, StopFlags* flags, std::function<void()> on_abandon) {
   sigset_t set;
   ::sigemptyset(&set);
   ::sigaddset(&set, SIGTERM);
@@ -65,7 +66,8 @@ ControlServer::~ControlServer() {
 
 void ControlServer::Serve() {
   for (;;) {
-    pollfd fds[] = {{listener_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+    pollfd fds[] = {
+        {listener_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
     if (::poll(fds, 3, -1) < 0 && errno != EINTR) return;
     if (fds[2].revents != 0) return;
     if (fds[1].revents != 0) {

@@ -17,14 +17,14 @@ struct StopFlags {
   std::atomic<bool> checkpoint_now{false};  // save, then go on
 };
 
-// Listens on `attempt_dir`/control.sock in a thread of its own until destroyed. SIGTERM and SIGINT count as a stop with
-// saving. A stop without saving calls `on_abandon`, which does not return: whatever the training thread is
-// doing, nothing that it has not finished is of use to anybody.
+// Listens on `attempt_dir`/control.sock in a thread of its own until destroyed. SIGTERM and SIGINT
+// count as a stop with saving. A stop without saving calls `on_abandon`, which does not return:
+// whatever the training thread is doing, nothing that it has not finished is of use to anybody.
 class ControlServer {
  public:
   // Call before any other thread starts: blocks SIGTERM and SIGINT in this and all later threads.
-  static absl::StatusOr<std::unique_ptr<ControlServer>> Start(const std::filesystem::path& attempt_dir,
-                                                              StopFlags* flags, std::function<void()> on_abandon);
+  static absl::StatusOr<std::unique_ptr<ControlServer>> Start(
+      const std::filesystem::path& attempt_dir, StopFlags* flags, std::function<void()> on_abandon);
   ~ControlServer();
 
  private:

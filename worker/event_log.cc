@@ -26,7 +26,8 @@ void EventLog::Append(v1::WorkerEvent event, bool sync) {
   event.mutable_time()->set_seconds(nanos / 1'000'000'000);
   event.mutable_time()->set_nanos(static_cast<int32_t>(nanos % 1'000'000'000));
   const absl::Status status = writer_.Append(event.SerializeAsString(), sync);
-  // Without its log the worker cannot tell anybody anything; the daemon will judge by what is on disk.
+  // Without its log the worker cannot tell anybody anything; the daemon will judge by what is on
+  // disk.
   if (!status.ok()) {
     std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
     ::_exit(74);
@@ -47,7 +48,8 @@ void EventLog::set_steps_planned(int64_t steps) {
   steps_planned_ = steps;
 }
 
-void EventLog::Progress(v1::Progress::Phase phase, int64_t done, int64_t total, const std::string& unit) {
+void EventLog::Progress(v1::Progress::Phase phase, int64_t done, int64_t total,
+                        const std::string& unit) {
   const std::lock_guard lock(mutex_);
   const int64_t now = absl::GetCurrentTimeNanos() / 1000;
   const bool same_phase = last_progress_.phase() == phase;

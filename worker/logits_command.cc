@@ -34,8 +34,9 @@ absl::StatusOr<Sequences> ReadSequences(const std::filesystem::path& path) {
       if (ids.empty()) throw std::invalid_argument("");
     }
   } catch (const std::exception&) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path.string(), ": must be a JSON array of token ids, or an array of such arrays, none empty"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        path.string(),
+        ": must be a JSON array of token ids, or an array of such arrays, none empty"));
   }
   return sequences;
 }
@@ -48,8 +49,8 @@ absl::Status Logits(const LogitsOptions& options) {
   if (!model.ok()) return model.status();
   try {
     engine::InitializeProcess();
-    engine::WriteLogits(options.model_dir, options.adapter_dir, Dtype::kFloat32, sequences.ids, sequences.single,
-                        options.output);
+    engine::WriteLogits(options.model_dir, options.adapter_dir, Dtype::kFloat32, sequences.ids,
+                        sequences.single, options.output);
   } catch (const engine::EngineError& error) {
     return absl::FailedPreconditionError(error.what());
   }

@@ -29,14 +29,16 @@ int ExitStatus(const absl::Status& status) {
 
 int main(int argc, char** argv) {
   CLI::App app("The training process of ftd. Usually started by the daemon.");
-  app.set_version_flag("--version", std::string("ft-worker ") + ftd::kVersion + " (" + ftd::kRevision + "), LibTorch " +
-                                        ftd::kTorchVersion);
+  app.set_version_flag("--version", std::string("ft-worker ") + ftd::kVersion + " (" +
+                                        ftd::kRevision + "), LibTorch " + ftd::kTorchVersion);
   app.require_subcommand(1);
 
   std::string attempt_dir;
   int lock_fd = -1;
-  CLI::App* attempt = app.add_subcommand("attempt", "Run the attempt that a directory describes (for ftd).");
-  attempt->add_option("--dir", attempt_dir, "The attempt's directory, with request.json")->required();
+  CLI::App* attempt =
+      app.add_subcommand("attempt", "Run the attempt that a directory describes (for ftd).");
+  attempt->add_option("--dir", attempt_dir, "The attempt's directory, with request.json")
+      ->required();
   attempt->add_option("--lock-fd", lock_fd, "Inherited descriptor of worker.lock");
 
   ftd::PreviewOptions preview_options;
@@ -44,7 +46,9 @@ int main(int argc, char** argv) {
   preview->add_option("--model", preview_options.model_dir, "Model directory")->required();
   preview->add_option("--dataset", preview_options.dataset, "JSON or JSONL file")->required();
   preview->add_option("-n", preview_options.n, "Rows to print")->capture_default_str();
-  preview->add_option("--seq-length,--seq_length", preview_options.seq_length, "Cut rows to this many tokens")
+  preview
+      ->add_option("--seq-length,--seq_length", preview_options.seq_length,
+                   "Cut rows to this many tokens")
       ->capture_default_str();
   preview->add_option("-o,--output", preview_options.output, "json or text")->capture_default_str();
 
@@ -52,7 +56,10 @@ int main(int argc, char** argv) {
   CLI::App* logits = app.add_subcommand("logits", "Write the model's logits for given token ids.");
   logits->add_option("--model", logits_options.model_dir, "Model directory")->required();
   logits->add_option("--adapter", logits_options.adapter_dir, "PEFT adapter directory");
-  logits->add_option("--input", logits_options.input, "JSON: token ids, or an array of arrays of them")->required();
+  logits
+      ->add_option("--input", logits_options.input,
+                   "JSON: token ids, or an array of arrays of them")
+      ->required();
   logits->add_option("--output", logits_options.output, "New safetensors file")->required();
 
   try {

@@ -10,9 +10,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json",     "tokenizer_config.json", "special_tokens_map.json",
-                                           "tokenizer.model",    "added_tokens.json",     "vocab.json",
-                                           "merges.txt",         "chat_template.jinja"};
+constexpr const char* kTokenizerFiles[] = {
+    "tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json",
+    "tokenizer.model", "added_tokens.json",     "vocab.json",
+    "merges.txt",      "chat_template.jinja"};
 
 // Copies what is there, byte for byte.
 absl::Status CopyIfPresent(const fs::path& from, const fs::path& to) {
@@ -22,11 +23,13 @@ absl::Status CopyIfPresent(const fs::path& from, const fs::path& to) {
   return WriteFileAtomically(to, *bytes);
 }
 
-absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& spec, const RunFacts& facts,
-                             const std::vector<StepRow>& rows, const fs::path& dir) {
+absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& spec,
+                             const RunFacts& facts, const std::vector<StepRow>& rows,
+                             const fs::path& dir) {
   const fs::path model_dir = facts.model_dir;
   trainer.ExportWeights(dir);
-  for (const char* name : kTokenizerFiles) FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / name, dir / name));
+  for (const char* name : kTokenizerFiles)
+    FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / name, dir / name));
   if (spec.mode == Mode::kFull) {
     FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / "config.json", dir / "config.json"));
     return CopyIfPresent(model_dir / "generation_config.json", dir / "generation_config.json");
@@ -38,8 +41,9 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
 
 }  // namespace
 
-absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec, const RunFacts& facts,
-                         const std::vector<StepRow>& rows, const fs::path& attempt_dir) {
+absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
+                         const RunFacts& facts, const std::vector<StepRow>& rows,
+                         const fs::path& attempt_dir) {
   const fs::path temporary = attempt_dir / ".tmp-result";
   std::error_code error;
   fs::remove_all(temporary, error);

@@ -12,9 +12,11 @@
 
 namespace ftd {
 
-// Writes `attempt_dir`/result, complete or not at all: a PEFT adapter or a Hugging Face model with its tokenizer, and
-// beside it trainer_state.json, metrics.jsonl, runs/ (TensorBoard) and ftd_run.json.
-absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec, const RunFacts& facts,
-                         const std::vector<StepRow>& rows, const std::filesystem::path& attempt_dir);
+// Writes `attempt_dir`/result, complete or not at all: a PEFT adapter or a Hugging Face model with
+// its tokenizer, and beside it trainer_state.json, metrics.jsonl, runs/ (TensorBoard) and
+// ftd_run.json.
+absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
+                         const RunFacts& facts, const std::vector<StepRow>& rows,
+                         const std::filesystem::path& attempt_dir);
 
 }  // namespace ftd

@@ -12,7 +12,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string Dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string Dump(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 Json LogHistory(const TrainSpec& spec, const std::vector<StepRow>& rows) {
   Json history = Json::array();
@@ -36,7 +38,8 @@ Json LogHistory(const TrainSpec& spec, const std::vector<StepRow>& rows) {
 
 }  // namespace
 
-std::string TrainerStateJson(const TrainSpec& spec, const std::vector<StepRow>& rows, int64_t steps_planned) {
+std::string TrainerStateJson(const TrainSpec& spec, const std::vector<StepRow>& rows,
+                             int64_t steps_planned) {
   const int64_t step = rows.empty() ? 0 : rows.back().step;
   return Dump({{"best_global_step", nullptr},
                {"best_metric", nullptr},
@@ -100,19 +103,23 @@ std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_mod
                {"use_rslora", false}});
 }
 
-std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model, const std::vector<StepRow>& rows) {
+std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
+                          const std::vector<StepRow>& rows) {
   std::string text = absl::StrFormat(
       "---\nbase_model: %s\nlibrary_name: peft\ntags:\n- lora\n---\n\n"
       "LoRA adapter (rank %d, alpha %g) for `%s`, trained by ftd %s.\n",
       base_model, spec.lora.rank, spec.lora.alpha, base_model, kVersion);
   if (!rows.empty()) {
-    absl::StrAppendFormat(&text, "\n%d steps, %d tokens; loss %.4f at the first step, %.4f at the last.\n",
-                          rows.back().step, rows.back().tokens_total, rows.front().loss, rows.back().loss);
+    absl::StrAppendFormat(
+        &text, "\n%d steps, %d tokens; loss %.4f at the first step, %.4f at the last.\n",
+        rows.back().step, rows.back().tokens_total, rows.front().loss, rows.back().loss);
   }
-  absl::StrAppendFormat(&text,
-                        "\n```python\nfrom transformers import AutoModelForCausalLM\nfrom peft import PeftModel\n"
-                        "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(\"%s\"), \".\")\n```\n",
-                        base_model);
+  absl::StrAppendFormat(
+      &text,
+      "\n```python\nfrom transformers import AutoModelForCausalLM\nfrom peft import PeftModel\n"
+      "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(\"%s\"), "
+      "\".\")\n```\n",
+      base_model);
   return text;
 }
 

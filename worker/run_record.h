@@ -1,4 +1,5 @@
-// What a finished or checkpointed run says about itself, in the ecosystem's formats. All derive from the step rows.
+// What a finished or checkpointed run says about itself, in the ecosystem's formats. All derive
+// from the step rows.
 #pragma once
 
 #include <filesystem>
@@ -11,9 +12,10 @@
 
 namespace ftd {
 
-// trainer_state.json in the shape of transformers' TrainerState. Loss in `log_history` is the mean over each window of
-// logging_steps.
-std::string TrainerStateJson(const TrainSpec& spec, const std::vector<StepRow>& rows, int64_t steps_planned);
+// trainer_state.json in the shape of transformers' TrainerState. Loss in `log_history` is the mean
+// over each window of logging_steps.
+std::string TrainerStateJson(const TrainSpec& spec, const std::vector<StepRow>& rows,
+                             int64_t steps_planned);
 
 // metrics.jsonl: one object a step.
 std::string MetricsJsonl(const std::vector<StepRow>& rows);
@@ -22,7 +24,8 @@ std::string MetricsJsonl(const std::vector<StepRow>& rows);
 std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model);
 
 // A short model card.
-std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model, const std::vector<StepRow>& rows);
+std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
+                          const std::vector<StepRow>& rows);
 
 // Facts of a run beyond its spec.
 struct RunFacts {

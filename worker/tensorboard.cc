@@ -24,7 +24,8 @@ constexpr std::array<uint32_t, 256> MakeCrc32cTable() {
   return table;
 }
 
-// CRC-32C (Castagnoli, RFC 3720). Written out because no library of Debian bookworm that ftd already links has it.
+// CRC-32C (Castagnoli, RFC 3720). Written out because no library of Debian bookworm that ftd
+// already links has it.
 uint32_t Crc32c(std::string_view data) {
   static constexpr std::array<uint32_t, 256> kTable = MakeCrc32cTable();
   uint32_t crc = ~0U;
@@ -32,7 +33,8 @@ uint32_t Crc32c(std::string_view data) {
   return ~crc;
 }
 
-// TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h), so that a CRC over data with CRCs in it stays sound.
+// TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h), so that a CRC over data with CRCs
+// in it stays sound.
 uint32_t MaskedCrc(std::string_view data) {
   const uint32_t crc = Crc32c(data);
   return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;
@@ -51,7 +53,8 @@ absl::StatusOr<TensorboardWriter> TensorboardWriter::Create(const std::filesyste
   std::error_code error;
   std::filesystem::create_directories(dir, error);
   if (error) return ErrnoError(error.value(), absl::StrCat("create ", dir.string()));
-  const auto path = dir / absl::StrCat("events.out.tfevents.", static_cast<int64_t>(NowSeconds()), ".ftd.", ::getpid());
+  const auto path = dir / absl::StrCat("events.out.tfevents.", static_cast<int64_t>(NowSeconds()),
+                                       ".ftd.", ::getpid());
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_APPEND));
   TensorboardWriter writer(std::move(fd), path);
   tensorboard::Event event;
@@ -65,11 +68,12 @@ absl::Status TensorboardWriter::Append(const StepRow& row, double mean_loss) {
   tensorboard::Event event;
   event.set_wall_time(static_cast<double>(row.time_unix_micros) * 1e-6);
   event.set_step(row.step);
-  const std::pair<const char*, double> scalars[] = {{"train/loss", mean_loss},
-                                                    {"train/grad_norm", row.grad_norm},
-                                                    {"train/learning_rate", row.learning_rate},
-                                                    {"train/epoch", row.epoch},
-                                                    {"train/tokens_per_second", row.tokens_per_second}};
+  const std::pair<const char*, double> scalars[] = {
+      {"train/loss", mean_loss},
+      {"train/grad_norm", row.grad_norm},
+      {"train/learning_rate", row.learning_rate},
+      {"train/epoch", row.epoch},
+      {"train/tokens_per_second", row.tokens_per_second}};
   for (const auto& [tag, value] : scalars) {
     auto* entry = event.mutable_summary()->add_value();
     entry->set_tag(tag);

@@ -17,12 +17,13 @@ class TensorboardWriter {
   // Creates the directory and a new file in it.
   static absl::StatusOr<TensorboardWriter> Create(const std::filesystem::path& dir);
 
-  // train/loss (`mean_loss`, the mean of the logging window), train/grad_norm, train/learning_rate, train/epoch,
-  // train/tokens_per_second of one step.
+  // train/loss (`mean_loss`, the mean of the logging window), train/grad_norm, train/learning_rate,
+  // train/epoch, train/tokens_per_second of one step.
   absl::Status Append(const StepRow& row, double mean_loss);
 
  private:
-  TensorboardWriter(Fd fd, std::filesystem::path path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  TensorboardWriter(Fd fd, std::filesystem::path path)
+      : fd_(std::move(fd)), path_(std::move(path)) {}
   absl::Status AppendRecord(const std::string& payload);
   Fd fd_;
   std::filesystem::path path_;

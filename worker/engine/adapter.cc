@@ -21,7 +21,8 @@ std::string ModuleOf(const std::string& weight_name) {
 
 // PEFT's name of a tensor beside a base weight.
 std::string AdapterTensorName(const std::string& weight_name, const char* which) {
-  return "base_model.model." + weight_name.substr(0, weight_name.rfind('.')) + "." + which + ".weight";
+  return "base_model.model." + weight_name.substr(0, weight_name.rfind('.')) + "." + which +
+         ".weight";
 }
 
 void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::Generator& generator) {
@@ -36,8 +37,8 @@ void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::Generator& genera
     if (std::find(wanted.begin(), wanted.end(), ModuleOf(part.name)) == wanted.end()) continue;
     layer.lora_a.names.push_back({AdapterTensorName(part.name, "lora_A"),
                                   static_cast<int64_t>(a_parts.size()) * lora.rank, lora.rank});
-    a_parts.push_back(
-        at::empty({lora.rank, in}, at::TensorOptions(at::kFloat)).uniform_(-bound, bound, generator));
+    a_parts.push_back(at::empty({lora.rank, in}, at::TensorOptions(at::kFloat))
+                          .uniform_(-bound, bound, generator));
     Adapter adapter{part.first, part.count, {}};
     adapter.b.names = {{AdapterTensorName(part.name, "lora_B"), 0, part.count}};
     adapter.b.value = at::zeros({part.count, lora.rank}, options);
@@ -45,8 +46,10 @@ void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::Generator& genera
     layer.adapters.push_back(std::move(adapter));
   }
   if (!layer.adapted()) return;
-  const at::Tensor a = at::empty({static_cast<int64_t>(a_parts.size()) * lora.rank, in}, at::TensorOptions(at::kFloat));
-  for (size_t i = 0; i < a_parts.size(); ++i) a.narrow(0, i * lora.rank, lora.rank).copy_(a_parts[i]);
+  const at::Tensor a = at::empty({static_cast<int64_t>(a_parts.size()) * lora.rank, in},
+                                 at::TensorOptions(at::kFloat));
+  for (size_t i = 0; i < a_parts.size(); ++i)
+    a.narrow(0, i * lora.rank, lora.rank).copy_(a_parts[i]);
   layer.lora_a.value = a.to(options);
   layer.lora_a.MakeTrainable(/*weight_decay=*/true);
   layer.lora_a.master.copy_(a);  // the draw itself, not its rounding to the compute dtype
@@ -55,9 +58,11 @@ void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::Generator& genera
 }  // namespace
 
 void AddAdapters(Model& model, const LoraSpec& lora, int64_t seed) {
-  const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed));
+  const at::Generator generator =
+      at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed));
   for (DecoderLayer& layer : model.layers) {
-    for (LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) AddTo(*linear, lora, generator);
+    for (LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down})
+      AddTo(*linear, lora, generator);
   }
   if (!lora.init_adapter.empty()) ReadAdapter(model, lora.init_adapter);
 }

@@ -8,13 +8,13 @@
 
 namespace ftd::engine {
 
-// Gives every target module of the spec an adapter, trainable in float32: A uniform in ±1/√in (Kaiming with a = √5, as
-// PEFT), B zero, drawn from the seed in the order of layers and modules. Then reads `lora.init_adapter` over them when
-// it is set.
+// Gives every target module of the spec an adapter, trainable in float32: A uniform in ±1/√in
+// (Kaiming with a = √5, as PEFT), B zero, drawn from the seed in the order of layers and modules.
+// Then reads `lora.init_adapter` over them when it is set.
 void AddAdapters(Model& model, const LoraSpec& lora, int64_t seed);
 
-// Reads a PEFT adapter's tensors by name into the model's adapters. Throws EngineError kModel when one is missing or has
-// another shape.
+// Reads a PEFT adapter's tensors by name into the model's adapters. Throws EngineError kModel when
+// one is missing or has another shape.
 void ReadAdapter(Model& model, const std::filesystem::path& adapter_dir);
 
 }  // namespace ftd::engine

@@ -13,7 +13,8 @@ namespace ftd::engine {
 namespace {
 
 // One document's part of a flat [T, heads·H] tensor as [1, heads, t, H]; a view.
-at::Tensor Heads(const at::Tensor& flat, int64_t begin, int64_t end, int64_t first_head, int64_t heads, int64_t H) {
+at::Tensor Heads(const at::Tensor& flat, int64_t begin, int64_t end, int64_t first_head,
+                 int64_t heads, int64_t H) {
   return flat.narrow(0, begin, end - begin)
       .narrow(1, first_head * H, heads * H)
       .view({end - begin, heads, H})
@@ -31,7 +32,9 @@ Qkv Split(const at::Tensor& qkv, int64_t begin, int64_t end, const AttentionShap
           Heads(qkv, begin, end, s.heads + s.kv_heads, s.kv_heads, s.head_dim)};
 }
 
-double Scale(const AttentionShape& shape) { return 1.0 / std::sqrt(static_cast<double>(shape.head_dim)); }
+double Scale(const AttentionShape& shape) {
+  return 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
+}
 
 at::Tensor Sdpa(const Qkv& x, const AttentionShape& shape) {
   return at::scaled_dot_product_attention(x.q, x.k, x.v, {}, 0.0, /*is_causal=*/true, Scale(shape),
@@ -49,8 +52,8 @@ Qkv BackwardByAutograd(const Qkv& x, const AttentionShape& shape, const at::Tens
 
 }  // namespace
 
-at::Tensor AttentionForward(const at::Tensor& qkv, const std::vector<int64_t>& offsets, const AttentionShape& shape,
-                            AttentionSaved* saved) {
+at::Tensor AttentionForward(const at::Tensor& qkv, const std::vector<int64_t>& offsets,
+                            const AttentionShape& shape, AttentionSaved* saved) {
   at::Tensor out = at::empty({qkv.size(0), shape.heads * shape.head_dim}, qkv.options());
   saved->lse.clear();
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
@@ -60,8 +63,8 @@ at::Tensor AttentionForward(const at::Tensor& qkv, const std::vector<int64_t>& o
       out_heads.copy_(Sdpa(x, shape));
       continue;
     }
-    auto [o, lse] = at::_scaled_dot_product_flash_attention_for_cpu(x.q, x.k, x.v, 0.0, /*is_causal=*/true, {},
-                                                                    Scale(shape));
+    auto [o, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
+        x.q, x.k, x.v, 0.0, /*is_causal=*/true, {}, Scale(shape));
     out_heads.copy_(o);
     saved->lse.push_back(lse);
   }
@@ -69,17 +72,21 @@ at::Tensor AttentionForward(const at::Tensor& qkv, const std::vector<int64_t>& o
   return out;
 }
 
-at::Tensor AttentionBackward(const at::Tensor& qkv, const std::vector<int64_t>& offsets, const AttentionShape& shape,
-                             const AttentionSaved& saved, const at::Tensor& dout) {
+at::Tensor AttentionBackward(const at::Tensor& qkv, const std::vector<int64_t>& offsets,
+                             const AttentionShape& shape, const AttentionSaved& saved,
+                             const at::Tensor& dout) {
   at::Tensor dqkv = at::empty_like(qkv);
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
     const Qkv x = Split(qkv, offsets[d], offsets[d + 1], shape);
-    const at::Tensor dout_heads = Heads(dout, offsets[d], offsets[d + 1], 0, shape.heads, shape.head_dim);
+    const at::Tensor dout_heads =
+        Heads(dout, offsets[d], offsets[d + 1], 0, shape.heads, shape.head_dim);
     Qkv grad;
     if (qkv.is_cpu()) {
-      const at::Tensor out_heads = Heads(saved.out, offsets[d], offsets[d + 1], 0, shape.heads, shape.head_dim);
+      const at::Tensor out_heads =
+          Heads(saved.out, offsets[d], offsets[d + 1], 0, shape.heads, shape.head_dim);
       std::tie(grad.q, grad.k, grad.v) = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-          dout_heads, x.q, x.k, x.v, out_heads, saved.lse[d], 0.0, /*is_causal=*/true, {}, Scale(shape));
+          dout_heads, x.q, x.k, x.v, out_heads, saved.lse[d], 0.0, /*is_causal=*/true, {},
+          Scale(shape));
     } else {
       grad = BackwardByAutograd(x, shape, dout_heads);
     }

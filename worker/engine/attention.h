@@ -1,4 +1,5 @@
-// Causal self-attention over a flat batch of documents: no document sees another, no padding exists.
+// Causal self-attention over a flat batch of documents: no document sees another, no padding
+// exists.
 //
 // Legend: T tokens of the whole batch, t tokens of one document, N heads, K kv heads, H head dim.
 #pragma once
@@ -20,12 +21,14 @@ struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
 };
 
-// out [T, N·H] of qkv [T, (N+2K)·H], rotated already. `offsets` has documents + 1 entries, from 0 to T.
-at::Tensor AttentionForward(const at::Tensor& qkv, const std::vector<int64_t>& offsets, const AttentionShape& shape,
-                            AttentionSaved* saved);
+// out [T, N·H] of qkv [T, (N+2K)·H], rotated already. `offsets` has documents + 1 entries, from 0
+// to T.
+at::Tensor AttentionForward(const at::Tensor& qkv, const std::vector<int64_t>& offsets,
+                            const AttentionShape& shape, AttentionSaved* saved);
 
 // d(qkv) [T, (N+2K)·H] of dout [T, N·H].
-at::Tensor AttentionBackward(const at::Tensor& qkv, const std::vector<int64_t>& offsets, const AttentionShape& shape,
-                             const AttentionSaved& saved, const at::Tensor& dout);
+at::Tensor AttentionBackward(const at::Tensor& qkv, const std::vector<int64_t>& offsets,
+                             const AttentionShape& shape, const AttentionSaved& saved,
+                             const at::Tensor& dout);
 
 }  // namespace ftd::engine

@@ -29,7 +29,8 @@ BatchPlan::BatchPlan(const TrainSpec& spec, int64_t rows)
       steps_per_epoch_(CeilDiv(CeilDiv(rows, spec.batch_size), spec.gradient_accumulation_steps)),
       steps_planned_(spec.max_steps > 0
                          ? spec.max_steps
-                         : static_cast<int64_t>(std::ceil(spec.num_epochs * static_cast<double>(steps_per_epoch_)))),
+                         : static_cast<int64_t>(
+                               std::ceil(spec.num_epochs * static_cast<double>(steps_per_epoch_)))),
       shuffle_(spec.shuffle),
       seed_(spec.seed) {}
 
@@ -40,15 +41,18 @@ std::vector<std::vector<int64_t>> BatchPlan::MicroBatches(int64_t step) {
     order_.resize(static_cast<size_t>(rows_));
     std::iota(order_.begin(), order_.end(), 0);
     if (shuffle_) {
-      auto generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed_ + epoch));
+      auto generator =
+          at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed_ + epoch));
       const at::Tensor permutation = at::randperm(rows_, generator, at::TensorOptions(at::kLong));
       std::copy_n(permutation.const_data_ptr<int64_t>(), rows_, order_.begin());
     }
   }
   std::vector<std::vector<int64_t>> batches;
   const int64_t first = in_epoch * accumulation_ * batch_size_;
-  for (int64_t begin = first; begin < std::min(rows_, first + accumulation_ * batch_size_); begin += batch_size_) {
-    batches.emplace_back(order_.begin() + begin, order_.begin() + std::min(rows_, begin + batch_size_));
+  for (int64_t begin = first; begin < std::min(rows_, first + accumulation_ * batch_size_);
+       begin += batch_size_) {
+    batches.emplace_back(order_.begin() + begin,
+                         order_.begin() + std::min(rows_, begin + batch_size_));
   }
   return batches;
 }

@@ -1,5 +1,5 @@
-// Which rows each optimizer step sees. A function of the spec, the number of rows and the step alone, so a resumed run
-// needs no other position than the step.
+// Which rows each optimizer step sees. A function of the spec, the number of rows and the step
+// alone, so a resumed run needs no other position than the step.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,9 @@
 
 namespace ftd::engine {
 
-// The order of Hugging Face's Trainer: epoch e visits torch.randperm(n, generator(seed + e)), or file order; the last,
-// smaller micro-batch of an epoch is kept, and an epoch's last step may have fewer micro-batches.
+// The order of Hugging Face's Trainer: epoch e visits torch.randperm(n, generator(seed + e)), or
+// file order; the last, smaller micro-batch of an epoch is kept, and an epoch's last step may have
+// fewer micro-batches.
 class BatchPlan {
  public:
   BatchPlan(const TrainSpec& spec, int64_t rows);

@@ -6,9 +6,11 @@
 
 #include <cmath>
 
-// One binary for every x86-64: the compiler makes a version for each vector width and the loader picks.
+// One binary for every x86-64: the compiler makes a version for each vector width and the loader
+// picks.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FTD_MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define FTD_MULTIVERSION \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define FTD_MULTIVERSION
 #endif
@@ -17,9 +19,12 @@ namespace ftd::engine::cpu {
 namespace {
 
 // Rows a thread takes at a time: enough work to be worth a hand-over.
-int64_t Grain(int64_t row_elements) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, row_elements)); }
+int64_t Grain(int64_t row_elements) {
+  return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, row_elements));
+}
 
-// Σ a_i b_i with eight running sums, which vectorise without reassociation being allowed anywhere else.
+// Σ a_i b_i with eight running sums, which vectorise without reassociation being allowed anywhere
+// else.
 FTD_MULTIVERSION float Dot(const float* a, const float* b, int64_t n) {
   float sums[16] = {};
   int64_t i = 0;
@@ -49,12 +54,13 @@ FTD_MULTIVERSION void ScaleRow(const float* x, const float* w, float scale, floa
   for (int64_t i = 0; i < n; ++i) y[i] = x[i] * scale * w[i];
 }
 
-FTD_MULTIVERSION void NormBackwardRow(const float* x, const float* w, const float* dy, float rstd, float projection,
-                                      float* dx, int64_t n) {
+FTD_MULTIVERSION void NormBackwardRow(const float* x, const float* w, const float* dy, float rstd,
+                                      float projection, float* dx, int64_t n) {
   for (int64_t i = 0; i < n; ++i) dx[i] = rstd * (dy[i] * w[i] - x[i] * projection);
 }
 
-FTD_MULTIVERSION void RotateHead(float* head, const float* cos, const float* sin, float sign, int64_t half) {
+FTD_MULTIVERSION void RotateHead(float* head, const float* cos, const float* sin, float sign,
+                                 int64_t half) {
   for (int64_t i = 0; i < half; ++i) {
     const float a = head[i], b = head[half + i], s = sign * sin[i];
     head[i] = a * cos[i] - b * s;
@@ -87,12 +93,14 @@ at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const at::Tens
   const float* r_data = rstd.const_data_ptr<float>();
   float* y_data = y.mutable_data_ptr<float>();
   at::parallel_for(0, T, Grain(D), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) ScaleRow(x_data + t * D, w_data, r_data[t], y_data + t * D, D);
+    for (int64_t t = begin; t < end; ++t)
+      ScaleRow(x_data + t * D, w_data, r_data[t], y_data + t * D, D);
   });
   return y;
 }
 
-at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd, const at::Tensor& dy) {
+at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd,
+                           const at::Tensor& dy) {
   const int64_t T = x.size(0), D = x.size(1);
   at::Tensor dx = at::empty_like(x);
   const float *x_data = x.const_data_ptr<float>(), *w_data = w.const_data_ptr<float>();
@@ -101,7 +109,8 @@ at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::T
   at::parallel_for(0, T, Grain(D), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float *row = x_data + t * D, *dy_row = dy_data + t * D;
-      const float projection = Dot3(dy_row, w_data, row, D) * r_data[t] * r_data[t] / static_cast<float>(D);
+      const float projection =
+          Dot3(dy_row, w_data, row, D) * r_data[t] * r_data[t] / static_cast<float>(D);
       NormBackwardRow(row, w_data, dy_row, r_data[t], projection, dx_data + t * D, D);
     }
   });
@@ -117,7 +126,8 @@ void ApplyRope(at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin, 
   at::parallel_for(0, T, Grain(count * half * 2), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t h = 0; h < count; ++h) {
-        RotateHead(data + t * row_stride + h * head_stride, cos_data + t * half, sin_data + t * half, sign, half);
+        RotateHead(data + t * row_stride + h * head_stride, cos_data + t * half,
+                   sin_data + t * half, sign, half);
       }
     }
   });

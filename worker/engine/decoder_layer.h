@@ -3,8 +3,8 @@
 //   h = x + o_proj(attention(rope(qkv_proj(norm1(x)))))
 //   y = h + down_proj(swiglu(gate_up_proj(norm2(h))))
 //
-// What is cheap to make again is not kept: norm outputs and the SwiGLU product are recomputed in the backward pass.
-// Legend: T tokens, D model, N heads, K kv heads, H head dim, F ffn.
+// What is cheap to make again is not kept: norm outputs and the SwiGLU product are recomputed in
+// the backward pass. Legend: T tokens, D model, N heads, K kv heads, H head dim, F ffn.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -41,13 +41,13 @@ struct BatchContext {
 
 // Kept from forward to backward.
 struct DecoderLayerSaved {
-  at::Tensor x;        // [T, D] the layer's input
+  at::Tensor x;  // [T, D] the layer's input
   NormSaved norm1;
-  at::Tensor qkv;      // [T, (N+2K)·H] rotated
+  at::Tensor qkv;  // [T, (N+2K)·H] rotated
   LinearSaved qkv_lora;
   AttentionSaved attention;
   LinearSaved o_lora;
-  at::Tensor h;        // [T, D]
+  at::Tensor h;  // [T, D]
   NormSaved norm2;
   at::Tensor gate_up;  // [T, 2F]
   LinearSaved gate_up_lora;
@@ -55,11 +55,13 @@ struct DecoderLayerSaved {
 };
 
 // y [T, D] of x [T, D]. `index` is the layer's, for its dropout masks.
-at::Tensor DecoderLayerForward(const DecoderLayer& layer, int64_t index, const BatchContext& context,
-                               const at::Tensor& x, DecoderLayerSaved* saved);
+at::Tensor DecoderLayerForward(const DecoderLayer& layer, int64_t index,
+                               const BatchContext& context, const at::Tensor& x,
+                               DecoderLayerSaved* saved);
 
 // dx [T, D] of dy [T, D]; adds to the layer's gradients. Undefined unless `needs_dx`.
 at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchContext& context,
-                                const DecoderLayerSaved& saved, const at::Tensor& dy, bool needs_dx);
+                                const DecoderLayerSaved& saved, const at::Tensor& dy,
+                                bool needs_dx);
 
 }  // namespace ftd::engine

@@ -1,9 +1,9 @@
 #include "worker/engine/linear.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/bernoulli.h>
 #include <ATen/ops/cat.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
@@ -12,7 +12,8 @@ namespace ftd::engine {
 namespace {
 
 // grad += aᵀ b, in the gradient's float32.
-void AccumulateProduct(at::Tensor& grad, const at::Tensor& a, const at::Tensor& b, double scale = 1.0) {
+void AccumulateProduct(at::Tensor& grad, const at::Tensor& a, const at::Tensor& b,
+                       double scale = 1.0) {
   if (a.scalar_type() == at::kFloat) {
     grad.addmm_(a.t(), b, 1.0, scale);
   } else {
@@ -20,18 +21,20 @@ void AccumulateProduct(at::Tensor& grad, const at::Tensor& a, const at::Tensor& 
   }
 }
 
-// The input of adapter `part`: x itself, or x with entries dropped and the rest scaled up. Drawn on the CPU so that
-// every device sees the same mask.
+// The input of adapter `part`: x itself, or x with entries dropped and the rest scaled up. Drawn on
+// the CPU so that every device sees the same mask.
 at::Tensor Dropped(const at::Tensor& x, const Dropout& dropout, size_t part) {
   if (dropout.p == 0) return x;
   auto generator = at::make_generator<at::CPUGeneratorImpl>(dropout.seed * 8 + part);
-  at::Tensor keep = at::empty(x.sizes(), at::TensorOptions(at::kFloat)).bernoulli_(1 - dropout.p, generator);
+  at::Tensor keep =
+      at::empty(x.sizes(), at::TensorOptions(at::kFloat)).bernoulli_(1 - dropout.p, generator);
   return x * keep.mul_(1 / (1 - dropout.p)).to(x.options());
 }
 
 }  // namespace
 
-at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout, LinearSaved* saved) {
+at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
+                         LinearSaved* saved) {
   at::Tensor y = at::mm(x, layer.weight.value.t());
   if (!layer.adapted()) return y;
   const int64_t rank = layer.rank;
@@ -41,7 +44,8 @@ at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dr
   } else {
     std::vector<at::Tensor> parts;
     for (size_t i = 0; i < layer.adapters.size(); ++i) {
-      parts.push_back(at::mm(Dropped(x, dropout, i), layer.lora_a.value.narrow(0, i * rank, rank).t()));
+      parts.push_back(
+          at::mm(Dropped(x, dropout, i), layer.lora_a.value.narrow(0, i * rank, rank).t()));
     }
     t = at::cat(parts, 1);
   }
@@ -54,8 +58,8 @@ at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dr
   return y;
 }
 
-at::Tensor LinearBackward(LinearLayer& layer, const at::Tensor& x, const LinearSaved& saved, const Dropout& dropout,
-                          const at::Tensor& dy, bool needs_dx) {
+at::Tensor LinearBackward(LinearLayer& layer, const at::Tensor& x, const LinearSaved& saved,
+                          const Dropout& dropout, const at::Tensor& dy, bool needs_dx) {
   if (layer.weight.trainable()) AccumulateProduct(layer.weight.grad, dy, x);
   at::Tensor dx;
   if (needs_dx) dx = at::mm(dy, layer.weight.value);

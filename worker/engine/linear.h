@@ -1,7 +1,8 @@
 // A bias-free linear map with optional low-rank adapters, forward and backward.
 //
-// Projections that read the same input (q, k, v; gate, up) are one map whose output is the concatenation of theirs:
-// one large product instead of several small ones. Each part may carry an adapter of its own (Hu et al. 2021):
+// Projections that read the same input (q, k, v; gate, up) are one map whose output is the
+// concatenation of theirs: one large product instead of several small ones. Each part may carry an
+// adapter of its own (Hu et al. 2021):
 //   y_part = x Wᵀ_part + s · drop(x) Aᵀ Bᵀ,   s = alpha / rank
 //
 // Legend: T tokens, I input features, O output features of the whole map, R rank, P adapted parts.
@@ -46,11 +47,12 @@ struct LinearSaved {
 };
 
 // y [T, O] of x [T, I].
-at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout, LinearSaved* saved);
+at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
+                         LinearSaved* saved);
 
-// Adds to the gradients of the layer's trainable parameters; returns dx [T, I], or an undefined tensor unless
-// `needs_dx`. `x` is the forward pass's.
-at::Tensor LinearBackward(LinearLayer& layer, const at::Tensor& x, const LinearSaved& saved, const Dropout& dropout,
-                          const at::Tensor& dy, bool needs_dx);
+// Adds to the gradients of the layer's trainable parameters; returns dx [T, I], or an undefined
+// tensor unless `needs_dx`. `x` is the forward pass's.
+at::Tensor LinearBackward(LinearLayer& layer, const at::Tensor& x, const LinearSaved& saved,
+                          const Dropout& dropout, const at::Tensor& dy, bool needs_dx);
 
 }  // namespace ftd::engine

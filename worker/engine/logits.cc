@@ -24,7 +24,8 @@ LoraSpec ReadLoraSpec(const std::filesystem::path& adapter_dir) {
     lora.alpha = json.at("lora_alpha").get<double>();
     lora.target_modules = json.at("target_modules").get<std::vector<std::string>>();
   } catch (const nlohmann::json::exception& error) {
-    throw EngineError(EngineError::Kind::kModel, path.string() + " is not a LoRA configuration: " + error.what());
+    throw EngineError(EngineError::Kind::kModel,
+                      path.string() + " is not a LoRA configuration: " + error.what());
   }
   lora.init_adapter = adapter_dir.string();
   return lora;
@@ -34,15 +35,16 @@ void CheckIds(const std::vector<int32_t>& ids, int64_t vocab_size) {
   for (int32_t id : ids) {
     if (id < 0 || id >= vocab_size) {
       throw EngineError(EngineError::Kind::kModel, "token id " + std::to_string(id) +
-                                                       " is outside the vocabulary of " + std::to_string(vocab_size));
+                                                       " is outside the vocabulary of " +
+                                                       std::to_string(vocab_size));
     }
   }
 }
 
 }  // namespace
 
-void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir, Dtype dtype,
-                 const std::vector<std::vector<int32_t>>& sequences, bool single,
+void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir,
+                 Dtype dtype, const std::vector<std::vector<int32_t>>& sequences, bool single,
                  const std::filesystem::path& output) {
   at::NoGradGuard no_grad;
   try {

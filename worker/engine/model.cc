@@ -16,7 +16,8 @@ class WeightReader {
   WeightReader(const ModelWeights& weights, at::TensorOptions options,
                const std::function<void(int64_t, int64_t)>& progress)
       : weights_(weights), options_(options), progress_(progress) {
-    for (const auto& [name, view] : weights.tensors()) total_ += static_cast<int64_t>(view.data.size());
+    for (const auto& [name, view] : weights.tensors())
+      total_ += static_cast<int64_t>(view.data.size());
   }
 
   // One parameter of the given tensors, stacked by rows.
@@ -26,7 +27,8 @@ class WeightReader {
     int64_t rows = 0;
     for (const std::string& name : names) {
       const TensorView* view = weights_.Find(name);
-      if (view == nullptr) throw EngineError(EngineError::Kind::kModel, "tensor " + name + " is missing");
+      if (view == nullptr)
+        throw EngineError(EngineError::Kind::kModel, "tensor " + name + " is missing");
       parameter.names.push_back({name, rows, view->shape[0]});
       rows += view->shape[0];
       views.push_back(view);
@@ -35,7 +37,8 @@ class WeightReader {
     shape[0] = rows;
     parameter.value = at::empty(shape, options_);
     for (size_t i = 0; i < views.size(); ++i) {
-      parameter.value.narrow(0, parameter.names[i].first, parameter.names[i].count).copy_(ViewAsTensor(*views[i]));
+      parameter.value.narrow(0, parameter.names[i].first, parameter.names[i].count)
+          .copy_(ViewAsTensor(*views[i]));
       done_ += static_cast<int64_t>(views[i]->data.size());
       if (progress_) progress_(done_, total_);
     }
@@ -53,7 +56,8 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
   BatchContext context;
   context.offsets = batch.offsets;
   context.rope = MakeRopeTable(model.rope_frequencies, batch.positions, model.dtype);
-  context.attention = {model.config.num_attention_heads, model.config.num_key_value_heads, model.config.head_dim};
+  context.attention = {model.config.num_attention_heads, model.config.num_key_value_heads,
+                       model.config.head_dim};
   context.eps = model.config.rms_norm_eps;
   return context;
 }
@@ -86,8 +90,8 @@ std::vector<Parameter*> Model::TrainableParameters() {
   return parameters;
 }
 
-Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype, c10::Device device,
-                const std::function<void(int64_t, int64_t)>& progress) {
+Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype,
+                c10::Device device, const std::function<void(int64_t, int64_t)>& progress) {
   Model model;
   model.config = config;
   model.dtype = ScalarTypeOf(dtype);
@@ -139,18 +143,23 @@ double ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& 
   // Only positions that have a target go on to the vocabulary.
   const at::Tensor final_x = x.index_select(0, batch.supervised);
   NormSaved final_saved;
-  const at::Tensor normed = RmsNormForward(final_x, model.final_norm.value, context.eps, &final_saved);
-  const LossResult loss = LinearCrossEntropy(model.head(), normed, batch.targets, options.num_items);
+  const at::Tensor normed =
+      RmsNormForward(final_x, model.final_norm.value, context.eps, &final_saved);
+  const LossResult loss =
+      LinearCrossEntropy(model.head(), normed, batch.targets, options.num_items);
   const at::Tensor dfinal =
       RmsNormBackward(final_x, model.final_norm.value, final_saved, loss.dx, model.final_norm.grad);
   at::Tensor dx = at::zeros(x.sizes(), x.options()).index_copy_(0, batch.supervised, dfinal);
 
   for (int64_t i = layers - 1; i >= 0; --i) {
-    if (options.recompute_layers) DecoderLayerForward(model.layers[i], i, context, at::Tensor(saved[i].x), &saved[i]);
-    dx = DecoderLayerBackward(model.layers[i], i, context, saved[i], dx, i > 0 || EmbeddingTrains(model));
+    if (options.recompute_layers)
+      DecoderLayerForward(model.layers[i], i, context, at::Tensor(saved[i].x), &saved[i]);
+    dx = DecoderLayerBackward(model.layers[i], i, context, saved[i], dx,
+                              i > 0 || EmbeddingTrains(model));
     saved[i] = {};
   }
-  if (EmbeddingTrains(model)) model.embedding.grad.index_add_(0, batch.input_ids, dx.to(at::kFloat));
+  if (EmbeddingTrains(model))
+    model.embedding.grad.index_add_(0, batch.input_ids, dx.to(at::kFloat));
   return loss.nll_sum;
 }
 

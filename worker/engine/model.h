@@ -20,9 +20,9 @@ struct Model {
   at::ScalarType dtype = at::kFloat;  // of the forward pass
   Parameter embedding;                // [V, D]; also the head when tied
   std::vector<DecoderLayer> layers;
-  Parameter final_norm;               // [D]
-  Parameter untied_head;              // [V, D]; undefined when tied
-  at::Tensor rope_frequencies;        // [H/2] float32
+  Parameter final_norm;         // [D]
+  Parameter untied_head;        // [V, D]; undefined when tied
+  at::Tensor rope_frequencies;  // [H/2] float32
 
   Parameter& head() { return config.tie_word_embeddings ? embedding : untied_head; }
 
@@ -33,16 +33,16 @@ struct Model {
 
 // A micro-batch: documents end to end, without padding.
 struct FlatBatch {
-  at::Tensor input_ids;             // [T] int64
-  at::Tensor positions;             // [T] int64, from 0 in each document
-  std::vector<int64_t> offsets;     // documents + 1
-  at::Tensor supervised;            // [S] int64: positions whose next token is a label
-  at::Tensor targets;               // [S] int64
+  at::Tensor input_ids;          // [T] int64
+  at::Tensor positions;          // [T] int64, from 0 in each document
+  std::vector<int64_t> offsets;  // documents + 1
+  at::Tensor supervised;         // [S] int64: positions whose next token is a label
+  at::Tensor targets;            // [S] int64
 };
 
 // Reads the weights in the compute dtype onto the device. progress(done, total): bytes.
-Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype, c10::Device device,
-                const std::function<void(int64_t, int64_t)>& progress);
+Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype,
+                c10::Device device, const std::function<void(int64_t, int64_t)>& progress);
 
 // The final hidden states [T, D], normed. For logits.
 at::Tensor Infer(Model& model, const FlatBatch& batch);

@@ -8,7 +8,9 @@ namespace ftd::engine {
 namespace {
 
 // x / rms(x), float32.
-at::Tensor Normalised(const at::Tensor& x, const NormSaved& saved) { return x.to(at::kFloat).mul(saved.rstd); }
+at::Tensor Normalised(const at::Tensor& x, const NormSaved& saved) {
+  return x.to(at::kFloat).mul(saved.rstd);
+}
 
 bool UseCpuKernel(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
@@ -25,8 +27,8 @@ at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const NormSave
   return Normalised(x, saved).to(x.scalar_type()).mul_(w);
 }
 
-at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved, const at::Tensor& dy,
-                           at::Tensor w_grad) {
+at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved,
+                           const at::Tensor& dy, at::Tensor w_grad) {
   const at::Tensor x_hat = Normalised(x, saved);
   if (w_grad.defined()) w_grad.add_(dy.to(at::kFloat).mul(x_hat).sum(0));
   if (UseCpuKernel(x)) return cpu::RmsNormBackward(x, w, saved.rstd, dy);

@@ -1,5 +1,6 @@
 // RMSNorm (Zhang & Sennrich 2019) as Hugging Face's LlamaRMSNorm rounds it:
-//   y = w · cast(x / √(mean(x²) + eps)),  the statistics in float32, cast to x's dtype before the weight.
+//   y = w · cast(x / √(mean(x²) + eps)),  the statistics in float32, cast to x's dtype before the
+//   weight.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,7 +18,7 @@ at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, 
 at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved);
 
 // dx [T, D]. Adds to `w_grad` [D] (float32) when it is defined.
-at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved, const at::Tensor& dy,
-                           at::Tensor w_grad);
+at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved,
+                           const at::Tensor& dy, at::Tensor w_grad);
 
 }  // namespace ftd::engine

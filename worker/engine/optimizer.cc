@@ -24,7 +24,8 @@ std::vector<at::Tensor> Gradients(const std::vector<Parameter*>& parameters) {
 }  // namespace
 
 double GradientNorm(const std::vector<Parameter*>& parameters) {
-  return at::linalg_vector_norm(at::stack(at::_foreach_norm(Gradients(parameters), 2))).item<double>();
+  return at::linalg_vector_norm(at::stack(at::_foreach_norm(Gradients(parameters), 2)))
+      .item<double>();
 }
 
 void ClipGradients(const std::vector<Parameter*>& parameters, double norm, double max_norm) {
@@ -32,9 +33,12 @@ void ClipGradients(const std::vector<Parameter*>& parameters, double norm, doubl
   if (coefficient < 1) at::_foreach_mul_(Gradients(parameters), coefficient);
 }
 
-void ZeroGradients(const std::vector<Parameter*>& parameters) { at::_foreach_zero_(Gradients(parameters)); }
+void ZeroGradients(const std::vector<Parameter*>& parameters) {
+  at::_foreach_zero_(Gradients(parameters));
+}
 
-void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate, double weight_decay) {
+void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate,
+               double weight_decay) {
   for (bool decays : {true, false}) {
     std::vector<at::Tensor> masters, grads, exp_avgs, exp_avg_sqs, steps;
     for (const Parameter* p : parameters) {
@@ -46,8 +50,9 @@ void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double l
       steps.push_back(at::full({}, static_cast<double>(step), p->master.options()));
     }
     if (masters.empty()) continue;
-    at::_fused_adamw_(masters, grads, exp_avgs, exp_avg_sqs, {}, steps, learning_rate, kBeta1, kBeta2,
-                      decays ? weight_decay : 0.0, kEps, /*amsgrad=*/false, /*maximize=*/false);
+    at::_fused_adamw_(masters, grads, exp_avgs, exp_avg_sqs, {}, steps, learning_rate, kBeta1,
+                      kBeta2, decays ? weight_decay : 0.0, kEps, /*amsgrad=*/false,
+                      /*maximize=*/false);
   }
   for (Parameter* p : parameters) {
     if (!p->value.is_same(p->master)) p->value.copy_(p->master);
@@ -55,7 +60,8 @@ void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double l
 }
 
 double LinearDecay(double peak, int64_t step, int64_t steps) {
-  return peak * static_cast<double>(std::max<int64_t>(steps - (step - 1), 0)) / static_cast<double>(steps);
+  return peak * static_cast<double>(std::max<int64_t>(steps - (step - 1), 0)) /
+         static_cast<double>(steps);
 }
 
 }  // namespace ftd::engine

@@ -17,9 +17,10 @@ void ClipGradients(const std::vector<Parameter*>& parameters, double norm, doubl
 // Sets all gradients to zero.
 void ZeroGradients(const std::vector<Parameter*>& parameters);
 
-// One update of the masters with β = (0.9, 0.999), eps = 1e-8; `step` is 1-based. Refreshes each `value` that is not
-// its own master.
-void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate, double weight_decay);
+// One update of the masters with β = (0.9, 0.999), eps = 1e-8; `step` is 1-based. Refreshes each
+// `value` that is not its own master.
+void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate,
+               double weight_decay);
 
 // The linear schedule without warm-up: the rate of 1-based `step` of `steps`.
 double LinearDecay(double peak, int64_t step, int64_t steps);

@@ -8,15 +8,17 @@
 
 namespace ftd::engine {
 
-// Several projections that read the same input share one tensor: rows of `value` belong to one name each.
+// Several projections that read the same input share one tensor: rows of `value` belong to one name
+// each.
 struct NamedRows {
   std::string name;   // Hugging Face's, "model.layers.0.self_attn.q_proj.weight"
   int64_t first = 0;  // first row
   int64_t count = 0;  // rows; for a vector its elements
 };
 
-// `value` is what the forward pass multiplies with, in the compute dtype. A trainable parameter has a float32 `master`
-// that the optimizer updates (the same tensor as `value` when that is float32 already) and a float32 `grad`.
+// `value` is what the forward pass multiplies with, in the compute dtype. A trainable parameter has
+// a float32 `master` that the optimizer updates (the same tensor as `value` when that is float32
+// already) and a float32 `grad`.
 struct Parameter {
   at::Tensor value;
   at::Tensor master;
@@ -24,7 +26,7 @@ struct Parameter {
   at::Tensor exp_avg;     // AdamW's first moment, float32
   at::Tensor exp_avg_sq;  // AdamW's second moment, float32
   std::vector<NamedRows> names;
-  bool decays = true;     // norms and biases take no weight decay
+  bool decays = true;  // norms and biases take no weight decay
 
   bool trainable() const { return master.defined(); }
   // Makes it trainable: allocates master (from `value`), zero grad and zero moments.

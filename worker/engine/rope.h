@@ -1,5 +1,6 @@
-// Rotary position embedding (Su et al. 2021) in Hugging Face's layout: the two halves of a head rotate against each
-// other. Angles in float32; cos and sin rounded to the compute dtype (transformers modeling_llama.py).
+// Rotary position embedding (Su et al. 2021) in Hugging Face's layout: the two halves of a head
+// rotate against each other. Angles in float32; cos and sin rounded to the compute dtype
+// (transformers modeling_llama.py).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,14 +14,16 @@ struct RopeTable {
   at::Tensor cos, sin;
 };
 
-// Frequencies [H/2], float32 on the CPU: theta^(-2i/H), scaled for llama3 (transformers modeling_rope_utils.py).
+// Frequencies [H/2], float32 on the CPU: theta^(-2i/H), scaled for llama3 (transformers
+// modeling_rope_utils.py).
 at::Tensor RopeFrequencies(const ModelConfig& config);
 
 // The table for `positions` [T] (int64).
-RopeTable MakeRopeTable(const at::Tensor& frequencies, const at::Tensor& positions, at::ScalarType dtype);
+RopeTable MakeRopeTable(const at::Tensor& frequencies, const at::Tensor& positions,
+                        at::ScalarType dtype);
 
-// Rotates heads [T, heads, H] in place (a strided view is fine); `backward` rotates the other way, which is the
-// gradient's direction.
+// Rotates heads [T, heads, H] in place (a strided view is fine); `backward` rotates the other way,
+// which is the gradient's direction.
 void ApplyRope(at::Tensor heads, const RopeTable& table, bool backward);
 
 }  // namespace ftd::engine

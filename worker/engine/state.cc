@@ -12,26 +12,30 @@ namespace {
 
 constexpr int64_t kShardBytes = 5'000'000'000;
 
-std::vector<NamedTensor> Collect(const std::vector<Parameter*>& parameters, const std::string& prefix,
-                                 at::Tensor Parameter::*member) {
+std::vector<NamedTensor> Collect(const std::vector<Parameter*>& parameters,
+                                 const std::string& prefix, at::Tensor Parameter::*member) {
   std::vector<NamedTensor> tensors;
   for (const Parameter* parameter : parameters) {
     for (const NamedRows& part : parameter->names) {
-      tensors.push_back({prefix + part.name, (parameter->*member).narrow(0, part.first, part.count)});
+      tensors.push_back(
+          {prefix + part.name, (parameter->*member).narrow(0, part.first, part.count)});
     }
   }
   return tensors;
 }
 
-void Fill(const std::vector<Parameter*>& parameters, const std::string& prefix, at::Tensor Parameter::*member,
-          const SafetensorsFile& file, const std::filesystem::path& path) {
+void Fill(const std::vector<Parameter*>& parameters, const std::string& prefix,
+          at::Tensor Parameter::*member, const SafetensorsFile& file,
+          const std::filesystem::path& path) {
   for (const NamedTensor& target : Collect(parameters, prefix, member)) {
     auto it = file.tensors().find(target.name);
     if (it == file.tensors().end()) {
-      throw EngineError(EngineError::Kind::kModel, path.string() + ": tensor " + target.name + " is missing");
+      throw EngineError(EngineError::Kind::kModel,
+                        path.string() + ": tensor " + target.name + " is missing");
     }
     if (target.tensor.sizes() != at::IntArrayRef(it->second.shape)) {
-      throw EngineError(EngineError::Kind::kModel, path.string() + ": tensor " + target.name + " has another shape");
+      throw EngineError(EngineError::Kind::kModel,
+                        path.string() + ": tensor " + target.name + " has another shape");
     }
     at::Tensor(target.tensor).copy_(ViewAsTensor(it->second));
   }
@@ -58,7 +62,8 @@ void ReadMasters(const std::vector<Parameter*>& parameters, const std::filesyste
 
 void WriteMoments(const std::vector<Parameter*>& parameters, const std::filesystem::path& path) {
   std::vector<NamedTensor> tensors = Collect(parameters, "exp_avg.", &Parameter::exp_avg);
-  for (NamedTensor& tensor : Collect(parameters, "exp_avg_sq.", &Parameter::exp_avg_sq)) tensors.push_back(tensor);
+  for (NamedTensor& tensor : Collect(parameters, "exp_avg_sq.", &Parameter::exp_avg_sq))
+    tensors.push_back(tensor);
   SaveTensors(path, tensors);
 }
 
@@ -69,7 +74,8 @@ void ReadMoments(const std::vector<Parameter*>& parameters, const std::filesyste
 }
 
 void WriteModelShards(const std::vector<Parameter*>& parameters,
-                      const std::map<std::string, TensorDtype>& source_dtypes, const std::filesystem::path& dir) {
+                      const std::map<std::string, TensorDtype>& source_dtypes,
+                      const std::filesystem::path& dir) {
   std::vector<std::vector<NamedTensor>> shards(1);
   int64_t total_bytes = 0, total_parameters = 0, shard_bytes = 0;
   for (NamedTensor& named : Collect(parameters, "", &Parameter::master)) {

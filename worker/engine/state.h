@@ -14,17 +14,18 @@ namespace ftd::engine {
 // One file of all masters, float32, by their own names.
 void WriteMasters(const std::vector<Parameter*>& parameters, const std::filesystem::path& path);
 
-// Reads it back; also reads adapters and weights that others wrote, in any float dtype. Throws EngineError kModel when
-// a tensor is missing or has another shape.
+// Reads it back; also reads adapters and weights that others wrote, in any float dtype. Throws
+// EngineError kModel when a tensor is missing or has another shape.
 void ReadMasters(const std::vector<Parameter*>& parameters, const std::filesystem::path& path);
 
 // AdamW's moments, as "exp_avg.NAME" and "exp_avg_sq.NAME".
 void WriteMoments(const std::vector<Parameter*>& parameters, const std::filesystem::path& path);
 void ReadMoments(const std::vector<Parameter*>& parameters, const std::filesystem::path& path);
 
-// Hugging Face's layout: model.safetensors, or shards of at most 5 GB with their index; each tensor in the dtype that
-// `source_dtypes` gives for its name.
+// Hugging Face's layout: model.safetensors, or shards of at most 5 GB with their index; each tensor
+// in the dtype that `source_dtypes` gives for its name.
 void WriteModelShards(const std::vector<Parameter*>& parameters,
-                      const std::map<std::string, TensorDtype>& source_dtypes, const std::filesystem::path& dir);
+                      const std::map<std::string, TensorDtype>& source_dtypes,
+                      const std::filesystem::path& dir);
 
 }  // namespace ftd::engine

@@ -1,4 +1,5 @@
-// SwiGLU (Shazeer 2020): a = silu(g) · u, where [g, u] are the two halves of the gate-up projection's output.
+// SwiGLU (Shazeer 2020): a = silu(g) · u, where [g, u] are the two halves of the gate-up
+// projection's output.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -77,7 +77,8 @@ void SaveTensors(const std::filesystem::path& path, const std::vector<NamedTenso
     const at::Tensor tensor = named.tensor.to(at::kCPU).contiguous();
     keep_alive.push_back(tensor);
     writes.push_back({named.name,
-                      {TensorDtypeOf(tensor.scalar_type()), tensor.sizes().vec(),
+                      {TensorDtypeOf(tensor.scalar_type()),
+                       tensor.sizes().vec(),
                        {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}}});
   }
   ThrowIfError(WriteSafetensors(path, writes, {{"format", "pt"}}));

@@ -16,7 +16,8 @@ namespace ftd::engine {
 
 at::ScalarType ScalarTypeOf(Dtype dtype);
 
-// A CPU tensor over the view's bytes, which are copied only when they are not aligned for their type.
+// A CPU tensor over the view's bytes, which are copied only when they are not aligned for their
+// type.
 at::Tensor ViewAsTensor(const TensorView& view);
 
 // A named tensor to be written.
@@ -25,10 +26,12 @@ struct NamedTensor {
   at::Tensor tensor;
 };
 
-// Writes tensors (any device, contiguous or not) to a new file, metadata {"format": "pt"}. Throws EngineError.
+// Writes tensors (any device, contiguous or not) to a new file, metadata {"format": "pt"}. Throws
+// EngineError.
 void SaveTensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors);
 
-// Throws EngineError for a status that is not OK: kDiskFull for DISK_FULL, kModel for the model's reasons.
+// Throws EngineError for a status that is not OK: kDiskFull for DISK_FULL, kModel for the model's
+// reasons.
 void ThrowIfError(const absl::Status& status);
 
 // The value, or throws.

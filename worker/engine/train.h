@@ -1,4 +1,5 @@
-// The engine's whole surface: standard and artifacts types only, so that the worker that includes it sees no torch.
+// The engine's whole surface: standard and artifacts types only, so that the worker that includes
+// it sees no torch.
 //
 // Errors: every call throws EngineError. Not thread-safe; one Trainer a process.
 #pragma once
@@ -37,28 +38,31 @@ class EngineError : public std::runtime_error {
 
 // What one optimizer step measured.
 struct StepResult {
-  double loss = 0;           // Σ nll / labels of the step, nats
-  double grad_norm = 0;      // L2, before clipping
-  double learning_rate = 0;  // used in this step
-  int64_t tokens = 0;        // input tokens without padding
-  int64_t padded_tokens = 0; // had each micro-batch been padded to its longest row
-  int64_t samples = 0;       // rows
-  double epoch = 0;          // passes over the data at the end of the step
+  double loss = 0;            // Σ nll / labels of the step, nats
+  double grad_norm = 0;       // L2, before clipping
+  double learning_rate = 0;   // used in this step
+  int64_t tokens = 0;         // input tokens without padding
+  int64_t padded_tokens = 0;  // had each micro-batch been padded to its longest row
+  int64_t samples = 0;        // rows
+  double epoch = 0;           // passes over the data at the end of the step
 };
 
 // "cpu", or the GPU's name when LibTorch's CUDA libraries load and see one.
 std::string DeviceName();
 
-// Sets the process up for training: keeps freed memory for the next step, loads CUDA where there is a GPU. Call first.
+// Sets the process up for training: keeps freed memory for the next step, loads CUDA where there is
+// a GPU. Call first.
 void InitializeProcess();
 
-// Trains one model on one device. The state between two steps is a function of the spec, the rows and the number of
-// steps taken alone: a Trainer that loads a state goes on bit for bit as the one that saved it would have.
+// Trains one model on one device. The state between two steps is a function of the spec, the rows
+// and the number of steps taken alone: a Trainer that loads a state goes on bit for bit as the one
+// that saved it would have.
 class Trainer {
  public:
-  // Loads the model and, for adapters, makes or reads them. `rows` must not be empty. `progress(done, total)` tells of
-  // bytes read.
-  Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir, std::vector<TokenizedRow> rows,
+  // Loads the model and, for adapters, makes or reads them. `rows` must not be empty.
+  // `progress(done, total)` tells of bytes read.
+  Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir,
+          std::vector<TokenizedRow> rows,
           const std::function<void(int64_t done, int64_t total)>& progress);
   ~Trainer();
 
@@ -67,16 +71,17 @@ class Trainer {
   int64_t trainable_parameters() const;
   int64_t total_parameters() const;
 
-  // One optimizer step. When `stop` becomes true meanwhile, the step is abandoned without a trace and the result is
-  // empty. `beat` is called after each micro-batch. Requires: steps_taken() < steps_planned().
+  // One optimizer step. When `stop` becomes true meanwhile, the step is abandoned without a trace
+  // and the result is empty. `beat` is called after each micro-batch. Requires: steps_taken() <
+  // steps_planned().
   std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat);
 
   // Writes weights and optimizer state into an existing directory; LoadState reads them back.
   void SaveState(const std::filesystem::path& dir) const;
   void LoadState(const std::filesystem::path& dir, int64_t steps_taken);
 
-  // Writes the weights for others: adapter_model.safetensors, or Hugging Face shards with their index in the source's
-  // dtype, into an existing directory.
+  // Writes the weights for others: adapter_model.safetensors, or Hugging Face shards with their
+  // index in the source's dtype, into an existing directory.
   void ExportWeights(const std::filesystem::path& dir) const;
 
  private:
@@ -84,10 +89,11 @@ class Trainer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Logits of given token ids, for checking the model against others. Writes float32 tensors to a safetensors file:
-// "logits" [T, V] for one sequence, "logits.0", "logits.1", … for several. `adapter_dir` may be empty.
-void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir, Dtype dtype,
-                 const std::vector<std::vector<int32_t>>& sequences, bool single,
+// Logits of given token ids, for checking the model against others. Writes float32 tensors to a
+// safetensors file: "logits" [T, V] for one sequence, "logits.0", "logits.1", … for several.
+// `adapter_dir` may be empty.
+void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir,
+                 Dtype dtype, const std::vector<std::vector<int32_t>>& sequences, bool single,
                  const std::filesystem::path& output);
 
 }  // namespace ftd::engine

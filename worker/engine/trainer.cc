@@ -51,8 +51,8 @@ struct Trainer::Impl {
   std::vector<Parameter*> trainable;
   int64_t steps_taken = 0;
 
-  Impl(const TrainSpec& spec_in, const std::filesystem::path& model_dir, std::vector<TokenizedRow> rows_in,
-       const std::function<void(int64_t, int64_t)>& progress)
+  Impl(const TrainSpec& spec_in, const std::filesystem::path& model_dir,
+       std::vector<TokenizedRow> rows_in, const std::function<void(int64_t, int64_t)>& progress)
       : spec(spec_in),
         rows(std::move(rows_in)),
         plan(spec_in, static_cast<int64_t>(rows.size())),
@@ -74,8 +74,8 @@ struct Trainer::Impl {
   }
 
   // Adds one micro-batch's gradients; returns Σ nll.
-  double RunMicroBatch(const std::vector<int64_t>& indices, int64_t num_items, uint64_t dropout_seed,
-                       StepResult& result) {
+  double RunMicroBatch(const std::vector<int64_t>& indices, int64_t num_items,
+                       uint64_t dropout_seed, StepResult& result) {
     std::vector<const TokenizedRow*> batch_rows;
     size_t longest = 0;
     for (int64_t index : indices) {
@@ -86,8 +86,8 @@ struct Trainer::Impl {
     result.samples += static_cast<int64_t>(indices.size());
     result.tokens += batch.offsets.back();
     result.padded_tokens += static_cast<int64_t>(longest * indices.size());
-    return ForwardBackward(model, batch,
-                           {num_items, spec.lora.dropout, dropout_seed, spec.gradient_checkpointing});
+    return ForwardBackward(
+        model, batch, {num_items, spec.lora.dropout, dropout_seed, spec.gradient_checkpointing});
   }
 
   std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat) {
@@ -99,7 +99,8 @@ struct Trainer::Impl {
     StepResult result;
     for (size_t i = 0; i < micro_batches.size(); ++i) {
       if (stop) return std::nullopt;
-      result.loss += RunMicroBatch(micro_batches[i], num_items, DropoutSeed(spec.seed, step, i), result);
+      result.loss +=
+          RunMicroBatch(micro_batches[i], num_items, DropoutSeed(spec.seed, step, i), result);
       beat();
     }
     result.loss /= static_cast<double>(std::max<int64_t>(num_items, 1));
@@ -113,9 +114,11 @@ struct Trainer::Impl {
   }
 };
 
-Trainer::Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir, std::vector<TokenizedRow> rows,
+Trainer::Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir,
+                 std::vector<TokenizedRow> rows,
                  const std::function<void(int64_t, int64_t)>& progress)
-    : impl_(Guarded([&] { return std::make_unique<Impl>(spec, model_dir, std::move(rows), progress); })) {}
+    : impl_(Guarded(
+          [&] { return std::make_unique<Impl>(spec, model_dir, std::move(rows), progress); })) {}
 Trainer::~Trainer() = default;
 
 int64_t Trainer::steps_planned() const { return impl_->plan.steps_planned(); }
@@ -133,7 +136,8 @@ int64_t Trainer::total_parameters() const {
   return count;
 }
 
-std::optional<StepResult> Trainer::Step(const std::atomic<bool>& stop, const std::function<void()>& beat) {
+std::optional<StepResult> Trainer::Step(const std::atomic<bool>& stop,
+                                        const std::function<void()>& beat) {
   return Guarded([&] { return impl_->Step(stop, beat); });
 }
 
