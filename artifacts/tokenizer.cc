@@ -198,7 +198,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view tok
   FTD_ASSIGN_OR_RETURN(const ModelJson json, ParseModelJson(tokenizer_json));
   if (!json.rest.is_object()) return CorruptTokenizer("must be an object");
   const auto model = json.rest.find("model");
-  if (model == json.rest.end()) return CorruptTokenizer("\"model\" is missing");
+  if (model == json.rest.end() || !model->is_object()) return CorruptTokenizer("\"model\" must be an object");
   // Files from before 2020 leave the type out; merges tell that it is BPE.
   FTD_ASSIGN_OR_RETURN(const std::string type, StringFieldOr(*model, "type", json.has_merges ? "BPE" : "?", "model"));
   if (type != "BPE") return UnsupportedTokenizer(Concat("the model ", type, " is not supported, only BPE is"));

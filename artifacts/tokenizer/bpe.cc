@@ -31,12 +31,10 @@ absl::Status NoAffix(const nlohmann::json& model, const char* name) {
 }  // namespace
 
 absl::StatusOr<BpeModel> BpeModel::Build(const ModelJson& json, bool byte_words) {
-  const auto section = json.rest.find("model");
-  if (section == json.rest.end() || !section->is_object()) return CorruptTokenizer("\"model\" must be an object");
   if (!json.has_vocab || !json.has_merges) return CorruptTokenizer("model BPE: vocab or merges is missing");
   BpeModel model;
   std::string unk_token;
-  FTD_RETURN_IF_ERROR(model.SetOptions(*section, &unk_token));
+  FTD_RETURN_IF_ERROR(model.SetOptions(json.rest["model"], &unk_token));
   model.IndexVocabulary(json);
   model.unk_id_ = unk_token.empty() ? -1 : model.by_spelling_.Find(unk_token);
   if (byte_words) {

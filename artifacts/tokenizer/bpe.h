@@ -41,7 +41,7 @@ class BpeModel {
  public:
   // `byte_words`: words come as raw bytes, each standing for its letter of the byte alphabet (byte_level.h).
   // Where the vocabulary needs words in that alphabet all the same, takes_bytes() of the result is false.
-  // MODEL_CORRUPT when merges and vocabulary do not fit; MODEL_UNSUPPORTED for options that ftd lacks.
+  // Requires: json.rest["model"] is an object. MODEL_CORRUPT when merges and vocabulary do not fit; MODEL_UNSUPPORTED for options that ftd lacks.
   static absl::StatusOr<BpeModel> Build(const ModelJson& json, bool byte_words);
 
   // True when words must be given as raw bytes.

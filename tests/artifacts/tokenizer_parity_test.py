@@ -59,16 +59,25 @@ def test_equal_on_all_strings(name, texts):
     assert differences(path, Tokenizer.from_file(str(path)), texts) == []
 
 
+def telling_points():
+    """All code points of the blocks where neighbours differ, and one in 61 of the large uniform ones."""
+    uniform = [(0x3400, 0xA000), (0xAC00, 0xF900), (0x17000, 0x18D00), (0x20000, 0x31300), (0x32400, 0xE0000), (0xE0200, 0x110000)]
+    for point in range(0x110000):
+        inside = any(low + 64 <= point < high - 64 for low, high in uniform)
+        if not 0xD800 <= point < 0xE000 and (not inside or point % 61 == 0):
+            yield chr(point)
+
+
 @pytest.mark.parametrize("name", ["digits", "llama3", "qwen2", "llama2"])
-def test_equal_on_every_code_point(name):
+def test_equal_on_code_points(name):
     """Each code point between letters, digits, spaces and marks, so that its class shows in the splits."""
-    points = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
-    texts = ["|".join(f"a{p}1{p}{p} {p}b\u0323{p}\u0301" for p in points[i:i + 256]) for i in range(0, len(points), 256)]
+    points = list(telling_points())
+    texts = ["|".join(f"a{p}1{p}{p} {p}b\u0323{p}\u0301" for p in points[i:i + 64]) for i in range(0, len(points), 64)]
     path = make_tokenizers.ensure(make_tokenizers.fetch.cache_dir() / "tokenizers", name)
     tokenizer = Tokenizer.from_file(str(path))
     want = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
     got = [row["plain"] for row in ours(path, texts)]
-    assert [f"U+{256 * i:04X}…" for i in range(len(texts)) if got[i] != want[i]] == []
+    assert [f"U+{ord(points[64 * i]):04X} and on" for i in range(len(texts)) if got[i] != want[i]] == []
 
 
 def small_bpe(**options):
@@ -115,7 +124,7 @@ COMPONENTS = {
     "replace-regex": ({}, normalizers.Sequence(
         [normalizers.Replace(Regex(r"[\s]{2,}|\p{Mn}"), "-"), normalizers.Prepend("a")]), None, None),
     "decode-sequence": ({"byte_fallback": True}, normalizers.Replace(" ", "▁"), None, decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 2)])),
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])),
 }
 
 

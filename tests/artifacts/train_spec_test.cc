@@ -1,0 +1,104 @@
+#include "artifacts/train_spec.h"
+
+#include "nlohmann/json.hpp"
+#include "tests/artifacts/temp_dir.h"
+
+namespace ftd {
+namespace {
+
+using nlohmann::json;
+
+json Minimal(const char* mode) {
+  return {{"mode", mode}, {"model", "/models/x"}, {"dataset", {{"server_path", "/data/rows.jsonl"}}}};
+}
+
+absl::StatusOr<TrainSpec> Resolve(const json& spec) { return ResolveTrainSpec(spec.dump(), Dtype::kFloat32); }
+
+TEST(TrainSpec, TheDefaultsAreTheScripts) {
+  const auto lora = Resolve(Minimal("LORA"));
+  ASSERT_OK(lora);
+  EXPECT_EQ(lora->learning_rate, 1e-4);
+  EXPECT_EQ(lora->batch_size, 8);
+  EXPECT_EQ(lora->gradient_accumulation_steps, 1);
+  EXPECT_EQ(lora->seq_length, 2048);
+  EXPECT_EQ(lora->num_epochs, 1);
+  EXPECT_EQ(lora->lora.rank, 8);
+  EXPECT_EQ(lora->lora.alpha, 16);
+  EXPECT_EQ(lora->lora.dropout, 0);
+  EXPECT_EQ(lora->seed, 42);
+  EXPECT_THAT(lora->lora.target_modules,
+              testing::ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"));
+  const auto full = ResolveTrainSpec(Minimal("FULL").dump(), Dtype::kBfloat16);
+  ASSERT_OK(full);
+  EXPECT_EQ(full->learning_rate, 5e-5);
+  EXPECT_EQ(full->dtype, Dtype::kBfloat16);
+}
+
+TEST(TrainSpec, ItsJsonResolvesToItself) {
+  json spec = Minimal("LORA");
+  spec["seed"] = "12345678901";
+  spec["learning_rate"] = 0.1;
+  spec["shuffle"] = false;
+  spec["dtype"] = "FLOAT16";
+  spec["lora"] = {{"rank", 4}, {"target_modules", {"v_proj", "q_proj"}}};
+  const auto first = Resolve(spec);
+  ASSERT_OK(first);
+  EXPECT_EQ(first->seed, 12345678901);
+  EXPECT_THAT(first->lora.target_modules, testing::ElementsAre("q_proj", "v_proj"));
+  const auto second = ResolveTrainSpec(TrainSpecToJson(*first), Dtype::kBfloat16);
+  ASSERT_OK(second);
+  EXPECT_EQ(TrainSpecToJson(*second), TrainSpecToJson(*first));
+  EXPECT_EQ(second->dtype, Dtype::kFloat16);
+}
+
+TEST(TrainSpec, RangesNameTheField) {
+  const struct {
+    const char* field;
+    json value;
+  } kTable[] = {
+      {"num_epochs", 0}, {"num_epochs", -1}, {"max_steps", -1}, {"batch_size", 0}, {"batch_size", 1.5}, {"batch_size", "x"},
+      {"batch_size", 9999999999}, {"gradient_accumulation_steps", 0}, {"seq_length", 0}, {"seq_length", 1},
+      {"learning_rate", 0}, {"learning_rate", -1e-4}, {"learning_rate", "fast"}, {"weight_decay", -0.1},
+      {"max_grad_norm", 0}, {"logging_steps", 0}, {"save_steps", -1}, {"save_total_limit", 0}, {"shuffle", "yes"},
+      {"lora.rank", 0}, {"lora.rank", 4097}, {"lora.alpha", 0}, {"lora.dropout", 1}, {"lora.dropout", -0.1},
+      {"lora.target_modules", json::array({"lm_head"})}, {"model", ""}, {"mode", "NONE"}, {"dtype", "FLOAT8"},
+      {"dataset.upload_sha256", "abc"}, {"dataset.size", -1},
+  };
+  for (const auto& row : kTable) {
+    SCOPED_TRACE(std::string(row.field) + " " + row.value.dump());
+    json spec = Minimal("LORA");
+    const std::string field = row.field;
+    const size_t dot = field.find('.');
+    (dot == std::string::npos ? spec[field] : spec[field.substr(0, dot)][field.substr(dot + 1)]) = row.value;
+    const auto resolved = Resolve(spec);
+    ASSERT_FALSE(resolved.ok());
+    EXPECT_EQ(resolved.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(ReasonOf(resolved.status()), "FIELD_INVALID");
+    ASSERT_EQ(ViolationsOf(resolved.status()).size(), 1u) << resolved.status();
+    EXPECT_EQ(ViolationsOf(resolved.status())[0].field, field);
+  }
+}
+
+TEST(TrainSpec, OneAnswerNamesAllBadFields) {
+  json spec = Minimal("LORA");
+  spec["batch_size"] = 0;
+  spec["lora"] = {{"rank", 0}};
+  spec.erase("dataset");
+  EXPECT_EQ(ViolationsOf(Resolve(spec).status()).size(), 3u) << Resolve(spec).status();
+}
+
+TEST(TrainSpec, ModesThatAreNotBuilt) {
+  EXPECT_ERROR(Resolve(Minimal("QLORA")), absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED", "qlora");
+  json spec = Minimal("FULL");
+  spec["lora"] = {{"rank", 8}};
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "lora");
+}
+
+TEST(TrainSpec, NotAnObject) {
+  for (const char* text : {"", "[]", "{", "3"}) {
+    EXPECT_ERROR(ResolveTrainSpec(text, Dtype::kFloat32), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "JSON");
+  }
+}
+
+}  // namespace
+}  // namespace ftd
