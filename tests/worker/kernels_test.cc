@@ -1,0 +1,122 @@
+// The CPU's single-pass kernels against ATen, over odd sizes; attention and the layer's pieces
+// against autograd.
+
+#include <ATen/ATen.h>
+
+#include "gtest/gtest.h"
+#include "worker/engine/attention.h"
+#include "worker/engine/loss.h"
+#include "worker/engine/norm.h"
+#include "worker/engine/rope.h"
+#include "worker/engine/swiglu.h"
+
+namespace ftd::engine {
+namespace {
+
+// Largest difference relative to the largest value.
+double Distance(const at::Tensor& a, const at::Tensor& b) {
+  const double scale = b.abs().max().item<double>();
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>() /
+         (scale > 0 ? scale : 1);
+}
+
+constexpr double kFloatTolerance = 3e-6;
+
+const std::pair<int64_t, int64_t> kSizes[] = {{1, 2},  {3, 15},   {7, 16},
+                                              {5, 17}, {64, 576}, {33, 1000}};
+
+TEST(RmsNormTest, ForwardAndBackwardEqualAutograd) {
+  for (const auto& [T, D] : kSizes) {
+    SCOPED_TRACE(D);
+    at::manual_seed(static_cast<uint64_t>(D));
+    const at::Tensor x = at::randn({T, D}), w = at::randn({D}), dy = at::randn({T, D});
+    at::Tensor x64 = x.to(at::kDouble).requires_grad_(), w64 = w.to(at::kDouble).requires_grad_();
+    const at::Tensor y64 = w64 * x64 * (x64.square().mean({-1}, true) + 1e-5).rsqrt();
+    y64.backward(dy.to(at::kDouble));
+
+    NormSaved saved;
+    at::Tensor w_grad = at::ones({D});
+    EXPECT_LT(Distance(RmsNormForward(x, w, 1e-5, &saved), y64.detach()), kFloatTolerance);
+    EXPECT_LT(Distance(RmsNormAgain(x, w, saved), y64.detach()), kFloatTolerance);
+    EXPECT_LT(Distance(RmsNormBackward(x, w, saved, dy, w_grad), x64.grad()), 10 * kFloatTolerance);
+    EXPECT_LT(Distance(w_grad - 1, w64.grad()), 10 * kFloatTolerance) << "adds to what is there";
+  }
+}
+
+TEST(RopeTest, BackwardUndoesForwardAndTwinAgrees) {
+  ModelConfig config;
+  config.head_dim = 14;
+  const at::Tensor frequencies = RopeFrequencies(config);
+  const at::Tensor positions = at::arange(9, at::kLong) * 3;
+  const RopeTable table = MakeRopeTable(frequencies, positions, at::kFloat);
+  const at::Tensor whole = at::randn({9, 6 * 14});
+  const at::Tensor heads = whole.narrow(1, 0, 4 * 14).view({9, 4, 14});  // strided, as in q, k, v
+  const at::Tensor original = heads.clone();
+
+  // ATen's twin serves every dtype but float32.
+  at::Tensor twin = original.to(at::kDouble);
+  ApplyRope(twin, {table.cos.to(at::kDouble), table.sin.to(at::kDouble)}, /*backward=*/false);
+  ApplyRope(heads, table, /*backward=*/false);
+  EXPECT_LT(Distance(heads, twin), kFloatTolerance);
+  EXPECT_GT(Distance(heads, original), 0.1);
+  ApplyRope(heads, table, /*backward=*/true);
+  EXPECT_LT(Distance(heads, original), kFloatTolerance);
+}
+
+TEST(SwigluTest, BackwardEqualsAutograd) {
+  for (const auto& [T, F] : kSizes) {
+    const at::Tensor gate_up = at::randn({T, 2 * F}), da = at::randn({T, F});
+    at::Tensor leaf = gate_up.to(at::kDouble).requires_grad_();
+    const at::Tensor a64 = at::silu(leaf.narrow(1, 0, F)) * leaf.narrow(1, F, F);
+    a64.backward(da.to(at::kDouble));
+    EXPECT_LT(Distance(SwigluForward(gate_up), a64.detach()), kFloatTolerance);
+    EXPECT_LT(Distance(SwigluBackward(gate_up, da), leaf.grad()), kFloatTolerance);
+  }
+}
+
+TEST(AttentionTest, EqualsPlainSoftmaxPerDocument) {
+  const AttentionShape shape{6, 2, 8};
+  const std::vector<int64_t> offsets = {0, 5, 6, 43};
+  const at::Tensor qkv = at::randn({43, (6 + 4) * 8}), dout = at::randn({43, 48});
+  at::Tensor leaf = qkv.to(at::kDouble).requires_grad_();
+  std::vector<at::Tensor> outs;
+  for (size_t d = 0; d + 1 < offsets.size(); ++d) {
+    const int64_t t = offsets[d + 1] - offsets[d];
+    const at::Tensor doc = leaf.narrow(0, offsets[d], t);
+    const at::Tensor q = doc.narrow(1, 0, 48).view({t, 6, 8}).transpose(0, 1);
+    const at::Tensor k =
+        doc.narrow(1, 48, 16).view({t, 2, 8}).transpose(0, 1).repeat_interleave(3, 0);
+    const at::Tensor v =
+        doc.narrow(1, 64, 16).view({t, 2, 8}).transpose(0, 1).repeat_interleave(3, 0);
+    const at::Tensor mask = at::full({t, t}, -1e300, at::kDouble).triu(1);
+    const at::Tensor p = at::softmax(at::matmul(q, k.transpose(1, 2)) / std::sqrt(8.0) + mask, -1);
+    outs.push_back(at::matmul(p, v).transpose(0, 1).reshape({t, 48}));
+  }
+  const at::Tensor expected = at::cat(outs);
+  expected.backward(dout.to(at::kDouble));
+
+  AttentionSaved saved;
+  EXPECT_LT(Distance(AttentionForward(qkv, offsets, shape, &saved), expected.detach()),
+            kFloatTolerance);
+  EXPECT_LT(Distance(AttentionBackward(qkv, offsets, shape, saved, dout), leaf.grad()),
+            10 * kFloatTolerance);
+}
+
+TEST(LossTest, ChunksEqualTheWholeCrossEntropy) {
+  const int64_t S = 500, D = 12, V = 70000;  // several chunks
+  Parameter head;
+  head.value = at::randn({V, D});
+  head.MakeTrainable(true);
+  const at::Tensor x = at::randn({S, D}), targets = at::randint(V, {S}, at::kLong);
+  at::Tensor x64 = x.to(at::kDouble).requires_grad_(),
+             w64 = head.value.to(at::kDouble).requires_grad_();
+  const at::Tensor expected = at::cross_entropy_loss(at::mm(x64, w64.t()), targets) * (S / 900.0);
+  expected.backward();
+  const LossResult result = LinearCrossEntropy(head, x, targets, 900);
+  EXPECT_NEAR(result.nll_sum / 900, expected.item<double>(), 1e-5);
+  EXPECT_LT(Distance(result.dx, x64.grad()), 1e-5);
+  EXPECT_LT(Distance(head.grad, w64.grad()), 1e-5);
+}
+
+}  // namespace
+}  // namespace ftd::engine

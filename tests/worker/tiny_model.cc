@@ -1,0 +1,91 @@
+#include "tests/worker/tiny_model.h"
+
+#include <unistd.h>
+
+#include <map>
+#include <random>
+#include <string>
+
+#include "artifacts/file.h"
+#include "artifacts/safetensors.h"
+#include "gtest/gtest.h"
+
+namespace ftd::testing {
+namespace {
+
+constexpr int kHidden = 32, kInner = 48, kVocab = 64, kKv = 16, kLayers = 2;
+
+constexpr char kConfig[] =
+    R"({"model_type": "llama", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48,
+  "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
+  "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "eos_token_id": 0})";
+
+}  // namespace
+
+void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed) {
+  std::filesystem::create_directories(dir);
+  ASSERT_TRUE(WriteFileAtomically(dir / "config.json", kConfig).ok());
+  std::mt19937 random(seed);
+  std::map<std::string, std::vector<float>> data;
+  std::vector<TensorToWrite> tensors;
+  auto add = [&](const std::string& name, std::vector<int64_t> shape, float mean, float spread) {
+    int64_t count = 1;
+    for (int64_t extent : shape) count *= extent;
+    std::normal_distribution<float> normal(mean, spread);
+    std::vector<float>& values = data[name];
+    for (int64_t i = 0; i < count; ++i) values.push_back(normal(random));
+    const std::string_view bytes(reinterpret_cast<const char*>(values.data()),
+                                 values.size() * sizeof(float));
+    tensors.push_back({name, {TensorDtype::kF32, std::move(shape), bytes}});
+  };
+  add("model.embed_tokens.weight", {kVocab, kHidden}, 0, 0.5F);
+  add("model.norm.weight", {kHidden}, 1, 0.1F);
+  for (int i = 0; i < kLayers; ++i) {
+    const std::string prefix = "model.layers." + std::to_string(i) + ".";
+    add(prefix + "input_layernorm.weight", {kHidden}, 1, 0.1F);
+    add(prefix + "post_attention_layernorm.weight", {kHidden}, 1, 0.1F);
+    add(prefix + "self_attn.q_proj.weight", {kHidden, kHidden}, 0, 0.2F);
+    add(prefix + "self_attn.k_proj.weight", {kKv, kHidden}, 0, 0.2F);
+    add(prefix + "self_attn.v_proj.weight", {kKv, kHidden}, 0, 0.2F);
+    add(prefix + "self_attn.o_proj.weight", {kHidden, kHidden}, 0, 0.2F);
+    add(prefix + "mlp.gate_proj.weight", {kInner, kHidden}, 0, 0.2F);
+    add(prefix + "mlp.up_proj.weight", {kInner, kHidden}, 0, 0.2F);
+    add(prefix + "mlp.down_proj.weight", {kHidden, kInner}, 0, 0.2F);
+  }
+  ASSERT_TRUE(WriteSafetensors(dir / "model.safetensors", tensors, {{"format", "pt"}}).ok());
+}
+
+std::vector<TokenizedRow> RandomRows(int count, int longest, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<TokenizedRow> rows(static_cast<size_t>(count));
+  for (TokenizedRow& row : rows) {
+    const int length = std::uniform_int_distribution<int>(1, longest)(random);
+    for (int i = 0; i < length; ++i) {
+      row.input_ids.push_back(std::uniform_int_distribution<int>(0, kVocab - 1)(random));
+    }
+    row.labels = row.input_ids;
+  }
+  return rows;
+}
+
+TrainSpec TinySpec(Mode mode, int max_steps) {
+  TrainSpec spec;
+  spec.mode = mode;
+  spec.batch_size = 2;
+  spec.max_steps = max_steps;
+  spec.learning_rate = 1e-2;
+  spec.shuffle = false;
+  spec.lora.rank = 4;
+  spec.lora.target_modules.assign(std::begin(kAllTargetModules), std::end(kAllTargetModules));
+  return spec;
+}
+
+std::filesystem::path FreshDir(const std::string& name) {
+  const auto dir = std::filesystem::path(::testing::TempDir()) /
+                   ("ftd-" + std::to_string(::getpid()) + "-" + name);
+  std::filesystem::remove_all(dir);
+  std::filesystem::create_directories(dir);
+  return dir;
+}
+
+}  // namespace ftd::testing

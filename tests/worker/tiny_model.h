@@ -1,0 +1,25 @@
+// A small random Llama on disk, and rows for it, for tests of the engine.
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "artifacts/dataset.h"
+#include "artifacts/train_spec.h"
+
+namespace ftd::testing {
+
+// Writes config.json and model.safetensors (float32; hidden 32, 2 layers, 4 heads on 2 kv heads,
+// vocabulary 64, tied) into `dir`, which it creates. The weights are a function of `seed`.
+void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed);
+
+// Rows of 1 to `longest` random tokens.
+std::vector<TokenizedRow> RandomRows(int count, int longest, uint32_t seed);
+
+// A spec of batch 2 with all adapters, no shuffle.
+TrainSpec TinySpec(Mode mode, int max_steps);
+
+// A fresh directory below the test runner's temporary one.
+std::filesystem::path FreshDir(const std::string& name);
+
+}  // namespace ftd::testing
