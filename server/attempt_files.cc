@@ -32,7 +32,8 @@ std::optional<StepRange> ReadStepRange(const fs::path& attempt_dir) {
   std::error_code error;
   const auto size = static_cast<int64_t>(fs::file_size(path, error));
   if (error || size < kHeaderBytes + kRowBytes) return std::nullopt;
-  // The file's last row may be half written or damaged; then the one before it is the last that counts.
+  // The file's last row may be half written or damaged; then the one before it is the last that
+  // counts.
   for (int64_t row = (size - kHeaderBytes) / kRowBytes - 1; row >= 0; --row) {
     const auto rows = ReadStepRows(path, row, 1);
     if (!rows.ok()) return std::nullopt;
@@ -41,7 +42,8 @@ std::optional<StepRange> ReadStepRange(const fs::path& attempt_dir) {
   return std::nullopt;
 }
 
-std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir, const std::string& job_id) {
+std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
+                                               const std::string& job_id) {
   std::vector<v1::Checkpoint> checkpoints;
   std::error_code error;
   for (const auto& attempt : fs::directory_iterator(state_dir.Attempts(job_id), error)) {
@@ -77,6 +79,15 @@ fs::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_
     LogWarning("job ", job_id, ": checkpoint passed over: ", verified.status().message());
   }
   return {};
+}
+
+void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id, int32_t attempt) {
+  for (const v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job_id)) {
+    if (checkpoint.attempt() >= attempt) continue;
+    std::error_code error;
+    fs::remove_all(checkpoint.path(), error);
+    if (error) LogWarning("cannot remove ", checkpoint.path(), ": ", error.message());
+  }
 }
 
 int64_t LastStepAfter(const StateDir& state_dir, const std::string& job_id, int32_t number) {

@@ -1,5 +1,5 @@
-// What an attempt's directory tells: its events, its steps, its checkpoints. Stateless reads, also of a directory that
-// a living worker writes to.
+// What an attempt's directory tells: its events, its steps, its checkpoints. Stateless reads, also
+// of a directory that a living worker writes to.
 #pragma once
 
 #include <cstdint>
@@ -33,13 +33,19 @@ struct StepRange {
 };
 std::optional<StepRange> ReadStepRange(const std::filesystem::path& attempt_dir);
 
-// Complete checkpoints of a job over all its attempts, by step, then attempt. Only manifests are read.
-std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir, const std::string& job_id);
+// Complete checkpoints of a job over all its attempts, by step, then attempt. Only manifests are
+// read.
+std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
+                                               const std::string& job_id);
 
 // The newest one whose bytes agree with its manifest; empty when there is none.
 std::filesystem::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id);
 
-// The greatest step that counts at the end of attempt `number`: where an attempt repeated steps, its own count.
+// Once an attempt has a checkpoint of its own, those of the attempts before it are of no more use.
+void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id, int32_t attempt);
+
+// The greatest step that counts at the end of attempt `number`: where an attempt repeated steps,
+// its own count.
 int64_t LastStepAfter(const StateDir& state_dir, const std::string& job_id, int32_t number);
 
 // The last `bytes` of a file, cut at a line's start; empty when it cannot be read.

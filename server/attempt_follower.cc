@@ -15,7 +15,8 @@ namespace ftd {
 absl::StatusOr<AttemptFollower> AttemptFollower::Open(std::filesystem::path attempt_dir) {
   Fd inotify(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify.valid()) return ErrnoError(errno, "inotify_init1");
-  if (inotify_add_watch(inotify.get(), attempt_dir.c_str(), IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0) {
+  if (inotify_add_watch(inotify.get(), attempt_dir.c_str(), IN_MODIFY | IN_CREATE | IN_MOVED_TO) <
+      0) {
     return ErrnoError(errno, "watch " + attempt_dir.string());
   }
   return AttemptFollower(std::move(attempt_dir), std::move(inotify));
@@ -27,7 +28,8 @@ AttemptNews AttemptFollower::Read() {
   while (read(inotify_.get(), notices, sizeof(notices)) > 0) continue;
 
   AttemptNews news;
-  // Events before steps: the worker writes a step before an event that tells of it, so no event is seen too early.
+  // Events before steps: the worker writes a step before an event that tells of it, so no event is
+  // seen too early.
   if (const auto batch = ReadRecords(attempt_dir_ / kEventsLog, events_offset_); batch.ok()) {
     events_offset_ = batch->next_offset;
     for (const std::string& payload : batch->payloads) {

@@ -1,4 +1,5 @@
-// Follows the logs of one attempt: tells what is new in them, and becomes readable when there may be something.
+// Follows the logs of one attempt: tells what is new in them, and becomes readable when there may
+// be something.
 #pragma once
 
 #include <cstdint>

@@ -29,12 +29,13 @@ absl::Status RecreateDirectory(const fs::path& dir) {
 
 absl::StatusOr<Fd> LockForWorker(const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(dir / kWorkerLock, O_RDWR | O_CREAT, 0640));
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return ErrnoError(errno, absl::StrCat("lock ", dir.string()));
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+    return ErrnoError(errno, absl::StrCat("lock ", dir.string()));
   return lock;
 }
 
-absl::Status WriteRequest(const StateDir& state_dir, const Job& job, const PreparedAttempt& prepared,
-                          const fs::path& device_lock) {
+absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
+                          const PreparedAttempt& prepared, const fs::path& device_lock) {
   v1::AttemptRequest request;
   request.set_job_id(job.id);
   request.set_attempt(prepared.attempt.number);
@@ -58,8 +59,8 @@ absl::Status WriteRequest(const StateDir& state_dir, const Job& job, const Prepa
 
 }  // namespace
 
-absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job, int32_t number,
-                                               const fs::path& device_lock) {
+absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
+                                               int32_t number, const fs::path& device_lock) {
   PreparedAttempt prepared;
   prepared.dir = state_dir.AttemptDir(job.id, number);
   prepared.attempt.number = number;

@@ -17,9 +17,11 @@ struct PreparedAttempt {
   Fd lock;          // worker.lock, held
 };
 
-// Creates the directory of attempt `number` with request.json and a held worker.lock, and chooses the checkpoint to
-// resume from. What a daemon that died at this point had left there is removed: no worker was started in it.
-absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job, int32_t number,
+// Creates the directory of attempt `number` with request.json and a held worker.lock, and chooses
+// the checkpoint to resume from. What a daemon that died at this point had left there is removed:
+// no worker was started in it.
+absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
+                                               int32_t number,
                                                const std::filesystem::path& device_lock);
 
 // True when a living worker holds the attempt's lock.

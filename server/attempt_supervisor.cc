@@ -14,8 +14,9 @@ constexpr int64_t kHeartbeatCheckMicros = 2 * 1000 * 1000;
 
 }  // namespace
 
-AttemptSupervisor::AttemptSupervisor(Job job, Attempt attempt, std::filesystem::path dir, WorkerProcess process,
-                                     AttemptFollower follower, int64_t hang_seconds)
+AttemptSupervisor::AttemptSupervisor(Job job, Attempt attempt, std::filesystem::path dir,
+                                     WorkerProcess process, AttemptFollower follower,
+                                     int64_t hang_seconds)
     : job_(std::move(job)),
       attempt_(std::move(attempt)),
       dir_(std::move(dir)),
@@ -24,17 +25,17 @@ AttemptSupervisor::AttemptSupervisor(Job job, Attempt attempt, std::filesystem::
       control_(dir_),
       hang_micros_(hang_seconds * 1000 * 1000),
       last_sign_of_life_(NowMicros()),
-      next_heartbeat_check_(hang_seconds > 0 ? last_sign_of_life_ + std::min(kHeartbeatCheckMicros, hang_micros_ / 2)
+      next_heartbeat_check_(hang_seconds > 0 ? last_sign_of_life_ +
+                                                   std::min(kHeartbeatCheckMicros, hang_micros_ / 2)
                                              : kNever) {}
 
-absl::StatusOr<std::unique_ptr<AttemptSupervisor>> AttemptSupervisor::Create(Job job, Attempt attempt,
-                                                                             std::filesystem::path dir,
-                                                                             WorkerProcess process,
-                                                                             int64_t hang_seconds) {
+absl::StatusOr<std::unique_ptr<AttemptSupervisor>> AttemptSupervisor::Create(
+    Job job, Attempt attempt, std::filesystem::path dir, WorkerProcess process,
+    int64_t hang_seconds) {
   FTD_ASSIGN_OR_RETURN(AttemptFollower follower, AttemptFollower::Open(dir));
-  return std::unique_ptr<AttemptSupervisor>(new AttemptSupervisor(std::move(job), std::move(attempt), std::move(dir),
-                                                                  std::move(process), std::move(follower),
-                                                                  hang_seconds));
+  return std::unique_ptr<AttemptSupervisor>(
+      new AttemptSupervisor(std::move(job), std::move(attempt), std::move(dir), std::move(process),
+                            std::move(follower), hang_seconds));
 }
 
 void AttemptSupervisor::AskToStop(bool save, int64_t term_after_ms, int64_t kill_after_ms) {
@@ -79,7 +80,8 @@ void AttemptSupervisor::CheckHeartbeat(int64_t now) {
     last_sign_of_life_ = now;
   }
   if (now - last_sign_of_life_ < hang_micros_) return;
-  LogWarning("job ", job_.id, ": the worker gave no sign of life for ", hang_micros_ / 1000000, " s and is killed");
+  LogWarning("job ", job_.id, ": the worker gave no sign of life for ", hang_micros_ / 1000000,
+             " s and is killed");
   hung_ = true;
   process_.KillGroup();
 }

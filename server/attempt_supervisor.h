@@ -1,4 +1,5 @@
-// One running attempt as the runner sees it: the worker's process, its logs, and the stop that was asked for.
+// One running attempt as the runner sees it: the worker's process, its logs, and the stop that was
+// asked for.
 //
 // Used by the runner's thread alone. Destroying it leaves the worker alone.
 #pragma once
@@ -21,7 +22,8 @@ class AttemptSupervisor {
  public:
   // `hang_seconds` 0: no limit.
   static absl::StatusOr<std::unique_ptr<AttemptSupervisor>> Create(Job job, Attempt attempt,
-                                                                   std::filesystem::path dir, WorkerProcess process,
+                                                                   std::filesystem::path dir,
+                                                                   WorkerProcess process,
                                                                    int64_t hang_seconds);
 
   const Job& job() const { return job_; }
@@ -30,15 +32,17 @@ class AttemptSupervisor {
   WorkerProcess& process() { return process_; }
   int logs_fd() const { return follower_.fd(); }
 
-  // Asks the worker to stop, with a checkpoint or without: Stop over the control socket at once (SIGTERM while there is
-  // no socket yet), SIGTERM after `term_after_ms`, SIGKILL to its group after `kill_after_ms`. Asked again
-  // alike, nothing happens; asked to hurry after all, the earlier times hold.
+  // Asks the worker to stop, with a checkpoint or without: Stop over the control socket at once
+  // (SIGTERM while there is no socket yet), SIGTERM after `term_after_ms`, SIGKILL to its group
+  // after `kill_after_ms`. Asked again alike, nothing happens; asked to hurry after all, the
+  // earlier times hold.
   void AskToStop(bool save, int64_t term_after_ms, int64_t kill_after_ms);
   bool asked_to_stop() const { return asked_ > 0; }
 
   // What is new in the logs.
   AttemptNews Read();
-  // Sends the signals that are due, and kills a worker that stands still. Returns when it wants to be called again.
+  // Sends the signals that are due, and kills a worker that stands still. Returns when it wants to
+  // be called again.
   int64_t Drive(int64_t now);
   // The worker was killed because it stood still.
   bool hung() const { return hung_; }

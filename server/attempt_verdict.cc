@@ -12,16 +12,19 @@ namespace {
 using End = v1::WorkerEvent::End;
 
 std::string HowItEnded(const AttemptEvidence& evidence) {
+  if (evidence.hung) return "the worker stood still and was killed";
   if (!evidence.daemon_cause.empty()) return evidence.daemon_cause;
   if (evidence.end.has_value() && evidence.end->outcome() == End::SUCCEEDED) {
     return "the worker reported success but left no result";
   }
   if (evidence.exit.signal.has_value()) {
-    return absl::StrCat("the worker was ended by signal ", *evidence.exit.signal, " (SIG",
-                        sigabbrev_np(*evidence.exit.signal) ? sigabbrev_np(*evidence.exit.signal) : "?", ")");
+    return absl::StrCat(
+        "the worker was ended by signal ", *evidence.exit.signal, " (SIG",
+        sigabbrev_np(*evidence.exit.signal) ? sigabbrev_np(*evidence.exit.signal) : "?", ")");
   }
   if (evidence.exit.exit_code.has_value()) {
-    return absl::StrCat("the worker ended with exit status ", *evidence.exit.exit_code, " without saying why");
+    return absl::StrCat("the worker ended with exit status ", *evidence.exit.exit_code,
+                        " without saying why");
   }
   return "the worker vanished while ftd was not running";
 }
@@ -34,17 +37,22 @@ Move StoppedMove(JobState state) {
     case JobState::kPausing:
       return {.to = JobState::kPaused, .message = "paused"};
     default:
-      return {.to = JobState::kQueued, .message = "interrupted; continues when its turn comes", .at_head = true};
+      return {.to = JobState::kQueued,
+              .message = "interrupted; continues when its turn comes",
+              .at_head = true};
   }
 }
 
 AttemptVerdict Stopped(const AttemptEvidence& evidence) {
-  return {.attempt_state = AttemptState::kStopped, .attempt_reason = "stopped", .move = StoppedMove(evidence.state)};
+  return {.attempt_state = AttemptState::kStopped,
+          .attempt_reason = "stopped",
+          .move = StoppedMove(evidence.state)};
 }
 
 AttemptVerdict Succeeded(const AttemptEvidence& evidence) {
   AttemptVerdict verdict{.attempt_state = AttemptState::kSucceeded, .attempt_reason = "completed"};
-  const bool wanted = evidence.state == JobState::kPreparing || evidence.state == JobState::kRunning;
+  const bool wanted =
+      evidence.state == JobState::kPreparing || evidence.state == JobState::kRunning;
   verdict.publish = wanted;
   verdict.move = wanted ? Move{.to = JobState::kSucceeded, .message = "completed", .crashes = 0}
                         : StoppedMove(evidence.state);
@@ -58,10 +66,14 @@ AttemptVerdict Failed(const AttemptEvidence& evidence) {
     verdict.move = StoppedMove(evidence.state);
     return verdict;
   }
-  const auto reason = end.failure_reason() == v1::FAILURE_REASON_UNSPECIFIED ? v1::INTERNAL : end.failure_reason();
+  const auto reason =
+      end.failure_reason() == v1::FAILURE_REASON_UNSPECIFIED ? v1::INTERNAL : end.failure_reason();
   std::string name = v1::FailureReason_Name(reason);
   if (name.empty()) name = "INTERNAL";
-  verdict.move = {.to = JobState::kFailed, .message = end.message(), .failure_reason = name, .hint = end.hint()};
+  verdict.move = {.to = JobState::kFailed,
+                  .message = end.message(),
+                  .failure_reason = name,
+                  .hint = end.hint()};
   return verdict;
 }
 
@@ -69,19 +81,22 @@ Move CrashMove(const AttemptEvidence& evidence, const std::string& cause, int64_
   const int32_t crashes = evidence.made_progress ? 0 : evidence.crashes + 1;
   if (crashes < kMaxCrashes) {
     const int64_t backoff_seconds = crashes < 2 ? 1 : 2;
-    return {.to = JobState::kQueued,
-            .message = absl::StrCat("attempt ", evidence.attempt, ": ", cause, "; it is tried again"),
-            .at_head = true,
-            .not_before = now + backoff_seconds * 1000000,
-            .crashes = crashes};
+    return {
+        .to = JobState::kQueued,
+        .message = absl::StrCat("attempt ", evidence.attempt, ": ", cause, "; it is tried again"),
+        .at_head = true,
+        .not_before = now + backoff_seconds * 1000000,
+        .crashes = crashes};
   }
   const std::string tail(absl::StripAsciiWhitespace(evidence.log_tail));
   return {.to = JobState::kFailed,
           .message = absl::StrCat(kMaxCrashes, " attempts in a row made no progress. Last: ", cause,
                                   tail.empty() ? "" : ". Its last words:\n", tail),
           .failure_reason = evidence.hung ? "WORKER_HUNG" : "WORKER_CRASHED",
-          .hint = "`ftctl logs` shows the worker's whole output; out of memory is the usual cause of signal 9: "
-                  "use a smaller batch_size or seq_length, or gradient_checkpointing",
+          .hint =
+              "`ftctl logs` shows the worker's whole output; out of memory is the usual cause of "
+              "signal 9: "
+              "use a smaller batch_size or seq_length, or gradient_checkpointing",
           .crashes = crashes};
 }
 
@@ -93,7 +108,8 @@ AttemptVerdict Crashed(const AttemptEvidence& evidence, int64_t now) {
 }
 
 AttemptVerdict Judge(const AttemptEvidence& evidence, int64_t now) {
-  const auto outcome = evidence.end.has_value() ? evidence.end->outcome() : End::OUTCOME_UNSPECIFIED;
+  const auto outcome =
+      evidence.end.has_value() ? evidence.end->outcome() : End::OUTCOME_UNSPECIFIED;
   if (outcome == End::SUCCEEDED && evidence.has_result) return Succeeded(evidence);
   if (outcome == End::FAILED) return Failed(evidence);
   const bool stop_wanted = evidence.asked_to_stop || evidence.state == JobState::kCancelling ||

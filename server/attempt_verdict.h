@@ -19,15 +19,15 @@ inline constexpr int32_t kMaxCrashes = 3;
 struct AttemptEvidence {
   JobState state = JobState::kPreparing;  // of the job
   int32_t attempt = 0;
-  int32_t crashes = 0;                    // of the job, before this attempt
+  int32_t crashes = 0;  // of the job, before this attempt
   std::optional<v1::WorkerEvent::End> end;
   ExitStatus exit;
-  bool has_result = false;      // a result directory is there, or was published already
-  bool made_progress = false;   // a new greatest step or a new checkpoint
-  bool asked_to_stop = false;   // by the daemon
-  std::string daemon_cause;     // why the daemon killed it or could not start it; empty otherwise
-  bool hung = false;            // it was killed because it stood still
-  std::string log_tail;         // of worker.log
+  bool has_result = false;     // a result directory is there, or was published already
+  bool made_progress = false;  // a new greatest step or a new checkpoint
+  bool asked_to_stop = false;  // by the daemon
+  std::string daemon_cause;    // why it could not be started; empty otherwise
+  bool hung = false;           // it was killed because it stood still
+  std::string log_tail;        // of worker.log
 };
 
 struct AttemptVerdict {

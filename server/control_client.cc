@@ -21,10 +21,12 @@ absl::Status ControlClient::Connect() {
   // Through /proc: the directory's own path may be longer than the 108 bytes of a socket's address.
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control.sock", directory.get());
+  snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control.sock",
+           directory.get());
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return absl::UnavailableError(absl::StrCat("the worker of ", attempt_dir_.string(), " does not answer: ",
-                                               std::generic_category().message(errno)));
+    return absl::UnavailableError(
+        absl::StrCat("the worker of ", attempt_dir_.string(),
+                     " does not answer: ", std::generic_category().message(errno)));
   }
   socket_ = std::move(fd);
   return absl::OkStatus();
@@ -33,11 +35,12 @@ absl::Status ControlClient::Connect() {
 absl::Status ControlClient::Send(const v1::ControlRequest& request) {
   if (!socket_.valid()) FTD_RETURN_IF_ERROR(Connect());
   const std::string packet = request.SerializeAsString();
-  if (send(socket_.get(), packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return absl::OkStatus();
+  if (send(socket_.get(), packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+    return absl::OkStatus();
   const int error = errno;
   socket_.Reset();
-  return absl::UnavailableError(absl::StrCat("cannot send to the worker of ", attempt_dir_.string(), ": ",
-                                             std::generic_category().message(error)));
+  return absl::UnavailableError(absl::StrCat("cannot send to the worker of ", attempt_dir_.string(),
+                                             ": ", std::generic_category().message(error)));
 }
 
 }  // namespace ftd

@@ -10,11 +10,12 @@
 
 namespace ftd {
 
-// Connects when first used and keeps the connection, so that the worker's answer always finds a reader. Not
-// thread-safe.
+// Connects when first used and keeps the connection, so that the worker's answer always finds a
+// reader. Not thread-safe.
 class ControlClient {
  public:
-  explicit ControlClient(std::filesystem::path attempt_dir) : attempt_dir_(std::move(attempt_dir)) {}
+  explicit ControlClient(std::filesystem::path attempt_dir)
+      : attempt_dir_(std::move(attempt_dir)) {}
 
   // Sends one request; never blocks. UNAVAILABLE while the worker has no socket yet or is gone.
   absl::Status Send(const v1::ControlRequest& request);

@@ -68,7 +68,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   FTD_ASSIGN_OR_RETURN(StateDir state_dir, StateDir::Open(options.state_dir));
   RemoveStaleUploads(state_dir.Uploads());
   FTD_ASSIGN_OR_RETURN(auto store, JobStore::Open(state_dir.Database()));
-  auto daemon = std::unique_ptr<Daemon>(new Daemon(std::move(options), std::move(state_dir), std::move(store)));
+  auto daemon = std::unique_ptr<Daemon>(
+      new Daemon(std::move(options), std::move(state_dir), std::move(store)));
   Daemon& d = *daemon;
   FTD_RETURN_IF_ERROR(d.BindUnixSockets());
   const MetricsSources sources{.store = *d.store_,
@@ -88,12 +89,14 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
             d.metrics_->OnNews(job, attempt, news);
             d.hub_.Notify(job.id);
           },
-      .attempt_ended = [&d](const Job&, const Attempt& attempt) { d.metrics_->OnAttemptEnded(attempt); }};
+      .attempt_ended = [&d](const Job&,
+                            const Attempt& attempt) { d.metrics_->OnAttemptEnded(attempt); }};
   const RunnerOptions runner_options{.worker = d.options_.worker,
                                      .device_lock = d.device_.lock,
                                      .stop_grace_seconds = d.options_.stop_grace_seconds,
                                      .hang_seconds = d.options_.hang_seconds};
-  FTD_ASSIGN_OR_RETURN(d.runner_, Runner::Create(*d.store_, d.state_dir_, runner_options, observer));
+  FTD_ASSIGN_OR_RETURN(d.runner_,
+                       Runner::Create(*d.store_, d.state_dir_, runner_options, observer));
   FTD_RETURN_IF_ERROR(d.BuildServer());
   FTD_RETURN_IF_ERROR(d.WriteAddresses());
   d.metrics_->Serve();
@@ -101,8 +104,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   for (const auto& listener : d.listeners_) {
     listener->Start([&d](Fd fd) { grpc::AddInsecureChannelFromFd(d.server_.get(), fd.Release()); });
   }
-  LogInfo("ftd ", kVersion, " serves ", absl::StrJoin(d.addresses_, ", "), "; state in ", d.state_dir_.root().string(),
-          "; device ", d.device_.Name());
+  LogInfo("ftd ", kVersion, " serves ", absl::StrJoin(d.addresses_, ", "), "; state in ",
+          d.state_dir_.root().string(), "; device ", d.device_.Name());
   return daemon;
 }
 
@@ -124,21 +127,23 @@ absl::Status Daemon::BuildServer() {
     }
     return std::string();
   };
-  service_ = std::make_unique<FineTuningService>(ServiceParts{.store = *store_,
-                                                              .state_dir = state_dir_,
-                                                              .submitter = submitter_,
-                                                              .hub = hub_,
-                                                              .pool = pool_,
-                                                              .user_of = user_of,
-                                                              .server_info = [this] { return Info(); },
-                                                              .stopping = [this] { return stopping_.load(); }});
+  service_ = std::make_unique<FineTuningService>(
+      ServiceParts{.store = *store_,
+                   .state_dir = state_dir_,
+                   .submitter = submitter_,
+                   .hub = hub_,
+                   .pool = pool_,
+                   .user_of = user_of,
+                   .server_info = [this] { return Info(); },
+                   .stopping = [this] { return stopping_.load(); }});
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kLeastPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kLeastPingIntervalMs);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);  // reflection alone is synchronous
   builder.RegisterService(service_.get());
   AddRpcMetrics(builder, metrics_->registry());
@@ -194,14 +199,17 @@ void Daemon::CloseDoors() {
 Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
   const sigset_t handled = HandledSignals();
   const Fd signals(signalfd(-1, &handled, SFD_CLOEXEC));
-  pollfd polled[] = {{.fd = signals.get(), .events = POLLIN}, {.fd = runner_->finished_fd(), .events = POLLIN}};
+  pollfd polled[] = {{.fd = signals.get(), .events = POLLIN},
+                     {.fd = runner_->finished_fd(), .events = POLLIN}};
   while (true) {
     poll(polled, 2, -1);
     if (polled[1].revents != 0) return Outcome::kStopped;
     signalfd_siginfo info;
-    if (polled[0].revents == 0 || read(signals.get(), &info, sizeof(info)) != sizeof(info)) continue;
+    if (polled[0].revents == 0 || read(signals.get(), &info, sizeof(info)) != sizeof(info))
+      continue;
     if (info.ssi_signo != SIGHUP) {
-      LogInfo(stopping_ ? "asked again to stop: without waiting for a checkpoint" : "asked to stop");
+      LogInfo(stopping_ ? "asked again to stop: without waiting for a checkpoint"
+                        : "asked to stop");
       stopping_ ? runner_->Hasten() : runner_->Stop();
       CloseDoors();
     } else if (const absl::Status checked = check_config(); checked.ok()) {
@@ -210,7 +218,8 @@ Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
       runner_->Abandon();
       return Outcome::kReexecute;
     } else {
-      LogError("SIGHUP is ignored, because the configuration is bad: ", std::string(checked.message()));
+      LogError("SIGHUP is ignored, because the configuration is bad: ",
+               std::string(checked.message()));
     }
   }
 }

@@ -23,7 +23,8 @@
 
 namespace ftd {
 
-// Blocks the signals that Daemon::Run waits for, and ignores SIGPIPE. Call before any thread is started.
+// Blocks the signals that Daemon::Run waits for, and ignores SIGPIPE. Call before any thread is
+// started.
 void BlockSignals();
 
 class Daemon {
@@ -37,7 +38,8 @@ class Daemon {
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(Options options);
   ~Daemon();
 
-  // Waits for signals. SIGTERM, SIGINT: stop, a second one hastens. SIGHUP: `check_config` says whether to start anew.
+  // Waits for signals. SIGTERM, SIGINT: stop, a second one hastens. SIGHUP: `check_config` says
+  // whether to start anew.
   Outcome Run(const std::function<absl::Status()>& check_config);
 
  private:

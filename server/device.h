@@ -10,7 +10,8 @@ namespace ftd {
 
 struct Device {
   bool cuda = false;
-  // What a worker holds a lock on while it computes: the GPU's node, or a file of the state directory.
+  // What a worker holds a lock on while it computes: the GPU's node, or a file of the state
+  // directory.
   std::filesystem::path lock;
 
   const char* Name() const { return cuda ? "cuda" : "cpu"; }

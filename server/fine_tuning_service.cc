@@ -53,22 +53,24 @@ absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, std
                         .owner = std::move(owner)};
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
-  const auto printed = google::protobuf::util::MessageToJsonString(request.spec(), &submission.spec_json, options);
+  const auto printed =
+      google::protobuf::util::MessageToJsonString(request.spec(), &submission.spec_json, options);
   if (!printed.ok()) return FieldError({{"spec", "has a value that JSON cannot hold"}});
   if (!request.request_id().empty()) submission.request = {request.request_id(), BodyHash(request)};
   return submission;
 }
 
 template <typename Source, typename Message>
-grpc::ServerWriteReactor<Message>* Stream(absl::StatusOr<std::unique_ptr<Source>> source, WatchHub* hub,
-                                          const std::string& job_id) {
+grpc::ServerWriteReactor<Message>* Stream(absl::StatusOr<std::unique_ptr<Source>> source,
+                                          WatchHub* hub, const std::string& job_id) {
   if (!source.ok()) return StreamReactor<Message>::Refuse(source.status());
   return StreamReactor<Message>::Start(*std::move(source), hub, job_id);
 }
 
 }  // namespace
 
-FineTuningService::Unary* FineTuningService::OnPool(Context* context, std::function<absl::Status()> work) {
+FineTuningService::Unary* FineTuningService::OnPool(Context* context,
+                                                    std::function<absl::Status()> work) {
   Unary* reactor = context->DefaultReactor();
   parts_.pool.Post([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
   return reactor;
@@ -83,7 +85,8 @@ absl::Status FineTuningService::View(const absl::StatusOr<Job>& job, v1::Job* re
 absl::Status FineTuningService::Submit(const std::string& peer, const v1::SubmitJobRequest& request,
                                        v1::Job* response) {
   if (parts_.stopping()) {
-    return Error(absl::StatusCode::kUnavailable, "STOPPING", "ftd is stopping; nothing was queued, try again");
+    return Error(absl::StatusCode::kUnavailable, "STOPPING",
+                 "ftd is stopping; nothing was queued, try again");
   }
   FTD_ASSIGN_OR_RETURN(const Submission submission, ToSubmission(request, parts_.user_of(peer)));
   if (!request.validate_only()) return View(parts_.submitter.Submit(submission), response);
@@ -92,17 +95,21 @@ absl::Status FineTuningService::Submit(const std::string& peer, const v1::Submit
   return absl::OkStatus();
 }
 
-FineTuningService::Unary* FineTuningService::SubmitJob(Context* context, const v1::SubmitJobRequest* request,
+FineTuningService::Unary* FineTuningService::SubmitJob(Context* context,
+                                                       const v1::SubmitJobRequest* request,
                                                        v1::Job* response) {
-  return OnPool(context, [=, this, peer = context->peer()] { return Submit(peer, *request, response); });
+  return OnPool(context,
+                [=, this, peer = context->peer()] { return Submit(peer, *request, response); });
 }
 
-FineTuningService::Unary* FineTuningService::GetJob(Context* context, const v1::GetJobRequest* request,
+FineTuningService::Unary* FineTuningService::GetJob(Context* context,
+                                                    const v1::GetJobRequest* request,
                                                     v1::Job* response) {
   return OnPool(context, [=, this] { return View(parts_.store.Get(request->job()), response); });
 }
 
-absl::Status FineTuningService::List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response) {
+absl::Status FineTuningService::List(const v1::ListJobsRequest& request,
+                                     v1::ListJobsResponse* response) {
   if (request.page_size() < 0) return FieldError({{"page_size", "must not be negative"}});
   std::vector<JobState> states;
   for (const int state : request.states()) {
@@ -112,7 +119,8 @@ absl::Status FineTuningService::List(const v1::ListJobsRequest& request, v1::Lis
     states.push_back(FromWire(static_cast<v1::Job::State>(state)));
   }
   FTD_ASSIGN_OR_RETURN(const int64_t before, DecodePageToken(request.page_token(), states));
-  const int64_t size = request.page_size() == 0 ? kDefaultPage : std::min<int64_t>(request.page_size(), kMaxPage);
+  const int64_t size =
+      request.page_size() == 0 ? kDefaultPage : std::min<int64_t>(request.page_size(), kMaxPage);
   // One more than the page tells whether there is another.
   FTD_ASSIGN_OR_RETURN(std::vector<Job> jobs, parts_.store.List(before, states, size + 1));
   if (static_cast<int64_t>(jobs.size()) > size) {
@@ -120,17 +128,20 @@ absl::Status FineTuningService::List(const v1::ListJobsRequest& request, v1::Lis
     response->set_next_page_token(EncodePageToken(jobs.back().ordinal, states));
   }
   for (const Job& job : jobs) {
-    FTD_ASSIGN_OR_RETURN(*response->add_jobs(), ViewJobBriefly(parts_.store, parts_.state_dir, job));
+    FTD_ASSIGN_OR_RETURN(*response->add_jobs(),
+                         ViewJobBriefly(parts_.store, parts_.state_dir, job));
   }
   return absl::OkStatus();
 }
 
-FineTuningService::Unary* FineTuningService::ListJobs(Context* context, const v1::ListJobsRequest* request,
+FineTuningService::Unary* FineTuningService::ListJobs(Context* context,
+                                                      const v1::ListJobsRequest* request,
                                                       v1::ListJobsResponse* response) {
   return OnPool(context, [=, this] { return List(*request, response); });
 }
 
-FineTuningService::Unary* FineTuningService::CancelJob(Context* context, const v1::CancelJobRequest* request,
+FineTuningService::Unary* FineTuningService::CancelJob(Context* context,
+                                                       const v1::CancelJobRequest* request,
                                                        v1::Job* response) {
   return OnPool(context, [=, this] {
     if (request->keep()) return Unbuilt("CancelJob with keep");
@@ -138,19 +149,23 @@ FineTuningService::Unary* FineTuningService::CancelJob(Context* context, const v
   });
 }
 
-FineTuningService::Unary* FineTuningService::HoldJob(Context* context, const v1::HoldJobRequest* request,
+FineTuningService::Unary* FineTuningService::HoldJob(Context* context,
+                                                     const v1::HoldJobRequest* request,
                                                      v1::Job* response) {
-  return OnPool(context, [=, this] { return View(ftd::HoldJob(parts_.store, request->job()), response); });
+  return OnPool(context,
+                [=, this] { return View(ftd::HoldJob(parts_.store, request->job()), response); });
 }
 
-FineTuningService::Unary* FineTuningService::ReleaseJob(Context* context, const v1::ReleaseJobRequest* request,
+FineTuningService::Unary* FineTuningService::ReleaseJob(Context* context,
+                                                        const v1::ReleaseJobRequest* request,
                                                         v1::Job* response) {
-  return OnPool(context, [=, this] { return View(ftd::ReleaseJob(parts_.store, request->job()), response); });
+  return OnPool(
+      context, [=, this] { return View(ftd::ReleaseJob(parts_.store, request->job()), response); });
 }
 
-FineTuningService::Unary* FineTuningService::ListCheckpoints(Context* context,
-                                                             const v1::ListCheckpointsRequest* request,
-                                                             v1::ListCheckpointsResponse* response) {
+FineTuningService::Unary* FineTuningService::ListCheckpoints(
+    Context* context, const v1::ListCheckpointsRequest* request,
+    v1::ListCheckpointsResponse* response) {
   return OnPool(context, [=, this]() -> absl::Status {
     FTD_ASSIGN_OR_RETURN(const Job job, parts_.store.Get(request->job()));
     for (v1::Checkpoint& checkpoint : ListCheckpointDirs(parts_.state_dir, job.id)) {
@@ -160,34 +175,37 @@ FineTuningService::Unary* FineTuningService::ListCheckpoints(Context* context,
   });
 }
 
-FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context, const v1::GetServerInfoRequest*,
+FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,
+                                                           const v1::GetServerInfoRequest*,
                                                            v1::ServerInfo* response) {
   return OnPool(context, [=, this]() -> absl::Status {
     *response = parts_.server_info();
     FTD_ASSIGN_OR_RETURN(auto counts, parts_.store.CountByState());
     response->set_queued(counts[JobState::kQueued]);
-    response->set_running(counts[JobState::kPreparing] + counts[JobState::kRunning] + counts[JobState::kPausing] +
-                          counts[JobState::kCancelling]);
+    response->set_running(counts[JobState::kPreparing] + counts[JobState::kRunning] +
+                          counts[JobState::kPausing] + counts[JobState::kCancelling]);
     return absl::OkStatus();
   });
 }
 
-grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(Context*,
-                                                                              v1::UploadFileResponse* response) {
-  return std::make_unique<UploadReactor>(parts_.state_dir.Uploads(), parts_.pool, response).release();
+grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(
+    Context*, v1::UploadFileResponse* response) {
+  return std::make_unique<UploadReactor>(parts_.state_dir.Uploads(), parts_.pool, response)
+      .release();
 }
 
-grpc::ServerWriteReactor<v1::WatchJobResponse>* FineTuningService::WatchJob(Context*,
-                                                                            const v1::WatchJobRequest* request) {
-  auto reader = WatchReader::Open(parts_.store, parts_.state_dir, request->job(), request->resume_token());
+grpc::ServerWriteReactor<v1::WatchJobResponse>* FineTuningService::WatchJob(
+    Context*, const v1::WatchJobRequest* request) {
+  auto reader =
+      WatchReader::Open(parts_.store, parts_.state_dir, request->job(), request->resume_token());
   if (!reader.ok()) return StreamReactor<v1::WatchJobResponse>::Refuse(reader.status());
   const std::string job_id = reader->job_id();
-  return StreamReactor<v1::WatchJobResponse>::Start(std::make_unique<WatchSource>(*std::move(reader)), &parts_.hub,
-                                                    job_id);
+  return StreamReactor<v1::WatchJobResponse>::Start(
+      std::make_unique<WatchSource>(*std::move(reader)), &parts_.hub, job_id);
 }
 
-grpc::ServerWriteReactor<v1::TailLogResponse>* FineTuningService::TailLog(Context*,
-                                                                          const v1::TailLogRequest* request) {
+grpc::ServerWriteReactor<v1::TailLogResponse>* FineTuningService::TailLog(
+    Context*, const v1::TailLogRequest* request) {
   auto source = LogSource::Open(parts_.store, parts_.state_dir, *request);
   const std::string job_id = source.ok() ? (*source)->job_id() : "";
   WatchHub* hub = request->follow() ? &parts_.hub : nullptr;
@@ -196,8 +214,8 @@ grpc::ServerWriteReactor<v1::TailLogResponse>* FineTuningService::TailLog(Contex
 
 grpc::ServerWriteReactor<v1::QueryMetricsResponse>* FineTuningService::QueryMetrics(
     Context*, const v1::QueryMetricsRequest* request) {
-  return Stream<StepsSource, v1::QueryMetricsResponse>(StepsSource::Open(parts_.store, parts_.state_dir, *request),
-                                                       nullptr, "");
+  return Stream<StepsSource, v1::QueryMetricsResponse>(
+      StepsSource::Open(parts_.store, parts_.state_dir, *request), nullptr, "");
 }
 
 grpc::ServerWriteReactor<v1::DownloadResultResponse>* FineTuningService::DownloadResult(
@@ -207,16 +225,17 @@ grpc::ServerWriteReactor<v1::DownloadResultResponse>* FineTuningService::Downloa
   return Stream<ResultSource, v1::DownloadResultResponse>(ResultSource::Open(*job), nullptr, "");
 }
 
-#define FTD_UNBUILT_UNARY(Method, Response)                                                                        \
-  FineTuningService::Unary* FineTuningService::Method(Context* context, const v1::Method##Request*, v1::Response*) { \
-    Unary* reactor = context->DefaultReactor();                                                                    \
-    reactor->Finish(ToGrpc(Unbuilt(#Method)));                                                                     \
-    return reactor;                                                                                                \
+#define FTD_UNBUILT_UNARY(Method, Response)                                                        \
+  FineTuningService::Unary* FineTuningService::Method(Context* context,                            \
+                                                      const v1::Method##Request*, v1::Response*) { \
+    Unary* reactor = context->DefaultReactor();                                                    \
+    reactor->Finish(ToGrpc(Unbuilt(#Method)));                                                     \
+    return reactor;                                                                                \
   }
-#define FTD_UNBUILT_STREAM(Method)                                                                        \
-  grpc::ServerWriteReactor<v1::Method##Response>* FineTuningService::Method(Context*,                     \
-                                                                            const v1::Method##Request*) { \
-    return StreamReactor<v1::Method##Response>::Refuse(Unbuilt(#Method));                                 \
+#define FTD_UNBUILT_STREAM(Method)                                           \
+  grpc::ServerWriteReactor<v1::Method##Response>* FineTuningService::Method( \
+      Context*, const v1::Method##Request*) {                                \
+    return StreamReactor<v1::Method##Response>::Refuse(Unbuilt(#Method));    \
   }
 #include "server/unbuilt_methods.inc"
 #undef FTD_UNBUILT_UNARY

@@ -42,19 +42,26 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   Unary* CancelJob(Context*, const v1::CancelJobRequest*, v1::Job*) override;
   Unary* HoldJob(Context*, const v1::HoldJobRequest*, v1::Job*) override;
   Unary* ReleaseJob(Context*, const v1::ReleaseJobRequest*, v1::Job*) override;
-  Unary* ListCheckpoints(Context*, const v1::ListCheckpointsRequest*, v1::ListCheckpointsResponse*) override;
+  Unary* ListCheckpoints(Context*, const v1::ListCheckpointsRequest*,
+                         v1::ListCheckpointsResponse*) override;
   Unary* GetServerInfo(Context*, const v1::GetServerInfoRequest*, v1::ServerInfo*) override;
-  grpc::ServerReadReactor<v1::UploadFileRequest>* UploadFile(Context*, v1::UploadFileResponse*) override;
-  grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(Context*, const v1::WatchJobRequest*) override;
-  grpc::ServerWriteReactor<v1::TailLogResponse>* TailLog(Context*, const v1::TailLogRequest*) override;
-  grpc::ServerWriteReactor<v1::QueryMetricsResponse>* QueryMetrics(Context*, const v1::QueryMetricsRequest*) override;
-  grpc::ServerWriteReactor<v1::DownloadResultResponse>* DownloadResult(Context*,
-                                                                       const v1::DownloadResultRequest*) override;
+  grpc::ServerReadReactor<v1::UploadFileRequest>* UploadFile(Context*,
+                                                             v1::UploadFileResponse*) override;
+  grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(Context*,
+                                                           const v1::WatchJobRequest*) override;
+  grpc::ServerWriteReactor<v1::TailLogResponse>* TailLog(Context*,
+                                                         const v1::TailLogRequest*) override;
+  grpc::ServerWriteReactor<v1::QueryMetricsResponse>* QueryMetrics(
+      Context*, const v1::QueryMetricsRequest*) override;
+  grpc::ServerWriteReactor<v1::DownloadResultResponse>* DownloadResult(
+      Context*, const v1::DownloadResultRequest*) override;
 
   // Not built yet: UNIMPLEMENTED MODE_UNSUPPORTED.
-#define FTD_UNBUILT_UNARY(Method, Response) Unary* Method(Context*, const v1::Method##Request*, v1::Response*) override;
-#define FTD_UNBUILT_STREAM(Method) \
-  grpc::ServerWriteReactor<v1::Method##Response>* Method(Context*, const v1::Method##Request*) override;
+#define FTD_UNBUILT_UNARY(Method, Response) \
+  Unary* Method(Context*, const v1::Method##Request*, v1::Response*) override;
+#define FTD_UNBUILT_STREAM(Method)                                                             \
+  grpc::ServerWriteReactor<v1::Method##Response>* Method(Context*, const v1::Method##Request*) \
+      override;
 #include "server/unbuilt_methods.inc"
 #undef FTD_UNBUILT_UNARY
 #undef FTD_UNBUILT_STREAM
@@ -62,7 +69,8 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
  private:
   // Runs `work` on the pool and finishes the call with its status.
   Unary* OnPool(Context* context, std::function<absl::Status()> work);
-  absl::Status Submit(const std::string& peer, const v1::SubmitJobRequest& request, v1::Job* response);
+  absl::Status Submit(const std::string& peer, const v1::SubmitJobRequest& request,
+                      v1::Job* response);
   absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
   absl::Status View(const absl::StatusOr<Job>& job, v1::Job* response);
 

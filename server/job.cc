@@ -6,9 +6,11 @@
 namespace ftd {
 namespace {
 
-constexpr const char* kJobStateNames[] = {"QUEUED", "HELD",       "PREPARING", "RUNNING", "PAUSING",
-                                               "PAUSED", "CANCELLING", "SUCCEEDED", "FAILED",  "CANCELLED"};
-constexpr const char* kAttemptStateNames[] = {"ACTIVE", "SUCCEEDED", "FAILED", "CRASHED", "STOPPED"};
+constexpr const char* kJobStateNames[] = {"QUEUED",  "HELD",     "PREPARING",  "RUNNING",
+                                          "PAUSING", "PAUSED",   "CANCELLING", "SUCCEEDED",
+                                          "FAILED",  "CANCELLED"};
+constexpr const char* kAttemptStateNames[] = {"ACTIVE", "SUCCEEDED", "FAILED", "CRASHED",
+                                              "STOPPED"};
 static_assert(std::size(kJobStateNames) == std::size(kAllJobStates));
 
 template <typename State, size_t kCount>

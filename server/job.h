@@ -23,8 +23,9 @@ enum class JobState {
   kCancelled,
 };
 inline constexpr JobState kAllJobStates[] = {
-    JobState::kQueued, JobState::kHeld,       JobState::kPreparing, JobState::kRunning, JobState::kPausing,
-    JobState::kPaused, JobState::kCancelling, JobState::kSucceeded, JobState::kFailed,  JobState::kCancelled};
+    JobState::kQueued,  JobState::kHeld,     JobState::kPreparing,  JobState::kRunning,
+    JobState::kPausing, JobState::kPaused,   JobState::kCancelling, JobState::kSucceeded,
+    JobState::kFailed,  JobState::kCancelled};
 
 // "QUEUED": the name in the API and in the database.
 const char* JobStateName(JobState state);

@@ -8,8 +8,9 @@
 
 namespace ftd {
 
-// CANCELLED at once when no worker has it, else CANCELLING, and the runner does the rest. A job that is cancelled or
-// being cancelled is left as it is. FAILED_PRECONDITION STATE_CONFLICT: SUCCEEDED or FAILED.
+// CANCELLED at once when no worker has it, else CANCELLING, and the runner does the rest. A job
+// that is cancelled or being cancelled is left as it is. FAILED_PRECONDITION STATE_CONFLICT:
+// SUCCEEDED or FAILED.
 absl::StatusOr<Job> CancelJob(JobStore& store, const std::string& job, const std::string& reason);
 
 // QUEUED to HELD; a held job is left as it is. FAILED_PRECONDITION STATE_CONFLICT.

@@ -2,14 +2,28 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "artifacts/error.h"
+#include "server/job_sql.h"
+#include "server/job_states.h"
 
 namespace ftd {
 namespace {
 
-// The database holds only names that this program wrote; one that it does not know can come from a later release's
-// row after a downgrade, and such a job must not run.
-JobState StateOrFailed(const std::string& name) { return ParseJobState(name).value_or(JobState::kFailed); }
+// The database holds only names that this program wrote; one that it does not know can come from a
+// later release's row after a downgrade, and such a job must not run.
+JobState StateOrFailed(const std::string& name) {
+  return ParseJobState(name).value_or(JobState::kFailed);
+}
+
+absl::Status JobNotFound(const std::string& job) {
+  return Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
+               absl::StrCat("no job \"", job, "\"; `ftctl ls` lists the jobs"));
+}
+
+std::string LabelsToJson(const std::map<std::string, std::string>& labels) {
+  return nlohmann::json(labels).dump();
+}
 
 }  // namespace
 
@@ -83,8 +97,81 @@ absl::StatusOr<std::vector<Job>> AllJobs(Statement& statement) {
   }
 }
 
-std::string LabelsToJson(const std::map<std::string, std::string>& labels) {
-  return nlohmann::json(labels).dump();
+absl::StatusOr<Job> ReadJob(Database& database, const std::string& id_or_name) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kGetJob));
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Bind(id_or_name).Step());
+  if (!row) return JobNotFound(id_or_name);
+  return JobFromRow(statement);
+}
+
+absl::StatusOr<StateEvent> InsertEvent(Database& database, const std::string& job_id,
+                                       StateEvent event) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertEvent));
+  statement.Bind(job_id)
+      .Bind(event.from.has_value() ? JobStateName(*event.from) : "")
+      .Bind(JobStateName(event.to))
+      .Bind(event.time)
+      .Bind(event.message)
+      .Bind(event.failure_reason)
+      .Bind(event.hint)
+      .Bind(event.attempt)
+      .Bind(event.result_dir);
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  if (!row) return absl::InternalError("the database returned no sequence for an event");
+  event.sequence = statement.Int(0);
+  return event;
+}
+
+absl::StatusOr<std::optional<std::string>> ReadRequest(Database& database,
+                                                       const RequestKey& request) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kFindRequest));
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Bind(request.request_id).Step());
+  if (!row) return std::nullopt;
+  if (statement.Text(1) != request.body_sha256) {
+    return Error(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                 absl::StrCat("request_id ", request.request_id,
+                              " was used for a different request; send a fresh one"));
+  }
+  return statement.Text(0);
+}
+
+absl::Status InsertJob(Database& database, const Job& job) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertJob));
+  statement.Bind(job.id);
+  job.name.empty() ? statement.BindNull() : statement.Bind(job.name);
+  return statement.Bind(job.spec_json)
+      .Bind(job.model_dir)
+      .Bind(job.dataset_path)
+      .Bind(LabelsToJson(job.labels))
+      .Bind(job.priority)
+      .Bind(job.owner)
+      .Bind(job.create_time)
+      .Run();
+}
+
+absl::Status InsertRequest(Database& database, const Job& job, const RequestKey& request) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertRequest));
+  return statement.Bind(request.request_id)
+      .Bind(job.id)
+      .Bind(request.body_sha256)
+      .Bind(job.create_time)
+      .Run();
+}
+
+absl::Status UpdateJob(Database& database, const Job& job, const Move& move, int64_t now) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kMoveJob));
+  return statement.Bind(job.id)
+      .Bind(JobStateName(move.to))
+      .Bind(move.message)
+      .Bind(move.failure_reason)
+      .Bind(move.hint)
+      .Bind(move.result_dir)
+      .Bind(static_cast<int64_t>(move.at_head))
+      .Bind(move.not_before)
+      .Bind(static_cast<int64_t>(move.crashes.value_or(job.crashes)))
+      .Bind(move.to == JobState::kPreparing ? now : 0)
+      .Bind(IsFinal(move.to) ? now : 0)
+      .Run();
 }
 
 }  // namespace ftd

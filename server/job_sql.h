@@ -3,16 +3,19 @@
 
 namespace ftd::sql {
 
-#define FTD_JOB_COLUMNS                                                                                   \
-  "ordinal, id, name, state, spec, model_dir, dataset_path, labels, priority, owner, at_head, not_before, " \
+#define FTD_JOB_COLUMNS                                                                         \
+  "ordinal, id, name, state, spec, model_dir, dataset_path, labels, priority, owner, at_head, " \
+  "not_before, "                                                                                \
   "crashes, create_time, start_time, end_time, failure_reason, message, hint, result_dir"
 
 inline constexpr char kInsertJob[] =
-    "INSERT INTO jobs (id, name, state, spec, model_dir, dataset_path, labels, priority, owner, create_time) "
+    "INSERT INTO jobs (id, name, state, spec, model_dir, dataset_path, labels, priority, owner, "
+    "create_time) "
     "VALUES (?, ?, 'QUEUED', ?, ?, ?, ?, ?, ?, ?)";
 inline constexpr char kInsertRequest[] =
     "INSERT INTO requests (request_id, job_id, body_sha256, create_time) VALUES (?, ?, ?, ?)";
-inline constexpr char kFindRequest[] = "SELECT job_id, body_sha256 FROM requests WHERE request_id = ?";
+inline constexpr char kFindRequest[] =
+    "SELECT job_id, body_sha256 FROM requests WHERE request_id = ?";
 
 inline constexpr char kGetJob[] = "SELECT " FTD_JOB_COLUMNS " FROM jobs WHERE id = ?1 OR name = ?1";
 inline constexpr char kNameTaken[] = "SELECT 1 FROM jobs WHERE name = ?1 OR id = ?1";
@@ -30,32 +33,40 @@ inline constexpr char kActiveJobs[] =
 inline constexpr char kCountByState[] = "SELECT state, count(*) FROM jobs GROUP BY state";
 inline constexpr char kCountQueued[] = "SELECT count(*) FROM jobs WHERE state = 'QUEUED'";
 inline constexpr char kOldestQueued[] = "SELECT min(create_time) FROM jobs WHERE state = 'QUEUED'";
-// Jobs that are served before ?4: higher at_head ?1, then higher priority ?2, then lower ordinal ?3.
+// Jobs that are served before ?4: higher at_head ?1, then higher priority ?2, then lower ordinal
+// ?3.
 inline constexpr char kQueuedBefore[] =
     "SELECT count(*) FROM jobs WHERE state = 'QUEUED' AND (at_head > ?1 OR (at_head = ?1 AND "
     "(priority > ?2 OR (priority = ?2 AND ordinal < ?3))))";
 
 inline constexpr char kMoveJob[] =
     "UPDATE jobs SET state = ?2, message = ?3, failure_reason = ?4, hint = ?5, "
-    "result_dir = CASE ?6 WHEN '' THEN result_dir ELSE ?6 END, at_head = ?7, not_before = ?8, crashes = ?9, "
-    "start_time = CASE start_time WHEN 0 THEN ?10 ELSE start_time END, end_time = ?11 WHERE id = ?1";
+    "result_dir = CASE ?6 WHEN '' THEN result_dir ELSE ?6 END, at_head = ?7, not_before = ?8, "
+    "crashes = ?9, "
+    "start_time = CASE start_time WHEN 0 THEN ?10 ELSE start_time END, end_time = ?11 WHERE id = "
+    "?1";
 inline constexpr char kInsertEvent[] =
-    "INSERT INTO events (job_id, sequence, from_state, to_state, time, message, failure_reason, hint, attempt, "
+    "INSERT INTO events (job_id, sequence, from_state, to_state, time, message, failure_reason, "
+    "hint, attempt, "
     "result_dir) SELECT ?1, 1 + coalesce(max(sequence), 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 "
     "FROM events WHERE job_id = ?1 RETURNING sequence";
 inline constexpr char kEventsAfter[] =
-    "SELECT sequence, from_state, to_state, time, message, failure_reason, hint, attempt, result_dir "
+    "SELECT sequence, from_state, to_state, time, message, failure_reason, hint, attempt, "
+    "result_dir "
     "FROM events WHERE job_id = ? AND sequence > ? ORDER BY sequence LIMIT ?";
 
 inline constexpr char kInsertAttempt[] =
-    "INSERT INTO attempts (job_id, number, state, start_time, resumed_from) VALUES (?, ?, 'ACTIVE', ?, ?)";
+    "INSERT INTO attempts (job_id, number, state, start_time, resumed_from) VALUES (?, ?, "
+    "'ACTIVE', ?, ?)";
 inline constexpr char kRecordWorker[] =
     "UPDATE attempts SET pid = ?3, pid_start = ?4, boot_id = ?5 WHERE job_id = ?1 AND number = ?2";
 inline constexpr char kEndAttempt[] =
-    "UPDATE attempts SET state = ?3, reason = ?4, end_time = ?5, exit_code = ?6, signal = ?7, first_step = ?8, "
+    "UPDATE attempts SET state = ?3, reason = ?4, end_time = ?5, exit_code = ?6, signal = ?7, "
+    "first_step = ?8, "
     "last_step = ?9 WHERE job_id = ?1 AND number = ?2 AND state = 'ACTIVE'";
 inline constexpr char kAttempts[] =
-    "SELECT number, state, reason, start_time, end_time, exit_code, signal, first_step, last_step, resumed_from, "
+    "SELECT number, state, reason, start_time, end_time, exit_code, signal, first_step, last_step, "
+    "resumed_from, "
     "pid, pid_start, boot_id FROM attempts WHERE job_id = ? ORDER BY number";
 
 #undef FTD_JOB_COLUMNS

@@ -22,18 +22,18 @@ struct LegalMove {
 };
 
 inline constexpr LegalMove kLegalMoves[] = {
-    {JobState::kQueued, JobState::kHeld},           {JobState::kHeld, JobState::kQueued},
-    {JobState::kQueued, JobState::kPreparing},      {JobState::kPreparing, JobState::kRunning},
-    {JobState::kRunning, JobState::kSucceeded},     {JobState::kPreparing, JobState::kQueued},
-    {JobState::kRunning, JobState::kQueued},        {JobState::kPreparing, JobState::kPausing},
-    {JobState::kRunning, JobState::kPausing},       {JobState::kPausing, JobState::kPaused},
-    {JobState::kPaused, JobState::kQueued},         {JobState::kQueued, JobState::kCancelled},
-    {JobState::kHeld, JobState::kCancelled},        {JobState::kPaused, JobState::kCancelled},
-    {JobState::kPreparing, JobState::kCancelling},  {JobState::kRunning, JobState::kCancelling},
-    {JobState::kPausing, JobState::kCancelling},    {JobState::kCancelling, JobState::kCancelled},
-    {JobState::kCancelling, JobState::kSucceeded},  {JobState::kPreparing, JobState::kFailed},
-    {JobState::kRunning, JobState::kFailed},        {JobState::kPausing, JobState::kFailed},
-    {JobState::kCancelling, JobState::kFailed},     {JobState::kQueued, JobState::kFailed},
+    {JobState::kQueued, JobState::kHeld},          {JobState::kHeld, JobState::kQueued},
+    {JobState::kQueued, JobState::kPreparing},     {JobState::kPreparing, JobState::kRunning},
+    {JobState::kRunning, JobState::kSucceeded},    {JobState::kPreparing, JobState::kQueued},
+    {JobState::kRunning, JobState::kQueued},       {JobState::kPreparing, JobState::kPausing},
+    {JobState::kRunning, JobState::kPausing},      {JobState::kPausing, JobState::kPaused},
+    {JobState::kPaused, JobState::kQueued},        {JobState::kQueued, JobState::kCancelled},
+    {JobState::kHeld, JobState::kCancelled},       {JobState::kPaused, JobState::kCancelled},
+    {JobState::kPreparing, JobState::kCancelling}, {JobState::kRunning, JobState::kCancelling},
+    {JobState::kPausing, JobState::kCancelling},   {JobState::kCancelling, JobState::kCancelled},
+    {JobState::kCancelling, JobState::kSucceeded}, {JobState::kPreparing, JobState::kFailed},
+    {JobState::kRunning, JobState::kFailed},       {JobState::kPausing, JobState::kFailed},
+    {JobState::kCancelling, JobState::kFailed},    {JobState::kQueued, JobState::kFailed},
 };
 
 constexpr bool IsLegalMove(JobState from, JobState to) {
@@ -45,13 +45,14 @@ constexpr bool IsLegalMove(JobState from, JobState to) {
 
 // Nothing ever changes again.
 constexpr bool IsFinal(JobState state) {
-  return state == JobState::kSucceeded || state == JobState::kFailed || state == JobState::kCancelled;
+  return state == JobState::kSucceeded || state == JobState::kFailed ||
+         state == JobState::kCancelled;
 }
 
 // An attempt belongs to the job at this moment.
 constexpr bool IsActive(JobState state) {
-  return state == JobState::kPreparing || state == JobState::kRunning || state == JobState::kPausing ||
-         state == JobState::kCancelling;
+  return state == JobState::kPreparing || state == JobState::kRunning ||
+         state == JobState::kPausing || state == JobState::kCancelling;
 }
 
 }  // namespace ftd

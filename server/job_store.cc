@@ -15,51 +15,10 @@
 namespace ftd {
 namespace {
 
-absl::Status JobNotFound(const std::string& job) {
-  return Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
-               absl::StrCat("no job \"", job, "\"; `ftctl ls` lists the jobs"));
-}
-
 absl::Status Conflict(const Job& job, JobState to) {
   return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
-               absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state), " and cannot become ",
-                            JobStateName(to)));
-}
-
-absl::StatusOr<Job> ReadJob(Database& database, const std::string& id_or_name) {
-  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kGetJob));
-  FTD_ASSIGN_OR_RETURN(const bool row, statement.Bind(id_or_name).Step());
-  if (!row) return JobNotFound(id_or_name);
-  return JobFromRow(statement);
-}
-
-absl::StatusOr<StateEvent> InsertEvent(Database& database, const std::string& job_id, StateEvent event) {
-  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertEvent));
-  statement.Bind(job_id)
-      .Bind(event.from.has_value() ? JobStateName(*event.from) : "")
-      .Bind(JobStateName(event.to))
-      .Bind(event.time)
-      .Bind(event.message)
-      .Bind(event.failure_reason)
-      .Bind(event.hint)
-      .Bind(event.attempt)
-      .Bind(event.result_dir);
-  FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
-  if (!row) return absl::InternalError("the database returned no sequence for an event");
-  event.sequence = statement.Int(0);
-  return event;
-}
-
-absl::StatusOr<std::optional<std::string>> ReadRequest(Database& database, const RequestKey& request) {
-  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kFindRequest));
-  FTD_ASSIGN_OR_RETURN(const bool row, statement.Bind(request.request_id).Step());
-  if (!row) return std::nullopt;
-  if (statement.Text(1) != request.body_sha256) {
-    return Error(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
-                 absl::StrCat("request_id ", request.request_id,
-                              " was used for a different request; send a fresh one"));
-  }
-  return statement.Text(0);
+               absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state),
+                            " and cannot become ", JobStateName(to)));
 }
 
 absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
@@ -67,49 +26,15 @@ absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
     FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kNameTaken));
     FTD_ASSIGN_OR_RETURN(const bool taken, statement.Bind(job.name).Step());
     if (taken) {
-      return Error(absl::StatusCode::kAlreadyExists, "NAME_IN_USE",
-                   absl::StrCat("a job named \"", job.name, "\" exists already; choose another name"));
+      return Error(
+          absl::StatusCode::kAlreadyExists, "NAME_IN_USE",
+          absl::StrCat("a job named \"", job.name, "\" exists already; choose another name"));
     }
   }
   FTD_ASSIGN_OR_RETURN(const int64_t queued, database.QueryInt(sql::kCountQueued));
   if (queued < max_queued) return absl::OkStatus();
   return Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
                absl::StrCat("the queue is full (", queued, " jobs); wait, or cancel some"));
-}
-
-absl::Status InsertRow(Database& database, const Job& job) {
-  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertJob));
-  statement.Bind(job.id);
-  job.name.empty() ? statement.BindNull() : statement.Bind(job.name);
-  return statement.Bind(job.spec_json)
-      .Bind(job.model_dir)
-      .Bind(job.dataset_path)
-      .Bind(LabelsToJson(job.labels))
-      .Bind(job.priority)
-      .Bind(job.owner)
-      .Bind(job.create_time)
-      .Run();
-}
-
-absl::Status InsertRequest(Database& database, const Job& job, const RequestKey& request) {
-  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertRequest));
-  return statement.Bind(request.request_id).Bind(job.id).Bind(request.body_sha256).Bind(job.create_time).Run();
-}
-
-absl::Status UpdateJob(Database& database, const Job& job, const Move& move, int64_t now) {
-  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kMoveJob));
-  return statement.Bind(job.id)
-      .Bind(JobStateName(move.to))
-      .Bind(move.message)
-      .Bind(move.failure_reason)
-      .Bind(move.hint)
-      .Bind(move.result_dir)
-      .Bind(static_cast<int64_t>(move.at_head))
-      .Bind(move.not_before)
-      .Bind(static_cast<int64_t>(move.crashes.value_or(job.crashes)))
-      .Bind(move.to == JobState::kPreparing ? now : 0)
-      .Bind(IsFinal(move.to) ? now : 0)
-      .Run();
 }
 
 }  // namespace
@@ -127,7 +52,8 @@ absl::StatusOr<Job> JobStore::Announce(std::pair<Job, StateEvent> change) {
   return std::move(change.first);
 }
 
-absl::StatusOr<Job> JobStore::Insert(Job job, const std::optional<RequestKey>& request, int64_t max_queued) {
+absl::StatusOr<Job> JobStore::Insert(Job job, const std::optional<RequestKey>& request,
+                                     int64_t max_queued) {
   StateEvent event{.to = JobState::kQueued, .message = "submitted"};
   {
     absl::MutexLock lock(&write_mutex_);
@@ -138,7 +64,7 @@ absl::StatusOr<Job> JobStore::Insert(Job job, const std::optional<RequestKey>& r
     }
     FTD_RETURN_IF_ERROR(CheckRoom(writer_, job, max_queued));
     job.create_time = event.time = NowMicros();
-    FTD_RETURN_IF_ERROR(InsertRow(writer_, job));
+    FTD_RETURN_IF_ERROR(InsertJob(writer_, job));
     if (request.has_value()) FTD_RETURN_IF_ERROR(InsertRequest(writer_, job, *request));
     FTD_ASSIGN_OR_RETURN(event, InsertEvent(writer_, job.id, std::move(event)));
     FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job.id));
@@ -255,8 +181,8 @@ absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string
   return std::make_pair(std::move(job), std::move(event));
 }
 
-absl::StatusOr<Job> JobStore::MoveJob(const std::string& job_id, std::initializer_list<JobState> from,
-                                      const Move& move) {
+absl::StatusOr<Job> JobStore::MoveJob(const std::string& job_id,
+                                      std::initializer_list<JobState> from, const Move& move) {
   std::pair<Job, StateEvent> change;
   {
     absl::MutexLock lock(&write_mutex_);
@@ -287,22 +213,30 @@ absl::StatusOr<Job> JobStore::StartAttempt(const std::string& job_id, const Atte
 absl::Status JobStore::RecordWorker(const std::string& job_id, const Attempt& attempt) {
   absl::MutexLock lock(&write_mutex_);
   FTD_ASSIGN_OR_RETURN(Statement update, writer_.Prepare(sql::kRecordWorker));
-  update.Bind(job_id).Bind(attempt.number).Bind(attempt.pid).Bind(attempt.pid_start).Bind(attempt.boot_id);
+  update.Bind(job_id)
+      .Bind(attempt.number)
+      .Bind(attempt.pid)
+      .Bind(attempt.pid_start)
+      .Bind(attempt.boot_id);
   return update.Run();
 }
 
-absl::StatusOr<Job> JobStore::EndAttempt(const std::string& job_id, const Attempt& attempt, const Move& move) {
+absl::StatusOr<Job> JobStore::EndAttempt(const std::string& job_id, const Attempt& attempt,
+                                         const Move& move) {
   std::pair<Job, StateEvent> change;
   {
     absl::MutexLock lock(&write_mutex_);
     FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
     FTD_ASSIGN_OR_RETURN(Statement update, writer_.Prepare(sql::kEndAttempt));
-    update.Bind(job_id).Bind(attempt.number).Bind(AttemptStateName(attempt.state)).Bind(attempt.reason);
+    update.Bind(job_id)
+        .Bind(attempt.number)
+        .Bind(AttemptStateName(attempt.state))
+        .Bind(attempt.reason);
     update.Bind(NowMicros()).Bind(attempt.exit_code).Bind(attempt.signal);
     FTD_RETURN_IF_ERROR(update.Bind(attempt.first_step).Bind(attempt.last_step).Run());
     FTD_ASSIGN_OR_RETURN(change, ApplyMove(job_id,
-                                           {JobState::kPreparing, JobState::kRunning, JobState::kPausing,
-                                            JobState::kCancelling},
+                                           {JobState::kPreparing, JobState::kRunning,
+                                            JobState::kPausing, JobState::kCancelling},
                                            move));
     FTD_RETURN_IF_ERROR(transaction.Commit());
   }

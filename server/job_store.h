@@ -1,7 +1,8 @@
 // The jobs in SQLite: the only place where a job's truth is kept, and the only one that writes it.
 //
-// Thread-safe. One connection writes, one reads, each under a lock of its own, so that a reader never waits for a
-// flush to disk. Every write is one transaction and durable when the call returns OK. Steps are not kept here.
+// Thread-safe. One connection writes, one reads, each under a lock of its own, so that a reader
+// never waits for a flush to disk. Every write is one transaction and durable when the call returns
+// OK. Steps are not kept here.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +44,8 @@ struct RequestKey {
 
 class JobStore {
  public:
-  // Called after each committed change of state, with the job as it is after it, on the thread that made it and
-  // without a lock held.
+  // Called after each committed change of state, with the job as it is after it, on the thread that
+  // made it and without a lock held.
   using Listener = std::function<void(const Job&, const StateEvent&)>;
 
   // Opens or creates `path` and migrates it.
@@ -54,15 +55,18 @@ class JobStore {
   void SetListener(Listener listener) { listener_ = std::move(listener); }
 
   // Stores a queued job, its first event and the request's key. Fills in ordinal and create_time.
-  // ALREADY_EXISTS NAME_IN_USE, REQUEST_ID_REUSED; RESOURCE_EXHAUSTED QUEUE_FULL with `max_queued` jobs queued.
+  // ALREADY_EXISTS NAME_IN_USE, REQUEST_ID_REUSED; RESOURCE_EXHAUSTED QUEUE_FULL with `max_queued`
+  // jobs queued.
   absl::StatusOr<Job> Insert(Job job, const std::optional<RequestKey>& request, int64_t max_queued);
-  // The job that the same request made before; none when the id is new. ALREADY_EXISTS REQUEST_ID_REUSED.
+  // The job that the same request made before; none when the id is new. ALREADY_EXISTS
+  // REQUEST_ID_REUSED.
   absl::StatusOr<std::optional<Job>> FindRequest(const RequestKey& request);
 
   // By id or name. NOT_FOUND JOB_NOT_FOUND.
   absl::StatusOr<Job> Get(const std::string& id_or_name);
   // Newest first, ordinals below `before`; `states` empty: all.
-  absl::StatusOr<std::vector<Job>> List(int64_t before, const std::vector<JobState>& states, int64_t limit);
+  absl::StatusOr<std::vector<Job>> List(int64_t before, const std::vector<JobState>& states,
+                                        int64_t limit);
   // The job that is to run next, whether or not its back-off is over.
   absl::StatusOr<std::optional<Job>> NextQueued();
   // Jobs that have an attempt.
@@ -74,23 +78,28 @@ class JobStore {
   absl::StatusOr<int64_t> OldestQueued();
   absl::StatusOr<std::vector<Attempt>> Attempts(const std::string& job_id);
   // Events with a greater sequence, in order, at most `limit`.
-  absl::StatusOr<std::vector<StateEvent>> Events(const std::string& job_id, int64_t after, int64_t limit);
+  absl::StatusOr<std::vector<StateEvent>> Events(const std::string& job_id, int64_t after,
+                                                 int64_t limit);
 
-  // Moves a job that is in one of `from`. FAILED_PRECONDITION STATE_CONFLICT when it is in another state, or when
-  // job_states.h forbids the move.
-  absl::StatusOr<Job> MoveJob(const std::string& job_id, std::initializer_list<JobState> from, const Move& move);
+  // Moves a job that is in one of `from`. FAILED_PRECONDITION STATE_CONFLICT when it is in another
+  // state, or when job_states.h forbids the move.
+  absl::StatusOr<Job> MoveJob(const std::string& job_id, std::initializer_list<JobState> from,
+                              const Move& move);
   // QUEUED to PREPARING together with the new attempt's row.
   absl::StatusOr<Job> StartAttempt(const std::string& job_id, const Attempt& attempt);
   // Who the worker is: what adoption goes by.
   absl::Status RecordWorker(const std::string& job_id, const Attempt& attempt);
   // Ends the active attempt and moves the job in one transaction.
-  absl::StatusOr<Job> EndAttempt(const std::string& job_id, const Attempt& attempt, const Move& move);
+  absl::StatusOr<Job> EndAttempt(const std::string& job_id, const Attempt& attempt,
+                                 const Move& move);
 
  private:
-  JobStore(Database writer, Database reader) : writer_(std::move(writer)), reader_(std::move(reader)) {}
+  JobStore(Database writer, Database reader)
+      : writer_(std::move(writer)), reader_(std::move(reader)) {}
 
   absl::StatusOr<std::pair<Job, StateEvent>> ApplyMove(const std::string& job_id,
-                                                       std::initializer_list<JobState> from, const Move& move)
+                                                       std::initializer_list<JobState> from,
+                                                       const Move& move)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
   absl::StatusOr<Job> Announce(std::pair<Job, StateEvent> change);
   absl::StatusOr<std::vector<Job>> ReadJobs(const char* sql);

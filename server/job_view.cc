@@ -53,9 +53,11 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
   for (const Attempt& attempt : attempts) *view.add_attempts() = ToWire(attempt);
   AddLiveSteps(state_dir, view);
-  if (!attempts.empty()) AddAttemptLogs(state_dir.AttemptDir(job.id, attempts.back().number), true, view);
+  if (!attempts.empty())
+    AddAttemptLogs(state_dir.AttemptDir(job.id, attempts.back().number), true, view);
   // An attempt that ended before its first step: the last step of the job is an earlier one's.
-  for (auto attempt = attempts.rbegin(); attempt != attempts.rend() && !view.has_last_step(); ++attempt) {
+  for (auto attempt = attempts.rbegin(); attempt != attempts.rend() && !view.has_last_step();
+       ++attempt) {
     const auto range = ReadStepRange(state_dir.AttemptDir(job.id, attempt->number));
     if (range.has_value()) *view.mutable_last_step() = ToWire(range->last);
   }
@@ -70,7 +72,8 @@ absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_di
   FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));
   if (!IsActive(job.state)) return view;
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
-  if (!attempts.empty()) AddAttemptLogs(state_dir.AttemptDir(job.id, attempts.back().number), false, view);
+  if (!attempts.empty())
+    AddAttemptLogs(state_dir.AttemptDir(job.id, attempts.back().number), false, view);
   return view;
 }
 

@@ -13,7 +13,8 @@ namespace ftd {
 // Everything. Reads the newest attempt's logs.
 absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, const Job& job);
 
-// For lists: without attempts, checkpoints and warnings; the logs are read only while an attempt is active.
+// For lists: without attempts, checkpoints and warnings; the logs are read only while an attempt is
+// active.
 absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_dir, const Job& job);
 
 }  // namespace ftd

@@ -11,7 +11,8 @@ namespace ftd {
 namespace {
 
 absl::Status Bad(const std::string& text, const char* what) {
-  return Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID", absl::StrCat("address \"", text, "\" ", what));
+  return Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+               absl::StrCat("address \"", text, "\" ", what));
 }
 
 bool IsLoopback(const std::string& host) {
@@ -28,7 +29,8 @@ absl::StatusOr<HostPort> ParseHostPort(const std::string& text) {
   if (address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']') {
     address.host = address.host.substr(1, address.host.size() - 2);
   }
-  if (!absl::SimpleAtoi(text.substr(colon + 1), &address.port) || address.port < 0 || address.port > 65535) {
+  if (!absl::SimpleAtoi(text.substr(colon + 1), &address.port) || address.port < 0 ||
+      address.port > 65535) {
     return Bad(text, "has no port from 0 to 65535");
   }
   return address;
@@ -40,13 +42,17 @@ absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text) {
     address.unix_path = text.substr(5);
     if (address.unix_path.empty()) return Bad(text, "has no path");
     if (address.unix_path.size() >= sizeof(sockaddr_un::sun_path)) {
-      return Bad(text, "is longer than the 107 bytes that a unix socket's path may have; choose a shorter one");
+      return Bad(
+          text,
+          "is longer than the 107 bytes that a unix socket's path may have; choose a shorter one");
     }
     return address;
   }
   FTD_ASSIGN_OR_RETURN(address.tcp, ParseHostPort(text));
   if (!IsLoopback(address.tcp.host)) {
-    return Bad(text, "is not on loopback; ftd speaks plaintext, so it serves unix:PATH and 127.0.0.1:PORT only");
+    return Bad(
+        text,
+        "is not on loopback; ftd speaks plaintext, so it serves unix:PATH and 127.0.0.1:PORT only");
   }
   return address;
 }

@@ -21,8 +21,8 @@ struct ListenAddress {
   HostPort tcp;
 };
 
-// "unix:PATH" or loopback "HOST:PORT". INVALID_ARGUMENT CONFIG_INVALID: neither; a path longer than a socket's address
-// holds; a host off loopback, where plaintext is refused.
+// "unix:PATH" or loopback "HOST:PORT". INVALID_ARGUMENT CONFIG_INVALID: neither; a path longer than
+// a socket's address holds; a host off loopback, where plaintext is refused.
 absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text);
 
 }  // namespace ftd

@@ -12,8 +12,9 @@ namespace ftd {
 
 void LogLine(LogLevel level, std::string_view message) {
   constexpr const char* kNames[] = {"info", "warning", "error"};
-  std::string line = absl::StrCat(absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone()), " ",
-                                  kNames[static_cast<size_t>(level)], " ", std::string(message));
+  std::string line =
+      absl::StrCat(absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone()), " ",
+                   kNames[static_cast<size_t>(level)], " ", std::string(message));
   std::replace(line.begin(), line.end(), '\n', ' ');
   line.push_back('\n');
   // Nowhere is left to report a failure to log.

@@ -1,4 +1,5 @@
-// The daemon's log: stderr, one line per event: time, level, message. Never a secret, never a row of data.
+// The daemon's log: stderr, one line per event: time, level, message. Never a secret, never a row
+// of data.
 #pragma once
 
 #include <string_view>

@@ -16,7 +16,8 @@ namespace {
 
 constexpr size_t kChunkBytes = 64 << 10;
 
-// Where the last `lines` lines of a file begin. Read backwards, so that a long log costs no more than its tail.
+// Where the last `lines` lines of a file begin. Read backwards, so that a long log costs no more
+// than its tail.
 int64_t OffsetOfLastLines(const std::filesystem::path& path, int64_t lines) {
   const auto fd = OpenFile(path, O_RDONLY);
   if (!fd.ok() || lines == 0) return 0;
@@ -35,13 +36,15 @@ int64_t OffsetOfLastLines(const std::filesystem::path& path, int64_t lines) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LogSource>> LogSource::Open(JobStore& store, const StateDir& state_dir,
+absl::StatusOr<std::unique_ptr<LogSource>> LogSource::Open(JobStore& store,
+                                                           const StateDir& state_dir,
                                                            const v1::TailLogRequest& request) {
   FTD_ASSIGN_OR_RETURN(const Job job, store.Get(request.job()));
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
   const int32_t newest = attempts.empty() ? 0 : attempts.back().number;
   if (request.attempt() < 0 || request.attempt() > newest) {
-    return FieldError({{"attempt", absl::StrCat("must be 0 to ", newest, "; got ", request.attempt())}});
+    return FieldError(
+        {{"attempt", absl::StrCat("must be 0 to ", newest, "; got ", request.attempt())}});
   }
   if (request.lines() < 0) return FieldError({{"lines", "must not be negative"}});
   auto source = std::unique_ptr<LogSource>(new LogSource(store, state_dir));
@@ -49,8 +52,8 @@ absl::StatusOr<std::unique_ptr<LogSource>> LogSource::Open(JobStore& store, cons
   source->follow_ = request.follow();
   source->only_this_attempt_ = request.attempt() > 0;
   source->attempt_ = request.attempt() > 0 ? request.attempt() : std::max(newest, 1);
-  source->offset_ =
-      OffsetOfLastLines(state_dir.AttemptDir(job.id, source->attempt_) / kWorkerLog, request.lines());
+  source->offset_ = OffsetOfLastLines(state_dir.AttemptDir(job.id, source->attempt_) / kWorkerLog,
+                                      request.lines());
   return source;
 }
 
@@ -79,7 +82,8 @@ absl::StatusOr<std::optional<v1::TailLogResponse>> LogSource::Next() {
       offset_ = 0;
       continue;
     }
-    at_end_ = !follow_ || IsFinal(job.state) || (only_this_attempt_ && (attempt_ < newest || !IsActive(job.state)));
+    at_end_ = !follow_ || IsFinal(job.state) ||
+              (only_this_attempt_ && (attempt_ < newest || !IsActive(job.state)));
     return std::nullopt;
   }
 }

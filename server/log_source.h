@@ -16,8 +16,8 @@ namespace ftd {
 
 class LogSource : public StreamSource<v1::TailLogResponse> {
  public:
-  // NOT_FOUND for an unknown job; INVALID_ARGUMENT FIELD_INVALID for an attempt that it never had. With attempt 0 and
-  // `follow` the logs of later attempts come after that of the newest.
+  // NOT_FOUND for an unknown job; INVALID_ARGUMENT FIELD_INVALID for an attempt that it never had.
+  // With attempt 0 and `follow` the logs of later attempts come after that of the newest.
   static absl::StatusOr<std::unique_ptr<LogSource>> Open(JobStore& store, const StateDir& state_dir,
                                                          const v1::TailLogRequest& request);
 

@@ -29,7 +29,9 @@ struct Flags {
   bool print_config = false;
 };
 
-std::string FlagName(const std::string& key) { return "--" + absl::StrReplaceAll(key, {{"_", "-"}}); }
+std::string FlagName(const std::string& key) {
+  return "--" + absl::StrReplaceAll(key, {{"_", "-"}});
+}
 
 // CLI11 says which argument it does not know; the nearest known one is what the user wants to read.
 int ReportUsage(const CLI::App& app, const CLI::ParseError& error) {
@@ -45,7 +47,9 @@ int ReportUsage(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 int ParseFlags(int argc, char** argv, Flags& flags) {
-  CLI::App app("ftd: the fine-tuning daemon. Settings come from flags, FTD_* variables and ftd.toml, in this order.");
+  CLI::App app(
+      "ftd: the fine-tuning daemon. Settings come from flags, FTD_* variables and ftd.toml, in "
+      "this order.");
   app.set_version_flag("--version", std::string("ftd ") + ftd::kVersion + " " + ftd::kRevision);
   std::map<std::string, std::vector<std::string>> values;
   for (const ftd::OptionHelp& option : ftd::OptionKeys()) {
@@ -79,7 +83,8 @@ int Serve(const Flags& flags, ftd::Options options, char** argv) {
       ftd::LogError(std::string(daemon.status().message()));
       return kExitFailure;
     }
-    if ((*daemon)->Run([&] { return Load(flags).status(); }) == ftd::Daemon::Outcome::kStopped) return 0;
+    if ((*daemon)->Run([&] { return Load(flags).status(); }) == ftd::Daemon::Outcome::kStopped)
+      return 0;
   }
   execv(program.c_str(), argv);
   ftd::LogError("cannot start ", program, " anew: ", std::generic_category().message(errno));

@@ -11,7 +11,8 @@ namespace ftd {
 
 using MetricLabels = std::map<std::string, std::string>;
 
-inline prometheus::MetricFamily EmptyFamily(const char* name, const char* help, prometheus::MetricType type) {
+inline prometheus::MetricFamily EmptyFamily(const char* name, const char* help,
+                                            prometheus::MetricType type) {
   prometheus::MetricFamily family;
   family.name = name;
   family.help = help;

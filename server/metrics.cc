@@ -19,9 +19,10 @@ using prometheus::BuildCounter;
 using prometheus::BuildHistogram;
 
 // From a second to two weeks.
-const prometheus::Histogram::BucketBoundaries kJobSeconds = {1,    5,     15,    60,    300,    900,   1800,
-                                                             3600, 10800, 21600, 43200, 86400, 259200, 1209600};
-const prometheus::Histogram::BucketBoundaries kLagSeconds = {0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5};
+const prometheus::Histogram::BucketBoundaries kJobSeconds = {
+    1, 5, 15, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 259200, 1209600};
+const prometheus::Histogram::BucketBoundaries kLagSeconds = {0.001, 0.002, 0.005, 0.01, 0.025,
+                                                             0.05,  0.1,   0.5,   1,    5};
 
 double Seconds(int64_t micros) { return static_cast<double>(micros) / 1e6; }
 
@@ -31,8 +32,14 @@ Metrics::Metrics(const MetricsSources& sources)
     : registry_(std::make_shared<prometheus::Registry>()),
       state_(std::make_shared<StateMetrics>(sources)),
       training_(std::make_shared<TrainingMetrics>()),
-      submitted_(BuildCounter().Name("ftd_jobs_submitted_total").Help("Jobs accepted.").Register(*registry_)),
-      finished_(BuildCounter().Name("ftd_jobs_finished_total").Help("Jobs in a final state.").Register(*registry_)),
+      submitted_(BuildCounter()
+                     .Name("ftd_jobs_submitted_total")
+                     .Help("Jobs accepted.")
+                     .Register(*registry_)),
+      finished_(BuildCounter()
+                    .Name("ftd_jobs_finished_total")
+                    .Help("Jobs in a final state.")
+                    .Register(*registry_)),
       attempts_(BuildCounter()
                     .Name("ftd_job_attempts_total")
                     .Help("Attempts that ended, by how.")
@@ -57,13 +64,15 @@ Metrics::Metrics(const MetricsSources& sources)
                       .Register(*registry_)
                       .Add({}, kLagSeconds)) {}
 
-absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Start(const std::string& listen, const MetricsSources& sources) {
+absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Start(const std::string& listen,
+                                                        const MetricsSources& sources) {
   auto metrics = std::unique_ptr<Metrics>(new Metrics(sources));
   if (listen == "off") return metrics;
   const absl::Status opened = metrics->Open(listen.empty() ? kDefaultMetricsListen : listen);
   if (opened.ok()) return metrics;
   if (!listen.empty()) return opened;
-  LogWarning(std::string(opened.message()), "; metrics are off. --metrics-listen chooses another address");
+  LogWarning(std::string(opened.message()),
+             "; metrics are off. --metrics-listen chooses another address");
   return metrics;
 }
 
@@ -95,7 +104,10 @@ void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
     queue_wait_.Observe(Seconds(event.time - job.create_time));
   }
   if (!IsFinal(event.to)) return;
-  finished_.Add({{"state", JobStateName(event.to)}, {"reason", job.failure_reason}, {"mode", ModeOf(job)}})
+  finished_
+      .Add({{"state", JobStateName(event.to)},
+            {"reason", job.failure_reason},
+            {"mode", ModeOf(job)}})
       .Increment();
   if (job.start_time != 0) duration_.Observe(Seconds(job.end_time - job.start_time));
   training_->OnJobEnded(job);
@@ -103,7 +115,8 @@ void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
 
 void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news) {
   const int64_t now = NowMicros();
-  for (const StepRow& row : news.rows) ingest_lag_.Observe(Seconds(std::max<int64_t>(0, now - row.time_unix_micros)));
+  for (const StepRow& row : news.rows)
+    ingest_lag_.Observe(Seconds(std::max<int64_t>(0, now - row.time_unix_micros)));
   training_->OnNews(job, attempt, news);
 }
 

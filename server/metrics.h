@@ -1,4 +1,5 @@
-// Prometheus: the registry of counters and histograms, what is collected at each scrape, and the HTTP endpoint.
+// Prometheus: the registry of counters and histograms, what is collected at each scrape, and the
+// HTTP endpoint.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -23,9 +24,11 @@ namespace ftd {
 // Thread-safe.
 class Metrics {
  public:
-  // Opens `listen` (Options::metrics_listen), but collects nothing before Serve. FAILED_PRECONDITION ADDRESS_IN_USE
-  // when an address that was asked for cannot be had; the default address is given up with a warning.
-  static absl::StatusOr<std::unique_ptr<Metrics>> Start(const std::string& listen, const MetricsSources& sources);
+  // Opens `listen` (Options::metrics_listen), but collects nothing before Serve.
+  // FAILED_PRECONDITION ADDRESS_IN_USE when an address that was asked for cannot be had; the
+  // default address is given up with a warning.
+  static absl::StatusOr<std::unique_ptr<Metrics>> Start(const std::string& listen,
+                                                        const MetricsSources& sources);
 
   // From now on scrapes are answered. Requires: what the sources refer to is ready.
   void Serve();

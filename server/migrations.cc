@@ -17,8 +17,9 @@ absl::Status BackUp(Database& database, const std::string& path, int64_t version
   std::error_code ignored;
   std::filesystem::remove(backup, ignored);
   const std::string quoted = absl::StrReplaceAll(backup, {{"'", "''"}});
-  return Prefixed(database.Execute(absl::StrCat("VACUUM INTO '", quoted, "'")),
-                  absl::StrCat("cannot back up the database to ", backup, " before migrating it: "));
+  return Prefixed(
+      database.Execute(absl::StrCat("VACUUM INTO '", quoted, "'")),
+      absl::StrCat("cannot back up the database to ", backup, " before migrating it: "));
 }
 
 }  // namespace
@@ -28,13 +29,15 @@ absl::Span<const char* const> Migrations() {
   return kMigrations;
 }
 
-absl::Status Migrate(Database& database, const std::string& path, absl::Span<const char* const> migrations) {
+absl::Status Migrate(Database& database, const std::string& path,
+                     absl::Span<const char* const> migrations) {
   FTD_ASSIGN_OR_RETURN(int64_t version, database.QueryInt("PRAGMA user_version"));
   const int64_t newest = static_cast<int64_t>(migrations.size());
   if (version > newest) {
-    return Error(absl::StatusCode::kFailedPrecondition, "SCHEMA_NEWER",
-                 absl::StrCat(path, " has schema version ", version, ", this ftd knows up to ", newest,
-                              "; run the ftd that made it, or restore ", path, ".backup-v", newest));
+    return Error(
+        absl::StatusCode::kFailedPrecondition, "SCHEMA_NEWER",
+        absl::StrCat(path, " has schema version ", version, ", this ftd knows up to ", newest,
+                     "; run the ftd that made it, or restore ", path, ".backup-v", newest));
   }
   if (version == newest) return absl::OkStatus();
   if (version > 0) FTD_RETURN_IF_ERROR(BackUp(database, path, version));

@@ -25,9 +25,10 @@ size_t EditDistance(const std::string& a, const std::string& b) {
 }  // namespace
 
 std::string Nearest(const std::string& word, const std::vector<std::string>& known) {
-  return *std::min_element(known.begin(), known.end(), [&](const std::string& a, const std::string& b) {
-    return EditDistance(word, a) < EditDistance(word, b);
-  });
+  return *std::min_element(known.begin(), known.end(),
+                           [&](const std::string& a, const std::string& b) {
+                             return EditDistance(word, a) < EditDistance(word, b);
+                           });
 }
 
 }  // namespace ftd

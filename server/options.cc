@@ -27,7 +27,8 @@ namespace {
 namespace fs = std::filesystem;
 
 absl::Status Bad(const std::string& source, const std::string& message) {
-  return Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID", absl::StrCat(source, ": ", message));
+  return Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+               absl::StrCat(source, ": ", message));
 }
 
 // One option: how its text is read into Options. Null members say which kind it is.
@@ -43,19 +44,34 @@ struct Option {
 
 const std::vector<Option>& Table() {
   static const std::vector<Option> table = {
-      {.key = "state_dir", .help = "Directory of jobs, uploads and results", .text = &Options::state_dir},
-      {.key = "listen", .help = "unix:PATH or loopback HOST:PORT; may be repeated", .list = &Options::listen},
-      {.key = "metrics_listen", .help = "HOST:PORT of /metrics (port 0: any), or off",
+      {.key = "state_dir",
+       .help = "Directory of jobs, uploads and results",
+       .text = &Options::state_dir},
+      {.key = "listen",
+       .help = "unix:PATH or loopback HOST:PORT; may be repeated",
+       .list = &Options::listen},
+      {.key = "metrics_listen",
+       .help = "HOST:PORT of /metrics (port 0: any), or off",
        .text = &Options::metrics_listen},
       {.key = "worker", .help = "Program that runs an attempt", .text = &Options::worker},
-      {.key = "dataset_roots", .help = "Folders whose files a job may name; may be repeated",
+      {.key = "dataset_roots",
+       .help = "Folders whose files a job may name; may be repeated",
        .list = &Options::dataset_roots},
-      {.key = "max_queued", .help = "Jobs that may wait", .number = &Options::max_queued, .least = 1,
+      {.key = "max_queued",
+       .help = "Jobs that may wait",
+       .number = &Options::max_queued,
+       .least = 1,
        .greatest = 1000000},
-      {.key = "stop_grace_seconds", .help = "Seconds for the last checkpoint when ftd is stopped",
-       .number = &Options::stop_grace_seconds, .least = 0, .greatest = 86400},
-      {.key = "hang_seconds", .help = "Seconds without a sign of life until a worker is killed; 0: never",
-       .number = &Options::hang_seconds, .least = 0, .greatest = 604800},
+      {.key = "stop_grace_seconds",
+       .help = "Seconds for the last checkpoint when ftd is stopped",
+       .number = &Options::stop_grace_seconds,
+       .least = 0,
+       .greatest = 86400},
+      {.key = "hang_seconds",
+       .help = "Seconds without a sign of life until a worker is killed; 0: never",
+       .number = &Options::hang_seconds,
+       .least = 0,
+       .greatest = 604800},
   };
   return table;
 }
@@ -70,12 +86,15 @@ const Option* Find(const std::string& key) {
 absl::Status UnknownKey(const std::string& source, const std::string& key) {
   std::vector<std::string> known = {"models"};
   for (const Option& option : Table()) known.push_back(option.key);
-  return Bad(source, absl::StrCat("unknown key \"", key, "\"; did you mean \"", Nearest(key, known), "\"?"));
+  return Bad(source, absl::StrCat("unknown key \"", key, "\"; did you mean \"", Nearest(key, known),
+                                  "\"?"));
 }
 
-absl::Status SetNumber(Options& options, const Option& option, int64_t value, const std::string& source) {
+absl::Status SetNumber(Options& options, const Option& option, int64_t value,
+                       const std::string& source) {
   if (value < option.least || value > option.greatest) {
-    return Bad(source, absl::StrCat(option.key, " must be ", option.least, " to ", option.greatest, "; got ", value));
+    return Bad(source, absl::StrCat(option.key, " must be ", option.least, " to ", option.greatest,
+                                    "; got ", value));
   }
   options.*option.number = value;
   return absl::OkStatus();
@@ -97,7 +116,8 @@ absl::Status SetFromText(Options& options, const Option& option, const std::stri
   return absl::OkStatus();
 }
 
-absl::Status SetList(Options& options, const Option& option, const toml::node& node, const std::string& source) {
+absl::Status SetList(Options& options, const Option& option, const toml::node& node,
+                     const std::string& source) {
   std::vector<std::string> values;
   if (const auto one = node.value_exact<std::string>()) values.push_back(*one);
   if (const toml::array* array = node.as_array()) {
@@ -133,7 +153,8 @@ absl::Status ReadModels(Options& options, const toml::node& node, const std::str
   for (const auto& [key, value] : *table) {
     const auto path = value.value_exact<std::string>();
     if (!path || !fs::path(*path).is_absolute()) {
-      return Bad(source, absl::StrCat("models.", std::string(key.str()), " must be the absolute path of a directory"));
+      return Bad(source, absl::StrCat("models.", std::string(key.str()),
+                                      " must be the absolute path of a directory"));
     }
     options.models[std::string(key.str())] = *path;
   }
@@ -141,9 +162,7 @@ absl::Status ReadModels(Options& options, const toml::node& node, const std::str
 }
 
 absl::Status ReadFileInto(Options& options, const fs::path& path) {
-  const toml::parse_result parsed = [&] {
-    return toml::parse_file(path.string());
-  }();
+  const toml::parse_result parsed = [&] { return toml::parse_file(path.string()); }();
   for (const auto& [key, value] : parsed) {
     const std::string name(key.str());
     const std::string source = absl::StrCat(path.string(), " line ", value.source().begin.line);
@@ -163,7 +182,8 @@ absl::Status ReadConfigFile(Options& options, const fs::path& path) {
   try {
     return ReadFileInto(options, path);
   } catch (const toml::parse_error& error) {
-    return Bad(absl::StrCat(path.string(), " line ", error.source().begin.line), std::string(error.description()));
+    return Bad(absl::StrCat(path.string(), " line ", error.source().begin.line),
+               std::string(error.description()));
   }
 }
 
@@ -174,7 +194,8 @@ std::string Env(const char* name) {
 
 fs::path DefaultConfigFile() {
   const std::string xdg = Env("XDG_CONFIG_HOME"), home = Env("HOME");
-  const fs::path user = (xdg.empty() ? fs::path(home) / ".config" : fs::path(xdg)) / "ftd" / "ftd.toml";
+  const fs::path user =
+      (xdg.empty() ? fs::path(home) / ".config" : fs::path(xdg)) / "ftd" / "ftd.toml";
   std::error_code error;
   if (fs::exists(user, error)) return user;
   return fs::exists("/etc/ftd/ftd.toml", error) ? "/etc/ftd/ftd.toml" : fs::path();
@@ -187,8 +208,10 @@ std::string DefaultStateDir() {
 }
 
 std::string DefaultListen() {
-  if (const std::string dir = Env("RUNTIME_DIRECTORY"); !dir.empty()) return "unix:" + dir + "/ftd.sock";
-  if (const std::string xdg = Env("XDG_RUNTIME_DIR"); !xdg.empty()) return "unix:" + xdg + "/ftd/ftd.sock";
+  if (const std::string dir = Env("RUNTIME_DIRECTORY"); !dir.empty())
+    return "unix:" + dir + "/ftd.sock";
+  if (const std::string xdg = Env("XDG_RUNTIME_DIR"); !xdg.empty())
+    return "unix:" + xdg + "/ftd/ftd.sock";
   return "unix:/run/ftd/ftd.sock";
 }
 
@@ -202,9 +225,11 @@ absl::Status Complete(Options& options) {
   if (options.state_dir.empty()) options.state_dir = DefaultStateDir();
   if (options.listen.empty()) options.listen = {DefaultListen()};
   if (options.worker.empty()) options.worker = DefaultWorker();
-  for (const std::string& address : options.listen) FTD_RETURN_IF_ERROR(ParseListenAddress(address).status());
+  for (const std::string& address : options.listen)
+    FTD_RETURN_IF_ERROR(ParseListenAddress(address).status());
   for (const std::string& root : options.dataset_roots) {
-    if (!fs::path(root).is_absolute()) return Bad("dataset_roots", root + " is not an absolute path");
+    if (!fs::path(root).is_absolute())
+      return Bad("dataset_roots", root + " is not an absolute path");
   }
   if (options.metrics_listen.empty() || options.metrics_listen == "off") return absl::OkStatus();
   return Prefixed(ParseHostPort(options.metrics_listen).status(), "metrics_listen: ");
@@ -236,10 +261,12 @@ absl::StatusOr<Options> LoadOptions(const Settings& flags, const Settings& envir
   const fs::path file = config_file.empty() ? DefaultConfigFile() : config_file;
   if (!file.empty()) FTD_RETURN_IF_ERROR(ReadConfigFile(options, file));
   for (const auto& [key, value] : environment) {
-    FTD_RETURN_IF_ERROR(SetFromText(options, *Find(key), value, "FTD_" + absl::AsciiStrToUpper(key)));
+    FTD_RETURN_IF_ERROR(
+        SetFromText(options, *Find(key), value, "FTD_" + absl::AsciiStrToUpper(key)));
   }
   for (const auto& [key, value] : flags) {
-    FTD_RETURN_IF_ERROR(SetFromText(options, *Find(key), value, "--" + absl::StrReplaceAll(key, {{"_", "-"}})));
+    FTD_RETURN_IF_ERROR(
+        SetFromText(options, *Find(key), value, "--" + absl::StrReplaceAll(key, {{"_", "-"}})));
   }
   FTD_RETURN_IF_ERROR(Complete(options));
   return options;

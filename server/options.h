@@ -1,5 +1,5 @@
-// The daemon's settings. Where each comes from, strongest first: a flag, an FTD_* environment variable, the
-// configuration file (TOML), the built-in default.
+// The daemon's settings. Where each comes from, strongest first: a flag, an FTD_* environment
+// variable, the configuration file (TOML), the built-in default.
 #pragma once
 
 #include <cstdint>
@@ -12,17 +12,17 @@
 
 namespace ftd {
 
-// A field's key in TOML is its name here; its flag is --name with dashes, its variable FTD_NAME. Lists are separated by
-// commas in flags and variables.
+// A field's key in TOML is its name here; its flag is --name with dashes, its variable FTD_NAME.
+// Lists are separated by commas in flags and variables.
 struct Options {
   // Where jobs, uploads and results live. Default: $STATE_DIRECTORY, else $XDG_STATE_HOME/ftd, else
   // ~/.local/state/ftd.
   std::string state_dir;
-  // Addresses to serve on: unix:PATH, or HOST:PORT on loopback. Default: $RUNTIME_DIRECTORY/ftd.sock, else
-  // $XDG_RUNTIME_DIR/ftd/ftd.sock, else /run/ftd/ftd.sock.
+  // Addresses to serve on: unix:PATH, or HOST:PORT on loopback. Default:
+  // $RUNTIME_DIRECTORY/ftd.sock, else $XDG_RUNTIME_DIR/ftd/ftd.sock, else /run/ftd/ftd.sock.
   std::vector<std::string> listen;
-  // Where /metrics is served: HOST:PORT (port 0: any free one) or off. The default, 127.0.0.1:7444, is given up with a
-  // warning when the port is taken; an address that was asked for is not.
+  // Where /metrics is served: HOST:PORT (port 0: any free one) or off. The default, 127.0.0.1:7444,
+  // is given up with a warning when the port is taken; an address that was asked for is not.
   std::string metrics_listen;
   // Program that runs an attempt. Default: ft-worker beside ftd.
   std::string worker;
@@ -32,7 +32,8 @@ struct Options {
   int64_t max_queued = 1000;
   // Seconds that a worker has for its last checkpoint when the daemon is stopped.
   int64_t stop_grace_seconds = 60;
-  // A worker whose heartbeat and logs stand still for this many seconds is taken for hung and killed; 0: never.
+  // A worker whose heartbeat and logs stand still for this many seconds is taken for hung and
+  // killed; 0: never.
   int64_t hang_seconds = 1800;
   // Names for model directories: `[models]` in TOML only.
   std::map<std::string, std::string> models;
@@ -50,9 +51,10 @@ struct OptionHelp {
 };
 const std::vector<OptionHelp>& OptionKeys();
 
-// Puts the sources together and fills in the defaults. `config_file` empty: $XDG_CONFIG_HOME/ftd/ftd.toml, else
-// /etc/ftd/ftd.toml, else none. INVALID_ARGUMENT CONFIG_INVALID naming source and key: an unknown key (with the nearest
-// known one), a value of the wrong type or out of range, an address that is not served (plaintext off loopback).
+// Puts the sources together and fills in the defaults. `config_file` empty:
+// $XDG_CONFIG_HOME/ftd/ftd.toml, else /etc/ftd/ftd.toml, else none. INVALID_ARGUMENT CONFIG_INVALID
+// naming source and key: an unknown key (with the nearest known one), a value of the wrong type or
+// out of range, an address that is not served (plaintext off loopback).
 absl::StatusOr<Options> LoadOptions(const Settings& flags, const Settings& environment,
                                     const std::filesystem::path& config_file);
 

@@ -23,7 +23,8 @@ std::string EncodePageToken(int64_t ordinal, const std::vector<JobState>& states
   return absl::WebSafeBase64Escape(absl::StrCat("page/", ordinal, "/", FilterOf(states)));
 }
 
-absl::StatusOr<int64_t> DecodePageToken(const std::string& token, const std::vector<JobState>& states) {
+absl::StatusOr<int64_t> DecodePageToken(const std::string& token,
+                                        const std::vector<JobState>& states) {
   if (token.empty()) return std::numeric_limits<int64_t>::max();
   std::string text;
   int64_t ordinal = 0;
@@ -34,7 +35,8 @@ absl::StatusOr<int64_t> DecodePageToken(const std::string& token, const std::vec
       return ordinal;
     }
   }
-  return FieldError({{"page_token", "is not a next_page_token of this list; start again without one"}});
+  return FieldError(
+      {{"page_token", "is not a next_page_token of this list; start again without one"}});
 }
 
 }  // namespace ftd

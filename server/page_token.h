@@ -14,6 +14,7 @@ namespace ftd {
 std::string EncodePageToken(int64_t ordinal, const std::vector<JobState>& states);
 
 // The greatest ordinal for an empty token. INVALID_ARGUMENT FIELD_INVALID for one of another list.
-absl::StatusOr<int64_t> DecodePageToken(const std::string& token, const std::vector<JobState>& states);
+absl::StatusOr<int64_t> DecodePageToken(const std::string& token,
+                                        const std::vector<JobState>& states);
 
 }  // namespace ftd

@@ -11,21 +11,27 @@ namespace ftd {
 
 namespace fs = std::filesystem;
 
-fs::path PublishedResult(const StateDir& state_dir, const Job& job) { return state_dir.Results() / job.DisplayName(); }
+fs::path PublishedResult(const StateDir& state_dir, const Job& job) {
+  return state_dir.Results() / job.DisplayName();
+}
 
 bool HasResult(const StateDir& state_dir, const Job& job, const fs::path& attempt_dir) {
   std::error_code error;
-  return fs::is_directory(attempt_dir / kResultDir, error) || fs::is_directory(PublishedResult(state_dir, job), error);
+  return fs::is_directory(attempt_dir / kResultDir, error) ||
+         fs::is_directory(PublishedResult(state_dir, job), error);
 }
 
-absl::StatusOr<fs::path> PublishResult(const StateDir& state_dir, const Job& job, const fs::path& attempt_dir) {
+absl::StatusOr<fs::path> PublishResult(const StateDir& state_dir, const Job& job,
+                                       const fs::path& attempt_dir) {
   std::error_code error;
   const fs::path from = attempt_dir / kResultDir, to = PublishedResult(state_dir, job);
   if (!fs::exists(from, error)) return to;
   if (fs::exists(to, error)) {
-    return absl::AlreadyExistsError(absl::StrCat(to.string(), " exists already; the result stays in ", from.string()));
+    return absl::AlreadyExistsError(
+        absl::StrCat(to.string(), " exists already; the result stays in ", from.string()));
   }
-  FTD_RETURN_IF_ERROR(Prefixed(RenameDurably(from, to), absl::StrCat("the result stays in ", from.string(), ": ")));
+  FTD_RETURN_IF_ERROR(
+      Prefixed(RenameDurably(from, to), absl::StrCat("the result stays in ", from.string(), ": ")));
   return to;
 }
 

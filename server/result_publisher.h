@@ -15,8 +15,9 @@ std::filesystem::path PublishedResult(const StateDir& state_dir, const Job& job)
 // True when Publish has, or had, something to publish.
 bool HasResult(const StateDir& state_dir, const Job& job, const std::filesystem::path& attempt_dir);
 
-// Renames `attempt_dir`/result to its place, durably. Idempotent: when that was done before (a daemon died right after
-// it) it is fine; names are unique, so what lies there is this job's. Returns the place.
+// Renames `attempt_dir`/result to its place, durably. Idempotent: when that was done before (a
+// daemon died right after it) it is fine; names are unique, so what lies there is this job's.
+// Returns the place.
 absl::StatusOr<std::filesystem::path> PublishResult(const StateDir& state_dir, const Job& job,
                                                     const std::filesystem::path& attempt_dir);
 

@@ -18,7 +18,8 @@ namespace ftd {
 
 class ResultSource : public StreamSource<v1::DownloadResultResponse> {
  public:
-  // FAILED_PRECONDITION STATE_CONFLICT when the job has no result; DATA_LOSS RESULT_MISSING when it is gone.
+  // FAILED_PRECONDITION STATE_CONFLICT when the job has no result; DATA_LOSS RESULT_MISSING when it
+  // is gone.
   static absl::StatusOr<std::unique_ptr<ResultSource>> Open(const Job& job);
 
   absl::StatusOr<std::optional<v1::DownloadResultResponse>> Next() override;

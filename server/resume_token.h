@@ -1,4 +1,5 @@
-// Where a watcher of a job stands, and the opaque token that carries it over a lost connection or a restart.
+// Where a watcher of a job stands, and the opaque token that carries it over a lost connection or a
+// restart.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@ struct WatchPosition {
 std::string EncodeResumeToken(const std::string& job_id, const WatchPosition& position);
 
 // INVALID_ARGUMENT FIELD_INVALID when it is no token of this job.
-absl::StatusOr<WatchPosition> DecodeResumeToken(const std::string& job_id, const std::string& token);
+absl::StatusOr<WatchPosition> DecodeResumeToken(const std::string& job_id,
+                                                const std::string& token);
 
 }  // namespace ftd

@@ -45,7 +45,8 @@ std::string CodeName(grpc::StatusCode code) {
   std::string camel;
   bool upper = true;
   for (const char c : name) {
-    if (c != '_') camel.push_back(upper ? c : static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
+    if (c != '_')
+      camel.push_back(upper ? c : static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
     upper = c == '_';
   }
   return code == grpc::StatusCode::OK ? "OK" : camel;
@@ -70,8 +71,8 @@ class CallCounter : public Interceptor {
   }
 
  private:
-  inline static const prometheus::Histogram::BucketBoundaries kSeconds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-                                                                          0.05,   0.1,   0.25,   1,     5};
+  inline static const prometheus::Histogram::BucketBoundaries kSeconds = {
+      0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5};
   const Families families_;
   prometheus::Labels labels_;
   const std::chrono::steady_clock::time_point start_;
@@ -84,9 +85,10 @@ class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryIn
   Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
     const std::string path = info->method();  // "/ftd.v1.FineTuning/GetJob"
     const size_t slash = path.rfind('/');
-    return std::make_unique<CallCounter>(families_, prometheus::Labels{{"grpc_type", TypeName(info->type())},
-                                                                       {"grpc_service", path.substr(1, slash - 1)},
-                                                                       {"grpc_method", path.substr(slash + 1)}})
+    return std::make_unique<CallCounter>(
+               families_, prometheus::Labels{{"grpc_type", TypeName(info->type())},
+                                             {"grpc_service", path.substr(1, slash - 1)},
+                                             {"grpc_method", path.substr(slash + 1)}})
         .release();  // gRPC owns it
   }
 
@@ -97,10 +99,18 @@ class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryIn
 }  // namespace
 
 void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry) {
-  const Families families{
-      prometheus::BuildCounter().Name("grpc_server_started_total").Help("Calls begun.").Register(registry),
-      prometheus::BuildCounter().Name("grpc_server_handled_total").Help("Calls ended, by code.").Register(registry),
-      prometheus::BuildHistogram().Name("grpc_server_handling_seconds").Help("Time of calls.").Register(registry)};
+  const Families families{prometheus::BuildCounter()
+                              .Name("grpc_server_started_total")
+                              .Help("Calls begun.")
+                              .Register(registry),
+                          prometheus::BuildCounter()
+                              .Name("grpc_server_handled_total")
+                              .Help("Calls ended, by code.")
+                              .Register(registry),
+                          prometheus::BuildHistogram()
+                              .Name("grpc_server_handling_seconds")
+                              .Help("Time of calls.")
+                              .Register(registry)};
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> factories;
   factories.push_back(std::make_unique<CallCounterFactory>(families));
   builder.experimental().SetInterceptorCreators(std::move(factories));

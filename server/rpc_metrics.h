@@ -1,4 +1,5 @@
-// grpc_server_started_total, grpc_server_handled_total and grpc_server_handling_seconds, as ready dashboards expect.
+// grpc_server_started_total, grpc_server_handled_total and grpc_server_handling_seconds, as ready
+// dashboards expect.
 #pragma once
 
 #include <grpcpp/server_builder.h>

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "artifacts/error.h"
 #include "artifacts/manifest.h"
+#include "server/attempt_evidence.h"
 #include "server/attempt_files.h"
 #include "server/job_states.h"
 #include "server/log.h"
@@ -26,34 +27,24 @@ constexpr int64_t kMicrosPerSecond = 1000 * 1000;
 constexpr int64_t kRetryPrepareMicros = 5 * kMicrosPerSecond;
 // A cancelled worker is gone within 5 s whatever it does.
 constexpr int64_t kCancelTermMs = 3000, kCancelKillMs = 4000;
-constexpr size_t kLogTailBytes = 2000;
 
 bool IsRunningPhase(v1::Progress::Phase phase) {
-  return phase == v1::Progress::TRAIN || phase == v1::Progress::EVAL || phase == v1::Progress::CHECKPOINT ||
-         phase == v1::Progress::EXPORT;
+  return phase == v1::Progress::TRAIN || phase == v1::Progress::EVAL ||
+         phase == v1::Progress::CHECKPOINT || phase == v1::Progress::EXPORT;
 }
 
 // Does it show that optimizer steps are being taken?
 bool ShowsRunning(const AttemptNews& news) {
-  return !news.rows.empty() || std::any_of(news.events.begin(), news.events.end(), [](const auto& event) {
-    return event.has_progress() && IsRunningPhase(event.progress().phase());
-  });
-}
-
-// Once an attempt has a checkpoint of its own, those of the attempts before it are of no more use.
-void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id, int32_t attempt) {
-  for (const v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job_id)) {
-    if (checkpoint.attempt() >= attempt) continue;
-    std::error_code error;
-    fs::remove_all(checkpoint.path(), error);
-    if (error) LogWarning("cannot remove ", checkpoint.path(), ": ", error.message());
-  }
+  return !news.rows.empty() ||
+         std::any_of(news.events.begin(), news.events.end(), [](const auto& event) {
+           return event.has_progress() && IsRunningPhase(event.progress().phase());
+         });
 }
 
 }  // namespace
 
-Runner::Runner(JobStore& store, const StateDir& state_dir, RunnerOptions options, RunnerObserver observer, Fd wake,
-               Fd finished)
+Runner::Runner(JobStore& store, const StateDir& state_dir, RunnerOptions options,
+               RunnerObserver observer, Fd wake, Fd finished)
     : store_(store),
       state_dir_(state_dir),
       options_(std::move(options)),
@@ -62,11 +53,13 @@ Runner::Runner(JobStore& store, const StateDir& state_dir, RunnerOptions options
       finished_(std::move(finished)) {}
 
 absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(JobStore& store, const StateDir& state_dir,
-                                                       RunnerOptions options, RunnerObserver observer) {
+                                                       RunnerOptions options,
+                                                       RunnerObserver observer) {
   Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), finished(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake.valid() || !finished.valid()) return ErrnoError(errno, "eventfd");
-  return std::unique_ptr<Runner>(new Runner(store, state_dir, std::move(options), std::move(observer),
-                                            std::move(wake), std::move(finished)));
+  return std::unique_ptr<Runner>(new Runner(store, state_dir, std::move(options),
+                                            std::move(observer), std::move(wake),
+                                            std::move(finished)));
 }
 
 void Runner::Start() {
@@ -112,9 +105,11 @@ void Runner::Run() {
 }
 
 void Runner::Wait(int64_t until) {
-  pollfd polled[] = {{.fd = wake_.get(), .events = POLLIN},
-                     {.fd = active_ == nullptr || exit_.has_value() ? -1 : active_->process().pidfd(), .events = POLLIN},
-                     {.fd = active_ == nullptr ? -1 : active_->logs_fd(), .events = POLLIN}};
+  pollfd polled[] = {
+      {.fd = wake_.get(), .events = POLLIN},
+      {.fd = active_ == nullptr || exit_.has_value() ? -1 : active_->process().pidfd(),
+       .events = POLLIN},
+      {.fd = active_ == nullptr ? -1 : active_->logs_fd(), .events = POLLIN}};
   int timeout_ms = -1;
   if (until != kNever) {
     timeout_ms = static_cast<int>(std::clamp<int64_t>((until - NowMicros()) / 1000 + 1, 0, 60000));
@@ -125,7 +120,8 @@ void Runner::Wait(int64_t until) {
 }
 
 absl::StatusOr<WorkerProcess> Runner::FindWorker(const Attempt& attempt, const fs::path& dir) {
-  // A worker that holds the lock has a process; only one that is just ending may slip away between the two looks.
+  // A worker that holds the lock has a process; only one that is just ending may slip away between
+  // the two looks.
   while (WorkerLives(dir)) {
     auto process = WorkerProcess::Adopt(
         dir, {.pid = attempt.pid, .start_time = attempt.pid_start, .boot_id = attempt.boot_id});
@@ -153,7 +149,8 @@ void Runner::Recover() {
       unsettled_ |= !Conclude(job, attempt, ExitStatus{}, "");
       continue;
     }
-    LogInfo("job ", job.id, ": adopted the worker of attempt ", attempt.number, ", pid ", process->identity().pid);
+    LogInfo("job ", job.id, ": adopted the worker of attempt ", attempt.number, ", pid ",
+            process->identity().pid);
     auto supervisor =
         AttemptSupervisor::Create(job, attempt, dir, *std::move(process), options_.hang_seconds);
     if (supervisor.ok()) {
@@ -189,13 +186,15 @@ int64_t Runner::StartNext() {
 absl::Status Runner::StartAttempt(const Job& queued) {
   FTD_ASSIGN_OR_RETURN(const auto attempts, store_.Attempts(queued.id));
   const int32_t number = attempts.empty() ? 1 : attempts.back().number + 1;
-  FTD_ASSIGN_OR_RETURN(PreparedAttempt prepared, PrepareAttempt(state_dir_, queued, number, options_.device_lock));
+  FTD_ASSIGN_OR_RETURN(PreparedAttempt prepared,
+                       PrepareAttempt(state_dir_, queued, number, options_.device_lock));
   FTD_ASSIGN_OR_RETURN(const Job job, store_.StartAttempt(queued.id, prepared.attempt));
   unsettled_ = true;  // until it is followed or concluded
   auto process = WorkerProcess::Spawn(options_.worker, prepared.dir, prepared.lock);
   prepared.lock.Reset();
   if (!process.ok()) {
-    unsettled_ = !Conclude(job, prepared.attempt, ExitStatus{}, std::string(process.status().message()));
+    unsettled_ =
+        !Conclude(job, prepared.attempt, ExitStatus{}, std::string(process.status().message()));
     return absl::OkStatus();
   }
   Attempt& attempt = prepared.attempt;
@@ -209,8 +208,9 @@ absl::Status Runner::StartAttempt(const Job& queued) {
     LogWarning("job ", job.id, ": the worker's pid could not be recorded: ", recorded.message());
   }
   saw_checkpoint_ = false;
-  FTD_ASSIGN_OR_RETURN(active_, AttemptSupervisor::Create(job, attempt, prepared.dir, *std::move(process),
-                                                          options_.hang_seconds));
+  FTD_ASSIGN_OR_RETURN(active_,
+                       AttemptSupervisor::Create(job, attempt, prepared.dir, *std::move(process),
+                                                 options_.hang_seconds));
   unsettled_ = false;
   woken_ = true;  // it may have been cancelled meanwhile
   worker_up_ = true;
@@ -234,8 +234,9 @@ void Runner::Digest(const AttemptNews& news) {
   if (ShowsRunning(news)) {
     // A conflict means that it runs already, or is being cancelled.
     store_
-        .MoveJob(job.id, {JobState::kPreparing},
-                 {.to = JobState::kRunning, .message = "training", .attempt = active_->attempt().number})
+        .MoveJob(
+            job.id, {JobState::kPreparing},
+            {.to = JobState::kRunning, .message = "training", .attempt = active_->attempt().number})
         .status()
         .IgnoreError();
   }
@@ -252,42 +253,12 @@ int64_t Runner::Tend() {
   if (!exit_.has_value()) exit_ = active_->process().Reap();
   Digest(active_->Read());
   if (!exit_.has_value()) return active_->Drive(NowMicros());
-  if (!Conclude(active_->job(), active_->attempt(), *exit_, "")) return NowMicros() + kMicrosPerSecond;
+  if (!Conclude(active_->job(), active_->attempt(), *exit_, ""))
+    return NowMicros() + kMicrosPerSecond;
   exit_.reset();
   active_.reset();
   worker_up_ = false;
   return NowMicros();
-}
-
-AttemptEvidence Runner::Gather(const Job& job, Attempt& attempt, const ExitStatus& exit,
-                               const std::string& daemon_cause) {
-  const fs::path dir = state_dir_.AttemptDir(job.id, attempt.number);
-  AttemptEvidence evidence{.attempt = attempt.number, .exit = exit, .daemon_cause = daemon_cause};
-  if (const auto current = store_.Get(job.id); current.ok()) {
-    evidence.state = current->state;
-    evidence.crashes = current->crashes;
-  }
-  for (const v1::WorkerEvent& event : ReadEvents(dir)) {
-    if (event.has_end()) evidence.end = event.end();
-    evidence.made_progress |= event.has_checkpoint();
-  }
-  if (const auto range = ReadStepRange(dir)) {
-    attempt.first_step = range->first;
-    attempt.last_step = range->last.step;
-  }
-  int64_t greatest_before = 0;
-  if (const auto attempts = store_.Attempts(job.id); attempts.ok()) {
-    for (const Attempt& earlier : *attempts) {
-      if (earlier.number < attempt.number) greatest_before = std::max(greatest_before, earlier.last_step);
-    }
-  }
-  evidence.made_progress |= attempt.last_step > greatest_before;
-  evidence.has_result = HasResult(state_dir_, job, dir);
-  evidence.asked_to_stop = active_ != nullptr && active_->asked_to_stop();
-  evidence.hung = active_ != nullptr && active_->hung();
-  if (evidence.hung) evidence.daemon_cause = "the worker stood still and was killed";
-  evidence.log_tail = FileTail(dir / kWorkerLog, kLogTailBytes);
-  return evidence;
 }
 
 bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& exit,
@@ -295,33 +266,41 @@ bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& 
   Attempt attempt = started;
   attempt.exit_code = exit.exit_code;
   attempt.signal = exit.signal;
-  const AttemptEvidence evidence = Gather(job, attempt, exit, daemon_cause);
+  AttemptEvidence evidence = GatherEvidence(store_, state_dir_, job, attempt);
+  evidence.exit = exit;
+  evidence.daemon_cause = daemon_cause;
+  if (active_ != nullptr) {
+    evidence.asked_to_stop = active_->asked_to_stop();
+    evidence.hung = active_->hung();
+  }
   AttemptVerdict verdict = JudgeAttempt(evidence, NowMicros());
   if (verdict.publish) {
     // A worker that had no step left to take never showed RUNNING.
     const Move running{.to = JobState::kRunning, .message = "training", .attempt = attempt.number};
     store_.MoveJob(job.id, {JobState::kPreparing}, running).status().IgnoreError();
-    const auto published = PublishResult(state_dir_, job, state_dir_.AttemptDir(job.id, attempt.number));
+    const auto published =
+        PublishResult(state_dir_, job, state_dir_.AttemptDir(job.id, attempt.number));
     if (published.ok()) {
       verdict.move.result_dir = *published;
     } else {
-      verdict.move = {.to = JobState::kFailed,
-                      .message = std::string(published.status().message()),
-                      .failure_reason = ReasonOf(published.status()) == "DISK_FULL" ? "DISK_FULL" : "INTERNAL",
-                      .hint = "mend the results directory; the result itself is complete",
-                      .attempt = attempt.number};
+      verdict.move = {
+          .to = JobState::kFailed,
+          .message = std::string(published.status().message()),
+          .failure_reason = ReasonOf(published.status()) == "DISK_FULL" ? "DISK_FULL" : "INTERNAL",
+          .hint = "mend the results directory; the result itself is complete",
+          .attempt = attempt.number};
     }
   }
   attempt.state = verdict.attempt_state;
   attempt.reason = verdict.attempt_reason;
   const auto ended = store_.EndAttempt(job.id, attempt, verdict.move);
   if (!ended.ok()) {
-    LogError("job ", job.id, ": the end of attempt ", attempt.number, " could not be stored: ",
-             ended.status().message());
+    LogError("job ", job.id, ": the end of attempt ", attempt.number,
+             " could not be stored: ", ended.status().message());
     return false;
   }
-  LogInfo("job ", job.id, ": attempt ", attempt.number, " ", AttemptStateName(attempt.state), " (", attempt.reason,
-          "); the job is ", JobStateName(ended->state));
+  LogInfo("job ", job.id, ": attempt ", attempt.number, " ", AttemptStateName(attempt.state), " (",
+          attempt.reason, "); the job is ", JobStateName(ended->state));
   observer_.attempt_ended(*ended, attempt);
   return true;
 }

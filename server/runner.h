@@ -1,8 +1,9 @@
-// The runner: takes jobs from the queue one at a time, starts and follows their workers, judges how they ended.
+// The runner: takes jobs from the queue one at a time, starts and follows their workers, judges how
+// they ended.
 //
-// One thread does all of it; the public calls may come from any thread. The truth is in the store and in the attempts'
-// directories, so that a runner which starts finds whatever an earlier one left, a living worker included: adoption is
-// the only way in which a restart is handled.
+// One thread does all of it; the public calls may come from any thread. The truth is in the store
+// and in the attempts' directories, so that a runner which starts finds whatever an earlier one
+// left, a living worker included: adoption is the only way in which a restart is handled.
 #pragma once
 
 #include <atomic>
@@ -18,15 +19,14 @@
 #include "artifacts/file.h"
 #include "server/attempt_start.h"
 #include "server/attempt_supervisor.h"
-#include "server/attempt_verdict.h"
 #include "server/job_store.h"
 #include "server/state_dir.h"
 
 namespace ftd {
 
 struct RunnerOptions {
-  std::string worker;                  // program
-  std::filesystem::path device_lock;   // handed to workers
+  std::string worker;                 // program
+  std::filesystem::path device_lock;  // handed to workers
   int64_t stop_grace_seconds = 60;
   int64_t hang_seconds = 0;
 };
@@ -43,14 +43,16 @@ class Runner {
  public:
   // `store` and `state_dir` must outlive the runner.
   static absl::StatusOr<std::unique_ptr<Runner>> Create(JobStore& store, const StateDir& state_dir,
-                                                        RunnerOptions options, RunnerObserver observer);
+                                                        RunnerOptions options,
+                                                        RunnerObserver observer);
   // Requires: joined, or never started.
   ~Runner() = default;
 
   void Start();
   // Something in the store changed: a job was submitted, cancelled, released.
   void Wake();
-  // Starts no more jobs and asks the worker to checkpoint and end; its job goes back to the head of the queue.
+  // Starts no more jobs and asks the worker to checkpoint and end; its job goes back to the head of
+  // the queue.
   void Stop();
   // Stop, but without waiting for a checkpoint.
   void Hasten();
@@ -64,13 +66,15 @@ class Runner {
   bool worker_up() const { return worker_up_; }
 
  private:
-  Runner(JobStore& store, const StateDir& state_dir, RunnerOptions options, RunnerObserver observer, Fd wake, Fd finished);
+  Runner(JobStore& store, const StateDir& state_dir, RunnerOptions options, RunnerObserver observer,
+         Fd wake, Fd finished);
 
   void Run();
   void Wait(int64_t until);
   // Adopts the living worker of an active job, or judges what a dead one left.
   void Recover();
-  absl::StatusOr<WorkerProcess> FindWorker(const Attempt& attempt, const std::filesystem::path& dir);
+  absl::StatusOr<WorkerProcess> FindWorker(const Attempt& attempt,
+                                           const std::filesystem::path& dir);
   // Starts the next job; returns when to try again if none can start now.
   int64_t StartNext();
   absl::Status StartAttempt(const Job& job);
@@ -78,9 +82,10 @@ class Runner {
   int64_t Tend();
   void ObeyRequests();
   void Digest(const AttemptNews& news);
-  // Judges an attempt whose worker is gone, publishes, and stores the outcome; false when that could not be stored.
-  bool Conclude(const Job& job, const Attempt& attempt, const ExitStatus& exit, const std::string& daemon_cause);
-  AttemptEvidence Gather(const Job& job, Attempt& attempt, const ExitStatus& exit, const std::string& daemon_cause);
+  // Judges an attempt whose worker is gone, publishes, and stores the outcome; false when that
+  // could not be stored.
+  bool Conclude(const Job& job, const Attempt& attempt, const ExitStatus& exit,
+                const std::string& daemon_cause);
 
   JobStore& store_;
   const StateDir& state_dir_;
@@ -95,10 +100,10 @@ class Runner {
   std::atomic<bool> worker_up_{false};
   std::unique_ptr<AttemptSupervisor> active_;
   std::optional<ExitStatus> exit_;  // of the active attempt's worker, once it has ended
-  bool unsettled_ = true;        // the store may hold active jobs that nobody looks after
-  bool woken_ = true;            // requests may have come in
-  bool saw_checkpoint_ = false;  // of the active attempt
-  int64_t retry_at_ = 0;         // an attempt could not be prepared: not before this time
+  bool unsettled_ = true;           // the store may hold active jobs that nobody looks after
+  bool woken_ = true;               // requests may have come in
+  bool saw_checkpoint_ = false;     // of the active attempt
+  int64_t retry_at_ = 0;            // an attempt could not be prepared: not before this time
 };
 
 }  // namespace ftd

@@ -56,8 +56,8 @@ Statement& Statement::Bind(int64_t value) {
 
 Statement& Statement::Bind(std::string_view value) {
   // A null pointer would bind NULL; an empty view may hold one.
-  sqlite3_bind_text(statement_, ++bound_, value.empty() ? "" : value.data(), static_cast<int>(value.size()),
-                    SQLITE_TRANSIENT);
+  sqlite3_bind_text(statement_, ++bound_, value.empty() ? "" : value.data(),
+                    static_cast<int>(value.size()), SQLITE_TRANSIENT);
   return *this;
 }
 
@@ -122,8 +122,8 @@ absl::StatusOr<Statement> Database::Prepare(const char* sql) {
   auto& prepared = statements_[sql];
   if (prepared == nullptr) {
     sqlite3_stmt* statement = nullptr;
-    if (sqlite3_prepare_v3(connection_.get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr) !=
-        SQLITE_OK) {
+    if (sqlite3_prepare_v3(connection_.get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &statement,
+                           nullptr) != SQLITE_OK) {
       return SqliteError(connection_.get(), sql);
     }
     prepared.reset(statement);
@@ -142,10 +142,12 @@ absl::StatusOr<Transaction> Transaction::Begin(Database& database) {
   return Transaction(&database);
 }
 
-Transaction::Transaction(Transaction&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
+Transaction::Transaction(Transaction&& other) noexcept
+    : database_(std::exchange(other.database_, nullptr)) {}
 
 Transaction::~Transaction() {
-  // A failed COMMIT may have rolled back by itself; then this has nothing to do and its error says so.
+  // A failed COMMIT may have rolled back by itself; then this has nothing to do and its error says
+  // so.
   if (database_ != nullptr) database_->Execute("ROLLBACK").IgnoreError();
 }
 

@@ -1,4 +1,5 @@
-// SQLite with owners: a connection, its prepared statements, a transaction that rolls back unless committed.
+// SQLite with owners: a connection, its prepared statements, a transaction that rolls back unless
+// committed.
 //
 // A Database and what was prepared on it are used by one thread at a time; the caller locks.
 #pragma once
@@ -18,8 +19,8 @@ struct sqlite3_stmt;
 
 namespace ftd {
 
-// A use of a prepared statement. Bind in order, then Step until it gives false. Resets the statement when destroyed,
-// so that it holds no read snapshot.
+// A use of a prepared statement. Bind in order, then Step until it gives false. Resets the
+// statement when destroyed, so that it holds no read snapshot.
 class Statement {
  public:
   explicit Statement(sqlite3_stmt* statement) : statement_(statement) {}
@@ -31,8 +32,9 @@ class Statement {
   Statement& Bind(std::optional<int32_t> value);
   Statement& BindNull();
 
-  // True when there is a row, false when there is none (left). BUSY gives UNAVAILABLE DB_BUSY, FULL gives
-  // RESOURCE_EXHAUSTED DISK_FULL, CORRUPT gives DATA_LOSS DB_CORRUPT, a broken UNIQUE constraint ALREADY_EXISTS.
+  // True when there is a row, false when there is none (left). BUSY gives UNAVAILABLE DB_BUSY, FULL
+  // gives RESOURCE_EXHAUSTED DISK_FULL, CORRUPT gives DATA_LOSS DB_CORRUPT, a broken UNIQUE
+  // constraint ALREADY_EXISTS.
   absl::StatusOr<bool> Step();
   // Step for a statement that returns no rows.
   absl::Status Run();
@@ -54,7 +56,8 @@ class Database {
 
   // Runs statements that return nothing. `sql` may hold several.
   absl::Status Execute(const std::string& sql);
-  // Prepares `sql`, or takes the one prepared before. `sql` must be a literal: its address is the key.
+  // Prepares `sql`, or takes the one prepared before. `sql` must be a literal: its address is the
+  // key.
   absl::StatusOr<Statement> Prepare(const char* sql);
   // The first column of the first row.
   absl::StatusOr<int64_t> QueryInt(const char* sql);

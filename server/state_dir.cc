@@ -33,9 +33,11 @@ absl::Status CheckSameFilesystem(const fs::path& a, const fs::path& b) {
   if (stat(a.c_str(), &stat_a) != 0) return ErrnoError(errno, absl::StrCat("stat ", a.string()));
   if (stat(b.c_str(), &stat_b) != 0) return ErrnoError(errno, absl::StrCat("stat ", b.string()));
   if (stat_a.st_dev == stat_b.st_dev) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "CONFIG_INVALID",
-               absl::StrCat(a.string(), " and ", b.string(),
-                            " are on different filesystems; a result is published by rename, so put them on one"));
+  return Error(
+      absl::StatusCode::kFailedPrecondition, "CONFIG_INVALID",
+      absl::StrCat(
+          a.string(), " and ", b.string(),
+          " are on different filesystems; a result is published by rename, so put them on one"));
 }
 
 absl::StatusOr<Fd> TakeLock(const fs::path& root) {
@@ -53,9 +55,12 @@ absl::StatusOr<Fd> TakeLock(const fs::path& root) {
 absl::StatusOr<StateDir> StateDir::Open(const fs::path& root) {
   std::error_code error;
   fs::path absolute = fs::absolute(root, error).lexically_normal();
-  if (error) return absl::InvalidArgumentError(absl::StrCat("state directory ", root.string(), ": ", error.message()));
+  if (error)
+    return absl::InvalidArgumentError(
+        absl::StrCat("state directory ", root.string(), ": ", error.message()));
   if (!absolute.has_filename()) absolute = absolute.parent_path();
-  for (const char* part : {"uploads", "jobs", "results"}) FTD_RETURN_IF_ERROR(CreateDirectories(absolute / part));
+  for (const char* part : {"uploads", "jobs", "results"})
+    FTD_RETURN_IF_ERROR(CreateDirectories(absolute / part));
   FTD_RETURN_IF_ERROR(CheckSameFilesystem(absolute / "jobs", absolute / "results"));
   FTD_ASSIGN_OR_RETURN(Fd lock, TakeLock(absolute));
   return StateDir(std::move(absolute), std::move(lock));
@@ -65,10 +70,12 @@ absl::Status StateDir::CheckResultsWritable() const {
   const std::string probe = (Results() / ".probe-XXXXXX").string();
   std::string name = probe;
   if (mkdtemp(name.data()) == nullptr) {
-    if (errno == ENOSPC || errno == EDQUOT) return ErrnoError(errno, absl::StrCat("write to ", Results().string()));
+    if (errno == ENOSPC || errno == EDQUOT)
+      return ErrnoError(errno, absl::StrCat("write to ", Results().string()));
     return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
-                 absl::StrCat("the results directory ", Results().string(), " cannot be written: ",
-                              std::generic_category().message(errno), "; mend its permissions or mount"));
+                 absl::StrCat("the results directory ", Results().string(),
+                              " cannot be written: ", std::generic_category().message(errno),
+                              "; mend its permissions or mount"));
   }
   rmdir(name.c_str());
   struct statvfs space;
@@ -76,8 +83,8 @@ absl::Status StateDir::CheckResultsWritable() const {
   const uint64_t free_bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
   if (free_bytes >= kLeastFreeBytes) return absl::OkStatus();
   return Error(absl::StatusCode::kResourceExhausted, "DISK_RESERVE",
-               absl::StrCat("only ", free_bytes, " bytes are free for results in ", Results().string(),
-                            "; free some space"));
+               absl::StrCat("only ", free_bytes, " bytes are free for results in ",
+                            Results().string(), "; free some space"));
 }
 
 }  // namespace ftd

@@ -4,9 +4,9 @@
 //   uploads/<sha256>                    dataset files, by content
 //   jobs/<id>/attempts/<n>/             the contract with the worker (proto/ftd/v1/worker.proto)
 //   results/<name or id>/               published results
-//   device.lock                         held by the worker that computes, on a machine without a GPU
-//   addresses.json                      where the running daemon listens
-//   ftd.lock                            held by the running daemon
+//   device.lock                         held by the worker that computes, on a machine without a
+//   GPU addresses.json                      where the running daemon listens ftd.lock held by the
+//   running daemon
 #pragma once
 
 #include <cstdint>
@@ -21,15 +21,17 @@ namespace ftd {
 
 class StateDir {
  public:
-  // Creates what is missing and takes the lock, which the returned object holds. FAILED_PRECONDITION STATE_DIR_IN_USE
-  // when another daemon has it; PATH_NOT_WRITABLE; also when results/ is not on the same filesystem as jobs/, because a
-  // result is published by rename.
+  // Creates what is missing and takes the lock, which the returned object holds.
+  // FAILED_PRECONDITION STATE_DIR_IN_USE when another daemon has it; PATH_NOT_WRITABLE; also when
+  // results/ is not on the same filesystem as jobs/, because a result is published by rename.
   static absl::StatusOr<StateDir> Open(const std::filesystem::path& root);
 
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path Database() const { return root_ / "ftd.db"; }
   std::filesystem::path Uploads() const { return root_ / "uploads"; }
-  std::filesystem::path Attempts(const std::string& job_id) const { return root_ / "jobs" / job_id / "attempts"; }
+  std::filesystem::path Attempts(const std::string& job_id) const {
+    return root_ / "jobs" / job_id / "attempts";
+  }
   std::filesystem::path AttemptDir(const std::string& job_id, int32_t number) const {
     return Attempts(job_id) / std::to_string(number);
   }
@@ -37,8 +39,8 @@ class StateDir {
   std::filesystem::path DeviceLock() const { return root_ / "device.lock"; }
   std::filesystem::path Addresses() const { return root_ / "addresses.json"; }
 
-  // Whether a result could be published now: PATH_NOT_WRITABLE, or RESOURCE_EXHAUSTED DISK_RESERVE when the disk is
-  // as good as full.
+  // Whether a result could be published now: PATH_NOT_WRITABLE, or RESOURCE_EXHAUSTED DISK_RESERVE
+  // when the disk is as good as full.
   absl::Status CheckResultsWritable() const;
 
  private:

@@ -16,7 +16,9 @@ namespace {
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-MetricFamily Gauge(const char* name, const char* help) { return EmptyFamily(name, help, MetricType::Gauge); }
+MetricFamily Gauge(const char* name, const char* help) {
+  return EmptyFamily(name, help, MetricType::Gauge);
+}
 
 MetricFamily SingleGauge(const char* name, const char* help, double value) {
   MetricFamily family = Gauge(name, help);
@@ -45,7 +47,8 @@ double AvailableMemory() {
 void AddFreeBytes(MetricFamily& family, const char* role, const std::filesystem::path& path) {
   struct statvfs space;
   if (statvfs(path.c_str(), &space) != 0) return;
-  AddSample(family, {{"path_role", role}}, static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize));
+  AddSample(family, {{"path_role", role}},
+            static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize));
 }
 
 }  // namespace
@@ -57,7 +60,10 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
   std::vector<MetricFamily> families;
   MetricFamily build = Gauge("ftd_build_info", "What this ftd was built from; always 1.");
   AddSample(build,
-            {{"version", kVersion}, {"revision", kRevision}, {"cuda", sources_.cuda ? "true" : "false"}, {"torch", ""}},
+            {{"version", kVersion},
+             {"revision", kRevision},
+             {"cuda", sources_.cuda ? "true" : "false"},
+             {"torch", ""}},
             1);
   families.push_back(std::move(build));
   families.push_back(SingleGauge("ftd_start_time_seconds", "When this ftd started.", start_time_));
@@ -69,20 +75,24 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
     }
   }
   families.push_back(std::move(jobs));
-  MetricFamily oldest = Gauge("ftd_queue_oldest_timestamp_seconds", "Submit of the job that has waited longest.");
+  MetricFamily oldest =
+      Gauge("ftd_queue_oldest_timestamp_seconds", "Submit of the job that has waited longest.");
   if (const auto time = sources_.store.OldestQueued(); time.ok() && *time > 0) {
     AddSample(oldest, {}, static_cast<double>(*time) / 1e6);
   }
   families.push_back(std::move(oldest));
 
-  families.push_back(SingleGauge("ftd_worker_up", "1 while a worker runs.", sources_.worker_up() ? 1 : 0));
   families.push_back(
-      SingleGauge("ftd_watchers", "Streams that follow a job.", static_cast<double>(sources_.hub.size())));
-  families.push_back(SingleGauge("ftd_host_memory_available_bytes", "MemAvailable of the host.", AvailableMemory()));
+      SingleGauge("ftd_worker_up", "1 while a worker runs.", sources_.worker_up() ? 1 : 0));
+  families.push_back(SingleGauge("ftd_watchers", "Streams that follow a job.",
+                                 static_cast<double>(sources_.hub.size())));
+  families.push_back(SingleGauge("ftd_host_memory_available_bytes", "MemAvailable of the host.",
+                                 AvailableMemory()));
   const std::string database = sources_.state_dir.Database();
-  families.push_back(SingleGauge("ftd_sqlite_db_bytes", "Size of the database.", FileBytes(database)));
   families.push_back(
-      SingleGauge("ftd_sqlite_wal_bytes", "Size of the database's write-ahead log.", FileBytes(database + "-wal")));
+      SingleGauge("ftd_sqlite_db_bytes", "Size of the database.", FileBytes(database)));
+  families.push_back(SingleGauge("ftd_sqlite_wal_bytes", "Size of the database's write-ahead log.",
+                                 FileBytes(database + "-wal")));
   MetricFamily space = Gauge("ftd_filesystem_free_bytes", "Free bytes where ftd keeps its files.");
   AddFreeBytes(space, "state", sources_.state_dir.root());
   AddFreeBytes(space, "results", sources_.state_dir.Results());

@@ -47,16 +47,18 @@ std::vector<StepRow> Decimate(std::vector<StepRow> rows, size_t max_points) {
   return kept;
 }
 
-absl::StatusOr<std::unique_ptr<StepsSource>> StepsSource::Open(JobStore& store, const StateDir& state_dir,
-                                                               const v1::QueryMetricsRequest& request) {
+absl::StatusOr<std::unique_ptr<StepsSource>> StepsSource::Open(
+    JobStore& store, const StateDir& state_dir, const v1::QueryMetricsRequest& request) {
   FTD_RETURN_IF_ERROR(CheckRequest(request));
   FTD_ASSIGN_OR_RETURN(const Job job, store.Get(request.job()));
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
   std::vector<std::filesystem::path> logs;
-  for (const Attempt& attempt : attempts) logs.push_back(state_dir.AttemptDir(job.id, attempt.number) / kStepsLog);
+  for (const Attempt& attempt : attempts)
+    logs.push_back(state_dir.AttemptDir(job.id, attempt.number) / kStepsLog);
   FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
   std::erase_if(rows, [&](const StepRow& row) {
-    return row.step < request.from_step() || (request.to_step() > 0 && row.step > request.to_step());
+    return row.step < request.from_step() ||
+           (request.to_step() > 0 && row.step > request.to_step());
   });
   return std::unique_ptr<StepsSource>(
       new StepsSource(Decimate(std::move(rows), static_cast<size_t>(request.max_points()))));

@@ -15,14 +15,15 @@
 
 namespace ftd {
 
-// At most `max_points` of `rows`, in order: of each of equally long stretches the rows with the least and the greatest
-// loss, a loss that is no number counting as the greatest. 0: all.
+// At most `max_points` of `rows`, in order: of each of equally long stretches the rows with the
+// least and the greatest loss, a loss that is no number counting as the greatest. 0: all.
 std::vector<StepRow> Decimate(std::vector<StepRow> rows, size_t max_points);
 
 class StepsSource : public StreamSource<v1::QueryMetricsResponse> {
  public:
   // NOT_FOUND JOB_NOT_FOUND; INVALID_ARGUMENT FIELD_INVALID.
-  static absl::StatusOr<std::unique_ptr<StepsSource>> Open(JobStore& store, const StateDir& state_dir,
+  static absl::StatusOr<std::unique_ptr<StepsSource>> Open(JobStore& store,
+                                                           const StateDir& state_dir,
                                                            const v1::QueryMetricsRequest& request);
 
   absl::StatusOr<std::optional<v1::QueryMetricsResponse>> Next() override;

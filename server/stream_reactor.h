@@ -1,4 +1,5 @@
-// A server-side stream: sends what a source gives, one write in flight, until the source ends or the client goes.
+// A server-side stream: sends what a source gives, one write in flight, until the source ends or
+// the client goes.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -17,15 +18,16 @@ namespace ftd {
 
 // Keeps itself alive until gRPC is done with it.
 //
-// `busy_` is a token: who holds it alone reads the source, writes and finishes. It is taken by whoever finds the
-// stream idle, passes to the write in flight, and is kept for ever by Finish. No lock is held while gRPC is called.
+// `busy_` is a token: who holds it alone reads the source, writes and finishes. It is taken by
+// whoever finds the stream idle, passes to the write in flight, and is kept for ever by Finish. No
+// lock is held while gRPC is called.
 template <typename Message>
 class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
  public:
-  // With a `hub` the stream also lives on news of `job_id`; the hub must outlive it. A hub that refuses it
-  // ends it.
-  static StreamReactor* Start(std::unique_ptr<StreamSource<Message>> source, WatchHub* hub = nullptr,
-                              const std::string& job_id = "") {
+  // With a `hub` the stream also lives on news of `job_id`; the hub must outlive it. A hub that
+  // refuses it ends it.
+  static StreamReactor* Start(std::unique_ptr<StreamSource<Message>> source,
+                              WatchHub* hub = nullptr, const std::string& job_id = "") {
     auto self = std::shared_ptr<StreamReactor>(new StreamReactor(std::move(source), hub));
     StreamReactor* reactor = self.get();
     reactor->self_ = self;
@@ -94,7 +96,8 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
     return end_status_;
   }
 
-  // Requires: the caller has the token. Writes the next message, or finishes, or gives the token back.
+  // Requires: the caller has the token. Writes the next message, or finishes, or gives the token
+  // back.
   void Pump() {
     while (true) {
       if (const auto ended = Ended()) return this->Finish(*ended);

@@ -7,7 +7,8 @@
 
 namespace ftd {
 
-// Gives out messages one at a time, each only when the one before it has left. Used by one thread at a time.
+// Gives out messages one at a time, each only when the one before it has left. Used by one thread
+// at a time.
 template <typename Message>
 class StreamSource {
  public:

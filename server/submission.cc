@@ -28,11 +28,14 @@ bool IsName(const std::string& name) {
          });
 }
 
-void CheckLabels(const std::map<std::string, std::string>& labels, std::vector<FieldViolation>& bad) {
-  if (labels.size() > kMaxLabels) bad.push_back({"labels", absl::StrCat("may be at most ", kMaxLabels)});
+void CheckLabels(const std::map<std::string, std::string>& labels,
+                 std::vector<FieldViolation>& bad) {
+  if (labels.size() > kMaxLabels)
+    bad.push_back({"labels", absl::StrCat("may be at most ", kMaxLabels)});
   for (const auto& [key, value] : labels) {
     if (key.empty() || key.size() > kMaxLabelKey) {
-      bad.push_back({"labels", absl::StrCat("has a key that is not 1 to ", kMaxLabelKey, " bytes long")});
+      bad.push_back(
+          {"labels", absl::StrCat("has a key that is not 1 to ", kMaxLabelKey, " bytes long")});
     }
     if (value.size() > kMaxLabelValue) {
       bad.push_back({"labels", absl::StrCat("has a value longer than ", kMaxLabelValue, " bytes")});
@@ -54,7 +57,8 @@ absl::Status CheckFields(const Submission& submission) {
   if (!IsName(submission.name)) {
     bad.push_back({"name", absl::StrCat("must be at most ", kMaxNameBytes, " of a-z, 0-9 and -")});
   }
-  if (submission.name.rfind("ft-", 0) == 0) bad.push_back({"name", "must not begin with ft-, as ids do"});
+  if (submission.name.rfind("ft-", 0) == 0)
+    bad.push_back({"name", "must not begin with ft-, as ids do"});
   if (std::abs(submission.priority) > kMaxPriority) {
     bad.push_back({"priority", absl::StrCat("must be -", kMaxPriority, " to ", kMaxPriority)});
   }
@@ -83,27 +87,31 @@ absl::StatusOr<fs::path> Submitter::FindModel(const std::string& model) const {
   std::vector<std::string> aliases;
   for (const auto& [name, unused] : rules_.models) aliases.push_back(name);
   const std::string known = aliases.empty() ? "none are configured" : absl::StrJoin(aliases, ", ");
-  return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
-               absl::StrCat("model \"", model, "\": ",
-                            path.is_absolute() ? "the server has no such directory"
-                                               : "neither an absolute path on the server nor an alias",
-                            " (aliases: ", known, ")"));
+  return Error(
+      absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+      absl::StrCat("model \"", model, "\": ",
+                   path.is_absolute() ? "the server has no such directory"
+                                      : "neither an absolute path on the server nor an alias",
+                   " (aliases: ", known, ")"));
 }
 
 absl::StatusOr<fs::path> Submitter::FindServerPath(const std::string& name) const {
   const fs::path path(name);
-  const absl::Status refused = FieldError(
-      {{"dataset.server_path", absl::StrCat("\"", name, "\" is not under a dataset root of the server; upload the file, "
-                                            "or have its folder added to dataset_roots")}});
+  const absl::Status refused =
+      FieldError({{"dataset.server_path",
+                   absl::StrCat("\"", name,
+                                "\" is not under a dataset root of the server; upload the file, "
+                                "or have its folder added to dataset_roots")}});
   if (!path.is_absolute()) return refused;
   std::error_code error;
   // Links are resolved on both sides, so that none leads out of a root.
   const fs::path real = fs::weakly_canonical(path, error);
   if (error) return refused;
-  const bool allowed = std::any_of(rules_.dataset_roots.begin(), rules_.dataset_roots.end(), [&](const auto& root) {
-    std::error_code ignored;
-    return LiesUnder(real, Trimmed(fs::weakly_canonical(root, ignored)));
-  });
+  const bool allowed =
+      std::any_of(rules_.dataset_roots.begin(), rules_.dataset_roots.end(), [&](const auto& root) {
+        std::error_code ignored;
+        return LiesUnder(real, Trimmed(fs::weakly_canonical(root, ignored)));
+      });
   if (!allowed) return refused;
   if (fs::is_regular_file(real, error) && access(real.c_str(), R_OK) == 0) return real;
   return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
@@ -118,12 +126,14 @@ absl::StatusOr<fs::path> Submitter::FindDataset(TrainSpec& spec) const {
     return path;
   }
   const std::string& sha256 = spec.dataset_upload_sha256;
-  if (!IsSha256(sha256)) return FieldError({{"dataset.upload_sha256", "must be 64 digits of lower-case hex"}});
+  if (!IsSha256(sha256))
+    return FieldError({{"dataset.upload_sha256", "must be 64 digits of lower-case hex"}});
   std::error_code error;
   const fs::path path = state_dir_.Uploads() / sha256;
   if (!fs::is_regular_file(path, error)) {
-    return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
-                 absl::StrCat("no file with sha256 ", sha256, " was uploaded; send it by UploadFile first"));
+    return Error(
+        absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
+        absl::StrCat("no file with sha256 ", sha256, " was uploaded; send it by UploadFile first"));
   }
   spec.dataset_sha256 = sha256;
   return path;
@@ -131,7 +141,8 @@ absl::StatusOr<fs::path> Submitter::FindDataset(TrainSpec& spec) const {
 
 absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   FTD_RETURN_IF_ERROR(CheckFields(submission));
-  FTD_ASSIGN_OR_RETURN(TrainSpec spec, ResolveTrainSpec(submission.spec_json, rules_.default_dtype));
+  FTD_ASSIGN_OR_RETURN(TrainSpec spec,
+                       ResolveTrainSpec(submission.spec_json, rules_.default_dtype));
   Job job;
   FTD_ASSIGN_OR_RETURN(job.model_dir, FindModel(spec.model));
   FTD_ASSIGN_OR_RETURN(const ModelConfig model, JudgeModel(job.model_dir));
@@ -148,7 +159,8 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   std::error_code error;
   if (!job.name.empty() && fs::exists(PublishedResult(state_dir_, job), error)) {
     return Error(absl::StatusCode::kAlreadyExists, "NAME_IN_USE",
-                 absl::StrCat("results of a job named \"", job.name, "\" exist already; choose another name"));
+                 absl::StrCat("results of a job named \"", job.name,
+                              "\" exist already; choose another name"));
   }
   return job;
 }

@@ -38,12 +38,13 @@ class Submitter {
   Submitter(JobStore& store, const StateDir& state_dir, SubmitRules rules)
       : store_(store), state_dir_(state_dir), rules_(std::move(rules)) {}
 
-  // Judges everything that can be judged without reading weights or rows: fields, model headers, adapter, that the
-  // dataset is there, that a result could be written. Returns the job that would be queued, without an id. Errors: those of
-  // SubmitJob in fine_tuning.proto.
+  // Judges everything that can be judged without reading weights or rows: fields, model headers,
+  // adapter, that the dataset is there, that a result could be written. Returns the job that would
+  // be queued, without an id. Errors: those of SubmitJob in fine_tuning.proto.
   absl::StatusOr<Job> Judge(const Submission& submission) const;
 
-  // Judge, then one durable transaction. A submission whose request is known gives the job that it made before.
+  // Judge, then one durable transaction. A submission whose request is known gives the job that it
+  // made before.
   absl::StatusOr<Job> Submit(const Submission& submission);
 
  private:

@@ -20,7 +20,8 @@ MetricLabels LabelsOf(const Job& job) {
   // A model is known by its last part: a whole path would make the label a long one.
   const std::filesystem::path model(ToWire(job).spec().model());
   return {{"ft_job", job.id},
-          {"model", model.has_filename() ? model.filename().string() : model.parent_path().filename().string()},
+          {"model", model.has_filename() ? model.filename().string()
+                                         : model.parent_path().filename().string()},
           {"mode", ModeOf(job)}};
 }
 
@@ -45,7 +46,8 @@ void TrainingMetrics::TakeRow(Series& series, const StepRow& row) {
 void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news) {
   absl::MutexLock lock(&mutex_);
   Series& series = series_[job.id];
-  if (series.attempt != attempt.number) series = {.labels = LabelsOf(job), .attempt = attempt.number};
+  if (series.attempt != attempt.number)
+    series = {.labels = LabelsOf(job), .attempt = attempt.number};
   series.heartbeat_time = NowMicros();
   for (const v1::WorkerEvent& event : news.events) {
     if (event.has_progress() && event.progress().steps_planned() > 0) {
@@ -75,8 +77,8 @@ double TrainingMetrics::EstimatedEnd(const Series& series) {
 }
 
 MetricFamily TrainingMetrics::StepSecondsFamily(const std::vector<const Series*>& all) {
-  MetricFamily family =
-      EmptyFamily("ftd_train_step_duration_seconds", "Wall time of optimizer steps.", MetricType::Histogram);
+  MetricFamily family = EmptyFamily("ftd_train_step_duration_seconds",
+                                    "Wall time of optimizer steps.", MetricType::Histogram);
   for (const Series* series : all) {
     prometheus::ClientMetric metric = LabelledMetric(series->labels);
     metric.histogram.sample_count = series->steps;
@@ -99,42 +101,46 @@ std::vector<MetricFamily> TrainingMetrics::Collect() const {
     if (series.steps > 0) with_steps.push_back(&series);
   }
   std::vector<MetricFamily> families;
-  const auto add = [&](MetricType type, const char* name, const char* help, const std::vector<const Series*>& of,
-                       const auto& value) {
+  const auto add = [&](MetricType type, const char* name, const char* help,
+                       const std::vector<const Series*>& of, const auto& value) {
     MetricFamily family = EmptyFamily(name, help, type);
     for (const Series* series : of) AddSample(family, series->labels, value(*series));
     if (!family.metric.empty()) families.push_back(std::move(family));
   };
   const MetricType kGauge = MetricType::Gauge, kCounter = MetricType::Counter;
   using S = const Series&;
-  add(kGauge, "ftd_worker_heartbeat_timestamp_seconds", "When the worker last wrote something.", all,
-      [](S s) { return static_cast<double>(s.heartbeat_time) / 1e6; });
+  add(kGauge, "ftd_worker_heartbeat_timestamp_seconds", "When the worker last wrote something.",
+      all, [](S s) { return static_cast<double>(s.heartbeat_time) / 1e6; });
   add(kGauge, "ftd_train_steps_planned", "Optimizer steps that the job will take.", all,
       [](S s) { return static_cast<double>(s.steps_planned); });
   add(kGauge, "ftd_train_step", "Last optimizer step.", with_steps,
       [](S s) { return static_cast<double>(s.last.step); });
-  add(kGauge, "ftd_train_epoch_ratio", "Passes over the data.", with_steps, [](S s) { return s.last.epoch; });
-  add(kGauge, "ftd_train_loss", "Loss of the last step, nats per label.", with_steps, [](S s) { return s.last.loss; });
+  add(kGauge, "ftd_train_epoch_ratio", "Passes over the data.", with_steps,
+      [](S s) { return s.last.epoch; });
+  add(kGauge, "ftd_train_loss", "Loss of the last step, nats per label.", with_steps,
+      [](S s) { return s.last.loss; });
   add(kGauge, "ftd_train_learning_rate", "Learning rate of the last step.", with_steps,
       [](S s) { return s.last.learning_rate; });
-  add(kGauge, "ftd_train_grad_norm", "L2 norm of the last step's gradient before clipping.", with_steps,
-      [](S s) { return s.last.grad_norm; });
+  add(kGauge, "ftd_train_grad_norm", "L2 norm of the last step's gradient before clipping.",
+      with_steps, [](S s) { return s.last.grad_norm; });
   add(kGauge, "ftd_train_padding_ratio", "Share of padding in the last step.", with_steps,
       [](S s) { return s.last.padding_ratio; });
   add(kCounter, "ftd_train_tokens_total", "Non-padding input tokens.", with_steps,
       [](S s) { return static_cast<double>(s.last.tokens_total); });
-  add(kCounter, "ftd_train_samples_total", "Rows of the data.", with_steps, [](S s) { return s.samples; });
+  add(kCounter, "ftd_train_samples_total", "Rows of the data.", with_steps,
+      [](S s) { return s.samples; });
   add(kCounter, "ftd_train_data_wait_seconds_total", "Time that steps waited for data.", with_steps,
       [](S s) { return s.data_wait_seconds; });
-  add(kCounter, "ftd_train_nonfinite_steps_total", "Steps whose loss or gradient was no number.", with_steps,
-      [](S s) { return s.nonfinite_steps; });
+  add(kCounter, "ftd_train_nonfinite_steps_total", "Steps whose loss or gradient was no number.",
+      with_steps, [](S s) { return s.nonfinite_steps; });
   add(kGauge, "ftd_train_last_step_timestamp_seconds", "When the last step ended.", with_steps,
       [](S s) { return static_cast<double>(s.last.time_unix_micros) / 1e6; });
-  add(kGauge, "ftd_train_estimated_end_timestamp_seconds", "When the last step is expected.", with_steps,
-      [](S s) { return EstimatedEnd(s); });
+  add(kGauge, "ftd_train_estimated_end_timestamp_seconds", "When the last step is expected.",
+      with_steps, [](S s) { return EstimatedEnd(s); });
   families.push_back(StepSecondsFamily(with_steps));
 
-  MetricFamily checkpoints = EmptyFamily("ftd_checkpoints_total", "Checkpoints, by result.", kCounter);
+  MetricFamily checkpoints =
+      EmptyFamily("ftd_checkpoints_total", "Checkpoints, by result.", kCounter);
   std::vector<const Series*> with_checkpoints;
   for (const Series* series : all) {
     if (series->checkpoints == 0) continue;
@@ -146,8 +152,8 @@ std::vector<MetricFamily> TrainingMetrics::Collect() const {
   families.push_back(std::move(checkpoints));
   add(kGauge, "ftd_checkpoint_size_bytes", "Size of the last checkpoint.", with_checkpoints,
       [](S s) { return s.checkpoint_bytes; });
-  add(kGauge, "ftd_checkpoint_last_timestamp_seconds", "When the last checkpoint was complete.", with_checkpoints,
-      [](S s) { return s.checkpoint_time; });
+  add(kGauge, "ftd_checkpoint_last_timestamp_seconds", "When the last checkpoint was complete.",
+      with_checkpoints, [](S s) { return s.checkpoint_time; });
   return families;
 }
 

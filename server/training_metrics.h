@@ -1,5 +1,5 @@
-// Metrics of the jobs that train, derived from the rows and events that their workers record. The series of a job end
-// five minutes after it did.
+// Metrics of the jobs that train, derived from the rows and events that their workers record. The
+// series of a job end five minutes after it did.
 #pragma once
 
 #include <prometheus/collectable.h>
@@ -28,7 +28,8 @@ class TrainingMetrics : public prometheus::Collectable {
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  static constexpr std::array<double, 12> kStepSeconds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120};
+  static constexpr std::array<double, 12> kStepSeconds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                                          1,    2.5,   5,    10,  30,   120};
 
   // Numbers of one attempt: a new one starts them again, which a counter may do.
   struct Series {

@@ -42,18 +42,22 @@ absl::Status RemoveStale(const fs::path& path) {
   struct stat found;
   if (lstat(path.c_str(), &found) != 0) return absl::OkStatus();
   if (!S_ISSOCK(found.st_mode)) {
-    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
-                 absl::StrCat(path.string(), " exists and is no socket; remove it, or listen elsewhere"));
+    return Error(
+        absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+        absl::StrCat(path.string(), " exists and is no socket; remove it, or listen elsewhere"));
   }
   FTD_ASSIGN_OR_RETURN(const Fd probe, NewSocket());
   const sockaddr_un address = AddressOf(path);
-  const int connected = connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  const int connected =
+      connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
   // EAGAIN: somebody listens and has a full backlog.
   if (connected == 0 || errno == EAGAIN || errno == EINPROGRESS) {
-    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
-                 absl::StrCat("another process serves ", path.string(), "; stop it, or listen elsewhere"));
+    return Error(
+        absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+        absl::StrCat("another process serves ", path.string(), "; stop it, or listen elsewhere"));
   }
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, "remove " + path.string());
+  if (unlink(path.c_str()) != 0 && errno != ENOENT)
+    return ErrnoError(errno, "remove " + path.string());
   return absl::OkStatus();
 }
 
@@ -61,7 +65,8 @@ std::string UserName(uid_t uid) {
   passwd entry{};
   passwd* found = nullptr;
   std::vector<char> buffer(16384);
-  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) return found->pw_name;
+  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr)
+    return found->pw_name;
   return std::to_string(uid);
 }
 
@@ -78,7 +83,8 @@ absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Bind(const fs::path&
   const sockaddr_un address = AddressOf(path);
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
-                 absl::StrCat("cannot listen on ", path.string(), ": ", std::generic_category().message(errno)));
+                 absl::StrCat("cannot listen on ", path.string(), ": ",
+                              std::generic_category().message(errno)));
   }
   // Before listen nobody can connect, so the mode is never wider than this.
   if (chmod(path.c_str(), 0660) != 0) return ErrnoError(errno, "chmod " + path.string());
@@ -103,7 +109,8 @@ void UnixListener::Stop() {
 }
 
 void UnixListener::AcceptLoop(const Handover& handover) {
-  pollfd polled[] = {{.fd = socket_.get(), .events = POLLIN}, {.fd = wake_.get(), .events = POLLIN}};
+  pollfd polled[] = {{.fd = socket_.get(), .events = POLLIN},
+                     {.fd = wake_.get(), .events = POLLIN}};
   while (true) {
     if (poll(polled, 2, -1) < 0 && errno != EINTR) return;
     if (polled[1].revents != 0) return;

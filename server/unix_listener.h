@@ -1,5 +1,5 @@
-// A unix socket that the daemon accepts on itself, so that SO_PEERCRED tells who is there: gRPC gets the connected
-// descriptors only, and its peer() is then "fd:N".
+// A unix socket that the daemon accepts on itself, so that SO_PEERCRED tells who is there: gRPC
+// gets the connected descriptors only, and its peer() is then "fd:N".
 #pragma once
 
 #include <sys/types.h>
@@ -24,8 +24,9 @@ class UnixListener {
   // Takes a connected, non-blocking descriptor over. Called on the listener's thread.
   using Handover = std::function<void(Fd connection)>;
 
-  // Binds `path` with mode 0660, creating its directory if need be. A socket file that nobody answers on is replaced;
-  // FAILED_PRECONDITION ADDRESS_IN_USE when somebody does, PATH_NOT_WRITABLE when the path cannot be bound.
+  // Binds `path` with mode 0660, creating its directory if need be. A socket file that nobody
+  // answers on is replaced; FAILED_PRECONDITION ADDRESS_IN_USE when somebody does,
+  // PATH_NOT_WRITABLE when the path cannot be bound.
   static absl::StatusOr<std::unique_ptr<UnixListener>> Bind(const std::filesystem::path& path);
   // Stops, and removes the socket file.
   ~UnixListener();
@@ -34,7 +35,8 @@ class UnixListener {
   // No new connections; those handed over live on. Idempotent.
   void Stop();
 
-  // Name of the user behind gRPC's peer "fd:N" (a number when it has no name). Thread-safe. none: not one of ours.
+  // Name of the user behind gRPC's peer "fd:N" (a number when it has no name). Thread-safe. none:
+  // not one of ours.
   std::optional<std::string> UserOf(const std::string& peer) const;
 
  private:
@@ -47,7 +49,8 @@ class UnixListener {
   Fd wake_;  // eventfd: readable once Stop was called
   std::thread thread_;
   mutable absl::Mutex mutex_;
-  // By descriptor. A number is used again only after its connection closed, and then written anew before gRPC sees it.
+  // By descriptor. A number is used again only after its connection closed, and then written anew
+  // before gRPC sees it.
   std::map<int, uid_t> users_ ABSL_GUARDED_BY(mutex_);
 };
 

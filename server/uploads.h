@@ -17,13 +17,15 @@ namespace ftd {
 // True for 64 digits of lower-case hex: the only names that ever reach the file system.
 bool IsSha256(std::string_view text);
 
-// One file on its way in: written beside its place under a temporary name, which is removed unless Finish succeeds. Not
-// thread-safe.
+// One file on its way in: written beside its place under a temporary name, which is removed unless
+// Finish succeeds. Not thread-safe.
 class Upload {
  public:
-  // INVALID_ARGUMENT FIELD_INVALID for a bad name or size; RESOURCE_EXHAUSTED DISK_RESERVE when it cannot fit.
-  static absl::StatusOr<std::unique_ptr<Upload>> Begin(const std::filesystem::path& uploads, const std::string& sha256,
-                                      int64_t size_bytes);
+  // INVALID_ARGUMENT FIELD_INVALID for a bad name or size; RESOURCE_EXHAUSTED DISK_RESERVE when it
+  // cannot fit.
+  static absl::StatusOr<std::unique_ptr<Upload>> Begin(const std::filesystem::path& uploads,
+                                                       const std::string& sha256,
+                                                       int64_t size_bytes);
   ~Upload();
 
   // The file is there already: nothing needs to be sent.

@@ -1,7 +1,7 @@
 // Wakes the streams that follow a job when there may be something new for them.
 //
-// The hub holds no events: a stream reads what is new from the store and the files, so that a slow one costs no memory
-// and none is lost. Thread-safe.
+// The hub holds no events: a stream reads what is new from the store and the files, so that a slow
+// one costs no memory and none is lost. Thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,8 @@ namespace ftd {
 class Watcher {
  public:
   virtual ~Watcher() = default;
-  // There may be news. Called on the hub's thread, also about once a second without cause; must not block for long.
+  // There may be news. Called on the hub's thread, also about once a second without cause; must not
+  // block for long.
   virtual void Advance() = 0;
   // The daemon ends; the stream must finish with `status`. Any thread.
   virtual void End(const absl::Status& status) = 0;
@@ -36,7 +37,8 @@ class WatchHub {
   // Requires: all watchers were removed.
   ~WatchHub();
 
-  // RESOURCE_EXHAUSTED TOO_MANY_WATCHERS when there are too many already; UNAVAILABLE STOPPING after EndAll.
+  // RESOURCE_EXHAUSTED TOO_MANY_WATCHERS when there are too many already; UNAVAILABLE STOPPING
+  // after EndAll.
   absl::Status Add(const std::string& job_id, std::shared_ptr<Watcher> watcher);
   void Remove(const Watcher* watcher);
   // Something about the job changed.

@@ -23,7 +23,8 @@ int64_t EventTime(const std::optional<v1::WorkerEvent>& event) {
 
 }  // namespace
 
-absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& state_dir, const std::string& name,
+absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& state_dir,
+                                              const std::string& name,
                                               const std::string& resume_token) {
   FTD_ASSIGN_OR_RETURN(const Job job, store.Get(name));
   WatchReader reader(store, state_dir, job.id);
@@ -32,7 +33,8 @@ absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& s
     FTD_RETURN_IF_ERROR(reader.LoadHistory());
     return reader;
   }
-  // The history first: a change that comes between the two looks is told of again after the snapshot, never lost.
+  // The history first: a change that comes between the two looks is told of again after the
+  // snapshot, never lost.
   reader.position_.sequence = std::numeric_limits<int64_t>::max();
   FTD_RETURN_IF_ERROR(reader.LoadHistory());
   FTD_ASSIGN_OR_RETURN(const Job current, store.Get(job.id));
@@ -41,7 +43,8 @@ absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& s
   return reader;
 }
 
-// The state and the newest attempt at the position, which is moved back to the last event that exists.
+// The state and the newest attempt at the position, which is moved back to the last event that
+// exists.
 absl::Status WatchReader::LoadHistory() {
   constexpr int64_t kBatch = 1000;
   int64_t seen = 0;
@@ -77,13 +80,15 @@ absl::StatusOr<std::optional<v1::WatchJobResponse>> WatchReader::Next() {
     return message;
   }
   while (true) {
-    // Asked before the logs are read: an event that ends the attempt is stored after the last line of its logs.
+    // Asked before the logs are read: an event that ends the attempt is stored after the last line
+    // of its logs.
     FTD_ASSIGN_OR_RETURN(const auto next, store_.Events(job_id_, position_.sequence, 1));
     const bool attempt_over = position_.attempt < newest_attempt_ || !IsActive(state_) ||
                               (!next.empty() && !IsActive(next.front().to));
     if (position_.attempt <= newest_attempt_) {
       const uint64_t offset_before = position_.events_offset;
-      if (auto message = NextFromLogs(attempt_over, next.empty() ? kNever : next.front().time)) return message;
+      if (auto message = NextFromLogs(attempt_over, next.empty() ? kNever : next.front().time))
+        return message;
       if (position_.events_offset != offset_before) continue;
     }
     if (position_.attempt < newest_attempt_) {
@@ -140,13 +145,15 @@ void WatchReader::FillRows() {
 }
 
 // None also when something was read that says nothing to a watcher.
-std::optional<v1::WatchJobResponse> WatchReader::NextFromLogs(bool attempt_over, int64_t next_change) {
+std::optional<v1::WatchJobResponse> WatchReader::NextFromLogs(bool attempt_over,
+                                                              int64_t next_change) {
   FillEvents();
   FillRows();
   const int64_t limit = attempt_over ? kNever : next_change;
   const int64_t event_time = events_.empty() ? kNever : EventTime(events_.front().event);
   const int64_t row_time = rows_.empty() ? kNever : rows_.front().time_unix_micros;
-  const bool rows_open = attempt_over || (position_.events_offset > 0 && state_ != JobState::kPreparing);
+  const bool rows_open =
+      attempt_over || (position_.events_offset > 0 && state_ != JobState::kPreparing);
   if (std::min(row_time, event_time) > limit) return std::nullopt;
   if (!events_.empty() && event_time < row_time) return TakeEvent();
   if (!rows_.empty() && rows_open) return TakeRow();

@@ -1,12 +1,14 @@
-// What a watcher of a job is to be told next, from a position on: the merge of the job's state events with the logs of
-// its attempts, in one order that never depends on when it is read.
+// What a watcher of a job is to be told next, from a position on: the merge of the job's state
+// events with the logs of its attempts, in one order that never depends on when it is read.
 //
-//   - The logs of an attempt come after the state event that started it and before the one that ended it.
+//   - The logs of an attempt come after the state event that started it and before the one that
+//   ended it.
 //   - Steps come after the event that moved the job to RUNNING.
-//   - Within an attempt steps, events and changes of state go by their times, each kind in its own order.
+//   - Within an attempt steps, events and changes of state go by their times, each kind in its own
+//   order.
 //
-// Everything is read from the store and the files when it is asked for, in small batches, so that a watcher costs the
-// same however far behind it is. Used by one thread at a time.
+// Everything is read from the store and the files when it is asked for, in small batches, so that a
+// watcher costs the same however far behind it is. Used by one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +17,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "artifacts/step_log.h"
 #include "ftd/v1/fine_tuning.pb.h"
 #include "ftd/v1/worker.pb.h"
-#include "artifacts/step_log.h"
 #include "server/job_store.h"
 #include "server/resume_token.h"
 #include "server/state_dir.h"
@@ -26,10 +28,11 @@ namespace ftd {
 
 class WatchReader {
  public:
-  // With an empty token the first message is a snapshot, and then every recorded step comes from the first. Errors:
-  // NOT_FOUND JOB_NOT_FOUND, INVALID_ARGUMENT FIELD_INVALID for a token that is not this job's.
-  static absl::StatusOr<WatchReader> Open(JobStore& store, const StateDir& state_dir, const std::string& job,
-                                          const std::string& resume_token);
+  // With an empty token the first message is a snapshot, and then every recorded step comes from
+  // the first. Errors: NOT_FOUND JOB_NOT_FOUND, INVALID_ARGUMENT FIELD_INVALID for a token that is
+  // not this job's.
+  static absl::StatusOr<WatchReader> Open(JobStore& store, const StateDir& state_dir,
+                                          const std::string& job, const std::string& resume_token);
 
   const std::string& job_id() const { return job_id_; }
 
@@ -51,7 +54,8 @@ class WatchReader {
 
   absl::Status LoadHistory();
   v1::WatchJobResponse Stamp(v1::WatchJobResponse message) const;
-  // `next_change`: time of the next state event, before which the logs of a living attempt are read.
+  // `next_change`: time of the next state event, before which the logs of a living attempt are
+  // read.
   std::optional<v1::WatchJobResponse> NextFromLogs(bool attempt_over, int64_t next_change);
   void FillEvents();
   void FillRows();

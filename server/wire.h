@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <string>
 
+#include "artifacts/step_log.h"
 #include "ftd/v1/fine_tuning.pb.h"
 #include "ftd/v1/job.pb.h"
-#include "artifacts/step_log.h"
 #include "server/job.h"
 
 namespace ftd {
@@ -15,8 +15,8 @@ v1::Job::State ToWire(JobState state);
 // Requires: `state` is a state, not STATE_UNSPECIFIED.
 JobState FromWire(v1::Job::State state);
 
-// All but what the attempts' directories tell (attempts, progress, checkpoints, warnings, last_step) and what depends
-// on the queue (position, pending_reason): job_view.h adds these.
+// All but what the attempts' directories tell (attempts, progress, checkpoints, warnings,
+// last_step) and what depends on the queue (position, pending_reason): job_view.h adds these.
 v1::Job ToWire(const Job& job);
 v1::Attempt ToWire(const Attempt& attempt);
 v1::WatchJobResponse::StateChange ToWire(const StateEvent& event);

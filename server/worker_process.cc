@@ -51,8 +51,8 @@ std::vector<char*> WorkerEnvironment() {
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (MayInherit(*entry)) environment.push_back(*entry);
   }
-  // OpenMP threads that spin at every barrier cost a busy machine whole time slices, and win an idle one next to
-  // nothing.
+  // OpenMP threads that spin at every barrier cost a busy machine whole time slices, and win an
+  // idle one next to nothing.
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) {
     static char wait_policy[] = "OMP_WAIT_POLICY=PASSIVE";
     environment.push_back(wait_policy);

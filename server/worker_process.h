@@ -33,13 +33,17 @@ std::string BootId();
 
 class WorkerProcess {
  public:
-  // Starts `program attempt --dir DIR --lock-fd 3` in a session of its own, with `lock` as descriptor 3, no standard
-  // input, output appended to DIR/worker.log, DIR as working directory, and a minimal environment.
-  static absl::StatusOr<WorkerProcess> Spawn(const std::string& program, const std::filesystem::path& attempt_dir,
+  // Starts `program attempt --dir DIR --lock-fd 3` in a session of its own, with `lock` as
+  // descriptor 3, no standard input, output appended to DIR/worker.log, DIR as working directory,
+  // and a minimal environment.
+  static absl::StatusOr<WorkerProcess> Spawn(const std::string& program,
+                                             const std::filesystem::path& attempt_dir,
                                              const Fd& lock);
-  // Takes over the living worker of `attempt_dir`: the process that `known` names if it is still that one, else the
-  // one whose command line names the directory (the daemon died before it had noted the pid). NOT_FOUND: neither.
-  static absl::StatusOr<WorkerProcess> Adopt(const std::filesystem::path& attempt_dir, const ProcessIdentity& known);
+  // Takes over the living worker of `attempt_dir`: the process that `known` names if it is still
+  // that one, else the one whose command line names the directory (the daemon died before it had
+  // noted the pid). NOT_FOUND: neither.
+  static absl::StatusOr<WorkerProcess> Adopt(const std::filesystem::path& attempt_dir,
+                                             const ProcessIdentity& known);
 
   const ProcessIdentity& identity() const { return identity_; }
   // Readable once the process has ended.
@@ -49,11 +53,13 @@ class WorkerProcess {
   void Signal(int signal);
   // SIGKILL to the worker and everything in its process group.
   void KillGroup();
-  // None while it runs. After it ended: kills what is left of its group, reaps it, and tells how it ended.
+  // None while it runs. After it ended: kills what is left of its group, reaps it, and tells how it
+  // ended.
   std::optional<ExitStatus> Reap();
 
  private:
-  WorkerProcess(ProcessIdentity identity, Fd pidfd) : identity_(std::move(identity)), pidfd_(std::move(pidfd)) {}
+  WorkerProcess(ProcessIdentity identity, Fd pidfd)
+      : identity_(std::move(identity)), pidfd_(std::move(pidfd)) {}
   static absl::StatusOr<WorkerProcess> Open(int64_t pid);
 
   ProcessIdentity identity_;

@@ -1,17 +1,18 @@
-// A worker that trains nothing: it obeys proto/ftd/v1/worker.proto and does what FTD_FAKE_WORKER says, so that tests can
-// have every fault at the moment they want it.
+// A worker that trains nothing: it obeys proto/ftd/v1/worker.proto and does what FTD_FAKE_WORKER
+// says, so that tests can have every fault at the moment they want it.
 //
-// FTD_FAKE_WORKER is a list of words, each either for every attempt or, as N:word, for attempt N alone:
-//   steps=K       take K optimizer steps (default 5)          step_ms=M     each lasting M ms (default 1)
-//   prepare_ms=M  spend M ms before the first step            save=K        write a checkpoint every K steps
-//   crash=K       abort after recording step K                exit=K        exit 0 after recording step K
-//   hang=K        stand still after step K, deaf to all but SIGKILL
-//   deaf=1        ignore Stop and SIGTERM, but go on training
-//   fail=K        end with LOSS_DIVERGED after step K         warn=K        warn at step K
-//   garbage=K     append junk to events.log after step K      torn=K        append half a record after step K
-//   noresult=1    report success and leave no result          silent=1      leave a result and report nothing
-//   corrupt=1     damage each checkpoint after sealing it     nosock=1      open no control socket
-//   child=1       start a child in the same process group that sleeps
+// FTD_FAKE_WORKER is a list of words, each either for every attempt or, as N:word, for attempt N
+// alone:
+//   steps=K       take K optimizer steps (default 5)          step_ms=M     each lasting M ms
+//   (default 1) prepare_ms=M  spend M ms before the first step            save=K        write a
+//   checkpoint every K steps crash=K       abort after recording step K                exit=K exit
+//   0 after recording step K hang=K        stand still after step K, deaf to all but SIGKILL deaf=1
+//   ignore Stop and SIGTERM, but go on training fail=K        end with LOSS_DIVERGED after step K
+//   warn=K        warn at step K garbage=K     append junk to events.log after step K      torn=K
+//   append half a record after step K noresult=1    report success and leave no result silent=1
+//   leave a result and report nothing corrupt=1     damage each checkpoint after sealing it
+//   nosock=1      open no control socket child=1       start a child in the same process group that
+//   sleeps
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -73,7 +74,8 @@ T Must(absl::StatusOr<T> value) {
 Script ReadScript(int32_t attempt) {
   const char* text = std::getenv("FTD_FAKE_WORKER");
   Script script = {{"steps", 5}, {"step_ms", 1}};
-  const std::vector<std::string> words = absl::StrSplit(text == nullptr ? "" : text, ' ', absl::SkipEmpty());
+  const std::vector<std::string> words =
+      absl::StrSplit(text == nullptr ? "" : text, ' ', absl::SkipEmpty());
   for (std::string word : words) {
     if (const size_t colon = word.find(':'); colon != std::string::npos) {
       if (std::to_string(attempt) != word.substr(0, colon)) continue;
@@ -81,7 +83,8 @@ Script ReadScript(int32_t attempt) {
     }
     const std::vector<std::string> parts = absl::StrSplit(word, '=');
     int64_t value = 0;
-    if (parts.size() != 2 || !absl::SimpleAtoi(parts[1], &value)) Die("bad word in FTD_FAKE_WORKER: " + word);
+    if (parts.size() != 2 || !absl::SimpleAtoi(parts[1], &value))
+      Die("bad word in FTD_FAKE_WORKER: " + word);
     script[parts[0]] = value;
   }
   return script;
@@ -103,7 +106,8 @@ class FakeWorker {
     if (Flag("child") && fork() == 0) {
       while (true) pause();
     }
-    const int64_t from = request_.resume_from().empty() ? 0 : CheckpointStep(request_.resume_from());
+    const int64_t from =
+        request_.resume_from().empty() ? 0 : CheckpointStep(request_.resume_from());
     v1::WorkerEvent started;
     started.mutable_started()->set_pid(getpid());
     started.mutable_started()->set_device("fake");
@@ -148,7 +152,8 @@ class FakeWorker {
     socket_ = Fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control.sock", directory.get());
+    std::snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control.sock",
+                  directory.get());
     if (bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
         listen(socket_.get(), 8) != 0) {
       Die("no control socket");
@@ -161,7 +166,8 @@ class FakeWorker {
     while (true) {
       const auto left = deadline - std::chrono::steady_clock::now();
       const auto left_ms = std::chrono::duration_cast<std::chrono::milliseconds>(left).count();
-      pollfd polled{.fd = connection_.valid() ? connection_.get() : socket_.get(), .events = POLLIN};
+      pollfd polled{.fd = connection_.valid() ? connection_.get() : socket_.get(),
+                    .events = POLLIN};
       const int ready = poll(&polled, 1, static_cast<int>(std::max<int64_t>(0, left_ms)));
       if (terminated != 0) save_ = true;
       if (ready > 0) Hear();
@@ -217,8 +223,8 @@ class FakeWorker {
     if (At("garbage", step)) Junk(std::string(64, '\xee'));
     if (At("torn", step)) Junk(std::string("\x40\x00\x00\x00\x01\x02", 6));
     if (At("fail", step)) {
-      Finish(v1::WorkerEvent::End::FAILED, step, v1::LOSS_DIVERGED, "the loss became NaN at the fake's bidding",
-             "lower learning_rate");
+      Finish(v1::WorkerEvent::End::FAILED, step, v1::LOSS_DIVERGED,
+             "the loss became NaN at the fake's bidding", "lower learning_rate");
       _exit(1);
     }
     if (At("crash", step)) {
@@ -263,7 +269,9 @@ class FakeWorker {
   }
 
   int Stopped(int64_t step) {
-    if (save_ && step > 0 && steps_.has_value() && !fs::exists(dir_ / absl::StrCat("checkpoint-", step))) Save(step);
+    if (save_ && step > 0 && steps_.has_value() &&
+        !fs::exists(dir_ / absl::StrCat("checkpoint-", step)))
+      Save(step);
     Finish(v1::WorkerEvent::End::STOPPED, step);
     return 0;
   }
@@ -273,7 +281,8 @@ class FakeWorker {
       fs::create_directories(dir_ / "result" / "sub");
       std::ofstream(dir_ / "result" / "adapter_model.safetensors") << std::string(3 << 20, 'w');
       std::ofstream(dir_ / "result" / "sub" / "empty");
-      std::ofstream(dir_ / "result" / "adapter_config.json") << "{\"job\": \"" << request_.job_id() << "\"}\n";
+      std::ofstream(dir_ / "result" / "adapter_config.json")
+          << "{\"job\": \"" << request_.job_id() << "\"}\n";
     }
     if (!Flag("silent")) Finish(v1::WorkerEvent::End::SUCCEEDED, script_["steps"]);
     return 0;
@@ -294,15 +303,16 @@ class FakeWorker {
 
 int main(int argc, char** argv) {
   // attempt --dir DIR --lock-fd 3
-  if (argc != 6 || std::string(argv[1]) != "attempt" || std::string(argv[5]) != "3") ftd::Die("bad arguments");
+  if (argc != 6 || std::string(argv[1]) != "attempt" || std::string(argv[5]) != "3")
+    ftd::Die("bad arguments");
   if (fcntl(3, F_GETFD) < 0) ftd::Die("descriptor 3, the lock, is not open");
   struct sigaction action {};
   action.sa_handler = [](int) { ftd::terminated = 1; };
   sigaction(SIGTERM, &action, nullptr);
   const std::filesystem::path dir = argv[3];
   ftd::v1::AttemptRequest request;
-  const auto parsed =
-      google::protobuf::util::JsonStringToMessage(ftd::Must(ftd::ReadFile(dir / "request.json")), &request);
+  const auto parsed = google::protobuf::util::JsonStringToMessage(
+      ftd::Must(ftd::ReadFile(dir / "request.json")), &request);
   if (!parsed.ok()) ftd::Die("request.json: " + parsed.ToString());
   return ftd::FakeWorker(dir, request).Run();
 }

@@ -1,0 +1,186 @@
+#include "server/attempt_verdict.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "server/job_states.h"
+
+namespace ftd {
+namespace {
+
+using End = v1::WorkerEvent::End;
+using testing::HasSubstr;
+
+std::optional<End> Ended(End::Outcome outcome) {
+  End end;
+  end.set_outcome(outcome);
+  end.set_message("what the worker says");
+  end.set_hint("what to do");
+  if (outcome == End::FAILED) end.set_failure_reason(v1::DATASET_INVALID);
+  return end;
+}
+
+struct Row {
+  const char* name;
+  AttemptEvidence evidence;
+  AttemptState attempt_state;
+  JobState to;
+  const char* failure_reason = "";
+  bool publish = false;
+  bool at_head = false;
+};
+
+const Row kRows[] = {
+    {"success",
+     {.state = JobState::kRunning, .end = Ended(End::SUCCEEDED), .has_result = true},
+     AttemptState::kSucceeded,
+     JobState::kSucceeded,
+     "",
+     true},
+    {"success before the first step",
+     {.state = JobState::kPreparing, .end = Ended(End::SUCCEEDED), .has_result = true},
+     AttemptState::kSucceeded,
+     JobState::kSucceeded,
+     "",
+     true},
+    {"success while being cancelled",
+     {.state = JobState::kCancelling, .end = Ended(End::SUCCEEDED), .has_result = true},
+     AttemptState::kSucceeded,
+     JobState::kCancelled},
+    {"success without a result",
+     {.state = JobState::kRunning, .end = Ended(End::SUCCEEDED)},
+     AttemptState::kCrashed,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"failure",
+     {.state = JobState::kRunning, .end = Ended(End::FAILED)},
+     AttemptState::kFailed,
+     JobState::kFailed,
+     "DATASET_INVALID"},
+    {"failure while being cancelled",
+     {.state = JobState::kCancelling, .end = Ended(End::FAILED)},
+     AttemptState::kFailed,
+     JobState::kCancelled},
+    {"stopped by the daemon",
+     {.state = JobState::kRunning, .end = Ended(End::STOPPED), .asked_to_stop = true},
+     AttemptState::kStopped,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"stopped by somebody else",
+     {.state = JobState::kPreparing, .end = Ended(End::STOPPED)},
+     AttemptState::kStopped,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"cancelled",
+     {.state = JobState::kCancelling, .end = Ended(End::STOPPED)},
+     AttemptState::kStopped,
+     JobState::kCancelled},
+    {"cancelled and killed",
+     {.state = JobState::kCancelling, .exit = {.signal = 9}},
+     AttemptState::kStopped,
+     JobState::kCancelled},
+    {"paused",
+     {.state = JobState::kPausing, .end = Ended(End::STOPPED)},
+     AttemptState::kStopped,
+     JobState::kPaused},
+    {"killed at shutdown",
+     {.state = JobState::kRunning, .exit = {.signal = 9}, .asked_to_stop = true},
+     AttemptState::kStopped,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"first crash",
+     {.state = JobState::kRunning, .exit = {.signal = 11}},
+     AttemptState::kCrashed,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"third crash",
+     {.state = JobState::kRunning, .crashes = 2, .exit = {.signal = 11}},
+     AttemptState::kCrashed,
+     JobState::kFailed,
+     "WORKER_CRASHED"},
+    {"third crash, with progress",
+     {.state = JobState::kRunning, .crashes = 2, .exit = {.signal = 11}, .made_progress = true},
+     AttemptState::kCrashed,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"third hang",
+     {.state = JobState::kRunning, .crashes = 2, .exit = {.signal = 9}, .hung = true},
+     AttemptState::kCrashed,
+     JobState::kFailed,
+     "WORKER_HUNG"},
+    {"exit 0 without a word",
+     {.state = JobState::kRunning, .exit = {.exit_code = 0}},
+     AttemptState::kCrashed,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"vanished while no daemon ran",
+     {.state = JobState::kRunning},
+     AttemptState::kCrashed,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+};
+
+TEST(AttemptVerdict, Table) {
+  for (const Row& row : kRows) {
+    SCOPED_TRACE(row.name);
+    const AttemptVerdict verdict = JudgeAttempt(row.evidence, 1000);
+    EXPECT_EQ(verdict.attempt_state, row.attempt_state);
+    EXPECT_EQ(verdict.move.to, row.to) << JobStateName(verdict.move.to);
+    EXPECT_EQ(verdict.move.failure_reason, row.failure_reason);
+    EXPECT_EQ(verdict.publish, row.publish);
+    EXPECT_EQ(verdict.move.at_head, row.at_head);
+    EXPECT_FALSE(verdict.attempt_reason.empty());
+    // A success goes through RUNNING; every other move is legal from where the job is.
+    EXPECT_TRUE(IsLegalMove(row.evidence.state, verdict.move.to) || verdict.publish);
+  }
+}
+
+TEST(AttemptVerdict, ACrashIsTriedAgainAfterALittleWhile) {
+  AttemptEvidence evidence{.state = JobState::kRunning, .exit = {.signal = 6}};
+  EXPECT_EQ(JudgeAttempt(evidence, 0).move.not_before, 1000000);
+  EXPECT_EQ(JudgeAttempt(evidence, 0).move.crashes, 1);
+  evidence.crashes = 1;
+  EXPECT_EQ(JudgeAttempt(evidence, 0).move.not_before, 2000000);
+  evidence.made_progress = true;
+  EXPECT_EQ(JudgeAttempt(evidence, 0).move.crashes, 0);
+}
+
+TEST(AttemptVerdict, TheLastFailureSaysWhatHappened) {
+  const AttemptVerdict verdict = JudgeAttempt({.state = JobState::kRunning,
+                                               .attempt = 3,
+                                               .crashes = 2,
+                                               .exit = {.signal = 11},
+                                               .log_tail = "out of paper\n"},
+                                              0);
+  EXPECT_THAT(verdict.move.message, HasSubstr("signal 11 (SIGSEGV)"));
+  EXPECT_THAT(verdict.move.message, HasSubstr("out of paper"));
+  EXPECT_THAT(verdict.move.hint, HasSubstr("ftctl logs"));
+  EXPECT_EQ(verdict.move.attempt, 3);
+}
+
+TEST(AttemptVerdict, AnUnknownFailureReasonIsADefect) {
+  AttemptEvidence evidence{.state = JobState::kRunning, .end = Ended(End::FAILED)};
+  for (const int reason : {0, 9999}) {
+    evidence.end->set_failure_reason(static_cast<v1::FailureReason>(reason));
+    EXPECT_EQ(JudgeAttempt(evidence, 0).move.failure_reason, "INTERNAL");
+  }
+}
+
+}  // namespace
+}  // namespace ftd

@@ -1,0 +1,249 @@
+#include "server/job_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <set>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "artifacts/error.h"
+#include "server/id.h"
+#include "server/job_states.h"
+#include "tests/server/temp_dir.h"
+
+namespace ftd {
+namespace {
+
+constexpr int64_t kRoom = 1000;
+
+Job NewJob(const std::string& name = "", int32_t priority = 0) {
+  Job job;
+  job.id = NewJobId();
+  job.name = name;
+  job.spec_json = "{\"mode\":\"LORA\"}";
+  job.model_dir = "/models/tiny";
+  job.dataset_path = "/data/rows.jsonl";
+  job.labels = {{"team", "blue"}, {"quote", "it's \"x\""}};
+  job.priority = priority;
+  job.owner = "ada";
+  return job;
+}
+
+class JobStoreTest : public testing::Test {
+ protected:
+  void SetUp() override { Open(); }
+  void Open() {
+    store_ = nullptr;
+    auto store = JobStore::Open(path());
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+  }
+  std::string path() const { return dir_.path() / "ftd.db"; }
+  Job Insert(const Job& job) { return *store_->Insert(job, std::nullopt, kRoom); }
+
+  TempDir dir_;
+  std::unique_ptr<JobStore> store_;
+};
+
+TEST_F(JobStoreTest, WhatWasInsertedIsThereAfterReopening) {
+  const Job job = Insert(NewJob("first"));
+  Open();
+  for (const std::string& key : {job.id, std::string("first")}) {
+    const auto found = store_->Get(key);
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ(found->id, job.id);
+    EXPECT_EQ(found->state, JobState::kQueued);
+    EXPECT_EQ(found->labels, job.labels);
+    EXPECT_EQ(found->owner, "ada");
+    EXPECT_EQ(found->dataset_path, "/data/rows.jsonl");
+  }
+  const auto events = store_->Events(job.id, 0, 10);
+  ASSERT_EQ(events->size(), 1u);
+  EXPECT_EQ(events->front().sequence, 1);
+  EXPECT_FALSE(events->front().from.has_value());
+}
+
+TEST_F(JobStoreTest, UnknownJob) {
+  EXPECT_EQ(ReasonOf(store_->Get("nobody").status()), "JOB_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(store_->Get("").status()), "JOB_NOT_FOUND");
+}
+
+TEST_F(JobStoreTest, SameRequestGivesTheSameJob) {
+  const RequestKey key{"2f5c6a0e-7f0a-4d43-9f7f-1d4f5d7b0001", "hash"};
+  const auto first = store_->Insert(NewJob("a"), key, kRoom);
+  const auto again = store_->Insert(NewJob("a"), key, kRoom);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(first->id, again->id);
+  EXPECT_EQ((*store_->FindRequest(key))->id, first->id);
+  EXPECT_EQ(store_->List(kRoom, {}, 10)->size(), 1u);
+
+  const RequestKey other_body{key.request_id, "another hash"};
+  EXPECT_EQ(ReasonOf(store_->Insert(NewJob(), other_body, kRoom).status()), "REQUEST_ID_REUSED");
+  EXPECT_EQ(ReasonOf(store_->FindRequest(other_body).status()), "REQUEST_ID_REUSED");
+}
+
+TEST_F(JobStoreTest, ConcurrentCopiesOfARequestMakeOneJob) {
+  const RequestKey key{"2f5c6a0e-7f0a-4d43-9f7f-1d4f5d7b0002", "hash"};
+  std::vector<std::string> ids(8);
+  std::vector<std::thread> threads;
+  for (std::string& id : ids) {
+    threads.emplace_back([&] { id = store_->Insert(NewJob(), key, kRoom)->id; });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()).size(), 1u);
+}
+
+TEST_F(JobStoreTest, RefusedInsertsLeaveNothing) {
+  const Job job = Insert(NewJob("taken"));
+  EXPECT_EQ(ReasonOf(store_->Insert(NewJob("taken"), std::nullopt, kRoom).status()), "NAME_IN_USE");
+  EXPECT_EQ(ReasonOf(store_->Insert(NewJob(job.id), std::nullopt, kRoom).status()), "NAME_IN_USE");
+  EXPECT_EQ(ReasonOf(store_->Insert(NewJob("free"), std::nullopt, 1).status()), "QUEUE_FULL");
+  EXPECT_EQ(store_->List(kRoom, {}, 10)->size(), 1u);
+}
+
+TEST_F(JobStoreTest, QueueGoesByHeadThenPriorityThenAge) {
+  const Job old = Insert(NewJob("old"));
+  const Job urgent = Insert(NewJob("urgent", 5));
+  const Job young = Insert(NewJob("young"));
+  EXPECT_EQ((*store_->NextQueued())->name, "urgent");
+  EXPECT_EQ(*store_->Position(urgent), 1);
+  EXPECT_EQ(*store_->Position(old), 2);
+  EXPECT_EQ(*store_->Position(young), 3);
+
+  ASSERT_TRUE(store_->StartAttempt(young.id, Attempt{.number = 1}).ok());
+  const auto back = store_->EndAttempt(young.id, {.number = 1, .state = AttemptState::kStopped},
+                                       {.to = JobState::kQueued, .at_head = true});
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ((*store_->NextQueued())->name, "young");
+  EXPECT_EQ(*store_->Position(*back), 1);
+  EXPECT_EQ(*store_->Position(urgent), 2);
+}
+
+TEST_F(JobStoreTest, ListsInPagesNewestFirst) {
+  for (int i = 0; i < 5; ++i) Insert(NewJob(absl::StrCat("job-", i)));
+  const auto page = store_->List(INT64_MAX, {}, 2);
+  ASSERT_EQ(page->size(), 2u);
+  EXPECT_EQ(page->at(0).name, "job-4");
+  const auto next = store_->List(page->back().ordinal, {}, 10);
+  EXPECT_EQ(next->front().name, "job-2");
+  EXPECT_EQ(next->size(), 3u);
+  EXPECT_TRUE(store_->List(INT64_MAX, {JobState::kRunning, JobState::kFailed}, 10)->empty());
+  EXPECT_EQ(store_->List(INT64_MAX, {JobState::kRunning, JobState::kQueued}, 10)->size(), 5u);
+}
+
+// From every state to every state: a legal move is stored with its event, another leaves the job as
+// it was.
+TEST_F(JobStoreTest, MovesAreThoseOfTheTable) {
+  const std::map<JobState, std::vector<JobState>> way = {
+      {JobState::kQueued, {}},
+      {JobState::kHeld, {JobState::kHeld}},
+      {JobState::kPreparing, {JobState::kPreparing}},
+      {JobState::kRunning, {JobState::kPreparing, JobState::kRunning}},
+      {JobState::kPausing, {JobState::kPreparing, JobState::kPausing}},
+      {JobState::kPaused, {JobState::kPreparing, JobState::kPausing, JobState::kPaused}},
+      {JobState::kCancelling, {JobState::kPreparing, JobState::kCancelling}},
+      {JobState::kSucceeded, {JobState::kPreparing, JobState::kRunning, JobState::kSucceeded}},
+      {JobState::kFailed, {JobState::kFailed}},
+      {JobState::kCancelled, {JobState::kCancelled}}};
+  for (const auto& [from, path] : way) {
+    for (const JobState to : kAllJobStates) {
+      const Job job = Insert(NewJob());
+      JobState state = JobState::kQueued;
+      for (const JobState next : path) {
+        ASSERT_TRUE(store_->MoveJob(job.id, {state}, {.to = next}).ok());
+        state = next;
+      }
+      const auto moved = store_->MoveJob(job.id, {from}, {.to = to, .message = "why"});
+      const std::string pair = absl::StrCat(JobStateName(from), ">", JobStateName(to));
+      EXPECT_EQ(moved.ok(), IsLegalMove(from, to)) << pair;
+      EXPECT_EQ(store_->Get(job.id)->state, moved.ok() ? to : from) << pair;
+      EXPECT_EQ(store_->Events(job.id, 0, 100)->size(), 1 + path.size() + (moved.ok() ? 1 : 0))
+          << pair;
+      if (!moved.ok()) {
+        EXPECT_EQ(ReasonOf(moved.status()), "STATE_CONFLICT") << pair;
+      }
+    }
+  }
+}
+
+TEST_F(JobStoreTest, AMoveFromAnotherStateThanExpectedIsAConflict) {
+  const Job job = Insert(NewJob());
+  EXPECT_EQ(
+      ReasonOf(store_->MoveJob(job.id, {JobState::kHeld}, {.to = JobState::kCancelled}).status()),
+      "STATE_CONFLICT");
+}
+
+TEST_F(JobStoreTest, AttemptsCarryWhatIsKnown) {
+  const Job job = Insert(NewJob());
+  ASSERT_TRUE(store_->StartAttempt(job.id, {.number = 1, .resumed_from = "/c/checkpoint-7"}).ok());
+  EXPECT_EQ(ReasonOf(store_->StartAttempt(job.id, {.number = 2}).status()), "STATE_CONFLICT");
+  ASSERT_TRUE(
+      store_->RecordWorker(job.id, {.number = 1, .pid = 77, .pid_start = 123, .boot_id = "boot"})
+          .ok());
+  EXPECT_EQ(store_->Active()->size(), 1u);
+  Attempt end{.number = 1, .state = AttemptState::kCrashed, .reason = "gone", .signal = 9};
+  end.first_step = 8;
+  end.last_step = 12;
+  ASSERT_TRUE(
+      store_->EndAttempt(job.id, end, {.to = JobState::kQueued, .not_before = 5, .crashes = 2})
+          .ok());
+  const Attempt stored = store_->Attempts(job.id)->front();
+  EXPECT_EQ(stored.state, AttemptState::kCrashed);
+  EXPECT_EQ(stored.pid, 77);
+  EXPECT_EQ(stored.pid_start, 123);
+  EXPECT_EQ(stored.boot_id, "boot");
+  EXPECT_EQ(stored.signal, 9);
+  EXPECT_FALSE(stored.exit_code.has_value());
+  EXPECT_EQ(stored.last_step, 12);
+  EXPECT_EQ(stored.resumed_from, "/c/checkpoint-7");
+  EXPECT_EQ(store_->Get(job.id)->crashes, 2);
+  EXPECT_TRUE(store_->Active()->empty());
+}
+
+TEST_F(JobStoreTest, ListenerHearsEachChangeOnceAndInOrder) {
+  std::vector<std::string> heard;
+  store_->SetListener([&](const Job& job, const StateEvent& event) {
+    EXPECT_EQ(job.state, event.to);
+    heard.push_back(absl::StrCat(event.sequence, JobStateName(event.to)));
+  });
+  const Job job = Insert(NewJob());
+  store_->StartAttempt(job.id, {.number = 1}).status().IgnoreError();
+  store_->MoveJob(job.id, {JobState::kQueued}, {.to = JobState::kHeld})
+      .status()
+      .IgnoreError();  // refused
+  store_->MoveJob(job.id, {JobState::kPreparing}, {.to = JobState::kRunning})
+      .status()
+      .IgnoreError();
+  EXPECT_THAT(heard, testing::ElementsAre("1QUEUED", "2PREPARING", "3RUNNING"));
+}
+
+// Random calls against a model of the queue that fits in a few lines.
+TEST_F(JobStoreTest, RandomOperationsAgreeWithAModel) {
+  const char* given = std::getenv("FTD_TEST_SEED");
+  const unsigned seed = given != nullptr ? std::stoul(given) : std::random_device()();
+  SCOPED_TRACE(absl::StrCat("FTD_TEST_SEED=", seed));
+  std::mt19937 random(seed);
+  std::map<std::string, JobState> model;
+  std::vector<std::string> ids;
+  for (int i = 0; i < 1500; ++i) {
+    if (ids.empty() || random() % 4 == 0) {
+      ids.push_back(Insert(NewJob()).id);
+      model[ids.back()] = JobState::kQueued;
+      if (model.size() > 900) break;
+      continue;
+    }
+    const std::string& id = ids[random() % ids.size()];
+    const JobState from = kAllJobStates[random() % std::size(kAllJobStates)];
+    const JobState to = kAllJobStates[random() % std::size(kAllJobStates)];
+    const bool moved = store_->MoveJob(id, {from}, {.to = to}).ok();
+    ASSERT_EQ(moved, model[id] == from && IsLegalMove(from, to));
+    if (moved) model[id] = to;
+  }
+  Open();
+  for (const auto& [id, state] : model) ASSERT_EQ(store_->Get(id)->state, state);
+}
+
+}  // namespace
+}  // namespace ftd
