@@ -23,6 +23,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples"))
 import fetch  # noqa: E402
 
+# These models are too small for two threads, and on a busy machine a second one spends its time waiting for the first.
+torch.set_num_threads(1)
+
 PROMPT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request.\n"

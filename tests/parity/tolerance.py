@@ -1,8 +1,14 @@
 """The tolerances of docs/numerics.md, float32 on the CPU against Hugging Face, and how each is measured."""
+import math
 
 LOSS = 1e-5  # relative, every step. Hugging Face's own float32 against float64: about 4e-7
 GRAD_NORM = 1e-4  # relative, every step
 WEIGHTS = 1e-5  # norm of the difference over the norm, per tensor, after 20 steps
+# The same for adapters, whose B starts at zero: AdamW divides a gradient by its own size, so an element whose gradient
+# is rounding noise moves as far as the others, in a noisy direction. Hugging Face's own float32 against float64 reaches
+# 1.4e-4 of a tensor so, by an element or two. So: all but one element in 200 as above, all of them within this.
+ADAPTER_WEIGHTS = 3e-4
+NOISY_SHARE = 1 / 200
 LOGITS = 1e-5  # largest difference over the largest logit. Hugging Face's own float32 against float64: 3e-6
 
 
@@ -12,8 +18,11 @@ def relative(actual, expected):
     return max(abs(a - e) / abs(e) for a, e in zip(actual, expected))
 
 
-def weight_distance(actual, expected):
-    return ((actual - expected).norm() / expected.norm()).item()
+def weight_distance(actual, expected, leave_out=0.0):
+    """`leave_out` is the share of elements, the farthest ones, that do not count."""
+    difference = (actual - expected).abs().flatten().sort().values
+    kept = difference[: difference.numel() - math.ceil(leave_out * difference.numel())]
+    return (kept.norm() / expected.norm()).item()
 
 
 def logit_distance(actual, expected):
