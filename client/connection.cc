@@ -101,12 +101,14 @@ Connection::Connection(std::string address)
           address_, grpc::InsecureChannelCredentials(), ChannelArguments()))) {}
 
 absl::Status Connection::Retry(const std::function<grpc::Status()>& attempt) const {
+  // Asked before the first attempt: a socket that vanishes later belongs to a daemon that restarts.
+  const bool hopeless = NobodyCanListen(address_);
   auto delay = std::chrono::milliseconds(100);
   constexpr int kRetries = 5;  // 0.1 + 0.2 + 0.4 + 0.8 + 1.6 s: a daemon restarts in less
   for (int retry = 0;; ++retry) {
     const grpc::Status status = attempt();
     const bool again = status.error_code() == grpc::StatusCode::UNAVAILABLE && retry < kRetries;
-    if (!again || NobodyCanListen(address_)) return ToStatus(status);
+    if (!again || hopeless) return ToStatus(status);
     constexpr auto kLongest = std::chrono::milliseconds(5000);
     std::this_thread::sleep_for(
         std::min(std::max(delay, RetryDelay(status).value_or(delay)), kLongest));

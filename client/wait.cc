@@ -32,9 +32,9 @@ int WaitVerb(const Invocation& call) {
   if (IsFinal(job->state())) return ReportOutcome({FollowOutcome::kFinal, *job, 0, {}});
 
   std::optional<std::chrono::milliseconds> limit;
-  // A thousand years are as good as more, and fit.
+  // Thirty years are as good as more, and fit the clock.
   if (timeout)
-    limit = std::chrono::milliseconds(static_cast<int64_t>(std::clamp(*timeout, 0.0, 3e10) * 1000));
+    limit = std::chrono::milliseconds(static_cast<int64_t>(std::clamp(*timeout, 0.0, 1e9) * 1000));
   JobView silent;
   FollowOutcome outcome = FollowJob(**connection, job->id(), silent, signals, limit);
   if (outcome.job.id().empty()) outcome.job = *job;  // no event came before it ended

@@ -1,0 +1,199 @@
+"""show, ls, metrics, checkpoints, info, logs: formats against protobuf's own JSON, PyYAML and Python's csv."""
+
+import csv
+import io
+import json
+import math
+
+import pytest
+import yaml
+from google.protobuf import json_format
+
+from fake_ftd import FakeFtd, fail, make_job
+from ftd_fixture import api, jobs
+
+
+def full_job() -> jobs.Job:
+    job = make_job("FAILED", message='rows.jsonl line 17: "output" is missing', hint="mend the row",
+                   failure_reason=jobs.DATASET_INVALID, priority=5, labels={"team": "a", "b": "c"}, owner="ada",
+                   result_dir="", warnings=["careful"])
+    job.create_time.FromJsonString("2026-11-22T17:40:00.123456789Z")
+    job.end_time.FromJsonString("2026-11-22T17:41:00Z")
+    job.attempts.add(number=1, state=jobs.Attempt.CRASHED, reason="vanished", signal=9, first_step=1, last_step=4)
+    job.attempts.add(number=2, state=jobs.Attempt.FAILED, exit_code=0)
+    job.checkpoints.add(step=4, path="/s/checkpoint-4", size_bytes=1 << 53)
+    job.last_step.CopyFrom(jobs.StepMetrics(step=4, loss=1.25, tokens_total=1 << 40))
+    job.spec.lora.target_modules.extend(["q_proj", "v_proj"])
+    job.spec.seed = 42
+    return job
+
+
+def agrees(ours, theirs) -> bool:
+    """`theirs` is protobuf's JSON, where 64-bit integers are strings; whatever it has, we have alike."""
+    if isinstance(theirs, dict):
+        return all(key in ours and agrees(ours[key], value) for key, value in theirs.items())
+    if isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(agrees, ours, theirs))
+    if isinstance(ours, int) and not isinstance(ours, bool) and isinstance(theirs, str):
+        return ours == int(theirs)
+    return ours == theirs
+
+
+def protobuf_json(message) -> dict:
+    return json_format.MessageToDict(message, preserving_proto_field_name=True,
+                                     always_print_fields_with_no_presence=True)
+
+
+@pytest.mark.parametrize("job", [full_job(), make_job("QUEUED", position=3), jobs.Job()], ids=["full", "queued", "empty"])
+def test_show_json_is_protobufs_json_with_numbers(job):
+    with FakeFtd(GetJob=lambda request, context: job) as fake:
+        ours = json.loads(fake.ftctl("show", "x", "-o", "json").stdout)
+        assert agrees(ours, protobuf_json(job))
+        assert {"id", "name", "state", "failure_reason", "message", "hint", "spec", "attempts", "result_dir",
+                "checkpoints"} <= set(ours)
+        assert list(ours) == [field.name for field in jobs.Job.DESCRIPTOR.fields], "the schema does not vary"
+        assert yaml.safe_load(fake.ftctl("show", "x", "-o", "yaml").stdout) == ours
+
+
+def test_show_for_people():
+    with FakeFtd(GetJob=lambda request, context: full_job()) as fake:
+        text = fake.ftctl("show", "x").stdout
+        for part in ("FAILED, DATASET_INVALID", "line 17", "mend the row", "signal 9", "vanished", "4 of 10",
+                     "b=c, team=a", "checkpoint-4", "next: ftctl logs first"):
+            assert part in text, part
+
+
+def test_ls_reads_every_page():
+    everything = [jobs.Job(id=f"ft-{i}", state=jobs.Job.SUCCEEDED) for i in range(25)]
+
+    def page(request, context):
+        start = int(request.page_token or 0)
+        end = start + min(10, request.page_size)
+        return api.ListJobsResponse(jobs=everything[start:end], next_page_token=str(end) if end < 25 else "")
+
+    with FakeFtd(ListJobs=page) as fake:
+        listed = json.loads(fake.ftctl("ls", "-o", "json").stdout)
+        assert [job["id"] for job in listed] == [job.id for job in everything]
+        assert fake.ftctl("ls", "--quiet").stdout.split() == [job.id for job in everything]
+        assert fake.ftctl("ls", "--quiet", "-n", "12").stdout.split() == [job.id for job in everything[:12]]
+        assert [row["id"] for row in yaml.safe_load(fake.ftctl("ls", "-o", "yaml").stdout)] == [j["id"] for j in listed]
+
+
+def test_ls_table_and_filters():
+    with FakeFtd(ListJobs=lambda request, context: api.ListJobsResponse(jobs=[full_job()])) as fake:
+        head, row = fake.ftctl("ls", "--state", "failed", "--state", "RUNNING").stdout.splitlines()
+        assert head.split() == "ID NAME STATE MODE MODEL STEP LOSS AGE".split()
+        assert row.split()[:7] == ["ft-01testtesttesttesttesttest", "first", "FAILED", "lora", "tiny", "4/10", "1.2500"]
+        assert list(fake.calls("ListJobs")[0].states) == [jobs.Job.FAILED, jobs.Job.RUNNING]
+        wide = fake.ftctl("ls", "-o", "wide").stdout
+        assert "ada" in wide and "b=c,team=a" in wide and "OWNER" in wide
+
+
+def test_empty_ls_keeps_stdout_for_data():
+    with FakeFtd(ListJobs=lambda request, context: api.ListJobsResponse()) as fake:
+        assert json.loads(fake.ftctl("ls", "-o", "json").stdout) == []
+        assert "No jobs" in fake.ftctl("ls").stderr
+
+
+METRIC_KEYS = ["step", "epoch", "loss", "grad_norm", "learning_rate", "tokens", "tokens_total", "padding_ratio",
+               "tokens_per_second", "step_seconds"]
+
+
+def metric(i: int, loss: float) -> jobs.StepMetrics:
+    return jobs.StepMetrics(step=i, epoch=i / 7, loss=loss, grad_norm=1 / 3, learning_rate=1e-4 / 3, tokens=100 + i,
+                            tokens_total=(1 << 53) + i, padding_ratio=0.0, tokens_per_second=1e300, step_seconds=5e-324)
+
+
+@pytest.fixture
+def with_metrics():
+    steps = [metric(1, 0.1 + 0.2), metric(2, math.pi), metric(3, math.nan), metric(4, -math.inf)]
+
+    def answer(request, context):
+        yield api.QueryMetricsResponse(steps=steps[:3])
+        yield api.QueryMetricsResponse(steps=steps[3:])
+
+    with FakeFtd(QueryMetrics=answer) as fake:
+        fake.steps = steps
+        yield fake
+
+
+def same(ours, step) -> bool:
+    def equal(a, b):
+        if isinstance(b, int):
+            return int(a) == b
+        return float(a) == b or (math.isnan(float(a)) and math.isnan(b))  # bit for bit but for NaN's payload
+
+    return all(equal(ours[key], getattr(step, key)) for key in METRIC_KEYS)
+
+
+def test_metrics_keep_every_bit(with_metrics):
+    rows = [json.loads(line) for line in with_metrics.ftctl("metrics", "x", "-o", "jsonl").stdout.splitlines()]
+    assert all(list(row) == METRIC_KEYS for row in rows)
+    assert all(map(same, rows, with_metrics.steps)) and len(rows) == 4
+    assert isinstance(rows[0]["tokens_total"], int) and isinstance(rows[0]["loss"], float)
+    assert rows[2]["loss"] == "NaN" and rows[3]["loss"] == "-Infinity", "as in proto3's JSON"
+    assert json.loads(with_metrics.ftctl("metrics", "x", "-o", "json").stdout) == rows
+    table = list(csv.DictReader(io.StringIO(with_metrics.ftctl("metrics", "x", "-o", "csv").stdout)))
+    assert all(map(same, table, with_metrics.steps)) and len(table) == 4
+    assert with_metrics.ftctl("metrics", "x").stdout.splitlines()[0].split()[:3] == ["STEP", "EPOCH", "LOSS"]
+
+
+def test_metrics_bounds_are_sent(with_metrics):
+    with_metrics.ftctl("metrics", "x", "--from-step", "2", "--to_step", "9", "--max-points", "5")
+    request = with_metrics.calls("QueryMetrics")[0]
+    assert (request.from_step, request.to_step, request.max_points) == (2, 9, 5)
+
+
+def test_metrics_of_a_broken_stream_have_no_step_twice():
+    calls = []
+
+    def answer(request, context):
+        calls.append(request.from_step)
+        yield api.QueryMetricsResponse(steps=[metric(i, 1.0) for i in range(max(1, request.from_step), 4)])
+        if len(calls) == 1:
+            fail(context, "UNAVAILABLE", message="broken")
+        yield api.QueryMetricsResponse(steps=[metric(4, 1.0)])
+
+    with FakeFtd(QueryMetrics=answer) as fake:
+        result = fake.ftctl("metrics", "x", "-o", "jsonl")
+        assert result.returncode == 0, result.stderr
+        assert [json.loads(line)["step"] for line in result.stdout.splitlines()] == [1, 2, 3, 4]
+        assert calls == [0, 4]
+
+
+@pytest.mark.parametrize("output, empty", [("jsonl", ""), ("json", "[]\n"), ("csv", "")])
+def test_metrics_of_a_job_without_steps(output, empty):
+    with FakeFtd(QueryMetrics=lambda request, context: iter(())) as fake:
+        result = fake.ftctl("metrics", "x", "-o", output)
+        assert result.returncode == 0 and result.stdout == empty
+
+
+def test_checkpoints_and_info():
+    checkpoint = jobs.Checkpoint(step=4, path="/s/checkpoint-4", size_bytes=12_345_678, attempt=1)
+    info = api.ServerInfo(version="0.1.0", state_dir="/s", device="cpu", modes=[jobs.JobSpec.LORA], queued=2)
+    with FakeFtd(ListCheckpoints=lambda r, c: api.ListCheckpointsResponse(checkpoints=[checkpoint]),
+                 GetServerInfo=lambda r, c: info) as fake:
+        assert agrees(json.loads(fake.ftctl("checkpoints", "x", "-o", "json").stdout), [protobuf_json(checkpoint)])
+        assert "12.3 MB" in fake.ftctl("checkpoints", "x").stdout
+        assert agrees(json.loads(fake.ftctl("info", "-o", "json").stdout), protobuf_json(info))
+        assert "0 running, 2 queued" in fake.ftctl("info").stdout
+
+
+def test_logs_pass_bytes_through():
+    def tail(request, context):
+        yield api.TailLogResponse(data=b"one\ntw")
+        yield api.TailLogResponse(data="ö\n".encode())
+
+    with FakeFtd(TailLog=tail) as fake:
+        assert fake.ftctl("logs", "x", "-n", "7", "-f").stdout == "one\ntwö\n"
+        request = fake.calls("TailLog")[0]
+        assert request.lines == 7 and request.follow
+
+
+@pytest.mark.parametrize("verb, method", [("cancel", "CancelJob"), ("hold", "HoldJob"), ("release", "ReleaseJob")])
+def test_actions(verb, method):
+    with FakeFtd(**{method: lambda request, context: make_job("CANCELLING")}) as fake:
+        result = fake.ftctl(verb, "first")
+        assert result.returncode == 0 and "CANCELLING" in result.stderr and result.stdout == ""
+        assert fake.calls(method)[0].job == "first"
+        assert json.loads(fake.ftctl(verb, "first", "-o", "json").stdout)["state"] == "CANCELLING"

@@ -1,0 +1,120 @@
+"""submit: the dataset's upload, the reply, and repeated submits."""
+
+import hashlib
+import json
+import threading
+
+import pytest
+
+from fake_ftd import FakeFtd, Script, change, fail, step
+from ftd_fixture import api, jobs
+
+FLAGS = ("submit", "--mode", "lora", "--model", "alias", "--dataset")
+
+
+def accept(request, context):
+    return jobs.Job(id="ft-1", name=request.name, state=jobs.Job.QUEUED, position=1, spec=request.spec)
+
+
+@pytest.fixture
+def fake():
+    with FakeFtd(SubmitJob=accept) as fake:
+        yield fake
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 5_000_001])
+def test_dataset_arrives_byte_for_byte(fake, tmp_path, size):
+    data = (bytes(range(256)) * (size // 256 + 1))[:size]
+    path = tmp_path / "my rows.jsonl"
+    path.write_bytes(data)
+    result = fake.ftctl(*FLAGS, path)
+    assert result.returncode == 0, result.stderr
+    digest = hashlib.sha256(data).hexdigest()
+    header = fake.upload_headers[0]
+    assert (header.sha256, header.size_bytes, header.file_name) == (digest, size, "my rows.jsonl")
+    assert fake.uploads[digest] == data
+    dataset = fake.calls("SubmitJob")[0].spec.dataset
+    assert dataset.upload_sha256 == digest and dataset.file_name == "my rows.jsonl"
+
+
+def test_a_server_that_has_the_file_may_answer_at_once(fake, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"x" * 8_000_000)
+    seen = []
+
+    def present(parts, context):
+        seen.append(next(parts).header)
+        return api.UploadFileResponse(sha256=seen[0].sha256, size_bytes=8_000_000, already_present=True)
+
+    fake.handlers["UploadFile"] = present
+    assert fake.ftctl(*FLAGS, path).returncode == 0
+    assert len(seen) == 1 and len(fake.calls("SubmitJob")) == 1
+
+
+@pytest.mark.parametrize("code, reason, exit_code", [
+    ("DATA_LOSS", "HASH_MISMATCH", 74), ("RESOURCE_EXHAUSTED", "DISK_RESERVE", 75),
+    ("INVALID_ARGUMENT", "FIELD_INVALID", 65),
+])
+def test_refused_upload_submits_nothing(fake, tmp_path, code, reason, exit_code):
+    def refuse(parts, context):
+        for _ in parts:
+            pass
+        fail(context, code, reason, "no")
+
+    fake.handlers["UploadFile"] = refuse
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"x")
+    result = fake.ftctl(*FLAGS, path)
+    assert result.returncode == exit_code and result.stderr == "ftctl: no\n" and fake.calls("SubmitJob") == []
+
+
+def test_missing_dataset_is_66(fake):
+    result = fake.ftctl(*FLAGS, "/nowhere/rows.jsonl")
+    assert result.returncode == 66
+    assert "dataset /nowhere/rows.jsonl does not exist" in result.stderr and result.stdout == ""
+
+
+def test_directory_as_dataset_is_65(fake, tmp_path):
+    result = fake.ftctl(*FLAGS, tmp_path)
+    assert result.returncode == 65 and "is a directory" in result.stderr
+
+
+def test_id_on_stdout_talk_on_stderr(fake, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"x")
+    result = fake.ftctl(*FLAGS, path, "--name", "first")
+    assert result.stdout == "ft-1\n"
+    assert result.stderr.startswith("Submitted job ft-1 (first)") and "ftctl watch first" in result.stderr
+    quiet = fake.ftctl(*FLAGS, path, "--quiet")
+    assert (quiet.stdout, quiet.stderr) == ("ft-1\n", "")
+    assert json.loads(fake.ftctl(*FLAGS, path, "-o", "json").stdout)["id"] == "ft-1"
+
+
+def test_lost_reply_is_asked_for_again_with_the_same_request_id(fake, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"x")
+    lost = threading.Event()
+
+    def lose_the_first(request, context):
+        if not lost.is_set():
+            lost.set()
+            fail(context, "UNAVAILABLE", message="the connection broke")
+        return accept(request, context)
+
+    fake.handlers["SubmitJob"] = lose_the_first
+    assert fake.ftctl(*FLAGS, path).stdout == "ft-1\n"
+    first, second = fake.calls("SubmitJob")
+    assert first == second and first.request_id
+
+
+@pytest.mark.parametrize("end, exit_code", [("SUCCEEDED", 0), ("FAILED", 100), ("CANCELLED", 103)])
+def test_watch_goes_on_to_the_outcome(fake, tmp_path, end, exit_code):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"x")
+    script = Script(jobs.Job(id="ft-1", state=jobs.Job.QUEUED), [change("RUNNING"), step(1), change(end)])
+    fake.handlers.update(script.handlers())
+    result = fake.ftctl(*FLAGS, path, "--watch")
+    assert result.returncode == exit_code
+    lines = result.stdout.splitlines()
+    assert lines[0] == "ft-1" and lines[1:3] == ["state QUEUED", "state RUNNING"]
+    assert lines[-1].startswith(f"state {end}")
