@@ -36,7 +36,7 @@ def test_files(finished):
     _, out, mode = finished
     common = {"tokenizer.json", "tokenizer_config.json", "metrics.jsonl", "trainer_state.json", "ftd_run.json"}
     weights = {"lora": {"adapter_config.json", "adapter_model.safetensors", "README.md"},
-               "full": {"config.json", "model-00001-of-00001.safetensors", "model.safetensors.index.json"}}
+               "full": {"config.json", "model.safetensors"}}
     assert common | weights[mode] <= names(out)
     assert not [name for name in names(out) if name.endswith((".bin", ".pt", ".pkl", ".tmp"))]
 
