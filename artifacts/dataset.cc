@@ -38,7 +38,8 @@ struct Row {
 // The text of a row, or what is wrong with it.
 absl::StatusOr<std::string> Render(const Row& row) {
   const auto missing = [](const char* field) {
-    return Invalid(Concat("\"", field, "\" is missing; an Alpaca row needs instruction, input, output"));
+    return Invalid(
+        Concat("\"", field, "\" is missing; an Alpaca row needs instruction, input, output"));
   };
   if (row.instruction.has_value() || (row.output.has_value() && !row.text.has_value())) {
     if (!row.instruction.has_value()) return missing("instruction");
@@ -46,14 +47,17 @@ absl::StatusOr<std::string> Render(const Row& row) {
     return RenderAlpaca(*row.instruction, row.input.value_or(""), *row.output);
   }
   if (row.text.has_value()) return *row.text;
-  return Invalid("neither \"instruction\" nor \"text\" is there; a row is {\"instruction\", \"input\", \"output\"} or {\"text\"}");
+  return Invalid(
+      "neither \"instruction\" nor \"text\" is there; a row is {\"instruction\", \"input\", "
+      "\"output\"} or {\"text\"}");
 }
 
-// Receives the parser's events for one row, or for an array of rows, and renders each row as it ends. What is nested
-// within a row is skipped.
+// Receives the parser's events for one row, or for an array of rows, and renders each row as it
+// ends. What is nested within a row is skipped.
 class RowReader : public nlohmann::json_sax<json> {
  public:
-  // Rows lie at `depth` open containers: 0 for a line, 1 for an array. `limit` > 0 ends the reading early.
+  // Rows lie at `depth` open containers: 0 for a line, 1 for an array. `limit` > 0 ends the reading
+  // early.
   RowReader(size_t depth, int64_t limit, std::vector<std::string>* texts)
       : row_depth_(depth), limit_(limit), texts_(texts) {}
 
@@ -92,13 +96,15 @@ class RowReader : public nlohmann::json_sax<json> {
     ++rows_;
     return limit_ <= 0 || rows_ < limit_;
   }
-  bool parse_error(std::size_t position, const std::string&, const json::exception& problem) override {
+  bool parse_error(std::size_t position, const std::string&,
+                   const json::exception& problem) override {
     is_syntax_ = true;
     syntax_position_ = position;
     const std::string_view what = problem.what();
     const size_t begin = std::min(what.find("syntax error"), what.find("number overflow"));
     const std::string reason = RepairUtf8(what.substr(std::min(begin, what.size())));
-    return Stop(Invalid(reason.size() <= kQuoted ? reason : RepairUtf8(reason.substr(0, kQuoted)) + "…"));
+    return Stop(
+        Invalid(reason.size() <= kQuoted ? reason : RepairUtf8(reason.substr(0, kQuoted)) + "…"));
   }
 
  private:
@@ -146,10 +152,12 @@ absl::Status ReadLines(std::string_view bytes, std::string_view file_name, int64
     RowReader reader(0, 0, texts);
     json::sax_parse(line.begin(), line.end(), &reader);
     if (reader.is_syntax()) {
-      return Invalid(Concat(file_name, " line ", number, ": not JSON at column ", reader.syntax_position(), " (",
-                            reader.status().message(), "); each line must be one JSON object"));
+      return Invalid(Concat(file_name, " line ", number, ": not JSON at column ",
+                            reader.syntax_position(), " (", reader.status().message(),
+                            "); each line must be one JSON object"));
     }
-    if (!reader.status().ok()) return Prefixed(reader.status(), Concat(file_name, " line ", number, ": "));
+    if (!reader.status().ok())
+      return Prefixed(reader.status(), Concat(file_name, " line ", number, ": "));
     if (limit > 0 && static_cast<int64_t>(texts->size()) >= limit) break;
   }
   return absl::OkStatus();
@@ -161,24 +169,28 @@ absl::Status ReadArray(std::string_view bytes, std::string_view file_name, int64
   json::sax_parse(bytes.begin(), bytes.end(), &reader);
   if (reader.is_syntax()) {
     const std::string_view before = bytes.substr(0, reader.syntax_position());
-    return Invalid(Concat(file_name, " line ", 1 + std::count(before.begin(), before.end(), '\n'), ", row ",
-                          reader.rows() + 1, ": not JSON (", reader.status().message(), ")"));
+    return Invalid(Concat(file_name, " line ", 1 + std::count(before.begin(), before.end(), '\n'),
+                          ", row ", reader.rows() + 1, ": not JSON (", reader.status().message(),
+                          ")"));
   }
-  if (!reader.status().ok()) return Prefixed(reader.status(), Concat(file_name, " row ", reader.rows() + 1, ": "));
+  if (!reader.status().ok())
+    return Prefixed(reader.status(), Concat(file_name, " row ", reader.rows() + 1, ": "));
   return absl::OkStatus();
 }
 
 }  // namespace
 
-std::string RenderAlpaca(std::string_view instruction, std::string_view input, std::string_view output) {
+std::string RenderAlpaca(std::string_view instruction, std::string_view input,
+                         std::string_view output) {
   return Concat(
-      "Below is an instruction that describes a task, paired with an input that provides further context. "
+      "Below is an instruction that describes a task, paired with an input that provides further "
+      "context. "
       "Write a response that appropriately completes the request.\n### Instruction: ",
       instruction, "\n\n### Input: ", input, "\n\n### Response: ", output);
 }
 
-absl::StatusOr<std::vector<std::string>> ReadTexts(const std::filesystem::path& path, std::string_view file_name,
-                                                   int64_t limit) {
+absl::StatusOr<std::vector<std::string>> ReadTexts(const std::filesystem::path& path,
+                                                   std::string_view file_name, int64_t limit) {
   FTD_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   std::string_view bytes = file.bytes();
   if (bytes.starts_with(kByteOrderMark)) bytes.remove_prefix(kByteOrderMark.size());
@@ -186,7 +198,8 @@ absl::StatusOr<std::vector<std::string>> ReadTexts(const std::filesystem::path& 
   std::vector<std::string> texts;
   const bool is_array = first != std::string_view::npos && bytes[first] == '[';
   FTD_RETURN_IF_ERROR((is_array ? ReadArray : ReadLines)(bytes, file_name, limit, &texts));
-  if (texts.empty()) return Invalid(Concat(file_name, " has no rows; a dataset needs at least one"));
+  if (texts.empty())
+    return Invalid(Concat(file_name, " has no rows; a dataset needs at least one"));
   return texts;
 }
 

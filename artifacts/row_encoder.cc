@@ -25,7 +25,8 @@ absl::Status Corrupt(const std::filesystem::path& path, std::string_view problem
                Concat(path.string(), ": ", problem, "; fetch the model again"));
 }
 
-// The "eos_token" of a JSON file: a string or {"content": string}. Empty when file or field is absent or null.
+// The "eos_token" of a JSON file: a string or {"content": string}. Empty when file or field is
+// absent or null.
 absl::StatusOr<std::string> EosIn(const std::filesystem::path& path) {
   absl::StatusOr<std::string> text = ReadFile(path);
   if (absl::IsNotFound(text.status())) return std::string();
@@ -41,7 +42,8 @@ absl::StatusOr<std::string> EosIn(const std::filesystem::path& path) {
   return Corrupt(path, "\"eos_token\" must be a string or an object with a \"content\"");
 }
 
-absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir, const Tokenizer& tokenizer) {
+absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir,
+                                    const Tokenizer& tokenizer) {
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
     FTD_ASSIGN_OR_RETURN(std::string eos, EosIn(model_dir / name));
     if (eos.empty()) continue;
@@ -55,7 +57,8 @@ absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir, cons
   }
   if (!eos.empty()) return eos;
   return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
-               Concat(model_dir.string(), " names no end-of-sequence token: set eos_token in tokenizer_config.json"));
+               Concat(model_dir.string(),
+                      " names no end-of-sequence token: set eos_token in tokenizer_config.json"));
 }
 
 // Hands out chunks of rows to threads, and tells the caller how far they are.
@@ -87,8 +90,8 @@ class Progress {
   int64_t done_ = 0;
 };
 
-void EncodeChunks(const RowEncoder& encoder, const std::vector<std::string>& texts, Progress& progress,
-                  std::vector<TokenizedRow>* rows) {
+void EncodeChunks(const RowEncoder& encoder, const std::vector<std::string>& texts,
+                  Progress& progress, std::vector<TokenizedRow>* rows) {
   const auto total = static_cast<int64_t>(texts.size());
   for (int64_t begin = progress.Claim(); begin < total; begin = progress.Claim()) {
     const int64_t end = std::min(begin + kChunk, total);
@@ -106,13 +109,14 @@ std::string RowEncoder::WithEos(std::string_view text) const {
 TokenizedRow RowEncoder::Encode(std::string_view text) const {
   TokenizedRow row;
   row.input_ids = tokenizer->Encode(WithEos(text), /*add_special_tokens=*/true);
-  if (seq_length > 0 && row.input_ids.size() > static_cast<size_t>(seq_length)) row.input_ids.resize(seq_length);
+  if (seq_length > 0 && row.input_ids.size() > static_cast<size_t>(seq_length))
+    row.input_ids.resize(seq_length);
   row.labels = row.input_ids;
   return row;
 }
 
-absl::StatusOr<RowEncoder> MakeRowEncoder(const std::filesystem::path& model_dir, const Tokenizer& tokenizer,
-                                          int32_t seq_length) {
+absl::StatusOr<RowEncoder> MakeRowEncoder(const std::filesystem::path& model_dir,
+                                          const Tokenizer& tokenizer, int32_t seq_length) {
   RowEncoder encoder;
   encoder.tokenizer = &tokenizer;
   encoder.seq_length = seq_length;
@@ -120,8 +124,9 @@ absl::StatusOr<RowEncoder> MakeRowEncoder(const std::filesystem::path& model_dir
   return encoder;
 }
 
-absl::StatusOr<std::vector<TokenizedRow>> EncodeAll(const RowEncoder& encoder, const std::vector<std::string>& texts,
-                                                    int threads, const std::function<bool(int64_t done)>& progress) {
+absl::StatusOr<std::vector<TokenizedRow>> EncodeAll(
+    const RowEncoder& encoder, const std::vector<std::string>& texts, int threads,
+    const std::function<bool(int64_t done)>& progress) {
   const auto total = static_cast<int64_t>(texts.size());
   std::vector<TokenizedRow> rows(texts.size());
   Progress shared(total);

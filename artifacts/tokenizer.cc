@@ -5,12 +5,12 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
-#include "artifacts/tokenizer/concat.h"
 #include "absl/strings/str_join.h"
 #include "artifacts/error.h"
 #include "artifacts/file.h"
 #include "artifacts/tokenizer/added_tokens.h"
 #include "artifacts/tokenizer/bpe.h"
+#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/decoder.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/model_json.h"
@@ -71,7 +71,8 @@ class BpeTokenizer : public Tokenizer {
   void Normalize(std::string* text, RegexScratch& scratch) const {
     for (const auto& step : normalizers_) step->Apply(text, scratch);
   }
-  void EncodeSegment(std::string_view segment, bool at_start, Scratch& scratch, std::vector<int32_t>* out) const;
+  void EncodeSegment(std::string_view segment, bool at_start, Scratch& scratch,
+                     std::vector<int32_t>* out) const;
 
   BpeModel model_;
   Normalizers normalizers_;
@@ -96,8 +97,8 @@ const json& Section(const json& document, const char* name) {
 
 absl::Status BpeTokenizer::Init(const json& document) {
   FTD_ASSIGN_OR_RETURN(normalizers_, ParseNormalizers(Section(document, "normalizer")));
-  FTD_ASSIGN_OR_RETURN(pre_tokenizers_,
-                       PreTokenizers::Parse(Section(document, "pre_tokenizer"), model_.takes_bytes()));
+  FTD_ASSIGN_OR_RETURN(pre_tokenizers_, PreTokenizers::Parse(Section(document, "pre_tokenizer"),
+                                                             model_.takes_bytes()));
   FTD_ASSIGN_OR_RETURN(post_processor_, PostProcessor::Parse(Section(document, "post_processor")));
   FTD_ASSIGN_OR_RETURN(decoders_, ParseDecoders(Section(document, "decoder")));
   has_decoder_ = !Section(document, "decoder").is_null();
@@ -117,8 +118,8 @@ absl::StatusOr<AddedToken> ParseAddedToken(const json& entry) {
   return token;
 }
 
-// Ids are given as `tokenizers` gives them: the vocabulary's where it has the token, else the next free one. The "id"
-// in the file is what that comes to.
+// Ids are given as `tokenizers` gives them: the vocabulary's where it has the token, else the next
+// free one. The "id" in the file is what that comes to.
 absl::Status BpeTokenizer::AddTokens(const json& section) {
   if (section.is_null()) return absl::OkStatus();
   if (!section.is_array()) return CorruptTokenizer("\"added_tokens\" must be an array");
@@ -172,8 +173,9 @@ void BpeTokenizer::EncodeSegment(std::string_view segment, bool at_start, Scratc
   }
   normalized_tokens_.Split(segment, [&](std::string_view piece, int32_t id) {
     if (id >= 0) return out->push_back(id);
-    pre_tokenizers_.ForEachWord({piece, at_start && piece.data() == segment.data()}, scratch.regex,
-                                [&](std::string_view word) { model_.EncodeWord(word, scratch.bpe, out); });
+    pre_tokenizers_.ForEachWord(
+        {piece, at_start && piece.data() == segment.data()}, scratch.regex,
+        [&](std::string_view word) { model_.EncodeWord(word, scratch.bpe, out); });
   });
 }
 
@@ -198,10 +200,13 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view tok
   FTD_ASSIGN_OR_RETURN(const ModelJson json, ParseModelJson(tokenizer_json));
   if (!json.rest.is_object()) return CorruptTokenizer("must be an object");
   const auto model = json.rest.find("model");
-  if (model == json.rest.end() || !model->is_object()) return CorruptTokenizer("\"model\" must be an object");
+  if (model == json.rest.end() || !model->is_object())
+    return CorruptTokenizer("\"model\" must be an object");
   // Files from before 2020 leave the type out; merges tell that it is BPE.
-  FTD_ASSIGN_OR_RETURN(const std::string type, StringFieldOr(*model, "type", json.has_merges ? "BPE" : "?", "model"));
-  if (type != "BPE") return UnsupportedTokenizer(Concat("the model ", type, " is not supported, only BPE is"));
+  FTD_ASSIGN_OR_RETURN(const std::string type,
+                       StringFieldOr(*model, "type", json.has_merges ? "BPE" : "?", "model"));
+  if (type != "BPE")
+    return UnsupportedTokenizer(Concat("the model ", type, " is not supported, only BPE is"));
   const bool byte_level = PreTokenizers::EndsWithByteLevel(Section(json.rest, "pre_tokenizer"));
   FTD_ASSIGN_OR_RETURN(BpeModel bpe, BpeModel::Build(json, byte_level));
   auto tokenizer = std::make_unique<BpeTokenizer>(std::move(bpe));
@@ -209,16 +214,18 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view tok
   return tokenizer;
 }
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& tokenizer_json_file) {
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(
+    const std::filesystem::path& tokenizer_json_file) {
   absl::StatusOr<MappedFile> file = MappedFile::Open(tokenizer_json_file);
   if (absl::IsNotFound(file.status())) {
     return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
                  Concat("there is no ", tokenizer_json_file.string(),
-                              "; a model directory needs a tokenizer.json"));
+                        "; a model directory needs a tokenizer.json"));
   }
   FTD_RETURN_IF_ERROR(file.status());
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Parse(file->bytes());
-  if (!tokenizer.ok()) return Prefixed(tokenizer.status(), Concat(tokenizer_json_file.string(), ": "));
+  if (!tokenizer.ok())
+    return Prefixed(tokenizer.status(), Concat(tokenizer_json_file.string(), ": "));
   return tokenizer;
 }
 

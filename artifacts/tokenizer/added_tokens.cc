@@ -8,16 +8,26 @@
 namespace ftd {
 namespace {
 
-// \w of Rust's regex crate: letters, marks, digits, connectors, and the circled letters, which are alphabetic.
+// \w of Rust's regex crate: letters, marks, digits, connectors, and the circled letters, which are
+// alphabetic.
 bool IsWord(uint32_t c) {
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_PC:
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
       return true;
     default:
-      return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
-             (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+      return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
+             (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
+             (c >= 0x1F170 && c <= 0x1F189);
   }
 }
 
@@ -52,7 +62,8 @@ size_t LeadingSpaceEnd(std::string_view text) {
 
 }  // namespace
 
-AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)), nodes_(1) {
+AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens)
+    : tokens_(std::move(tokens)), nodes_(1) {
   for (size_t i = 0; i < tokens_.size(); ++i) Add(static_cast<int32_t>(i));
 }
 
@@ -66,7 +77,8 @@ void AddedTokenMatcher::Add(int32_t token) {
     if (child == 0) {
       child = static_cast<uint32_t>(nodes_.size());
       auto& next = nodes_[node].next;
-      next.insert(std::upper_bound(next.begin(), next.end(), std::make_pair(byte, uint32_t{0})), {byte, child});
+      next.insert(std::upper_bound(next.begin(), next.end(), std::make_pair(byte, uint32_t{0})),
+                  {byte, child});
       nodes_.emplace_back();
     }
     node = child;
@@ -91,8 +103,8 @@ int32_t AddedTokenMatcher::LongestAt(std::string_view text, size_t pos) const {
   return longest;
 }
 
-void AddedTokenMatcher::Split(std::string_view text,
-                              absl::FunctionRef<void(std::string_view piece, int32_t id)> sink) const {
+void AddedTokenMatcher::Split(
+    std::string_view text, absl::FunctionRef<void(std::string_view piece, int32_t id)> sink) const {
   size_t done = 0;
   for (size_t pos = 0; pos < text.size();) {
     if (!first_.test(static_cast<unsigned char>(text[pos]))) {

@@ -23,14 +23,17 @@ struct AddedToken {
   bool special = false;
 };
 
-// Finds a set of added tokens in a text, leftmost first and the longest of those. Immutable after construction.
+// Finds a set of added tokens in a text, leftmost first and the longest of those. Immutable after
+// construction.
 class AddedTokenMatcher {
  public:
   AddedTokenMatcher() : nodes_(1) {}
   explicit AddedTokenMatcher(std::vector<AddedToken> tokens);
 
-  // Calls `sink(piece, id)` for the pieces of `text` in order: id ≥ 0 for a token, -1 for text between tokens.
-  void Split(std::string_view text, absl::FunctionRef<void(std::string_view piece, int32_t id)> sink) const;
+  // Calls `sink(piece, id)` for the pieces of `text` in order: id ≥ 0 for a token, -1 for text
+  // between tokens.
+  void Split(std::string_view text,
+             absl::FunctionRef<void(std::string_view piece, int32_t id)> sink) const;
 
  private:
   struct Node {

@@ -4,10 +4,10 @@
 #include <functional>
 #include <limits>
 
-#include "artifacts/tokenizer/concat.h"
 #include "absl/strings/str_format.h"
 #include "artifacts/error.h"
 #include "artifacts/tokenizer/byte_level.h"
+#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/utf8.h"
 
@@ -25,13 +25,15 @@ constexpr size_t kKeptScratch = 1 << 16;
 absl::Status NoAffix(const nlohmann::json& model, const char* name) {
   FTD_ASSIGN_OR_RETURN(const std::string affix, StringFieldOr(model, name, "", "model BPE"));
   if (affix.empty()) return absl::OkStatus();
-  return UnsupportedTokenizer(Concat("a BPE model with ", name, " \"", affix, "\" is not supported"));
+  return UnsupportedTokenizer(
+      Concat("a BPE model with ", name, " \"", affix, "\" is not supported"));
 }
 
 }  // namespace
 
 absl::StatusOr<BpeModel> BpeModel::Build(const ModelJson& json, bool byte_words) {
-  if (!json.has_vocab || !json.has_merges) return CorruptTokenizer("model BPE: vocab or merges is missing");
+  if (!json.has_vocab || !json.has_merges)
+    return CorruptTokenizer("model BPE: vocab or merges is missing");
   BpeModel model;
   std::string unk_token;
   FTD_RETURN_IF_ERROR(model.SetOptions(json.rest["model"], &unk_token));
@@ -43,7 +45,8 @@ absl::StatusOr<BpeModel> BpeModel::Build(const ModelJson& json, bool byte_words)
       const char byte = static_cast<char>(b);
       complete = complete && model.by_spelling_.Find(BytesToAlphabet({&byte, 1})) >= 0;
     }
-    // A byte that has no token is dropped, or becomes the tokens of its letter: then letters are what counts.
+    // A byte that has no token is dropped, or becomes the tokens of its letter: then letters are
+    // what counts.
     model.takes_bytes_ = complete || (model.unk_id_ < 0 && !model.byte_fallback_);
     if (model.takes_bytes_) model.IndexBytes();
   }
@@ -60,8 +63,10 @@ absl::Status BpeModel::SetOptions(const nlohmann::json& model, std::string* unk_
   FTD_RETURN_IF_ERROR(NoAffix(model, "continuing_subword_prefix"));
   FTD_RETURN_IF_ERROR(NoAffix(model, "end_of_word_suffix"));
   const auto dropout = model.find("dropout");
-  if (dropout != model.end() && !dropout->is_null() && !(dropout->is_number() && dropout->get<double>() == 0)) {
-    return UnsupportedTokenizer("a BPE model with dropout is not supported: set \"dropout\" to null");
+  if (dropout != model.end() && !dropout->is_null() &&
+      !(dropout->is_number() && dropout->get<double>() == 0)) {
+    return UnsupportedTokenizer(
+        "a BPE model with dropout is not supported: set \"dropout\" to null");
   }
   FTD_ASSIGN_OR_RETURN(*unk_token, StringFieldOr(model, "unk_token", "", "model BPE"));
   FTD_ASSIGN_OR_RETURN(fuse_unk_, BoolFieldOr(model, "fuse_unk", false, "model BPE"));
@@ -113,8 +118,12 @@ absl::Status BpeModel::IndexMerges(const ModelJson& json) {
     const int32_t right_id = by_spelling_.Find(right);
     const int32_t joined_id = by_spelling_.Find(joined);
     if (left_id < 0 || right_id < 0 || joined_id < 0) {
-      return CorruptTokenizer(Concat("merge ", rank, " (\"", left, "\" \"", right, "\") has no token for \"",
-                                           left_id < 0 ? left : right_id < 0 ? right : joined, "\""));
+      return CorruptTokenizer(Concat("merge ", rank, " (\"", left, "\" \"", right,
+                                     "\") has no token for \"",
+                                     left_id < 0    ? left
+                                     : right_id < 0 ? right
+                                                    : joined,
+                                     "\""));
     }
     merges_.Insert(left_id, right_id, {static_cast<uint32_t>(rank), joined_id});
     if (right.starts_with(kMeta) && !left.ends_with(kMeta)) splits_at_meta_ = false;
@@ -129,10 +138,12 @@ std::string_view BpeModel::IdToToken(int32_t id) const {
   return std::string_view(spellings_).substr(tokens_[id].first, tokens_[id].second);
 }
 
-void BpeModel::EncodeWord(std::string_view word, BpeScratch& scratch, std::vector<int32_t>* out) const {
+void BpeModel::EncodeWord(std::string_view word, BpeScratch& scratch,
+                          std::vector<int32_t>* out) const {
   if (!splits_at_meta_) return EncodePart(word, scratch, out);
   size_t begin = 0;
-  for (size_t meta = word.find(kMeta); meta != std::string_view::npos; meta = word.find(kMeta, meta + kMeta.size())) {
+  for (size_t meta = word.find(kMeta); meta != std::string_view::npos;
+       meta = word.find(kMeta, meta + kMeta.size())) {
     if (meta == begin || word.substr(begin, meta - begin).ends_with(kMeta)) continue;
     EncodePart(word.substr(begin, meta - begin), scratch, out);
     begin = meta;
@@ -140,7 +151,8 @@ void BpeModel::EncodeWord(std::string_view word, BpeScratch& scratch, std::vecto
   EncodePart(word.substr(begin), scratch, out);
 }
 
-void BpeModel::EncodePart(std::string_view word, BpeScratch& scratch, std::vector<int32_t>* out) const {
+void BpeModel::EncodePart(std::string_view word, BpeScratch& scratch,
+                          std::vector<int32_t>* out) const {
   if (word.empty()) return;
   if (word.size() == 1 && single_ids_[static_cast<unsigned char>(word[0])] >= 0) {
     out->push_back(single_ids_[static_cast<unsigned char>(word[0])]);
@@ -162,7 +174,8 @@ void BpeModel::EncodePart(std::string_view word, BpeScratch& scratch, std::vecto
   scratch.cache.Insert(word, hash, out->data() + begin, out->size() - begin);
 }
 
-// The ids before any merge. As in `tokenizers`, byte tokens do not flush an unknown token that waits to be fused.
+// The ids before any merge. As in `tokenizers`, byte tokens do not flush an unknown token that
+// waits to be fused.
 void BpeModel::ToSymbols(std::string_view word, std::vector<int32_t>* ids) const {
   if (takes_bytes_) {
     for (const unsigned char byte : word) {
@@ -208,8 +221,9 @@ void BpeModel::MergeShort(BpeScratch& scratch) const {
   merges.clear();
   for (size_t i = 0; i + 1 < ids.size(); ++i) merges.push_back(find(i));
   while (!merges.empty()) {
-    const auto best = std::min_element(merges.begin(), merges.end(),
-                                       [](const Merge& a, const Merge& b) { return a.rank < b.rank; });
+    const auto best =
+        std::min_element(merges.begin(), merges.end(),
+                         [](const Merge& a, const Merge& b) { return a.rank < b.rank; });
     if (best->rank == kNoMerge.rank) return;
     const size_t i = best - merges.begin();
     ids[i] = best->id;
@@ -220,8 +234,8 @@ void BpeModel::MergeShort(BpeScratch& scratch) const {
   }
 }
 
-// The same with a heap over a linked list, in O(n log n). An entry of the heap whose pair has changed meanwhile is
-// told by what the pair merges to now.
+// The same with a heap over a linked list, in O(n log n). An entry of the heap whose pair has
+// changed meanwhile is told by what the pair merges to now.
 void BpeModel::MergeLong(BpeScratch& scratch) const {
   auto& symbols = scratch.symbols;
   auto& heap = scratch.heap;
@@ -234,7 +248,8 @@ void BpeModel::MergeLong(BpeScratch& scratch) const {
     heap.push_back({merge->rank, left, merge->id});
     std::push_heap(heap.begin(), heap.end(), std::greater<>());
   };
-  for (int32_t i = 0; i < count; ++i) symbols.push_back({scratch.ids[i], i - 1, i + 1 < count ? i + 1 : -1});
+  for (int32_t i = 0; i < count; ++i)
+    symbols.push_back({scratch.ids[i], i - 1, i + 1 < count ? i + 1 : -1});
   for (int32_t i = 0; i + 1 < count; ++i) push(i, i + 1);
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end(), std::greater<>());

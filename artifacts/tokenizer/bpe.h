@@ -39,9 +39,10 @@ struct BpeScratch {
 // Immutable after Build; usable from many threads with a scratch each.
 class BpeModel {
  public:
-  // `byte_words`: words come as raw bytes, each standing for its letter of the byte alphabet (byte_level.h).
-  // Where the vocabulary needs words in that alphabet all the same, takes_bytes() of the result is false.
-  // Requires: json.rest["model"] is an object. MODEL_CORRUPT when merges and vocabulary do not fit; MODEL_UNSUPPORTED for options that ftd lacks.
+  // `byte_words`: words come as raw bytes, each standing for its letter of the byte alphabet
+  // (byte_level.h). Where the vocabulary needs words in that alphabet all the same, takes_bytes()
+  // of the result is false. Requires: json.rest["model"] is an object. MODEL_CORRUPT when merges
+  // and vocabulary do not fit; MODEL_UNSUPPORTED for options that ftd lacks.
   static absl::StatusOr<BpeModel> Build(const ModelJson& json, bool byte_words);
 
   // True when words must be given as raw bytes.
@@ -76,14 +77,16 @@ class BpeModel {
   bool fuse_unk_ = false;
   bool byte_fallback_ = false;
   int32_t unk_id_ = -1;
-  bool splits_at_meta_ = false;  // no merge joins "x" with "▁y": a word may be cut before each such ▁
+  bool splits_at_meta_ =
+      false;  // no merge joins "x" with "▁y": a word may be cut before each such ▁
   size_t size_ = 0;
   std::string spellings_;
   std::vector<std::pair<uint32_t, uint32_t>> tokens_;  // by id: offset and size in spellings_
   StringTable by_spelling_;
   StringTable byte_words_;  // the same by the bytes that they stand for; empty unless takes_bytes_
   MergeTable merges_;
-  std::array<int32_t, 256> single_ids_;    // of single bytes (takes_bytes_) or ASCII characters, or -1
+  std::array<int32_t, 256>
+      single_ids_;  // of single bytes (takes_bytes_) or ASCII characters, or -1
   std::array<int32_t, 256> fallback_ids_;  // of <0x00> … <0xFF>, or -1
 };
 

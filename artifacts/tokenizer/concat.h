@@ -1,4 +1,5 @@
-// absl::StrCat for std::string_view: Debian's Abseil has a string_view of its own and does not take the standard's.
+// absl::StrCat for std::string_view: Debian's Abseil has a string_view of its own and does not take
+// the standard's.
 #pragma once
 
 #include <string>

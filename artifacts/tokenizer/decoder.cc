@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "artifacts/tokenizer/concat.h"
 #include "absl/strings/str_join.h"
 #include "artifacts/error.h"
 #include "artifacts/tokenizer/byte_level.h"
+#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/regex.h"
 #include "artifacts/tokenizer/utf8.h"
@@ -31,7 +31,8 @@ class ByteLevel : public Decoder {
 
 class Metaspace : public Decoder {
  public:
-  Metaspace(std::string replacement, bool prepends) : replacement_(std::move(replacement)), prepends_(prepends) {}
+  Metaspace(std::string replacement, bool prepends)
+      : replacement_(std::move(replacement)), prepends_(prepends) {}
   void Apply(Tokens* tokens) const override {
     for (size_t i = 0; i < tokens->size(); ++i) {
       std::string& token = (*tokens)[i];
@@ -56,7 +57,8 @@ class Metaspace : public Decoder {
 
 class Replace : public Decoder {
  public:
-  Replace(Regex pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  Replace(Regex pattern, std::string content)
+      : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void Apply(Tokens* tokens) const override {
     RegexScratch scratch;
     for (std::string& token : *tokens) {
@@ -102,8 +104,11 @@ class ByteFallback : public Decoder {
 
  private:
   static std::optional<char> ByteOf(const std::string& token) {
-    const auto digit = [&](size_t i) { return absl::ascii_isxdigit(static_cast<unsigned char>(token[i])); };
-    if (token.size() != 6 || token.compare(0, 3, "<0x") != 0 || token[5] != '>' || !digit(3) || !digit(4)) {
+    const auto digit = [&](size_t i) {
+      return absl::ascii_isxdigit(static_cast<unsigned char>(token[i]));
+    };
+    if (token.size() != 6 || token.compare(0, 3, "<0x") != 0 || token[5] != '>' || !digit(3) ||
+        !digit(4)) {
       return std::nullopt;
     }
     return static_cast<char>(std::stoi(token.substr(3, 2), nullptr, 16));
@@ -122,7 +127,8 @@ class Strip : public Decoder {
   void Apply(Tokens* tokens) const override {
     for (std::string& token : *tokens) {
       size_t begin = 0;
-      for (uint64_t i = 0; i < start_ && token.compare(begin, content_.size(), content_) == 0; ++i) {
+      for (uint64_t i = 0; i < start_ && token.compare(begin, content_.size(), content_) == 0;
+           ++i) {
         begin += content_.size();
       }
       size_t end = token.size();
@@ -156,9 +162,11 @@ absl::Status ParseStrip(const json& section, Decoders* out) {
   FTD_ASSIGN_OR_RETURN(std::string content, StringField(section, "content", "decoder Strip"));
   const json start = section.value("start", json()), stop = section.value("stop", json());
   if (content.empty() || !start.is_number_unsigned() || !stop.is_number_unsigned()) {
-    return CorruptTokenizer("decoder Strip: needs a character \"content\", and counts \"start\" and \"stop\"");
+    return CorruptTokenizer(
+        "decoder Strip: needs a character \"content\", and counts \"start\" and \"stop\"");
   }
-  out->push_back(std::make_unique<Strip>(std::move(content), start.get<uint64_t>(), stop.get<uint64_t>()));
+  out->push_back(
+      std::make_unique<Strip>(std::move(content), start.get<uint64_t>(), stop.get<uint64_t>()));
   return absl::OkStatus();
 }
 
@@ -166,8 +174,10 @@ absl::Status ParseMetaspace(const json& section, Decoders* out) {
   constexpr std::string_view kWhat = "decoder Metaspace";
   FTD_ASSIGN_OR_RETURN(std::string replacement, StringField(section, "replacement", kWhat));
   FTD_ASSIGN_OR_RETURN(const bool prefix, BoolFieldOr(section, "add_prefix_space", true, kWhat));
-  FTD_ASSIGN_OR_RETURN(const std::string scheme, StringFieldOr(section, "prepend_scheme", "always", kWhat));
-  if (replacement.empty()) return CorruptTokenizer("decoder Metaspace: \"replacement\" must be one character");
+  FTD_ASSIGN_OR_RETURN(const std::string scheme,
+                       StringFieldOr(section, "prepend_scheme", "always", kWhat));
+  if (replacement.empty())
+    return CorruptTokenizer("decoder Metaspace: \"replacement\" must be one character");
   out->push_back(std::make_unique<Metaspace>(std::move(replacement), prefix && scheme != "never"));
   return absl::OkStatus();
 }

@@ -19,8 +19,9 @@ class Decoder {
 
 using Decoders = std::vector<std::unique_ptr<Decoder>>;
 
-// The steps of a "decoder" section, in order; none for null. ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip,
-// Sequence; MODEL_UNSUPPORTED names any other, MODEL_CORRUPT a bad field.
+// The steps of a "decoder" section, in order; none for null. ByteLevel, Metaspace, Replace,
+// ByteFallback, Fuse, Strip, Sequence; MODEL_UNSUPPORTED names any other, MODEL_CORRUPT a bad
+// field.
 absl::StatusOr<Decoders> ParseDecoders(const nlohmann::json& section);
 
 }  // namespace ftd

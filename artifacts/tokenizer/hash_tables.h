@@ -15,7 +15,8 @@ inline uint64_t MixBits(uint64_t a, uint64_t b) {
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
-// A fast hash of bytes. Not keyed: it guards tables that are bounded or built from the model's own files.
+// A fast hash of bytes. Not keyed: it guards tables that are bounded or built from the model's own
+// files.
 inline uint64_t HashBytes(std::string_view bytes) {
   constexpr uint64_t kA = 0x9E3779B97F4A7C15u, kB = 0xD1B54A32D192ED03u;
   const char* p = bytes.data();

@@ -1,7 +1,7 @@
 #include "artifacts/tokenizer/json_fields.h"
 
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/error.h"
+#include "artifacts/tokenizer/concat.h"
 
 namespace ftd {
 namespace {
@@ -27,17 +27,19 @@ absl::Status CorruptTokenizer(std::string_view message) {
 }
 
 absl::Status UnsupportedTokenizer(std::string_view message) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED", Concat("tokenizer.json: ", message));
+  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+               Concat("tokenizer.json: ", message));
 }
 
-absl::StatusOr<std::string> StringField(const json& object, const char* name, std::string_view what) {
+absl::StatusOr<std::string> StringField(const json& object, const char* name,
+                                        std::string_view what) {
   const json* field = Find(object, name);
   if (field == nullptr || !field->is_string()) return NotA("a string", name, what);
   return field->get<std::string>();
 }
 
-absl::StatusOr<std::string> StringFieldOr(const json& object, const char* name, std::string_view fallback,
-                                          std::string_view what) {
+absl::StatusOr<std::string> StringFieldOr(const json& object, const char* name,
+                                          std::string_view fallback, std::string_view what) {
   if (Find(object, name) == nullptr) return std::string(fallback);
   return StringField(object, name, what);
 }
@@ -48,12 +50,14 @@ absl::StatusOr<bool> BoolField(const json& object, const char* name, std::string
   return field->get<bool>();
 }
 
-absl::StatusOr<bool> BoolFieldOr(const json& object, const char* name, bool fallback, std::string_view what) {
+absl::StatusOr<bool> BoolFieldOr(const json& object, const char* name, bool fallback,
+                                 std::string_view what) {
   if (Find(object, name) == nullptr) return fallback;
   return BoolField(object, name, what);
 }
 
-absl::StatusOr<const json*> ArrayField(const json& object, const char* name, std::string_view what) {
+absl::StatusOr<const json*> ArrayField(const json& object, const char* name,
+                                       std::string_view what) {
   const json* field = Find(object, name);
   if (field == nullptr || !field->is_array()) return NotA("an array", name, what);
   return field;
@@ -71,7 +75,8 @@ absl::StatusOr<PatternField> PatternOf(const json& component, std::string_view w
   }
   PatternField field;
   field.is_regex = pattern->contains("Regex");
-  FTD_ASSIGN_OR_RETURN(field.text, StringField(*pattern, field.is_regex ? "Regex" : "String", what));
+  FTD_ASSIGN_OR_RETURN(field.text,
+                       StringField(*pattern, field.is_regex ? "Regex" : "String", what));
   if (field.text.empty()) return UnsupportedTokenizer(Concat(what, " with an empty pattern"));
   return field;
 }

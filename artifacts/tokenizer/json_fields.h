@@ -1,4 +1,5 @@
-// Typed access to the fields of tokenizer.json's components, and the two errors that reading them can give.
+// Typed access to the fields of tokenizer.json's components, and the two errors that reading them
+// can give.
 #pragma once
 
 #include <string>
@@ -10,17 +11,22 @@
 
 namespace ftd {
 
-// FAILED_PRECONDITION MODEL_CORRUPT / MODEL_UNSUPPORTED; the message begins with "tokenizer.json: ".
+// FAILED_PRECONDITION MODEL_CORRUPT / MODEL_UNSUPPORTED; the message begins with "tokenizer.json:
+// ".
 absl::Status CorruptTokenizer(std::string_view message);
 absl::Status UnsupportedTokenizer(std::string_view message);
 
-// `object`[`name`], or MODEL_CORRUPT naming `what` ("pre_tokenizer Split") when it is absent or of another type.
-absl::StatusOr<std::string> StringField(const nlohmann::json& object, const char* name, std::string_view what);
-absl::StatusOr<bool> BoolField(const nlohmann::json& object, const char* name, std::string_view what);
+// `object`[`name`], or MODEL_CORRUPT naming `what` ("pre_tokenizer Split") when it is absent or of
+// another type.
+absl::StatusOr<std::string> StringField(const nlohmann::json& object, const char* name,
+                                        std::string_view what);
+absl::StatusOr<bool> BoolField(const nlohmann::json& object, const char* name,
+                               std::string_view what);
 // Absent or null gives `fallback`.
-absl::StatusOr<bool> BoolFieldOr(const nlohmann::json& object, const char* name, bool fallback, std::string_view what);
-absl::StatusOr<std::string> StringFieldOr(const nlohmann::json& object, const char* name, std::string_view fallback,
-                                          std::string_view what);
+absl::StatusOr<bool> BoolFieldOr(const nlohmann::json& object, const char* name, bool fallback,
+                                 std::string_view what);
+absl::StatusOr<std::string> StringFieldOr(const nlohmann::json& object, const char* name,
+                                          std::string_view fallback, std::string_view what);
 absl::StatusOr<const nlohmann::json*> ArrayField(const nlohmann::json& object, const char* name,
                                                  std::string_view what);
 

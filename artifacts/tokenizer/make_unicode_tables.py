@@ -119,6 +119,7 @@ def table(kind, name, rows):
 def main():
     assert unicodedata.unidata_version == "14.0.0", "needs the Unicode version of PCRE2 10.42: run Python 3.11"
     print(f"// Made by make_unicode_tables.py from tokenizers {tokenizers.__version__}; do not edit.")
+    print("// clang-format off")
     print('#include "artifacts/tokenizer/unicode_tables.h"\n\nnamespace ftd {')
     table("MappedRange", "kRegexProxies", mapped_ranges(sorted(proxies(oniguruma_categories())), 0))
     table("CodePointRange", "kNumeric", ranges(numeric()))

@@ -11,7 +11,8 @@ using nlohmann::json;
 constexpr size_t kMaxDepth = 64;
 constexpr size_t kMaxBytes = size_t{1} << 31;  // offsets have 32 bits
 
-// Receives the parser's events. Below model.vocab and model.merges they go to flat arrays, elsewhere to a document.
+// Receives the parser's events. Below model.vocab and model.merges they go to flat arrays,
+// elsewhere to a document.
 class Reader : public nlohmann::json_sax<json> {
  public:
   explicit Reader(ModelJson* out) : out_(out) {}
@@ -25,7 +26,9 @@ class Reader : public nlohmann::json_sax<json> {
   bool number_unsigned(number_unsigned_t value) override {
     return place_ == Place::kVocab ? AddToken(value) : Value(value);
   }
-  bool string(string_t& value) override { return place_ == Place::kMerges ? AddMergeText(value) : Value(value); }
+  bool string(string_t& value) override {
+    return place_ == Place::kMerges ? AddMergeText(value) : Value(value);
+  }
 
   bool key(string_t& name) override {
     if (place_ == Place::kVocab) {
@@ -39,7 +42,8 @@ class Reader : public nlohmann::json_sax<json> {
     return true;
   }
   bool start_object(std::size_t) override {
-    if (place_ != Place::kDocument) return Fail("model.vocab must map tokens to ids, model.merges be an array");
+    if (place_ != Place::kDocument)
+      return Fail("model.vocab must map tokens to ids, model.merges be an array");
     if (next_ == Place::kVocab) return Enter();
     return Open(json::object());
   }
@@ -50,7 +54,8 @@ class Reader : public nlohmann::json_sax<json> {
       pair_.clear();
       return true;
     }
-    if (place_ != Place::kDocument) return Fail("model.merges must hold strings or pairs of strings");
+    if (place_ != Place::kDocument)
+      return Fail("model.merges must hold strings or pairs of strings");
     if (next_ == Place::kMerges) return Enter();
     return Open(json::array());
   }
@@ -79,7 +84,8 @@ class Reader : public nlohmann::json_sax<json> {
     return true;
   }
   ModelJson::Text Keep(std::string_view text) {
-    const ModelJson::Text kept{static_cast<uint32_t>(out_->bytes.size()), static_cast<uint32_t>(text.size())};
+    const ModelJson::Text kept{static_cast<uint32_t>(out_->bytes.size()),
+                               static_cast<uint32_t>(text.size())};
     out_->bytes.append(text);
     return kept;
   }
@@ -105,7 +111,8 @@ class Reader : public nlohmann::json_sax<json> {
 
   json* Put(json value);
   bool Value(json value) {
-    if (place_ != Place::kDocument) return Fail("model.vocab must map tokens to ids, model.merges hold strings");
+    if (place_ != Place::kDocument)
+      return Fail("model.vocab must map tokens to ids, model.merges hold strings");
     next_ = Place::kDocument;
     Put(std::move(value));
     return true;

@@ -1,4 +1,5 @@
-// tokenizer.json, read in one pass: the vocabulary and the merges flat, the rest as a small document.
+// tokenizer.json, read in one pass: the vocabulary and the merges flat, the rest as a small
+// document.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,9 @@ struct ModelJson {
     Text left, right;
   };
 
-  std::string_view view(Text text) const { return std::string_view(bytes).substr(text.offset, text.size); }
+  std::string_view view(Text text) const {
+    return std::string_view(bytes).substr(text.offset, text.size);
+  }
 
   std::string bytes;
   std::vector<Token> vocab;
@@ -35,10 +38,12 @@ struct ModelJson {
   nlohmann::json rest;  // the whole document, without model.vocab and model.merges
 };
 
-// The largest id that a vocabulary may have: far above any model's, and small enough to index arrays by.
+// The largest id that a vocabulary may have: far above any model's, and small enough to index
+// arrays by.
 inline constexpr int32_t kMaxTokenId = (1 << 24) - 1;
 
-// MODEL_CORRUPT, with the place, when `text` is not JSON, or vocabulary or merges are not of their shape.
+// MODEL_CORRUPT, with the place, when `text` is not JSON, or vocabulary or merges are not of their
+// shape.
 absl::StatusOr<ModelJson> ParseModelJson(std::string_view text);
 
 }  // namespace ftd

@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <utility>
 
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/error.h"
+#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/unicode_tables.h"
 #include "artifacts/tokenizer/utf8.h"
@@ -18,8 +18,8 @@ using nlohmann::json;
 
 bool IsInertMark(uint32_t point) {
   const CodePointRange* end = kInertMarks + kInertMarksSize;
-  const CodePointRange* range = std::upper_bound(kInertMarks, end, point,
-                                                 [](uint32_t p, const CodePointRange& r) { return p < r.first; });
+  const CodePointRange* range = std::upper_bound(
+      kInertMarks, end, point, [](uint32_t p, const CodePointRange& r) { return p < r.first; });
   return range != kInertMarks && (range - 1)->last >= point;
 }
 
@@ -50,9 +50,10 @@ class UnicodeForm : public Normalizer {
   void AppendNormalized(std::string_view text, std::string* out) const {
     if (text.empty()) return;
     utf8proc_uint8_t* result = nullptr;
-    const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                               static_cast<utf8proc_ssize_t>(text.size()), &result,
-                                               static_cast<utf8proc_option_t>(options_));
+    const utf8proc_ssize_t size =
+        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                     static_cast<utf8proc_ssize_t>(text.size()), &result,
+                     static_cast<utf8proc_option_t>(options_));
     const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, &std::free);
     if (size < 0) {  // out of memory: the text is valid
       out->append(text);
@@ -77,7 +78,8 @@ class Prepend : public Normalizer {
 
 class Replace : public Normalizer {
  public:
-  Replace(Regex pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  Replace(Regex pattern, std::string content)
+      : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void Apply(std::string* text, RegexScratch& scratch) const override {
     std::string out;
     out.reserve(text->size() * 2);
@@ -98,10 +100,12 @@ class Lowercase : public Normalizer {
   void Apply(std::string* text, RegexScratch&) const override {
     std::string out;
     out.reserve(text->size());
-    for (size_t pos = 0; pos < text->size(); pos += Utf8Length(static_cast<unsigned char>((*text)[pos]))) {
+    for (size_t pos = 0; pos < text->size();
+         pos += Utf8Length(static_cast<unsigned char>((*text)[pos]))) {
       const uint32_t point = DecodeUtf8(*text, pos);
       AppendUtf8(Lower(point), &out);
-      if (point == 0x130) AppendUtf8(0x307, &out);  // the one letter whose lower case is two code points
+      if (point == 0x130)
+        AppendUtf8(0x307, &out);  // the one letter whose lower case is two code points
     }
     *text = std::move(out);
   }
@@ -139,7 +143,8 @@ class Strip : public Normalizer {
 absl::Status Parse(const json& section, Normalizers* out);
 
 absl::Status ParseSequence(const json& section, Normalizers* out) {
-  FTD_ASSIGN_OR_RETURN(const json* steps, ArrayField(section, "normalizers", "normalizer Sequence"));
+  FTD_ASSIGN_OR_RETURN(const json* steps,
+                       ArrayField(section, "normalizers", "normalizer Sequence"));
   for (const json& step : *steps) FTD_RETURN_IF_ERROR(Parse(step, out));
   return absl::OkStatus();
 }

@@ -22,8 +22,8 @@ class Normalizer {
 
 using Normalizers = std::vector<std::unique_ptr<Normalizer>>;
 
-// The steps of a "normalizer" section, in order; none for null. Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace,
-// Lowercase, Strip; MODEL_UNSUPPORTED names any other, MODEL_CORRUPT a bad field.
+// The steps of a "normalizer" section, in order; none for null. Sequence, NFC, NFD, NFKC, NFKD,
+// Prepend, Replace, Lowercase, Strip; MODEL_UNSUPPORTED names any other, MODEL_CORRUPT a bad field.
 absl::StatusOr<Normalizers> ParseNormalizers(const nlohmann::json& section);
 
 }  // namespace ftd

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/error.h"
+#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/model_json.h"
 
@@ -37,12 +37,14 @@ absl::Status ParseTemplate(const json& section, std::vector<int32_t>* out) {
   for (const json& piece : *pieces) {
     if (piece.is_object() && piece.contains("Sequence")) {
       FTD_ASSIGN_OR_RETURN(const std::string id, StringField(piece["Sequence"], "id", kTemplate));
-      if (id != "A") return UnsupportedTokenizer(Concat(kTemplate, " with $", id, " in a single sequence"));
+      if (id != "A")
+        return UnsupportedTokenizer(Concat(kTemplate, " with $", id, " in a single sequence"));
       out->push_back(PostProcessor::kSequence);
     } else if (piece.is_object() && piece.contains("SpecialToken")) {
       FTD_RETURN_IF_ERROR(AppendSpecial(section, piece["SpecialToken"], out));
     } else {
-      return CorruptTokenizer(Concat(kTemplate, ": \"single\" must hold Sequence and SpecialToken pieces"));
+      return CorruptTokenizer(
+          Concat(kTemplate, ": \"single\" must hold Sequence and SpecialToken pieces"));
     }
   }
   return absl::OkStatus();
@@ -52,7 +54,8 @@ absl::Status ParseInto(const json& section, bool* has_template, PostProcessor* o
   FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "post_processor"));
   if (type == "ByteLevel") return absl::OkStatus();
   if (type == "Sequence") {
-    FTD_ASSIGN_OR_RETURN(const json* steps, ArrayField(section, "processors", "post_processor Sequence"));
+    FTD_ASSIGN_OR_RETURN(const json* steps,
+                         ArrayField(section, "processors", "post_processor Sequence"));
     for (const json& step : *steps) FTD_RETURN_IF_ERROR(ParseInto(step, has_template, out));
     return absl::OkStatus();
   }

@@ -15,8 +15,8 @@ struct PostProcessor {
   static constexpr int32_t kSequence = -1;
   std::vector<int32_t> single = {kSequence};
 
-  // TemplateProcessing, ByteLevel (which touches offsets only), a Sequence of those, or null. MODEL_UNSUPPORTED names
-  // any other, MODEL_CORRUPT a bad field.
+  // TemplateProcessing, ByteLevel (which touches offsets only), a Sequence of those, or null.
+  // MODEL_UNSUPPORTED names any other, MODEL_CORRUPT a bad field.
   static absl::StatusOr<PostProcessor> Parse(const nlohmann::json& section);
 
   std::vector<int32_t> Apply(std::vector<int32_t> sequence) const;

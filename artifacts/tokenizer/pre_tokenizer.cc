@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/error.h"
 #include "artifacts/tokenizer/byte_level.h"
+#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/split_behavior.h"
 #include "artifacts/tokenizer/unicode_tables.h"
@@ -32,7 +32,8 @@ class SplitStep : public PreTokenizer {
 
   void Split(const Piece& piece, RegexScratch& scratch, PieceSink sink) const override {
     if (behavior_ == SplitBehavior::kIsolated) {
-      pattern_.ForEachSpan(piece.text, scratch, [&](Span span) { sink(Part(piece, span.begin, span.end)); });
+      pattern_.ForEachSpan(piece.text, scratch,
+                           [&](Span span) { sink(Part(piece, span.begin, span.end)); });
       return;
     }
     std::vector<Span> spans;
@@ -52,7 +53,9 @@ class SplitStep : public PreTokenizer {
 class ByteLevel : public PreTokenizer {
  public:
   ByteLevel(std::unique_ptr<Regex> pattern, bool add_prefix_space, bool to_letters)
-      : pattern_(std::move(pattern)), add_prefix_space_(add_prefix_space), to_letters_(to_letters) {}
+      : pattern_(std::move(pattern)),
+        add_prefix_space_(add_prefix_space),
+        to_letters_(to_letters) {}
 
   void Split(const Piece& piece, RegexScratch& scratch, PieceSink sink) const override {
     if (!add_prefix_space_ || piece.text.starts_with(" ")) return SplitSpaced(piece, scratch, sink);
@@ -63,7 +66,8 @@ class ByteLevel : public PreTokenizer {
  private:
   void SplitSpaced(const Piece& piece, RegexScratch& scratch, PieceSink sink) const {
     if (pattern_ == nullptr) return Emit(piece, sink);
-    pattern_->ForEachSpan(piece.text, scratch, [&](Span span) { Emit(Part(piece, span.begin, span.end), sink); });
+    pattern_->ForEachSpan(piece.text, scratch,
+                          [&](Span span) { Emit(Part(piece, span.begin, span.end), sink); });
   }
   void Emit(const Piece& piece, PieceSink sink) const {
     if (!to_letters_) return sink(piece);
@@ -79,8 +83,8 @@ class ByteLevel : public PreTokenizer {
 bool IsNumeric(uint32_t point) {
   if (point < 0x80) return point >= '0' && point <= '9';
   const CodePointRange* end = kNumeric + kNumericSize;
-  const CodePointRange* range =
-      std::upper_bound(kNumeric, end, point, [](uint32_t p, const CodePointRange& r) { return p < r.first; });
+  const CodePointRange* range = std::upper_bound(
+      kNumeric, end, point, [](uint32_t p, const CodePointRange& r) { return p < r.first; });
   return range != kNumeric && (range - 1)->last >= point;
 }
 
@@ -91,7 +95,8 @@ class Digits : public PreTokenizer {
   void Split(const Piece& piece, RegexScratch&, PieceSink sink) const override {
     size_t begin = 0;
     bool in_digits = false;
-    for (size_t pos = 0; pos < piece.text.size(); pos += Utf8Length(static_cast<unsigned char>(piece.text[pos]))) {
+    for (size_t pos = 0; pos < piece.text.size();
+         pos += Utf8Length(static_cast<unsigned char>(piece.text[pos]))) {
       const bool digit = IsNumeric(DecodeUtf8(piece.text, pos));
       if (pos > begin && (digit != in_digits || (digit && individual_))) {
         sink(Part(piece, begin, pos));
@@ -114,8 +119,10 @@ class Metaspace : public PreTokenizer {
       : replacement_(std::move(replacement)), scheme_(scheme), split_(split) {}
 
   void Split(const Piece& piece, RegexScratch&, PieceSink sink) const override {
-    const bool starts_with_meta = piece.text.starts_with(" ") || piece.text.starts_with(replacement_);
-    const bool prepend = scheme_ == PrependScheme::kAlways || (scheme_ == PrependScheme::kFirst && piece.at_start);
+    const bool starts_with_meta =
+        piece.text.starts_with(" ") || piece.text.starts_with(replacement_);
+    const bool prepend =
+        scheme_ == PrependScheme::kAlways || (scheme_ == PrependScheme::kFirst && piece.at_start);
     std::string text(prepend && !starts_with_meta ? replacement_ : "");
     text.reserve(piece.text.size() * 2);
     for (const char c : piece.text) {
@@ -145,7 +152,8 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseSplit(const json& section) {
   FTD_ASSIGN_OR_RETURN(const bool invert, BoolFieldOr(section, "invert", false, kWhat));
   const auto behavior = SplitBehaviorOf(name);
   if (!behavior.has_value()) {
-    return UnsupportedTokenizer(Concat("pre_tokenizer Split with behavior \"", name, "\" is not supported"));
+    return UnsupportedTokenizer(
+        Concat("pre_tokenizer Split with behavior \"", name, "\" is not supported"));
   }
   Regex regex = Regex::Literal(pattern.text);
   if (pattern.is_regex) {
@@ -171,8 +179,10 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseMetaspace(const json& section
   FTD_ASSIGN_OR_RETURN(std::string replacement, StringField(section, "replacement", kWhat));
   FTD_ASSIGN_OR_RETURN(const bool prefix, BoolFieldOr(section, "add_prefix_space", true, kWhat));
   FTD_ASSIGN_OR_RETURN(const bool split, BoolFieldOr(section, "split", true, kWhat));
-  FTD_ASSIGN_OR_RETURN(const std::string name, StringFieldOr(section, "prepend_scheme", "always", kWhat));
-  if (replacement.empty() || Utf8Length(static_cast<unsigned char>(replacement[0])) != replacement.size()) {
+  FTD_ASSIGN_OR_RETURN(const std::string name,
+                       StringFieldOr(section, "prepend_scheme", "always", kWhat));
+  if (replacement.empty() ||
+      Utf8Length(static_cast<unsigned char>(replacement[0])) != replacement.size()) {
     return CorruptTokenizer("pre_tokenizer Metaspace: \"replacement\" must be one character");
   }
   PrependScheme scheme = PrependScheme::kAlways;
@@ -181,10 +191,12 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseMetaspace(const json& section
   } else if (name == "never") {
     scheme = PrependScheme::kNever;
   } else if (name != "always") {
-    return CorruptTokenizer("pre_tokenizer Metaspace: \"prepend_scheme\" must be always, first or never");
+    return CorruptTokenizer(
+        "pre_tokenizer Metaspace: \"prepend_scheme\" must be always, first or never");
   }
   if (!prefix && section.contains("prepend_scheme") && scheme != PrependScheme::kNever) {
-    return CorruptTokenizer("pre_tokenizer Metaspace: add_prefix_space false contradicts its prepend_scheme");
+    return CorruptTokenizer(
+        "pre_tokenizer Metaspace: add_prefix_space false contradicts its prepend_scheme");
   }
   if (!prefix) scheme = PrependScheme::kNever;
   return std::make_unique<Metaspace>(std::move(replacement), scheme, split);
@@ -197,7 +209,8 @@ absl::Status Flatten(const json& section, std::vector<const json*>* out) {
     out->push_back(&section);
     return absl::OkStatus();
   }
-  FTD_ASSIGN_OR_RETURN(const json* steps, ArrayField(section, "pretokenizers", "pre_tokenizer Sequence"));
+  FTD_ASSIGN_OR_RETURN(const json* steps,
+                       ArrayField(section, "pretokenizers", "pre_tokenizer Sequence"));
   for (const json& step : *steps) FTD_RETURN_IF_ERROR(Flatten(step, out));
   return absl::OkStatus();
 }
@@ -224,7 +237,8 @@ absl::StatusOr<PreTokenizers> PreTokenizers::Parse(const json& section, bool mod
   FTD_RETURN_IF_ERROR(Flatten(section, &steps));
   for (const json* step : steps) {
     const bool last = step == steps.back();
-    FTD_ASSIGN_OR_RETURN(std::unique_ptr<PreTokenizer> parsed_step, ParseStep(*step, !(last && model_takes_bytes)));
+    FTD_ASSIGN_OR_RETURN(std::unique_ptr<PreTokenizer> parsed_step,
+                         ParseStep(*step, !(last && model_takes_bytes)));
     parsed.steps_.push_back(std::move(parsed_step));
   }
   return parsed;
@@ -232,14 +246,16 @@ absl::StatusOr<PreTokenizers> PreTokenizers::Parse(const json& section, bool mod
 
 bool PreTokenizers::EndsWithByteLevel(const json& section) {
   std::vector<const json*> steps;
-  return Flatten(section, &steps).ok() && !steps.empty() && TypeOf(*steps.back(), "").value() == "ByteLevel";
+  return Flatten(section, &steps).ok() && !steps.empty() &&
+         TypeOf(*steps.back(), "").value() == "ByteLevel";
 }
 
 void PreTokenizers::Run(size_t step, const Piece& piece, RegexScratch& scratch,
                         absl::FunctionRef<void(std::string_view)> sink) const {
   if (piece.text.empty()) return;
   if (step == steps_.size()) return sink(piece.text);
-  steps_[step]->Split(piece, scratch, [&](const Piece& part) { Run(step + 1, part, scratch, sink); });
+  steps_[step]->Split(piece, scratch,
+                      [&](const Piece& part) { Run(step + 1, part, scratch, sink); });
 }
 
 }  // namespace ftd

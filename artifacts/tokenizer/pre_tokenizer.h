@@ -23,21 +23,23 @@ class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
   // Calls `sink` for the parts of `piece`, in order. What they view lives until `sink` returns.
-  virtual void Split(const Piece& piece, RegexScratch& scratch, absl::FunctionRef<void(const Piece&)> sink) const = 0;
+  virtual void Split(const Piece& piece, RegexScratch& scratch,
+                     absl::FunctionRef<void(const Piece&)> sink) const = 0;
 };
 
 // The steps of a "pre_tokenizer" section. Immutable, usable from many threads with a scratch each.
 class PreTokenizers {
  public:
-  // Split, ByteLevel, Digits, Metaspace, and Sequences of them; null: one word. MODEL_UNSUPPORTED names any other,
-  // MODEL_CORRUPT a bad field. A ByteLevel at the end is left to the model when `model_takes_bytes`: words are
-  // then raw bytes instead of letters of the byte alphabet.
+  // Split, ByteLevel, Digits, Metaspace, and Sequences of them; null: one word. MODEL_UNSUPPORTED
+  // names any other, MODEL_CORRUPT a bad field. A ByteLevel at the end is left to the model when
+  // `model_takes_bytes`: words are then raw bytes instead of letters of the byte alphabet.
   static absl::StatusOr<PreTokenizers> Parse(const nlohmann::json& section, bool model_takes_bytes);
   // True when the last step of `section` is ByteLevel.
   static bool EndsWithByteLevel(const nlohmann::json& section);
 
   // Calls `sink` for each word of `piece`, in order.
-  void ForEachWord(const Piece& piece, RegexScratch& scratch, absl::FunctionRef<void(std::string_view)> sink) const {
+  void ForEachWord(const Piece& piece, RegexScratch& scratch,
+                   absl::FunctionRef<void(std::string_view)> sink) const {
     Run(0, piece, scratch, sink);
   }
 

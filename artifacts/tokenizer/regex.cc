@@ -7,8 +7,8 @@
 #include <bitset>
 #include <new>
 
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/error.h"
+#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/regex_syntax.h"
 #include "artifacts/tokenizer/unicode_tables.h"
 #include "artifacts/tokenizer/utf8.h"
@@ -23,7 +23,8 @@ constexpr size_t kJitStackMax = 8 << 20;
 std::bitset<0x1100> ProxyBlocks() {
   std::bitset<0x1100> blocks;
   for (size_t i = 0; i < kRegexProxiesSize; ++i) {
-    for (uint32_t b = kRegexProxies[i].first >> 8; b <= kRegexProxies[i].last >> 8; ++b) blocks.set(b);
+    for (uint32_t b = kRegexProxies[i].first >> 8; b <= kRegexProxies[i].last >> 8; ++b)
+      blocks.set(b);
   }
   return blocks;
 }
@@ -32,14 +33,14 @@ uint32_t ProxyOf(uint32_t point) {
   static const std::bitset<0x1100> blocks = ProxyBlocks();
   if (!blocks.test(point >> 8)) return point;
   const MappedRange* end = kRegexProxies + kRegexProxiesSize;
-  const MappedRange* range = std::upper_bound(kRegexProxies, end, point,
-                                              [](uint32_t p, const MappedRange& r) { return p < r.first; });
+  const MappedRange* range = std::upper_bound(
+      kRegexProxies, end, point, [](uint32_t p, const MappedRange& r) { return p < r.first; });
   if (range == kRegexProxies || (--range)->last < point) return point;
   return range->target;
 }
 
-// `text` as PCRE2 should see it: the same bytes, but for code points that its Unicode does not know yet. `copy` holds
-// the result when it differs.
+// `text` as PCRE2 should see it: the same bytes, but for code points that its Unicode does not know
+// yet. `copy` holds the result when it differs.
 std::string_view WithProxies(std::string_view text, std::string& copy) {
   bool copied = false;
   for (size_t pos = 0; pos < text.size();) {
@@ -87,16 +88,16 @@ absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
   size_t offset = 0;
   pcre2_compile_context_8* context = pcre2_compile_context_create_8(nullptr);
   pcre2_set_newline_8(context, PCRE2_NEWLINE_LF);
-  regex.code_.reset(pcre2_compile_8(reinterpret_cast<PCRE2_SPTR8>(translated.pattern.data()), translated.pattern.size(),
-                                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
-                                    context));
+  regex.code_.reset(pcre2_compile_8(
+      reinterpret_cast<PCRE2_SPTR8>(translated.pattern.data()), translated.pattern.size(),
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context));
   pcre2_compile_context_free_8(context);
   if (regex.code_ == nullptr) {
     PCRE2_UCHAR8 reason[256] = {};
     pcre2_get_error_message_8(error, reason, sizeof(reason));
     return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
                  Concat("the regular expression '", pattern, "' is not one that ftd understands: ",
-                              reinterpret_cast<const char*>(reason)));
+                        reinterpret_cast<const char*>(reason)));
   }
   regex.jit_ = pcre2_jit_compile_8(regex.code_.get(), PCRE2_JIT_COMPLETE) == 0;
   return regex;
@@ -117,11 +118,12 @@ bool Regex::Find(std::string_view subject, size_t start, RegexScratch& scratch, 
   const auto* bytes = reinterpret_cast<PCRE2_SPTR8>(subject.data());
   int rc = PCRE2_ERROR_JIT_STACKLIMIT;
   if (jit_) {
-    rc = pcre2_jit_match_8(code_.get(), bytes, subject.size(), start, 0, scratch.data_, scratch.context_);
+    rc = pcre2_jit_match_8(code_.get(), bytes, subject.size(), start, 0, scratch.data_,
+                           scratch.context_);
   }
   if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {
-    rc = pcre2_match_8(code_.get(), bytes, subject.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch.data_,
-                       scratch.context_);
+    rc = pcre2_match_8(code_.get(), bytes, subject.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+                       scratch.data_, scratch.context_);
   }
   if (rc < 0) return false;
   const size_t* ends = pcre2_get_ovector_pointer_8(scratch.data_);
@@ -130,8 +132,10 @@ bool Regex::Find(std::string_view subject, size_t start, RegexScratch& scratch, 
   return match->begin <= match->end;
 }
 
-// Steps as the onig crate's find_iter does: an empty match right behind the last match does not count.
-void Regex::ForEachSpan(std::string_view text, RegexScratch& scratch, absl::FunctionRef<void(Span)> sink) const {
+// Steps as the onig crate's find_iter does: an empty match right behind the last match does not
+// count.
+void Regex::ForEachSpan(std::string_view text, RegexScratch& scratch,
+                        absl::FunctionRef<void(Span)> sink) const {
   std::string copy;
   const std::string_view subject = by_category_ ? WithProxies(text, copy) : text;
   size_t covered = 0;

@@ -47,9 +47,11 @@ class Regex {
   // Matches `literal` itself. Requires: not empty.
   static Regex Literal(std::string_view literal);
 
-  // Calls `sink` for the matches of `text` and for what lies between them, in order; together they cover `text`,
-  // which is valid UTF-8. Matches may be empty. Where PCRE2 gives up, the rest counts as one stretch without match.
-  void ForEachSpan(std::string_view text, RegexScratch& scratch, absl::FunctionRef<void(Span)> sink) const;
+  // Calls `sink` for the matches of `text` and for what lies between them, in order; together they
+  // cover `text`, which is valid UTF-8. Matches may be empty. Where PCRE2 gives up, the rest counts
+  // as one stretch without match.
+  void ForEachSpan(std::string_view text, RegexScratch& scratch,
+                   absl::FunctionRef<void(Span)> sink) const;
 
  private:
   struct CodeDeleter {

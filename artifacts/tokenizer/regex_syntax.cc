@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/error.h"
+#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/utf8.h"
 
 namespace ftd {
@@ -12,8 +12,8 @@ namespace {
 
 constexpr size_t kNone = std::string::npos;
 
-// One pass over the pattern. `out_` grows piece by piece; `atom_` is where in it the last atom began, which a
-// quantifier applies to.
+// One pass over the pattern. `out_` grows piece by piece; `atom_` is where in it the last atom
+// began, which a quantifier applies to.
 class Translator {
  public:
   explicit Translator(std::string_view in) : in_(in) {}
@@ -26,7 +26,8 @@ class Translator {
  private:
   absl::Status Unsupported(std::string_view construct) const {
     return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
-                 Concat("the regular expression '", in_, "' uses ", construct, ", which ftd does not support"));
+                 Concat("the regular expression '", in_, "' uses ", construct,
+                        ", which ftd does not support"));
   }
   bool Has(std::string_view prefix) const { return in_.substr(pos_).starts_with(prefix); }
   char Peek(size_t ahead = 0) const { return pos_ + ahead < in_.size() ? in_[pos_ + ahead] : '\0'; }
@@ -95,14 +96,25 @@ absl::Status Translator::Escape() {
     case 'P': {
       const size_t end = in_.find('}', pos_);
       if (Peek(2) != '{' || end == kNone) return Unsupported("\\p without braces");
-      if (end - pos_ > 5) by_category_ = false;  // longer than \p{Lu}: a script or a binary property
+      if (end - pos_ > 5)
+        by_category_ = false;  // longer than \p{Lu}: a script or a binary property
       Copy(end + 1 - pos_);
       return absl::OkStatus();
     }
-    case 's': case 'S': case 'd': case 'D': case 'r': case 'n': case 't': case 'f': case 'a': case 'e':
+    case 's':
+    case 'S':
+    case 'd':
+    case 'D':
+    case 'r':
+    case 'n':
+    case 't':
+    case 'f':
+    case 'a':
+    case 'e':
       Copy(2);
       return absl::OkStatus();
-    case 'A': case 'z':
+    case 'A':
+    case 'z':
       Copy(2);
       atom_ = kNone;
       return absl::OkStatus();
@@ -110,7 +122,8 @@ absl::Status Translator::Escape() {
       out_.append("\\x0B");
       pos_ += 2;
       return absl::OkStatus();
-    case 'x': case 'u':
+    case 'x':
+    case 'u':
       return CopyHex();
     case '\0':
       return Unsupported("a backslash at its end");
@@ -130,11 +143,15 @@ absl::Status Translator::CopyHex() {
   const size_t begin = pos_ + (braces ? 3 : 2);
   const size_t most = braces ? 8 : Peek(1) == 'x' ? 2 : 4;
   size_t end = begin;
-  while (end < in_.size() && end - begin < most && absl::ascii_isxdigit(static_cast<unsigned char>(in_[end]))) ++end;
+  while (end < in_.size() && end - begin < most &&
+         absl::ascii_isxdigit(static_cast<unsigned char>(in_[end])))
+    ++end;
   const std::string_view digits = in_.substr(begin, end - begin);
-  if (digits.empty() || (braces && (end >= in_.size() || in_[end] != '}'))) return Unsupported("a malformed \\x");
+  if (digits.empty() || (braces && (end >= in_.size() || in_[end] != '}')))
+    return Unsupported("a malformed \\x");
   const unsigned long point = std::stoul(std::string(digits), nullptr, 16);
-  if (Peek(1) == 'x' && !braces && point >= 0x80) return Unsupported("\\x of a byte that is not ASCII");
+  if (Peek(1) == 'x' && !braces && point >= 0x80)
+    return Unsupported("\\x of a byte that is not ASCII");
   if (point >= 0x80) by_category_ = false;
   out_.append(Concat("\\x{", digits, "}"));
   pos_ = end + (braces ? 1 : 0);
@@ -166,15 +183,18 @@ absl::Status Translator::Class() {
 absl::Status Translator::OpenGroup() {
   const size_t start = out_.size();
   if (Peek(1) == '?') {
-    // Ruby lets a bare (?i) reach over alternatives up to the group's end, as PCRE2 does only from the group's start.
-    const bool at_start = pos_ == 0 || in_[pos_ - 1] == '(' || (pos_ > 1 && in_.substr(pos_ - 2, 2) == "?:");
+    // Ruby lets a bare (?i) reach over alternatives up to the group's end, as PCRE2 does only from
+    // the group's start.
+    const bool at_start =
+        pos_ == 0 || in_[pos_ - 1] == '(' || (pos_ > 1 && in_.substr(pos_ - 2, 2) == "?:");
     if (at_start && Has("(?i)")) {
       Copy(4);
       atom_ = kNone;
       return absl::OkStatus();
     }
     size_t length = 0;
-    for (const std::string_view opening : {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:", "(?-i:"}) {
+    for (const std::string_view opening :
+         {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:", "(?-i:"}) {
       if (Has(opening)) length = opening.size();
     }
     if (length == 0) return Unsupported(Concat("'", in_.substr(pos_, 4), "'"));
@@ -201,7 +221,8 @@ absl::Status Translator::Quantifier() {
   Copy(1);
   if (Peek() == '?' || Peek() == '+') Copy(1);
   const char after = Peek();
-  if (after == '*' || after == '+' || after == '?' || after == '{') return Unsupported("a quantifier of a quantifier");
+  if (after == '*' || after == '+' || after == '?' || after == '{')
+    return Unsupported("a quantifier of a quantifier");
   atom_ = kNone;
   return absl::OkStatus();
 }
@@ -210,7 +231,8 @@ absl::Status Translator::Quantifier() {
 absl::Status Translator::Interval() {
   const size_t end = in_.find('}', pos_);
   const std::string_view body = end == kNone ? "" : in_.substr(pos_ + 1, end - pos_ - 1);
-  const bool interval = body.find_first_of("0123456789") != kNone && body.find_first_not_of("0123456789,") == kNone;
+  const bool interval =
+      body.find_first_of("0123456789") != kNone && body.find_first_not_of("0123456789,") == kNone;
   if (!interval) {
     atom_ = out_.size();
     out_.append("\\{");
@@ -228,13 +250,16 @@ absl::Status Translator::Interval() {
     Copy(1);
   }
   const char after = Peek();
-  if (after == '*' || after == '+' || after == '?' || after == '{') return Unsupported("a quantifier of a quantifier");
+  if (after == '*' || after == '+' || after == '?' || after == '{')
+    return Unsupported("a quantifier of a quantifier");
   atom_ = kNone;
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<Pcre2Pattern> TranslateOniguruma(std::string_view pattern) { return Translator(pattern).Run(); }
+absl::StatusOr<Pcre2Pattern> TranslateOniguruma(std::string_view pattern) {
+  return Translator(pattern).Run();
+}
 
 }  // namespace ftd

@@ -10,13 +10,15 @@ namespace ftd {
 
 struct Pcre2Pattern {
   std::string pattern;
-  // True when the pattern tells code points apart by general category, ASCII and \s only: then another code point
-  // of the same category may stand in for one that PCRE2's Unicode does not know yet.
+  // True when the pattern tells code points apart by general category, ASCII and \s only: then
+  // another code point of the same category may stand in for one that PCRE2's Unicode does not know
+  // yet.
   bool by_category = true;
 };
 
-// The pattern that means to PCRE2, with UTF, UCP and MULTILINE, what `pattern` means to Oniguruma in Ruby's syntax.
-// MODEL_UNSUPPORTED, naming the construct, for what the two see differently and no tokenizer in use needs.
+// The pattern that means to PCRE2, with UTF, UCP and MULTILINE, what `pattern` means to Oniguruma
+// in Ruby's syntax. MODEL_UNSUPPORTED, naming the construct, for what the two see differently and
+// no tokenizer in use needs.
 absl::StatusOr<Pcre2Pattern> TranslateOniguruma(std::string_view pattern);
 
 }  // namespace ftd

@@ -8,7 +8,8 @@ namespace {
 
 std::vector<Span> WithoutMatches(const std::vector<Span>& spans) {
   std::vector<Span> parts;
-  std::copy_if(spans.begin(), spans.end(), std::back_inserter(parts), [](const Span& s) { return !s.is_match; });
+  std::copy_if(spans.begin(), spans.end(), std::back_inserter(parts),
+               [](const Span& s) { return !s.is_match; });
   return parts;
 }
 

@@ -1,4 +1,5 @@
 // Made by make_unicode_tables.py from tokenizers 0.23.3; do not edit.
+// clang-format off
 #include "artifacts/tokenizer/unicode_tables.h"
 
 namespace ftd {

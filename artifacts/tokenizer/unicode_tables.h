@@ -1,4 +1,5 @@
-// Where Hugging Face's `tokenizers` sees Unicode otherwise than PCRE2 and utf8proc do. Made by make_unicode_tables.py.
+// Where Hugging Face's `tokenizers` sees Unicode otherwise than PCRE2 and utf8proc do. Made by
+// make_unicode_tables.py.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +14,8 @@ struct MappedRange {
   uint32_t first, last, target;
 };
 
-// Code points whose category, or membership in \s, a regex would see wrongly: `target` stands for each of the range,
-// has the right category and the same length in UTF-8.
+// Code points whose category, or membership in \s, a regex would see wrongly: `target` stands for
+// each of the range, has the right category and the same length in UTF-8.
 extern const MappedRange kRegexProxies[];
 extern const size_t kRegexProxiesSize;
 
@@ -22,11 +23,13 @@ extern const size_t kRegexProxiesSize;
 extern const CodePointRange kNumeric[];
 extern const size_t kNumericSize;
 
-// Code points that `tokenizers` neither reorders, decomposes nor composes, though today's Unicode would.
+// Code points that `tokenizers` neither reorders, decomposes nor composes, though today's Unicode
+// would.
 extern const CodePointRange kInertMarks[];
 extern const size_t kInertMarksSize;
 
-// Lower case where utf8proc differs; `target` belongs to `first`, the next one to first + 1, and so on.
+// Lower case where utf8proc differs; `target` belongs to `first`, the next one to first + 1, and so
+// on.
 extern const MappedRange kLowerExceptions[];
 extern const size_t kLowerExceptionsSize;
 

@@ -12,8 +12,8 @@ struct Sequence {
 
 bool IsContinuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
-// Judges the multi-byte sequence at the start of `s`. The second byte's range is narrower after some leads: that
-// excludes overlong forms, surrogates, and what lies above U+10FFFF.
+// Judges the multi-byte sequence at the start of `s`. The second byte's range is narrower after
+// some leads: that excludes overlong forms, surrogates, and what lies above U+10FFFF.
 Sequence Judge(std::string_view s) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
   const unsigned char lead = byte(0);
@@ -44,7 +44,9 @@ size_t SkipAscii(std::string_view text, size_t pos) {
 }  // namespace
 
 uint32_t DecodeUtf8(std::string_view text, size_t pos) {
-  const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(text[pos + i])); };
+  const auto byte = [&](size_t i) {
+    return static_cast<uint32_t>(static_cast<unsigned char>(text[pos + i]));
+  };
   switch (Utf8Length(static_cast<unsigned char>(text[pos]))) {
     case 1:
       return byte(0);
@@ -53,7 +55,8 @@ uint32_t DecodeUtf8(std::string_view text, size_t pos) {
     case 3:
       return (byte(0) & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
     default:
-      return (byte(0) & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F);
+      return (byte(0) & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 |
+             (byte(3) & 0x3F);
   }
 }
 
@@ -97,7 +100,8 @@ std::string RepairUtf8(std::string_view text) {
 
 bool IsUnicodeSpace(uint32_t c) {
   return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
 }
 
 }  // namespace ftd

@@ -20,7 +20,8 @@ void AppendUtf8(uint32_t code_point, std::string* out);
 
 bool IsValidUtf8(std::string_view text);
 
-// `text` with U+FFFD for each maximal part of an invalid sequence, as Rust's from_utf8_lossy does it.
+// `text` with U+FFFD for each maximal part of an invalid sequence, as Rust's from_utf8_lossy does
+// it.
 std::string RepairUtf8(std::string_view text);
 
 // White_Space of Unicode: Rust's char::is_whitespace.

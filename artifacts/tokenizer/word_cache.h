@@ -1,4 +1,5 @@
-// A direct-mapped cache from words to their token ids: one cache line an entry, no allocation, bounded for ever.
+// A direct-mapped cache from words to their token ids: one cache line an entry, no allocation,
+// bounded for ever.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +15,13 @@ class WordCache {
   static constexpr size_t kMaxKey = 30;  // longer words and longer results are not kept
   static constexpr size_t kMaxIds = 8;
 
-  // Appends the ids of `word` to `out`; false when they are not known. Requires: `word` is not empty.
+  // Appends the ids of `word` to `out`; false when they are not known. Requires: `word` is not
+  // empty.
   bool Find(std::string_view word, uint64_t hash, std::vector<int32_t>* out) const {
     if (word.size() > kMaxKey) return false;
     const Line& line = lines_[hash % kLines];
-    if (line.key_size != word.size() || std::memcmp(line.key, word.data(), word.size()) != 0) return false;
+    if (line.key_size != word.size() || std::memcmp(line.key, word.data(), word.size()) != 0)
+      return false;
     out->insert(out->end(), line.ids, line.ids + line.id_count);
     return true;
   }

@@ -17,24 +17,33 @@ absl::StatusOr<std::vector<std::string>> Read(std::string_view bytes, int64_t li
 
 // The words of NVIDIA's script.
 constexpr char kAlpaca[] =
-    "Below is an instruction that describes a task, paired with an input that provides further context. Write a response "
-    "that appropriately completes the request.\n### Instruction: I\n\n### Input: N\n\n### Response: O";
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response "
+    "that appropriately completes the request.\n### Instruction: I\n\n### Input: N\n\n### "
+    "Response: O";
 
 TEST(Dataset, RowsOfEveryKind) {
   std::string without_input = kAlpaca;
   without_input.erase(without_input.find('N', without_input.find("Input")), 1);
-  const auto texts = Read(R"({"instruction":"I","input":"N","output":"O"})" "\n"
-                          R"({"instruction":"I","output":"O"})" "\r\n"
-                          "\n   \t\r\n"
-                          R"({"instruction":"I","input":null,"output":"O","text":"not this"})" "\n"
-                          R"({"text":"plain é\u0000🙂","meta":{"text":3,"deep":[1,[2,{"text":4}]]},"n":1e3})" "\n"
-                          R"({"text":"first","text":"last wins","output":"ignored"})");
+  const auto texts =
+      Read(R"({"instruction":"I","input":"N","output":"O"})"
+           "\n"
+           R"({"instruction":"I","output":"O"})"
+           "\r\n"
+           "\n   \t\r\n"
+           R"({"instruction":"I","input":null,"output":"O","text":"not this"})"
+           "\n"
+           R"({"text":"plain é\u0000🙂","meta":{"text":3,"deep":[1,[2,{"text":4}]]},"n":1e3})"
+           "\n"
+           R"({"text":"first","text":"last wins","output":"ignored"})");
   ASSERT_OK(texts);
-  EXPECT_THAT(*texts, ElementsAre(kAlpaca, without_input, without_input, std::string("plain é\0🙂", 13), "last wins"));
+  EXPECT_THAT(*texts, ElementsAre(kAlpaca, without_input, without_input,
+                                  std::string("plain é\0🙂", 13), "last wins"));
 }
 
 TEST(Dataset, AnArrayOverManyLines) {
-  const auto texts = Read("\xEF\xBB\xBF \n[\n {\"text\": \"a\",\n  \"x\": []},\r\n\r\n {\"text\": \"b\"}\n]\n");
+  const auto texts =
+      Read("\xEF\xBB\xBF \n[\n {\"text\": \"a\",\n  \"x\": []},\r\n\r\n {\"text\": \"b\"}\n]\n");
   ASSERT_OK(texts);
   EXPECT_THAT(*texts, ElementsAre("a", "b"));
 }
@@ -73,23 +82,28 @@ TEST(Dataset, BadRowsAreNamedByLine) {
       {R"({"text":["a"]})", "\"text\" must be a string"},
       {R"({"text":{"a":"b"}})", "\"text\" must be a string"},
       {R"({"text":true})", "\"text\" must be a string"},
-      {R"({"instruction":"I","input":"N"})", "\"output\" is missing; an Alpaca row needs instruction, input, output"},
+      {R"({"instruction":"I","input":"N"})",
+       "\"output\" is missing; an Alpaca row needs instruction, input, output"},
       {R"({"output":"O"})", "\"instruction\" is missing"},
       {R"({"instruction":1,"output":"O"})", "\"instruction\" must be a string"},
       {R"({"instruction":"I","input":7,"output":"O"})", "\"input\" must be a string"},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.row);
-    EXPECT_ERROR(Read(good + "\r\n" + good + row.row + "\n" + good), kInvalid, "DATASET_INVALID", row.text);
+    EXPECT_ERROR(Read(good + "\r\n" + good + row.row + "\n" + good), kInvalid, "DATASET_INVALID",
+                 row.text);
     EXPECT_THAT(std::string(Read(good + "\r\n" + good + row.row + "\n" + good).status().message()),
                 testing::StartsWith("rows.jsonl line 4: "));
   }
 }
 
 TEST(Dataset, BadArraysNameTheRow) {
-  EXPECT_ERROR(Read("[{\"text\":\"a\"},{}]"), kInvalid, "DATASET_INVALID", "rows.jsonl row 2: neither");
-  EXPECT_ERROR(Read("[{\"text\":\"a\"},\n\n3]"), kInvalid, "DATASET_INVALID", "rows.jsonl row 2: a row must be");
-  EXPECT_ERROR(Read("[{\"text\":\"a\"},\n\n{\"text\":]"), kInvalid, "DATASET_INVALID", "rows.jsonl line 3, row 2: not JSON");
+  EXPECT_ERROR(Read("[{\"text\":\"a\"},{}]"), kInvalid, "DATASET_INVALID",
+               "rows.jsonl row 2: neither");
+  EXPECT_ERROR(Read("[{\"text\":\"a\"},\n\n3]"), kInvalid, "DATASET_INVALID",
+               "rows.jsonl row 2: a row must be");
+  EXPECT_ERROR(Read("[{\"text\":\"a\"},\n\n{\"text\":]"), kInvalid, "DATASET_INVALID",
+               "rows.jsonl line 3, row 2: not JSON");
   EXPECT_ERROR(Read("[{\"text\":\"a\"}"), kInvalid, "DATASET_INVALID", "not JSON");
   EXPECT_ERROR(Read("[{\"text\":\"a\"}] x"), kInvalid, "DATASET_INVALID", "not JSON");
 }
@@ -98,7 +112,8 @@ TEST(Dataset, NoRows) {
   for (const char* bytes : {"", "\n\r\n  \n", "[]", "\xEF\xBB\xBF", " [ ] "}) {
     EXPECT_ERROR(Read(bytes), kInvalid, "DATASET_INVALID", "rows.jsonl has no rows");
   }
-  EXPECT_EQ(ReadTexts("/nowhere/rows.jsonl", "rows.jsonl", 0).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReadTexts("/nowhere/rows.jsonl", "rows.jsonl", 0).status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 TEST(Dataset, MessagesAreValidUtf8AndShort) {
@@ -122,26 +137,37 @@ struct ModelDir {
 };
 
 TEST(RowEncoder, EosFromEveryPlace) {
-  const json llama = {{"model_type", "llama"}, {"vocab_size", 263}, {"hidden_size", 8}, {"intermediate_size", 8},
-                      {"num_hidden_layers", 1}, {"num_attention_heads", 2}, {"eos_token_id", {262, 261}}};
-  EXPECT_EQ(ModelDir({{"tokenizer_config.json", {{"eos_token", "<eos>"}}}}).Encoder()->eos_token, "<eos>");
-  EXPECT_EQ(ModelDir({{"tokenizer_config.json", {{"eos_token", {{"content", "<eos>"}}}}}}).Encoder()->eos_token, "<eos>");
+  const json llama = {{"model_type", "llama"},     {"vocab_size", 263},
+                      {"hidden_size", 8},          {"intermediate_size", 8},
+                      {"num_hidden_layers", 1},    {"num_attention_heads", 2},
+                      {"eos_token_id", {262, 261}}};
+  EXPECT_EQ(ModelDir({{"tokenizer_config.json", {{"eos_token", "<eos>"}}}}).Encoder()->eos_token,
+            "<eos>");
+  EXPECT_EQ(ModelDir({{"tokenizer_config.json", {{"eos_token", {{"content", "<eos>"}}}}}})
+                .Encoder()
+                ->eos_token,
+            "<eos>");
   EXPECT_EQ(ModelDir({{"tokenizer_config.json", {{"eos_token", nullptr}}},
-                      {"special_tokens_map.json", {{"eos_token", "<eos>"}}}}).Encoder()->eos_token, "<eos>");
+                      {"special_tokens_map.json", {{"eos_token", "<eos>"}}}})
+                .Encoder()
+                ->eos_token,
+            "<eos>");
   EXPECT_EQ(ModelDir({{"config.json", llama}}).Encoder()->eos_token, "<eos>");
 }
 
 TEST(RowEncoder, NoEosOrDamagedFiles) {
-  const json llama = {{"model_type", "llama"}, {"vocab_size", 263}, {"hidden_size", 8}, {"intermediate_size", 8},
+  const json llama = {{"model_type", "llama"},  {"vocab_size", 263},
+                      {"hidden_size", 8},       {"intermediate_size", 8},
                       {"num_hidden_layers", 1}, {"num_attention_heads", 2}};
   constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
-  EXPECT_ERROR(ModelDir({{"config.json", llama}}).Encoder(), kPrecondition, "MODEL_UNSUPPORTED", "end-of-sequence");
-  EXPECT_ERROR(ModelDir({{"tokenizer_config.json", json::array()}}).Encoder(), kPrecondition, "MODEL_CORRUPT",
-               "tokenizer_config.json");
-  EXPECT_ERROR(ModelDir({{"tokenizer_config.json", {{"eos_token", 3}}}}).Encoder(), kPrecondition, "MODEL_CORRUPT",
-               "eos_token");
-  EXPECT_ERROR(ModelDir({{"tokenizer_config.json", {{"eos_token", "</s>"}}}}).Encoder(), kPrecondition, "MODEL_CORRUPT",
-               "</s>");
+  EXPECT_ERROR(ModelDir({{"config.json", llama}}).Encoder(), kPrecondition, "MODEL_UNSUPPORTED",
+               "end-of-sequence");
+  EXPECT_ERROR(ModelDir({{"tokenizer_config.json", json::array()}}).Encoder(), kPrecondition,
+               "MODEL_CORRUPT", "tokenizer_config.json");
+  EXPECT_ERROR(ModelDir({{"tokenizer_config.json", {{"eos_token", 3}}}}).Encoder(), kPrecondition,
+               "MODEL_CORRUPT", "eos_token");
+  EXPECT_ERROR(ModelDir({{"tokenizer_config.json", {{"eos_token", "</s>"}}}}).Encoder(),
+               kPrecondition, "MODEL_CORRUPT", "</s>");
 }
 
 TEST(RowEncoder, AppendsEosOnceThenCuts) {
@@ -171,7 +197,8 @@ TEST(EncodeAll, KeepsOrderOnAnyNumberOfThreads) {
     });
     ASSERT_OK(rows);
     EXPECT_EQ(last, 1000);
-    for (size_t i = 0; i < texts.size(); ++i) ASSERT_EQ((*rows)[i].input_ids, encoder->Encode(texts[i]).input_ids);
+    for (size_t i = 0; i < texts.size(); ++i)
+      ASSERT_EQ((*rows)[i].input_ids, encoder->Encode(texts[i]).input_ids);
   }
   EXPECT_TRUE(EncodeAll(*encoder, {}, 2, [](int64_t) { return true; })->empty());
 }
@@ -181,7 +208,8 @@ TEST(EncodeAll, StopsWhenAsked) {
   const auto encoder = model.Encoder();
   ASSERT_OK(encoder);
   const std::vector<std::string> texts(1000, "hello");
-  EXPECT_EQ(EncodeAll(*encoder, texts, 2, [](int64_t) { return false; }).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(EncodeAll(*encoder, texts, 2, [](int64_t) { return false; }).status().code(),
+            absl::StatusCode::kCancelled);
 }
 
 }  // namespace

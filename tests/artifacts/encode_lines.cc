@@ -1,8 +1,10 @@
 // The tokenizer as a filter, for tests and benchmarks in Python.
 //
 //   encode_lines TOKENIZER_JSON              stdin: a JSON string a line; stdout for each:
-//                                            {"ids": with special tokens, "plain": without, "decoded": text of plain}
-//   encode_lines TOKENIZER_JSON --time FILE  FILE: a JSON string a line; each line of stdin encodes all of them once;
+//                                            {"ids": with special tokens, "plain": without,
+//                                            "decoded": text of plain}
+//   encode_lines TOKENIZER_JSON --time FILE  FILE: a JSON string a line; each line of stdin encodes
+//   all of them once;
 //                                            stdout: seconds, tokens
 #include <chrono>
 #include <fstream>
@@ -24,7 +26,9 @@ void Filter(const ftd::Tokenizer& tokenizer) {
   for (std::string line; std::getline(std::cin, line);) {
     const auto text = json::parse(line).get<std::string>();
     const std::vector<int32_t> plain = tokenizer.Encode(text, false);
-    const json reply = {{"ids", tokenizer.Encode(text, true)}, {"plain", plain}, {"decoded", tokenizer.Decode(plain)}};
+    const json reply = {{"ids", tokenizer.Encode(text, true)},
+                        {"plain", plain},
+                        {"decoded", tokenizer.Decode(plain)}};
     std::cout << reply.dump() << '\n';
   }
 }
@@ -32,7 +36,8 @@ void Filter(const ftd::Tokenizer& tokenizer) {
 void Time(const ftd::Tokenizer& tokenizer, const char* path) {
   std::vector<std::string> texts;
   std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) texts.push_back(json::parse(line).get<std::string>());
+  for (std::string line; std::getline(file, line);)
+    texts.push_back(json::parse(line).get<std::string>());
   for (std::string line; std::getline(std::cin, line);) {
     size_t tokens = 0;
     const auto begin = Clock::now();

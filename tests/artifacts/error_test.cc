@@ -8,8 +8,10 @@ namespace ftd {
 namespace {
 
 TEST(Error, CarriesReasonAndFields) {
-  const absl::Status status = FieldError({{"lora.rank", "must be 1 to 4096; got 0"}, {"model", "is required"}});
-  EXPECT_ERROR(status, absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "lora.rank must be 1 to 4096");
+  const absl::Status status =
+      FieldError({{"lora.rank", "must be 1 to 4096; got 0"}, {"model", "is required"}});
+  EXPECT_ERROR(status, absl::StatusCode::kInvalidArgument, "FIELD_INVALID",
+               "lora.rank must be 1 to 4096");
   const auto violations = ViolationsOf(status);
   ASSERT_EQ(violations.size(), 2u);
   EXPECT_EQ(violations[0].field, "lora.rank");

@@ -68,7 +68,8 @@ TEST(File, RenameIsSeen) {
 TEST(File, AFullDeviceIsDiskFull) {
   auto full = OpenFile("/dev/full", O_WRONLY);
   ASSERT_OK(full);
-  EXPECT_ERROR(WriteAll(full->get(), "x", "/dev/full"), absl::StatusCode::kResourceExhausted, "DISK_FULL", "/dev/full");
+  EXPECT_ERROR(WriteAll(full->get(), "x", "/dev/full"), absl::StatusCode::kResourceExhausted,
+               "DISK_FULL", "/dev/full");
 }
 
 }  // namespace

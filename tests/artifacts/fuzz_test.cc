@@ -1,12 +1,12 @@
-// Seeded mutations of every file format that ftd reads from users: nothing may crash, hang or throw, and what is
-// refused is refused with a reason. FTD_FUZZ_SEED and FTD_FUZZ_SECONDS repeat or lengthen a run.
+// Seeded mutations of every file format that ftd reads from users: nothing may crash, hang or
+// throw, and what is refused is refused with a reason. FTD_FUZZ_SEED and FTD_FUZZ_SECONDS repeat or
+// lengthen a run.
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
 #include <functional>
-#include <random>
 
 #include "artifacts/dataset.h"
 #include "artifacts/file.h"
@@ -17,6 +17,7 @@
 #include "artifacts/step_log.h"
 #include "artifacts/tokenizer.h"
 #include "artifacts/train_spec.h"
+#include "tests/artifacts/mutator.h"
 #include "tests/artifacts/small_tokenizer.h"
 #include "tests/artifacts/temp_dir.h"
 
@@ -30,69 +31,14 @@ uint64_t Environment(const char* name, uint64_t fallback) {
   return value == nullptr ? fallback : std::strtoull(value, nullptr, 10);
 }
 
-class Mutator {
- public:
-  explicit Mutator(uint64_t seed) : random_(seed) {}
-
-  size_t Below(size_t n) { return n == 0 ? 0 : random_() % n; }
-
-  // Bytes: flipped, overwritten, inserted, removed, repeated, cut.
-  std::string Bytes(std::string text) {
-    for (size_t i = Below(4); i < 4; ++i) {
-      const size_t at = Below(text.size() + 1), length = Below(std::min<size_t>(text.size() - at, 40) + 1);
-      switch (Below(6)) {
-        case 0: if (at < text.size()) text[at] ^= static_cast<char>(1 << Below(8)); break;
-        case 1: if (at < text.size()) text[at] = static_cast<char>(Below(256)); break;
-        case 2: text.insert(at, Token()); break;
-        case 3: text.erase(at, length); break;
-        case 4: text.insert(Below(text.size() + 1), text.substr(at, length)); break;
-        default: if (Below(8) == 0) text.resize(at); break;
-      }
-    }
-    return text;
-  }
-
-  // JSON: some value within the document replaced by another, or dropped.
-  std::string Json(const json& document) {
-    json mutated = document;
-    for (size_t i = Below(3); i < 3; ++i) Replace(&mutated, 0);
-    return mutated.dump(-1, ' ', false, json::error_handler_t::replace);
-  }
-
- private:
-  void Replace(json* value, int depth) {
-    if (value->is_structured() && !value->empty() && (depth == 0 || Below(4) != 0)) {
-      auto child = value->begin();
-      std::advance(child, Below(value->size()));
-      if (Below(12) == 0) {
-        value->erase(child);
-        return;
-      }
-      return Replace(&*child, depth + 1);
-    }
-    *value = Scalar();
-  }
-  json Scalar() {
-    const json values[] = {nullptr, true, 0, -1, 1.5, 1e300, 18446744073709551615u, "", "x", "[", "(?", "\\p{", "a{9,}", "▁", " ",
-                           json::array(), json::object(), json::array({0, 8}), {{"type", "Sequence"}}, {{"Regex", "(a|b)*c+"}},
-                           {{"type", "Replace"}, {"pattern", {{"Regex", "a*"}}}, {"content", "b"}}};
-    return values[Below(std::size(values))];
-  }
-  std::string Token() {
-    const char* tokens[] = {"{", "}", "[", "]", "\"", ",", ":", "null", "-1", "1e999", "\\u0000", "\\ud800", "\xff", "\xe2\x82", "\n"};
-    return tokens[Below(std::size(tokens))];
-  }
-
-  std::mt19937_64 random_;
-};
-
 // A file in memory, rewritten for each mutation: faster than a file on a disk by far.
 class MemoryFile {
  public:
   MemoryFile() : fd_(::memfd_create("fuzz", MFD_CLOEXEC)) {}
   std::filesystem::path Write(std::string_view bytes) const {
     EXPECT_EQ(::ftruncate(fd_.get(), static_cast<off_t>(bytes.size())), 0);
-    EXPECT_EQ(::pwrite(fd_.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+    EXPECT_EQ(::pwrite(fd_.get(), bytes.data(), bytes.size(), 0),
+              static_cast<ssize_t>(bytes.size()));
     return "/proc/self/fd/" + std::to_string(fd_.get());
   }
 
@@ -122,23 +68,40 @@ void Fuzz(const char* what, const std::function<absl::Status(Mutator&)>& attempt
 
 TEST(Fuzz, TokenizerJson) {
   json document = SmallTokenizer();
-  document["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "Lowercase"}},
-      {{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", "▁"}}, {{"type", "Prepend"}, {"prepend", "a"}},
-      {{"type", "Strip"}, {"strip_left", true}, {"strip_right", false}}}}};
-  document["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {
-      {{"type", "Split"}, {"pattern", {{"Regex", "\\p{N}{1,3}|\\s+(?!\\S)|[^a-c]?x++"}}}, {"behavior", "MergedWithNext"}, {"invert", true}},
-      {{"type", "Digits"}, {"individual_digits", true}},
-      {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}, {"split", true}},
-      {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"use_regex", true}}}}};
-  document["decoder"] = {{"type", "Sequence"}, {"decoders", {{{"type", "Replace"}, {"pattern", {{"String", "▁"}}}, {"content", " "}},
-      {{"type", "ByteFallback"}}, {{"type", "Fuse"}}, {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 2}},
-      {{"type", "Metaspace"}, {"replacement", "▁"}}, {{"type", "ByteLevel"}}}}};
+  document["normalizer"] = {
+      {"type", "Sequence"},
+      {"normalizers",
+       {{{"type", "NFC"}},
+        {{"type", "Lowercase"}},
+        {{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", "▁"}},
+        {{"type", "Prepend"}, {"prepend", "a"}},
+        {{"type", "Strip"}, {"strip_left", true}, {"strip_right", false}}}}};
+  document["pre_tokenizer"] = {
+      {"type", "Sequence"},
+      {"pretokenizers",
+       {{{"type", "Split"},
+         {"pattern", {{"Regex", "\\p{N}{1,3}|\\s+(?!\\S)|[^a-c]?x++"}}},
+         {"behavior", "MergedWithNext"},
+         {"invert", true}},
+        {{"type", "Digits"}, {"individual_digits", true}},
+        {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}, {"split", true}},
+        {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"use_regex", true}}}}};
+  document["decoder"] = {{"type", "Sequence"},
+                         {"decoders",
+                          {{{"type", "Replace"}, {"pattern", {{"String", "▁"}}}, {"content", " "}},
+                           {{"type", "ByteFallback"}},
+                           {{"type", "Fuse"}},
+                           {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 2}},
+                           {{"type", "Metaspace"}, {"replacement", "▁"}},
+                           {{"type", "ByteLevel"}}}}};
   // Fewer tokens, so that mutations reach the rest more often.
-  for (int b = 0x80; b < 256; ++b) document["model"]["vocab"].erase(BytesToAlphabet(std::string(1, static_cast<char>(b))));
+  for (int b = 0x80; b < 256; ++b)
+    document["model"]["vocab"].erase(BytesToAlphabet(std::string(1, static_cast<char>(b))));
   const std::string text = document.dump();
   const std::string sample = "hello  w 12 ▁<eos> x\xff <bos>éé日\n\n";
   Fuzz("tokenizer.json", [&](Mutator& mutator) {
-    const auto tokenizer = Tokenizer::Parse(mutator.Below(2) == 0 ? mutator.Bytes(text) : mutator.Json(document));
+    const auto tokenizer =
+        Tokenizer::Parse(mutator.Below(2) == 0 ? mutator.Bytes(text) : mutator.Json(document));
     if (!tokenizer.ok()) return tokenizer.status();
     const std::vector<int32_t> ids = (*tokenizer)->Encode(mutator.Bytes(sample), true);
     (*tokenizer)->Decode(ids);
@@ -150,9 +113,11 @@ TEST(Fuzz, TextsOfAGoodTokenizer) {
   const auto tokenizer = Tokenizer::Parse(SmallTokenizer().dump());
   ASSERT_OK(tokenizer);
   Fuzz("texts", [&](Mutator& mutator) {
-    const std::string text = mutator.Bytes("hello hell w  \n\n\t12345 \xe2\x82\xac <eos>\xf0\x9f\x99\x82 don't <bos");
+    const std::string text =
+        mutator.Bytes("hello hell w  \n\n\t12345 \xe2\x82\xac <eos>\xf0\x9f\x99\x82 don't <bos");
     const std::vector<int32_t> ids = (*tokenizer)->Encode(text, false);
-    // Byte-level tokenizers lose nothing: what comes back is the text, repaired; encoded again it is the same.
+    // Byte-level tokenizers lose nothing: what comes back is the text, repaired; encoded again it
+    // is the same.
     const std::string decoded = (*tokenizer)->Decode(ids);
     EXPECT_EQ((*tokenizer)->Encode(decoded, false), ids);
     return decoded == text ? absl::OkStatus() : absl::InvalidArgumentError("not UTF-8");
@@ -160,12 +125,14 @@ TEST(Fuzz, TextsOfAGoodTokenizer) {
 }
 
 TEST(Fuzz, ConfigJson) {
-  const json config = json::parse(R"({"model_type": "llama", "vocab_size": 300, "hidden_size": 64, "head_dim": 16,
+  const json config =
+      json::parse(R"({"model_type": "llama", "vocab_size": 300, "hidden_size": 64, "head_dim": 16,
       "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "dtype": "bfloat16",
       "rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4,
       "original_max_position_embeddings": 8192}, "eos_token_id": [1, 2], "tie_word_embeddings": true, "hidden_act": "silu"})");
   Fuzz("config.json", [&](Mutator& mutator) {
-    const auto parsed = ParseModelConfig(mutator.Below(2) == 0 ? mutator.Bytes(config.dump()) : mutator.Json(config));
+    const auto parsed = ParseModelConfig(mutator.Below(2) == 0 ? mutator.Bytes(config.dump())
+                                                               : mutator.Json(config));
     if (!parsed.ok()) return parsed.status();
     EXPECT_GT(parsed->head_dim * parsed->num_attention_heads * parsed->num_key_value_heads, 0);
     return absl::OkStatus();
@@ -173,12 +140,20 @@ TEST(Fuzz, ConfigJson) {
 }
 
 TEST(Fuzz, TrainSpec) {
-  const json spec = {{"mode", "LORA"}, {"model", "/m"}, {"dataset", {{"server_path", "/d"}, {"size", "3"}}}, {"dtype", "FLOAT32"},
-                     {"num_epochs", 1}, {"batch_size", 8}, {"learning_rate", 1e-4}, {"seed", "42"}, {"shuffle", true},
-                     {"lora", {{"rank", 8}, {"alpha", 16}, {"dropout", 0}, {"target_modules", {"q_proj"}}}}};
+  const json spec = {
+      {"mode", "LORA"},
+      {"model", "/m"},
+      {"dataset", {{"server_path", "/d"}, {"size", "3"}}},
+      {"dtype", "FLOAT32"},
+      {"num_epochs", 1},
+      {"batch_size", 8},
+      {"learning_rate", 1e-4},
+      {"seed", "42"},
+      {"shuffle", true},
+      {"lora", {{"rank", 8}, {"alpha", 16}, {"dropout", 0}, {"target_modules", {"q_proj"}}}}};
   Fuzz("train spec", [&](Mutator& mutator) {
-    const auto resolved =
-        ResolveTrainSpec(mutator.Below(2) == 0 ? mutator.Bytes(spec.dump()) : mutator.Json(spec), Dtype::kFloat32);
+    const auto resolved = ResolveTrainSpec(
+        mutator.Below(2) == 0 ? mutator.Bytes(spec.dump()) : mutator.Json(spec), Dtype::kFloat32);
     if (!resolved.ok()) return resolved.status();
     const std::string again = TrainSpecToJson(*resolved);
     const auto twice = ResolveTrainSpec(again, Dtype::kBfloat16);
@@ -189,8 +164,11 @@ TEST(Fuzz, TrainSpec) {
 
 TEST(Fuzz, DatasetLines) {
   const MemoryFile file;
-  const std::string lines = "{\"instruction\":\"I\",\"input\":\"é\",\"output\":\"\\u00e9\"}\n{\"text\":\"a\",\"n\":[{}]}\r\n\n";
-  const std::string array = "[{\"text\":\"a\"},\n{\"instruction\":\"I\",\"output\":\"O\",\"x\":{\"text\":1}}]";
+  const std::string lines =
+      "{\"instruction\":\"I\",\"input\":\"é\",\"output\":\"\\u00e9\"}\n{\"text\":\"a\",\"n\":[{}]}"
+      "\r\n\n";
+  const std::string array =
+      "[{\"text\":\"a\"},\n{\"instruction\":\"I\",\"output\":\"O\",\"x\":{\"text\":1}}]";
   Fuzz("dataset", [&](Mutator& mutator) {
     const auto path = file.Write(mutator.Bytes(mutator.Below(2) == 0 ? lines : array));
     return ReadTexts(path, "rows", static_cast<int64_t>(mutator.Below(3))).status();
@@ -239,8 +217,11 @@ TEST(Fuzz, LogsAndManifests) {
   Fuzz("logs and manifests", [&](Mutator& mutator) {
     const auto records = ReadRecords(events_file.Write(mutator.Bytes(events)), mutator.Below(40));
     EXPECT_TRUE(records.ok());
-    MergeStepLogs({dir / "steps.log", steps_file.Write(mutator.Bytes(rows))}).status().IgnoreError();
-    dir.Write("checkpoint-1/MANIFEST.json", mutator.Below(2) == 0 ? mutator.Bytes(manifest) : mutator.Json(document));
+    MergeStepLogs({dir / "steps.log", steps_file.Write(mutator.Bytes(rows))})
+        .status()
+        .IgnoreError();
+    dir.Write("checkpoint-1/MANIFEST.json",
+              mutator.Below(2) == 0 ? mutator.Bytes(manifest) : mutator.Json(document));
     ReadManifest(dir / "checkpoint-1").status().IgnoreError();
     return VerifyDirectory(dir / "checkpoint-1").status();
   });

@@ -20,26 +20,35 @@ class JudgeTest : public testing::Test {
   }
 
   void WriteConfig(const json& patch) {
-    json config = {{"model_type", "llama"}, {"vocab_size", 263}, {"hidden_size", 8}, {"intermediate_size", 12},
-                   {"num_hidden_layers", 1}, {"num_attention_heads", 2}, {"num_key_value_heads", 1}};
+    json config = {{"model_type", "llama"},   {"vocab_size", 263},      {"hidden_size", 8},
+                   {"intermediate_size", 12}, {"num_hidden_layers", 1}, {"num_attention_heads", 2},
+                   {"num_key_value_heads", 1}};
     config.update(patch);
     dir_.Write("config.json", config.dump());
   }
 
   // Writes model.safetensors; a shape in `patch` replaces one, an empty one drops the tensor.
-  void WriteWeights(const std::map<std::string, std::vector<int64_t>>& patch, TensorDtype dtype = TensorDtype::kF16) {
+  void WriteWeights(const std::map<std::string, std::vector<int64_t>>& patch,
+                    TensorDtype dtype = TensorDtype::kF16) {
     std::map<std::string, std::vector<int64_t>> shapes = {
-        {"model.embed_tokens.weight", {263, 8}}, {"model.norm.weight", {8}}, {"lm_head.weight", {263, 8}},
-        {"model.layers.0.input_layernorm.weight", {8}}, {"model.layers.0.post_attention_layernorm.weight", {8}},
-        {"model.layers.0.self_attn.q_proj.weight", {8, 8}}, {"model.layers.0.self_attn.k_proj.weight", {4, 8}},
-        {"model.layers.0.self_attn.v_proj.weight", {4, 8}}, {"model.layers.0.self_attn.o_proj.weight", {8, 8}},
-        {"model.layers.0.mlp.gate_proj.weight", {12, 8}}, {"model.layers.0.mlp.up_proj.weight", {12, 8}},
+        {"model.embed_tokens.weight", {263, 8}},
+        {"model.norm.weight", {8}},
+        {"lm_head.weight", {263, 8}},
+        {"model.layers.0.input_layernorm.weight", {8}},
+        {"model.layers.0.post_attention_layernorm.weight", {8}},
+        {"model.layers.0.self_attn.q_proj.weight", {8, 8}},
+        {"model.layers.0.self_attn.k_proj.weight", {4, 8}},
+        {"model.layers.0.self_attn.v_proj.weight", {4, 8}},
+        {"model.layers.0.self_attn.o_proj.weight", {8, 8}},
+        {"model.layers.0.mlp.gate_proj.weight", {12, 8}},
+        {"model.layers.0.mlp.up_proj.weight", {12, 8}},
         {"model.layers.0.mlp.down_proj.weight", {8, 12}}};
     for (const auto& [name, shape] : patch) shapes[name] = shape;
     Write("model.safetensors", shapes, dtype);
   }
 
-  void Write(const char* name, const std::map<std::string, std::vector<int64_t>>& shapes, TensorDtype dtype) {
+  void Write(const char* name, const std::map<std::string, std::vector<int64_t>>& shapes,
+             TensorDtype dtype) {
     const std::string zeros(1 << 16, '\0');
     std::vector<TensorToWrite> tensors;
     for (const auto& [tensor, shape] : shapes) {
@@ -86,7 +95,8 @@ TEST_F(JudgeTest, MissingFiles) {
     EXPECT_ERROR(Judge(), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", name);
     std::filesystem::rename(dir_ / "aside", dir_ / name);
   }
-  EXPECT_ERROR(JudgeModel("/nowhere/model"), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "/nowhere/model");
+  EXPECT_ERROR(JudgeModel("/nowhere/model"), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+               "/nowhere/model");
 }
 
 TEST_F(JudgeTest, AnAdapterMustFitModelAndJob) {
@@ -97,10 +107,16 @@ TEST_F(JudgeTest, AnAdapterMustFitModelAndJob) {
   lora.target_modules = {"q_proj", "down_proj"};
   const std::string base = "base_model.model.model.layers.0.";
   const std::map<std::string, std::vector<int64_t>> shapes = {
-      {base + "self_attn.q_proj.lora_A.weight", {2, 8}}, {base + "self_attn.q_proj.lora_B.weight", {8, 2}},
-      {base + "mlp.down_proj.lora_A.weight", {2, 12}}, {base + "mlp.down_proj.lora_B.weight", {8, 2}}};
-  const json config = {{"peft_type", "LORA"}, {"r", 2}, {"lora_alpha", 16}, {"target_modules", {"q_proj", "down_proj"}}};
-  const auto judge = [&](const json& patch, const std::map<std::string, std::vector<int64_t>>& tensors) {
+      {base + "self_attn.q_proj.lora_A.weight", {2, 8}},
+      {base + "self_attn.q_proj.lora_B.weight", {8, 2}},
+      {base + "mlp.down_proj.lora_A.weight", {2, 12}},
+      {base + "mlp.down_proj.lora_B.weight", {8, 2}}};
+  const json config = {{"peft_type", "LORA"},
+                       {"r", 2},
+                       {"lora_alpha", 16},
+                       {"target_modules", {"q_proj", "down_proj"}}};
+  const auto judge = [&](const json& patch,
+                         const std::map<std::string, std::vector<int64_t>>& tensors) {
     json patched = config;
     patched.update(patch);
     dir_.Write("adapter_config.json", patched.dump());
@@ -110,7 +126,8 @@ TEST_F(JudgeTest, AnAdapterMustFitModelAndJob) {
   EXPECT_OK(judge(json::object(), shapes));
   EXPECT_ERROR(judge({{"peft_type", "IA3"}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "LORA");
   EXPECT_ERROR(judge({{"r", 4}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "rank is 4");
-  EXPECT_ERROR(judge({{"r", "two"}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "adapter_config.json");
+  EXPECT_ERROR(judge({{"r", "two"}}, shapes), kPrecondition, "ADAPTER_MISMATCH",
+               "adapter_config.json");
   EXPECT_ERROR(judge({{"lora_alpha", 8}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "lora_alpha");
   EXPECT_ERROR(judge({{"use_dora", true}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "DoRA");
   auto other = shapes;
@@ -120,7 +137,8 @@ TEST_F(JudgeTest, AnAdapterMustFitModelAndJob) {
   other[base + "mlp.up_proj.lora_A.weight"] = {2, 8};
   EXPECT_ERROR(judge(json::object(), other), kPrecondition, "ADAPTER_MISMATCH", "up_proj");
   std::filesystem::remove(dir_ / "adapter_config.json");
-  EXPECT_ERROR(JudgeAdapter(dir_.path(), *model, lora), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "adapter_config");
+  EXPECT_ERROR(JudgeAdapter(dir_.path(), *model, lora), absl::StatusCode::kNotFound,
+               "MODEL_NOT_FOUND", "adapter_config");
 }
 
 }  // namespace

@@ -60,7 +60,8 @@ TEST(Manifest, DamageIsFound) {
 
 TEST(Manifest, NamesOfCheckpoints) {
   EXPECT_EQ(CheckpointStep("/a/checkpoint-120"), 120);
-  for (const char* name : {"/a/.tmp-checkpoint-120", "/a/checkpoint-", "/a/checkpoint-x", "/a/result", "/a/checkpoint-1x"}) {
+  for (const char* name : {"/a/.tmp-checkpoint-120", "/a/checkpoint-", "/a/checkpoint-x",
+                           "/a/result", "/a/checkpoint-1x"}) {
     EXPECT_EQ(CheckpointStep(name), -1) << name;
   }
 }

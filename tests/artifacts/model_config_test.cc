@@ -11,7 +11,8 @@ constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
 
 // The shape of meta-llama/Llama-3.2-1B's config.json, as transformers 4 writes it.
 json Version4() {
-  return json::parse(R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 128000,
+  return json::parse(
+      R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 128000,
     "eos_token_id": [128001, 128008, 128009], "head_dim": 64, "hidden_act": "silu", "hidden_size": 2048,
     "intermediate_size": 8192, "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama",
     "num_attention_heads": 32, "num_hidden_layers": 16, "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
@@ -53,8 +54,8 @@ TEST(ModelConfig, BothSpellingsSayTheSame) {
 
 TEST(ModelConfig, DefaultsOfAnOldFile) {
   json document = Version4();
-  for (const char* name : {"head_dim", "num_key_value_heads", "rope_scaling", "rope_theta", "torch_dtype", "bos_token_id",
-                           "tie_word_embeddings", "rms_norm_eps"}) {
+  for (const char* name : {"head_dim", "num_key_value_heads", "rope_scaling", "rope_theta",
+                           "torch_dtype", "bos_token_id", "tie_word_embeddings", "rms_norm_eps"}) {
     document.erase(name);
   }
   document["eos_token_id"] = nullptr;
@@ -93,7 +94,8 @@ TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
     ASSERT_FALSE(config.ok());
     EXPECT_EQ(config.status().code(), kPrecondition);
     EXPECT_THAT(std::string(config.status().message()), testing::HasSubstr(row.text));
-    EXPECT_EQ(ReasonOf(config.status()), row.value.is_null() ? "MODEL_CORRUPT" : "MODEL_UNSUPPORTED");
+    EXPECT_EQ(ReasonOf(config.status()),
+              row.value.is_null() ? "MODEL_CORRUPT" : "MODEL_UNSUPPORTED");
   }
 }
 
@@ -102,11 +104,23 @@ TEST(ModelConfig, AbsurdFieldsAreNamed) {
     const char* field;
     json value;
   } kTable[] = {
-      {"vocab_size", 0}, {"vocab_size", -1}, {"vocab_size", "many"}, {"vocab_size", 1e30}, {"hidden_size", 18446744073709551615u},
-      {"num_hidden_layers", json::array()}, {"num_attention_heads", 0}, {"num_key_value_heads", 5}, {"head_dim", 63},
-      {"rms_norm_eps", -1}, {"rms_norm_eps", "x"}, {"rope_theta", 0}, {"rope_scaling", {{"rope_type", "llama3"}}},
-      {"rope_scaling", {{"rope_type", "llama3"}, {"factor", 0}, {"low_freq_factor", 1}, {"high_freq_factor", 4}}},
-      {"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 4}, {"high_freq_factor", 4}}},
+      {"vocab_size", 0},
+      {"vocab_size", -1},
+      {"vocab_size", "many"},
+      {"vocab_size", 1e30},
+      {"hidden_size", 18446744073709551615u},
+      {"num_hidden_layers", json::array()},
+      {"num_attention_heads", 0},
+      {"num_key_value_heads", 5},
+      {"head_dim", 63},
+      {"rms_norm_eps", -1},
+      {"rms_norm_eps", "x"},
+      {"rope_theta", 0},
+      {"rope_scaling", {{"rope_type", "llama3"}}},
+      {"rope_scaling",
+       {{"rope_type", "llama3"}, {"factor", 0}, {"low_freq_factor", 1}, {"high_freq_factor", 4}}},
+      {"rope_scaling",
+       {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 4}, {"high_freq_factor", 4}}},
       {"tie_word_embeddings", "yes"},
   };
   for (const auto& row : kTable) {
@@ -115,7 +129,8 @@ TEST(ModelConfig, AbsurdFieldsAreNamed) {
     document[row.field] = row.value;
     EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_CORRUPT", "config.json");
   }
-  for (const char* field : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"}) {
+  for (const char* field : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                            "num_attention_heads"}) {
     json document = Version4();
     document.erase(field);
     EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_CORRUPT", field);
@@ -127,8 +142,10 @@ TEST(ModelConfig, NotJsonOrMissing) {
     EXPECT_ERROR(ParseModelConfig(text), kPrecondition, "MODEL_CORRUPT", "config.json");
   }
   const TempDir dir;
-  EXPECT_ERROR(ReadModelConfig(dir.path()), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "config.json");
-  EXPECT_ERROR(ReadModelConfig(dir / "nowhere"), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "nowhere");
+  EXPECT_ERROR(ReadModelConfig(dir.path()), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+               "config.json");
+  EXPECT_ERROR(ReadModelConfig(dir / "nowhere"), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+               "nowhere");
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ class PreviewTest : public testing::Test {
     dir_.Write("tokenizer.json", SmallTokenizer().dump());
     dir_.Write("tokenizer_config.json", R"({"eos_token": "<eos>"})");
     options_.model_dir = dir_.path();
-    options_.dataset = dir_.Write("rows.jsonl", "{\"text\":\"hello\"}\n{\"text\":\"hello w\"}\n{\"text\":\"x\"}\n");
+    options_.dataset = dir_.Write(
+        "rows.jsonl", "{\"text\":\"hello\"}\n{\"text\":\"hello w\"}\n{\"text\":\"x\"}\n");
     options_.n = 2;
   }
   TempDir dir_;
@@ -48,7 +49,8 @@ TEST_F(PreviewTest, Refusals) {
   options_ = {dir_ / "nowhere", options_.dataset};
   EXPECT_ERROR(Preview(options_, out), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "nowhere");
   options_ = {dir_.path(), dir_.Write("bad.jsonl", "{\"text\":1}")};
-  EXPECT_ERROR(Preview(options_, out), absl::StatusCode::kInvalidArgument, "DATASET_INVALID", "bad.jsonl line 1");
+  EXPECT_ERROR(Preview(options_, out), absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
+               "bad.jsonl line 1");
   EXPECT_EQ(out.str(), "");
 }
 

@@ -17,18 +17,23 @@ std::string FileOf(const std::string& header, size_t data_bytes) {
   return file + header + std::string(data_bytes, 'd');
 }
 
-std::string Tensor(const char* name, const char* shape, const char* offsets, const char* dtype = "F32") {
-  return std::string("\"") + name + R"(":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}";
+std::string Tensor(const char* name, const char* shape, const char* offsets,
+                   const char* dtype = "F32") {
+  return std::string("\"") + name + R"(":{"dtype":")" + dtype + R"(","shape":)" + shape +
+         R"(,"data_offsets":)" + offsets + "}";
 }
 
-// What the reference implementation writes: save({"b": int32 [2], "a": float32 [1, 2]}, metadata={"format": "pt"}).
+// What the reference implementation writes: save({"b": int32 [2], "a": float32 [1, 2]},
+// metadata={"format": "pt"}).
 TEST(Safetensors, ReadsWhatTheReferenceWrites) {
-  const std::string header = R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},)"
-                             R"("b":{"dtype":"I32","shape":[2],"data_offsets":[8,16]}}  )";
+  const std::string header =
+      R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},)"
+      R"("b":{"dtype":"I32","shape":[2],"data_offsets":[8,16]}}  )";
   const float a[] = {1.5f, -2.0f};
   const int32_t b[] = {7, -9};
   std::string bytes = FileOf(header, 0);
-  bytes.append(reinterpret_cast<const char*>(a), sizeof a).append(reinterpret_cast<const char*>(b), sizeof b);
+  bytes.append(reinterpret_cast<const char*>(a), sizeof a)
+      .append(reinterpret_cast<const char*>(b), sizeof b);
   const TempDir dir;
   const auto file = SafetensorsFile::Open(dir.Write("model.safetensors", bytes));
   ASSERT_OK(file);
@@ -44,9 +49,10 @@ TEST(Safetensors, ReadsWhatTheReferenceWrites) {
 TEST(Safetensors, WritesWhatItReads) {
   const TempDir dir;
   const std::string data(24, 'x');
-  const std::vector<TensorToWrite> tensors = {{"w", {TensorDtype::kBF16, {3, 2}, std::string_view(data).substr(0, 12)}},
-                                              {"scalar", {TensorDtype::kF64, {}, std::string_view(data).substr(0, 8)}},
-                                              {"empty", {TensorDtype::kF32, {0, 4}, {}}}};
+  const std::vector<TensorToWrite> tensors = {
+      {"w", {TensorDtype::kBF16, {3, 2}, std::string_view(data).substr(0, 12)}},
+      {"scalar", {TensorDtype::kF64, {}, std::string_view(data).substr(0, 8)}},
+      {"empty", {TensorDtype::kF32, {0, 4}, {}}}};
   ASSERT_OK(WriteSafetensors(dir / "out", tensors, {{"format", "pt"}}));
   EXPECT_FALSE(WriteSafetensors(dir / "out", tensors, {}).ok());
   const auto file = SafetensorsFile::Open(dir / "out");
@@ -78,26 +84,32 @@ TEST(Safetensors, HeadersThatLie) {
       {"negative offsets", FileOf("{" + Tensor("a", "[1]", "[-4,0]") + "}", 4)},
       {"one offset", FileOf("{" + Tensor("a", "[1]", "[0]") + "}", 4)},
       {"fractional offsets", FileOf("{" + Tensor("a", "[1]", "[0.5,4.5]") + "}", 8)},
-      {"offsets of 2^64", FileOf("{" + Tensor("a", "[1]", "[18446744073709551612,18446744073709551616]") + "}", 4)},
+      {"offsets of 2^64",
+       FileOf("{" + Tensor("a", "[1]", "[18446744073709551612,18446744073709551616]") + "}", 4)},
       {"shape too small", FileOf("{" + Tensor("a", "[1]", "[0,8]") + "}", 8)},
       {"shape too large", FileOf("{" + Tensor("a", "[3]", "[0,8]") + "}", 8)},
       {"negative extent", FileOf("{" + Tensor("a", "[-1,-1]", "[0,4]") + "}", 4)},
-      {"extents that overflow", FileOf("{" + Tensor("a", "[4611686018427387904,4]", "[0,0]") + "}", 0)},
+      {"extents that overflow",
+       FileOf("{" + Tensor("a", "[4611686018427387904,4]", "[0,0]") + "}", 0)},
       {"extent of 2^63", FileOf("{" + Tensor("a", "[9223372036854775808]", "[0,0]") + "}", 0)},
       {"shape of strings", FileOf("{" + Tensor("a", "[\"1\"]", "[0,4]") + "}", 4)},
-      {"overlap", FileOf("{" + Tensor("a", "[1]", "[0,4]") + "," + Tensor("b", "[1]", "[0,4]") + "}", 4)},
-      {"partial overlap", FileOf("{" + Tensor("a", "[2]", "[0,8]") + "," + Tensor("b", "[2]", "[4,12]") + "}", 12)},
-      {"hole", FileOf("{" + Tensor("a", "[1]", "[0,4]") + "," + Tensor("b", "[1]", "[8,12]") + "}", 12)},
+      {"overlap",
+       FileOf("{" + Tensor("a", "[1]", "[0,4]") + "," + Tensor("b", "[1]", "[0,4]") + "}", 4)},
+      {"partial overlap",
+       FileOf("{" + Tensor("a", "[2]", "[0,8]") + "," + Tensor("b", "[2]", "[4,12]") + "}", 12)},
+      {"hole",
+       FileOf("{" + Tensor("a", "[1]", "[0,4]") + "," + Tensor("b", "[1]", "[8,12]") + "}", 12)},
       {"bytes behind the last tensor", FileOf("{" + Tensor("a", "[1]", "[0,4]") + "}", 5)},
       {"metadata that is no map of strings", FileOf(R"({"__metadata__":{"a":[1]}})", 0)},
   };
   const TempDir dir;
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.name);
-    EXPECT_ERROR(SafetensorsFile::Open(dir.Write("lie.safetensors", row.bytes)), kPrecondition, "MODEL_CORRUPT",
-                 "lie.safetensors");
+    EXPECT_ERROR(SafetensorsFile::Open(dir.Write("lie.safetensors", row.bytes)), kPrecondition,
+                 "MODEL_CORRUPT", "lie.safetensors");
   }
-  EXPECT_ERROR(SafetensorsFile::Open(dir.Write("f8", FileOf("{" + Tensor("a", "[4]", "[0,4]", "F8_E4M3") + "}", 4))),
+  EXPECT_ERROR(SafetensorsFile::Open(
+                   dir.Write("f8", FileOf("{" + Tensor("a", "[4]", "[0,4]", "F8_E4M3") + "}", 4))),
                kPrecondition, "MODEL_UNSUPPORTED", "F8_E4M3");
 }
 
@@ -105,7 +117,8 @@ TEST(Safetensors, ATruncationAtAnyByteIsFound) {
   const std::string bytes = FileOf("{" + Tensor("a", "[2,2]", "[0,16]") + "}", 16);
   const TempDir dir;
   for (size_t cut = 0; cut < bytes.size(); ++cut) {
-    EXPECT_ERROR(SafetensorsFile::Open(dir.Write("cut", bytes.substr(0, cut))), kPrecondition, "MODEL_CORRUPT", "cut");
+    EXPECT_ERROR(SafetensorsFile::Open(dir.Write("cut", bytes.substr(0, cut))), kPrecondition,
+                 "MODEL_CORRUPT", "cut");
   }
 }
 
@@ -114,15 +127,18 @@ TEST(ModelWeights, ShardsByTheIndex) {
   dir.Write("one.safetensors", FileOf("{" + Tensor("a", "[1]", "[0,4]") + "}", 4));
   dir.Write("two.safetensors", FileOf("{" + Tensor("b", "[1]", "[0,4]") + "}", 4));
   const auto index = [&](const char* map) {
-    dir.Write("model.safetensors.index.json", std::string(R"({"metadata":{},"weight_map":)") + map + "}");
+    dir.Write("model.safetensors.index.json",
+              std::string(R"({"metadata":{},"weight_map":)") + map + "}");
     return ModelWeights::Open(dir.path());
   };
   const auto weights = index(R"({"a":"one.safetensors","b":"two.safetensors"})");
   ASSERT_OK(weights);
   EXPECT_NE(weights->Find("b"), nullptr);
   EXPECT_EQ(weights->Find("c"), nullptr);
-  EXPECT_ERROR(index(R"({"a":"one.safetensors","c":"two.safetensors"})"), kPrecondition, "MODEL_CORRUPT", "c");
-  EXPECT_ERROR(index(R"({"a":"three.safetensors"})"), kPrecondition, "MODEL_CORRUPT", "three.safetensors");
+  EXPECT_ERROR(index(R"({"a":"one.safetensors","c":"two.safetensors"})"), kPrecondition,
+               "MODEL_CORRUPT", "c");
+  EXPECT_ERROR(index(R"({"a":"three.safetensors"})"), kPrecondition, "MODEL_CORRUPT",
+               "three.safetensors");
   EXPECT_ERROR(index(R"({"a":"../one.safetensors"})"), kPrecondition, "MODEL_CORRUPT", "outside");
   EXPECT_ERROR(index(R"({"a":3})"), kPrecondition, "MODEL_CORRUPT", "a");
   EXPECT_ERROR(index("[]"), kPrecondition, "MODEL_CORRUPT", "weight_map");
@@ -130,7 +146,8 @@ TEST(ModelWeights, ShardsByTheIndex) {
 
 TEST(ModelWeights, NoWeights) {
   const TempDir dir;
-  EXPECT_ERROR(ModelWeights::Open(dir.path()), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "model.safetensors");
+  EXPECT_ERROR(ModelWeights::Open(dir.path()), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+               "model.safetensors");
 }
 
 }  // namespace

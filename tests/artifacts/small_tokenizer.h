@@ -11,8 +11,8 @@
 
 namespace ftd {
 
-// Bytes are ids 0 to 255, then "he" 256, "ll" 257, "hell" 258, "hello" 259, " w" 260, then the added tokens <bos> 261
-// and <eos> 262. Words come from GPT-2's pattern; <bos> goes in front.
+// Bytes are ids 0 to 255, then "he" 256, "ll" 257, "hell" 258, "hello" 259, " w" 260, then the
+// added tokens <bos> 261 and <eos> 262. Words come from GPT-2's pattern; <bos> goes in front.
 inline nlohmann::json SmallTokenizer() {
   using nlohmann::json;
   json vocab = json::object();
@@ -26,27 +26,30 @@ inline nlohmann::json SmallTokenizer() {
   int next = 256;
   for (const char* token : {"he", "ll", "hell", "hello", " w"}) vocab[spell(token)] = next++;
   const auto added = [](int id, const char* content) {
-    return json{{"id", id}, {"content", content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                {"normalized", false}, {"special", true}};
+    return json{{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+                {"rstrip", false}, {"normalized", false}, {"special", true}};
   };
-  return {{"version", "1.0"},
-          {"truncation", nullptr},
-          {"padding", nullptr},
-          {"added_tokens", {added(261, "<bos>"), added(262, "<eos>")}},
-          {"normalizer", nullptr},
-          {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}},
-          {"post_processor",
-           {{"type", "TemplateProcessing"},
-            {"single", {{{"SpecialToken", {{"id", "<bos>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
-            {"pair", json::array()},
-            {"special_tokens", {{"<bos>", {{"id", "<bos>"}, {"ids", {261}}, {"tokens", {"<bos>"}}}}}}}},
-          {"decoder", {{"type", "ByteLevel"}}},
-          {"model",
-           {{"type", "BPE"},
-            {"dropout", nullptr},
-            {"unk_token", nullptr},
-            {"vocab", vocab},
-            {"merges", merges}}}};
+  return {
+      {"version", "1.0"},
+      {"truncation", nullptr},
+      {"padding", nullptr},
+      {"added_tokens", {added(261, "<bos>"), added(262, "<eos>")}},
+      {"normalizer", nullptr},
+      {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}},
+      {"post_processor",
+       {{"type", "TemplateProcessing"},
+        {"single",
+         {{{"SpecialToken", {{"id", "<bos>"}, {"type_id", 0}}}},
+          {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+        {"pair", json::array()},
+        {"special_tokens", {{"<bos>", {{"id", "<bos>"}, {"ids", {261}}, {"tokens", {"<bos>"}}}}}}}},
+      {"decoder", {{"type", "ByteLevel"}}},
+      {"model",
+       {{"type", "BPE"},
+        {"dropout", nullptr},
+        {"unk_token", nullptr},
+        {"vocab", vocab},
+        {"merges", merges}}}};
 }
 
 }  // namespace ftd

@@ -15,7 +15,8 @@ StepRow Row(int64_t step, double loss) {
 }
 
 // Writes a log of rows `first` to `last`, all with `loss`.
-std::filesystem::path Log(const TempDir& dir, const char* name, int64_t first, int64_t last, double loss) {
+std::filesystem::path Log(const TempDir& dir, const char* name, int64_t first, int64_t last,
+                          double loss) {
   auto log = StepLogWriter::Create(dir / name, first, 50);
   EXPECT_OK(log);
   for (int64_t step = first; step <= last; ++step) EXPECT_OK(log->Append(Row(step, loss)));
@@ -83,11 +84,13 @@ TEST(StepLog, ATornOrDamagedRowEndsTheLog) {
 
 TEST(StepLog, TheNewerAttemptCountsFromItsFirstStepOn) {
   const TempDir dir;
-  const auto first = Log(dir, "1", 1, 5, 1), second = Log(dir, "2", 4, 4, 2), third = Log(dir, "3", 5, 6, 3);
+  const auto first = Log(dir, "1", 1, 5, 1), second = Log(dir, "2", 4, 4, 2),
+             third = Log(dir, "3", 5, 6, 3);
   const auto merged = MergeStepLogs({first, dir / "missing", second, third});
   ASSERT_OK(merged);
   using P = std::pair<int64_t, double>;
-  EXPECT_THAT(StepsAndLosses(*merged), testing::ElementsAre(P{1, 1}, P{2, 1}, P{3, 1}, P{4, 2}, P{5, 3}, P{6, 3}));
+  EXPECT_THAT(StepsAndLosses(*merged),
+              testing::ElementsAre(P{1, 1}, P{2, 1}, P{3, 1}, P{4, 2}, P{5, 3}, P{6, 3}));
 }
 
 TEST(StepLog, AnAttemptWithoutStepsStillDropsWhatItWillDoAgain) {

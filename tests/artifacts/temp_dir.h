@@ -1,4 +1,5 @@
-// What the tests of artifacts share: a folder that goes away, and short ways to say what an error must be.
+// What the tests of artifacts share: a folder that goes away, and short ways to say what an error
+// must be.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -32,7 +33,8 @@ class TempDir {
   std::filesystem::path Write(std::string_view name, std::string_view bytes) const {
     const auto path = path_ / name;
     std::filesystem::create_directories(path.parent_path());
-    std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(path, std::ios::binary)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     return path;
   }
 
@@ -51,10 +53,10 @@ absl::Status StatusOf(const absl::StatusOr<T>& result) {
 #define EXPECT_OK(expr) EXPECT_TRUE(::ftd::StatusOf(expr).ok()) << ::ftd::StatusOf(expr)
 #define ASSERT_OK(expr) ASSERT_TRUE(::ftd::StatusOf(expr).ok()) << ::ftd::StatusOf(expr)
 // Fails unless `expr` is an error of `code` and `reason` whose message holds `text`.
-#define EXPECT_ERROR(expr, expected_code, reason, text)                         \
-  do {                                                                          \
-    const absl::Status status_under_test = ::ftd::StatusOf(expr);               \
-    EXPECT_EQ(status_under_test.code(), expected_code) << status_under_test;    \
-    EXPECT_EQ(::ftd::ReasonOf(status_under_test), reason) << status_under_test; \
+#define EXPECT_ERROR(expr, expected_code, reason, text)                                \
+  do {                                                                                 \
+    const absl::Status status_under_test = ::ftd::StatusOf(expr);                      \
+    EXPECT_EQ(status_under_test.code(), expected_code) << status_under_test;           \
+    EXPECT_EQ(::ftd::ReasonOf(status_under_test), reason) << status_under_test;        \
     EXPECT_THAT(std::string(status_under_test.message()), ::testing::HasSubstr(text)); \
   } while (false)

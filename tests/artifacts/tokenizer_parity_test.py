@@ -163,13 +163,15 @@ def test_both_spellings_of_merges(tmp_path):
     assert differences(path, Tokenizer.from_file(str(path)), ["abcab 12 aab", "--, ab"]) == []
 
 
-@pytest.mark.parametrize("unit", ["a", " ", "\n", "0", "日", "ab ", "\u0301", " \n", "<|im_start", "'"])
 @pytest.mark.parametrize("name", ["digits", "llama3", "qwen2", "llama2"])
-def test_a_long_run_takes_no_quadratic_time(name, unit):
-    """One MB of one thing: tokenizers needs up to some seconds, quadratic code hours."""
+def test_long_runs_take_no_quadratic_time(name):
+    """One MB of one thing each: tokenizers needs some tenths of a second, quadratic code hours."""
+    units = ["a", " ", "\n", "0", "日", "ab ", "\u0301", " \n", "<|im_start", "'"]
     path = make_tokenizers.ensure(make_tokenizers.fetch.cache_dir() / "tokenizers", name)
-    text = unit * (1_000_000 // len(unit.encode()))
+    texts = [unit * (1_000_000 // len(unit.encode())) for unit in units]
     began = time.monotonic()
-    (got,) = ours(path, [text])
-    assert time.monotonic() - began < 20
-    assert got["plain"] == Tokenizer.from_file(str(path)).encode(text, add_special_tokens=False).ids
+    got = [row["plain"] for row in ours(path, texts)]
+    assert time.monotonic() - began < 60
+    tokenizer = Tokenizer.from_file(str(path))
+    want = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    assert [unit for unit, g, w in zip(units, got, want) if g != w] == []

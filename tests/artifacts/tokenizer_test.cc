@@ -1,4 +1,5 @@
-// What the parity test, which compares with `tokenizers` itself, does not reach: bad files, invalid UTF-8, threads.
+// What the parity test, which compares with `tokenizers` itself, does not reach: bad files, invalid
+// UTF-8, threads.
 #include "artifacts/tokenizer.h"
 
 #include <thread>
@@ -27,18 +28,31 @@ TEST(Tokenizer, EncodesAndDecodes) {
   EXPECT_EQ(tokenizer->VocabSize(), 263);
 }
 
-// The replacement rule is that of Unicode's chapter 3.9 and of Rust: one U+FFFD for each maximal part.
+// The replacement rule is that of Unicode's chapter 3.9 and of Rust: one U+FFFD for each maximal
+// part.
 TEST(Tokenizer, InvalidUtf8BecomesTheReplacementCharacter) {
   const struct {
     std::string bytes, repaired;
   } kTable[] = {
-      {"a\xff" "b", "a�b"}, {"\xc0\x80", "��"}, {"\xed\xa0\x80", "���"}, {"\xf4\x90\x80\x80", "����"},
-      {"\xe2\x82", "�"}, {"\xe2\x82x", "�x"}, {"\xf0\x9f\x99", "�"}, {"\xf0\x9f\x99\x82", "🙂"}, {"\x80", "�"},
-      {"\xe0\x80\x80", "���"}, {"\xf5", "�"}, {std::string("a\0b", 3), std::string("a\0b", 3)},
+      {"a\xff"
+       "b",
+       "a�b"},
+      {"\xc0\x80", "��"},
+      {"\xed\xa0\x80", "���"},
+      {"\xf4\x90\x80\x80", "����"},
+      {"\xe2\x82", "�"},
+      {"\xe2\x82x", "�x"},
+      {"\xf0\x9f\x99", "�"},
+      {"\xf0\x9f\x99\x82", "🙂"},
+      {"\x80", "�"},
+      {"\xe0\x80\x80", "���"},
+      {"\xf5", "�"},
+      {std::string("a\0b", 3), std::string("a\0b", 3)},
   };
   const auto tokenizer = Small();
   for (const auto& row : kTable) {
-    EXPECT_EQ(tokenizer->Encode(row.bytes, false), tokenizer->Encode(row.repaired, false)) << row.repaired;
+    EXPECT_EQ(tokenizer->Encode(row.bytes, false), tokenizer->Encode(row.repaired, false))
+        << row.repaired;
     EXPECT_EQ(tokenizer->Decode(tokenizer->Encode(row.bytes, false)), row.repaired);
   }
 }
@@ -54,7 +68,8 @@ TEST(Tokenizer, ThreadsGetWhatOneGets) {
     std::vector<std::jthread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&, t] {
-        for (size_t i = 0; i < texts.size(); ++i) wrong[t] += tokenizer->Encode(texts[i], true) != expected[i];
+        for (size_t i = 0; i < texts.size(); ++i)
+          wrong[t] += tokenizer->Encode(texts[i], true) != expected[i];
       });
     }
   }
@@ -75,10 +90,27 @@ TEST(Tokenizer, WhatIsNotSupportedIsNamed) {
       {"/normalizer", {{"type", "BertNormalizer"}}, "BertNormalizer"},
       {"/normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "Nmt"}}}}}, "Nmt"},
       {"/pre_tokenizer", {{"type", "Whitespace"}}, "Whitespace"},
-      {"/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "[a&&[b]]"}}}, {"behavior", "Isolated"}, {"invert", false}}, "&&"},
-      {"/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "\\bx"}}}, {"behavior", "Isolated"}, {"invert", false}}, "\\b"},
-      {"/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "(x"}}}, {"behavior", "Isolated"}, {"invert", false}}, "(x"},
-      {"/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"String", "x"}}}, {"behavior", "Odd"}, {"invert", false}}, "Odd"},
+      {"/pre_tokenizer",
+       {{"type", "Split"},
+        {"pattern", {{"Regex", "[a&&[b]]"}}},
+        {"behavior", "Isolated"},
+        {"invert", false}},
+       "&&"},
+      {"/pre_tokenizer",
+       {{"type", "Split"},
+        {"pattern", {{"Regex", "\\bx"}}},
+        {"behavior", "Isolated"},
+        {"invert", false}},
+       "\\b"},
+      {"/pre_tokenizer",
+       {{"type", "Split"},
+        {"pattern", {{"Regex", "(x"}}},
+        {"behavior", "Isolated"},
+        {"invert", false}},
+       "(x"},
+      {"/pre_tokenizer",
+       {{"type", "Split"}, {"pattern", {{"String", "x"}}}, {"behavior", "Odd"}, {"invert", false}},
+       "Odd"},
       {"/post_processor", {{"type", "BertProcessing"}}, "BertProcessing"},
       {"/decoder", {{"type", "WordPiece"}}, "WordPiece"},
   };
@@ -128,16 +160,19 @@ TEST(Tokenizer, DamageIsNamed) {
     EXPECT_ERROR(Tokenizer::Parse(document.dump()), kPrecondition, "MODEL_CORRUPT", row.text);
   }
   const std::string whole = SmallTokenizer().dump();
-  for (const std::string& text : {std::string(), std::string("[]"), whole.substr(0, whole.size() / 2), whole + "x",
-                                  std::string(100, '['), std::string("{\"model\":{\"vocab\":{\"\xff\":1}}}")}) {
+  for (const std::string& text :
+       {std::string(), std::string("[]"), whole.substr(0, whole.size() / 2), whole + "x",
+        std::string(100, '['), std::string("{\"model\":{\"vocab\":{\"\xff\":1}}}")}) {
     EXPECT_ERROR(Tokenizer::Parse(text), kPrecondition, "MODEL_CORRUPT", "tokenizer.json");
   }
 }
 
 TEST(Tokenizer, LoadNamesTheFile) {
   const TempDir dir;
-  EXPECT_ERROR(Tokenizer::Load(dir / "tokenizer.json"), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "tokenizer.json");
-  EXPECT_ERROR(Tokenizer::Load(dir.Write("tokenizer.json", "{")), kPrecondition, "MODEL_CORRUPT", dir.path().string());
+  EXPECT_ERROR(Tokenizer::Load(dir / "tokenizer.json"), absl::StatusCode::kNotFound,
+               "MODEL_NOT_FOUND", "tokenizer.json");
+  EXPECT_ERROR(Tokenizer::Load(dir.Write("tokenizer.json", "{")), kPrecondition, "MODEL_CORRUPT",
+               dir.path().string());
   EXPECT_OK(Tokenizer::Load(dir.Write("tokenizer.json", SmallTokenizer().dump())));
 }
 

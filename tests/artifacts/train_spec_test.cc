@@ -9,10 +9,13 @@ namespace {
 using nlohmann::json;
 
 json Minimal(const char* mode) {
-  return {{"mode", mode}, {"model", "/models/x"}, {"dataset", {{"server_path", "/data/rows.jsonl"}}}};
+  return {
+      {"mode", mode}, {"model", "/models/x"}, {"dataset", {{"server_path", "/data/rows.jsonl"}}}};
 }
 
-absl::StatusOr<TrainSpec> Resolve(const json& spec) { return ResolveTrainSpec(spec.dump(), Dtype::kFloat32); }
+absl::StatusOr<TrainSpec> Resolve(const json& spec) {
+  return ResolveTrainSpec(spec.dump(), Dtype::kFloat32);
+}
 
 TEST(TrainSpec, TheDefaultsAreTheScripts) {
   const auto lora = Resolve(Minimal("LORA"));
@@ -27,7 +30,8 @@ TEST(TrainSpec, TheDefaultsAreTheScripts) {
   EXPECT_EQ(lora->lora.dropout, 0);
   EXPECT_EQ(lora->seed, 42);
   EXPECT_THAT(lora->lora.target_modules,
-              testing::ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"));
+              testing::ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
+                                   "down_proj"));
   const auto full = ResolveTrainSpec(Minimal("FULL").dump(), Dtype::kBfloat16);
   ASSERT_OK(full);
   EXPECT_EQ(full->learning_rate, 5e-5);
@@ -56,20 +60,44 @@ TEST(TrainSpec, RangesNameTheField) {
     const char* field;
     json value;
   } kTable[] = {
-      {"num_epochs", 0}, {"num_epochs", -1}, {"max_steps", -1}, {"batch_size", 0}, {"batch_size", 1.5}, {"batch_size", "x"},
-      {"batch_size", 9999999999}, {"gradient_accumulation_steps", 0}, {"seq_length", 0}, {"seq_length", 1},
-      {"learning_rate", 0}, {"learning_rate", -1e-4}, {"learning_rate", "fast"}, {"weight_decay", -0.1},
-      {"max_grad_norm", 0}, {"logging_steps", 0}, {"save_steps", -1}, {"save_total_limit", 0}, {"shuffle", "yes"},
-      {"lora.rank", 0}, {"lora.rank", 4097}, {"lora.alpha", 0}, {"lora.dropout", 1}, {"lora.dropout", -0.1},
-      {"lora.target_modules", json::array({"lm_head"})}, {"model", ""}, {"mode", "NONE"}, {"dtype", "FLOAT8"},
-      {"dataset.upload_sha256", "abc"}, {"dataset.size", -1},
+      {"num_epochs", 0},
+      {"num_epochs", -1},
+      {"max_steps", -1},
+      {"batch_size", 0},
+      {"batch_size", 1.5},
+      {"batch_size", "x"},
+      {"batch_size", 9999999999},
+      {"gradient_accumulation_steps", 0},
+      {"seq_length", 0},
+      {"seq_length", 1},
+      {"learning_rate", 0},
+      {"learning_rate", -1e-4},
+      {"learning_rate", "fast"},
+      {"weight_decay", -0.1},
+      {"max_grad_norm", 0},
+      {"logging_steps", 0},
+      {"save_steps", -1},
+      {"save_total_limit", 0},
+      {"shuffle", "yes"},
+      {"lora.rank", 0},
+      {"lora.rank", 4097},
+      {"lora.alpha", 0},
+      {"lora.dropout", 1},
+      {"lora.dropout", -0.1},
+      {"lora.target_modules", json::array({"lm_head"})},
+      {"model", ""},
+      {"mode", "NONE"},
+      {"dtype", "FLOAT8"},
+      {"dataset.upload_sha256", "abc"},
+      {"dataset.size", -1},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(std::string(row.field) + " " + row.value.dump());
     json spec = Minimal("LORA");
     const std::string field = row.field;
     const size_t dot = field.find('.');
-    (dot == std::string::npos ? spec[field] : spec[field.substr(0, dot)][field.substr(dot + 1)]) = row.value;
+    (dot == std::string::npos ? spec[field] : spec[field.substr(0, dot)][field.substr(dot + 1)]) =
+        row.value;
     const auto resolved = Resolve(spec);
     ASSERT_FALSE(resolved.ok());
     EXPECT_EQ(resolved.status().code(), absl::StatusCode::kInvalidArgument);
@@ -88,7 +116,8 @@ TEST(TrainSpec, OneAnswerNamesAllBadFields) {
 }
 
 TEST(TrainSpec, ModesThatAreNotBuilt) {
-  EXPECT_ERROR(Resolve(Minimal("QLORA")), absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED", "qlora");
+  EXPECT_ERROR(Resolve(Minimal("QLORA")), absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
+               "qlora");
   json spec = Minimal("FULL");
   spec["lora"] = {{"rank", 8}};
   EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "lora");
@@ -96,7 +125,8 @@ TEST(TrainSpec, ModesThatAreNotBuilt) {
 
 TEST(TrainSpec, NotAnObject) {
   for (const char* text : {"", "[]", "{", "3"}) {
-    EXPECT_ERROR(ResolveTrainSpec(text, Dtype::kFloat32), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "JSON");
+    EXPECT_ERROR(ResolveTrainSpec(text, Dtype::kFloat32), absl::StatusCode::kInvalidArgument,
+                 "FIELD_INVALID", "JSON");
   }
 }
 
