@@ -130,6 +130,10 @@ absl::Status MakePart(const fs::path& part) {
 
 absl::Status CheckResultDirectory(const fs::path& directory) {
   std::error_code error;
+  if (fs::equivalent(directory, ".", error)) {
+    return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+                 absl::StrCat(directory.string(), " is the working directory; name a new one"));
+  }
   const fs::file_status status = fs::symlink_status(directory, error);
   if (status.type() == fs::file_type::not_found) return absl::OkStatus();
   if (fs::is_directory(status) && fs::is_empty(directory, error) && !error) return absl::OkStatus();

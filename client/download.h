@@ -10,7 +10,7 @@
 namespace ftd {
 
 // FAILED_PRECONDITION PATH_NOT_WRITABLE when `directory` cannot become a result's: it exists and is
-// not an empty directory. Called before anything is paid for.
+// not an empty directory, or is the working directory. Called before anything is paid for.
 absl::Status CheckResultDirectory(const std::filesystem::path& directory);
 
 // Streams the result of `job` into `directory`.part, checks each file's size and sha256, and

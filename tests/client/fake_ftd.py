@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from concurrent import futures
 
 import grpc
@@ -63,7 +64,7 @@ class _Servicer(api_grpc.FineTuningServicer):
 class FakeFtd:
     """Keyword arguments are handlers by method name: (request, context) -> reply, or a generator for streams."""
 
-    def __init__(self, **handlers):
+    def __init__(self, address: str | None = None, **handlers):
         self.handlers = {"UploadFile": self.take_upload, **handlers}
         self.uploads: dict[str, bytes] = {}
         self.upload_headers: list = []
@@ -71,7 +72,7 @@ class FakeFtd:
         self._lock = threading.Lock()
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="fake-ftd-"))
         self.socket = self.root / "ftd.sock"
-        self.address = f"unix:{self.socket}"
+        self.address = address or f"unix:{self.socket}"
         self.server = None
         self.start()
 
@@ -170,3 +171,10 @@ def make_job(state: str = "RUNNING", **fields) -> jobs.Job:
     spec = fields.pop("spec", jobs.JobSpec(mode=jobs.JobSpec.LORA, model="/models/tiny", max_steps=10, logging_steps=5))
     return jobs.Job(id="ft-01testtesttesttesttesttest", name="first", state=jobs.Job.State.Value(state), spec=spec,
                     **fields)
+
+
+def wait_for(predicate):
+    end = time.monotonic() + DEADLINE_S
+    while not predicate():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from fake_ftd import FakeFtd, Script, change, fail, make_job, step
+from fake_ftd import FakeFtd, Script, change, fail, make_job, step, wait_for
 from ftd_fixture import BIN, DEADLINE_S, api, jobs
 
 OUTCOMES = [("SUCCEEDED", 0), ("FAILED", 100), ("CANCELLED", 103)]
@@ -201,13 +201,6 @@ def test_ctrl_c_is_130_and_cancels_nothing(verb):
         assert process.returncode == 130
         assert "ftctl cancel first" in err and fake.calls("CancelJob") == []
         assert script.gone.wait(DEADLINE_S), "the stream was closed"
-
-
-def wait_for(predicate):
-    end = time.monotonic() + DEADLINE_S
-    while not predicate():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 class Screen:

@@ -1,0 +1,216 @@
+"""run: a private ftd for one job. With a scripted ftd for everything that can go wrong, and with the real one."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fake_ftd import wait_for
+from ftd_fixture import BIN, DEADLINE_S, processes_under
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+# Takes ftd's place beside a copy of ftctl. $FAKE_PLOT says what happens; ends at SIGTERM, and tells in $FAKE_DIARY.
+FAKE_DAEMON = f"""#!{sys.executable}
+import os, signal, sys, threading
+sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent / "support")!r}]
+diary = open(os.environ["FAKE_DIARY"], "a", buffering=1)
+args = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+print("args", args, file=diary)
+plot = os.environ["FAKE_PLOT"]
+if plot == "dies":
+    sys.exit("the state directory is haunted")
+from fake_ftd import FakeFtd, Script, change, fail, jobs, step, api
+end = threading.Event()
+cancelled = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: (print("SIGTERM", file=diary), cancelled.set(), end.set()))
+job = jobs.Job(id="ft-1", state=jobs.Job.RUNNING, spec=jobs.JobSpec(model="/m/tiny"))
+script = Script(job, [step(1), change(dict(fails="FAILED").get(plot, "SUCCEEDED"), message="it broke", hint="mend it")])
+
+def watch(request, context):
+    if plot != "hangs":
+        yield from script.watch(request, context)
+        return
+    yield script.events[0]
+    cancelled.wait(60)
+    yield change("CANCELLED")
+
+def cancel(request, context):
+    print("CancelJob", file=diary)
+    cancelled.set()
+    return job
+
+def download(request, context):
+    import hashlib
+    yield api.DownloadResultResponse(file=dict(path="adapter_model.safetensors", size_bytes=1))
+    yield api.DownloadResultResponse(data=b"x")
+    yield api.DownloadResultResponse(sha256=hashlib.sha256(b"x").hexdigest())
+
+def tail(request, context):
+    yield api.TailLogResponse(data=b"last words\\n")
+
+def submit(request, context):
+    print("SubmitJob", file=diary)
+    if plot == "refuses":
+        fail(context, "NOT_FOUND", "MODEL_NOT_FOUND", "no model")
+    return job
+
+with FakeFtd(args["--listen"], SubmitJob=submit, GetJob=script.get, WatchJob=watch, CancelJob=cancel,
+             DownloadResult=download, TailLog=tail):
+    end.wait(120)
+"""
+
+
+class Playground:
+    def __init__(self, root: pathlib.Path):
+        self.root = root
+        self.bin = root / "bin"
+        self.cwd = root / "cwd"
+        self.cache = root / "cache"
+        self.diary = root / "diary"
+        for directory in (self.bin, self.cwd, self.cache):
+            directory.mkdir()
+        shutil.copy(BIN / "ftctl", self.bin / "ftctl")
+        self.rows = root / "rows.jsonl"
+        self.rows.write_text('{"text": "one"}\n')
+
+    def use_fake(self) -> "Playground":
+        (self.bin / "ftd").write_text(FAKE_DAEMON)
+        (self.bin / "ftd").chmod(stat.S_IRWXU)
+        return self
+
+    def popen(self, plot, *flags, env=None) -> subprocess.Popen:
+        full = {**os.environ, "FAKE_PLOT": plot, "FAKE_DIARY": str(self.diary), "XDG_CACHE_HOME": str(self.cache),
+                "TMPDIR": str(self.root), **(env or {})}
+        return subprocess.Popen([self.bin / "ftctl", "run", "--mode", "lora", "--model", "tiny", "--dataset", self.rows,
+                                 *map(str, flags)], cwd=self.cwd, env=full, text=True, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def run(self, plot, *flags, env=None):
+        process = self.popen(plot, *flags, env=env)
+        out, err = process.communicate(timeout=DEADLINE_S)
+        return process.returncode, out, err
+
+    def told(self) -> str:
+        return self.diary.read_text() if self.diary.exists() else ""
+
+    def daemons(self) -> list:
+        """Living processes that were started as this playground's ftd."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if str(self.bin / "ftd").encode() in (entry / "cmdline").read_bytes():
+                        found.append(int(entry.name))
+                except OSError:
+                    pass
+        return found
+
+    def nothing_left(self) -> bool:
+        return not self.daemons() and list(self.cache.rglob("run-*")) == []
+
+
+@pytest.fixture
+def ground(tmp_path):
+    return Playground(tmp_path).use_fake()
+
+
+def test_success_brings_the_result_and_leaves_nothing(ground):
+    code, out, err = ground.run("succeeds")
+    assert code == 0, err
+    assert (ground.cwd / "tiny-result" / "adapter_model.safetensors").read_bytes() == b"x"
+    assert "state SUCCEEDED" in out and "The result is in ./tiny-result" in err
+    assert "SIGTERM" in ground.told() and ground.nothing_left()
+
+
+@pytest.mark.parametrize("flags, directory", [(["--name", "first"], "first-result"), (["--output-dir", "deep/out"], "deep/out"),
+                                              (["--output_dir=out"], "out")])
+def test_where_the_result_goes(ground, flags, directory):
+    assert ground.run("succeeds", *flags)[0] == 0
+    assert (ground.cwd / directory / "adapter_model.safetensors").exists()
+
+
+def test_output_directory_is_judged_before_anything_starts(ground):
+    (ground.cwd / "out").mkdir()
+    (ground.cwd / "out" / "mine").write_text("")
+    code, _, err = ground.run("succeeds", "--output-dir", "out")
+    assert code == 73 and "exists already" in err and ground.told() == ""
+
+
+def test_failure_shows_why_and_the_workers_last_lines(ground):
+    code, _, err = ground.run("fails")
+    assert code == 100 and "it broke" in err and "mend it" in err and "last words" in err
+    assert ground.nothing_left() and list(ground.cwd.iterdir()) == []
+
+
+def test_refused_submit(ground):
+    code, _, err = ground.run("refuses")
+    assert code == 66 and "no model" in err and ground.nothing_left()
+
+
+def test_daemon_that_does_not_start_shows_its_log(ground):
+    code, _, err = ground.run("dies")
+    assert code == 69 and "the state directory is haunted" in err and ground.nothing_left()
+
+
+def test_missing_daemon(ground):
+    (ground.bin / "ftd").unlink()
+    code, _, err = ground.run("succeeds")
+    assert code == 69 and "no ftd beside ftctl" in err and ground.nothing_left()
+
+
+def test_missing_dataset(ground):
+    ground.rows.unlink()
+    code, _, err = ground.run("succeeds")
+    assert code == 66 and "does not exist" in err and ground.nothing_left()
+
+
+@pytest.mark.parametrize("number, exit_code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_cancels_and_leaves_nothing(ground, number, exit_code):
+    process = ground.popen("hangs")
+    assert process.stdout.readline() == "state RUNNING\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == exit_code and "cancelling the job" in err
+    told = ground.told()
+    assert told.index("CancelJob") < told.index("SIGTERM"), "the job is ended while its ftd lives"
+    assert ground.nothing_left()
+
+
+def test_kill_of_ftctl_takes_the_private_ftd_along(ground):
+    process = ground.popen("hangs")
+    assert process.stdout.readline() == "state RUNNING\n"
+    process.kill()
+    process.communicate(timeout=DEADLINE_S)
+    wait_for(lambda: not ground.daemons())
+    assert "SIGTERM" in ground.told()
+
+
+def test_a_reader_that_goes_away_leaves_nothing_either(ground):
+    process = ground.popen("succeeds")
+    process.stdout.close()
+    process.stderr.read()
+    process.wait(DEADLINE_S)
+    assert ground.nothing_left()
+
+
+def test_state_dir_is_kept_and_named(ground):
+    code, _, err = ground.run("succeeds", "--state-dir", "state")
+    assert code == 0, err
+    assert (ground.cwd / "state" / "ftd.log").exists() and str(ground.cwd / "state") in ground.told()
+    assert ground.run("succeeds", "--state-dir", "state", "--output-dir", "again")[0] == 0, "and used again"
+
+
+def test_a_long_cache_path_does_not_break_the_socket(ground):
+    cache = ground.root / ("deep" * 30)
+    cache.mkdir()
+    code, _, err = ground.run("succeeds", env={"XDG_CACHE_HOME": str(cache)})
+    assert code == 0, err
+    assert list(cache.rglob("run-*")) == [] and ground.nothing_left()
