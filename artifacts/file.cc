@@ -85,6 +85,19 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
   return written;
 }
 
+absl::StatusOr<ScratchDir> ScratchDir::Create(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (!error) std::filesystem::create_directory(path, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("create ", path.string()));
+  return ScratchDir(path);
+}
+
+ScratchDir::~ScratchDir() {
+  std::error_code ignored;
+  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
+
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDONLY));
   struct stat info;

@@ -52,6 +52,23 @@ absl::Status SyncPath(const std::filesystem::path& path);
 // rename(2), then fsync of the destination's directory.
 absl::Status RenameDurably(const std::filesystem::path& from, const std::filesystem::path& to);
 
+// A directory that is filled and then renamed to its place. Removed with all that is in it when it
+// goes out of scope before that, so a failure leaves nothing behind.
+class ScratchDir {
+ public:
+  // Makes an empty directory at `path`; what a crash left there is removed first.
+  static absl::StatusOr<ScratchDir> Create(const std::filesystem::path& path);
+  ScratchDir(ScratchDir&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  ScratchDir& operator=(ScratchDir&& other) = delete;
+  ~ScratchDir();
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  explicit ScratchDir(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;
+};
+
 // A whole file mapped read-only. Unmapped in the destructor. An empty file gives an empty view.
 class MappedFile {
  public:

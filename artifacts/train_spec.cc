@@ -181,6 +181,33 @@ void ReadDtype(const Json& spec, Dtype default_dtype, TrainSpec* out,
   }
 }
 
+absl::StatusOr<TrainSpec> Resolve(const Json& spec, Dtype default_dtype) {
+  std::vector<FieldViolation> violations;
+  TrainSpec out;
+  const std::string mode = spec.value("mode", std::string());
+  if (mode == "QLORA") {
+    return Error(absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
+                 "mode qlora is not in this build; use lora or full");
+  }
+  if (mode == "FULL") {
+    out.mode = Mode::kFull;
+    out.learning_rate = 5e-5;
+  } else if (mode != "LORA") {
+    violations.push_back({"mode", "is required: lora or full"});
+  }
+  FieldReader fields(spec, "", &violations);
+  fields.String("model", &out.model);
+  if (out.model.empty())
+    violations.push_back({"model", "is required: a model directory or an alias"});
+  fields.String("revision", &out.revision);
+  ReadDataset(spec, &out, &violations);
+  ReadSchedule(fields, &out);
+  ReadDtype(spec, default_dtype, &out, &violations);
+  ReadLora(spec, &out, &violations);
+  if (!violations.empty()) return FieldError(violations);
+  return out;
+}
+
 }  // namespace
 
 std::string_view ModeName(Mode mode) {
@@ -210,30 +237,11 @@ std::string_view DtypeName(Dtype dtype) {
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype) {
   const Json spec = Json::parse(job_spec_json, nullptr, /*allow_exceptions=*/false);
   if (!spec.is_object()) return FieldError({{"spec", "must be a JSON object"}});
-  std::vector<FieldViolation> violations;
-  TrainSpec out;
-  const std::string mode = spec.value("mode", std::string());
-  if (mode == "QLORA") {
-    return Error(absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
-                 "mode qlora is not in this build; use lora or full");
+  try {
+    return Resolve(spec, default_dtype);
+  } catch (const Json::exception& error) {  // a field of another JSON type than its name promises
+    return FieldError({{"spec", error.what()}});
   }
-  if (mode == "FULL") {
-    out.mode = Mode::kFull;
-    out.learning_rate = 5e-5;
-  } else if (mode != "LORA") {
-    violations.push_back({"mode", "is required: lora or full"});
-  }
-  FieldReader fields(spec, "", &violations);
-  fields.String("model", &out.model);
-  if (out.model.empty())
-    violations.push_back({"model", "is required: a model directory or an alias"});
-  fields.String("revision", &out.revision);
-  ReadDataset(spec, &out, &violations);
-  ReadSchedule(fields, &out);
-  ReadDtype(spec, default_dtype, &out, &violations);
-  ReadLora(spec, &out, &violations);
-  if (!violations.empty()) return FieldError(violations);
-  return out;
 }
 
 std::string TrainSpecToJson(const TrainSpec& spec) {

@@ -130,24 +130,24 @@ class Attempt {
 
   absl::Status RunPhases() {
     FTD_ASSIGN_OR_RETURN(Fd device_lock, LockFile(request_.device_lock()));
-    FTD_ASSIGN_OR_RETURN(std::vector<TokenizedRow> rows, PrepareRows());
+    auto prepared = PrepareRows();
     if (flags_->stop) return Stopped();
+    FTD_ASSIGN_OR_RETURN(std::vector<TokenizedRow> rows, std::move(prepared));
     trainer_ = std::make_unique<engine::Trainer>(
         spec_, request_.model_dir(), std::move(rows), [this](int64_t done, int64_t total) {
           events_->Progress(v1::Progress::LOAD, done, total, "bytes");
         });
     FTD_RETURN_IF_ERROR(ResumeState());
     events_->set_steps_planned(trainer_->steps_planned());
-    FTD_ASSIGN_OR_RETURN(
-        StepLogWriter step_log,
-        StepLogWriter::Create(dir_ / "steps.log", last_step_ + 1, trainer_->steps_planned()));
+    FTD_ASSIGN_OR_RETURN(step_log_, StepLogWriter::Create(dir_ / "steps.log", last_step_ + 1,
+                                                          trainer_->steps_planned()));
     FTD_ASSIGN_OR_RETURN(TensorboardWriter tensorboard,
                          TensorboardWriter::Create(dir_ / "tensorboard"));
-    FTD_RETURN_IF_ERROR(Train(step_log, tensorboard));
+    FTD_RETURN_IF_ERROR(Train(tensorboard));
     if (stopped_) return absl::OkStatus();
     events_->Progress(v1::Progress::EXPORT, 0, 1, "result");
     FTD_ASSIGN_OR_RETURN(std::vector<StepRow> step_rows, AllRows());
-    FTD_RETURN_IF_ERROR(step_log.Sync());
+    FTD_RETURN_IF_ERROR(step_log_->Sync());
     return WriteResult(*trainer_, spec_, Facts(), step_rows, dir_);
   }
 
@@ -164,7 +164,7 @@ class Attempt {
     FTD_ASSIGN_OR_RETURN(std::vector<TokenizedRow> rows,
                          EncodeAll(encoder, texts, ThreadCount(), [&](int64_t done) {
                            events_->Progress(v1::Progress::TOKENIZE, done, total, "rows");
-                           return true;
+                           return !flags_->stop;
                          }));
     dropped_rows_ = DropUnlabelled(rows);
     dataset_rows_ = static_cast<int64_t>(rows.size());
@@ -172,15 +172,19 @@ class Attempt {
       return Error(absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
                    absl::StrCat(spec_.dataset_file_name, ": no row has anything to learn"));
     }
-    if (dropped_rows_ > 0)
-      events_->Warning(
-          absl::StrCat(dropped_rows_, " rows have nothing to learn and were left out"));
+    if (dropped_rows_ > 0) {
+      events_->Warning(absl::StrCat(dropped_rows_, " rows have nothing to learn: left out"));
+    }
     return rows;
   }
 
   absl::Status ResumeState() {
     if (request_.resume_from().empty()) return absl::OkStatus();
     FTD_ASSIGN_OR_RETURN(Manifest manifest, VerifyDirectory(request_.resume_from()));
+    if (manifest.spec_hash != spec_hash_) {
+      return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
+                   absl::StrCat(request_.resume_from(), " was written for another spec"));
+    }
     trainer_->LoadState(request_.resume_from(), manifest.step);
     last_step_ = saved_step_ = manifest.step;
     FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, AllRows());
@@ -190,18 +194,18 @@ class Attempt {
     return absl::OkStatus();
   }
 
-  absl::Status Train(StepLogWriter& step_log, TensorboardWriter& tensorboard) {
+  absl::Status Train(TensorboardWriter& tensorboard) {
     const auto planned = trainer_->steps_planned();
     double window_loss = 0;
     int64_t window = 0;
     events_->Progress(v1::Progress::TRAIN, last_step_, planned, "steps");
     while (last_step_ < planned) {
       const auto start = Clock::now();
-      const auto result = trainer_->Step(flags_->stop, [&] { step_log.Beat(); });
+      const auto result = trainer_->Step(flags_->stop, [this] { step_log_->Beat(); });
       if (!result) return Stopped();
       FTD_RETURN_IF_ERROR(CheckFinite(*result));
       const StepRow row = Record(*result, SecondsSince(start));
-      FTD_RETURN_IF_ERROR(step_log.Append(row));
+      FTD_RETURN_IF_ERROR(step_log_->Append(row));
       window_loss += row.loss;
       ++window;
       if (row.step % spec_.logging_steps == 0) {
@@ -244,6 +248,8 @@ class Attempt {
   absl::Status Checkpoint() {
     if (saved_step_ == last_step_) return absl::OkStatus();
     events_->Progress(v1::Progress::CHECKPOINT, 0, 1, "checkpoint");
+    FTD_RETURN_IF_ERROR(
+        step_log_->Sync());  // the steps that a checkpoint stands on last as long as it does
     FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, AllRows());
     FTD_ASSIGN_OR_RETURN(v1::Checkpoint checkpoint,
                          WriteCheckpoint(*trainer_, dir_, spec_hash_,
@@ -297,6 +303,7 @@ class Attempt {
   StopFlags* flags_;
   std::string spec_hash_;
   std::unique_ptr<engine::Trainer> trainer_;
+  std::optional<StepLogWriter> step_log_;
   int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
   int64_t dataset_rows_ = 0, dropped_rows_ = 0;
   bool stopped_ = false;

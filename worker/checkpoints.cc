@@ -17,16 +17,14 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
                                                const std::string& spec_hash,
                                                const std::string& trainer_state_json) {
   const std::string name = absl::StrCat("checkpoint-", trainer.steps_taken());
-  const fs::path temporary = attempt_dir / absl::StrCat(".tmp-", name),
-                 final_dir = attempt_dir / name;
-  std::error_code error;
-  fs::remove_all(temporary, error);
-  fs::create_directory(temporary, error);
-  if (error) return ErrnoError(error.value(), absl::StrCat("create ", temporary.string()));
-  trainer.SaveState(temporary);
-  FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "trainer_state.json", trainer_state_json));
+  const fs::path final_dir = attempt_dir / name;
+  FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
+                       ScratchDir::Create(attempt_dir / absl::StrCat(".tmp-", name)));
+  trainer.SaveState(scratch.path());
+  FTD_RETURN_IF_ERROR(
+      WriteFileAtomically(scratch.path() / "trainer_state.json", trainer_state_json));
   Manifest manifest{trainer.steps_taken(), spec_hash, 0};
-  FTD_RETURN_IF_ERROR(SealDirectory(temporary, final_dir, manifest));
+  FTD_RETURN_IF_ERROR(SealDirectory(scratch.path(), final_dir, manifest));
   FTD_ASSIGN_OR_RETURN(manifest, ReadManifest(final_dir));
   v1::Checkpoint checkpoint;
   checkpoint.set_step(manifest.step);

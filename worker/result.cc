@@ -44,10 +44,10 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
 absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
                          const RunFacts& facts, const std::vector<StepRow>& rows,
                          const fs::path& attempt_dir) {
-  const fs::path temporary = attempt_dir / ".tmp-result";
+  FTD_ASSIGN_OR_RETURN(const ScratchDir scratch, ScratchDir::Create(attempt_dir / ".tmp-result"));
+  const fs::path& temporary = scratch.path();
   std::error_code error;
-  fs::remove_all(temporary, error);
-  fs::create_directories(temporary / "runs", error);
+  fs::create_directory(temporary / "runs", error);
   if (error) return ErrnoError(error.value(), absl::StrCat("create ", temporary.string()));
   FTD_RETURN_IF_ERROR(WriteModelFiles(trainer, spec, facts, rows, temporary));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "trainer_state.json",

@@ -58,7 +58,11 @@ std::vector<std::vector<int64_t>> BatchPlan::MicroBatches(int64_t step) {
 }
 
 double BatchPlan::EpochAfter(int64_t step) const {
-  return static_cast<double>(step) / static_cast<double>(steps_per_epoch_);
+  const int64_t micro_batches = CeilDiv(rows_, batch_size_);
+  const int64_t epoch = (step - 1) / steps_per_epoch_, in_epoch = (step - 1) % steps_per_epoch_;
+  const int64_t done = std::min(micro_batches, (in_epoch + 1) * accumulation_);
+  return static_cast<double>(epoch) +
+         static_cast<double>(done) / static_cast<double>(micro_batches);
 }
 
 int64_t CountLabels(const std::vector<TokenizedRow>& rows, const std::vector<int64_t>& indices) {

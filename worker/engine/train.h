@@ -47,7 +47,7 @@ struct StepResult {
   double epoch = 0;           // passes over the data at the end of the step
 };
 
-// "cpu", or the GPU's name when LibTorch's CUDA libraries load and see one.
+// "cpu", or "cuda:0" when LibTorch's CUDA libraries load and see one.
 std::string DeviceName();
 
 // Sets the process up for training: keeps freed memory for the next step, loads CUDA where there is
