@@ -3,10 +3,9 @@ import math
 import subprocess
 import sys
 
-import fetch
 import pytest
 import torch
-from case import ROOT
+from case import ROOT, fetch
 from reference import load_model, logits_of
 from tolerance import LOGITS, logit_distance
 from transformers import AutoTokenizer
