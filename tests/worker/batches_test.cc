@@ -27,7 +27,7 @@ TEST(BatchPlanTest, FileOrderWrapsAndKeepsTheLastPartialBatch) {
   EXPECT_EQ(plan.MicroBatches(1), (Batches{{0, 1, 2}, {3, 4, 5}}));
   EXPECT_EQ(plan.MicroBatches(2), (Batches{{6, 7}}));
   EXPECT_EQ(plan.MicroBatches(3), (Batches{{0, 1, 2}, {3, 4, 5}}));
-  EXPECT_DOUBLE_EQ(plan.EpochAfter(3), 1.5);
+  EXPECT_DOUBLE_EQ(plan.EpochAfter(3), 1 + 2.0 / 3);
 }
 
 TEST(BatchPlanTest, PlansStepsAsHuggingFaceDoes) {
