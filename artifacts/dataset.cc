@@ -4,9 +4,9 @@
 #include <optional>
 #include <utility>
 
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
 #include "artifacts/file.h"
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/utf8.h"
 #include "nlohmann/json.hpp"
 

@@ -5,11 +5,11 @@
 #include <mutex>
 #include <thread>
 
+#include "artifacts/concat.h"
 #include "artifacts/dataset.h"
 #include "artifacts/error.h"
 #include "artifacts/file.h"
 #include "artifacts/model_config.h"
-#include "artifacts/tokenizer/concat.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {

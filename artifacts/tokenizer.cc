@@ -6,11 +6,11 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_join.h"
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
 #include "artifacts/file.h"
 #include "artifacts/tokenizer/added_tokens.h"
 #include "artifacts/tokenizer/bpe.h"
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/decoder.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/model_json.h"

@@ -5,9 +5,9 @@
 #include <limits>
 
 #include "absl/strings/str_format.h"
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
 #include "artifacts/tokenizer/byte_level.h"
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/utf8.h"
 

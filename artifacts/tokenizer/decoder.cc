@@ -6,9 +6,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
 #include "artifacts/tokenizer/byte_level.h"
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/regex.h"
 #include "artifacts/tokenizer/utf8.h"

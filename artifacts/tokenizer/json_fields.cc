@@ -1,7 +1,7 @@
 #include "artifacts/tokenizer/json_fields.h"
 
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
-#include "artifacts/tokenizer/concat.h"
 
 namespace ftd {
 namespace {

@@ -18,15 +18,16 @@ POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 TEXT = "".join(map(chr, POINTS))
 
 
+def members(prop):
+    """The code points that Oniguruma gives a property."""
+    kept = bytearray(len(TEXT))
+    for _, (begin, end) in pre_tokenizers.Split(Regex(r"\p{%s}" % prop), "removed").pre_tokenize_str(TEXT):
+        kept[begin:end] = b"\1" * (end - begin)
+    return {POINTS[i] for i in range(len(TEXT)) if not kept[i]}
+
+
 def oniguruma_categories():
-    category = {}
-    for name in CATEGORIES:
-        kept = bytearray(len(TEXT))
-        split = pre_tokenizers.Split(Regex(r"\p{%s}" % name), "removed")
-        for _, (begin, end) in split.pre_tokenize_str(TEXT):
-            kept[begin:end] = b"\1" * (end - begin)
-        category.update((POINTS[i], name) for i in range(len(TEXT)) if not kept[i])
-    return category
+    return {point: name for name in CATEGORIES for point in members(name)}
 
 
 def width(point):
@@ -34,17 +35,19 @@ def width(point):
 
 
 def proxies(category):
-    """(point, proxy): the proxy has the category that Oniguruma gives to point, and the same length in UTF-8."""
+    """(point, proxy): the proxy has the category that Oniguruma gives to point, the same length in UTF-8, and it is
+    Han where the point is: \\p{Han} is the one script that patterns of tokenizers name."""
+    han = members("Han")
+
+    def kind(point):
+        return category[point], width(point), point in han
+
+    known = [point for point in POINTS if category[point] == unicodedata.category(chr(point))]
     same = {}
-    for point in POINTS:
-        if category[point] == unicodedata.category(chr(point)) and chr(point).lower() == chr(point).upper():
-            same.setdefault((category[point], width(point)), point)
-    for point in POINTS:  # a category whose letters all have case, such as Lu
-        if category[point] == unicodedata.category(chr(point)):
-            same.setdefault((category[point], width(point)), point)
-    for point in POINTS:
-        if category[point] != unicodedata.category(chr(point)):
-            yield point, same[category[point], width(point)]
+    for point in sorted(known, key=lambda p: chr(p).lower() != chr(p).upper()):  # rather one without case
+        same.setdefault(kind(point), point)
+    for point in set(POINTS) - set(known):
+        yield point, same[kind(point)]
     yield 0x180E, 0x200B  # PCRE2's \s still has the Mongolian vowel separator
 
 

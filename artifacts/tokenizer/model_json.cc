@@ -1,6 +1,6 @@
 #include "artifacts/tokenizer/model_json.h"
 
-#include "artifacts/tokenizer/concat.h"
+#include "artifacts/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 
 namespace ftd {

@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/unicode_tables.h"
 #include "artifacts/tokenizer/utf8.h"

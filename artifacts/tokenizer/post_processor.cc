@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/model_json.h"
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
 #include "artifacts/tokenizer/byte_level.h"
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/json_fields.h"
 #include "artifacts/tokenizer/split_behavior.h"
 #include "artifacts/tokenizer/unicode_tables.h"

@@ -7,8 +7,8 @@
 #include <bitset>
 #include <new>
 
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/regex_syntax.h"
 #include "artifacts/tokenizer/unicode_tables.h"
 #include "artifacts/tokenizer/utf8.h"
@@ -83,7 +83,7 @@ void Regex::CodeDeleter::operator()(pcre2_real_code_8* code) const { pcre2_code_
 absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
   FTD_ASSIGN_OR_RETURN(const Pcre2Pattern translated, TranslateOniguruma(pattern));
   Regex regex;
-  regex.by_category_ = translated.by_category;
+  regex.by_property_ = translated.by_property;
   int error = 0;
   size_t offset = 0;
   pcre2_compile_context_8* context = pcre2_compile_context_create_8(nullptr);
@@ -137,7 +137,7 @@ bool Regex::Find(std::string_view subject, size_t start, RegexScratch& scratch, 
 void Regex::ForEachSpan(std::string_view text, RegexScratch& scratch,
                         absl::FunctionRef<void(Span)> sink) const {
   std::string copy;
-  const std::string_view subject = by_category_ ? WithProxies(text, copy) : text;
+  const std::string_view subject = by_property_ ? WithProxies(text, copy) : text;
   size_t covered = 0;
   size_t start = 0;
   size_t last_end = std::string_view::npos;

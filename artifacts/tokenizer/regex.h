@@ -64,7 +64,7 @@ class Regex {
   std::unique_ptr<pcre2_real_code_8, CodeDeleter> code_;  // null for a literal
   std::string literal_;
   bool jit_ = false;
-  bool by_category_ = false;
+  bool by_property_ = false;
 };
 
 }  // namespace ftd

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
-#include "artifacts/tokenizer/concat.h"
 #include "artifacts/tokenizer/utf8.h"
 
 namespace ftd {
@@ -20,7 +20,7 @@ class Translator {
 
   absl::StatusOr<Pcre2Pattern> Run() {
     while (pos_ < in_.size()) FTD_RETURN_IF_ERROR(Next());
-    return Pcre2Pattern{std::move(out_), by_category_};
+    return Pcre2Pattern{std::move(out_), by_property_};
   }
 
  private:
@@ -54,7 +54,7 @@ class Translator {
   std::string out_;
   size_t atom_ = kNone;
   std::vector<size_t> groups_;
-  bool by_category_ = true;
+  bool by_property_ = true;
 };
 
 absl::Status Translator::Next() {
@@ -84,7 +84,7 @@ absl::Status Translator::Next() {
       break;
   }
   const auto lead = static_cast<unsigned char>(Peek());
-  if (lead >= 0x80) by_category_ = false;
+  if (lead >= 0x80) by_property_ = false;
   CopyAtom(Utf8Length(lead));
   return absl::OkStatus();
 }
@@ -96,8 +96,6 @@ absl::Status Translator::Escape() {
     case 'P': {
       const size_t end = in_.find('}', pos_);
       if (Peek(2) != '{' || end == kNone) return Unsupported("\\p without braces");
-      if (end - pos_ > 5)
-        by_category_ = false;  // longer than \p{Lu}: a script or a binary property
       Copy(end + 1 - pos_);
       return absl::OkStatus();
     }
@@ -152,7 +150,7 @@ absl::Status Translator::CopyHex() {
   const unsigned long point = std::stoul(std::string(digits), nullptr, 16);
   if (Peek(1) == 'x' && !braces && point >= 0x80)
     return Unsupported("\\x of a byte that is not ASCII");
-  if (point >= 0x80) by_category_ = false;
+  if (point >= 0x80) by_property_ = false;
   out_.append(Concat("\\x{", digits, "}"));
   pos_ = end + (braces ? 1 : 0);
   return absl::OkStatus();
@@ -173,7 +171,7 @@ absl::Status Translator::Class() {
       atom_ = atom;
       continue;
     }
-    if (static_cast<unsigned char>(Peek()) >= 0x80) by_category_ = false;
+    if (static_cast<unsigned char>(Peek()) >= 0x80) by_property_ = false;
     Copy(1);
   }
   Copy(1);

@@ -10,10 +10,10 @@ namespace ftd {
 
 struct Pcre2Pattern {
   std::string pattern;
-  // True when the pattern tells code points apart by general category, ASCII and \s only: then
-  // another code point of the same category may stand in for one that PCRE2's Unicode does not know
+  // True when the pattern names no code point beyond ASCII by itself, only properties of them: then
+  // another code point of the same kind may stand in for one that PCRE2's Unicode does not know
   // yet.
-  bool by_category = true;
+  bool by_property = true;
 };
 
 // The pattern that means to PCRE2, with UTF, UCP and MULTILINE, what `pattern` means to Oniguruma

@@ -152,6 +152,26 @@ def test_components(name, some_texts, tmp_path):
     assert differences(path, tokenizer, texts) == []
 
 
+# Oniguruma's syntax where it is, or might be, another than PCRE2's.
+REGEXES = [
+    r"[^\S\n]+", r"\p{Lu}|\P{L}", r"a{,2}b", r"a{2}+", r"(?:ab){1,2}+", r"[a-c]{1,2}?", r"a{x}|b{,}", r"\x61|\x{e9}|\u65e5",
+    r"^a|b$", r"^", r"$", r"\Aa|b\z", r".+", r"(?:ab)+?", r"(?>a+)b", r"a++b|b?+a", r"(a|b)c?", r"(?=b)", r"(?<=a)b|(?<!a)-",
+    r"(?i)A|É", r"(?i:S|K|ß)+", r"(?-i:A)|b", r"(?:(?i)A|B)", r"[\]\-a]+", r"[^a]", r"\s|\S{2}", r"\d+|\D", r"[\d,.]+", r"\v|\f|\t", r"\.|\-|\{",
+    r"[\r\n]+|\s*[\r\n]|\s+(?!\S)", r"[\u4e00-\u9fff]+|[à-ÿ]", r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+    r"\p{Han}+|\p{Greek}", r"'s|'t| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", "a||b", r"a*|b", r"\p{^L}", r"[\p{Mn}\p{Mc}]",
+]
+
+
+@pytest.mark.parametrize("pattern", REGEXES)
+def test_regular_expressions(pattern, some_texts, tmp_path):
+    tokenizer = small_bpe()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+    texts = some_texts + ["a\nb\n", "ab\n\nba\n", "\na", "aaab aab b", "ÉéſsSKKßẞss", "]-a^", "a{x}b{,}", "日本 中文 à ÿ Ω", "\v\f\t", "-ab-b"]
+    assert differences(path, tokenizer, texts) == []
+
+
 def test_both_spellings_of_merges(tmp_path):
     tokenizer = small_bpe()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
