@@ -95,10 +95,13 @@ absl::StatusOr<std::string> ResolveAddress(const std::string& flag) {
   return "unix:" + candidates.front();
 }
 
-Connection::Connection(std::string address)
-    : address_(std::move(address)),
-      stub_(ftd::v1::FineTuning::NewStub(grpc::CreateCustomChannel(
-          address_, grpc::InsecureChannelCredentials(), ChannelArguments()))) {}
+Connection::Connection(std::string address) : address_(std::move(address)) {
+  // Never balanced by grpc_shutdown: taking the library's threads down costs a short command two
+  // milliseconds, and the process ends anyway.
+  grpc_init();
+  stub_ = ftd::v1::FineTuning::NewStub(
+      grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), ChannelArguments()));
+}
 
 absl::Status Connection::Retry(const std::function<grpc::Status()>& attempt) const {
   // Asked before the first attempt: a socket that vanishes later belongs to a daemon that restarts.

@@ -60,7 +60,7 @@ absl::StatusOr<std::vector<Job>> List(Connection& connection, const LsOptions& o
 
 std::string StepText(const Job& job) {
   const int64_t planned = StepsPlanned(job);
-  if (!job.has_last_step() && planned == 0) return "-";
+  if (!job.has_last_step()) return "-";
   return absl::StrCat(job.last_step().step(), planned > 0 ? absl::StrCat("/", planned) : "");
 }
 
