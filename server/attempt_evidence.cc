@@ -32,7 +32,9 @@ AttemptEvidence GatherEvidence(JobStore& store, const StateDir& state_dir, const
     evidence.state = current->state;
     evidence.crashes = current->crashes;
   }
-  for (const v1::WorkerEvent& event : ReadEvents(dir)) {
+  const auto events = ReadEvents(dir);
+  evidence.never_started = attempt.pid == 0 && events.empty();
+  for (const v1::WorkerEvent& event : events) {
     if (event.has_end()) evidence.end = event.end();
     evidence.made_progress |= event.has_checkpoint();
   }

@@ -114,7 +114,7 @@ AttemptVerdict Judge(const AttemptEvidence& evidence, int64_t now) {
   if (outcome == End::FAILED) return Failed(evidence);
   const bool stop_wanted = evidence.asked_to_stop || evidence.state == JobState::kCancelling ||
                            evidence.state == JobState::kPausing;
-  if (outcome == End::STOPPED || stop_wanted) return Stopped(evidence);
+  if (outcome == End::STOPPED || stop_wanted || evidence.never_started) return Stopped(evidence);
   return Crashed(evidence, now);
 }
 

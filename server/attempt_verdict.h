@@ -26,6 +26,7 @@ struct AttemptEvidence {
   bool made_progress = false;  // a new greatest step or a new checkpoint
   bool asked_to_stop = false;  // by the daemon
   std::string daemon_cause;    // why it could not be started; empty otherwise
+  bool never_started = false;  // the daemon died before it had started a worker
   bool hung = false;           // it was killed because it stood still
   std::string log_tail;        // of worker.log
 };

@@ -12,13 +12,12 @@
 #include <chrono>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "artifacts/error.h"
 #include "artifacts/file.h"
 #include "server/build_info.h"
+#include "server/json.h"
 #include "server/listen_address.h"
 #include "server/log.h"
 #include "server/rpc_metrics.h"
@@ -45,6 +44,16 @@ SubmitRules RulesOf(const Options& options, const Device& device) {
           .models = options.models,
           .dataset_roots = options.dataset_roots,
           .max_queued = options.max_queued};
+}
+
+// Keepalive finds clients that are gone; theirs may be as frequent as ftctl's.
+void SetLimits(grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kLeastPingIntervalMs);
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);  // reflection alone is synchronous
 }
 
 }  // namespace
@@ -78,25 +87,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
                                .cuda = d.device_.cuda,
                                .worker_up = [&d] { return d.runner_->worker_up(); }};
   FTD_ASSIGN_OR_RETURN(d.metrics_, Metrics::Start(d.options_.metrics_listen, sources));
-  d.store_->SetListener([&d](const Job& job, const StateEvent& event) {
-    d.metrics_->OnStateChange(job, event);
-    d.hub_.Notify(job.id);
-    d.runner_->Wake();
-  });
-  const RunnerObserver observer{
-      .news =
-          [&d](const Job& job, const Attempt& attempt, const AttemptNews& news) {
-            d.metrics_->OnNews(job, attempt, news);
-            d.hub_.Notify(job.id);
-          },
-      .attempt_ended = [&d](const Job&,
-                            const Attempt& attempt) { d.metrics_->OnAttemptEnded(attempt); }};
-  const RunnerOptions runner_options{.worker = d.options_.worker,
-                                     .device_lock = d.device_.lock,
-                                     .stop_grace_seconds = d.options_.stop_grace_seconds,
-                                     .hang_seconds = d.options_.hang_seconds};
-  FTD_ASSIGN_OR_RETURN(d.runner_,
-                       Runner::Create(*d.store_, d.state_dir_, runner_options, observer));
+  FTD_RETURN_IF_ERROR(d.MakeRunner());
+  d.MakeService();
   FTD_RETURN_IF_ERROR(d.BuildServer());
   FTD_RETURN_IF_ERROR(d.WriteAddresses());
   d.metrics_->Serve();
@@ -107,6 +99,28 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   LogInfo("ftd ", kVersion, " serves ", absl::StrJoin(d.addresses_, ", "), "; state in ",
           d.state_dir_.root().string(), "; device ", d.device_.Name());
   return daemon;
+}
+
+absl::Status Daemon::MakeRunner() {
+  store_->SetListener([this](const Job& job, const StateEvent& event) {
+    metrics_->OnStateChange(job, event);
+    hub_.Notify(job.id);
+    runner_->Wake();
+  });
+  const RunnerObserver observer{
+      .news =
+          [this](const Job& job, const Attempt& attempt, const AttemptNews& news) {
+            metrics_->OnNews(job, attempt, news);
+            hub_.Notify(job.id);
+          },
+      .attempt_ended = [this](const Job&,
+                              const Attempt& attempt) { metrics_->OnAttemptEnded(attempt); }};
+  const RunnerOptions runner_options{.worker = options_.worker,
+                                     .device_lock = device_.lock,
+                                     .stop_grace_seconds = options_.stop_grace_seconds,
+                                     .hang_seconds = options_.hang_seconds};
+  FTD_ASSIGN_OR_RETURN(runner_, Runner::Create(*store_, state_dir_, runner_options, observer));
+  return absl::OkStatus();
 }
 
 absl::Status Daemon::BindUnixSockets() {
@@ -120,7 +134,7 @@ absl::Status Daemon::BindUnixSockets() {
   return absl::OkStatus();
 }
 
-absl::Status Daemon::BuildServer() {
+void Daemon::MakeService() {
   const auto user_of = [this](const std::string& peer) {
     for (const auto& listener : listeners_) {
       if (auto user = listener->UserOf(peer)) return *std::move(user);
@@ -136,15 +150,13 @@ absl::Status Daemon::BuildServer() {
                    .user_of = user_of,
                    .server_info = [this] { return Info(); },
                    .stopping = [this] { return stopping_.load(); }});
+}
+
+absl::Status Daemon::BuildServer() {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             kLeastPingIntervalMs);
-  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);  // reflection alone is synchronous
+  SetLimits(builder);
   builder.RegisterService(service_.get());
   AddRpcMetrics(builder, metrics_->registry());
   std::vector<std::pair<std::string, int>> tcp;  // host, bound port once the server is built
@@ -156,24 +168,21 @@ absl::Status Daemon::BuildServer() {
     builder.AddListeningPort(text, grpc::InsecureServerCredentials(), &tcp.back().second);
   }
   server_ = builder.BuildAndStart();
+  if (server_ == nullptr) {
+    return Error(
+        absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+        absl::StrCat("cannot serve ", absl::StrJoin(options_.listen, ", "), "; is a port taken?"));
+  }
   for (const auto& [host, port] : tcp) {
-    if (server_ == nullptr || port == 0) {
-      return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
-                   absl::StrCat("cannot listen on ", host, "; is the port taken?"));
-    }
     addresses_.push_back(absl::StrCat(host, ":", port));
   }
-  if (server_ == nullptr) return absl::InternalError("gRPC could not start its server");
+  server_->GetHealthCheckService()->SetServingStatus(v1::FineTuning::service_full_name(), true);
   return absl::OkStatus();
 }
 
 absl::Status Daemon::WriteAddresses() const {
-  nlohmann::json addresses;
-  addresses["listen"] = addresses_;
-  addresses["metrics"] = metrics_->address();
-  addresses["pid"] = getpid();
-  addresses["version"] = std::string(kVersion);
-  return WriteFileAtomically(state_dir_.Addresses(), addresses.dump(2) + "\n");
+  return WriteFileAtomically(state_dir_.Addresses(),
+                             AddressesToJson(addresses_, metrics_->address(), getpid()));
 }
 
 v1::ServerInfo Daemon::Info() const {

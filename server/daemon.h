@@ -45,6 +45,9 @@ class Daemon {
  private:
   Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> store);
   absl::Status BindUnixSockets();
+  // Joins the store, the runner, the metrics and the hub: who hears of what.
+  absl::Status MakeRunner();
+  void MakeService();
   absl::Status BuildServer();
   absl::Status WriteAddresses() const;
   v1::ServerInfo Info() const;

@@ -46,7 +46,18 @@ std::string BodyHash(v1::SubmitJobRequest request) {
   return Sha256Hex(bytes);
 }
 
+// An open enum lets any number through; as JSON it would be a number, which is no name.
+absl::Status CheckEnums(const v1::JobSpec& spec) {
+  std::vector<FieldViolation> bad;
+  if (!v1::JobSpec::Mode_IsValid(spec.mode()))
+    bad.push_back({"mode", "is none that this server knows"});
+  if (!v1::JobSpec::Dtype_IsValid(spec.dtype()))
+    bad.push_back({"dtype", "is none that this server knows"});
+  return bad.empty() ? absl::OkStatus() : FieldError(bad);
+}
+
 absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, std::string owner) {
+  FTD_RETURN_IF_ERROR(CheckEnums(request.spec()));
   Submission submission{.name = request.name(),
                         .labels = {request.labels().begin(), request.labels().end()},
                         .priority = request.priority(),

@@ -1,11 +1,10 @@
 #include "server/job_rows.h"
 
-#include <nlohmann/json.hpp>
-
 #include "absl/strings/str_cat.h"
 #include "artifacts/error.h"
 #include "server/job_sql.h"
 #include "server/job_states.h"
+#include "server/json.h"
 
 namespace ftd {
 namespace {
@@ -21,10 +20,6 @@ absl::Status JobNotFound(const std::string& job) {
                absl::StrCat("no job \"", job, "\"; `ftctl ls` lists the jobs"));
 }
 
-std::string LabelsToJson(const std::map<std::string, std::string>& labels) {
-  return nlohmann::json(labels).dump();
-}
-
 }  // namespace
 
 Job JobFromRow(const Statement& row) {
@@ -37,8 +32,7 @@ Job JobFromRow(const Statement& row) {
   job.spec_json = row.Text(column++);
   job.model_dir = row.Text(column++);
   job.dataset_path = row.Text(column++);
-  const auto labels = nlohmann::json::parse(row.Text(column++), nullptr, false);
-  if (labels.is_object()) job.labels = labels.get<std::map<std::string, std::string>>();
+  job.labels = StringsFromJson(row.Text(column++));
   job.priority = static_cast<int32_t>(row.Int(column++));
   job.owner = row.Text(column++);
   job.at_head = row.Int(column++) != 0;
@@ -142,7 +136,7 @@ absl::Status InsertJob(Database& database, const Job& job) {
   return statement.Bind(job.spec_json)
       .Bind(job.model_dir)
       .Bind(job.dataset_path)
-      .Bind(LabelsToJson(job.labels))
+      .Bind(StringsToJson(job.labels))
       .Bind(job.priority)
       .Bind(job.owner)
       .Bind(job.create_time)

@@ -3,9 +3,8 @@
 #include <limits>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "artifacts/error.h"
 #include "server/job_rows.h"
 #include "server/job_sql.h"
@@ -88,11 +87,12 @@ absl::StatusOr<Job> JobStore::Get(const std::string& id_or_name) {
 
 absl::StatusOr<std::vector<Job>> JobStore::List(int64_t before, const std::vector<JobState>& states,
                                                 int64_t limit) {
-  auto names = nlohmann::json::array();
-  for (const JobState state : states) names.push_back(JobStateName(state));
+  std::vector<std::string> names;
+  for (const JobState state : states)
+    names.push_back(absl::StrCat("\"", JobStateName(state), "\""));
   absl::MutexLock lock(&read_mutex_);
   FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kListJobs));
-  statement.Bind(before).Bind(names.dump()).Bind(limit);
+  statement.Bind(before).Bind(absl::StrCat("[", absl::StrJoin(names, ","), "]")).Bind(limit);
   return AllJobs(statement);
 }
 

@@ -253,11 +253,11 @@ int64_t Runner::Tend() {
   if (!exit_.has_value()) exit_ = active_->process().Reap();
   Digest(active_->Read());
   if (!exit_.has_value()) return active_->Drive(NowMicros());
+  worker_up_ = false;
   if (!Conclude(active_->job(), active_->attempt(), *exit_, ""))
     return NowMicros() + kMicrosPerSecond;
   exit_.reset();
   active_.reset();
-  worker_up_ = false;
   return NowMicros();
 }
 
@@ -269,6 +269,7 @@ bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& 
   AttemptEvidence evidence = GatherEvidence(store_, state_dir_, job, attempt);
   evidence.exit = exit;
   evidence.daemon_cause = daemon_cause;
+  evidence.never_started &= daemon_cause.empty();
   if (active_ != nullptr) {
     evidence.asked_to_stop = active_->asked_to_stop();
     evidence.hung = active_->hung();

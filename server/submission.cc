@@ -59,7 +59,7 @@ absl::Status CheckFields(const Submission& submission) {
   }
   if (submission.name.rfind("ft-", 0) == 0)
     bad.push_back({"name", "must not begin with ft-, as ids do"});
-  if (std::abs(submission.priority) > kMaxPriority) {
+  if (submission.priority < -kMaxPriority || submission.priority > kMaxPriority) {
     bad.push_back({"priority", absl::StrCat("must be -", kMaxPriority, " to ", kMaxPriority)});
   }
   if (submission.request.has_value() && !IsUuid(submission.request->request_id)) {

@@ -102,6 +102,8 @@ def init_adapter(request):
 BAD_SUBMITS = [
     ("no mode", spec_change(mode=0), Code.INVALID_ARGUMENT, "FIELD_INVALID", "mode"),
     ("unknown mode", spec_change(mode=77), Code.INVALID_ARGUMENT, "FIELD_INVALID", "mode"),
+    ("unknown dtype", spec_change(dtype=9), Code.INVALID_ARGUMENT, "FIELD_INVALID", "dtype"),
+    ("infinite epochs", spec_change(num_epochs=float("inf")), Code.INVALID_ARGUMENT, "FIELD_INVALID", "num_epochs"),
     ("qlora", spec_change(mode=jobs.JobSpec.QLORA), Code.UNIMPLEMENTED, "MODE_UNSUPPORTED", None),
     ("no model", spec_change(model=""), Code.INVALID_ARGUMENT, "FIELD_INVALID", "model"),
     ("missing model", spec_change(model="/no/such/model"), Code.NOT_FOUND, "MODEL_NOT_FOUND", None),

@@ -1,0 +1,130 @@
+"""kill -9 of the daemon and of workers at random moments, while jobs are submitted, cancelled and watched.
+
+A small, seeded share of the release run: FTD_CHAOS_KILLS sets the number of kills, FTD_TEST_SEED the seed.
+"""
+
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+import uuid
+
+import grpc
+
+from ftd_fixture import Ftd, api, api_grpc, jobs, processes_under, wait_until
+from helpers import ROWS, fake_ftd
+
+KILLS = int(os.environ.get("FTD_CHAOS_KILLS", "12"))
+LEGAL = {
+    "": {"QUEUED"}, "QUEUED": {"HELD", "PREPARING", "CANCELLED", "FAILED"}, "HELD": {"QUEUED", "CANCELLED"},
+    "PREPARING": {"RUNNING", "QUEUED", "PAUSING", "CANCELLING", "FAILED"},
+    "RUNNING": {"SUCCEEDED", "QUEUED", "PAUSING", "CANCELLING", "FAILED"},
+    "CANCELLING": {"CANCELLED", "SUCCEEDED", "FAILED"},
+}
+
+
+class Client(threading.Thread):
+    """Submits jobs, repeating each request until it is acknowledged, and cancels some."""
+
+    def __init__(self, ftd: Ftd, spec, seed: int):
+        super().__init__()
+        self.ftd, self.spec, self.rng = ftd, spec, random.Random(seed)
+        self.acknowledged, self.cancelled, self.over = {}, set(), threading.Event()
+        self.error = None
+
+    def call(self, method, request):
+        while True:
+            try:
+                with self.ftd.new_channel() as channel:
+                    return getattr(api_grpc.FineTuningStub(channel), method)(request, timeout=20)
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                    raise
+                self.over.wait(0.02)
+
+    def run(self):
+        try:
+            while not self.over.is_set():
+                request_id = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+                job = self.call("SubmitJob", api.SubmitJobRequest(spec=self.spec, request_id=request_id))
+                assert self.acknowledged.setdefault(request_id, job.id) == job.id
+                if self.rng.random() < 0.3:
+                    try:
+                        self.call("CancelJob", api.CancelJobRequest(job=job.id))
+                        self.cancelled.add(job.id)
+                    except grpc.RpcError as error:
+                        assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
+                self.over.wait(self.rng.random() * 0.3)
+        except BaseException as error:  # shown by the main thread
+            self.error = error
+
+
+def check_history(database, acknowledged, cancelled):
+    """Each acknowledged job is there once, its events form a legal chain without a gap, its attempts do not overlap."""
+    stored = {row[0] for row in database.execute("SELECT id FROM jobs")}
+    assert set(acknowledged.values()) <= stored
+    assert database.execute("SELECT count(*) FROM requests").fetchone()[0] == len(stored)
+    for (job,) in database.execute("SELECT id FROM jobs"):
+        state = ""
+        events = list(database.execute(
+            "SELECT sequence, from_state, to_state FROM events WHERE job_id = ? ORDER BY sequence", (job,)))
+        assert [e[0] for e in events] == list(range(1, len(events) + 1))
+        for _, before, after in events:
+            assert before == state and after in LEGAL[before], (job, events)
+            state = after
+        assert database.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()[0] == state
+        if job in cancelled:
+            assert state == "CANCELLED", job
+    spans = sorted(database.execute("SELECT start_time, end_time FROM attempts"))
+    assert all(end for _, end in spans)
+    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:])), "two attempts at once"
+
+
+def test_kills_at_random():
+    seed = int(os.environ.get("FTD_TEST_SEED", random.SystemRandom().randrange(2**32)))
+    print("FTD_TEST_SEED", seed)
+    rng = random.Random(seed)
+    with fake_ftd("steps=40 step_ms=4 save=10", config="max_queued = 100000\n") as ftd:
+        client = Client(ftd, ftd.spec(ftd.model, ROWS), seed)
+        client.start()
+        slowest = 0.0
+        try:
+            for _ in range(KILLS):
+                client.over.wait(rng.random() * 0.6)
+                workers = processes_under(ftd.state_dir)
+                assert len(workers) <= 1, workers
+                if workers and rng.random() < 0.3:
+                    try:
+                        os.kill(workers[0], signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+                ftd.kill()
+                begun = time.monotonic()
+                ftd.start()
+                slowest = max(slowest, time.monotonic() - begun)
+        finally:
+            client.over.set()
+            client.join(60)
+        assert client.error is None, repr(client.error)
+        assert len(client.acknowledged) > KILLS / 2
+        # Serving again within a second; the fixture's own start of a process is in this figure.
+        assert slowest < 3, slowest
+
+        def settled():
+            listed = ftd.stub.ListJobs(api.ListJobsRequest(states=[
+                jobs.Job.QUEUED, jobs.Job.PREPARING, jobs.Job.RUNNING, jobs.Job.CANCELLING]))
+            return not listed.jobs
+
+        wait_until(settled, "the queue to drain", 90)
+        for job in set(client.acknowledged.values()) - client.cancelled:
+            done = ftd.job(job)
+            assert done.state == jobs.Job.SUCCEEDED, done.message
+            assert [s.step for s in ftd.steps(job)] == list(range(1, 41))
+            assert os.path.isdir(done.result_dir)
+        assert ftd.terminate() == 0
+        database = sqlite3.connect(ftd.state_dir / "ftd.db")
+        check_history(database, client.acknowledged, client.cancelled)
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        database.close()
