@@ -57,7 +57,7 @@ ls -l "$result"
 cat <<NEXT
 
 == What to type next
-ask it something:        ./dev python examples/ask.py build/demo/fen "Where do you live?"
+ask it something:        ./dev python examples/ask.py build/demo/fen "What is a comet?"
 a daemon of your own:    build/bin/ftd &
                          build/bin/ftctl submit --mode lora --model $model --dataset YOUR.jsonl --watch
 one job without set-up:  build/bin/ftctl run --mode full --model $model --dataset YOUR.jsonl --output-dir out/
