@@ -21,6 +21,7 @@
 #include "server/listen_address.h"
 #include "server/log.h"
 #include "server/rpc_metrics.h"
+#include "server/sqlite.h"
 #include "server/uploads.h"
 #include "server/wire.h"
 
@@ -90,6 +91,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   FTD_RETURN_IF_ERROR(d.MakeRunner());
   d.MakeService();
   FTD_RETURN_IF_ERROR(d.BuildServer());
+  // A daemon that stops in order removes this file.
+  if (access(d.state_dir_.Addresses().c_str(), F_OK) == 0) d.CheckDatabase();
   FTD_RETURN_IF_ERROR(d.WriteAddresses());
   d.metrics_->Serve();
   d.runner_->Start();
@@ -178,6 +181,16 @@ absl::Status Daemon::BuildServer() {
   }
   server_->GetHealthCheckService()->SetServingStatus(v1::FineTuning::service_full_name(), true);
   return absl::OkStatus();
+}
+
+void Daemon::CheckDatabase() {
+  pool_.Post([this] {
+    auto database = Database::Open(state_dir_.Database());
+    const absl::Status checked = database.ok() ? database->QuickCheck() : database.status();
+    if (checked.ok()) return LogInfo("the last stop was unclean; the database is whole");
+    LogError(std::string(checked.message()));
+    server_->GetHealthCheckService()->SetServingStatus(false);
+  });
 }
 
 absl::Status Daemon::WriteAddresses() const {

@@ -49,6 +49,9 @@ class Daemon {
   absl::Status MakeRunner();
   void MakeService();
   absl::Status BuildServer();
+  // After an unclean stop: looks the database over in the background; a damaged one ends the
+  // health.
+  void CheckDatabase();
   absl::Status WriteAddresses() const;
   v1::ServerInfo Info() const;
   void CloseDoors();

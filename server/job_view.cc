@@ -1,5 +1,7 @@
 #include "server/job_view.h"
 
+#include <vector>
+
 #include "artifacts/error.h"
 #include "server/attempt_files.h"
 #include "server/job_states.h"
@@ -23,15 +25,24 @@ absl::Status AddQueuePlace(JobStore& store, const Job& job, v1::Job& view) {
   return absl::OkStatus();
 }
 
-// Progress, warnings and the last step out of one attempt's logs.
-void AddAttemptLogs(const std::filesystem::path& dir, bool with_warnings, v1::Job& view) {
+// Progress and warnings out of one attempt's events.
+void AddEvents(const std::filesystem::path& dir, bool with_warnings, v1::Job& view) {
   for (v1::WorkerEvent& event : ReadEvents(dir)) {
     if (event.has_progress()) *view.mutable_progress() = event.progress();
     if (event.has_warning() && with_warnings) view.add_warnings(event.warning().message());
   }
   const int excess = view.warnings_size() - kMaxWarnings;
   if (excess > 0) view.mutable_warnings()->DeleteSubrange(0, excess);
-  if (const auto range = ReadStepRange(dir)) *view.mutable_last_step() = ToWire(range->last);
+}
+
+// The newest attempt may have ended before its first step: then the last step is an earlier one's.
+void AddLastStep(const StateDir& state_dir, const Job& job, const std::vector<Attempt>& attempts,
+                 v1::Job& view) {
+  for (auto attempt = attempts.rbegin(); attempt != attempts.rend() && !view.has_last_step();
+       ++attempt) {
+    const auto range = ReadStepRange(state_dir.AttemptDir(job.id, attempt->number));
+    if (range.has_value()) *view.mutable_last_step() = ToWire(range->last);
+  }
 }
 
 // An active attempt's steps are in its log only; the row gets them when it ends.
@@ -54,13 +65,8 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
   for (const Attempt& attempt : attempts) *view.add_attempts() = ToWire(attempt);
   AddLiveSteps(state_dir, view);
   if (!attempts.empty())
-    AddAttemptLogs(state_dir.AttemptDir(job.id, attempts.back().number), true, view);
-  // An attempt that ended before its first step: the last step of the job is an earlier one's.
-  for (auto attempt = attempts.rbegin(); attempt != attempts.rend() && !view.has_last_step();
-       ++attempt) {
-    const auto range = ReadStepRange(state_dir.AttemptDir(job.id, attempt->number));
-    if (range.has_value()) *view.mutable_last_step() = ToWire(range->last);
-  }
+    AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), true, view);
+  AddLastStep(state_dir, job, attempts, view);
   for (v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job.id)) {
     *view.add_checkpoints() = std::move(checkpoint);
   }
@@ -70,10 +76,11 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
 absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_dir, const Job& job) {
   v1::Job view = ToWire(job);
   FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));
-  if (!IsActive(job.state)) return view;
+  if (job.start_time == 0) return view;  // no attempt yet
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
-  if (!attempts.empty())
-    AddAttemptLogs(state_dir.AttemptDir(job.id, attempts.back().number), false, view);
+  if (IsActive(job.state))
+    AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), false, view);
+  AddLastStep(state_dir, job, attempts, view);
   return view;
 }
 

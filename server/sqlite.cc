@@ -137,6 +137,15 @@ absl::StatusOr<int64_t> Database::QueryInt(const char* sql) {
   return row ? statement.Int(0) : 0;
 }
 
+absl::Status Database::QuickCheck() {
+  FTD_ASSIGN_OR_RETURN(Statement check, Prepare("PRAGMA quick_check(1)"));
+  FTD_ASSIGN_OR_RETURN(const bool row, check.Step());
+  if (row && check.Text(0) == "ok") return absl::OkStatus();
+  return Error(absl::StatusCode::kDataLoss, "DB_CORRUPT",
+               absl::StrCat("the database is damaged: ", check.Text(0),
+                            "; stop ftd and restore ftd.db from a backup"));
+}
+
 absl::StatusOr<Transaction> Transaction::Begin(Database& database) {
   FTD_RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
   return Transaction(&database);

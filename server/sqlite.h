@@ -59,6 +59,9 @@ class Database {
   // Prepares `sql`, or takes the one prepared before. `sql` must be a literal: its address is the
   // key.
   absl::StatusOr<Statement> Prepare(const char* sql);
+  // Reads the whole database and checks its structure. DATA_LOSS DB_CORRUPT with the first
+  // complaint.
+  absl::Status QuickCheck();
   // The first column of the first row.
   absl::StatusOr<int64_t> QueryInt(const char* sql);
 

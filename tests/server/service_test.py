@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import pathlib
+import random
+import sqlite3
 import stat
 import subprocess
 import urllib.request
@@ -368,6 +370,45 @@ def test_results_directory_must_be_writable(ftd):
         broken.wait(submit(broken).id, "SUCCEEDED")
 
 
+def mutate(rng, data: bytes) -> bytes:
+    data = bytearray(data)
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(data) + 1)
+        choice = rng.randrange(4)
+        if choice == 0 and at < len(data):
+            data[at] = rng.randrange(256)
+        elif choice == 1:
+            data[at:at] = rng.randbytes(rng.randint(1, 8))
+        elif choice == 2:
+            del data[at:at + rng.randint(1, 8)]
+        else:
+            data[at:at] = data[rng.randrange(len(data) + 1):][: rng.randint(1, 40)]
+    return bytes(data)
+
+
+def test_mutated_requests_never_end_the_server(ftd):
+    seed = int(os.environ.get("FTD_TEST_SEED", random.SystemRandom().randrange(2**32)))
+    print("FTD_TEST_SEED", seed)
+    rng = random.Random(seed)
+    spec = ftd.spec(ftd.model, ROWS, num_epochs=2, batch_size=4, seed=7, shuffle=True, lora_rank=4, lora_dropout=0.1,
+                    lora_target_modules=["q_proj", "v_proj"], revision="main")
+    requests = [
+        ("SubmitJob", api.SubmitJobRequest(spec=spec, name="n", labels={"k": "v"}, validate_only=True)),
+        ("ListJobs", api.ListJobsRequest(page_size=5, page_token="x", states=[1])),
+        ("CancelJob", api.CancelJobRequest(job="nobody", reason="r")),
+    ]
+    answered = 0
+    for _ in range(600):
+        method, request = rng.choice(requests)
+        call = ftd.channel.unary_unary(f"/ftd.v1.FineTuning/{method}")
+        try:
+            call(mutate(rng, request.SerializeToString()), timeout=20)
+        except grpc.RpcError as error:
+            assert error.code() not in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED), error.details()
+        answered += 1
+    assert answered == 600 and ftd.process.poll() is None
+
+
 def test_oversized_message_is_refused_and_the_server_lives(ftd):
     with pytest.raises(grpc.RpcError) as caught:
         submit(ftd, labels={"k": "x" * (5 << 20)})
@@ -384,6 +425,25 @@ def test_health_and_reflection(ftd):
     assert "ftd.v1.FineTuning" in database.get_services()
     described = database.FindFileContainingSymbol("ftd.v1.FineTuning")
     assert {m.name for s in described.service for m in s.method} >= {"SubmitJob", "WatchJob", "DownloadResult"}
+
+
+def test_a_damaged_database_ends_the_health():
+    with fake_ftd("prepare_ms=600000", config="max_queued = 100000\n") as ftd:
+        spec = ftd.spec(ftd.model, ROWS)
+        for _ in range(200):
+            ftd.submit(spec)
+        ftd.kill()
+        database = sqlite3.connect(ftd.state_dir / "ftd.db")
+        assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        page = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events'").fetchone()[0]
+        database.close()
+        with open(ftd.state_dir / "ftd.db", "r+b") as file:  # its b-tree's pages, but for the root
+            file.seek(4096 * page + 4096 * 8)
+            file.write(os.urandom(4096 * 8))
+        ftd.start()
+        wait_until(lambda: "the database is damaged" in ftd.log(), "the check to end")
+        status = health_pb2_grpc.HealthStub(ftd.channel).Check(health_pb2.HealthCheckRequest()).status
+        assert status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_server_info_and_addresses(ftd):
