@@ -33,8 +33,7 @@ std::optional<FollowOutcome> ShowItems(JobFollower& follower, JobView& view, Wat
     ApplyItem(item, state);
     view.Show(*state, item);
     if (item.kind != FollowItem::kEnd) continue;
-    end = {item.status.ok() ? FollowOutcome::kFinal : FollowOutcome::kBroken, state->job(), 0,
-           item.status};
+    end = {item.status.ok() ? FollowOutcome::kFinal : FollowOutcome::kBroken, {}, 0, item.status};
   }
   view.Tick(*state);
   return end;
@@ -65,17 +64,21 @@ Signals FollowSignals(bool screen) {
   return Signals({SIGINT, SIGTERM, SIGHUP, SIGQUIT});
 }
 
-FollowOutcome FollowJob(Connection& connection, const std::string& job, JobView& view,
-                        Signals& signals, std::optional<milliseconds> timeout) {
+FollowOutcome FollowJob(Connection& connection, const Job& job, JobView& view, Signals& signals,
+                        std::optional<milliseconds> timeout) {
   const auto deadline = steady_clock::now() + timeout.value_or(milliseconds(0));
-  JobFollower follower(connection, job);
+  JobFollower follower(connection, job.id());
   WatchState state;
+  const auto last = [&] { return state.job().id().empty() ? job : state.job(); };
   while (true) {
-    if (auto end = ShowItems(follower, view, &state)) return *end;
+    if (auto end = ShowItems(follower, view, &state)) {
+      end->job = last();
+      return *end;
+    }
     auto wait = kTick;
     if (timeout) {
       const auto left = duration_cast<milliseconds>(deadline - steady_clock::now());
-      if (left <= milliseconds(0)) return {FollowOutcome::kTimedOut, state.job(), 0, {}};
+      if (left <= milliseconds(0)) return {FollowOutcome::kTimedOut, last(), 0, {}};
       wait = std::min(wait, left);
     }
     pollfd inputs[] = {{follower.fd(), POLLIN, 0}, {signals.fd(), POLLIN, 0}};
@@ -83,7 +86,7 @@ FollowOutcome FollowJob(Connection& connection, const std::string& job, JobView&
     const int signal = signals.Take();
     if (signal == SIGTSTP) view.Suspend();
     if (signal == 0 || signal == SIGTSTP || signal == SIGWINCH) continue;
-    return {FollowOutcome::kSignalled, state.job(), signal, {}};
+    return {FollowOutcome::kSignalled, last(), signal, {}};
   }
 }
 

@@ -36,9 +36,9 @@ struct FollowOutcome {
   absl::Status broken;  // when kBroken: why there is no going on
 };
 
-// Until the job has ended, `timeout` has passed, a signal of `signals` came, or ftd cannot be
-// reached any more.
-FollowOutcome FollowJob(Connection& connection, const std::string& job, JobView& view,
+// `job` as it was looked up. Until it has ended, `timeout` has passed, a signal of `signals` came,
+// or ftd cannot be reached any more.
+FollowOutcome FollowJob(Connection& connection, const ftd::v1::Job& job, JobView& view,
                         Signals& signals,
                         std::optional<std::chrono::milliseconds> timeout = std::nullopt);
 

@@ -84,7 +84,7 @@ std::unique_ptr<JobView> MakeWatchView() {
   return std::make_unique<LineView>();
 }
 
-int WatchToEnd(Connection& connection, const std::string& job, Signals& signals) {
+int WatchToEnd(Connection& connection, const ftd::v1::Job& job, Signals& signals) {
   auto view = MakeWatchView();
   const FollowOutcome outcome = FollowJob(connection, job, *view, signals);
   view.reset();  // the terminal is the shell's again

@@ -13,6 +13,6 @@ namespace ftd {
 std::unique_ptr<JobView> MakeWatchView();
 
 // Follows the job in such a view, then tells the outcome; gives the exit code.
-int WatchToEnd(Connection& connection, const std::string& job, Signals& signals);
+int WatchToEnd(Connection& connection, const ftd::v1::Job& job, Signals& signals);
 
 }  // namespace ftd

@@ -32,15 +32,15 @@ constexpr const char* kExamples =
     "./adapter\n";
 
 // Ends the job while its ftd still lives, and waits until the worker is gone.
-void CancelAndWait(Connection& connection, const std::string& job, Signals& signals) {
+void CancelAndWait(Connection& connection, const ftd::v1::Job& job, Signals& signals) {
   ftd::v1::CancelJobRequest request;
-  request.set_job(job);
+  request.set_job(job.id());
   if (!connection.Call(&ftd::v1::FineTuning::Stub::CancelJob, request).ok()) return;
   JobView silent;
   FollowJob(connection, job, silent, signals, std::chrono::seconds(15));
 }
 
-int Interrupted(Connection& connection, const FollowOutcome& outcome, const std::string& job,
+int Interrupted(Connection& connection, const FollowOutcome& outcome, const ftd::v1::Job& job,
                 Signals& signals) {
   std::cerr << "Interrupted: cancelling the job, as its private ftd ends with this command."
             << std::endl;
@@ -78,10 +78,10 @@ int Train(Connection& connection, RunOptions* options, Signals& signals) {
   const auto job = Submit(connection, &options->submit);
   if (!job.ok()) return Fail(job.status());
   auto view = MakeWatchView();
-  const FollowOutcome outcome = FollowJob(connection, job->id(), *view, signals);
+  const FollowOutcome outcome = FollowJob(connection, *job, *view, signals);
   view.reset();
   if (outcome.kind == FollowOutcome::kSignalled)
-    return Interrupted(connection, outcome, job->id(), signals);
+    return Interrupted(connection, outcome, *job, signals);
   if (outcome.kind != FollowOutcome::kFinal) return ReportOutcome(outcome);
   if (outcome.job.state() == ftd::v1::Job::SUCCEEDED)
     return TakeHome(connection, *job, options->output_dir);

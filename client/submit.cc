@@ -78,7 +78,7 @@ int SubmitVerb(const Invocation& call) {
   if (!job.ok()) return Fail(job.status());
   const int code = Print(*job, options);
   if (!watch) return code;
-  return WatchToEnd(**connection, job->id(), *signals);
+  return WatchToEnd(**connection, *job, *signals);
 }
 
 }  // namespace ftd

@@ -36,9 +36,7 @@ int WaitVerb(const Invocation& call) {
   if (timeout)
     limit = std::chrono::milliseconds(static_cast<int64_t>(std::clamp(*timeout, 0.0, 1e9) * 1000));
   JobView silent;
-  FollowOutcome outcome = FollowJob(**connection, job->id(), silent, signals, limit);
-  if (outcome.job.id().empty()) outcome.job = *job;  // no event came before it ended
-  return ReportOutcome(outcome);
+  return ReportOutcome(FollowJob(**connection, *job, silent, signals, limit));
 }
 
 }  // namespace ftd

@@ -25,7 +25,7 @@ int WatchVerb(const Invocation& call) {
   if (!connection.ok()) return Fail(connection.status());
   const auto found = FindJob(**connection, job);
   if (!found.ok()) return Fail(found.status());
-  return WatchToEnd(**connection, found->id(), signals);
+  return WatchToEnd(**connection, *found, signals);
 }
 
 }  // namespace ftd

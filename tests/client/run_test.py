@@ -133,7 +133,8 @@ def test_success_brings_the_result_and_leaves_nothing(ground):
 @pytest.mark.parametrize("flags, directory", [(["--name", "first"], "first-result"), (["--output-dir", "deep/out"], "deep/out"),
                                               (["--output_dir=out"], "out")])
 def test_where_the_result_goes(ground, flags, directory):
-    assert ground.run("succeeds", *flags)[0] == 0
+    code, _, err = ground.run("succeeds", *flags)
+    assert code == 0, err
     assert (ground.cwd / directory / "adapter_model.safetensors").exists()
 
 

@@ -168,7 +168,7 @@ def hanging(events):
     """A script whose stream stays open behind `events` until the client goes."""
     gone = threading.Event()
     script = Script(make_job(), [*events, change("SUCCEEDED")],
-                    {len(events) + 1: lambda context: (context.add_callback(gone.set), gone.wait(DEADLINE_S))})
+                    {len(events) + 1: lambda context: (context.add_callback(gone.set) or gone.set(), gone.wait(DEADLINE_S))})
     script.gone = gone
     return script
 
@@ -210,10 +210,11 @@ class Screen:
         self.master, slave = pty.openpty()
         self.resize(columns, rows)
         self.before = termios.tcgetattr(slave)
-        self.process = subprocess.Popen([str(BIN / "ftctl"), *args], stdin=slave, stdout=slave, stderr=slave,
+        # The shell leads a session without a terminal, so the first one that it opens becomes its own.
+        self.process = subprocess.Popen(["sh", "-c", 'exec "$@" <"$TTY" >"$TTY" 2>&1', "sh", str(BIN / "ftctl"), *args],
                                         env=fake.environment({"TERM": "xterm", "LANG": "C.UTF-8", "LC_ALL": "",
-                                                              **(env or {})}),
-                                        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+                                                              "TTY": os.ttyname(slave), **(env or {})}),
+                                        start_new_session=True)
         self.slave = slave
         self.output = ""
 
@@ -242,6 +243,24 @@ class Screen:
         return (self.output.rfind("\x1b[?25h") > self.output.rfind("\x1b[?25l")
                 and self.output.rfind("\x1b[?1049l") > self.output.rfind("\x1b[?1049h")
                 and termios.tcgetattr(self.slave) == self.before)
+
+
+@pytest.mark.parametrize("verb", ["watch", "wait"])
+def test_ctrl_c_before_the_first_event_names_the_job(verb):
+    called = threading.Event()
+
+    def silent(request, context):
+        called.set()
+        while context.is_active():
+            time.sleep(0.01)
+        yield from ()
+
+    with FakeFtd(GetJob=lambda request, context: make_job(), WatchJob=silent) as fake:
+        process = fake.popen(verb, "first")
+        assert called.wait(DEADLINE_S)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 130 and "ftctl cancel first" in err
 
 
 def test_screen_shows_the_job_and_gives_the_terminal_back():
