@@ -39,7 +39,7 @@ absl::StatusOr<std::string> EosIn(const std::filesystem::path& path) {
   if (field->is_object() && field->contains("content") && (*field)["content"].is_string()) {
     return (*field)["content"].get<std::string>();
   }
-  return Corrupt(path, "\"eos_token\" must be a string or an object with a \"content\"");
+  return Corrupt(path, R"("eos_token" must be a string or an object with a "content")");
 }
 
 absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir,

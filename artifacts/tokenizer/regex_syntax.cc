@@ -42,6 +42,7 @@ class Translator {
 
   absl::Status Next();
   absl::Status Escape();
+  absl::Status Property();
   absl::Status CopyHex();
   absl::Status Class();
   absl::Status OpenGroup();
@@ -93,12 +94,8 @@ absl::Status Translator::Escape() {
   const char c = Peek(1);
   switch (c) {
     case 'p':
-    case 'P': {
-      const size_t end = in_.find('}', pos_);
-      if (Peek(2) != '{' || end == kNone) return Unsupported("\\p without braces");
-      Copy(end + 1 - pos_);
-      return absl::OkStatus();
-    }
+    case 'P':
+      return Property();
     case 's':
     case 'S':
     case 'd':
@@ -132,6 +129,19 @@ absl::Status Translator::Escape() {
     return Unsupported(Concat("\\", std::string(1, c)));
   }
   Copy(2);
+  return absl::OkStatus();
+}
+
+// \p{…} and \P{…}: a general category, or a script, which PCRE2 would take for its extensions.
+absl::Status Translator::Property() {
+  const size_t end = in_.find('}', pos_);
+  if (Peek(2) != '{' || end == kNone) return Unsupported("\\p without braces");
+  const bool negated = Peek(3) == '^';
+  const size_t begin = pos_ + (negated ? 4 : 3);
+  const std::string_view name = in_.substr(begin, end - begin);
+  const bool script = name.size() > 2 && name != "Any";
+  out_.append(Concat(in_.substr(pos_, 2), negated ? "{^" : "{", script ? "sc:" : "", name, "}"));
+  pos_ = end + 1;
   return absl::OkStatus();
 }
 

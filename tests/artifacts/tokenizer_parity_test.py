@@ -91,12 +91,17 @@ def small_bpe(**options):
     return Tokenizer(models.BPE(vocab=vocab, merges=merges, **options))
 
 
+def marked(pre_tokenizer):
+    """The same, with each piece marked where it begins, so that ids show every boundary."""
+    return pre_tokenizers.Sequence([pre_tokenizer, pre_tokenizers.Metaspace(prepend_scheme="always", split=False)])
+
+
 SPLIT = [(pattern, behavior, invert)
          for pattern in (Regex(r"\s+"), Regex(r"-|,"), Regex(r"\d{2}+|[a-b]*"), Regex(r"(?i)A(?=B)|(?<=1)2|x*"), "-", "ab", ".")
          for behavior in ("isolated", "removed", "merged_with_previous", "merged_with_next", "contiguous")
          for invert in (False, True)]
 COMPONENTS = {
-    **{f"split-{i}": ({}, None, pre_tokenizers.Split(*split), None) for i, split in enumerate(SPLIT)},
+    **{f"split-{i}": ({}, None, marked(pre_tokenizers.Split(*split)), None) for i, split in enumerate(SPLIT)},
     "unk": ({"unk_token": "<unk>"}, None, None, None),
     "unk-fused": ({"unk_token": "<unk>", "fuse_unk": True}, None, None, None),
     "byte-fallback-unk": ({"unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True}, None, None, None),
@@ -165,7 +170,7 @@ REGEXES = [
 @pytest.mark.parametrize("pattern", REGEXES)
 def test_regular_expressions(pattern, some_texts, tmp_path):
     tokenizer = small_bpe()
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    tokenizer.pre_tokenizer = marked(pre_tokenizers.Split(Regex(pattern), "isolated"))
     path = tmp_path / "tokenizer.json"
     tokenizer.save(str(path))
     texts = some_texts + ["a\nb\n", "ab\n\nba\n", "\na", "aaab aab b", "ÉéſsSKKßẞss", "]-a^", "a{x}b{,}", "日本 中文 à ÿ Ω", "\v\f\t", "-ab-b"]
