@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 #include "gtest/gtest.h"
 #include "worker/engine/attention.h"
 #include "worker/engine/loss.h"
@@ -71,7 +73,18 @@ TEST(SwigluTest, BackwardEqualsAutograd) {
     a64.backward(da.to(at::kDouble));
     EXPECT_LT(Distance(SwigluForward(gate_up), a64.detach()), kFloatTolerance);
     EXPECT_LT(Distance(SwigluBackward(gate_up, da), leaf.grad()), kFloatTolerance);
+    const at::Tensor twin = gate_up.to(at::kDouble);  // ATen's
+    EXPECT_LT(Distance(SwigluForward(twin), a64.detach()), 1e-12);
+    EXPECT_LT(Distance(SwigluBackward(twin, da.to(at::kDouble)), leaf.grad()), 1e-12);
   }
+}
+
+TEST(SwigluTest, FarValuesStayFinite) {
+  const at::Tensor gate_up =
+      at::tensor({-1e4F, -100.0F, 0.0F, 100.0F, 1e4F, 1.0F, 1.0F, 1.0F, 1.0F, 1.0F}).view({1, 10});
+  const at::Tensor expected = at::tensor({0.0F, 0.0F, 0.0F, 100.0F, 1e4F}).view({1, 5});
+  EXPECT_TRUE(at::allclose(SwigluForward(gate_up), expected, 1e-6, 1e-30));
+  EXPECT_TRUE(at::isfinite(SwigluBackward(gate_up, at::ones({1, 5}))).all().item<bool>());
 }
 
 TEST(AttentionTest, EqualsPlainSoftmaxPerDocument) {
@@ -116,6 +129,23 @@ TEST(LossTest, ChunksEqualTheWholeCrossEntropy) {
   EXPECT_NEAR(result.nll_sum / 900, expected.item<double>(), 1e-5);
   EXPECT_LT(Distance(result.dx, x64.grad()), 1e-5);
   EXPECT_LT(Distance(head.grad, w64.grad()), 1e-5);
+}
+
+TEST(LossTest, UnlikelyTargetsAndLargeLogitsStayExact) {
+  Parameter head;
+  head.value = at::eye(3) * 200.0;
+  const at::Tensor x = at::eye(3), targets = at::tensor({1, 1, 0}, at::kLong);
+  const LossResult result = LinearCrossEntropy(head, x, targets, 3);
+  EXPECT_NEAR(result.nll_sum, 400.0,
+              1e-3);  // two rows that are surely wrong by 200 nats, one that is right
+  EXPECT_TRUE(at::isfinite(result.dx).all().item<bool>());
+}
+
+TEST(LossTest, NotANumberIsSeen) {
+  Parameter head;
+  head.value = at::full({4, 2}, std::nan(""));
+  EXPECT_TRUE(
+      std::isnan(LinearCrossEntropy(head, at::ones({1, 2}), at::zeros({1}, at::kLong), 1).nll_sum));
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ class BatchPlan {
   // Row indices of each micro-batch of 1-based `step`.
   std::vector<std::vector<int64_t>> MicroBatches(int64_t step);
 
-  // Passes over the data at the end of 1-based `step`, counted in micro-batches, as Hugging Face does.
+  // Passes over the data at the end of 1-based `step`, counted in micro-batches, as Hugging Face
+  // does.
   double EpochAfter(int64_t step) const;
 
  private:

@@ -11,16 +11,6 @@
 namespace ftd::engine {
 namespace {
 
-// grad += aᵀ b, in the gradient's float32.
-void AccumulateProduct(at::Tensor& grad, const at::Tensor& a, const at::Tensor& b,
-                       double scale = 1.0) {
-  if (a.scalar_type() == at::kFloat) {
-    grad.addmm_(a.t(), b, 1.0, scale);
-  } else {
-    grad.add_(at::mm(a.t(), b), scale);
-  }
-}
-
 // The input of adapter `part`: x itself, or x with entries dropped and the rest scaled up. Drawn on
 // the CPU so that every device sees the same mask.
 at::Tensor Dropped(const at::Tensor& x, const Dropout& dropout, size_t part) {

@@ -7,12 +7,25 @@
 
 #include <algorithm>
 
+#include "worker/engine/cpu_kernels.h"
+
 namespace ftd::engine {
 namespace {
 
 // float32 logits of one chunk, in bytes. Large enough for full speed of the products, small beside
 // the model.
 constexpr int64_t kChunkBytes = 64 << 20;
+
+// Turns float32 logits [S, V] into softmax − one-hot, the gradient of −log softmax[target]; returns
+// Σ of the latter.
+double CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
+  if (cpu::Serves(logits)) return cpu::CrossEntropyInPlace(logits, targets);
+  const at::Tensor column = targets.unsqueeze(1);
+  at::_log_softmax_out(logits, logits, 1, /*half_to_float=*/false);
+  const double nll = -logits.gather(1, column).sum(at::kDouble).item<double>();
+  logits.exp_().scatter_add_(1, column, at::full(column.sizes(), -1.0, logits.options()));
+  return nll;
+}
 
 }  // namespace
 
@@ -26,24 +39,13 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
   for (int64_t begin = 0; begin < S; begin += chunk) {
     const int64_t count = std::min(chunk, S - begin);
     const at::Tensor x_chunk = x.narrow(0, begin, count);
-    const at::Tensor target = targets.narrow(0, begin, count).unsqueeze(1);
     at::Tensor logits = at::mm(x_chunk, head.value.t()).to(at::kFloat);
-    at::_log_softmax_out(logits, logits, 1, /*half_to_float=*/false);
-    result.nll_sum -= logits.gather(1, target).sum(at::kDouble).item<double>();
-    // d(nll)/d(logits) = softmax − one-hot.
-    at::Tensor dlogits =
-        logits.exp_().scatter_add_(1, target, at::full({count, 1}, -1.0, logits.options()));
-    dlogits.mul_(scale);
-    dlogits = dlogits.to(x.scalar_type());
+    result.nll_sum += CrossEntropyInPlace(logits, targets.narrow(0, begin, count));
+    const at::Tensor dlogits = logits.to(x.scalar_type());
     at::Tensor dx_chunk = result.dx.narrow(0, begin, count);
     at::mm_out(dx_chunk, dlogits, head.value);
-    if (head.trainable()) {
-      if (x.scalar_type() == at::kFloat) {
-        head.grad.addmm_(dlogits.t(), x_chunk);
-      } else {
-        head.grad.add_(at::mm(dlogits.t(), x_chunk));
-      }
-    }
+    dx_chunk.mul_(scale);
+    if (head.trainable()) AccumulateProduct(head.grad, dlogits, x_chunk, scale);
   }
   return result;
 }

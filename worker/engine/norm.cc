@@ -12,26 +12,24 @@ at::Tensor Normalised(const at::Tensor& x, const NormSaved& saved) {
   return x.to(at::kFloat).mul(saved.rstd);
 }
 
-bool UseCpuKernel(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
-
 }  // namespace
 
 at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, NormSaved* saved) {
-  if (UseCpuKernel(x)) return cpu::RmsNormForward(x, w, eps, &saved->rstd);
+  if (cpu::Serves(x)) return cpu::RmsNormForward(x, w, eps, &saved->rstd);
   saved->rstd = x.to(at::kFloat).square().mean({-1}, /*keepdim=*/true).add_(eps).rsqrt_();
   return RmsNormAgain(x, w, *saved);
 }
 
 at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved) {
-  if (UseCpuKernel(x)) return cpu::RmsNormAgain(x, w, saved.rstd);
+  if (cpu::Serves(x)) return cpu::RmsNormAgain(x, w, saved.rstd);
   return Normalised(x, saved).to(x.scalar_type()).mul_(w);
 }
 
 at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved,
                            const at::Tensor& dy, at::Tensor w_grad) {
+  if (w_grad.defined()) w_grad.add_(dy.to(at::kFloat).mul(Normalised(x, saved)).sum(0));
+  if (cpu::Serves(x)) return cpu::RmsNormBackward(x, w, saved.rstd, dy);
   const at::Tensor x_hat = Normalised(x, saved);
-  if (w_grad.defined()) w_grad.add_(dy.to(at::kFloat).mul(x_hat).sum(0));
-  if (UseCpuKernel(x)) return cpu::RmsNormBackward(x, w, saved.rstd, dy);
   // With x̂ = x·rstd and g = dy·w:  dx = rstd · (g − x̂ · mean(g·x̂)).
   at::Tensor g = dy.to(at::kFloat).mul(w);
   const at::Tensor projection = g.mul(x_hat).mean({-1}, /*keepdim=*/true);

@@ -33,4 +33,8 @@ struct Parameter {
   void MakeTrainable(bool weight_decay);
 };
 
+// grad += scale · aᵀ b for a [T, O], b [T, I] and grad [O, I] float32 (a view is fine).
+void AccumulateProduct(at::Tensor grad, const at::Tensor& a, const at::Tensor& b,
+                       double scale = 1.0);
+
 }  // namespace ftd::engine

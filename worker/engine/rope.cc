@@ -43,8 +43,7 @@ RopeTable MakeRopeTable(const at::Tensor& frequencies, const at::Tensor& positio
 }
 
 void ApplyRope(at::Tensor heads, const RopeTable& table, bool backward) {
-  if (heads.is_cpu() && heads.scalar_type() == at::kFloat)
-    return cpu::ApplyRope(heads, table.cos, table.sin, backward);
+  if (cpu::Serves(heads)) return cpu::ApplyRope(heads, table.cos, table.sin, backward);
   const int64_t half = heads.size(-1) / 2;
   at::Tensor first = heads.narrow(-1, 0, half), second = heads.narrow(-1, half, half);
   const at::Tensor sin = backward ? table.sin.neg() : table.sin;
