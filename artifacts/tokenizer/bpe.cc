@@ -18,6 +18,8 @@ constexpr std::string_view kMeta = "\xE2\x96\x81";  // ▁, SentencePiece's spac
 constexpr Merge kNoMerge{std::numeric_limits<uint32_t>::max(), -1};
 // Up to this many symbols, looking at every pair for the best one is faster than keeping a heap.
 constexpr size_t kShortWord = 32;
+// How many merges ahead of its use the vocabulary's memory is asked for.
+constexpr size_t kAhead = 12;
 // Scratch beyond this many elements is given back after the word that needed it.
 constexpr size_t kKeptScratch = 1 << 16;
 
@@ -110,6 +112,12 @@ absl::Status BpeModel::IndexMerges(const ModelJson& json) {
   splits_at_meta_ = !takes_bytes_ && !ignore_merges_ && by_spelling_.Find(kMeta) >= 0;
   std::string joined;
   for (size_t rank = 0; rank < json.merges.size(); ++rank) {
+    if (rank + kAhead < json.merges.size()) {
+      const ModelJson::MergePair& ahead = json.merges[rank + kAhead];
+      by_spelling_.Prefetch(json.view(ahead.left));
+      by_spelling_.Prefetch(json.view(ahead.right));
+      by_spelling_.Prefetch(joined.assign(json.view(ahead.left)).append(json.view(ahead.right)));
+    }
     const std::string_view left = json.view(json.merges[rank].left);
     const std::string_view right = json.view(json.merges[rank].right);
     joined.assign(left);

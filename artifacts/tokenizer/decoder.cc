@@ -163,7 +163,7 @@ absl::Status ParseStrip(const json& section, Decoders* out) {
   const json start = section.value("start", json()), stop = section.value("stop", json());
   if (content.empty() || !start.is_number_unsigned() || !stop.is_number_unsigned()) {
     return CorruptTokenizer(
-        "decoder Strip: needs a character \"content\", and counts \"start\" and \"stop\"");
+        R"(decoder Strip: needs a character "content", and counts "start" and "stop")");
   }
   out->push_back(
       std::make_unique<Strip>(std::move(content), start.get<uint64_t>(), stop.get<uint64_t>()));

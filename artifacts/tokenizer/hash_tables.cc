@@ -3,10 +3,10 @@
 namespace ftd {
 namespace {
 
-// The smallest power of two that keeps the load at or below one half, with a slot free.
+// The smallest power of two that keeps the load at or below two thirds, with a slot free.
 size_t SlotsFor(size_t count) {
   size_t slots = 2;
-  while (slots < 2 * (count + 1)) slots *= 2;
+  while (2 * slots < 3 * (count + 1)) slots *= 2;
   return slots;
 }
 

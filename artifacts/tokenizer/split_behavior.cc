@@ -47,13 +47,14 @@ std::vector<Span> MergedWithPrevious(const std::vector<Span>& spans) {
 std::vector<Span> MergedWithNext(const std::vector<Span>& spans) {
   std::vector<Span> parts;
   bool next = false;
-  for (auto span = spans.rbegin(); span != spans.rend(); ++span) {
-    if (span->is_match && !next && !parts.empty()) {
-      parts.back().begin = span->begin;
+  for (size_t i = spans.size(); i-- > 0;) {
+    const Span& span = spans[i];
+    if (span.is_match && !next && !parts.empty()) {
+      parts.back().begin = span.begin;
     } else {
-      parts.push_back(*span);
+      parts.push_back(span);
     }
-    next = span->is_match;
+    next = span.is_match;
   }
   std::reverse(parts.begin(), parts.end());
   return parts;
