@@ -72,10 +72,11 @@ std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
 }
 
 fs::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id) {
-  const auto checkpoints = ListCheckpointDirs(state_dir, job_id);
-  for (auto checkpoint = checkpoints.rbegin(); checkpoint != checkpoints.rend(); ++checkpoint) {
-    const auto verified = VerifyDirectory(checkpoint->path());
-    if (verified.ok()) return checkpoint->path();
+  auto checkpoints = ListCheckpointDirs(state_dir, job_id);
+  std::reverse(checkpoints.begin(), checkpoints.end());
+  for (const v1::Checkpoint& checkpoint : checkpoints) {
+    const auto verified = VerifyDirectory(checkpoint.path());
+    if (verified.ok()) return checkpoint.path();
     LogWarning("job ", job_id, ": checkpoint passed over: ", verified.status().message());
   }
   return {};

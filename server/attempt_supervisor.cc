@@ -10,7 +10,7 @@
 namespace ftd {
 namespace {
 
-constexpr int64_t kHeartbeatCheckMicros = 2 * 1000 * 1000;
+constexpr int64_t kHeartbeatCheckMicros = 2000000;
 
 }  // namespace
 

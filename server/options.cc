@@ -85,7 +85,7 @@ const Option* Find(const std::string& key) {
 
 absl::Status UnknownKey(const std::string& source, const std::string& key) {
   std::vector<std::string> known = {"models"};
-  for (const Option& option : Table()) known.push_back(option.key);
+  for (const Option& option : Table()) known.emplace_back(option.key);
   return Bad(source, absl::StrCat("unknown key \"", key, "\"; did you mean \"", Nearest(key, known),
                                   "\"?"));
 }

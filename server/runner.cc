@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kNever = INT64_MAX;
-constexpr int64_t kMicrosPerSecond = 1000 * 1000;
+constexpr int64_t kMicrosPerSecond = 1000000;
 constexpr int64_t kRetryPrepareMicros = 5 * kMicrosPerSecond;
 // A cancelled worker is gone within 5 s whatever it does.
 constexpr int64_t kCancelTermMs = 3000, kCancelKillMs = 4000;
@@ -120,15 +120,20 @@ void Runner::Wait(int64_t until) {
 }
 
 absl::StatusOr<WorkerProcess> Runner::FindWorker(const Attempt& attempt, const fs::path& dir) {
-  // A worker that holds the lock has a process; only one that is just ending may slip away between
-  // the two looks.
-  while (WorkerLives(dir)) {
-    auto process = WorkerProcess::Adopt(
-        dir, {.pid = attempt.pid, .start_time = attempt.pid_start, .boot_id = attempt.boot_id});
+  constexpr int kLooks = 100, kPauseMs = 10;
+  const ProcessIdentity known{
+      .pid = attempt.pid, .start_time = attempt.pid_start, .boot_id = attempt.boot_id};
+  // A worker that holds the lock has a process; only one that is just ending slips away between the
+  // two looks.
+  for (int look = 0; look < kLooks; ++look) {
+    if (!WorkerLives(dir))
+      return absl::NotFoundError(absl::StrCat("no worker lives in ", dir.string()));
+    auto process = WorkerProcess::Adopt(dir, known);
     if (process.ok()) return process;
-    poll(nullptr, 0, 10);
+    poll(nullptr, 0, kPauseMs);
   }
-  return absl::NotFoundError(absl::StrCat("no worker lives in ", dir.string()));
+  return absl::UnavailableError(
+      absl::StrCat("a process that is no worker holds the lock in ", dir.string()));
 }
 
 void Runner::Recover() {
@@ -145,6 +150,11 @@ void Runner::Recover() {
     const Attempt& attempt = attempts->back();
     const fs::path dir = state_dir_.AttemptDir(job.id, attempt.number);
     auto process = FindWorker(attempt, dir);
+    if (absl::IsUnavailable(process.status())) {
+      LogError("job ", job.id, ": ", process.status().message(), "; end that process");
+      unsettled_ = true;
+      continue;
+    }
     if (!process.ok()) {
       unsettled_ |= !Conclude(job, attempt, ExitStatus{}, "");
       continue;

@@ -73,6 +73,7 @@ class Runner {
   void Wait(int64_t until);
   // Adopts the living worker of an active job, or judges what a dead one left.
   void Recover();
+  // NOT_FOUND: it is gone. UNAVAILABLE: somebody else holds its lock.
   absl::StatusOr<WorkerProcess> FindWorker(const Attempt& attempt,
                                            const std::filesystem::path& dir);
   // Starts the next job; returns when to try again if none can start now.

@@ -147,6 +147,9 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   FTD_ASSIGN_OR_RETURN(job.model_dir, FindModel(spec.model));
   FTD_ASSIGN_OR_RETURN(const ModelConfig model, JudgeModel(job.model_dir));
   if (!spec.lora.init_adapter.empty()) {
+    if (!fs::path(spec.lora.init_adapter).is_absolute()) {
+      return FieldError({{"lora.init_adapter", "must be an absolute path on the server"}});
+    }
     FTD_RETURN_IF_ERROR(JudgeAdapter(spec.lora.init_adapter, model, spec.lora));
   }
   FTD_ASSIGN_OR_RETURN(job.dataset_path, FindDataset(spec));

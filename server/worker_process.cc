@@ -32,14 +32,27 @@ constexpr int kWorkerLockFd = 3;
 // What a worker may inherit: enough to find its libraries and its settings, and no secret of the
 // daemon's.
 bool MayInherit(const char* entry) {
-  constexpr const char* kNames[] = {
-      "PATH=", "HOME=", "LANG=", "LC_ALL=", "TMPDIR=", "TZ=", "LD_LIBRARY_PATH="};
-  constexpr const char* kPrefixes[] = {
-      "OMP_",     "MKL_", "KMP_",    "GOMP_",           "CUDA_",          "NVIDIA_",
-      "PYTORCH_", "FTD_", "MALLOC_", "GLIBC_TUNABLES=", "HF_HUB_OFFLINE="};
-  for (const char* name : kNames) {
-    if (absl::StartsWith(entry, name)) return true;
-  }
+  constexpr const char* kPrefixes[] = {"PATH=",
+                                       "HOME=",
+                                       "LANG=",
+                                       "LC_ALL=",
+                                       "TMPDIR=",
+                                       "TZ=",
+                                       "LD_LIBRARY_PATH=",
+                                       "OMP_",
+                                       "MKL_",
+                                       "KMP_",
+                                       "GOMP_",
+                                       "CUDA_",
+                                       "NVIDIA_",
+                                       "PYTORCH_",
+                                       "FTD_",
+                                       "MALLOC_",
+                                       "GLIBC_TUNABLES=",
+                                       "HF_HUB_OFFLINE=",
+                                       "ASAN_OPTIONS=",
+                                       "UBSAN_OPTIONS=",
+                                       "LSAN_OPTIONS="};
   for (const char* prefix : kPrefixes) {
     if (absl::StartsWith(entry, prefix)) return true;
   }

@@ -97,6 +97,10 @@ def lora_rank(request):
     request.spec.lora.rank = 0
 
 
+def relative_adapter(request):
+    request.spec.lora.init_adapter = "adapter"
+
+
 def init_adapter(request):
     request.spec.lora.init_adapter = "/no/such/adapter"
 
@@ -117,6 +121,7 @@ BAD_SUBMITS = [
      "learning_rate"),
     ("rank", lora_rank, Code.INVALID_ARGUMENT, "FIELD_INVALID", "lora.rank"),
     ("missing adapter", init_adapter, Code.NOT_FOUND, "MODEL_NOT_FOUND", None),
+    ("relative adapter", relative_adapter, Code.INVALID_ARGUMENT, "FIELD_INVALID", "lora.init_adapter"),
     ("no dataset", dataset(), Code.INVALID_ARGUMENT, "FIELD_INVALID", "dataset"),
     ("unknown upload", dataset(upload_sha256="0" * 64), Code.NOT_FOUND, "DATASET_NOT_FOUND", None),
     ("upload that is no hash", dataset(upload_sha256="../../etc/passwd"), Code.INVALID_ARGUMENT, "FIELD_INVALID",

@@ -71,7 +71,7 @@ def check(events, last_step, final):
 
 
 def test_one_watcher_from_submit_to_end():
-    with fake_ftd("steps=50 step_ms=2 save=20 warn=7") as ftd:
+    with fake_ftd("prepare_ms=300 steps=50 step_ms=2 save=20 warn=7") as ftd:
         events = Collector(ftd, submit(ftd).id).run().events
         check(events, 50, "SUCCEEDED")
         assert kind(events[-1]) == "state_change" and events[-1].state_change.result_dir
