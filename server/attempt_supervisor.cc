@@ -1,8 +1,7 @@
 #include "server/attempt_supervisor.h"
 
-#include <signal.h>
-
 #include <algorithm>
+#include <csignal>
 
 #include "artifacts/error.h"
 #include "server/log.h"
@@ -67,7 +66,7 @@ int64_t AttemptSupervisor::Drive(int64_t now) {
   if (now >= kill_at_) {
     LogWarning("job ", job_.id, ": the worker did not stop in time and is killed");
     process_.KillGroup();
-    kill_at_ = now + 1000 * 1000;  // still asked to stop; and should it need a second blow
+    kill_at_ = now + 1000000;  // still asked to stop; and should it need a second blow
   }
   if (now >= next_heartbeat_check_) CheckHeartbeat(now);
   return std::min({term_at_, kill_at_, next_heartbeat_check_});

@@ -5,11 +5,11 @@
 #include <grpcpp/server_builder.h>
 #include <grpcpp/server_posix.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -254,6 +254,7 @@ void Daemon::ShutDownServer() {
 }
 
 Daemon::~Daemon() {
+  if (metrics_ != nullptr) metrics_->Close();
   for (const auto& listener : listeners_) listener->Stop();
   if (runner_ != nullptr) {
     runner_->Abandon();

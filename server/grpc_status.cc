@@ -40,8 +40,8 @@ google::rpc::Status RichStatus(const absl::Status& status) {
 
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
-                      RichStatus(status).SerializeAsString());
+  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
+          RichStatus(status).SerializeAsString()};
 }
 
 }  // namespace ftd

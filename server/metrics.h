@@ -32,6 +32,8 @@ class Metrics {
 
   // From now on scrapes are answered. Requires: what the sources refer to is ready.
   void Serve();
+  // No more scrapes. Call before what the sources refer to goes.
+  void Close() { exposer_ = nullptr; }
 
   // HOST:PORT as bound; empty when off.
   const std::string& address() const { return address_; }

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import sqlite3
+import subprocess
 import time
 
 import grpc
 import pytest
 
-from ftd_fixture import api, jobs, processes_under, state_name, wait_until
+from ftd_fixture import api, jobs, processes_under, wait_until
 from helpers import expect_error, fake_ftd, submit
 
 Code = grpc.StatusCode
@@ -24,12 +26,6 @@ def wait_for_step(ftd, job, step):
 
 def no_workers(ftd):
     wait_until(lambda: not processes_under(ftd.state_dir), "no worker to be left", 5)
-
-
-def states(ftd, job):
-    """The job's states from its first event on, as a watcher hears of them."""
-    with_history = [state_name(e.state_change.to) for e in ftd.watch(job) if e.WhichOneof("event") == "state_change"]
-    return with_history
 
 
 def test_two_jobs_run_one_after_the_other():
@@ -164,7 +160,7 @@ def test_a_damaged_checkpoint_is_passed_over():
 ])
 def test_crashing_without_progress_three_times_fails_the_job(script, reason, words):
     with fake_ftd(script) as ftd:
-        job, later_script = submit(ftd), None
+        job = submit(ftd)
         done = ftd.wait(job.id, "FAILED")
         assert jobs.FailureReason.Name(done.failure_reason) == reason
         for word in words:
@@ -213,7 +209,7 @@ def test_the_queue_goes_on_after_a_failure():
 
 def test_sigterm_puts_the_job_back_at_the_head_and_it_resumes():
     with fake_ftd("steps=200 step_ms=5") as ftd:
-        job, urgent = submit(ftd), None
+        job = submit(ftd)
         wait_for_step(ftd, job.id, 10)
         urgent = submit(ftd, priority=100)
         assert ftd.terminate(20) == 0
@@ -270,8 +266,6 @@ def test_sighup_starts_anew_and_adopts():
 
 def test_adoption_before_the_pid_was_recorded():
     """The daemon dies between starting the worker and noting its pid."""
-    import sqlite3
-
     with fake_ftd("steps=300 step_ms=5") as ftd:
         job = submit(ftd)
         pid = wait_for_step(ftd, job.id, 2).attempts[0].pid
@@ -284,11 +278,33 @@ def test_adoption_before_the_pid_was_recorded():
         assert len(ftd.wait(job.id, "SUCCEEDED").attempts) == 1
 
 
+def test_the_daemon_died_before_it_had_started_the_worker():
+    """Between the transaction that claims a job and the start of its worker: no fault of the job's."""
+    with fake_ftd("steps=5") as ftd:
+        blocker = submit(ftd)
+        ftd.wait(blocker.id, "SUCCEEDED")
+        ftd.terminate()
+        ftd.env["FTD_FAKE_WORKER"] = "prepare_ms=600000"
+        ftd.start()
+        running, job = submit(ftd), submit(ftd)
+        ftd.wait(running.id, "PREPARING")
+        ftd.terminate()
+        with sqlite3.connect(ftd.state_dir / "ftd.db") as database:
+            database.execute("UPDATE jobs SET state = 'PREPARING' WHERE id = ?", (job.id,))
+            database.execute("INSERT INTO attempts (job_id, number, state, start_time) VALUES (?, 1, 'ACTIVE', 1)",
+                             (job.id,))
+            database.execute("INSERT INTO events SELECT job_id, 2, to_state, 'PREPARING', time, '', '', '', 1, '' "
+                             "FROM events WHERE job_id = ?", (job.id,))
+        database.close()
+        ftd.env["FTD_FAKE_WORKER"] = "steps=5"
+        ftd.start()
+        done = ftd.wait(job.id, "SUCCEEDED")
+        assert [a.state for a in done.attempts] == [jobs.Attempt.STOPPED, jobs.Attempt.SUCCEEDED]
+        assert ftd.wait(running.id, "SUCCEEDED")
+
+
 def test_a_recycled_pid_is_not_signalled():
     """After a reboot another process has the worker's pid: it must not be touched, and the job resumes."""
-    import sqlite3
-    import subprocess
-
     with fake_ftd("steps=400 step_ms=5 save=10") as ftd:
         job = submit(ftd)
         wait_for_step(ftd, job.id, 15)
@@ -302,7 +318,7 @@ def test_a_recycled_pid_is_not_signalled():
                     database.execute("UPDATE attempts SET pid = ?", (stranger.pid,))
                 database.close()
                 ftd.start()
-                ftd.wait(job.id, "PREPARING", "RUNNING")
+                wait_until(lambda: len(ftd.job(job.id).attempts) == 2, "the second attempt")
                 cancel(ftd, job.id)
                 ftd.wait(job.id, "CANCELLED")
                 assert stranger.poll() is None
