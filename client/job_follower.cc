@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "artifacts/error.h"
 #include "client/exit_codes.h"
 #include "client/rpc_status.h"
@@ -58,33 +59,33 @@ JobFollower::JobFollower(Connection& connection, std::string job)
 
 JobFollower::~JobFollower() {
   {
-    std::lock_guard lock(mutex_);
+    absl::MutexLock lock(&mutex_);
     stop_ = true;
     if (context_ != nullptr) context_->TryCancel();
   }
-  stopped_.notify_all();
   thread_.join();
 }
 
 std::deque<FollowItem> JobFollower::Take() {
-  std::lock_guard lock(mutex_);
+  absl::MutexLock lock(&mutex_);
   uint64_t count = 0;
   (void)!read(wake_.get(), &count, sizeof count);
-  stopped_.notify_all();  // there is room again
   return std::exchange(items_, {});
 }
 
 void JobFollower::Put(FollowItem item) {
-  std::unique_lock lock(mutex_);
-  stopped_.wait(lock, [this] { return stop_ || items_.size() < kMostItems; });
+  const auto may_put = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stop_ || items_.size() < kMostItems;
+  };
+  absl::MutexLock lock(&mutex_, absl::Condition(&may_put));
   items_.push_back(std::move(item));
   const uint64_t one = 1;
   (void)!write(wake_.get(), &one, sizeof one);
 }
 
 bool JobFollower::Pause(milliseconds time) {
-  std::unique_lock lock(mutex_);
-  return !stopped_.wait_for(lock, time, [this] { return stop_; });
+  absl::MutexLock lock(&mutex_);
+  return !mutex_.AwaitWithTimeout(absl::Condition(&stop_), absl::FromChrono(time));
 }
 
 grpc::Status JobFollower::Stream(bool* final) {
@@ -93,7 +94,7 @@ grpc::Status JobFollower::Stream(bool* final) {
   request.set_resume_token(token_);
   grpc::ClientContext context;
   {
-    std::lock_guard lock(mutex_);
+    absl::MutexLock lock(&mutex_);
     if (stop_) return grpc::Status::CANCELLED;
     context_ = &context;
   }
@@ -107,7 +108,7 @@ grpc::Status JobFollower::Stream(bool* final) {
     Put(item);
   }
   grpc::Status status = reader->Finish();
-  std::lock_guard lock(mutex_);
+  absl::MutexLock lock(&mutex_);
   context_ = nullptr;
   return status;
 }

@@ -2,15 +2,14 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "artifacts/file.h"
 #include "client/connection.h"
 
@@ -63,8 +62,7 @@ class JobFollower {
   std::chrono::steady_clock::time_point last_contact_ = std::chrono::steady_clock::now();
 
   Fd wake_;
-  std::mutex mutex_;
-  std::condition_variable stopped_;
+  absl::Mutex mutex_;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::deque<FollowItem> items_ ABSL_GUARDED_BY(mutex_);
