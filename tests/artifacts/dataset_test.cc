@@ -1,5 +1,6 @@
 #include "artifacts/dataset.h"
 
+#include "artifacts/concat.h"
 #include "tests/artifacts/small_tokenizer.h"
 #include "tests/artifacts/temp_dir.h"
 
@@ -54,8 +55,8 @@ TEST(Dataset, AByteOrderMarkAndNoLastNewline) {
 
 TEST(Dataset, TheLimitSparesWhatComesBehind) {
   EXPECT_THAT(*Read("{\"text\":\"a\"}\n{\"text\":\"b\"}\nnot json", 2), ElementsAre("a", "b"));
-  EXPECT_THAT(*Read("[{\"text\":\"a\"},{\"text\":\"b\"}, not json", 2), ElementsAre("a", "b"));
-  EXPECT_THAT(*Read("{\"text\":\"a\"}", 5), ElementsAre("a"));
+  EXPECT_THAT(*Read(R"([{"text":"a"},{"text":"b"}, not json)", 2), ElementsAre("a", "b"));
+  EXPECT_THAT(*Read(R"({"text":"a"})", 5), ElementsAre("a"));
 }
 
 TEST(Dataset, BadRowsAreNamedByLine) {
@@ -72,40 +73,41 @@ TEST(Dataset, BadRowsAreNamedByLine) {
       {std::string("{\"text\":\"a\0b\"}", 14), "not JSON at column"},
       {R"({"text":"\ud800"})", "not JSON at column"},
       {"hello", "not JSON at column"},
-      {"[\"a\"]", "a row must be an object"},
-      {"\"a\"", "a row must be an object"},
+      {R"(["a"])", "a row must be an object"},
+      {R"("a")", "a row must be an object"},
       {"3", "a row must be an object"},
       {"null", "a row must be an object"},
-      {"{}", "neither \"instruction\" nor \"text\""},
+      {"{}", R"(neither "instruction" nor "text")"},
       {R"({"text":null})", "neither \"instruction\" nor \"text\""},
       {R"({"text":3})", "\"text\" must be a string"},
       {R"({"text":["a"]})", "\"text\" must be a string"},
       {R"({"text":{"a":"b"}})", "\"text\" must be a string"},
       {R"({"text":true})", "\"text\" must be a string"},
       {R"({"instruction":"I","input":"N"})",
-       "\"output\" is missing; an Alpaca row needs instruction, input, output"},
+       R"("output" is missing; an Alpaca row needs instruction, input, output)"},
       {R"({"output":"O"})", "\"instruction\" is missing"},
       {R"({"instruction":1,"output":"O"})", "\"instruction\" must be a string"},
       {R"({"instruction":"I","input":7,"output":"O"})", "\"input\" must be a string"},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.row);
-    EXPECT_ERROR(Read(good + "\r\n" + good + row.row + "\n" + good), kInvalid, "DATASET_INVALID",
+    EXPECT_ERROR(Read(Concat(good, "\r\n", good, row.row, "\n", good)), kInvalid, "DATASET_INVALID",
                  row.text);
-    EXPECT_THAT(std::string(Read(good + "\r\n" + good + row.row + "\n" + good).status().message()),
-                testing::StartsWith("rows.jsonl line 4: "));
+    EXPECT_THAT(
+        std::string(Read(Concat(good, "\r\n", good, row.row, "\n", good)).status().message()),
+        testing::StartsWith("rows.jsonl line 4: "));
   }
 }
 
 TEST(Dataset, BadArraysNameTheRow) {
-  EXPECT_ERROR(Read("[{\"text\":\"a\"},{}]"), kInvalid, "DATASET_INVALID",
+  EXPECT_ERROR(Read(R"([{"text":"a"},{}])"), kInvalid, "DATASET_INVALID",
                "rows.jsonl row 2: neither");
   EXPECT_ERROR(Read("[{\"text\":\"a\"},\n\n3]"), kInvalid, "DATASET_INVALID",
                "rows.jsonl row 2: a row must be");
   EXPECT_ERROR(Read("[{\"text\":\"a\"},\n\n{\"text\":]"), kInvalid, "DATASET_INVALID",
                "rows.jsonl line 3, row 2: not JSON");
-  EXPECT_ERROR(Read("[{\"text\":\"a\"}"), kInvalid, "DATASET_INVALID", "not JSON");
-  EXPECT_ERROR(Read("[{\"text\":\"a\"}] x"), kInvalid, "DATASET_INVALID", "not JSON");
+  EXPECT_ERROR(Read(R"([{"text":"a"})"), kInvalid, "DATASET_INVALID", "not JSON");
+  EXPECT_ERROR(Read(R"([{"text":"a"}] x)"), kInvalid, "DATASET_INVALID", "not JSON");
 }
 
 TEST(Dataset, NoRows) {
@@ -117,14 +119,14 @@ TEST(Dataset, NoRows) {
 }
 
 TEST(Dataset, MessagesAreValidUtf8AndShort) {
-  const auto status = Read("{\"text\":\"" + std::string(1000, 'a') + "é\xff\"}").status();
+  const auto status = Read(R"({"text":")" + std::string(1000, 'a') + "é\xff\"}").status();
   EXPECT_LT(status.message().size(), 400u);
   EXPECT_NO_THROW(json(std::string(status.message())).dump());
 }
 
 // A model directory with a tokenizer, and what `files` adds to it.
 struct ModelDir {
-  explicit ModelDir(std::initializer_list<std::pair<const char*, json>> files) {
+  ModelDir(std::initializer_list<std::pair<const char*, json>> files) {
     dir.Write("tokenizer.json", SmallTokenizer().dump());
     for (const auto& [name, content] : files) dir.Write(name, content.dump());
     tokenizer = *Tokenizer::Load(dir / "tokenizer.json");
@@ -187,7 +189,8 @@ TEST(EncodeAll, KeepsOrderOnAnyNumberOfThreads) {
   const auto encoder = model.Encoder();
   ASSERT_OK(encoder);
   std::vector<std::string> texts;
-  for (int i = 0; i < 1000; ++i) texts.push_back("hello " + std::to_string(i));
+  texts.reserve(1000);
+  for (int i = 0; i < 1000; ++i) texts.push_back(Concat("hello ", i));
   for (const int threads : {0, 1, 3, 64}) {
     int64_t last = -1;
     const auto rows = EncodeAll(*encoder, texts, threads, [&](int64_t done) {

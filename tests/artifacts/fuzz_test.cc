@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <functional>
 
+#include "artifacts/concat.h"
 #include "artifacts/dataset.h"
 #include "artifacts/file.h"
 #include "artifacts/manifest.h"
@@ -53,7 +54,7 @@ void Fuzz(const char* what, const std::function<absl::Status(Mutator&)>& attempt
   const auto end = std::chrono::steady_clock::now() + time;
   uint64_t runs = 0, refused = 0;
   for (; std::chrono::steady_clock::now() < end; ++runs) {
-    SCOPED_TRACE(std::string(what) + ": FTD_FUZZ_SEED=" + std::to_string(seed + runs));
+    SCOPED_TRACE(Concat(what, ": FTD_FUZZ_SEED=", seed + runs));
     Mutator mutator(seed + runs);
     const absl::Status status = attempt(mutator);
     if (status.ok()) continue;
@@ -80,7 +81,7 @@ TEST(Fuzz, TokenizerJson) {
       {"type", "Sequence"},
       {"pretokenizers",
        {{{"type", "Split"},
-         {"pattern", {{"Regex", "\\p{N}{1,3}|\\s+(?!\\S)|[^a-c]?x++"}}},
+         {"pattern", {{"Regex", R"(\p{N}{1,3}|\s+(?!\S)|[^a-c]?x++)"}}},
          {"behavior", "MergedWithNext"},
          {"invert", true}},
         {{"type", "Digits"}, {"individual_digits", true}},

@@ -1,5 +1,6 @@
 #include "artifacts/model_config.h"
 
+#include "artifacts/concat.h"
 #include "nlohmann/json.hpp"
 #include "tests/artifacts/temp_dir.h"
 
@@ -124,7 +125,7 @@ TEST(ModelConfig, AbsurdFieldsAreNamed) {
       {"tie_word_embeddings", "yes"},
   };
   for (const auto& row : kTable) {
-    SCOPED_TRACE(std::string(row.field) + " " + row.value.dump());
+    SCOPED_TRACE(Concat(row.field, " ", row.value.dump()));
     json document = Version4();
     document[row.field] = row.value;
     EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_CORRUPT", "config.json");
@@ -138,7 +139,7 @@ TEST(ModelConfig, AbsurdFieldsAreNamed) {
 }
 
 TEST(ModelConfig, NotJsonOrMissing) {
-  for (const char* text : {"", "[]", "{\"vocab_size\": 1", "null", "\xff"}) {
+  for (const char* text : {"", "[]", R"({"vocab_size": 1)", "null", "\xff"}) {
     EXPECT_ERROR(ParseModelConfig(text), kPrecondition, "MODEL_CORRUPT", "config.json");
   }
   const TempDir dir;

@@ -79,7 +79,7 @@ class Mutator {
                            "x",
                            "[",
                            "(?",
-                           "\\p{",
+                           R"(\p{)",
                            "a{9,}",
                            "▁",
                            " ",
@@ -92,8 +92,9 @@ class Mutator {
     return values[Below(std::size(values))];
   }
   std::string Token() {
-    const char* tokens[] = {"{",  "}",     "[",       "]",       "\"",   ",",        ":", "null",
-                            "-1", "1e999", "\\u0000", "\\ud800", "\xff", "\xe2\x82", "\n"};
+    const char* tokens[] = {"{",         "}",         "[",    "]",        R"(")",
+                            ",",         ":",         "null", "-1",       "1e999",
+                            R"(\u0000)", R"(\ud800)", "\xff", "\xe2\x82", "\n"};
     return tokens[Below(std::size(tokens))];
   }
 

@@ -48,7 +48,7 @@ TEST_F(PreviewTest, Refusals) {
   EXPECT_EQ(ViolationsOf(Preview(options_, out)).size(), 2u);
   options_ = {dir_ / "nowhere", options_.dataset};
   EXPECT_ERROR(Preview(options_, out), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "nowhere");
-  options_ = {dir_.path(), dir_.Write("bad.jsonl", "{\"text\":1}")};
+  options_ = {dir_.path(), dir_.Write("bad.jsonl", R"({"text":1})")};
   EXPECT_ERROR(Preview(options_, out), absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
                "bad.jsonl line 1");
   EXPECT_EQ(out.str(), "");

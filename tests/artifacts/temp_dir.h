@@ -31,7 +31,7 @@ class TempDir {
   std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
   // Writes a file below the folder and returns its path.
   std::filesystem::path Write(std::string_view name, std::string_view bytes) const {
-    const auto path = path_ / name;
+    auto path = path_ / name;
     std::filesystem::create_directories(path.parent_path());
     std::ofstream(path, std::ios::binary)
         .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));

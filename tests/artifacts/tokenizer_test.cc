@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "artifacts/concat.h"
 #include "tests/artifacts/small_tokenizer.h"
 #include "tests/artifacts/temp_dir.h"
 
@@ -60,8 +61,10 @@ TEST(Tokenizer, InvalidUtf8BecomesTheReplacementCharacter) {
 TEST(Tokenizer, ThreadsGetWhatOneGets) {
   const auto tokenizer = Small();
   std::vector<std::string> texts;
-  for (int i = 0; i < 500; ++i) texts.push_back("hello w" + std::to_string(i * 7919) + " hell o\n");
+  texts.reserve(500);
+  for (int i = 0; i < 500; ++i) texts.push_back(Concat("hello w", i * 7919, " hell o\n"));
   std::vector<std::vector<int32_t>> expected;
+  expected.reserve(texts.size());
   for (const auto& text : texts) expected.push_back(tokenizer->Encode(text, true));
   std::vector<int> wrong(4, 0);
   {
@@ -98,10 +101,10 @@ TEST(Tokenizer, WhatIsNotSupportedIsNamed) {
        "&&"},
       {"/pre_tokenizer",
        {{"type", "Split"},
-        {"pattern", {{"Regex", "\\bx"}}},
+        {"pattern", {{"Regex", R"(\bx)"}}},
         {"behavior", "Isolated"},
         {"invert", false}},
-       "\\b"},
+       R"(\b)"},
       {"/pre_tokenizer",
        {{"type", "Split"},
         {"pattern", {{"Regex", "(x"}}},
@@ -154,7 +157,7 @@ TEST(Tokenizer, DamageIsNamed) {
       {"/decoder", json::array(), "decoder"},
   };
   for (const auto& row : kTable) {
-    SCOPED_TRACE(std::string(row.pointer) + " " + row.value.dump());
+    SCOPED_TRACE(Concat(row.pointer, " ", row.value.dump()));
     json document = SmallTokenizer();
     document[json::json_pointer(row.pointer)] = row.value;
     EXPECT_ERROR(Tokenizer::Parse(document.dump()), kPrecondition, "MODEL_CORRUPT", row.text);

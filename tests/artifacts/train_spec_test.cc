@@ -1,5 +1,6 @@
 #include "artifacts/train_spec.h"
 
+#include "artifacts/concat.h"
 #include "nlohmann/json.hpp"
 #include "tests/artifacts/temp_dir.h"
 
@@ -92,7 +93,7 @@ TEST(TrainSpec, RangesNameTheField) {
       {"dataset.size", -1},
   };
   for (const auto& row : kTable) {
-    SCOPED_TRACE(std::string(row.field) + " " + row.value.dump());
+    SCOPED_TRACE(Concat(row.field, " ", row.value.dump()));
     json spec = Minimal("LORA");
     const std::string field = row.field;
     const size_t dot = field.find('.');
