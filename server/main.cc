@@ -53,7 +53,11 @@ int ParseFlags(int argc, char** argv, Flags& flags) {
   app.set_version_flag("--version", std::string("ftd ") + ftd::kVersion + " " + ftd::kRevision);
   std::map<std::string, std::vector<std::string>> values;
   for (const ftd::OptionHelp& option : ftd::OptionKeys()) {
-    app.add_option(FlagName(option.key), values[option.key], option.help)->take_all();
+    app.add_option(FlagName(option.key), values[option.key], option.help)
+        ->type_name(option.type)
+        ->expected(1)
+        ->multi_option_policy(option.repeatable ? CLI::MultiOptionPolicy::TakeAll
+                                                : CLI::MultiOptionPolicy::TakeLast);
   }
   app.add_option("--config", flags.config_file, "Configuration file (TOML)");
   app.add_flag("--check-config", flags.check_config, "Check the settings and exit: 0 good, 78 bad");

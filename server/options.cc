@@ -1,13 +1,8 @@
 #include "server/options.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
-#include <functional>
 #include <sstream>
-#include <system_error>
 
 #include <toml++/toml.h>
 
@@ -18,6 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "artifacts/error.h"
+#include "server/default_paths.h"
 #include "server/listen_address.h"
 #include "server/nearest.h"
 
@@ -34,6 +30,7 @@ absl::Status Bad(const std::string& source, const std::string& message) {
 // One option: how its text is read into Options. Null members say which kind it is.
 struct Option {
   const char* key;
+  const char* type;
   const char* help;
   std::string Options::*text = nullptr;
   std::vector<std::string> Options::*list = nullptr;
@@ -45,30 +42,46 @@ struct Option {
 const std::vector<Option>& Table() {
   static const std::vector<Option> table = {
       {.key = "state_dir",
-       .help = "Directory of jobs, uploads and results",
+       .type = "DIR",
+       .help =
+           "Where jobs, uploads and results live. Default: $STATE_DIRECTORY, else the XDG state "
+           "directory. Change it to use another disk.",
        .text = &Options::state_dir},
       {.key = "listen",
-       .help = "unix:PATH or loopback HOST:PORT; may be repeated",
+       .type = "ADDRESS",
+       .help = "unix:PATH or HOST:PORT on loopback; may be repeated. Default: ftd.sock in "
+               "$RUNTIME_DIRECTORY, else in $XDG_RUNTIME_DIR/ftd, else in /run/ftd.",
        .list = &Options::listen},
       {.key = "metrics_listen",
-       .help = "HOST:PORT of /metrics (port 0: any), or off",
+       .type = "HOST:PORT",
+       .help = "Where /metrics is served (port 0: any free one), or off. Default: 127.0.0.1:7444.",
        .text = &Options::metrics_listen},
-      {.key = "worker", .help = "Program that runs an attempt", .text = &Options::worker},
+      {.key = "worker",
+       .type = "PROGRAM",
+       .help = "Program that runs an attempt. Default: ft-worker beside ftd.",
+       .text = &Options::worker},
       {.key = "dataset_roots",
-       .help = "Folders whose files a job may name; may be repeated",
+       .type = "DIR",
+       .help = "Folder whose files a job may name instead of uploading them; may be repeated. "
+               "Default: none.",
        .list = &Options::dataset_roots},
       {.key = "max_queued",
-       .help = "Jobs that may wait",
+       .type = "N",
+       .help = "Jobs that may wait; more are refused. Default: 1000.",
        .number = &Options::max_queued,
        .least = 1,
        .greatest = 1000000},
       {.key = "stop_grace_seconds",
-       .help = "Seconds for the last checkpoint when ftd is stopped",
+       .type = "S",
+       .help = "Time for the last checkpoint when ftd is stopped. Default: 60. Raise it for big "
+               "models on slow disks.",
        .number = &Options::stop_grace_seconds,
        .least = 0,
        .greatest = 86400},
       {.key = "hang_seconds",
-       .help = "Seconds without a sign of life until a worker is killed; 0: never",
+       .type = "S",
+       .help =
+           "A worker that gives no sign of life for so long is killed; 0: never. Default: 1800.",
        .number = &Options::hang_seconds,
        .least = 0,
        .greatest = 604800},
@@ -187,39 +200,6 @@ absl::Status ReadConfigFile(Options& options, const fs::path& path) {
   }
 }
 
-std::string Env(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-fs::path DefaultConfigFile() {
-  const std::string xdg = Env("XDG_CONFIG_HOME"), home = Env("HOME");
-  const fs::path user =
-      (xdg.empty() ? fs::path(home) / ".config" : fs::path(xdg)) / "ftd" / "ftd.toml";
-  std::error_code error;
-  if (fs::exists(user, error)) return user;
-  return fs::exists("/etc/ftd/ftd.toml", error) ? "/etc/ftd/ftd.toml" : fs::path();
-}
-
-std::string DefaultStateDir() {
-  if (const std::string dir = Env("STATE_DIRECTORY"); !dir.empty()) return dir;
-  if (const std::string xdg = Env("XDG_STATE_HOME"); !xdg.empty()) return xdg + "/ftd";
-  return Env("HOME") + "/.local/state/ftd";
-}
-
-std::string DefaultListen() {
-  if (const std::string dir = Env("RUNTIME_DIRECTORY"); !dir.empty())
-    return "unix:" + dir + "/ftd.sock";
-  if (const std::string xdg = Env("XDG_RUNTIME_DIR"); !xdg.empty())
-    return "unix:" + xdg + "/ftd/ftd.sock";
-  return "unix:/run/ftd/ftd.sock";
-}
-
-std::string DefaultWorker() {
-  std::error_code error;
-  return (fs::read_symlink("/proc/self/exe", error).parent_path() / "ft-worker").string();
-}
-
 // What no source set; and what only the whole can be judged by.
 absl::Status Complete(Options& options) {
   if (options.state_dir.empty()) options.state_dir = DefaultStateDir();
@@ -240,7 +220,8 @@ absl::Status Complete(Options& options) {
 const std::vector<OptionHelp>& OptionKeys() {
   static const std::vector<OptionHelp> keys = [] {
     std::vector<OptionHelp> all;
-    for (const Option& option : Table()) all.push_back({option.key, option.help});
+    for (const Option& option : Table())
+      all.push_back({option.key, option.type, option.help, option.list != nullptr});
     return all;
   }();
   return keys;
@@ -249,7 +230,8 @@ const std::vector<OptionHelp>& OptionKeys() {
 Settings EnvironmentSettings() {
   Settings settings;
   for (const Option& option : Table()) {
-    const std::string value = Env(("FTD_" + absl::AsciiStrToUpper(option.key)).c_str());
+    const std::string value =
+        EnvironmentValue(("FTD_" + absl::AsciiStrToUpper(option.key)).c_str());
     if (!value.empty()) settings[option.key] = value;
   }
   return settings;

@@ -47,7 +47,9 @@ using Settings = std::map<std::string, std::string>;
 // The keys of Options but `models`, each with one line of help.
 struct OptionHelp {
   const char* key;
+  const char* type;  // of its value, for the help
   const char* help;
+  bool repeatable;
 };
 const std::vector<OptionHelp>& OptionKeys();
 

@@ -35,4 +35,17 @@ absl::StatusOr<fs::path> PublishResult(const StateDir& state_dir, const Job& job
   return to;
 }
 
+Move PublishedMove(const StateDir& state_dir, const Job& job, Move success) {
+  const auto place = PublishResult(state_dir, job, state_dir.AttemptDir(job.id, success.attempt));
+  if (place.ok()) {
+    success.result_dir = *place;
+    return success;
+  }
+  return {.to = JobState::kFailed,
+          .message = std::string(place.status().message()),
+          .failure_reason = ReasonOf(place.status()) == "DISK_FULL" ? "DISK_FULL" : "INTERNAL",
+          .hint = "mend the results directory; the result itself is complete",
+          .attempt = success.attempt};
+}
+
 }  // namespace ftd

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/job.h"
+#include "server/job_store.h"
 #include "server/state_dir.h"
 
 namespace ftd {
@@ -20,5 +21,9 @@ bool HasResult(const StateDir& state_dir, const Job& job, const std::filesystem:
 // Returns the place.
 absl::StatusOr<std::filesystem::path> PublishResult(const StateDir& state_dir, const Job& job,
                                                     const std::filesystem::path& attempt_dir);
+
+// Publishes the result of the attempt that `success`, a move to SUCCEEDED, names, and returns that
+// move with the result's place; or, when it cannot be published, the move to FAILED that says why.
+Move PublishedMove(const StateDir& state_dir, const Job& job, Move success);
 
 }  // namespace ftd

@@ -28,16 +28,11 @@ constexpr int64_t kRetryPrepareMicros = 5 * kMicrosPerSecond;
 // A cancelled worker is gone within 5 s whatever it does.
 constexpr int64_t kCancelTermMs = 3000, kCancelKillMs = 4000;
 
-bool IsRunningPhase(v1::Progress::Phase phase) {
-  return phase == v1::Progress::TRAIN || phase == v1::Progress::EVAL ||
-         phase == v1::Progress::CHECKPOINT || phase == v1::Progress::EXPORT;
-}
-
 // Does it show that optimizer steps are being taken?
 bool ShowsRunning(const AttemptNews& news) {
   return !news.rows.empty() ||
          std::any_of(news.events.begin(), news.events.end(), [](const auto& event) {
-           return event.has_progress() && IsRunningPhase(event.progress().phase());
+           return event.has_progress() && event.progress().phase() >= v1::Progress::TRAIN;
          });
 }
 
@@ -289,18 +284,7 @@ bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& 
     // A worker that had no step left to take never showed RUNNING.
     const Move running{.to = JobState::kRunning, .message = "training", .attempt = attempt.number};
     store_.MoveJob(job.id, {JobState::kPreparing}, running).status().IgnoreError();
-    const auto published =
-        PublishResult(state_dir_, job, state_dir_.AttemptDir(job.id, attempt.number));
-    if (published.ok()) {
-      verdict.move.result_dir = *published;
-    } else {
-      verdict.move = {
-          .to = JobState::kFailed,
-          .message = std::string(published.status().message()),
-          .failure_reason = ReasonOf(published.status()) == "DISK_FULL" ? "DISK_FULL" : "INTERNAL",
-          .hint = "mend the results directory; the result itself is complete",
-          .attempt = attempt.number};
-    }
+    verdict.move = PublishedMove(state_dir_, job, verdict.move);
   }
   attempt.state = verdict.attempt_state;
   attempt.reason = verdict.attempt_reason;
