@@ -41,6 +41,7 @@ absl::StatusOr<Manifest> FromJson(const fs::path& dir, const Json& json) {
     manifest.spec_hash = json.at("spec_hash").get<std::string>();
     for (const auto& [name, file] : json.at("files").items()) {
       manifest.total_bytes += file.at("size_bytes").get<int64_t>();
+      if (!file.at("sha256").is_string()) return Corrupt(dir, absl::StrCat("no sha256 for ", name));
     }
     return manifest;
   } catch (const Json::exception& error) {

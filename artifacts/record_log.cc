@@ -28,7 +28,7 @@ absl::StatusOr<RecordLogWriter> RecordLogWriter::Create(const std::filesystem::p
 }
 
 absl::Status RecordLogWriter::Append(std::string_view payload, bool sync) {
-  if (payload.size() > kMaxRecordBytes) {
+  if (payload.empty() || payload.size() > kMaxRecordBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("record of ", payload.size(), " bytes for ", path_.string()));
   }
@@ -53,7 +53,7 @@ absl::StatusOr<RecordBatch> ReadRecords(const std::filesystem::path& path, uint6
     uint32_t frame[2];
     ssize_t n = ::pread(fd->get(), frame, sizeof frame, static_cast<off_t>(batch.next_offset));
     if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
-    if (n < static_cast<ssize_t>(kFrameBytes) || frame[0] > kMaxRecordBytes) break;
+    if (n < static_cast<ssize_t>(kFrameBytes) || frame[0] == 0 || frame[0] > kMaxRecordBytes) break;
     payload.resize(frame[0]);
     n = ::pread(fd->get(), payload.data(), payload.size(),
                 static_cast<off_t>(batch.next_offset + kFrameBytes));

@@ -1,5 +1,7 @@
 // An append-only log of byte records that a reader in another process can follow while it grows.
 //
+// A payload is never empty: a tail that a crash filled with zeros would read as empty records.
+//
 // Format, little-endian: u32 length, u32 CRC-32 (zlib's) of the payload, payload. One write(2) a
 // record. A record that is cut short or fails its CRC is the end of the log as far as a reader
 // goes: at the tail it is a write in progress or a crash, and the writer never appends behind one

@@ -40,6 +40,7 @@ class FieldReader {
     bool ok = json.is_number_integer() ||
               (json.is_string() && absl::SimpleAtoi(json.get<std::string>(), &number));
     if (ok && json.is_number_integer()) number = json.get<int64_t>();
+    if (json.is_number_unsigned()) ok = json.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX);
     if (!ok || number < low || number > high) {
       return Violate(
           name, absl::StrCat("must be an integer from ", low, " to ", high, "; got ", json.dump()));

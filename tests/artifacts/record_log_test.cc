@@ -14,7 +14,7 @@ std::string ThreeRecords(const TempDir& dir) {
   auto log = RecordLogWriter::Create(dir / "log");
   EXPECT_OK(log);
   EXPECT_OK(log->Append("first", false));
-  EXPECT_OK(log->Append("", true));
+  EXPECT_OK(log->Append("s", true));
   EXPECT_OK(log->Append(std::string("th\0rd", 5), false));
   return *ReadFile(dir / "log");
 }
@@ -24,16 +24,25 @@ TEST(RecordLog, ReadsBackAndGoesOn) {
   ThreeRecords(dir);
   const auto all = ReadRecords(dir / "log", 0);
   ASSERT_OK(all);
-  EXPECT_THAT(all->payloads, ElementsAre("first", "", std::string("th\0rd", 5)));
+  EXPECT_THAT(all->payloads, ElementsAre("first", "s", std::string("th\0rd", 5)));
   const auto one = ReadRecords(dir / "log", 0, 1);
   EXPECT_THAT(one->payloads, ElementsAre("first"));
-  EXPECT_THAT(ReadRecords(dir / "log", one->next_offset, 1)->payloads, ElementsAre(""));
+  EXPECT_THAT(ReadRecords(dir / "log", one->next_offset, 1)->payloads, ElementsAre("s"));
   EXPECT_THAT(ReadRecords(dir / "log", all->next_offset)->payloads, IsEmpty());
 }
 
 TEST(RecordLog, NoFileHasNoRecords) {
   const TempDir dir;
   EXPECT_THAT(ReadRecords(dir / "missing", 0)->payloads, IsEmpty());
+}
+
+TEST(RecordLog, ATailOfZerosIsNoRecord) {
+  const TempDir dir;
+  const std::string bytes = ThreeRecords(dir);
+  const auto batch = ReadRecords(dir.Write("zeros", bytes + std::string(64, '\0')), 0);
+  ASSERT_OK(batch);
+  EXPECT_EQ(batch->payloads.size(), 3U);
+  EXPECT_FALSE(RecordLogWriter::Create(dir / "new")->Append("", false).ok());
 }
 
 TEST(RecordLog, AnExistingLogIsNotOverwritten) {
@@ -45,7 +54,7 @@ TEST(RecordLog, AnExistingLogIsNotOverwritten) {
 TEST(RecordLog, ATailCutAtAnyByteEndsBehindTheLastWholeRecord) {
   const TempDir dir;
   const std::string bytes = ThreeRecords(dir);
-  const size_t ends[] = {0, 13, 21, 34};
+  const size_t ends[] = {0, 13, 22, 35};
   ASSERT_EQ(bytes.size(), ends[3]);
   for (size_t cut = 0; cut <= bytes.size(); ++cut) {
     const auto batch = ReadRecords(dir.Write("cut", bytes.substr(0, cut)), 0);
