@@ -7,6 +7,7 @@ from google.rpc import error_details_pb2, status_pb2
 from ftd_fixture import BUILD, Ftd
 from tiny_model import make_stub_model
 
+SANITIZED = "FTD_ASAN:BOOL=ON" in (BUILD / "CMakeCache.txt").read_text()
 FAKE_WORKER = BUILD / "tests" / "ftd_fake_worker"
 
 

@@ -7,7 +7,7 @@ import threading
 import grpc
 
 from ftd_fixture import api, api_grpc, jobs, state_name, wait_until
-from helpers import expect_error, fake_ftd, submit
+from helpers import SANITIZED, expect_error, fake_ftd, submit
 
 Code = grpc.StatusCode
 
@@ -187,7 +187,8 @@ def test_watchers_are_limited_and_let_go():
         expect_error(lambda: ftd.watch(job.id), Code.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS")
         rss_kib = int(next(line for line in open(f"/proc/{ftd.process.pid}/status")
                            if line.startswith("VmRSS")).split()[1])
-        assert rss_kib < 40 * 1024 + 1024 * 64
+        if not SANITIZED:  # whose shadow memory is not the daemon's doing
+            assert rss_kib < 40 * 1024 + 1024 * 64
         for stream in streams:
             stream.cancel()
 
