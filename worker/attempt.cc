@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <thread>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -97,23 +96,6 @@ class Attempt {
 
   // The end record's content.
   v1::WorkerEvent::End Run() {
-    v1::WorkerEvent::End end = RunToOutcome();
-    if (end.outcome() == v1::WorkerEvent::End::FAILED) RemoveUnfinished();
-    return end;
-  }
-
- private:
-  // A half-written checkpoint or result would keep a full disk full, also for the end record.
-  void RemoveUnfinished() {
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(dir_, ignored)) {
-      if (absl::StartsWith(entry.path().filename().string(), ".tmp-")) {
-        fs::remove_all(entry.path(), ignored);
-      }
-    }
-  }
-
-  v1::WorkerEvent::End RunToOutcome() {
     try {
       const absl::Status status = RunPhases();
       if (!status.ok()) return FailureOf(status);
@@ -128,6 +110,7 @@ class Attempt {
     return end;
   }
 
+ private:
   absl::Status RunPhases() {
     FTD_ASSIGN_OR_RETURN(Fd device_lock, LockFile(request_.device_lock()));
     auto prepared = PrepareRows();

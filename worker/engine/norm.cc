@@ -26,7 +26,7 @@ at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const NormSave
 }
 
 at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved,
-                           const at::Tensor& dy, at::Tensor w_grad) {
+                           const at::Tensor& dy, const at::Tensor& w_grad) {
   if (w_grad.defined()) w_grad.add_(dy.to(at::kFloat).mul(Normalised(x, saved)).sum(0));
   if (cpu::Serves(x)) return cpu::RmsNormBackward(x, w, saved.rstd, dy);
   const at::Tensor x_hat = Normalised(x, saved);

@@ -19,6 +19,6 @@ at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const NormSave
 
 // dx [T, D]. Adds to `w_grad` [D] (float32) when it is defined.
 at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved,
-                           const at::Tensor& dy, at::Tensor w_grad);
+                           const at::Tensor& dy, const at::Tensor& w_grad);
 
 }  // namespace ftd::engine

@@ -17,6 +17,7 @@ constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8;
 
 std::vector<at::Tensor> Gradients(const std::vector<Parameter*>& parameters) {
   std::vector<at::Tensor> grads;
+  grads.reserve(parameters.size());
   for (const Parameter* p : parameters) grads.push_back(p->grad);
   return grads;
 }

@@ -13,7 +13,8 @@ void Parameter::MakeTrainable(bool weight_decay) {
   decays = weight_decay;
 }
 
-void AccumulateProduct(at::Tensor grad, const at::Tensor& a, const at::Tensor& b, double scale) {
+void AccumulateProduct(const at::Tensor& grad, const at::Tensor& a, const at::Tensor& b,
+                       double scale) {
   if (a.scalar_type() == at::kFloat) {
     grad.addmm_(a.t(), b, 1.0, scale);
   } else {

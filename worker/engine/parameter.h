@@ -34,7 +34,7 @@ struct Parameter {
 };
 
 // grad += scale · aᵀ b for a [T, O], b [T, I] and grad [O, I] float32 (a view is fine).
-void AccumulateProduct(at::Tensor grad, const at::Tensor& a, const at::Tensor& b,
+void AccumulateProduct(const at::Tensor& grad, const at::Tensor& a, const at::Tensor& b,
                        double scale = 1.0);
 
 }  // namespace ftd::engine
