@@ -29,8 +29,9 @@ absl::Status RecreateDirectory(const fs::path& dir) {
 
 absl::StatusOr<Fd> LockForWorker(const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(dir / kWorkerLock, O_RDWR | O_CREAT, 0640));
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     return ErrnoError(errno, absl::StrCat("lock ", dir.string()));
+  }
   return lock;
 }
 

@@ -35,8 +35,9 @@ absl::Status ControlClient::Connect() {
 absl::Status ControlClient::Send(const v1::ControlRequest& request) {
   if (!socket_.valid()) FTD_RETURN_IF_ERROR(Connect());
   const std::string packet = request.SerializeAsString();
-  if (send(socket_.get(), packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+  if (send(socket_.get(), packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
     return absl::OkStatus();
+  }
   const int error = errno;
   socket_.Reset();
   return absl::UnavailableError(absl::StrCat("cannot send to the worker of ", attempt_dir_.string(),

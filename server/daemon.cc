@@ -227,8 +227,9 @@ Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
     poll(polled, 2, -1);
     if (polled[1].revents != 0) return Outcome::kStopped;
     signalfd_siginfo info;
-    if (polled[0].revents == 0 || read(signals.get(), &info, sizeof(info)) != sizeof(info))
+    if (polled[0].revents == 0 || read(signals.get(), &info, sizeof(info)) != sizeof(info)) {
       continue;
+    }
     if (info.ssi_signo != SIGHUP) {
       LogInfo(stopping_ ? "asked again to stop: without waiting for a checkpoint"
                         : "asked to stop");

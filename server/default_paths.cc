@@ -28,10 +28,12 @@ std::string DefaultStateDir() {
 }
 
 std::string DefaultListen() {
-  if (const std::string dir = EnvironmentValue("RUNTIME_DIRECTORY"); !dir.empty())
+  if (const std::string dir = EnvironmentValue("RUNTIME_DIRECTORY"); !dir.empty()) {
     return "unix:" + dir + "/ftd.sock";
-  if (const std::string xdg = EnvironmentValue("XDG_RUNTIME_DIR"); !xdg.empty())
+  }
+  if (const std::string xdg = EnvironmentValue("XDG_RUNTIME_DIR"); !xdg.empty()) {
     return "unix:" + xdg + "/ftd/ftd.sock";
+  }
   return "unix:/run/ftd/ftd.sock";
 }
 

@@ -49,10 +49,12 @@ std::string BodyHash(v1::SubmitJobRequest request) {
 // An open enum lets any number through; as JSON it would be a number, which is no name.
 absl::Status CheckEnums(const v1::JobSpec& spec) {
   std::vector<FieldViolation> bad;
-  if (!v1::JobSpec::Mode_IsValid(spec.mode()))
+  if (!v1::JobSpec::Mode_IsValid(spec.mode())) {
     bad.push_back({"mode", "is none that this server knows"});
-  if (!v1::JobSpec::Dtype_IsValid(spec.dtype()))
+  }
+  if (!v1::JobSpec::Dtype_IsValid(spec.dtype())) {
     bad.push_back({"dtype", "is none that this server knows"});
+  }
   return bad.empty() ? absl::OkStatus() : FieldError(bad);
 }
 

@@ -37,8 +37,9 @@ absl::StatusOr<Job> CancelJob(JobStore& store, const std::string& name, const st
     auto cancelled = Cancel(store, job, message);
     // A conflict of a job that is not final: it moved between the two looks. It cannot do so for
     // ever.
-    if (cancelled.ok() || ReasonOf(cancelled.status()) != "STATE_CONFLICT" || IsFinal(job.state))
+    if (cancelled.ok() || ReasonOf(cancelled.status()) != "STATE_CONFLICT" || IsFinal(job.state)) {
       return cancelled;
+    }
   }
 }
 

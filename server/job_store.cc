@@ -88,8 +88,10 @@ absl::StatusOr<Job> JobStore::Get(const std::string& id_or_name) {
 absl::StatusOr<std::vector<Job>> JobStore::List(int64_t before, const std::vector<JobState>& states,
                                                 int64_t limit) {
   std::vector<std::string> names;
-  for (const JobState state : states)
+  names.reserve(states.size());
+  for (const JobState state : states) {
     names.push_back(absl::StrCat("\"", JobStateName(state), "\""));
+  }
   absl::MutexLock lock(&read_mutex_);
   FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kListJobs));
   statement.Bind(before).Bind(absl::StrCat("[", absl::StrJoin(names, ","), "]")).Bind(limit);

@@ -64,8 +64,9 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
   for (const Attempt& attempt : attempts) *view.add_attempts() = ToWire(attempt);
   AddLiveSteps(state_dir, view);
-  if (!attempts.empty())
+  if (!attempts.empty()) {
     AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), true, view);
+  }
   AddLastStep(state_dir, job, attempts, view);
   for (v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job.id)) {
     *view.add_checkpoints() = std::move(checkpoint);
@@ -78,8 +79,9 @@ absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_di
   FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));
   if (job.start_time == 0) return view;  // no attempt yet
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
-  if (IsActive(job.state))
+  if (IsActive(job.state)) {
     AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), false, view);
+  }
   AddLastStep(state_dir, job, attempts, view);
   return view;
 }

@@ -33,8 +33,9 @@ std::map<std::string, std::string> StringsFromJson(const std::string& json) {
   std::map<std::string, std::string> strings;
   if (!google::protobuf::util::JsonStringToMessage(json, &object).ok()) return strings;
   for (const auto& [key, value] : object.fields()) {
-    if (value.kind_case() == google::protobuf::Value::kStringValue)
+    if (value.kind_case() == google::protobuf::Value::kStringValue) {
       strings[key] = value.string_value();
+    }
   }
   return strings;
 }

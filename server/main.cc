@@ -87,8 +87,9 @@ int Serve(const Flags& flags, ftd::Options options, char** argv) {
       ftd::LogError(std::string(daemon.status().message()));
       return kExitFailure;
     }
-    if ((*daemon)->Run([&] { return Load(flags).status(); }) == ftd::Daemon::Outcome::kStopped)
+    if ((*daemon)->Run([&] { return Load(flags).status(); }) == ftd::Daemon::Outcome::kStopped) {
       return 0;
+    }
   }
   execv(program.c_str(), argv);
   ftd::LogError("cannot start ", program, " anew: ", std::generic_category().message(errno));

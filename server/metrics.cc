@@ -115,8 +115,9 @@ void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
 
 void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news) {
   const int64_t now = NowMicros();
-  for (const StepRow& row : news.rows)
+  for (const StepRow& row : news.rows) {
     ingest_lag_.Observe(Seconds(std::max<int64_t>(0, now - row.time_unix_micros)));
+  }
   training_->OnNews(job, attempt, news);
 }
 

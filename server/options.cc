@@ -205,11 +205,13 @@ absl::Status Complete(Options& options) {
   if (options.state_dir.empty()) options.state_dir = DefaultStateDir();
   if (options.listen.empty()) options.listen = {DefaultListen()};
   if (options.worker.empty()) options.worker = DefaultWorker();
-  for (const std::string& address : options.listen)
+  for (const std::string& address : options.listen) {
     FTD_RETURN_IF_ERROR(ParseListenAddress(address).status());
+  }
   for (const std::string& root : options.dataset_roots) {
-    if (!fs::path(root).is_absolute())
+    if (!fs::path(root).is_absolute()) {
       return Bad("dataset_roots", root + " is not an absolute path");
+    }
   }
   if (options.metrics_listen.empty() || options.metrics_listen == "off") return absl::OkStatus();
   return Prefixed(ParseHostPort(options.metrics_listen).status(), "metrics_listen: ");
@@ -220,8 +222,9 @@ absl::Status Complete(Options& options) {
 const std::vector<OptionHelp>& OptionKeys() {
   static const std::vector<OptionHelp> keys = [] {
     std::vector<OptionHelp> all;
-    for (const Option& option : Table())
+    for (const Option& option : Table()) {
       all.push_back({option.key, option.type, option.help, option.list != nullptr});
+    }
     return all;
   }();
   return keys;

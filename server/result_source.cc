@@ -61,8 +61,9 @@ absl::StatusOr<v1::DownloadResultResponse> ResultSource::StartFile() {
   if (!file.ok()) return Lost(root_ / path_, std::string(file.status().message()));
   file_ = *std::move(file);
   struct stat info;
-  if (fstat(file_.get(), &info) != 0)
+  if (fstat(file_.get(), &info) != 0) {
     return ErrnoError(errno, absl::StrCat("stat ", path_.string()));
+  }
   left_ = info.st_size;
   hash_.emplace();
   v1::DownloadResultResponse message;
@@ -81,9 +82,10 @@ absl::StatusOr<v1::DownloadResultResponse> ResultSource::ContinueFile() {
   std::string& data = *message.mutable_data();
   data.resize(static_cast<size_t>(std::min(left_, kChunkBytes)));
   const ssize_t size = read(file_.get(), data.data(), data.size());
-  if (size <= 0)
+  if (size <= 0) {
     return Lost(root_ / path_,
                 size == 0 ? "it became shorter" : std::generic_category().message(errno));
+  }
   data.resize(static_cast<size_t>(size));
   hash_->Update(data);
   left_ -= size;

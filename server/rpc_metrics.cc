@@ -45,8 +45,9 @@ std::string CodeName(grpc::StatusCode code) {
   std::string camel;
   bool upper = true;
   for (const char c : name) {
-    if (c != '_')
+    if (c != '_') {
       camel.push_back(upper ? c : static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
+    }
     upper = c == '_';
   }
   return code == grpc::StatusCode::OK ? "OK" : camel;

@@ -121,8 +121,9 @@ absl::StatusOr<WorkerProcess> Runner::FindWorker(const Attempt& attempt, const f
   // A worker that holds the lock has a process; only one that is just ending slips away between the
   // two looks.
   for (int look = 0; look < kLooks; ++look) {
-    if (!WorkerLives(dir))
+    if (!WorkerLives(dir)) {
       return absl::NotFoundError(absl::StrCat("no worker lives in ", dir.string()));
+    }
     auto process = WorkerProcess::Adopt(dir, known);
     if (process.ok()) return process;
     poll(nullptr, 0, kPauseMs);
@@ -259,8 +260,9 @@ int64_t Runner::Tend() {
   Digest(active_->Read());
   if (!exit_.has_value()) return active_->Drive(NowMicros());
   worker_up_ = false;
-  if (!Conclude(active_->job(), active_->attempt(), *exit_, ""))
+  if (!Conclude(active_->job(), active_->attempt(), *exit_, "")) {
     return NowMicros() + kMicrosPerSecond;
+  }
   exit_.reset();
   active_.reset();
   return NowMicros();

@@ -55,12 +55,14 @@ absl::StatusOr<Fd> TakeLock(const fs::path& root) {
 absl::StatusOr<StateDir> StateDir::Open(const fs::path& root) {
   std::error_code error;
   fs::path absolute = fs::absolute(root, error).lexically_normal();
-  if (error)
+  if (error) {
     return absl::InvalidArgumentError(
         absl::StrCat("state directory ", root.string(), ": ", error.message()));
+  }
   if (!absolute.has_filename()) absolute = absolute.parent_path();
-  for (const char* part : {"uploads", "jobs", "results"})
+  for (const char* part : {"uploads", "jobs", "results"}) {
     FTD_RETURN_IF_ERROR(CreateDirectories(absolute / part));
+  }
   FTD_RETURN_IF_ERROR(CheckSameFilesystem(absolute / "jobs", absolute / "results"));
   FTD_ASSIGN_OR_RETURN(Fd lock, TakeLock(absolute));
   return StateDir(std::move(absolute), std::move(lock));
@@ -70,8 +72,9 @@ absl::Status StateDir::CheckResultsWritable() const {
   const std::string probe = (Results() / ".probe-XXXXXX").string();
   std::string name = probe;
   if (mkdtemp(name.data()) == nullptr) {
-    if (errno == ENOSPC || errno == EDQUOT)
+    if (errno == ENOSPC || errno == EDQUOT) {
       return ErrnoError(errno, absl::StrCat("write to ", Results().string()));
+    }
     return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
                  absl::StrCat("the results directory ", Results().string(),
                               " cannot be written: ", std::generic_category().message(errno),

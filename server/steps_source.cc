@@ -53,8 +53,10 @@ absl::StatusOr<std::unique_ptr<StepsSource>> StepsSource::Open(
   FTD_ASSIGN_OR_RETURN(const Job job, store.Get(request.job()));
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
   std::vector<std::filesystem::path> logs;
-  for (const Attempt& attempt : attempts)
+  logs.reserve(attempts.size());
+  for (const Attempt& attempt : attempts) {
     logs.push_back(state_dir.AttemptDir(job.id, attempt.number) / kStepsLog);
+  }
   FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
   std::erase_if(rows, [&](const StepRow& row) {
     return row.step < request.from_step() ||

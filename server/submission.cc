@@ -30,8 +30,9 @@ bool IsName(const std::string& name) {
 
 void CheckLabels(const std::map<std::string, std::string>& labels,
                  std::vector<FieldViolation>& bad) {
-  if (labels.size() > kMaxLabels)
+  if (labels.size() > kMaxLabels) {
     bad.push_back({"labels", absl::StrCat("may be at most ", kMaxLabels)});
+  }
   for (const auto& [key, value] : labels) {
     if (key.empty() || key.size() > kMaxLabelKey) {
       bad.push_back(
@@ -57,8 +58,9 @@ absl::Status CheckFields(const Submission& submission) {
   if (!IsName(submission.name)) {
     bad.push_back({"name", absl::StrCat("must be at most ", kMaxNameBytes, " of a-z, 0-9 and -")});
   }
-  if (submission.name.rfind("ft-", 0) == 0)
+  if (submission.name.rfind("ft-", 0) == 0) {
     bad.push_back({"name", "must not begin with ft-, as ids do"});
+  }
   if (submission.priority < -kMaxPriority || submission.priority > kMaxPriority) {
     bad.push_back({"priority", absl::StrCat("must be -", kMaxPriority, " to ", kMaxPriority)});
   }
@@ -126,8 +128,9 @@ absl::StatusOr<fs::path> Submitter::FindDataset(TrainSpec& spec) const {
     return path;
   }
   const std::string& sha256 = spec.dataset_upload_sha256;
-  if (!IsSha256(sha256))
+  if (!IsSha256(sha256)) {
     return FieldError({{"dataset.upload_sha256", "must be 64 digits of lower-case hex"}});
+  }
   std::error_code error;
   const fs::path path = state_dir_.Uploads() / sha256;
   if (!fs::is_regular_file(path, error)) {

@@ -14,7 +14,7 @@ namespace {
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-constexpr int64_t kKeepMicros = 5 * 60 * 1000000LL;
+constexpr int64_t kKeepMicros = 300000000;
 
 MetricLabels LabelsOf(const Job& job) {
   // A model is known by its last part: a whole path would make the label a long one.
@@ -46,8 +46,9 @@ void TrainingMetrics::TakeRow(Series& series, const StepRow& row) {
 void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news) {
   absl::MutexLock lock(&mutex_);
   Series& series = series_[job.id];
-  if (series.attempt != attempt.number)
+  if (series.attempt != attempt.number) {
     series = {.labels = LabelsOf(job), .attempt = attempt.number};
+  }
   series.heartbeat_time = NowMicros();
   for (const v1::WorkerEvent& event : news.events) {
     if (event.has_progress() && event.progress().steps_planned() > 0) {

@@ -56,8 +56,9 @@ absl::Status RemoveStale(const fs::path& path) {
         absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
         absl::StrCat("another process serves ", path.string(), "; stop it, or listen elsewhere"));
   }
-  if (unlink(path.c_str()) != 0 && errno != ENOENT)
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) {
     return ErrnoError(errno, "remove " + path.string());
+  }
   return absl::OkStatus();
 }
 
@@ -65,8 +66,9 @@ std::string UserName(uid_t uid) {
   passwd entry{};
   passwd* found = nullptr;
   std::vector<char> buffer(16384);
-  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr)
+  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) {
     return found->pw_name;
+  }
   return std::to_string(uid);
 }
 

@@ -16,8 +16,9 @@ UploadReactor::UploadReactor(std::filesystem::path uploads, TaskPool& pool,
 
 absl::Status UploadReactor::Take(const v1::UploadFileRequest& request) {
   if (request.has_header()) {
-    if (upload_ != nullptr)
+    if (upload_ != nullptr) {
       return FieldError({{"header", "came twice; it is the first message alone"}});
+    }
     FTD_ASSIGN_OR_RETURN(
         upload_, Upload::Begin(uploads_, request.header().sha256(), request.header().size_bytes()));
     response_->set_sha256(request.header().sha256());
@@ -25,8 +26,9 @@ absl::Status UploadReactor::Take(const v1::UploadFileRequest& request) {
     response_->set_already_present(upload_->already_present());
     return absl::OkStatus();
   }
-  if (upload_ == nullptr)
+  if (upload_ == nullptr) {
     return FieldError({{"header", "is missing; it must be the first message"}});
+  }
   return upload_->Append(request.data());
 }
 
@@ -39,8 +41,9 @@ void UploadReactor::OnReadDone(bool ok) {
 
 // The client has sent all, or has gone: then Finish reaches nobody and the temporary file goes.
 void UploadReactor::Complete() {
-  if (upload_ == nullptr)
+  if (upload_ == nullptr) {
     return Finish(ToGrpc(FieldError({{"header", "is missing; nothing was sent"}})));
+  }
   pool_.Post([this] { Finish(ToGrpc(upload_->Finish())); });
 }
 

@@ -1,12 +1,12 @@
 #include "server/uploads.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <system_error>
 #include <utility>
 
@@ -23,8 +23,9 @@ constexpr char kTemporaryPrefix[] = ".tmp-";
 
 absl::Status CheckSpace(const fs::path& uploads, int64_t size_bytes) {
   struct statvfs space;
-  if (statvfs(uploads.c_str(), &space) != 0)
+  if (statvfs(uploads.c_str(), &space) != 0) {
     return ErrnoError(errno, "statvfs " + uploads.string());
+  }
   const uint64_t free_bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
   if (static_cast<uint64_t>(size_bytes) <= free_bytes) return absl::OkStatus();
   return Error(absl::StatusCode::kResourceExhausted, "DISK_RESERVE",
@@ -49,8 +50,9 @@ bool IsSha256(std::string_view text) {
 absl::StatusOr<std::unique_ptr<Upload>> Upload::Begin(const fs::path& uploads,
                                                       const std::string& sha256,
                                                       int64_t size_bytes) {
-  if (!IsSha256(sha256))
+  if (!IsSha256(sha256)) {
     return FieldError({{"header.sha256", "must be 64 digits of lower-case hex"}});
+  }
   if (size_bytes < 0) return FieldError({{"header.size_bytes", "must not be negative"}});
   auto upload = std::unique_ptr<Upload>(new Upload);
   upload->final_path_ = uploads / sha256;
@@ -103,8 +105,9 @@ void RemoveStaleUploads(const fs::path& uploads) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(uploads, error)) {
     std::error_code ignored;
-    if (absl::StartsWith(entry.path().filename().string(), kTemporaryPrefix))
+    if (absl::StartsWith(entry.path().filename().string(), kTemporaryPrefix)) {
       fs::remove(entry.path(), ignored);
+    }
   }
 }
 

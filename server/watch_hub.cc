@@ -26,8 +26,9 @@ WatchHub::~WatchHub() {
 
 absl::Status WatchHub::Add(const std::string& job_id, std::shared_ptr<Watcher> watcher) {
   absl::MutexLock lock(&mutex_);
-  if (ended_)
+  if (ended_) {
     return Error(absl::StatusCode::kUnavailable, "STOPPING", "ftd is stopping; call again");
+  }
   if (watchers_.size() >= kMaxWatchers) {
     return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHERS",
                  absl::StrCat(kMaxWatchers, " streams are open already; close some"));

@@ -87,8 +87,9 @@ absl::StatusOr<std::optional<v1::WatchJobResponse>> WatchReader::Next() {
                               (!next.empty() && !IsActive(next.front().to));
     if (position_.attempt <= newest_attempt_) {
       const uint64_t offset_before = position_.events_offset;
-      if (auto message = NextFromLogs(attempt_over, next.empty() ? kNever : next.front().time))
+      if (auto message = NextFromLogs(attempt_over, next.empty() ? kNever : next.front().time)) {
         return message;
+      }
       if (position_.events_offset != offset_before) continue;
     }
     if (position_.attempt < newest_attempt_) {

@@ -45,8 +45,9 @@ v1::Job ToWire(const Job& job) {
   options.ignore_unknown_fields = true;  // a spec that a later release stored
   const auto parsed =
       google::protobuf::util::JsonStringToMessage(job.spec_json, wire.mutable_spec(), options);
-  if (!parsed.ok())
+  if (!parsed.ok()) {
     LogError("job ", job.id, ": its stored spec cannot be read: ", parsed.ToString());
+  }
   wire.set_priority(job.priority);
   wire.mutable_labels()->insert(job.labels.begin(), job.labels.end());
   wire.set_result_dir(job.result_dir);

@@ -206,8 +206,9 @@ std::optional<ExitStatus> WorkerProcess::Reap() {
   siginfo_t info{};
   const auto id = static_cast<id_t>(identity_.pid);
   // ECHILD: the worker of an earlier daemon, reaped by somebody else.
-  if (waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+  if (waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) {
     return ExitStatus{};
+  }
   kill(static_cast<pid_t>(-identity_.pid), SIGKILL);
   waitid(P_PID, id, &info, WEXITED | WNOHANG);
   if (info.si_code == CLD_EXITED) return ExitStatus{.exit_code = info.si_status};
