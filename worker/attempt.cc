@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -38,8 +37,6 @@ using Clock = std::chrono::steady_clock;
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
-
-int ThreadCount() { return std::max(1U, std::thread::hardware_concurrency()); }
 
 absl::StatusOr<v1::AttemptRequest> ReadRequest(const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(std::string json, ReadFile(dir / "request.json"));
@@ -145,7 +142,7 @@ class Attempt {
         ReadTexts(request_.dataset_path(), spec_.dataset_file_name, spec_.dataset_size));
     const auto total = static_cast<int64_t>(texts.size());
     FTD_ASSIGN_OR_RETURN(std::vector<TokenizedRow> rows,
-                         EncodeAll(encoder, texts, ThreadCount(), [&](int64_t done) {
+                         EncodeAll(encoder, texts, engine::ThreadCount(), [&](int64_t done) {
                            events_->Progress(v1::Progress::TOKENIZE, done, total, "rows");
                            return !flags_->stop;
                          }));
@@ -275,7 +272,7 @@ class Attempt {
     facts.tokens_total = tokens_total_;
     facts.trainable_parameters = trainer_->trainable_parameters();
     facts.total_parameters = trainer_->total_parameters();
-    facts.threads = ThreadCount();
+    facts.threads = engine::ThreadCount();
     return facts;
   }
 

@@ -1,6 +1,7 @@
 #include "worker/engine/device.h"
 
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <dlfcn.h>
 #include <malloc.h>
 #include <unistd.h>
@@ -34,6 +35,8 @@ c10::Device TrainingDevice() {
 }
 
 std::string DeviceName() { return TrainingDevice().is_cuda() ? "cuda:0" : "cpu"; }
+
+int ThreadCount() { return at::get_num_threads(); }
 
 void InitializeProcess() {
   // A step allocates and frees the same large buffers again and again. glibc would hand each back

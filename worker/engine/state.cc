@@ -41,11 +41,6 @@ void Fill(const std::vector<Parameter*>& parameters, const std::string& prefix,
   }
 }
 
-at::ScalarType TorchDtype(TensorDtype dtype) {
-  if (dtype == TensorDtype::kBF16) return at::kBFloat16;
-  return dtype == TensorDtype::kF16 ? at::kHalf : at::kFloat;
-}
-
 }  // namespace
 
 void WriteMasters(const std::vector<Parameter*>& parameters, const std::filesystem::path& path) {
@@ -100,7 +95,7 @@ void WriteModelShards(const std::vector<Parameter*>& parameters,
     }
     for (NamedTensor& named : shards[i]) {
       index["weight_map"][named.name] = name;
-      named.tensor = named.tensor.to(TorchDtype(source_dtypes.at(named.name)));
+      named.tensor = named.tensor.to(ScalarTypeOf(source_dtypes.at(named.name)));
     }
     SaveTensors(dir / name, shards[i]);
     shards[i].clear();

@@ -11,6 +11,23 @@
 namespace ftd::engine {
 namespace {
 
+TensorDtype TensorDtypeOf(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return TensorDtype::kF32;
+    case at::kHalf:
+      return TensorDtype::kF16;
+    case at::kBFloat16:
+      return TensorDtype::kBF16;
+    case at::kLong:
+      return TensorDtype::kI64;
+    default:
+      throw EngineError(EngineError::Kind::kInternal, "a tensor of this dtype cannot be saved");
+  }
+}
+
+}  // namespace
+
 at::ScalarType ScalarTypeOf(TensorDtype dtype) {
   switch (dtype) {
     case TensorDtype::kF64:
@@ -30,23 +47,6 @@ at::ScalarType ScalarTypeOf(TensorDtype dtype) {
   }
   throw EngineError(EngineError::Kind::kInternal, "unknown tensor dtype");
 }
-
-TensorDtype TensorDtypeOf(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return TensorDtype::kF32;
-    case at::kHalf:
-      return TensorDtype::kF16;
-    case at::kBFloat16:
-      return TensorDtype::kBF16;
-    case at::kLong:
-      return TensorDtype::kI64;
-    default:
-      throw EngineError(EngineError::Kind::kInternal, "a tensor of this dtype cannot be saved");
-  }
-}
-
-}  // namespace
 
 at::ScalarType ScalarTypeOf(Dtype dtype) {
   switch (dtype) {

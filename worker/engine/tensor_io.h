@@ -15,6 +15,7 @@
 namespace ftd::engine {
 
 at::ScalarType ScalarTypeOf(Dtype dtype);
+at::ScalarType ScalarTypeOf(TensorDtype dtype);
 
 // A CPU tensor over the view's bytes, which are copied only when they are not aligned for their
 // type.

@@ -50,6 +50,9 @@ struct StepResult {
 // "cpu", or "cuda:0" when LibTorch's CUDA libraries load and see one.
 std::string DeviceName();
 
+// CPU threads that the engine computes with; OMP_NUM_THREADS sets it.
+int ThreadCount();
+
 // Sets the process up for training: keeps freed memory for the next step, loads CUDA where there is
 // a GPU. Call first.
 void InitializeProcess();
