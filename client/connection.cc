@@ -16,6 +16,9 @@
 namespace ftd {
 namespace {
 
+using std::chrono::milliseconds;
+using std::chrono::system_clock;
+
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
@@ -100,24 +103,33 @@ Connection::Connection(std::string address) : address_(std::move(address)) {
   // Never balanced by grpc_shutdown: taking the library's threads down costs a short command two
   // milliseconds, and the process ends anyway.
   grpc_init();
-  stub_ = ftd::v1::FineTuning::NewStub(
-      grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), ChannelArguments()));
+  channel_ =
+      grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), ChannelArguments());
+  stub_ = ftd::v1::FineTuning::NewStub(channel_);
 }
 
 absl::Status Connection::Retry(const std::function<grpc::Status()>& attempt) const {
   // Asked before the first attempt: a socket that vanishes later belongs to a daemon that restarts.
   const bool hopeless = NobodyCanListen(address_);
-  auto delay = std::chrono::milliseconds(100);
+  auto delay = milliseconds(100);
   constexpr int kRetries = 5;  // 0.1 + 0.2 + 0.4 + 0.8 + 1.6 s: a daemon restarts in less
   for (int retry = 0;; ++retry) {
     const grpc::Status status = attempt();
     const bool again = status.error_code() == grpc::StatusCode::UNAVAILABLE && retry < kRetries;
     if (!again || hopeless) return ToStatus(status);
-    constexpr auto kLongest = std::chrono::milliseconds(5000);
-    std::this_thread::sleep_for(
-        std::min(std::max(delay, RetryDelay(status).value_or(delay)), kLongest));
+    constexpr auto kLongest = milliseconds(5000);
+    Rest(std::min(std::max(delay, RetryDelay(status).value_or(delay)), kLongest));
     delay *= 2;
   }
+}
+
+bool Connection::Rest(milliseconds time) const {
+  const auto end = system_clock::now() + time;
+  const bool whole = channel_->GetState(false) == GRPC_CHANNEL_READY;
+  // Also the least distance of two attempts at a listener that accepts and breaks at once.
+  constexpr auto kLeast = milliseconds(10);
+  std::this_thread::sleep_for(whole ? time : std::min(time, kLeast));
+  return !whole && channel_->WaitForConnected(end);
 }
 
 absl::Status Connection::ToStatus(const grpc::Status& status) const {

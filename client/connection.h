@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ftd/v1/fine_tuning.grpc.pb.h"
+#include "grpcpp/channel.h"
 
 namespace ftd {
 
@@ -49,11 +50,17 @@ class Connection {
   // The loop of Call, for calls of another shape. `attempt` is called at least once.
   absl::Status Retry(const std::function<grpc::Status()>& attempt) const;
 
+  // Lets `time` pass, at least a few milliseconds of it. True, and early, if a broken channel is
+  // whole again: gRPC completes a connection only while somebody polls it, so a client that merely
+  // slept between its attempts would never see ftd come back.
+  bool Rest(std::chrono::milliseconds time) const;
+
   // What the server or the transport said, as a status of ours.
   absl::Status ToStatus(const grpc::Status& status) const;
 
  private:
   std::string address_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<ftd::v1::FineTuning::Stub> stub_;
 };
 

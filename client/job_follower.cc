@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "artifacts/error.h"
 #include "client/exit_codes.h"
 #include "client/rpc_status.h"
@@ -84,8 +83,16 @@ void JobFollower::Put(FollowItem item) {
 }
 
 bool JobFollower::Pause(milliseconds time) {
-  absl::MutexLock lock(&mutex_);
-  return !mutex_.AwaitWithTimeout(absl::Condition(&stop_), absl::FromChrono(time));
+  const auto end = steady_clock::now() + time;
+  for (bool regained = false; !regained && steady_clock::now() < end;) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (stop_) return false;
+    }
+    const auto left = std::chrono::ceil<milliseconds>(end - steady_clock::now());
+    regained = connection_.Rest(std::min(left, kFirstPause));
+  }
+  return true;
 }
 
 grpc::Status JobFollower::Stream(bool* final) {

@@ -52,7 +52,7 @@ class JobFollower {
   grpc::Status Stream(bool* final);
   absl::Status BreakToStatus(const grpc::Status& broken) const;
   void Put(FollowItem item);
-  // False when the follower is being destroyed.
+  // Until `time` is over or ftd is back. False when the follower is being destroyed.
   bool Pause(std::chrono::milliseconds time);
 
   Connection& connection_;

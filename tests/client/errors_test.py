@@ -1,11 +1,13 @@
 """Every error of the API becomes its exit code and one message; a server that is away is said plainly."""
 
+import socket
 import threading
 import time
 
 import pytest
 
-from fake_ftd import FakeFtd, fail, make_job
+from fake_ftd import FakeFtd, Script, change, fail, make_job
+from ftd_fixture import DEADLINE_S
 
 # docs/cli.md's table: code, reason, exit.
 ERRORS = [
@@ -115,3 +117,22 @@ def test_a_server_that_restarts_meanwhile_is_reached():
         fake.start()
         out, err = process.communicate(timeout=30)
         assert process.returncode == 0 and '"id"' in out, err
+
+
+@pytest.mark.parametrize("verb", ["show", "watch"])
+def test_a_server_that_binds_and_listens_later_is_reached(verb):
+    """As a daemon that starts on a busy machine: the first attempt is refused, though the socket is there."""
+    script = Script(make_job(), [change("SUCCEEDED")])
+    with FakeFtd(**script.handlers()) as fake:
+        fake.stop()
+        fake.socket.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as early:
+            early.bind(str(fake.socket))
+            process = fake.popen(verb, "x")
+            time.sleep(0.3)
+        fake.socket.unlink()
+        fake.start()
+        start = time.monotonic()
+        out, err = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0, err
+        assert time.monotonic() - start < 2.5, "not only when gRPC looks by itself"

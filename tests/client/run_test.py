@@ -28,9 +28,10 @@ plot = os.environ["FAKE_PLOT"]
 if plot == "dies":
     sys.exit("the state directory is haunted")
 from fake_ftd import FakeFtd, Script, change, fail, jobs, step, api
-end = threading.Event()
 cancelled = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: (print("SIGTERM", file=diary), cancelled.set(), end.set()))
+# Blocked here, in every thread to come, and waited for below: a Python handler can miss a signal that comes while the
+# main thread is on its way into a wait.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 job = jobs.Job(id="ft-1", state=jobs.Job.RUNNING, spec=jobs.JobSpec(model="/m/tiny"))
 script = Script(job, [step(1), change(dict(fails="FAILED").get(plot, "SUCCEEDED"), message="it broke", hint="mend it")])
 
@@ -64,7 +65,9 @@ def submit(request, context):
 
 with FakeFtd(args["--listen"], SubmitJob=submit, GetJob=script.get, WatchJob=watch, CancelJob=cancel,
              DownloadResult=download, TailLog=tail):
-    end.wait(120)
+    if signal.sigtimedwait([signal.SIGTERM], 120):
+        print("SIGTERM", file=diary)
+    cancelled.set()
 """
 
 
