@@ -73,7 +73,7 @@ absl::Status RenameDurably(const std::filesystem::path& from, const std::filesys
 
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view data) {
   std::filesystem::path temporary = path;
-  temporary += absl::StrCat(".tmp-", ::getpid());
+  temporary += absl::StrCat(kUnfinishedMark, ::getpid());
   absl::Status written = [&]() -> absl::Status {
     FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_TRUNC));
     FTD_RETURN_IF_ERROR(WriteAll(fd.get(), data, temporary));

@@ -33,6 +33,9 @@ class Fd {
   int fd_ = -1;
 };
 
+// In the name of everything that is still being written; after a crash it is of no use to anybody.
+inline constexpr char kUnfinishedMark[] = ".tmp-";
+
 // open(2) with O_CLOEXEC added.
 absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode = 0644);
 

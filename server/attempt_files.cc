@@ -5,7 +5,9 @@
 #include <fstream>
 #include <system_error>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "artifacts/file.h"
 #include "artifacts/manifest.h"
 #include "artifacts/record_log.h"
 #include "server/log.h"
@@ -88,6 +90,17 @@ void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id
     std::error_code error;
     fs::remove_all(checkpoint.path(), error);
     if (error) LogWarning("cannot remove ", checkpoint.path(), ": ", error.message());
+  }
+}
+
+void RemoveUnfinished(const fs::path& attempt_dir) {
+  std::error_code error;
+  for (fs::directory_iterator it(attempt_dir, error), end; !error && it != end;
+       it.increment(error)) {
+    if (!absl::StrContains(it->path().filename().string(), kUnfinishedMark)) continue;
+    std::error_code failed;
+    fs::remove_all(it->path(), failed);
+    if (failed) LogWarning("cannot remove ", it->path().string(), ": ", failed.message());
   }
 }
 

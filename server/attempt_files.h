@@ -44,6 +44,9 @@ std::filesystem::path NewestGoodCheckpoint(const StateDir& state_dir, const std:
 // Once an attempt has a checkpoint of its own, those of the attempts before it are of no more use.
 void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id, int32_t attempt);
 
+// What a worker that died had not finished: nobody will. Only for an attempt whose worker is gone.
+void RemoveUnfinished(const std::filesystem::path& attempt_dir);
+
 // The greatest step that counts at the end of attempt `number`: where an attempt repeated steps,
 // its own count.
 int64_t LastStepAfter(const StateDir& state_dir, const std::string& job_id, int32_t number);

@@ -298,6 +298,7 @@ bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& 
   }
   LogInfo("job ", job.id, ": attempt ", attempt.number, " ", AttemptStateName(attempt.state), " (",
           attempt.reason, "); the job is ", JobStateName(ended->state));
+  RemoveUnfinished(state_dir_.AttemptDir(job.id, attempt.number));
   observer_.attempt_ended(*ended, attempt);
   return true;
 }

@@ -148,7 +148,7 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
                        ResolveTrainSpec(submission.spec_json, rules_.default_dtype));
   Job job;
   FTD_ASSIGN_OR_RETURN(job.model_dir, FindModel(spec.model));
-  FTD_ASSIGN_OR_RETURN(const ModelConfig model, JudgeModel(job.model_dir));
+  FTD_ASSIGN_OR_RETURN(const ModelConfig model, models_.Judge(job.model_dir));
   if (!spec.lora.init_adapter.empty()) {
     if (!fs::path(spec.lora.init_adapter).is_absolute()) {
       return FieldError({{"lora.init_adapter", "must be an absolute path on the server"}});

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "artifacts/train_spec.h"
 #include "server/job_store.h"
+#include "server/model_verdicts.h"
 #include "server/state_dir.h"
 
 namespace ftd {
@@ -55,6 +56,7 @@ class Submitter {
   JobStore& store_;
   const StateDir& state_dir_;
   const SubmitRules rules_;
+  mutable ModelVerdicts models_;
 };
 
 }  // namespace ftd

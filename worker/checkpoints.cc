@@ -19,7 +19,7 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
   const std::string name = absl::StrCat("checkpoint-", trainer.steps_taken());
   const fs::path final_dir = attempt_dir / name;
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
-                       ScratchDir::Create(attempt_dir / absl::StrCat(".tmp-", name)));
+                       ScratchDir::Create(attempt_dir / absl::StrCat(kUnfinishedMark, name)));
   trainer.SaveState(scratch.path());
   FTD_RETURN_IF_ERROR(
       WriteFileAtomically(scratch.path() / "trainer_state.json", trainer_state_json));

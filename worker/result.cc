@@ -44,7 +44,8 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
 absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
                          const RunFacts& facts, const std::vector<StepRow>& rows,
                          const fs::path& attempt_dir) {
-  FTD_ASSIGN_OR_RETURN(const ScratchDir scratch, ScratchDir::Create(attempt_dir / ".tmp-result"));
+  FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
+                       ScratchDir::Create(attempt_dir / absl::StrCat(kUnfinishedMark, "result")));
   const fs::path& temporary = scratch.path();
   std::error_code error;
   fs::create_directory(temporary / "runs", error);

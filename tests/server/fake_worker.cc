@@ -3,16 +3,23 @@
 //
 // FTD_FAKE_WORKER is a list of words, each either for every attempt or, as N:word, for attempt N
 // alone:
-//   steps=K       take K optimizer steps (default 5)          step_ms=M     each lasting M ms
-//   (default 1) prepare_ms=M  spend M ms before the first step            save=K        write a
-//   checkpoint every K steps crash=K       abort after recording step K                exit=K exit
-//   0 after recording step K hang=K        stand still after step K, deaf to all but SIGKILL deaf=1
-//   ignore Stop and SIGTERM, but go on training fail=K        end with LOSS_DIVERGED after step K
-//   warn=K        warn at step K garbage=K     append junk to events.log after step K      torn=K
-//   append half a record after step K noresult=1    report success and leave no result silent=1
-//   leave a result and report nothing corrupt=1     damage each checkpoint after sealing it
-//   nosock=1      open no control socket child=1       start a child in the same process group that
-//   sleeps
+//   - steps=K: take K optimizer steps (default 5)
+//   - step_ms=M: each lasting M ms (default 1)
+//   - prepare_ms=M: spend M ms before the first step
+//   - save=K: write a checkpoint every K steps
+//   - crash=K: abort after recording step K
+//   - exit=K: exit 0 after recording step K
+//   - hang=K: stand still after step K, deaf to all but SIGKILL
+//   - deaf=1: ignore Stop and SIGTERM, but go on training
+//   - fail=K: end with LOSS_DIVERGED after step K
+//   - warn=K: warn at step K
+//   - garbage=K: append junk to events.log after step K
+//   - torn=K: append half a record after step K
+//   - noresult=1: report success and leave no result
+//   - silent=1: leave a result and report nothing
+//   - corrupt=1: damage each checkpoint after sealing it
+//   - nosock=1: open no control socket
+//   - child=1: start a child in the same process group that sleeps
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>

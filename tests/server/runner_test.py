@@ -140,6 +140,9 @@ def test_a_killed_worker_is_tried_again_from_its_newest_checkpoint():
     with fake_ftd("steps=60 step_ms=5 save=10") as ftd:
         job = submit(ftd)
         wait_for_step(ftd, job.id, 25)
+        unfinished = ftd.attempt_dir(job.id, 1) / ".tmp-checkpoint-30"
+        unfinished.mkdir()
+        (unfinished / "weights").write_text("half of them")
         os.kill(ftd.worker_pid(job.id), signal.SIGKILL)
         done = ftd.wait(job.id, "SUCCEEDED")
         first, second = done.attempts
@@ -149,6 +152,7 @@ def test_a_killed_worker_is_tried_again_from_its_newest_checkpoint():
         assert [s.step for s in ftd.steps(job.id)] == list(range(1, 61))
         # Those of the first attempt went when the second had one of its own.
         assert {c.attempt for c in done.checkpoints} == {2}
+        assert not unfinished.exists()
 
 
 def test_a_damaged_checkpoint_is_passed_over():
