@@ -110,10 +110,8 @@ absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const Lor
 
 }  // namespace
 
-absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
+absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const fs::path& model_dir) {
   FTD_ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(model_dir));
-  FTD_ASSIGN_OR_RETURN(ModelWeights weights, ModelWeights::Open(model_dir));
-  FTD_RETURN_IF_ERROR(CheckWeights(model_dir, config, weights));
   auto tokenizer = Tokenizer::Load(model_dir / "tokenizer.json");
   if (!tokenizer.ok()) return tokenizer.status();
   if ((*tokenizer)->VocabSize() > config.vocab_size) {
@@ -122,6 +120,13 @@ absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
         absl::StrCat(model_dir.string(), ": tokenizer.json has ", (*tokenizer)->VocabSize(),
                      " tokens, config.json's vocab_size is ", config.vocab_size));
   }
+  return config;
+}
+
+absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
+  FTD_ASSIGN_OR_RETURN(ModelConfig config, JudgeModelWithoutWeights(model_dir));
+  FTD_ASSIGN_OR_RETURN(ModelWeights weights, ModelWeights::Open(model_dir));
+  FTD_RETURN_IF_ERROR(CheckWeights(model_dir, config, weights));
   return config;
 }
 

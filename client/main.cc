@@ -36,6 +36,9 @@ constexpr Verb kVerbs[] = {
     {"cancel", "End a job", CancelVerb},
     {"hold", "Keep a queued job back", HoldVerb},
     {"release", "Let a held job run", ReleaseVerb},
+    {"models", "List, fetch, verify and remove the hub's models", ModelsVerb},
+    {"login", "Store a Hugging Face token", LoginVerb},
+    {"whoami", "Show whose token is stored", WhoamiVerb},
     {"info", "Show the server", InfoVerb},
 };
 

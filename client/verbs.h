@@ -19,14 +19,17 @@ int CheckpointsVerb(const Invocation& call);
 int GetVerb(const Invocation& call);
 int HoldVerb(const Invocation& call);
 int InfoVerb(const Invocation& call);
+int LoginVerb(const Invocation& call);
 int LogsVerb(const Invocation& call);
 int LsVerb(const Invocation& call);
 int MetricsVerb(const Invocation& call);
+int ModelsVerb(const Invocation& call);
 int ReleaseVerb(const Invocation& call);
 int RunVerb(const Invocation& call);
 int ShowVerb(const Invocation& call);
 int SubmitVerb(const Invocation& call);
 int WaitVerb(const Invocation& call);
 int WatchVerb(const Invocation& call);
+int WhoamiVerb(const Invocation& call);
 
 }  // namespace ftd

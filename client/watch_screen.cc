@@ -8,6 +8,7 @@
 #include "client/exit_codes.h"
 #include "client/names.h"
 #include "client/plot.h"
+#include "client/progress_text.h"
 #include "client/styled_line.h"
 #include "client/text.h"
 #include "client/times.h"
@@ -104,11 +105,7 @@ void AddProgress(const WatchState& state, const ScreenStyle& style, Lines* lines
   const auto& progress = job.progress();
   if (IsFinal(job.state()) || progress.total() <= 0) return;
   const double share = static_cast<double>(progress.done()) / static_cast<double>(progress.total());
-  const bool bytes = progress.unit() == "bytes";
-  const std::string amount =
-      bytes ? absl::StrCat(ShortBytes(progress.done()), " of ", ShortBytes(progress.total()))
-            : absl::StrCat(progress.done(), " of ", progress.total(), " ", progress.unit());
-  lines->push_back(BarLine(share, amount, style));
+  lines->push_back(BarLine(share, ProgressText(progress), style));
 }
 
 // Values with their labels or units, as many on a line as fit.

@@ -28,7 +28,7 @@
 namespace ftd {
 namespace {
 
-constexpr int kPoolThreads = 8;
+constexpr int kPoolThreads = 8, kSubmitThreads = 8;
 constexpr int kMaxMessageBytes = 4 << 20;
 constexpr int kKeepaliveMs = 60 * 1000, kLeastPingIntervalMs = 10 * 1000;
 constexpr auto kShutdownGrace = std::chrono::seconds(2);
@@ -72,6 +72,7 @@ Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> st
       start_time_(NowMicros()),
       store_(std::move(store)),
       pool_(kPoolThreads),
+      submit_pool_(kSubmitThreads),
       submitter_(*store_, state_dir_, RulesOf(options_, device_)) {}
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
@@ -108,8 +109,10 @@ absl::Status Daemon::MakeRunner() {
   store_->SetListener([this](const Job& job, const StateEvent& event) {
     metrics_->OnStateChange(job, event);
     hub_.Notify(job.id);
+    prefetcher_->Wake();
     runner_->Wake();
   });
+  prefetcher_ = std::make_unique<Prefetcher>(*store_);
   const RunnerObserver observer{
       .news =
           [this](const Job& job, const Attempt& attempt, const AttemptNews& news) {
@@ -150,6 +153,7 @@ void Daemon::MakeService() {
                    .submitter = submitter_,
                    .hub = hub_,
                    .pool = pool_,
+                   .submit_pool = submit_pool_,
                    .user_of = user_of,
                    .server_info = [this] { return Info(); },
                    .stopping = [this] { return stopping_.load(); }});

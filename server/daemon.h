@@ -14,6 +14,7 @@
 #include "server/job_store.h"
 #include "server/metrics.h"
 #include "server/options.h"
+#include "server/prefetcher.h"
 #include "server/runner.h"
 #include "server/state_dir.h"
 #include "server/submission.h"
@@ -64,7 +65,9 @@ class Daemon {
   std::unique_ptr<JobStore> store_;
   WatchHub hub_;
   TaskPool pool_;
+  TaskPool submit_pool_;  // a submit may wait for the hub
   std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<Prefetcher> prefetcher_;
   std::unique_ptr<Runner> runner_;
   Submitter submitter_;
   std::unique_ptr<FineTuningService> service_;

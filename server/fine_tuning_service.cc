@@ -82,10 +82,10 @@ grpc::ServerWriteReactor<Message>* Stream(absl::StatusOr<std::unique_ptr<Source>
 
 }  // namespace
 
-FineTuningService::Unary* FineTuningService::OnPool(Context* context,
+FineTuningService::Unary* FineTuningService::OnPool(TaskPool& pool, Context* context,
                                                     std::function<absl::Status()> work) {
   Unary* reactor = context->DefaultReactor();
-  parts_.pool.Post([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
+  pool.Post([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
   return reactor;
 }
 
@@ -111,7 +111,7 @@ absl::Status FineTuningService::Submit(const std::string& peer, const v1::Submit
 FineTuningService::Unary* FineTuningService::SubmitJob(Context* context,
                                                        const v1::SubmitJobRequest* request,
                                                        v1::Job* response) {
-  return OnPool(context,
+  return OnPool(parts_.submit_pool, context,
                 [=, this, peer = context->peer()] { return Submit(peer, *request, response); });
 }
 
@@ -199,6 +199,45 @@ FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,
                           counts[JobState::kPausing] + counts[JobState::kCancelling]);
     return absl::OkStatus();
   });
+}
+
+FineTuningService::Unary* FineTuningService::ListModels(Context* context,
+                                                        const v1::ListModelsRequest*,
+                                                        v1::ListModelsResponse* response) {
+  return OnPool(context, [=, this]() -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(*response, models_.List());
+    return absl::OkStatus();
+  });
+}
+
+FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
+                                                         const v1::DeleteModelRequest* request,
+                                                         v1::DeleteModelResponse* response) {
+  return OnPool(context, [=, this]() -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(*response, models_.Delete(*request));
+    return absl::OkStatus();
+  });
+}
+
+// The hub wakes a stream about once a second even if nothing is said to have happened.
+grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
+    Context*, const v1::PullModelRequest* request) {
+  return StreamReactor<v1::PullModelResponse>::Start(
+      std::make_unique<ModelTask<v1::PullModelResponse>>(
+          [this, request = *request](const auto& controls) {
+            return models_.Pull(request, controls);
+          }),
+      &parts_.hub);
+}
+
+grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyModel(
+    Context*, const v1::VerifyModelRequest* request) {
+  return StreamReactor<v1::VerifyModelResponse>::Start(
+      std::make_unique<ModelTask<v1::VerifyModelResponse>>(
+          [this, request = *request](const auto& controls) {
+            return models_.Verify(request, controls);
+          }),
+      &parts_.hub);
 }
 
 grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "ftd/v1/fine_tuning.grpc.pb.h"
 #include "server/job_store.h"
+#include "server/model_catalog.h"
 #include "server/state_dir.h"
 #include "server/submission.h"
 #include "server/task_pool.h"
@@ -21,6 +22,7 @@ struct ServiceParts {
   Submitter& submitter;
   WatchHub& hub;
   TaskPool& pool;
+  TaskPool& submit_pool;  // for calls that may wait for the hub
   // The name of the user behind a connection, by gRPC's peer(); empty when unknown.
   std::function<std::string(const std::string& peer)> user_of;
   // Everything of GetServerInfo but the counts.
@@ -31,7 +33,8 @@ struct ServiceParts {
 
 class FineTuningService final : public v1::FineTuning::CallbackService {
  public:
-  explicit FineTuningService(ServiceParts parts) : parts_(std::move(parts)) {}
+  explicit FineTuningService(ServiceParts parts)
+      : parts_(std::move(parts)), models_(parts_.store, parts_.submitter.model_finder()) {}
 
   using Context = grpc::CallbackServerContext;
   using Unary = grpc::ServerUnaryReactor;
@@ -42,6 +45,12 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   Unary* CancelJob(Context*, const v1::CancelJobRequest*, v1::Job*) override;
   Unary* HoldJob(Context*, const v1::HoldJobRequest*, v1::Job*) override;
   Unary* ReleaseJob(Context*, const v1::ReleaseJobRequest*, v1::Job*) override;
+  Unary* ListModels(Context*, const v1::ListModelsRequest*, v1::ListModelsResponse*) override;
+  Unary* DeleteModel(Context*, const v1::DeleteModelRequest*, v1::DeleteModelResponse*) override;
+  grpc::ServerWriteReactor<v1::PullModelResponse>* PullModel(
+      Context*, const v1::PullModelRequest* request) override;
+  grpc::ServerWriteReactor<v1::VerifyModelResponse>* VerifyModel(
+      Context*, const v1::VerifyModelRequest* request) override;
   Unary* ListCheckpoints(Context*, const v1::ListCheckpointsRequest*,
                          v1::ListCheckpointsResponse*) override;
   Unary* GetServerInfo(Context*, const v1::GetServerInfoRequest*, v1::ServerInfo*) override;
@@ -68,13 +77,17 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
 
  private:
   // Runs `work` on the pool and finishes the call with its status.
-  Unary* OnPool(Context* context, std::function<absl::Status()> work);
+  Unary* OnPool(Context* context, std::function<absl::Status()> work) {
+    return OnPool(parts_.pool, context, std::move(work));
+  }
+  static Unary* OnPool(TaskPool& pool, Context* context, std::function<absl::Status()> work);
   absl::Status Submit(const std::string& peer, const v1::SubmitJobRequest& request,
                       v1::Job* response);
   absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
   absl::Status View(const absl::StatusOr<Job>& job, v1::Job* response);
 
   const ServiceParts parts_;
+  const ModelCatalog models_;
 };
 
 }  // namespace ftd

@@ -45,6 +45,7 @@ Job JobFromRow(const Statement& row) {
   job.message = row.Text(column++);
   job.hint = row.Text(column++);
   job.result_dir = row.Text(column++);
+  job.sources_json = row.Text(column++);
   return job;
 }
 
@@ -140,6 +141,7 @@ absl::Status InsertJob(Database& database, const Job& job) {
       .Bind(job.priority)
       .Bind(job.owner)
       .Bind(job.create_time)
+      .Bind(job.sources_json)
       .Run();
 }
 

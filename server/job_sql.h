@@ -6,12 +6,12 @@ namespace ftd::sql {
 #define FTD_JOB_COLUMNS                                                                         \
   "ordinal, id, name, state, spec, model_dir, dataset_path, labels, priority, owner, at_head, " \
   "not_before, "                                                                                \
-  "crashes, create_time, start_time, end_time, failure_reason, message, hint, result_dir"
+  "crashes, create_time, start_time, end_time, failure_reason, message, hint, result_dir, sources"
 
 inline constexpr char kInsertJob[] =
     "INSERT INTO jobs (id, name, state, spec, model_dir, dataset_path, labels, priority, owner, "
-    "create_time) "
-    "VALUES (?, ?, 'QUEUED', ?, ?, ?, ?, ?, ?, ?)";
+    "create_time, sources) "
+    "VALUES (?, ?, 'QUEUED', ?, ?, ?, ?, ?, ?, ?, ?)";
 inline constexpr char kInsertRequest[] =
     "INSERT INTO requests (request_id, job_id, body_sha256, create_time) VALUES (?, ?, ?, ?)";
 inline constexpr char kFindRequest[] =

@@ -13,6 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "artifacts/error.h"
+#include "artifacts/hub/repo.h"
 #include "server/default_paths.h"
 #include "server/listen_address.h"
 #include "server/nearest.h"
@@ -162,12 +163,15 @@ absl::Status SetFromToml(Options& options, const Option& option, const toml::nod
 
 absl::Status ReadModels(Options& options, const toml::node& node, const std::string& source) {
   const toml::table* table = node.as_table();
-  if (table == nullptr) return Bad(source, "models must be a table of name = \"directory\"");
+  if (table == nullptr)
+    return Bad(source, "models must be a table of name = \"directory or repository\"");
   for (const auto& [key, value] : *table) {
     const auto path = value.value_exact<std::string>();
-    if (!path || !fs::path(*path).is_absolute()) {
-      return Bad(source, absl::StrCat("models.", std::string(key.str()),
-                                      " must be the absolute path of a directory"));
+    if (!path || (!fs::path(*path).is_absolute() && !hub::IsRepoName(*path))) {
+      return Bad(
+          source,
+          absl::StrCat("models.", std::string(key.str()),
+                       " must be the absolute path of a directory, or OWNER/NAME on the hub"));
     }
     options.models[std::string(key.str())] = *path;
   }

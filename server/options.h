@@ -35,7 +35,8 @@ struct Options {
   // A worker whose heartbeat and logs stand still for this many seconds is taken for hung and
   // killed; 0: never.
   int64_t hang_seconds = 1800;
-  // Names for model directories: `[models]` in TOML only.
+  // Names for model directories or hub repositories: `[models]` in TOML only. They go before the
+  // built-in ones (artifacts/hub/aliases.h).
   std::map<std::string, std::string> models;
 };
 

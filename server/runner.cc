@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "artifacts/error.h"
+#include "artifacts/hub/settings.h"
 #include "artifacts/manifest.h"
 #include "server/attempt_evidence.h"
 #include "server/attempt_files.h"
@@ -196,7 +197,9 @@ absl::Status Runner::StartAttempt(const Job& queued) {
                        PrepareAttempt(state_dir_, queued, number, options_.device_lock));
   FTD_ASSIGN_OR_RETURN(const Job job, store_.StartAttempt(queued.id, prepared.attempt));
   unsettled_ = true;  // until it is followed or concluded
-  auto process = WorkerProcess::Spawn(options_.worker, prepared.dir, prepared.lock);
+  const std::string token =
+      job.sources_json.empty() ? "" : hub::FindToken(hub::SettingsFromEnvironment());
+  auto process = WorkerProcess::Spawn(options_.worker, prepared.dir, prepared.lock, token);
   prepared.lock.Reset();
   if (!process.ok()) {
     unsettled_ =

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "artifacts/error.h"
+#include "artifacts/hub/settings.h"
+#include "artifacts/hub/sources.h"
 #include "artifacts/judge.h"
 #include "artifacts/sha256.h"
 #include "server/id.h"
@@ -81,20 +83,16 @@ fs::path Trimmed(const fs::path& path) { return path.has_filename() ? path : pat
 
 }  // namespace
 
-absl::StatusOr<fs::path> Submitter::FindModel(const std::string& model) const {
-  const auto alias = rules_.models.find(model);
-  const fs::path path = alias == rules_.models.end() ? fs::path(model) : fs::path(alias->second);
-  std::error_code error;
-  if (path.is_absolute() && fs::is_directory(path, error)) return fs::canonical(path, error);
-  std::vector<std::string> aliases;
-  for (const auto& [name, unused] : rules_.models) aliases.push_back(name);
-  const std::string known = aliases.empty() ? "none are configured" : absl::StrJoin(aliases, ", ");
-  return Error(
-      absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
-      absl::StrCat("model \"", model, "\": ",
-                   path.is_absolute() ? "the server has no such directory"
-                                      : "neither an absolute path on the server nor an alias",
-                   " (aliases: ", known, ")"));
+absl::StatusOr<ModelConfig> Submitter::FindModel(TrainSpec& spec, Job& job) const {
+  FTD_ASSIGN_OR_RETURN(const FoundModel found, finder_.Find(spec.model, spec.revision));
+  spec.model = found.name;
+  spec.revision = found.revision;
+  job.model_dir = found.dir;
+  if (found.source.has_value()) {
+    const hub::Settings settings = hub::SettingsFromEnvironment();
+    job.sources_json = hub::SourcesToJson({settings.endpoint, settings.cache_dir, {*found.source}});
+  }
+  return found.is_complete ? verdicts_.Judge(found.dir) : JudgeModelWithoutWeights(found.dir);
 }
 
 absl::StatusOr<fs::path> Submitter::FindServerPath(const std::string& name) const {
@@ -147,8 +145,7 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   FTD_ASSIGN_OR_RETURN(TrainSpec spec,
                        ResolveTrainSpec(submission.spec_json, rules_.default_dtype));
   Job job;
-  FTD_ASSIGN_OR_RETURN(job.model_dir, FindModel(spec.model));
-  FTD_ASSIGN_OR_RETURN(const ModelConfig model, models_.Judge(job.model_dir));
+  FTD_ASSIGN_OR_RETURN(const ModelConfig model, FindModel(spec, job));
   if (!spec.lora.init_adapter.empty()) {
     if (!fs::path(spec.lora.init_adapter).is_absolute()) {
       return FieldError({{"lora.init_adapter", "must be an absolute path on the server"}});

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "artifacts/train_spec.h"
 #include "server/job_store.h"
+#include "server/model_finder.h"
 #include "server/model_verdicts.h"
 #include "server/state_dir.h"
 
@@ -27,7 +28,7 @@ struct Submission {
 
 struct SubmitRules {
   Dtype default_dtype = Dtype::kFloat32;
-  std::map<std::string, std::string> models;  // alias → directory
+  std::map<std::string, std::string> models;  // alias → directory or repository
   std::vector<std::string> dataset_roots;
   int64_t max_queued = 1000;
 };
@@ -37,7 +38,7 @@ class Submitter {
  public:
   // Both must outlive it.
   Submitter(JobStore& store, const StateDir& state_dir, SubmitRules rules)
-      : store_(store), state_dir_(state_dir), rules_(std::move(rules)) {}
+      : store_(store), state_dir_(state_dir), rules_(std::move(rules)), finder_(rules_.models) {}
 
   // Judges everything that can be judged without reading weights or rows: fields, model headers,
   // adapter, that the dataset is there, that a result could be written. Returns the job that would
@@ -48,15 +49,19 @@ class Submitter {
   // made before.
   absl::StatusOr<Job> Submit(const Submission& submission);
 
+  const ModelFinder& model_finder() const { return finder_; }
+
  private:
-  absl::StatusOr<std::filesystem::path> FindModel(const std::string& model) const;
+  // The model of `spec`, judged as far as its files are there. Pins the spec to it.
+  absl::StatusOr<ModelConfig> FindModel(TrainSpec& spec, Job& job) const;
   absl::StatusOr<std::filesystem::path> FindDataset(TrainSpec& spec) const;
   absl::StatusOr<std::filesystem::path> FindServerPath(const std::string& path) const;
 
   JobStore& store_;
   const StateDir& state_dir_;
   const SubmitRules rules_;
-  mutable ModelVerdicts models_;
+  const ModelFinder finder_;
+  mutable ModelVerdicts verdicts_;
 };
 
 }  // namespace ftd

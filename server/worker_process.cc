@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,7 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kWorkerLockFd = 3;
+constexpr int kWorkerLockFd = 3, kWorkerTokenFd = 4;
 
 // What a worker may inherit: enough to find its libraries and its settings, and no secret of the
 // daemon's.
@@ -49,7 +50,14 @@ bool MayInherit(const char* entry) {
                                        "FTD_",
                                        "MALLOC_",
                                        "GLIBC_TUNABLES=",
-                                       "HF_HUB_OFFLINE=",
+                                       "http_proxy=",
+                                       "https_proxy=",
+                                       "HTTPS_PROXY=",
+                                       "all_proxy=",
+                                       "ALL_PROXY=",
+                                       "no_proxy=",
+                                       "NO_PROXY=",
+                                       "SSL_CERT_FILE=",
                                        "ASAN_OPTIONS=",
                                        "UBSAN_OPTIONS=",
                                        "LSAN_OPTIONS="};
@@ -103,7 +111,8 @@ struct SpawnPlan {
   }
 };
 
-void PlanDescriptors(SpawnPlan& plan, const fs::path& attempt_dir, const Fd& lock) {
+void PlanDescriptors(SpawnPlan& plan, const fs::path& attempt_dir, const Fd& lock,
+                     const Fd& token) {
   const std::string log = (attempt_dir / kWorkerLog).string();
   posix_spawn_file_actions_addopen(&plan.actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&plan.actions, STDOUT_FILENO, log.c_str(),
@@ -111,8 +120,20 @@ void PlanDescriptors(SpawnPlan& plan, const fs::path& attempt_dir, const Fd& loc
   posix_spawn_file_actions_adddup2(&plan.actions, STDOUT_FILENO, STDERR_FILENO);
   // Onto itself this clears close-on-exec, which is what is wanted.
   posix_spawn_file_actions_adddup2(&plan.actions, lock.get(), kWorkerLockFd);
-  posix_spawn_file_actions_addclosefrom_np(&plan.actions, kWorkerLockFd + 1);
+  posix_spawn_file_actions_adddup2(&plan.actions, token.get(), kWorkerTokenFd);
+  posix_spawn_file_actions_addclosefrom_np(&plan.actions, kWorkerTokenFd + 1);
   posix_spawn_file_actions_addchdir_np(&plan.actions, attempt_dir.c_str());
+}
+
+// A file in memory that holds `secret`, above the descriptors that the worker is given.
+absl::StatusOr<Fd> SecretFile(const std::string& secret) {
+  const Fd memory(memfd_create("secret", MFD_CLOEXEC));
+  if (!memory.valid()) return ErrnoError(errno, "memfd_create");
+  FTD_RETURN_IF_ERROR(WriteAll(memory.get(), secret, "a file in memory"));
+  lseek(memory.get(), 0, SEEK_SET);
+  Fd high(fcntl(memory.get(), F_DUPFD_CLOEXEC, kWorkerTokenFd + 1));
+  if (!high.valid()) return ErrnoError(errno, "dup");
+  return high;
 }
 
 // Signals as a fresh process has them: the daemon blocks some and ignores SIGPIPE.
@@ -153,13 +174,16 @@ std::string BootId() {
 }
 
 absl::StatusOr<WorkerProcess> WorkerProcess::Spawn(const std::string& program,
-                                                   const fs::path& attempt_dir, const Fd& lock) {
+                                                   const fs::path& attempt_dir, const Fd& lock,
+                                                   const std::string& hub_token) {
+  FTD_ASSIGN_OR_RETURN(const Fd token, SecretFile(hub_token));
   SpawnPlan plan;
-  PlanDescriptors(plan, attempt_dir, lock);
+  PlanDescriptors(plan, attempt_dir, lock, token);
   PlanSignals(plan);
-  std::string arguments[] = {program,     "attempt",
-                             "--dir",     attempt_dir.string(),
-                             "--lock-fd", std::to_string(kWorkerLockFd)};
+  std::string arguments[] = {program,      "attempt",
+                             "--dir",      attempt_dir.string(),
+                             "--lock-fd",  std::to_string(kWorkerLockFd),
+                             "--token-fd", std::to_string(kWorkerTokenFd)};
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);

@@ -33,12 +33,13 @@ std::string BootId();
 
 class WorkerProcess {
  public:
-  // Starts `program attempt --dir DIR --lock-fd 3` in a session of its own, with `lock` as
-  // descriptor 3, no standard input, output appended to DIR/worker.log, DIR as working directory,
-  // and a minimal environment.
+  // Starts `program attempt --dir DIR --lock-fd 3 --token-fd 4` in a session of its own, with
+  // `lock` as descriptor 3, `hub_token` to be read from descriptor 4 (arguments and environments
+  // can be seen by others), no standard input, output appended to DIR/worker.log, DIR as working
+  // directory, and a minimal environment.
   static absl::StatusOr<WorkerProcess> Spawn(const std::string& program,
                                              const std::filesystem::path& attempt_dir,
-                                             const Fd& lock);
+                                             const Fd& lock, const std::string& hub_token);
   // Takes over the living worker of `attempt_dir`: the process that `known` names if it is still
   // that one, else the one whose command line names the directory (the daemon died before it had
   // noted the pid). NOT_FOUND: neither.

@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "artifacts/error.h"
+#include "artifacts/hub/repo.h"
 #include "artifacts/manifest.h"
 #include "artifacts/sha256.h"
 #include "artifacts/step_log.h"
@@ -26,6 +27,7 @@
 #include "worker/failure.h"
 #include "worker/result.h"
 #include "worker/run_record.h"
+#include "worker/sources.h"
 #include "worker/tensorboard.h"
 
 namespace ftd {
@@ -81,11 +83,12 @@ int64_t DropUnlabelled(std::vector<TokenizedRow>& rows) {
 // Run.
 class Attempt {
  public:
-  Attempt(fs::path dir, v1::AttemptRequest request, TrainSpec spec, EventLog* events,
-          StopFlags* flags)
+  Attempt(fs::path dir, v1::AttemptRequest request, TrainSpec spec, std::string hub_token,
+          EventLog* events, StopFlags* flags)
       : dir_(std::move(dir)),
         request_(std::move(request)),
         spec_(std::move(spec)),
+        hub_token_(std::move(hub_token)),
         events_(events),
         flags_(flags) {
     spec_hash_ = Sha256Hex(TrainSpecToJson(spec_));
@@ -109,6 +112,8 @@ class Attempt {
 
  private:
   absl::Status RunPhases() {
+    FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, *flags_, *events_));
+    if (flags_->stop) return Stopped();
     FTD_ASSIGN_OR_RETURN(Fd device_lock, LockFile(request_.device_lock()));
     auto prepared = PrepareRows();
     if (flags_->stop) return Stopped();
@@ -263,6 +268,7 @@ class Attempt {
     facts.job_name = request_.job_name();
     facts.attempt = request_.attempt();
     facts.model_dir = request_.model_dir();
+    facts.base_model = hub::IsRepoName(spec_.model) ? spec_.model : request_.model_dir();
     facts.dataset_sha256 =
         spec_.dataset_sha256.empty() ? spec_.dataset_upload_sha256 : spec_.dataset_sha256;
     facts.device = engine::DeviceName();
@@ -279,6 +285,7 @@ class Attempt {
   fs::path dir_;
   v1::AttemptRequest request_;
   TrainSpec spec_;
+  std::string hub_token_;
   EventLog* events_;
   StopFlags* flags_;
   std::string spec_hash_;
@@ -289,8 +296,9 @@ class Attempt {
   bool stopped_ = false;
 };
 
-absl::StatusOr<int> Run(const fs::path& dir, int lock_fd) {
+absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
   Fd lock(lock_fd);
+  std::string hub_token = TakeToken(token_fd);
   if (lock.valid()) {
     ::fcntl(lock.get(), F_SETFD, FD_CLOEXEC);
   } else {
@@ -310,7 +318,8 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd) {
   engine::InitializeProcess();
   const int64_t resumed = request.resume_from().empty() ? 0 : CheckpointStep(request.resume_from());
   events->Started(engine::DeviceName(), resumed + 1);
-  const v1::WorkerEvent::End end = Attempt(dir, request, spec, events.get(), &flags).Run();
+  const v1::WorkerEvent::End end =
+      Attempt(dir, request, spec, std::move(hub_token), events.get(), &flags).Run();
   if (end.outcome() == v1::WorkerEvent::End::FAILED)
     std::fprintf(stderr, "error: %s\n", end.message().c_str());
   events->End(end);
@@ -319,8 +328,8 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd) {
 
 }  // namespace
 
-int RunAttempt(const fs::path& attempt_dir, int lock_fd) {
-  const absl::StatusOr<int> exit_status = Run(attempt_dir, lock_fd);
+int RunAttempt(const fs::path& attempt_dir, int lock_fd, int token_fd) {
+  const absl::StatusOr<int> exit_status = Run(attempt_dir, lock_fd, token_fd);
   if (exit_status.ok()) return *exit_status;
   std::fprintf(stderr, "ft-worker: %s\n", std::string(exit_status.status().message()).c_str());
   return 2;

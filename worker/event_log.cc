@@ -49,7 +49,7 @@ void EventLog::set_steps_planned(int64_t steps) {
 }
 
 void EventLog::Progress(v1::Progress::Phase phase, int64_t done, int64_t total,
-                        const std::string& unit) {
+                        const std::string& unit, double rate) {
   const std::lock_guard lock(mutex_);
   const int64_t now = absl::GetCurrentTimeNanos() / 1000;
   const bool same_phase = last_progress_.phase() == phase;
@@ -59,6 +59,7 @@ void EventLog::Progress(v1::Progress::Phase phase, int64_t done, int64_t total,
   last_progress_.set_done(done);
   last_progress_.set_total(total);
   last_progress_.set_unit(unit);
+  last_progress_.set_rate(rate);
   last_progress_.set_steps_planned(steps_planned_);
   v1::WorkerEvent event;
   *event.mutable_progress() = last_progress_;

@@ -19,7 +19,8 @@ class EventLog {
 
   void Started(const std::string& device, int64_t first_step);
   // Phases and amounts; amounts of one phase are thinned to five a second.
-  void Progress(v1::Progress::Phase phase, int64_t done, int64_t total, const std::string& unit);
+  void Progress(v1::Progress::Phase phase, int64_t done, int64_t total, const std::string& unit,
+                double rate = 0);
   void Checkpoint(const v1::Checkpoint& checkpoint);
   void Warning(const std::string& message);
   // The first end counts; returns whether this was it. Synced to disk.

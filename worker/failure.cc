@@ -20,9 +20,15 @@ std::string HintFor(v1::FailureReason reason) {
     case v1::GPU_OUT_OF_MEMORY:
       return "lower --batch-size or --seq-length, or add --gradient-checkpointing";
     case v1::DISK_FULL:
-      return "free space on the state directory's filesystem and submit again";
+      return "free space where the message says and submit again";
     case v1::LOSS_DIVERGED:
       return "lower --learning-rate, or use --dtype float32";
+    case v1::MODEL_GATED:
+      return "ask for access on the model's page, and submit again when it is granted";
+    case v1::TOKEN_INVALID:
+      return "store a valid token with ftctl login and submit again";
+    case v1::HUB_UNREACHABLE:
+      return "check the network and submit again: what was fetched so far is kept";
     case v1::CHECKPOINT_CORRUPT:
       return "the checkpoint's bytes changed on disk; check the disk and submit again";
     default:

@@ -34,12 +34,13 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
 
   std::string attempt_dir;
-  int lock_fd = -1;
+  int lock_fd = -1, token_fd = -1;
   CLI::App* attempt =
       app.add_subcommand("attempt", "Run the attempt that a directory describes (for ftd).");
   attempt->add_option("--dir", attempt_dir, "The attempt's directory, with request.json")
       ->required();
   attempt->add_option("--lock-fd", lock_fd, "Inherited descriptor of worker.lock");
+  attempt->add_option("--token-fd", token_fd, "Inherited descriptor to read the hub token from");
 
   ftd::PreviewOptions preview_options;
   CLI::App* preview = app.add_subcommand("preview", "Print rows exactly as training sees them.");
@@ -67,7 +68,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  if (*attempt) return ftd::RunAttempt(attempt_dir, lock_fd);
+  if (*attempt) return ftd::RunAttempt(attempt_dir, lock_fd, token_fd);
   if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));
   return ExitStatus(ftd::Logits(logits_options));
 }

@@ -35,8 +35,8 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
     return CopyIfPresent(model_dir / "generation_config.json", dir / "generation_config.json");
   }
   FTD_RETURN_IF_ERROR(
-      WriteFileAtomically(dir / "adapter_config.json", AdapterConfigJson(spec, facts.model_dir)));
-  return WriteFileAtomically(dir / "README.md", AdapterReadme(spec, facts.model_dir, rows));
+      WriteFileAtomically(dir / "adapter_config.json", AdapterConfigJson(spec, facts.base_model)));
+  return WriteFileAtomically(dir / "README.md", AdapterReadme(spec, facts.base_model, rows));
 }
 
 }  // namespace

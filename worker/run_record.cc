@@ -124,25 +124,26 @@ std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
 }
 
 std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
-  return Dump({{"job_id", facts.job_id},
-               {"job_name", facts.job_name},
-               {"attempt", facts.attempt},
-               {"end_time", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())},
-               {"versions", {{"ftd", kVersion}, {"revision", kRevision}, {"torch", kTorchVersion}}},
-               {"device", facts.device},
-               {"threads", facts.threads},
-               {"model", {{"path", facts.model_dir}, {"revision", spec.revision}}},
-               {"dataset",
-                {{"file_name", spec.dataset_file_name},
-                 {"sha256", facts.dataset_sha256},
-                 {"rows", facts.dataset_rows},
-                 {"dropped_rows", facts.dropped_rows}}},
-               {"numerics", spec.mode == Mode::kFull ? "fp32_master" : "fp32_adapter"},
-               {"steps", facts.steps},
-               {"tokens_total", facts.tokens_total},
-               {"trainable_parameters", facts.trainable_parameters},
-               {"total_parameters", facts.total_parameters},
-               {"spec", Json::parse(TrainSpecToJson(spec))}});
+  return Dump(
+      {{"job_id", facts.job_id},
+       {"job_name", facts.job_name},
+       {"attempt", facts.attempt},
+       {"end_time", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())},
+       {"versions", {{"ftd", kVersion}, {"revision", kRevision}, {"torch", kTorchVersion}}},
+       {"device", facts.device},
+       {"threads", facts.threads},
+       {"model", {{"name", spec.model}, {"path", facts.model_dir}, {"revision", spec.revision}}},
+       {"dataset",
+        {{"file_name", spec.dataset_file_name},
+         {"sha256", facts.dataset_sha256},
+         {"rows", facts.dataset_rows},
+         {"dropped_rows", facts.dropped_rows}}},
+       {"numerics", spec.mode == Mode::kFull ? "fp32_master" : "fp32_adapter"},
+       {"steps", facts.steps},
+       {"tokens_total", facts.tokens_total},
+       {"trainable_parameters", facts.trainable_parameters},
+       {"total_parameters", facts.total_parameters},
+       {"spec", Json::parse(TrainSpecToJson(spec))}});
 }
 
 }  // namespace ftd

@@ -31,7 +31,9 @@ std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
 struct RunFacts {
   std::string job_id, job_name;
   int attempt = 0;
-  std::string model_dir, dataset_sha256, device;
+  std::string model_dir;
+  std::string base_model;  // what an adapter calls its base: the repository, else the directory
+  std::string dataset_sha256, device;
   int64_t dataset_rows = 0, dropped_rows = 0;
   int64_t steps = 0, tokens_total = 0, trainable_parameters = 0, total_parameters = 0;
   int threads = 0;

@@ -309,8 +309,8 @@ class FakeWorker {
 }  // namespace ftd
 
 int main(int argc, char** argv) {
-  // attempt --dir DIR --lock-fd 3
-  if (argc != 6 || std::string(argv[1]) != "attempt" || std::string(argv[5]) != "3")
+  // attempt --dir DIR --lock-fd 3 --token-fd 4
+  if (argc != 8 || std::string(argv[1]) != "attempt" || std::string(argv[5]) != "3")
     ftd::Die("bad arguments");
   if (fcntl(3, F_GETFD) < 0) ftd::Die("descriptor 3, the lock, is not open");
   struct sigaction action {};

@@ -1,0 +1,71 @@
+// HTTP GET over libcurl, as the hub needs it: redirects that do not carry the token to another
+// host, bodies that stream, calls that can be cancelled. Proxies are taken from the environment
+// (http_proxy, https_proxy, no_proxy), further certificate authorities from SSL_CERT_FILE.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ftd::hub {
+
+struct HttpRequest {
+  std::string url;
+  // Sent as `Authorization: Bearer` to the host of `url`, never to a host that it redirects to.
+  std::string bearer;
+  int64_t first_byte = 0;  // > 0: asks for the rest of the file from here on (Range)
+};
+
+struct HttpResponse {
+  int status = 0;
+  std::map<std::string, std::string> headers;  // names in lower case; the last one counts
+  std::string body;                            // empty when it went to a BodySink
+
+  // The header's value, or "".
+  const std::string& Header(const std::string& lower_case_name) const;
+};
+
+// Takes the body of a 2xx answer; an error from either ends the transfer and is what Get returns.
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+  // Once, before any data.
+  virtual absl::Status Begin(const HttpResponse& head) = 0;
+  virtual absl::Status Data(std::string_view bytes) = 0;
+};
+
+// Not thread-safe: one for each thread, which keeps its connections.
+class HttpClient {
+ public:
+  // `cancelled` is asked about once a second during a call, or more often; it may be empty.
+  explicit HttpClient(std::function<bool()> cancelled = {});
+  ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+
+  // Follows redirects. Any answer of a server is a response, whatever its status. UNAVAILABLE
+  // reason HUB_UNREACHABLE when there was none or it broke off (nothing for 30 s counts as that
+  // too), CANCELLED, DATA_LOSS reason HUB_PROTOCOL when it makes no sense (too many redirects, a
+  // body beyond 64 MiB without a sink).
+  absl::StatusOr<HttpResponse> Get(const HttpRequest& request, BodySink* sink = nullptr);
+
+  // Lets `seconds` pass. CANCELLED when cancelled meanwhile.
+  absl::Status Sleep(double seconds) const;
+
+  bool cancelled() const { return cancelled_ && cancelled_(); }
+
+ private:
+  struct Transfer;
+  absl::StatusOr<HttpResponse> GetOnce(const HttpRequest& request, BodySink* sink);
+
+  std::function<bool()> cancelled_;
+  std::unique_ptr<void, void (*)(void*)> curl_;
+};
+
+}  // namespace ftd::hub

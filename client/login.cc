@@ -1,0 +1,126 @@
+// ftctl login and whoami: the token with which the hub knows the user.
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <iostream>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "artifacts/error.h"
+#include "artifacts/hub/http_client.h"
+#include "artifacts/hub/repo.h"
+#include "artifacts/hub/settings.h"
+#include "client/exit_codes.h"
+#include "client/flags.h"
+#include "client/text.h"
+#include "client/verbs.h"
+
+namespace ftd {
+namespace {
+
+// Switches the terminal's echo off for as long as it lives; Ctrl-C switches it on again. One at a
+// time.
+class NoEcho {
+ public:
+  NoEcho() {
+    if (tcgetattr(STDIN_FILENO, &saved_) != 0) return;
+    std::signal(SIGINT, [](int number) {
+      tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved_);
+      std::signal(number, SIG_DFL);
+      std::raise(number);
+    });
+    termios silent = saved_;
+    silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    is_set_ = tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) == 0;
+  }
+  ~NoEcho() {
+    if (is_set_) tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved_);
+    std::signal(SIGINT, SIG_DFL);
+  }
+  NoEcho(const NoEcho&) = delete;
+  NoEcho& operator=(const NoEcho&) = delete;
+
+ private:
+  static inline termios saved_{};
+  bool is_set_ = false;
+};
+
+absl::StatusOr<std::string> ReadToken(const hub::Settings& settings) {
+  std::string line;
+  if (isatty(STDIN_FILENO) != 0) {
+    std::cerr << "A token with the right to read is made at " << settings.endpoint
+              << "/settings/tokens.\nToken (it is not shown): " << std::flush;
+    const NoEcho silent;
+    std::getline(std::cin, line);
+    std::cerr << std::endl;
+  } else {
+    std::getline(std::cin, line);
+  }
+  std::string token(absl::StripAsciiWhitespace(line));
+  const bool plain = std::all_of(token.begin(), token.end(), [](char c) {
+    return absl::ascii_isgraph(static_cast<unsigned char>(c));
+  });
+  if (token.empty() || !plain) {
+    return Error(absl::StatusCode::kInvalidArgument, "TOKEN_INVALID",
+                 "no token was given; it is one line like hf_…, typed or piped in");
+  }
+  return token;
+}
+
+absl::Status CheckOnline(const hub::Settings& settings) {
+  if (!settings.offline) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "HUB_OFFLINE",
+               "HF_HUB_OFFLINE forbids to ask the hub; unset it");
+}
+
+absl::StatusOr<std::string> Login(const hub::Settings& settings) {
+  FTD_RETURN_IF_ERROR(CheckOnline(settings));
+  FTD_ASSIGN_OR_RETURN(const std::string token, ReadToken(settings));
+  hub::HttpClient http;
+  FTD_ASSIGN_OR_RETURN(std::string user, hub::WhoAmI(http, settings, token));
+  FTD_RETURN_IF_ERROR(hub::StoreToken(settings, token));
+  return user;
+}
+
+absl::StatusOr<std::string> WhoAmI(const hub::Settings& settings) {
+  FTD_RETURN_IF_ERROR(CheckOnline(settings));
+  const std::string token = hub::FindToken(settings);
+  if (token.empty()) {
+    return Error(absl::StatusCode::kUnauthenticated, "TOKEN_INVALID",
+                 "no token is stored; `ftctl login` stores one");
+  }
+  hub::HttpClient http;
+  return hub::WhoAmI(http, settings, token);
+}
+
+}  // namespace
+
+int LoginVerb(const Invocation& call) {
+  Flags flags(call, "login",
+              "Store a Hugging Face token where all its tools look for it, after the hub has "
+              "accepted it.\nIt is read from the terminal without being shown, or from stdin.",
+              "  ftctl login\n  ftctl login <token.txt\n");
+  if (const auto code = flags.Parse()) return *code;
+  const hub::Settings settings = hub::SettingsFromEnvironment();
+  const auto user = Login(settings);
+  if (!user.ok()) return Fail(user.status());
+  std::cerr << "You are " << Printable(*user) << " at " << settings.endpoint << "; the token is in "
+            << settings.token_path.string()
+            << ".\nAn ftd that runs as another user, or with another HF_HOME, needs its own."
+            << std::endl;
+  return kExitOk;
+}
+
+int WhoamiVerb(const Invocation& call) {
+  Flags flags(call, "whoami", "Print the name that the hub knows the stored token by.",
+              "  ftctl whoami\n");
+  if (const auto code = flags.Parse()) return *code;
+  const auto user = WhoAmI(hub::SettingsFromEnvironment());
+  if (!user.ok()) return Fail(user.status());
+  std::cout << Printable(*user) << std::endl;
+  return kExitOk;
+}
+
+}  // namespace ftd
