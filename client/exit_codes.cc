@@ -12,6 +12,7 @@ namespace {
 int PreconditionExitCode(const std::string& reason) {
   if (reason == "MODEL_CORRUPT" || reason == "MODEL_UNSUPPORTED") return kExitBadData;
   if (reason == "PATH_NOT_WRITABLE") return kExitCannotCreate;
+  if (reason == "HUB_OFFLINE") return kExitUnavailable;
   return kExitRefused;
 }
 

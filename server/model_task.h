@@ -44,7 +44,8 @@ class ModelTask : public StreamSource<Message> {
 
   absl::StatusOr<std::optional<Message>> Next() override {
     const absl::MutexLock lock(&mutex_);
-    if (result_.has_value() && !ended_) {
+    if (ended_) return std::nullopt;
+    if (result_.has_value()) {  // how far it was matters no more
       ended_ = true;
       if (!result_->ok()) return result_->status();
       return std::optional<Message>(**result_);

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from fake_ftd import FakeFtd, Script, change, fail, make_job, step, wait_for
+from fake_ftd import FakeFtd, Script, change, fail, make_job, step
 from ftd_fixture import BIN, DEADLINE_S, api, jobs
 
 OUTCOMES = [("SUCCEEDED", 0), ("FAILED", 100), ("CANCELLED", 103)]
@@ -166,9 +166,16 @@ def test_rollback_and_collapse_are_told():
 
 def hanging(events):
     """A script whose stream stays open behind `events` until the client goes."""
-    gone = threading.Event()
-    script = Script(make_job(), [*events, change("SUCCEEDED")],
-                    {len(events) + 1: lambda context: (context.add_callback(gone.set) or gone.set(), gone.wait(DEADLINE_S))})
+    hangs, gone = threading.Event(), threading.Event()
+
+    def hang(context):
+        if not context.add_callback(gone.set):  # the client has gone already
+            gone.set()
+        hangs.set()
+        gone.wait(DEADLINE_S)
+
+    script = Script(make_job(), [*events, change("SUCCEEDED")], {len(events) + 1: hang})
+    script.hangs = hangs
     script.gone = gone
     return script
 
@@ -195,7 +202,7 @@ def test_ctrl_c_is_130_and_cancels_nothing(verb):
         if verb == "watch":
             assert process.stdout.readline() and process.stdout.readline()
         else:
-            wait_for(lambda: fake.calls("WatchJob"))
+            assert script.hangs.wait(DEADLINE_S)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 130

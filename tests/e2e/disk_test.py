@@ -1,17 +1,14 @@
 """A results directory that cannot be written, and a disk that is full.
 
-Root can write anything, so the file system itself has to refuse: ftd runs in a mount namespace of its own, where its
-state directory is a small tmpfs. Without the right to make one, an unprivileged user namespace gives it.
+Root can write anything, so the file system itself has to refuse: ftd runs where its state directory is a small tmpfs.
 """
 import os
 import subprocess
 
-import pytest
 from conftest import error_of, submit, submit_args
 from ftd_fixture import Ftd, alpaca_rows
+from mounts import namespace
 from tiny_model import make_tiny_llama
-
-NAMESPACE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
 
 
 class MountedFtd(Ftd):
@@ -24,21 +21,22 @@ class MountedFtd(Ftd):
 
     def command(self):
         mount = f"mount -t tmpfs -o size={self.megabytes}m none {self.state_dir} && exec \"$@\""
-        return [*NAMESPACE, "sh", "-c", mount, "sh", *super().command()]
+        return [*namespace(), "sh", "-c", mount, "sh", *super().command()]
 
     def inside(self, script):
         """Runs a shell script where the daemon's mounts are."""
+        if not namespace():
+            return subprocess.run(["sh", "-ec", script], check=True, capture_output=True, text=True).stdout
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         enter = ["nsenter", "--target", str(self.process.pid), "--mount", *user]
         return subprocess.run([*enter, "sh", "-ec", script], check=True, capture_output=True, text=True).stdout
 
-
-@pytest.fixture(scope="module", autouse=True)
-def namespaces():
-    probe = subprocess.run([*NAMESPACE, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, text=True)
-    assert probe.returncode == 0, (
-        f"these tests need a mount namespace, and {' '.join(NAMESPACE)} says: {probe.stderr}"
-        "run them as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)")
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        if not namespace():
+            subprocess.run(["umount", "-l", str(self.state_dir)], check=False, stderr=subprocess.DEVNULL)
+        super().close()
 
 
 def failure(job):

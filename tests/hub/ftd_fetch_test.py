@@ -14,6 +14,7 @@ import pytest
 from ftd_fixture import BUILD
 from hf_client import CONFIG, DOWNLOAD, SNAPSHOT, TINY, WEIGHTS, ask, calls, files_of, finish, in_cache, start, value
 from hub_fixture import DEADLINE_S, Hub
+from mounts import on_small_disk
 
 FETCH = BUILD / "tests" / "hub_fetch"
 BIG = random.Random(7).randbytes(8 << 20)
@@ -360,10 +361,8 @@ def test_an_interrupted_fetch_leaves_no_thread_hanging(hub, home):
 
 def test_a_full_disk_is_said_before_the_first_byte(hub, home):
     hub.add_repo("ann/tiny", TINY)
-    process = subprocess.run(
-        ["unshare", "--mount", "--map-root-user", "sh", "-c",
-         f'mkdir -p {home}/hub && mount -t tmpfs -o size=512k none {home}/hub && exec "$0" model ann/tiny', FETCH],
-        env=hub.env(home), capture_output=True, text=True, timeout=DEADLINE_S)
+    process = subprocess.run(on_small_disk(home / "hub", "512k", [FETCH, "model", "ann/tiny"]), env=hub.env(home),
+                             capture_output=True, text=True, timeout=DEADLINE_S)
     assert process.returncode == 1 and process.stderr.startswith("DISK_FULL\t"), process.stderr
     assert "needs" in process.stderr and "free" in process.stderr
     assert gets(hub, "resolve") == []

@@ -162,6 +162,7 @@ class Ftd:
         for name in ("RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"):
             env.pop(name, None)
         env["XDG_CONFIG_HOME"] = str(self.root / "xdg-config")
+        env |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(self.root / "hf")}  # no test asks the public hub
         env.update(self.env)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,

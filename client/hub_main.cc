@@ -1,4 +1,5 @@
-// ftctl login and whoami: the token with which the hub knows the user.
+// ftctl-hub: what `ftctl login` and `ftctl whoami` run. The token with which the hub knows the
+// user.
 #include <termios.h>
 #include <unistd.h>
 
@@ -50,9 +51,9 @@ class NoEcho {
 absl::StatusOr<std::string> ReadToken(const hub::Settings& settings) {
   std::string line;
   if (isatty(STDIN_FILENO) != 0) {
+    const NoEcho silent;  // before the prompt: what is typed at it must not be lost
     std::cerr << "A token with the right to read is made at " << settings.endpoint
               << "/settings/tokens.\nToken (it is not shown): " << std::flush;
-    const NoEcho silent;
     std::getline(std::cin, line);
     std::cerr << std::endl;
   } else {
@@ -95,9 +96,7 @@ absl::StatusOr<std::string> WhoAmI(const hub::Settings& settings) {
   return hub::WhoAmI(http, settings, token);
 }
 
-}  // namespace
-
-int LoginVerb(const Invocation& call) {
+int RunLogin(const Invocation& call) {
   Flags flags(call, "login",
               "Store a Hugging Face token where all its tools look for it, after the hub has "
               "accepted it.\nIt is read from the terminal without being shown, or from stdin.",
@@ -113,7 +112,7 @@ int LoginVerb(const Invocation& call) {
   return kExitOk;
 }
 
-int WhoamiVerb(const Invocation& call) {
+int RunWhoami(const Invocation& call) {
   Flags flags(call, "whoami", "Print the name that the hub knows the stored token by.",
               "  ftctl whoami\n");
   if (const auto code = flags.Parse()) return *code;
@@ -123,4 +122,14 @@ int WhoamiVerb(const Invocation& call) {
   return kExitOk;
 }
 
+}  // namespace
 }  // namespace ftd
+
+int main(int argc, char** argv) {
+  const std::string verb = argc > 1 ? argv[1] : "";
+  const ftd::Invocation call{"", {argv + std::min(argc, 2), argv + argc}};
+  if (verb == "login") return ftd::RunLogin(call);
+  if (verb == "whoami") return ftd::RunWhoami(call);
+  std::cerr << "ftctl-hub is a part of ftctl: run `ftctl login` or `ftctl whoami`" << std::endl;
+  return ftd::kExitUsage;
+}

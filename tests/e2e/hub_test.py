@@ -1,0 +1,288 @@
+"""Models from the hub, as users have them: a name and a token. The hub is the test hub (tests/hub)."""
+import json
+import os
+import pathlib
+import pty
+import select
+import stat
+import subprocess
+import sys
+
+import pytest
+from conftest import ENDLESS, submit, submit_args, wait_for_step
+from ftd_fixture import BIN, DEADLINE_S, Ftd, processes_under, wait_until
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "hub"))
+from hub_fixture import Hub  # noqa: E402
+
+REPO = "meta-llama/Llama-3.1-8B-Instruct"
+TOKEN = "hf_goodTokenThatMustShowNowhere"
+
+
+@pytest.fixture
+def hub(model):
+    """A hub with the tiny model, gated, under the name of a big one."""
+    with Hub() as hub:
+        files = {p.name: p for p in model.iterdir() if p.is_file()}
+        hub.add_repo(REPO, {**files, "original/consolidated.00.pth": b"x" * 5000, "README.md": b"hello"}, gated="manual")
+        hub.add_token(TOKEN, user="ann", may_read=[REPO])
+        yield hub
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "hf"
+
+
+def daemon(hub, home, token=TOKEN, **env):
+    names = ("HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "SSL_CERT_FILE")
+    settings = {k: v for k, v in hub.env(home, token).items() if k in names}
+    return Ftd(env={"HF_HUB_OFFLINE": "0", **settings, **env})
+
+
+@pytest.fixture
+def ftd(hub, home):
+    with daemon(hub, home) as ftd:
+        yield ftd
+
+
+def weights(hub):
+    return [r for r in hub.requests() if r["listener"] == "cdn"]
+
+
+def stall(hub, after=20_000):
+    hub.fault("safetensors", "stall", listener="cdn", after=after, times=None)
+
+
+def test_a_name_and_a_token(ftd, hub, home, dataset):
+    job = submit(ftd, "llama3.1-8b", dataset, max_steps=3)
+    done = ftd.wait(job, "SUCCEEDED")
+    commit = (home / "hub/models--meta-llama--Llama-3.1-8B-Instruct/refs/main").read_text()
+    assert (done.spec.model, done.spec.revision) == (REPO, commit)
+    adapter = json.loads((pathlib.Path(done.result_dir) / "adapter_config.json").read_text())
+    assert (adapter["base_model_name_or_path"], adapter["revision"]) == (REPO, commit)
+    asked = [r["path"] for r in hub.requests(clear=True)]
+    assert not any("pth" in path or "README" in path for path in asked), "only what is needed"
+
+    again = submit(ftd, "llama3.1-8b", dataset, max_steps=3)
+    ftd.wait(again, "SUCCEEDED")
+    assert [r["path"] for r in hub.requests()] == [f"/api/models/{REPO}/revision/main"]
+
+
+def test_the_token_shows_nowhere(ftd, hub, dataset):
+    stall(hub)
+    job = submit(ftd, "llama3.1-8b", dataset, max_steps=3)
+    hub.wait_for("GET .*safetensors", count=2)
+    pid = ftd.worker_pid(job)
+    for name in ("cmdline", "environ"):
+        assert TOKEN.encode() not in pathlib.Path(f"/proc/{pid}/{name}").read_bytes(), name
+    hub.clear_faults()
+    ftd.wait(job, "SUCCEEDED")
+    for path in ftd.root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert TOKEN.encode() not in path.read_bytes(), path
+    assert TOKEN not in ftd.ftctl("show", job, "-o", "json").stdout
+
+
+def test_progress_is_told(ftd, hub, dataset):
+    stall(hub)
+    job = submit(ftd, "llama3.1-8b", dataset, max_steps=2)
+    part = wait_until(lambda: ftd.job(job).progress.unit == "bytes" and ftd.job(job).progress.done >= 20_000
+                      and ftd.job(job).progress, "bytes to be told")
+    assert part.phase == part.DOWNLOAD and 20_000 <= part.done < part.total
+    hub.clear_faults()
+    ftd.wait(job, "SUCCEEDED")
+
+
+def test_cancel_while_fetching(ftd, hub, dataset):
+    stall(hub)
+    job = submit(ftd, "llama3.1-8b", dataset, max_steps=2)
+    hub.wait_for("GET .*safetensors", count=2)
+    ftd.ftctl("cancel", job)
+    ftd.wait(job, "CANCELLED", deadline_s=5)
+    assert processes_under(ftd.state_dir) == []
+
+
+def test_a_killed_worker_resumes_the_fetch(ftd, hub, dataset, home):
+    stall(hub)
+    job = submit(ftd, "llama3.1-8b", dataset, max_steps=2)
+    blobs = home / "hub/models--meta-llama--Llama-3.1-8B-Instruct/blobs"
+    there = wait_until(lambda: max((p.stat().st_size for p in blobs.glob("*.incomplete")), default=0) >= 20_000,
+                       "bytes on disk")
+    assert there
+    os.kill(ftd.worker_pid(job), 9)
+    hub.clear_faults()
+    done = ftd.wait(job, "SUCCEEDED")
+    assert len(done.attempts) == 2 and any(r["range"] == "bytes=20000-" for r in weights(hub))
+
+
+def test_a_killed_daemon_does_not_stop_the_fetch(ftd, hub, dataset):
+    stall(hub)
+    job = submit(ftd, "llama3.1-8b", dataset, max_steps=2)
+    hub.wait_for("GET .*safetensors", count=2)
+    ftd.kill()
+    hub.clear_faults()
+    ftd.start()
+    assert len(ftd.wait(job, "SUCCEEDED").attempts) == 1
+
+
+def test_the_next_model_is_fetched_meanwhile(ftd, hub, model, dataset):
+    running = submit(ftd, model, dataset, max_steps=ENDLESS)
+    wait_for_step(ftd, running, 1)
+    queued = submit(ftd, "llama3.1-8b", dataset, max_steps=2)
+    wait_until(lambda: "is there" in ftd.log(), "the prefetch")
+    assert ftd.job(queued).attempts == []
+    hub.requests(clear=True)
+    ftd.ftctl("cancel", running)
+    ftd.wait(queued, "SUCCEEDED")
+    assert hub.requests() == []
+
+
+ERRORS = [  # token, model, further environment, exit code, reason's mark, words
+    (None, "llama3.1-8b", {}, 1, "gated", f"{REPO}, then store a token with `ftctl login`"),
+    ("hf_other", "llama3.1-8b", {}, 1, "gated", "ask for it at"),
+    ("hf_expired", "llama3.1-8b", {}, 77, "does not accept the token", "ftctl login"),
+    (TOKEN, "meta-llama/Nothing", {}, 66, "no such repository", "check the name"),
+    (TOKEN, "llama3.1-8B", {}, 66, "did you mean llama3.1-8b?", "aliases"),
+    (TOKEN, "llama3.1-8b", {"HF_HUB_OFFLINE": "1"}, 69, "not in the cache", "HF_HUB_OFFLINE"),
+    (TOKEN, "llama3.1-8b", {"HF_ENDPOINT": "http://127.0.0.1:9"}, 69, "cannot be reached", "not in the cache"),
+]
+
+
+@pytest.mark.parametrize("token, name, env, code, mark, words", ERRORS, ids=[e[4] + str(i) for i, e in enumerate(ERRORS)])
+def test_errors_come_at_submit(hub, home, dataset, token, name, env, code, mark, words):
+    hub.add_token("hf_other", user="eve")
+    hub.add_token("hf_expired", user="old", expired=True)
+    with daemon(hub, home, token, **env) as ftd:
+        result = ftd.ftctl(*submit_args(name, dataset, max_steps=1), check=False)
+        assert (result.returncode, result.stdout) == (code, "") and mark in result.stderr and words in result.stderr, \
+            result.stderr
+        assert "hf_" not in result.stderr.replace("hf_hub", "")
+        assert ftd.ftctl("ls", "--quiet").stdout == ""
+
+
+def test_an_unknown_revision(ftd, dataset):
+    result = ftd.ftctl(*submit_args("llama3.1-8b", dataset, max_steps=1, revision="v9"), check=False)
+    assert result.returncode == 66 and 'no revision "v9"' in result.stderr
+
+
+def test_offline_with_a_cache(hub, home, dataset):
+    with daemon(hub, home) as ftd:
+        ftd.ftctl("models", "pull", "llama3.1-8b")
+    hub.requests(clear=True)
+    with daemon(hub, home, HF_HUB_OFFLINE="1") as ftd:
+        ftd.wait(submit(ftd, "llama3.1-8b", dataset, max_steps=2), "SUCCEEDED")
+    assert hub.requests() == []
+    hub.close()
+    with daemon(hub, home) as ftd:
+        ftd.wait(submit(ftd, "llama3.1-8b", dataset, max_steps=2), "SUCCEEDED")
+
+
+def test_a_model_that_cannot_be_trained(ftd, hub, dataset):
+    hub.add_repo("ann/bert", {"config.json": b'{"model_type": "bert", "architectures": ["BertModel"]}',
+                              "tokenizer.json": b"{}", "model.safetensors": b"x" * 1000})
+    hub.add_repo("ann/old", {"config.json": b"{}", "tokenizer.json": b"{}", "pytorch_model.bin": b"x"})
+    for name, words in (("ann/bert", "model_type is bert"), ("ann/old", "safetensors")):
+        result = ftd.ftctl(*submit_args(name, dataset, max_steps=1), check=False)
+        assert result.returncode == 65 and words in result.stderr
+    assert weights(hub) == [], "seen before the weights are fetched"
+
+
+def test_access_that_is_lost_while_it_waits(ftd, hub, model, dataset):
+    running = submit(ftd, model, dataset, max_steps=ENDLESS)
+    wait_for_step(ftd, running, 1)
+    hub.fault("safetensors", "status", code=403, error_code="GatedRepo", times=None)
+    queued = submit(ftd, "llama3.1-8b", dataset, max_steps=2)
+    ftd.ftctl("cancel", running)
+    failed = ftd.wait(queued, "FAILED")
+    assert failed.failure_reason == failed.DESCRIPTOR.file.enum_types_by_name["FailureReason"].values_by_name[
+        "MODEL_GATED"].number
+    assert REPO in failed.message and failed.hint
+
+
+# ftctl models
+
+def test_models(ftd, hub, dataset):
+    listed = json.loads(ftd.ftctl("models", "-o", "json").stdout)
+    entry = next(m for m in listed if m["name"] == REPO)
+    assert entry["size_bytes"] == 0 and entry["aliases"] == ["llama3.1-8b"]
+    pulled = ftd.ftctl("models", "pull", "llama3.1-8b").stdout.strip()
+    assert (pathlib.Path(pulled) / "config.json").exists()
+    entry = json.loads(ftd.ftctl("models", "ls", "--cached", "-o", "json").stdout)
+    assert [m["name"] for m in entry] == [REPO] and entry[0]["size_bytes"] > 100_000
+    assert "llama3.1-8b" in ftd.ftctl("models").stdout
+    assert ftd.ftctl("models", "verify", "llama3.1-8b").returncode == 0
+
+    blob = (pathlib.Path(pulled) / "model.safetensors").resolve()
+    with open(blob, "r+b") as f:
+        f.seek(50_000)
+        f.write(b"damaged")
+    result = ftd.ftctl("models", "verify", "llama3.1-8b", check=False)
+    assert result.returncode == 74 and result.stdout == f"blobs/{blob.name}\n"
+
+    stall(hub)
+    ftd.ftctl("models", "rm", "llama3.1-8b")
+    assert ftd.ftctl("models", "rm", "llama3.1-8b", check=False).returncode == 66
+    job = submit(ftd, "llama3.1-8b", dataset, max_steps=2)
+    result = ftd.ftctl("models", "rm", "llama3.1-8b", check=False)
+    assert result.returncode == 1 and job in result.stderr
+    hub.clear_faults()
+    ftd.wait(job, "SUCCEEDED")
+    assert "free again" in ftd.ftctl("models", "rm", "llama3.1-8b").stderr
+
+
+def test_models_by_wrong_names(ftd):
+    for args, code, words in ((["models", "pul", "x"], 2, "did you mean pull?"), (["models", "pull"], 2, "MODEL"),
+                              (["models", "pull", "nothing"], 66, "neither an alias"),
+                              (["models", "pull", "ann/nothing"], 66, "no such repository"),
+                              (["models", "verify", "ann/nothing"], 66, "not in the cache")):
+        result = ftd.ftctl(*args, check=False)
+        assert result.returncode == code and words in result.stderr, (args, result.stderr)
+
+
+# ftctl login
+
+def hub_verb(hub, home, verb, text="", token=None):
+    return subprocess.run([BIN / "ftctl", verb], input=text, env=hub.env(home, token), capture_output=True, text=True,
+                          timeout=DEADLINE_S)
+
+
+def test_login_and_whoami(hub, home):
+    assert hub_verb(hub, home, "whoami").returncode == 77
+    refused = hub_verb(hub, home, "login", "hf_wrong\n")
+    assert refused.returncode == 77 and not (home / "token").exists() and "hf_wrong" not in refused.stderr
+    assert hub_verb(hub, home, "login", "\n").returncode == 65
+    done = hub_verb(hub, home, "login", TOKEN + "\n")
+    assert done.returncode == 0 and "You are ann" in done.stderr and TOKEN not in done.stderr + done.stdout
+    assert stat.S_IMODE((home / "token").stat().st_mode) == 0o600 and (home / "token").read_text() == TOKEN
+    assert hub_verb(hub, home, "whoami").stdout == "ann\n"
+    python = subprocess.run([sys.executable, "-c", "import huggingface_hub as h; print(h.whoami()['name'])"],
+                            env=hub.env(home), capture_output=True, text=True, timeout=DEADLINE_S)
+    assert python.stdout == "ann\n", python.stderr
+
+
+def test_a_login_counts_at_once(hub, home, dataset):
+    with daemon(hub, home, token=None) as ftd:
+        assert ftd.ftctl(*submit_args("llama3.1-8b", dataset, max_steps=1), check=False).returncode == 1
+        assert hub_verb(hub, home, "login", TOKEN + "\n").returncode == 0
+        ftd.wait(submit(ftd, "llama3.1-8b", dataset, max_steps=1), "SUCCEEDED")
+
+
+def test_the_terminal_does_not_show_the_token(hub, home):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(BIN / "ftctl", ["ftctl", "login"], hub.env(home))
+    shown = b""
+    while b"Token" not in shown:
+        assert select.select([terminal], [], [], DEADLINE_S)[0]
+        shown += os.read(terminal, 1000)
+    os.write(terminal, TOKEN.encode() + b"\n")
+    while True:
+        try:
+            more = os.read(terminal, 1000)
+        except OSError:
+            break
+        if not more:
+            break
+        shown += more
+    assert os.waitpid(pid, 0)[1] == 0 and b"You are ann" in shown and TOKEN.encode() not in shown
