@@ -21,7 +21,7 @@ void AddModelAndData(Flags& flags, SubmitFlags* submit) {
   flags.Text("--model,--model-name",
              "Directory in Hugging Face's layout, or an alias that ftd knows",
              [spec](const std::string& v) { spec->set_model(v); });
-  flags.Text("--revision", "Revision of the model, for the record",
+  flags.Text("--revision", "Branch, tag or commit of a hub model [main]",
              [spec](const std::string& v) { spec->set_revision(v); });
   flags.Text("--dataset", "File of rows (.json, .jsonl): Alpaca or text; sent to ftd",
              &submit->dataset);
