@@ -13,7 +13,10 @@ namespace ftd {
 // What the flags said. Only what the user gave is set in the request; the server resolves the rest.
 struct SubmitFlags {
   ftd::v1::SubmitJobRequest request;
-  std::string dataset;  // a local file
+  std::string dataset;  // a local file, directory or glob
+  std::string dataset_shape;
+  std::string columns;  // "instruction=question,…"
+  std::string train_on;
   std::string mode;
   std::string dtype;
   std::vector<std::string> labels;  // "k=v"

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "artifacts/dataset/dataset_files.h"
 #include "artifacts/error.h"
 #include "artifacts/judge.h"
 #include "artifacts/sha256.h"
@@ -97,49 +98,66 @@ absl::StatusOr<fs::path> Submitter::FindModel(const std::string& model) const {
                    " (aliases: ", known, ")"));
 }
 
-absl::StatusOr<fs::path> Submitter::FindServerPath(const std::string& name) const {
-  const fs::path path(name);
-  const absl::Status refused =
-      FieldError({{"dataset.server_path",
-                   absl::StrCat("\"", name,
-                                "\" is not under a dataset root of the server; upload the file, "
-                                "or have its folder added to dataset_roots")}});
-  if (!path.is_absolute()) return refused;
+// Links are resolved on both sides, so that none leads out of a root.
+bool Submitter::IsUnderARoot(const fs::path& path) const {
   std::error_code error;
-  // Links are resolved on both sides, so that none leads out of a root.
   const fs::path real = fs::weakly_canonical(path, error);
-  if (error) return refused;
-  const bool allowed =
-      std::any_of(rules_.dataset_roots.begin(), rules_.dataset_roots.end(), [&](const auto& root) {
-        std::error_code ignored;
-        return LiesUnder(real, Trimmed(fs::weakly_canonical(root, ignored)));
-      });
-  if (!allowed) return refused;
-  if (fs::is_regular_file(real, error) && access(real.c_str(), R_OK) == 0) return real;
-  return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
-               absl::StrCat("dataset ", name, ": the server has no such file that it can read"));
+  if (error) return false;
+  return std::any_of(rules_.dataset_roots.begin(), rules_.dataset_roots.end(),
+                     [&](const std::string& root) {
+                       std::error_code ignored;
+                       return LiesUnder(real, Trimmed(fs::weakly_canonical(root, ignored)));
+                     });
 }
 
-absl::StatusOr<fs::path> Submitter::FindDataset(TrainSpec& spec) const {
-  if (!spec.dataset_server_path.empty()) {
-    FTD_ASSIGN_OR_RETURN(const fs::path path, FindServerPath(spec.dataset_server_path));
-    if (spec.dataset_file_name.empty()) spec.dataset_file_name = path.filename();
-    FTD_ASSIGN_OR_RETURN(spec.dataset_sha256, Sha256File(path));
-    return path;
+absl::StatusOr<std::vector<DatasetFile>> Submitter::FindServerFiles(const std::string& name) const {
+  const auto refused = [&](const fs::path& path) {
+    return FieldError({{"dataset.server_path",
+                        absl::StrCat("\"", path.string(),
+                                     "\" is not under a dataset root of the server; upload the "
+                                     "file, or have its folder added to dataset_roots")}});
+  };
+  // What lies outside the roots must not even be searched.
+  fs::path searched(name);
+  while (IsGlob(searched.string())) searched = searched.parent_path();
+  if (!searched.is_absolute() || !IsUnderARoot(searched)) return refused(name);
+  FTD_ASSIGN_OR_RETURN(const auto found, FindDatasetFiles(name));
+  std::vector<DatasetFile> files;
+  for (const LocalDatasetFile& file : found) {
+    if (!IsUnderARoot(file.path)) return refused(file.path);
+    std::error_code error;
+    const fs::path real = fs::canonical(file.path, error);
+    if (error || !fs::is_regular_file(real, error) || access(real.c_str(), R_OK) != 0) {
+      return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
+                   absl::StrCat("dataset ", file.path.string(),
+                                ": the server has no such file that it can read"));
+    }
+    FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256File(real));
+    files.push_back({std::move(sha256), file.name, real});
   }
-  const std::string& sha256 = spec.dataset_upload_sha256;
-  if (!IsSha256(sha256)) {
-    return FieldError({{"dataset.upload_sha256", "must be 64 digits of lower-case hex"}});
+  return files;
+}
+
+absl::Status Submitter::FindDataset(DatasetSpec& dataset) const {
+  if (!dataset.server_path.empty()) {
+    FTD_ASSIGN_OR_RETURN(dataset.files, FindServerFiles(dataset.server_path));
+    if (dataset.file_name.empty())
+      dataset.file_name = Trimmed(dataset.server_path).filename();
   }
-  std::error_code error;
-  const fs::path path = state_dir_.Uploads() / sha256;
-  if (!fs::is_regular_file(path, error)) {
-    return Error(
-        absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
-        absl::StrCat("no file with sha256 ", sha256, " was uploaded; send it by UploadFile first"));
+  for (const DatasetFile& file : FilesOf(dataset)) {
+    if (!dataset.server_path.empty()) break;
+    if (!IsSha256(file.sha256)) {
+      return FieldError({{"dataset.upload_sha256", "must be 64 digits of lower-case hex"}});
+    }
+    std::error_code error;
+    if (!fs::is_regular_file(state_dir_.Uploads() / file.sha256, error)) {
+      return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
+                   absl::StrCat("no file with sha256 ", file.sha256,
+                                " was uploaded; send it by UploadFile first"));
+    }
   }
-  spec.dataset_sha256 = sha256;
-  return path;
+  dataset.sha256 = DatasetSha256(FilesOf(dataset));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
@@ -155,7 +173,10 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
     }
     FTD_RETURN_IF_ERROR(JudgeAdapter(spec.lora.init_adapter, model, spec.lora));
   }
-  FTD_ASSIGN_OR_RETURN(job.dataset_path, FindDataset(spec));
+  FTD_RETURN_IF_ERROR(FindDataset(spec.dataset));
+  job.dataset_path = spec.dataset.server_path;
+  if (job.dataset_path.empty())
+    job.dataset_path = state_dir_.Uploads() / FilesOf(spec.dataset).front().sha256;
   FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
   job.name = submission.name;
   job.spec_json = TrainSpecToJson(spec);

@@ -50,8 +50,10 @@ class Submitter {
 
  private:
   absl::StatusOr<std::filesystem::path> FindModel(const std::string& model) const;
-  absl::StatusOr<std::filesystem::path> FindDataset(TrainSpec& spec) const;
-  absl::StatusOr<std::filesystem::path> FindServerPath(const std::string& path) const;
+  // Fill in what only the server knows: files and hashes.
+  absl::Status FindDataset(DatasetSpec& dataset) const;
+  absl::StatusOr<std::vector<DatasetFile>> FindServerFiles(const std::string& name) const;
+  bool IsUnderARoot(const std::filesystem::path& path) const;
 
   JobStore& store_;
   const StateDir& state_dir_;

@@ -32,7 +32,7 @@ struct RunFacts {
   std::string job_id, job_name;
   int attempt = 0;
   std::string model_dir, dataset_sha256, device;
-  int64_t dataset_rows = 0, dropped_rows = 0;
+  int64_t dataset_rows = 0, dropped_rows = 0, skipped_rows = 0;
   int64_t steps = 0, tokens_total = 0, trainable_parameters = 0, total_parameters = 0;
   int threads = 0;
 };
