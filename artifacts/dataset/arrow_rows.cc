@@ -222,6 +222,7 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(const std::filesystem::
     ARROW_ASSIGN_OR_RAISE(file, arrow::io::ReadableFile::Open(path.string(), Pool()));
     char head[kArrowFileMagic.size()] = {};
     ARROW_ASSIGN_OR_RAISE(const int64_t size, file->ReadAt(0, sizeof head, head));
+    ARROW_RETURN_NOT_OK(file->Seek(0));
     const std::string_view magic(head, static_cast<size_t>(size));
     auto open = magic.starts_with(kParquetMagic)     ? ParquetBatches::Open
                 : magic.starts_with(kArrowFileMagic) ? IpcFileBatches::Open
