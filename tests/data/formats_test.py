@@ -183,7 +183,7 @@ BAD_ROWS = [  # name, bytes, words of the message
     ("a.jsonl.gz", b"<html>", ["a.jsonl.gz", "holds none"]),
     ("a.parquet", parquet(ROWS)[:-100], ["a.parquet", "damaged"]),
     ("a.parquet", b"<html>", ["a.parquet", "damaged"]),
-    ("a.arrow", arrow(ROWS, pa.ipc.new_stream)[:5000], ["a.arrow", "damaged"]),
+    ("a.arrow", arrow(ROWS, pa.ipc.new_stream)[:1500], ["a.arrow", "damaged"]),
     ("a.arrow", b"", ["a.arrow"]),
     ("a.parquet.gz", gzip.compress(parquet(ROWS)), ["a.parquet.gz", "decompress"]),
     ("a.jsonl", b"", ["a.jsonl has no rows"]),

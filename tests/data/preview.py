@@ -6,8 +6,9 @@ from ftd_fixture import BIN
 
 
 def preview(model, dataset, *flags):
-    return subprocess.run([BIN / "ft-worker", "preview", "--model", model, "--dataset", dataset, "-n", "1000000",
-                           *map(str, flags)], capture_output=True, text=True, timeout=120)
+    count = [] if "-n" in flags else ["-n", 1_000_000]
+    command = [BIN / "ft-worker", "preview", "--model", model, "--dataset", dataset, *count, *flags]
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120)
 
 
 def rows_of(model, dataset, *flags):
