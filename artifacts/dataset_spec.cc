@@ -84,8 +84,8 @@ void ReadColumns(const Json& dataset, FieldReader& fields, DatasetSpec* out) {
   }
 }
 
-// Exactly one source. Uploads' names must tell a format that is read; files on the server are judged
-// when they have been found.
+// Exactly one source. Uploads' names must tell a format that is read; files on the server are
+// judged when they have been found.
 void JudgeSource(const DatasetSpec& spec, FieldReader& fields) {
   const bool uploads = spec.server_path.empty() && !spec.files.empty();
   if (spec.upload_sha256.empty() && spec.server_path.empty() && !uploads) {

@@ -19,7 +19,8 @@ namespace ftd {
 // all.
 class FieldReader {
  public:
-  FieldReader(const nlohmann::json& object, std::string prefix, std::vector<FieldViolation>* violations)
+  FieldReader(const nlohmann::json& object, std::string prefix,
+              std::vector<FieldViolation>* violations)
       : object_(object), prefix_(std::move(prefix)), violations_(violations) {}
 
   bool Has(const char* name) const { return object_.contains(name) && !object_.at(name).is_null(); }

@@ -40,8 +40,7 @@ void AddModelAndData(Flags& flags, SubmitFlags* submit) {
              [spec](const std::string& v) {
                spec->mutable_dataset()->set_template_(UnescapedTemplate(v));
              });
-  flags.Choice("--train-on",
-               "Tokens to learn [completions for prompt-completion rows, else all]",
+  flags.Choice("--train-on", "Tokens to learn [completions for prompt-completion rows, else all]",
                {"all", "completions"}, &submit->train_on);
   flags.Int64("--skip-bad-rows", "Bad rows to pass over before one fails the job [0]",
               [spec](int64_t v) { spec->mutable_dataset()->set_skip_bad_rows(v); });

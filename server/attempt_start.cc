@@ -37,8 +37,8 @@ absl::StatusOr<Fd> LockForWorker(const fs::path& dir) {
 
 // Files as the spec has bound the job to them. What is read in place may have changed since.
 void AddDataset(const StateDir& state_dir, v1::AttemptRequest& request) {
-  const auto add = [&](const std::string& path, const std::string& name,
-                       const std::string& sha256, bool verify) {
+  const auto add = [&](const std::string& path, const std::string& name, const std::string& sha256,
+                       bool verify) {
     v1::AttemptRequest::DatasetFile& file = *request.add_dataset_files();
     file.set_path(path);
     file.set_name(name);

@@ -141,8 +141,7 @@ absl::StatusOr<std::vector<DatasetFile>> Submitter::FindServerFiles(const std::s
 absl::Status Submitter::FindDataset(DatasetSpec& dataset) const {
   if (!dataset.server_path.empty()) {
     FTD_ASSIGN_OR_RETURN(dataset.files, FindServerFiles(dataset.server_path));
-    if (dataset.file_name.empty())
-      dataset.file_name = Trimmed(dataset.server_path).filename();
+    if (dataset.file_name.empty()) dataset.file_name = Trimmed(dataset.server_path).filename();
   }
   for (const DatasetFile& file : FilesOf(dataset)) {
     if (!dataset.server_path.empty()) break;

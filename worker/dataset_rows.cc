@@ -32,9 +32,10 @@ absl::Status CheckPins(const v1::AttemptRequest& request, EventLog& events,
     if (!file.verify()) continue;
     FTD_ASSIGN_OR_RETURN(const std::string sha256, Sha256File(file.path()));
     if (sha256 == file.sha256()) continue;
-    return Error(absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
-                 absl::StrCat(file.path(), " has changed since the job was submitted; submit again ",
-                              "to train on what it holds now"));
+    return Error(
+        absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
+        absl::StrCat(file.path(), " has changed since the job was submitted; submit again ",
+                     "to train on what it holds now"));
   }
   return absl::OkStatus();
 }

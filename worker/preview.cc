@@ -39,8 +39,7 @@ absl::StatusOr<DatasetSpec> Judge(const PreviewOptions& options) {
   return spec;
 }
 
-void WriteJson(const RowEncoder& encoder, const std::vector<Example>& examples,
-               std::ostream& out) {
+void WriteJson(const RowEncoder& encoder, const std::vector<Example>& examples, std::ostream& out) {
   for (size_t i = 0; i < examples.size(); ++i) {
     const TokenizedRow row = encoder.Encode(examples[i]);
     out << (i == 0 ? "[\n" : ",\n")
@@ -51,8 +50,7 @@ void WriteJson(const RowEncoder& encoder, const std::vector<Example>& examples,
   out << "\n]\n";
 }
 
-void WriteText(const RowEncoder& encoder, const std::vector<Example>& examples,
-               std::ostream& out) {
+void WriteText(const RowEncoder& encoder, const std::vector<Example>& examples, std::ostream& out) {
   for (size_t i = 0; i < examples.size(); ++i) {
     const TokenizedRow row = encoder.Encode(examples[i]);
     out << "row " << i + 1 << ": " << row.input_ids.size() << " tokens\n";

@@ -25,7 +25,8 @@ constexpr std::string_view kParquetMagic = "PAR1", kArrowFileMagic = "ARROW1";
 using BatchPtr = std::shared_ptr<arrow::RecordBatch>;
 using FilePtr = std::shared_ptr<arrow::io::ReadableFile>;
 
-// The C library's allocator: what it has given back can be used by training, other than Arrow's own.
+// The C library's allocator: what it has given back can be used by training, other than Arrow's
+// own.
 arrow::MemoryPool* Pool() { return arrow::system_memory_pool(); }
 
 absl::Status Damaged(const std::string& name, std::string_view what) {
@@ -167,8 +168,8 @@ class ArrowRows : public RowReader {
   ArrowRows(FilePtr file, std::unique_ptr<BatchSource> batches, std::string name)
       : file_(std::move(file)), batches_(std::move(batches)), name_(std::move(name)) {}
 
-  // Where the last batch was read from, which is near enough: Parquet reads a row group's columns by
-  // turns.
+  // Where the last batch was read from, which is near enough: Parquet reads a row group's columns
+  // by turns.
   int64_t consumed_bytes() const override { return file_->Tell().ValueOr(0); }
 
   absl::StatusOr<bool> Next(Row* row) override {

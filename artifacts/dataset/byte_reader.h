@@ -13,8 +13,8 @@
 
 namespace ftd {
 
-// Not thread-safe. A byte order mark at the beginning is passed over. Reading ends at the end of the
-// stream or at its error: then status() tells which.
+// Not thread-safe. A byte order mark at the beginning is passed over. Reading ends at the end of
+// the stream or at its error: then status() tells which.
 class ByteReader {
  public:
   static constexpr int kEnd = -1;

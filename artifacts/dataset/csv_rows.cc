@@ -49,8 +49,8 @@ class CsvRows : public RowReader {
         return DatasetInvalid(Concat(name_, " line ", record_line_, ": the header is not UTF-8"));
       if (std::find(columns_.begin(), columns_.begin() + static_cast<ptrdiff_t>(i), columns_[i]) !=
           columns_.begin() + static_cast<ptrdiff_t>(i)) {
-        return DatasetInvalid(Concat(name_, " line ", record_line_, ": the header has the column \"",
-                                     columns_[i], "\" twice"));
+        return DatasetInvalid(Concat(name_, " line ", record_line_,
+                                     ": the header has the column \"", columns_[i], "\" twice"));
       }
     }
     return absl::OkStatus();

@@ -22,9 +22,9 @@ struct Extension {
   DatasetFormat format;
 };
 constexpr Extension kExtensions[] = {
-    {".json", DatasetFormat::kJson},      {".jsonl", DatasetFormat::kJson},
-    {".ndjson", DatasetFormat::kJson},    {".csv", DatasetFormat::kCsv},
-    {".tsv", DatasetFormat::kTsv},        {".parquet", DatasetFormat::kParquet},
+    {".json", DatasetFormat::kJson},   {".jsonl", DatasetFormat::kJson},
+    {".ndjson", DatasetFormat::kJson}, {".csv", DatasetFormat::kCsv},
+    {".tsv", DatasetFormat::kTsv},     {".parquet", DatasetFormat::kParquet},
     {".arrow", DatasetFormat::kArrow},
 };
 constexpr char kReadable[] =
@@ -39,20 +39,22 @@ struct Keyword {
   std::string_view text;
   Split split;
 };
-constexpr Keyword kKeywords[] = {
-    {"train", Split::kTrain},   {"training", Split::kTrain}, {"validation", Split::kOther},
-    {"valid", Split::kOther},   {"dev", Split::kOther},      {"val", Split::kOther},
-    {"test", Split::kOther},    {"testing", Split::kOther},  {"eval", Split::kOther},
-    {"evaluation", Split::kOther}};
+constexpr Keyword kKeywords[] = {{"train", Split::kTrain},      {"training", Split::kTrain},
+                                 {"validation", Split::kOther}, {"valid", Split::kOther},
+                                 {"dev", Split::kOther},        {"val", Split::kOther},
+                                 {"test", Split::kOther},       {"testing", Split::kOther},
+                                 {"eval", Split::kOther},       {"evaluation", Split::kOther}};
 
 bool IsSeparator(char c) {
-  return c == '-' || c == '.' || c == '_' || c == ' ' || std::isdigit(static_cast<unsigned char>(c));
+  return c == '-' || c == '.' || c == '_' || c == ' ' ||
+         std::isdigit(static_cast<unsigned char>(c));
 }
 
 // Whether `part`, a folder's or a file's name, has the keyword as a word. In a file's name the word
 // is followed by a separator: "train.jsonl", "my-train-00001.jsonl".
 bool HasKeyword(std::string_view part, std::string_view keyword, bool is_file) {
-  for (size_t at = part.find(keyword); at != std::string_view::npos; at = part.find(keyword, at + 1)) {
+  for (size_t at = part.find(keyword); at != std::string_view::npos;
+       at = part.find(keyword, at + 1)) {
     const size_t end = at + keyword.size();
     const bool begins = at == 0 || IsSeparator(part[at - 1]);
     const bool ends = end == part.size() ? !is_file : IsSeparator(part[end]);
@@ -162,7 +164,9 @@ absl::StatusOr<std::vector<LocalDatasetFile>> Sifted(std::vector<LocalDatasetFil
                                                      const std::string& name) {
   std::erase_if(files, [](const auto& file) { return !IsData(file.path); });
   if (files.empty()) return NotFound(name, Concat("holds no data files: ", kReadable));
-  const auto by_path = [](const auto& a, const auto& b) { return a.path.native() < b.path.native(); };
+  const auto by_path = [](const auto& a, const auto& b) {
+    return a.path.native() < b.path.native();
+  };
   std::sort(files.begin(), files.end(), by_path);
   const auto same = [](const auto& a, const auto& b) { return a.path == b.path; };
   files.erase(std::unique(files.begin(), files.end(), same), files.end());

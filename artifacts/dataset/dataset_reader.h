@@ -13,8 +13,8 @@
 
 namespace ftd {
 
-// One file to read: where it lies, and the name that its user knows it by, whose extension tells the
-// format (an upload is stored by its hash).
+// One file to read: where it lies, and the name that its user knows it by, whose extension tells
+// the format (an upload is stored by its hash).
 struct DatasetInput {
   std::filesystem::path path;
   std::string name;

@@ -54,8 +54,8 @@ class JsonRows : public RowReader {
     return false;
   }
   absl::Status TooLong() const {
-    return DatasetInvalid(Concat(name_, " line ", in_.line(), ": longer than ",
-                                 kMaxRowBytes >> 20, " MiB; one row may not be that long"));
+    return DatasetInvalid(Concat(name_, " line ", in_.line(), ": longer than ", kMaxRowBytes >> 20,
+                                 " MiB; one row may not be that long"));
   }
   absl::Status NotJson(int64_t line, std::string_view reason) const {
     return DatasetInvalid(
@@ -101,8 +101,8 @@ class JsonRows : public RowReader {
   }
 
   // Reads one element's bytes: to where the brackets that it opened are closed again, or, if it
-  // opened none, to what ends a value. Whether they are JSON is the parser's to say. False when they
-  // are too many.
+  // opened none, to what ends a value. Whether they are JSON is the parser's to say. False when
+  // they are too many.
   bool TakeElement() {
     element_.clear();
     size_t depth = 0;

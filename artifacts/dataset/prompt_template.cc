@@ -60,8 +60,8 @@ absl::StatusOr<std::string> PromptTemplate::Render(const Row& row) const {
     if (cell->kind == Cell::Kind::kNull)
       return DatasetInvalid(Concat("the template's column \"", part.column, "\" is null"));
     if (cell->kind == Cell::Kind::kOther) {
-      return DatasetInvalid(Concat("the template's column \"", part.column,
-                                   "\" must be a string or a whole number"));
+      return DatasetInvalid(
+          Concat("the template's column \"", part.column, "\" must be a string or a whole number"));
     }
     text += cell->text;
   }

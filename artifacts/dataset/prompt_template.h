@@ -15,11 +15,13 @@ namespace ftd {
 // and including "### Response: ", behind which the output follows.
 std::string RenderAlpacaPrompt(std::string_view instruction, std::string_view input);
 
-// A user's template, such as "Q: {question}\nA: {answer}". {name} stands for a column's text; {{ and
+// A user's template, such as "Q: {question}\nA: {answer}". {name} stands for a column's text; {{
+// and
 // }} for braces. Immutable.
 class PromptTemplate {
  public:
-  // INVALID_ARGUMENT without a reason, for the caller knows the field's name: a brace that is alone,
+  // INVALID_ARGUMENT without a reason, for the caller knows the field's name: a brace that is
+  // alone,
   // {} without a name, or no column at all.
   static absl::StatusOr<PromptTemplate> Parse(std::string_view text);
 

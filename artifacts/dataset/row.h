@@ -18,7 +18,7 @@ struct Cell {
     kNull,     // null, or not there
     kText,     // UTF-8
     kInteger,  // `text` holds its decimal digits
-    kOther,    // a number with a fraction, a truth value, a list, …: nothing that training can use
+    kOther,  // a number with a fraction, a truth value, a list, …: nothing that training can use
   };
   std::string name;
   Kind kind = Kind::kNull;

@@ -59,7 +59,8 @@ absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir,
 }  // namespace
 
 std::string RowEncoder::WithEos(const Example& example) const {
-  const bool has_eos = std::string_view(example.text).substr(example.completion_begin).ends_with(eos_token);
+  const bool has_eos =
+      std::string_view(example.text).substr(example.completion_begin).ends_with(eos_token);
   return has_eos ? example.text : example.text + eos_token;
 }
 
@@ -71,9 +72,10 @@ TokenizedRow RowEncoder::Encode(const Example& example) const {
     const std::vector<int32_t> prompt =
         tokenizer->Encode(std::string_view(example.text).substr(0, example.completion_begin),
                           /*add_special_tokens=*/true);
-    ignored = std::mismatch(prompt.begin(), prompt.end(), row.input_ids.begin(), row.input_ids.end())
-                  .first -
-              prompt.begin();
+    ignored =
+        std::mismatch(prompt.begin(), prompt.end(), row.input_ids.begin(), row.input_ids.end())
+            .first -
+        prompt.begin();
   }
   if (seq_length > 0 && row.input_ids.size() > static_cast<size_t>(seq_length))
     row.input_ids.resize(seq_length);

@@ -15,8 +15,10 @@ struct ShapeField {
   bool optional;
 };
 constexpr ShapeField kFields[] = {
-    {"instruction", RowShape::kAlpaca, false}, {"input", RowShape::kAlpaca, true},
-    {"output", RowShape::kAlpaca, false},      {"text", RowShape::kText, false},
+    {"instruction", RowShape::kAlpaca, false},
+    {"input", RowShape::kAlpaca, true},
+    {"output", RowShape::kAlpaca, false},
+    {"text", RowShape::kText, false},
     {"prompt", RowShape::kPromptCompletion, false},
     {"completion", RowShape::kPromptCompletion, false},
 };
@@ -53,8 +55,9 @@ std::optional<RowShape> ShapeOfColumns(const RowRules& rules) {
 void JudgeColumns(const RowRules& rules, std::vector<FieldViolation>* bad) {
   for (const auto& [name, column] : rules.columns) {
     if (FindField(name) == nullptr) {
-      bad->push_back({"columns", Concat("maps \"", name, "\", which is none of instruction, input, ",
-                                        "output, text, prompt, completion")});
+      bad->push_back(
+          {"columns", Concat("maps \"", name, "\", which is none of instruction, input, ",
+                             "output, text, prompt, completion")});
     } else if (column.empty()) {
       bad->push_back({"columns", Concat("maps ", name, " to a column without a name")});
     }
@@ -173,8 +176,8 @@ std::string ColumnNames(const Row& row) {
   if (row.cells.empty()) return "none";
   std::string names;
   for (size_t i = 0; i < std::min(row.cells.size(), kNamesShown); ++i)
-    names += Concat(i == 0 ? "\"" : ", \"", RepairUtf8(row.cells[i].name.substr(0, kNameBytesShown)),
-                    "\"");
+    names += Concat(i == 0 ? "\"" : ", \"",
+                    RepairUtf8(row.cells[i].name.substr(0, kNameBytesShown)), "\"");
   if (row.cells.size() > kNamesShown)
     names += Concat(" and ", row.cells.size() - kNamesShown, " more");
   return names;

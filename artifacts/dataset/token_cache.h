@@ -1,9 +1,10 @@
-// Tokenised datasets, kept by content: the second job on the same rows does not tokenise them again.
+// Tokenised datasets, kept by content: the second job on the same rows does not tokenise them
+// again.
 //
 // A cache is a directory of stores, each named by its key: a hash of everything that its tokens
-// depend on. A store is built under a temporary name, sealed with a manifest of sizes and hashes and
-// renamed, so what a killed process leaves is told by its name and removed by the next one; a store
-// that does not verify is removed and built again. One process builds at a time.
+// depend on. A store is built under a temporary name, sealed with a manifest of sizes and hashes
+// and renamed, so what a killed process leaves is told by its name and removed by the next one; a
+// store that does not verify is removed and built again. One process builds at a time.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +33,8 @@ struct TokenizedDataset {
 
 class TokenCache {
  public:
-  // `dir` is made when it is not there. After a build, the stores that were not used for longest are
-  // removed until all others fit into `max_bytes`; the newest is kept whatever its size.
+  // `dir` is made when it is not there. After a build, the stores that were not used for longest
+  // are removed until all others fit into `max_bytes`; the newest is kept whatever its size.
   TokenCache(std::filesystem::path dir, int64_t max_bytes)
       : dir_(std::move(dir)), max_bytes_(max_bytes) {}
 

@@ -67,8 +67,8 @@ void TokenBlock::Add(const TokenizedRow& row) {
     ++dropped_rows_;
     return;
   }
-  entries_.push_back({ids_.size(), static_cast<uint32_t>(row.input_ids.size()),
-                      static_cast<uint32_t>(labels)});
+  entries_.push_back(
+      {ids_.size(), static_cast<uint32_t>(row.input_ids.size()), static_cast<uint32_t>(labels)});
   AppendBytes(row.input_ids, &ids_);
   AppendBytes(Switches(row), &ids_);
 }
@@ -129,8 +129,8 @@ absl::StatusOr<TokenizedRow> TokenStore::Read(int64_t row) const {
   TokenizedRow result;
   result.input_ids.resize(tokens);
   std::vector<uint32_t> switches(bytes / sizeof(uint32_t) - tokens);
-  FTD_RETURN_IF_ERROR(ReadAt(ids_, entries[0].offset, result.input_ids.data(),
-                             tokens * sizeof(int32_t), dir_));
+  FTD_RETURN_IF_ERROR(
+      ReadAt(ids_, entries[0].offset, result.input_ids.data(), tokens * sizeof(int32_t), dir_));
   FTD_RETURN_IF_ERROR(ReadAt(ids_, entries[0].offset + tokens * sizeof(int32_t), switches.data(),
                              switches.size() * sizeof(uint32_t), dir_));
   result.labels.assign(tokens, kIgnoreLabel);

@@ -1,10 +1,10 @@
 // Tokenised rows on disk: written once, in order, then read at random.
 //
 // A store is a directory. ids.bin holds, row after row, the token ids (int32) and behind them the
-// positions (uint32) at which learning is switched on, off, on, …; index.bin one 16-byte entry a row
-// and one more at the end: where the row's bytes begin in ids.bin (uint64), tokens (uint32) and
-// labels (uint32). All numbers are little-endian. Nothing is kept in memory, neither rows nor index,
-// so that memory does not grow with the data.
+// positions (uint32) at which learning is switched on, off, on, …; index.bin one 16-byte entry a
+// row and one more at the end: where the row's bytes begin in ids.bin (uint64), tokens (uint32) and
+// labels (uint32). All numbers are little-endian. Nothing is kept in memory, neither rows nor
+// index, so that memory does not grow with the data.
 #pragma once
 
 #include <cstdint>

@@ -93,7 +93,8 @@ TEST(DatasetSpec, TheFilesAndTheirHash) {
 TEST(DatasetSpec, WordsOfACommandLine) {
   EXPECT_EQ(EnumWord("prompt-completion"), "PROMPT_COMPLETION");
   EXPECT_EQ(UnescapedTemplate(R"(Q: {q}\nA:\t{a}\\n \x\)"), "Q: {q}\nA:\t{a}\\n \\x\\");
-  const std::map<std::string, std::string> columns = {{"instruction", "q"}, {"output", "an answer"}};
+  const std::map<std::string, std::string> columns = {{"instruction", "q"},
+                                                      {"output", "an answer"}};
   EXPECT_EQ(*ParseColumnMap("instruction=q,output=an answer"), columns);
   EXPECT_TRUE(ParseColumnMap("")->empty());
   for (const char* text : {"a", "a=", "=b", "a=b,,c=d", ","}) {

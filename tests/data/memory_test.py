@@ -29,7 +29,8 @@ def write_rows(path, size, seed=1):
 def peak_rss(ftd, model, rows):
     """The worker's, when it has taken three steps."""
     job = ftd.submit(ftd.spec(model, rows, max_steps=ENDLESS, seq_length=64, batch_size=2)).id
-    wait_until(lambda: ftd.job(job).last_step.step >= 3 or ftd.job(job).message, "three steps", 300, 0.2)
+    ftd.wait(job, "RUNNING", deadline_s=300)
+    wait_until(lambda: ftd.job(job).last_step.step >= 3, "three steps")
     status = pathlib.Path(f"/proc/{ftd.worker_pid(job)}/status").read_text()
     ftd.ftctl("cancel", job)
     ftd.wait(job, "CANCELLED")

@@ -62,9 +62,8 @@ void InitializeProcess();
 // that saved it would have.
 class Trainer {
  public:
-  // Loads the model and, for adapters, makes or reads them. `rows` must not be empty; each step reads
-  // its own.
-  // `progress(done, total)` tells of bytes read.
+  // Loads the model and, for adapters, makes or reads them. `rows` must not be empty; each step
+  // reads its own. `progress(done, total)` tells of bytes read.
   Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir,
           std::unique_ptr<RowSource> rows,
           const std::function<void(int64_t done, int64_t total)>& progress);

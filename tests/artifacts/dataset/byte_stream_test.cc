@@ -80,7 +80,8 @@ TEST(ByteStream, EveryCompressionGivesTheSameBytes) {
 }
 
 TEST(ByteStream, SmallAndEmptyFiles) {
-  for (const char* bytes : {"", "a", "ab", "abc", "abcd"}) EXPECT_EQ(*ReadBack(bytes, "a.csv"), bytes);
+  for (const char* bytes : {"", "a", "ab", "abc", "abcd"})
+    EXPECT_EQ(*ReadBack(bytes, "a.csv"), bytes);
   EXPECT_EQ(*ReadBack(Gzip(""), "a.csv.gz"), "");
   EXPECT_EQ(*ReadBack(Zstd(""), "a.csv.zst"), "");
 }

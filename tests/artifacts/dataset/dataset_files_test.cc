@@ -100,7 +100,8 @@ TEST_F(DatasetFilesTest, Globs) {
 
 TEST_F(DatasetFilesTest, OneFormatAtATime) {
   Make({"d/a.csv", "d/b.jsonl"});
-  EXPECT_ERROR(Find("d"), kInvalid, "DATASET_INVALID", "several formats, such as a.csv and b.jsonl");
+  EXPECT_ERROR(Find("d"), kInvalid, "DATASET_INVALID",
+               "several formats, such as a.csv and b.jsonl");
   std::filesystem::create_directory(dir_ / "empty");
   EXPECT_ERROR(Find("empty"), kNotFound, "DATASET_NOT_FOUND", "holds no data files");
 }

@@ -137,7 +137,6 @@ TEST(Dataset, MessagesAreValidUtf8AndShort) {
   EXPECT_NO_THROW(json(std::string(status.message())).dump());
 }
 
-
 // Files a.jsonl, b.csv, … of a temporary folder, read one after the other.
 struct Files {
   Files(std::initializer_list<std::pair<std::string, std::string>> contents) {
@@ -155,10 +154,10 @@ struct Files {
 
 TEST(Dataset, FilesFollowOneAnother) {
   Files files{{"a.jsonl", "{\"text\":\"1\"}\n{\"text\":\"2\"}"},
-               {"empty.jsonl", "\n"},
-               {"b.csv", "text,n\n3,x\n"},
-               {"c.json", R"([{"text":"4"},{"text":"5"}])"},
-               {"d.tsv", "n\ttext\nx\t6\n"}};
+              {"empty.jsonl", "\n"},
+              {"b.csv", "text,n\n3,x\n"},
+              {"c.json", R"([{"text":"4"},{"text":"5"}])"},
+              {"d.tsv", "n\ttext\nx\t6\n"}};
   EXPECT_THAT(*files.Read(), ElementsAre("1", "2", "3", "4", "5", "6"));
   EXPECT_EQ(files.reader->rows(), 6);
   EXPECT_EQ(files.reader->consumed_bytes(), files.reader->total_bytes());
@@ -177,12 +176,12 @@ TEST(Dataset, BadRowsOfSeveralFilesAreNamedByTheirOwn) {
 
 TEST(Dataset, BadRowsMayBeSkippedUpToABound) {
   Files files{{"a.jsonl", "{\"text\":\"1\"}\noops\n{\"text\":2}\n{\"text\":\"3\"}\n"},
-               {"b.json", R"([{"n":1},{"text":"4"},7,{"text":"5"}])"}};
+              {"b.json", R"([{"n":1},{"text":"4"},7,{"text":"5"}])"}};
   files.options.skip_bad_rows = 4;
   EXPECT_THAT(*files.Read(), ElementsAre("1", "3", "4", "5"));
   EXPECT_EQ(files.reader->skipped_rows(), 4);
-  const std::vector<std::string> places = {"a.jsonl line 2: ", "a.jsonl line 3: ", "b.json row 1: ",
-                                           "b.json row 3: "};
+  const std::vector<std::string> places = {
+      "a.jsonl line 2: ", "a.jsonl line 3: ", "b.json row 1: ", "b.json row 3: "};
   ASSERT_EQ(files.reader->skipped_reasons().size(), places.size());
   for (size_t i = 0; i < places.size(); ++i)
     EXPECT_THAT(files.reader->skipped_reasons()[i], testing::StartsWith(places[i]));
@@ -218,9 +217,10 @@ TEST(Dataset, ColumnarFilesNeedArrow) {
 }
 
 TEST(Dataset, RowsOfManyMebibytesAndLinesWithoutEnd) {
-  Files files{{"a.jsonl", Concat("{\"text\":\"", std::string(5 << 20, 'x'), "\"}\n{\"text\":\"b\"}\n")},
-               {"b.json", Concat("[{\"text\":\"", std::string(5 << 20, 'y'), "\"}]")},
-               {"c.csv", Concat("text\n\"", std::string(5 << 20, '\n'), "\"\n")}};
+  Files files{
+      {"a.jsonl", Concat("{\"text\":\"", std::string(5 << 20, 'x'), "\"}\n{\"text\":\"b\"}\n")},
+      {"b.json", Concat("[{\"text\":\"", std::string(5 << 20, 'y'), "\"}]")},
+      {"c.csv", Concat("text\n\"", std::string(5 << 20, '\n'), "\"\n")}};
   const auto texts = files.Read();
   ASSERT_OK(texts);
   EXPECT_EQ((*texts)[0].size(), 5u << 20);

@@ -71,7 +71,8 @@ TEST(RowShape, RowsThatDoNotFit) {
        R"("q" is missing; an Alpaca row needs instruction, input, output; there are "question", "output")"},
       {{.columns = {{"text", "t"}}}, R"({"t":["x"]})", R"("t" must be a string)"},
       {{.train_on = TrainOn::kCompletions}, R"({"text":"T"})", "a text row has no completion"},
-      {{.prompt_template = "{q}"}, R"({"question":"I"})",
+      {{.prompt_template = "{q}"},
+       R"({"question":"I"})",
        R"(the template's column "q" is not there; there are "question")"},
       {{.prompt_template = "{q}"}, R"({"q":null})", R"(the template's column "q" is null)"},
       {{.prompt_template = "{q}"}, R"({"q":1.5})", "must be a string or a whole number"},
@@ -84,7 +85,8 @@ TEST(RowShape, RowsThatDoNotFit) {
 
 TEST(RowShape, ManyColumnsMakeAShortMessage) {
   std::string json = "{";
-  for (int i = 0; i < 100; ++i) json += Concat(i == 0 ? "" : ",", "\"", std::string(200, 'c'), i, "\":1");
+  for (int i = 0; i < 100; ++i)
+    json += Concat(i == 0 ? "" : ",", "\"", std::string(200, 'c'), i, "\":1");
   const auto status = Render({}, json + "}").status();
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("and 88 more"));
   EXPECT_LT(status.message().size(), 1200u);
