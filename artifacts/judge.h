@@ -11,8 +11,8 @@
 
 namespace ftd {
 
-// The part of JudgeModel that can be judged before a repository's weights are there: config.json and
-// tokenizer.json.
+// The part of JudgeModel that can be judged before a repository's weights are there: config.json
+// and tokenizer.json.
 absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const std::filesystem::path& model_dir);
 
 // What the daemon asks at submit: config.json, tokenizer.json and all safetensors headers are

@@ -1,82 +1,21 @@
 #include "artifacts/train_spec.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <limits>
 #include <set>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "artifacts/error.h"
+#include "artifacts/field_reader.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
 namespace {
 
 using Json = nlohmann::json;
-
-// Reads fields of one JSON object and collects what is wrong with them, so that one answer names
-// all.
-class FieldReader {
- public:
-  FieldReader(const Json& object, std::string prefix, std::vector<FieldViolation>* violations)
-      : object_(object), prefix_(std::move(prefix)), violations_(violations) {}
-
-  bool Has(const char* name) const { return object_.contains(name) && !object_.at(name).is_null(); }
-
-  void Violate(const char* name, std::string description) {
-    violations_->push_back({prefix_ + name, std::move(description)});
-  }
-
-  // An integer within [low, high]; absent keeps *value.
-  template <typename Int>
-  void Integer(const char* name, int64_t low, int64_t high, Int* value) {
-    if (!Has(name)) return;
-    const Json& json = object_.at(name);
-    int64_t number = 0;
-    bool ok = json.is_number_integer() ||
-              (json.is_string() && absl::SimpleAtoi(json.get<std::string>(), &number));
-    if (ok && json.is_number_integer()) number = json.get<int64_t>();
-    if (json.is_number_unsigned()) ok = json.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX);
-    if (!ok || number < low || number > high) {
-      return Violate(
-          name, absl::StrCat("must be an integer from ", low, " to ", high, "; got ", json.dump()));
-    }
-    *value = static_cast<Int>(number);
-  }
-
-  // A finite number that `accepts`; `range` describes the accepted ones.
-  void Number(const char* name, const char* range, const std::function<bool(double)>& accepts,
-              double* value) {
-    if (!Has(name)) return;
-    const Json& json = object_.at(name);
-    double number = json.is_number() ? json.get<double>() : std::nan("");
-    if (!std::isfinite(number) || !accepts(number)) {
-      return Violate(name, absl::StrCat("must be a number ", range, "; got ", json.dump()));
-    }
-    *value = number;
-  }
-
-  void Bool(const char* name, bool* value) {
-    if (!Has(name)) return;
-    if (!object_.at(name).is_boolean()) return Violate(name, "must be true or false");
-    *value = object_.at(name).get<bool>();
-  }
-
-  void String(const char* name, std::string* value) {
-    if (!Has(name)) return;
-    if (!object_.at(name).is_string()) return Violate(name, "must be a string");
-    *value = object_.at(name).get<std::string>();
-  }
-
- private:
-  const Json& object_;
-  std::string prefix_;
-  std::vector<FieldViolation>* violations_;
-};
 
 std::vector<std::string> AllTargetModules() {
   return {std::begin(kAllTargetModules), std::end(kAllTargetModules)};
@@ -103,26 +42,6 @@ std::vector<std::string> ResolveTargetModules(const Json& lora,
     if (wanted.count(name)) modules.push_back(name);
   }
   return modules;
-}
-
-void ReadDataset(const Json& spec, TrainSpec* out, std::vector<FieldViolation>* violations) {
-  const Json dataset = spec.value("dataset", Json::object());
-  FieldReader fields(dataset, "dataset.", violations);
-  fields.String("upload_sha256", &out->dataset_upload_sha256);
-  fields.String("server_path", &out->dataset_server_path);
-  fields.String("file_name", &out->dataset_file_name);
-  fields.String("sha256", &out->dataset_sha256);
-  fields.Integer("size", 0, std::numeric_limits<int64_t>::max(), &out->dataset_size);
-  const std::string& sha = out->dataset_upload_sha256;
-  bool is_hash =
-      sha.size() == 64 && std::all_of(sha.begin(), sha.end(), [](char c) {
-        return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
-      });
-  if (sha.empty() && out->dataset_server_path.empty()) {
-    fields.Violate("upload_sha256", "or dataset.server_path is required: name the training rows");
-  } else if (!sha.empty() && !is_hash) {
-    fields.Violate("upload_sha256", "must be 64 lower-case hexadecimal digits");
-  }
 }
 
 void ReadLora(const Json& spec, TrainSpec* out, std::vector<FieldViolation>* violations) {
@@ -201,7 +120,7 @@ absl::StatusOr<TrainSpec> Resolve(const Json& spec, Dtype default_dtype) {
   if (out.model.empty())
     violations.push_back({"model", "is required: a model directory or an alias"});
   fields.String("revision", &out.revision);
-  ReadDataset(spec, &out, &violations);
+  ReadDatasetSpec(spec.value("dataset", Json::object()), &out.dataset, &violations);
   ReadSchedule(fields, &out);
   ReadDtype(spec, default_dtype, &out, &violations);
   ReadLora(spec, &out, &violations);
@@ -246,19 +165,11 @@ absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype
 }
 
 std::string TrainSpecToJson(const TrainSpec& spec) {
-  nlohmann::ordered_json dataset = {{"file_name", spec.dataset_file_name},
-                                    {"size", spec.dataset_size},
-                                    {"sha256", spec.dataset_sha256}};
-  if (!spec.dataset_upload_sha256.empty()) {
-    dataset["upload_sha256"] = spec.dataset_upload_sha256;
-  } else {
-    dataset["server_path"] = spec.dataset_server_path;
-  }
   nlohmann::ordered_json json = {
       {"mode", absl::AsciiStrToUpper(std::string(ModeName(spec.mode)))},
       {"model", spec.model},
       {"revision", spec.revision},
-      {"dataset", dataset},
+      {"dataset", DatasetSpecToJson(spec.dataset)},
       {"num_epochs", spec.num_epochs},
       {"max_steps", spec.max_steps},
       {"batch_size", spec.batch_size},

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "artifacts/dataset_spec.h"
 
 namespace ftd {
 
@@ -39,11 +40,7 @@ struct TrainSpec {
   Mode mode = Mode::kLora;
   std::string model;
   std::string revision;
-  std::string dataset_upload_sha256;
-  std::string dataset_server_path;
-  std::string dataset_file_name;
-  std::string dataset_sha256;
-  int64_t dataset_size = 0;
+  DatasetSpec dataset;
   double num_epochs = 1;
   int64_t max_steps = 0;
   int32_t batch_size = 8;

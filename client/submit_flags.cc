@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "artifacts/dataset_spec.h"
 #include "artifacts/error.h"
 #include "client/uuid.h"
 
@@ -23,15 +24,36 @@ void AddModelAndData(Flags& flags, SubmitFlags* submit) {
              [spec](const std::string& v) { spec->set_model(v); });
   flags.Text("--revision", "Branch, tag or commit of a hub model [main]",
              [spec](const std::string& v) { spec->set_revision(v); });
-  flags.Text("--dataset", "File of rows (.json, .jsonl): Alpaca or text; sent to ftd",
+  flags.Text("--dataset",
+             "Rows: a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), a directory or a quoted "
+             "glob, sent to ftd; or OWNER/NAME on the hub [tatsu-lab/alpaca, 512 rows]",
              &submit->dataset);
+  flags.Text("--dataset-revision", "Branch, tag or commit of a hub dataset [main]",
+             &submit->hub_dataset.revision);
+  flags.Text("--dataset-config", "Configuration of a hub dataset, where it has several",
+             &submit->hub_dataset.config);
+  flags.Text("--dataset-split", "Split of a hub dataset [train]", &submit->hub_dataset.split);
   flags.Int64("--dataset-size", "Use the first N rows [all]",
               [spec](int64_t v) { spec->mutable_dataset()->set_size(v); });
+  flags.Choice("--dataset-shape", "What a row consists of [by its columns]",
+               {"alpaca", "text", "prompt-completion"}, &submit->dataset_shape);
+  flags.Text("--columns", "Columns that hold a shape's fields: instruction=question,output=answer",
+             &submit->columns);
+  flags.Text("--template",
+             "Text of a row made of its columns: \"Q: {question}\\nA: {answer}\"; \\n and \\t are "
+             "read as newline and tab",
+             [spec](const std::string& v) {
+               spec->mutable_dataset()->set_template_(UnescapedTemplate(v));
+             });
+  flags.Choice("--train-on", "Tokens to learn [completions for prompt-completion rows, else all]",
+               {"all", "completions"}, &submit->train_on);
+  flags.Int64("--skip-bad-rows", "Bad rows to pass over before one fails the job [0]",
+              [spec](int64_t v) { spec->mutable_dataset()->set_skip_bad_rows(v); });
   flags.Int32("--seq-length", "Cut rows to this many tokens [2048]",
               [spec](int32_t v) { spec->set_seq_length(v); });
   flags.Switch("--shuffle,!--no-shuffle", "Visit the rows in a new random order each epoch [on]",
                [spec](bool v) { spec->set_shuffle(v); });
-  for (const char* name : {"--mode", "--model", "--dataset"}) flags.Require(name);
+  for (const char* name : {"--mode", "--model"}) flags.Require(name);
 }
 
 void AddTraining(Flags& flags, SubmitFlags* submit) {
@@ -113,6 +135,24 @@ std::string ModelArgument(const std::string& model) {
   return path_like || std::filesystem::is_directory(model, error) ? Absolute(model) : model;
 }
 
+absl::Status CompleteDataset(const SubmitFlags& submit, JobSpec* spec) {
+  using ftd::v1::Dataset;
+  if (!submit.dataset_shape.empty()) {
+    Dataset::Shape shape = Dataset::SHAPE_UNSPECIFIED;
+    Dataset::Shape_Parse(EnumWord(submit.dataset_shape), &shape);
+    spec->mutable_dataset()->set_shape(shape);
+  }
+  if (!submit.train_on.empty()) {
+    Dataset::TrainOn train_on = Dataset::TRAIN_ON_UNSPECIFIED;
+    Dataset::TrainOn_Parse(EnumWord(submit.train_on), &train_on);
+    spec->mutable_dataset()->set_train_on(train_on);
+  }
+  FTD_ASSIGN_OR_RETURN(const auto columns, ParseColumnMap(submit.columns));
+  for (const auto& [field, column] : columns)
+    (*spec->mutable_dataset()->mutable_columns())[field] = column;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
@@ -135,6 +175,7 @@ absl::Status CompleteRequest(SubmitFlags* submit) {
     JobSpec::Dtype_Parse(absl::AsciiStrToUpper(submit->dtype), &dtype);
     spec->set_dtype(dtype);
   }
+  FTD_RETURN_IF_ERROR(CompleteDataset(*submit, spec));
   if (spec->has_lora() && !spec->lora().init_adapter().empty()) {
     spec->mutable_lora()->set_init_adapter(Absolute(spec->lora().init_adapter()));
   }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "artifacts/dataset_spec.h"
 #include "client/flags.h"
 #include "ftd/v1/fine_tuning.pb.h"
 
@@ -13,7 +14,11 @@ namespace ftd {
 // What the flags said. Only what the user gave is set in the request; the server resolves the rest.
 struct SubmitFlags {
   ftd::v1::SubmitJobRequest request;
-  std::string dataset;  // a local file
+  std::string dataset;  // a local file, directory or glob, or a repository of the hub
+  HubDataset hub_dataset;
+  std::string dataset_shape;
+  std::string columns;  // "instruction=question,…"
+  std::string train_on;
   std::string mode;
   std::string dtype;
   std::vector<std::string> labels;  // "k=v"

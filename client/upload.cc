@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "artifacts/dataset/dataset_files.h"
 #include "artifacts/error.h"
 #include "artifacts/sha256.h"
 #include "client/text.h"
@@ -20,23 +21,6 @@ using ftd::v1::UploadFileRequest;
 
 constexpr size_t kPiece = 1 << 20;
 constexpr int64_t kBig = 64 << 20;
-
-absl::Status CheckIsFile(const std::string& path) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (status.type() == fs::file_type::not_found) {
-    return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
-                 absl::StrCat("dataset ", path,
-                              " does not exist; --dataset takes a local file (.json, .jsonl)"));
-  }
-  if (fs::is_directory(status)) {
-    return Error(absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
-                 absl::StrCat("dataset ", path,
-                              " is a directory; --dataset takes one file (.json, .jsonl)"));
-  }
-  if (error) return ErrnoError(error.value(), absl::StrCat("dataset ", path));
-  return absl::OkStatus();
-}
 
 void ShowProgress(const std::string& name, int64_t done, int64_t total) {
   if (total < kBig || isatty(STDERR_FILENO) == 0) return;
@@ -68,20 +52,38 @@ grpc::Status Send(Connection& connection, const fs::path& path, const UploadFile
   return writer->Finish();
 }
 
-}  // namespace
-
-absl::Status UploadDataset(Connection& connection, const std::string& path,
-                           ftd::v1::Dataset* dataset) {
-  FTD_RETURN_IF_ERROR(CheckIsFile(path));
-  FTD_ASSIGN_OR_RETURN(const std::string sha256, Sha256File(path));
+absl::StatusOr<std::string> Upload(Connection& connection, const fs::path& path,
+                                   const std::string& name) {
+  FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256File(path));
   std::error_code error;
   UploadFileRequest header;
   header.mutable_header()->set_sha256(sha256);
   header.mutable_header()->set_size_bytes(static_cast<int64_t>(fs::file_size(path, error)));
-  header.mutable_header()->set_file_name(fs::path(path).filename());
+  header.mutable_header()->set_file_name(name);
   FTD_RETURN_IF_ERROR(connection.Retry([&] { return Send(connection, path, header); }));
-  dataset->set_upload_sha256(sha256);
-  dataset->set_file_name(fs::path(path).filename());
+  return sha256;
+}
+
+}  // namespace
+
+absl::Status UploadDataset(Connection& connection, const std::string& name,
+                           ftd::v1::Dataset* dataset) {
+  FTD_ASSIGN_OR_RETURN(const std::vector<LocalDatasetFile> files, FindDatasetFiles(name));
+  std::error_code error;
+  const bool one_file = files.size() == 1 && fs::is_regular_file(name, error);
+  for (const LocalDatasetFile& file : files) {
+    FTD_ASSIGN_OR_RETURN(const std::string sha256, Upload(connection, file.path, file.name));
+    if (one_file) {
+      dataset->set_upload_sha256(sha256);
+    } else {
+      ftd::v1::Dataset::File& sent = *dataset->add_files();
+      sent.set_sha256(sha256);
+      sent.set_name(file.name);
+    }
+  }
+  fs::path shown(name);
+  if (!shown.has_filename()) shown = shown.parent_path();  // "rows/"
+  dataset->set_file_name(shown.filename());
   return absl::OkStatus();
 }
 

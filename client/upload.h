@@ -1,4 +1,4 @@
-// Sends a dataset file to ftd.
+// Sends a dataset's files to ftd.
 #pragma once
 
 #include <string>
@@ -9,11 +9,11 @@
 
 namespace ftd {
 
-// Hashes `path`, sends its bytes unless ftd has them, and names them in `dataset` by sha256 and
-// file name. Progress of a big file is shown on stderr when that is a terminal. NOT_FOUND
-// DATASET_NOT_FOUND when there is no such file; INVALID_ARGUMENT when it is a directory; DATA_LOSS
-// when it changed while it was sent.
-absl::Status UploadDataset(Connection& connection, const std::string& path,
+// Hashes the files that `name` stands for (a file, a directory, a glob), sends the bytes that ftd
+// does not have, and names them in `dataset` by sha256 and file name. Progress of a big file is
+// shown on stderr when that is a terminal. Errors: FindDatasetFiles'
+// (artifacts/dataset/dataset_files.h); DATA_LOSS when a file changed while it was sent.
+absl::Status UploadDataset(Connection& connection, const std::string& name,
                            ftd::v1::Dataset* dataset);
 
 }  // namespace ftd

@@ -35,6 +35,28 @@ absl::StatusOr<Fd> LockForWorker(const fs::path& dir) {
   return lock;
 }
 
+// Files as the spec has bound the job to them. What is read in place may have changed since.
+void AddDataset(const StateDir& state_dir, v1::AttemptRequest& request) {
+  const auto add = [&](const std::string& path, const std::string& name, const std::string& sha256,
+                       bool verify) {
+    v1::AttemptRequest::DatasetFile& file = *request.add_dataset_files();
+    file.set_path(path);
+    file.set_name(name);
+    file.set_sha256(sha256);
+    file.set_verify(verify);
+  };
+  const v1::Dataset& dataset = request.spec().dataset();
+  if (!dataset.upload_sha256().empty())
+    add(state_dir.Uploads() / dataset.upload_sha256(), dataset.file_name(), dataset.upload_sha256(),
+        false);
+  for (const v1::Dataset::File& file : dataset.files()) {
+    const bool in_place = !file.server_path().empty();
+    add(in_place ? file.server_path() : (state_dir.Uploads() / file.sha256()).string(), file.name(),
+        file.sha256(), in_place);
+  }
+  request.set_token_cache_dir(state_dir.TokenCache());
+}
+
 absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
                           const PreparedAttempt& prepared, const fs::path& device_lock) {
   v1::AttemptRequest request;
@@ -42,7 +64,7 @@ absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
   request.set_attempt(prepared.attempt.number);
   *request.mutable_spec() = ToWire(job).spec();
   request.set_model_dir(job.model_dir);
-  request.set_dataset_path(job.dataset_path);
+  AddDataset(state_dir, request);
   request.set_resume_from(prepared.attempt.resumed_from);
   for (int32_t earlier = 1; earlier < prepared.attempt.number; ++earlier) {
     request.add_earlier_step_logs(state_dir.AttemptDir(job.id, earlier) / kStepsLog);

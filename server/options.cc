@@ -13,7 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "artifacts/error.h"
-#include "artifacts/hub/repo.h"
+#include "artifacts/hub/repo_name.h"
 #include "server/default_paths.h"
 #include "server/listen_address.h"
 #include "server/nearest.h"

@@ -2,6 +2,7 @@
 //
 //   ftd.db                              jobs, attempts, state events
 //   uploads/<sha256>                    dataset files, by content
+//   tokens/<key>/                       tokenised datasets, by content (artifacts/dataset/)
 //   jobs/<id>/attempts/<n>/             the contract with the worker (proto/ftd/v1/worker.proto)
 //   results/<name or id>/               published results
 //   device.lock                         held by the worker that computes, on a machine without a
@@ -29,6 +30,7 @@ class StateDir {
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path Database() const { return root_ / "ftd.db"; }
   std::filesystem::path Uploads() const { return root_ / "uploads"; }
+  std::filesystem::path TokenCache() const { return root_ / "tokens"; }
   std::filesystem::path Attempts(const std::string& job_id) const {
     return root_ / "jobs" / job_id / "attempts";
   }

@@ -1,7 +1,5 @@
 #include "server/submission.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <system_error>
 
@@ -11,10 +9,8 @@
 #include "artifacts/hub/settings.h"
 #include "artifacts/hub/sources.h"
 #include "artifacts/judge.h"
-#include "artifacts/sha256.h"
 #include "server/id.h"
 #include "server/result_publisher.h"
-#include "server/uploads.h"
 
 namespace ftd {
 namespace {
@@ -73,71 +69,16 @@ absl::Status CheckFields(const Submission& submission) {
   return bad.empty() ? absl::OkStatus() : FieldError(bad);
 }
 
-bool LiesUnder(const fs::path& path, const fs::path& root) {
-  const auto [end, unused] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
-  return end == root.end();
-}
-
-// Without its trailing slash, which would count as an empty last part.
-fs::path Trimmed(const fs::path& path) { return path.has_filename() ? path : path.parent_path(); }
-
 }  // namespace
 
-absl::StatusOr<ModelConfig> Submitter::FindModel(TrainSpec& spec, Job& job) const {
+absl::StatusOr<ModelConfig> Submitter::FindModel(TrainSpec& spec, Job& job,
+                                                 hub::Sources& sources) const {
   FTD_ASSIGN_OR_RETURN(const FoundModel found, finder_.Find(spec.model, spec.revision));
   spec.model = found.name;
   spec.revision = found.revision;
   job.model_dir = found.dir;
-  if (found.source.has_value()) {
-    const hub::Settings settings = hub::SettingsFromEnvironment();
-    job.sources_json = hub::SourcesToJson({settings.endpoint, settings.cache_dir, {*found.source}});
-  }
+  if (found.source.has_value()) sources.repos.push_back(*found.source);
   return found.is_complete ? verdicts_.Judge(found.dir) : JudgeModelWithoutWeights(found.dir);
-}
-
-absl::StatusOr<fs::path> Submitter::FindServerPath(const std::string& name) const {
-  const fs::path path(name);
-  const absl::Status refused =
-      FieldError({{"dataset.server_path",
-                   absl::StrCat("\"", name,
-                                "\" is not under a dataset root of the server; upload the file, "
-                                "or have its folder added to dataset_roots")}});
-  if (!path.is_absolute()) return refused;
-  std::error_code error;
-  // Links are resolved on both sides, so that none leads out of a root.
-  const fs::path real = fs::weakly_canonical(path, error);
-  if (error) return refused;
-  const bool allowed =
-      std::any_of(rules_.dataset_roots.begin(), rules_.dataset_roots.end(), [&](const auto& root) {
-        std::error_code ignored;
-        return LiesUnder(real, Trimmed(fs::weakly_canonical(root, ignored)));
-      });
-  if (!allowed) return refused;
-  if (fs::is_regular_file(real, error) && access(real.c_str(), R_OK) == 0) return real;
-  return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
-               absl::StrCat("dataset ", name, ": the server has no such file that it can read"));
-}
-
-absl::StatusOr<fs::path> Submitter::FindDataset(TrainSpec& spec) const {
-  if (!spec.dataset_server_path.empty()) {
-    FTD_ASSIGN_OR_RETURN(const fs::path path, FindServerPath(spec.dataset_server_path));
-    if (spec.dataset_file_name.empty()) spec.dataset_file_name = path.filename();
-    FTD_ASSIGN_OR_RETURN(spec.dataset_sha256, Sha256File(path));
-    return path;
-  }
-  const std::string& sha256 = spec.dataset_upload_sha256;
-  if (!IsSha256(sha256)) {
-    return FieldError({{"dataset.upload_sha256", "must be 64 digits of lower-case hex"}});
-  }
-  std::error_code error;
-  const fs::path path = state_dir_.Uploads() / sha256;
-  if (!fs::is_regular_file(path, error)) {
-    return Error(
-        absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
-        absl::StrCat("no file with sha256 ", sha256, " was uploaded; send it by UploadFile first"));
-  }
-  spec.dataset_sha256 = sha256;
-  return path;
 }
 
 absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
@@ -145,14 +86,19 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   FTD_ASSIGN_OR_RETURN(TrainSpec spec,
                        ResolveTrainSpec(submission.spec_json, rules_.default_dtype));
   Job job;
-  FTD_ASSIGN_OR_RETURN(const ModelConfig model, FindModel(spec, job));
+  const hub::Settings settings = hub::SettingsFromEnvironment();
+  hub::Sources sources{settings.endpoint, settings.cache_dir, {}};
+  FTD_ASSIGN_OR_RETURN(const ModelConfig model, FindModel(spec, job, sources));
   if (!spec.lora.init_adapter.empty()) {
     if (!fs::path(spec.lora.init_adapter).is_absolute()) {
       return FieldError({{"lora.init_adapter", "must be an absolute path on the server"}});
     }
     FTD_RETURN_IF_ERROR(JudgeAdapter(spec.lora.init_adapter, model, spec.lora));
   }
-  FTD_ASSIGN_OR_RETURN(job.dataset_path, FindDataset(spec));
+  FTD_ASSIGN_OR_RETURN(FoundDataset dataset, datasets_.Find(spec.dataset));
+  job.dataset_path = dataset.path;
+  if (dataset.source.has_value()) sources.repos.push_back(*std::move(dataset.source));
+  if (!sources.repos.empty()) job.sources_json = hub::SourcesToJson(sources);
   FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
   job.name = submission.name;
   job.spec_json = TrainSpecToJson(spec);

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "artifacts/hub/sources.h"
 #include "artifacts/train_spec.h"
+#include "server/dataset_finder.h"
 #include "server/job_store.h"
 #include "server/model_finder.h"
 #include "server/model_verdicts.h"
@@ -38,7 +40,11 @@ class Submitter {
  public:
   // Both must outlive it.
   Submitter(JobStore& store, const StateDir& state_dir, SubmitRules rules)
-      : store_(store), state_dir_(state_dir), rules_(std::move(rules)), finder_(rules_.models) {}
+      : store_(store),
+        state_dir_(state_dir),
+        rules_(std::move(rules)),
+        finder_(rules_.models),
+        datasets_(state_dir, rules_.dataset_roots) {}
 
   // Judges everything that can be judged without reading weights or rows: fields, model headers,
   // adapter, that the dataset is there, that a result could be written. Returns the job that would
@@ -53,14 +59,13 @@ class Submitter {
 
  private:
   // The model of `spec`, judged as far as its files are there. Pins the spec to it.
-  absl::StatusOr<ModelConfig> FindModel(TrainSpec& spec, Job& job) const;
-  absl::StatusOr<std::filesystem::path> FindDataset(TrainSpec& spec) const;
-  absl::StatusOr<std::filesystem::path> FindServerPath(const std::string& path) const;
+  absl::StatusOr<ModelConfig> FindModel(TrainSpec& spec, Job& job, hub::Sources& sources) const;
 
   JobStore& store_;
   const StateDir& state_dir_;
   const SubmitRules rules_;
   const ModelFinder finder_;
+  const DatasetFinder datasets_;
   mutable ModelVerdicts verdicts_;
 };
 

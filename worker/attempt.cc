@@ -13,15 +13,15 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "artifacts/error.h"
-#include "artifacts/hub/repo.h"
+#include "artifacts/hub/repo_name.h"
 #include "artifacts/manifest.h"
 #include "artifacts/sha256.h"
 #include "artifacts/step_log.h"
-#include "artifacts/tokenizer.h"
 #include "ftd/v1/worker.pb.h"
 #include "google/protobuf/util/json_util.h"
 #include "worker/checkpoints.h"
 #include "worker/control_server.h"
+#include "worker/dataset_rows.h"
 #include "worker/engine/train.h"
 #include "worker/event_log.h"
 #include "worker/failure.h"
@@ -69,16 +69,6 @@ absl::StatusOr<Fd> LockFile(const fs::path& path) {
   return fd;
 }
 
-// Drops rows without a label, and counts them.
-int64_t DropUnlabelled(std::vector<TokenizedRow>& rows) {
-  return static_cast<int64_t>(std::erase_if(rows, [](const TokenizedRow& row) {
-    for (size_t i = 1; i < row.labels.size(); ++i) {
-      if (row.labels[i] != kIgnoreLabel) return false;
-    }
-    return true;
-  }));
-}
-
 // The attempt, phase by phase. Failures travel as Status; the engine's exceptions are caught in
 // Run.
 class Attempt {
@@ -115,11 +105,14 @@ class Attempt {
     FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, *flags_, *events_));
     if (flags_->stop) return Stopped();
     FTD_ASSIGN_OR_RETURN(Fd device_lock, LockFile(request_.device_lock()));
-    auto prepared = PrepareRows();
+    auto prepared = PrepareRows(request_, spec_, dir_, engine::ThreadCount(), *events_, *flags_);
     if (flags_->stop) return Stopped();
-    FTD_ASSIGN_OR_RETURN(std::vector<TokenizedRow> rows, std::move(prepared));
+    FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, std::move(prepared));
+    dataset_rows_ = dataset.rows->size();
+    dropped_rows_ = dataset.dropped_rows;
+    skipped_rows_ = dataset.skipped_rows;
     trainer_ = std::make_unique<engine::Trainer>(
-        spec_, request_.model_dir(), std::move(rows), [this](int64_t done, int64_t total) {
+        spec_, request_.model_dir(), std::move(dataset.rows), [this](int64_t done, int64_t total) {
           events_->Progress(v1::Progress::LOAD, done, total, "bytes");
         });
     FTD_RETURN_IF_ERROR(ResumeState());
@@ -134,33 +127,6 @@ class Attempt {
     FTD_ASSIGN_OR_RETURN(std::vector<StepRow> step_rows, AllRows());
     FTD_RETURN_IF_ERROR(step_log_->Sync());
     return WriteResult(*trainer_, spec_, Facts(), step_rows, dir_);
-  }
-
-  absl::StatusOr<std::vector<TokenizedRow>> PrepareRows() {
-    events_->Progress(v1::Progress::VALIDATE, 0, 0, "rows");
-    FTD_ASSIGN_OR_RETURN(auto tokenizer,
-                         Tokenizer::Load(fs::path(request_.model_dir()) / "tokenizer.json"));
-    FTD_ASSIGN_OR_RETURN(RowEncoder encoder,
-                         MakeRowEncoder(request_.model_dir(), *tokenizer, spec_.seq_length));
-    FTD_ASSIGN_OR_RETURN(
-        std::vector<std::string> texts,
-        ReadTexts(request_.dataset_path(), spec_.dataset_file_name, spec_.dataset_size));
-    const auto total = static_cast<int64_t>(texts.size());
-    FTD_ASSIGN_OR_RETURN(std::vector<TokenizedRow> rows,
-                         EncodeAll(encoder, texts, engine::ThreadCount(), [&](int64_t done) {
-                           events_->Progress(v1::Progress::TOKENIZE, done, total, "rows");
-                           return !flags_->stop;
-                         }));
-    dropped_rows_ = DropUnlabelled(rows);
-    dataset_rows_ = static_cast<int64_t>(rows.size());
-    if (rows.empty()) {
-      return Error(absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
-                   absl::StrCat(spec_.dataset_file_name, ": no row has anything to learn"));
-    }
-    if (dropped_rows_ > 0) {
-      events_->Warning(absl::StrCat(dropped_rows_, " rows have nothing to learn: left out"));
-    }
-    return rows;
   }
 
   absl::Status ResumeState() {
@@ -269,11 +235,11 @@ class Attempt {
     facts.attempt = request_.attempt();
     facts.model_dir = request_.model_dir();
     facts.base_model = hub::IsRepoName(spec_.model) ? spec_.model : request_.model_dir();
-    facts.dataset_sha256 =
-        spec_.dataset_sha256.empty() ? spec_.dataset_upload_sha256 : spec_.dataset_sha256;
+    facts.dataset_sha256 = spec_.dataset.sha256;
     facts.device = engine::DeviceName();
     facts.dataset_rows = dataset_rows_;
     facts.dropped_rows = dropped_rows_;
+    facts.skipped_rows = skipped_rows_;
     facts.steps = last_step_;
     facts.tokens_total = tokens_total_;
     facts.trainable_parameters = trainer_->trainable_parameters();
@@ -292,7 +258,7 @@ class Attempt {
   std::unique_ptr<engine::Trainer> trainer_;
   std::optional<StepLogWriter> step_log_;
   int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
-  int64_t dataset_rows_ = 0, dropped_rows_ = 0;
+  int64_t dataset_rows_ = 0, dropped_rows_ = 0, skipped_rows_ = 0;
   bool stopped_ = false;
 };
 

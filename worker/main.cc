@@ -45,13 +45,21 @@ int main(int argc, char** argv) {
   ftd::PreviewOptions preview_options;
   CLI::App* preview = app.add_subcommand("preview", "Print rows exactly as training sees them.");
   preview->add_option("--model", preview_options.model_dir, "Model directory")->required();
-  preview->add_option("--dataset", preview_options.dataset, "JSON or JSONL file")->required();
+  preview->add_option("--dataset", preview_options.dataset, "File, directory or glob")->required();
   preview->add_option("-n", preview_options.n, "Rows to print")->capture_default_str();
   preview
       ->add_option("--seq-length,--seq_length", preview_options.seq_length,
                    "Cut rows to this many tokens")
       ->capture_default_str();
   preview->add_option("-o,--output", preview_options.output, "json or text")->capture_default_str();
+  preview->add_option("--dataset-shape,--dataset_shape", preview_options.shape,
+                      "alpaca, text or prompt-completion [by the columns]");
+  preview->add_option("--columns", preview_options.columns, "FIELD=COLUMN,…");
+  preview->add_option("--template", preview_options.prompt_template,
+                      "Text of a row, such as \"Q: {question}\\nA: {answer}\"");
+  preview->add_option("--train-on,--train_on", preview_options.train_on, "all or completions");
+  preview->add_option("--skip-bad-rows,--skip_bad_rows", preview_options.skip_bad_rows,
+                      "Bad rows to pass over");
 
   ftd::LogitsOptions logits_options;
   CLI::App* logits = app.add_subcommand("logits", "Write the model's logits for given token ids.");

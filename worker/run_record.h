@@ -34,7 +34,7 @@ struct RunFacts {
   std::string model_dir;
   std::string base_model;  // what an adapter calls its base: the repository, else the directory
   std::string dataset_sha256, device;
-  int64_t dataset_rows = 0, dropped_rows = 0;
+  int64_t dataset_rows = 0, dropped_rows = 0, skipped_rows = 0;
   int64_t steps = 0, tokens_total = 0, trainable_parameters = 0, total_parameters = 0;
   int threads = 0;
 };

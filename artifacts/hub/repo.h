@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "artifacts/hub/http_client.h"
+#include "artifacts/hub/repo_name.h"
 #include "artifacts/hub/settings.h"
 
 namespace ftd::hub {
@@ -18,9 +19,6 @@ struct RepoId {
   RepoType type = RepoType::kModel;
   std::string name;  // "meta-llama/Llama-3.1-8B-Instruct"
 };
-
-// Whether `name` is spelled like a repository: OWNER/NAME of letters, digits, '-', '_' and '.'.
-bool IsRepoName(const std::string& name);
 
 // "model meta-llama/Llama-3.1-8B-Instruct", for messages.
 std::string Described(const RepoId& repo);

@@ -13,12 +13,12 @@ namespace {
 
 // Beside the weights. Everything that a trained model's directory should have as well.
 constexpr std::array<absl::string_view, 7> kSmallFiles = {"config.json",
-                                                         "generation_config.json",
-                                                         "tokenizer.json",
-                                                         "tokenizer_config.json",
-                                                         "special_tokens_map.json",
-                                                         "chat_template.jinja",
-                                                         "model.safetensors.index.json"};
+                                                          "generation_config.json",
+                                                          "tokenizer.json",
+                                                          "tokenizer_config.json",
+                                                          "special_tokens_map.json",
+                                                          "chat_template.jinja",
+                                                          "model.safetensors.index.json"};
 
 bool Has(const RepoRevision& revision, absl::string_view path) {
   return std::any_of(revision.files.begin(), revision.files.end(),

@@ -9,7 +9,7 @@
 #include <functional>
 
 #include "artifacts/concat.h"
-#include "artifacts/dataset.h"
+#include "artifacts/dataset/dataset_reader.h"
 #include "artifacts/file.h"
 #include "artifacts/manifest.h"
 #include "artifacts/model_config.h"
@@ -172,7 +172,13 @@ TEST(Fuzz, DatasetLines) {
       "[{\"text\":\"a\"},\n{\"instruction\":\"I\",\"output\":\"O\",\"x\":{\"text\":1}}]";
   Fuzz("dataset", [&](Mutator& mutator) {
     const auto path = file.Write(mutator.Bytes(mutator.Below(2) == 0 ? lines : array));
-    return ReadTexts(path, "rows", static_cast<int64_t>(mutator.Below(3))).status();
+    DatasetReader reader({.files = {{path, "rows", ""}},
+                          .limit = static_cast<int64_t>(mutator.Below(3)),
+                          .skip_bad_rows = static_cast<int64_t>(mutator.Below(2))});
+    Example example;
+    auto found = reader.Next(&example);
+    while (found.ok() && *found) found = reader.Next(&example);
+    return found.status();
   });
 }
 

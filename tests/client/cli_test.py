@@ -84,6 +84,15 @@ def test_label_without_value_is_a_usage_error(fake):
 # Each flag, and what it makes of the spec in proto3 JSON: by protobuf itself.
 FLAGS = [
     (["--dataset-size", "5"], {"dataset": {"size": "5"}}),
+    (["--dataset-shape", "prompt-completion"], {"dataset": {"shape": "PROMPT_COMPLETION"}}),
+    (["--dataset_shape", "alpaca"], {"dataset": {"shape": "ALPACA"}}),
+    (["--columns", "instruction=q,output=an answer"],
+     {"dataset": {"columns": {"instruction": "q", "output": "an answer"}}}),
+    (["--template", r"Q: {q}\nA: {a}\\"], {"dataset": {"template": "Q: {q}\nA: {a}\\"}}),
+    (["--train-on", "completions"], {"dataset": {"trainOn": "COMPLETIONS"}}),
+    (["--train_on=all"], {"dataset": {"trainOn": "ALL"}}),
+    (["--skip-bad-rows", "5"], {"dataset": {"skipBadRows": "5"}}),
+    (["--skip_bad_rows", "5"], {"dataset": {"skipBadRows": "5"}}),
     (["--num-epochs", "1.5"], {"numEpochs": 1.5}),
     (["--max-steps", "3"], {"maxSteps": "3"}),
     (["--batch-size", "4"], {"batchSize": 4}),

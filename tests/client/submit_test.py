@@ -74,9 +74,36 @@ def test_missing_dataset_is_66(fake):
     assert "dataset /nowhere/rows.jsonl does not exist" in result.stderr and result.stdout == ""
 
 
-def test_directory_as_dataset_is_65(fake, tmp_path):
-    result = fake.ftctl(*FLAGS, tmp_path)
-    assert result.returncode == 65 and "is a directory" in result.stderr
+@pytest.mark.parametrize("files, argument, exit_code, words", [
+    ([], "", 66, "holds no data files"), (["a.txt"], "", 66, "holds no data files"),
+    (["a.txt"], "a.txt", 65, ".jsonl"), (["a.csv", "b.jsonl"], "", 65, "several formats"),
+    (["test.csv"], "", 65, "test split"), (["a.csv"], "*.jsonl", 66, "holds no data files"),
+])
+def test_datasets_without_data_are_refused_before_anything_is_sent(fake, tmp_path, files, argument, exit_code, words):
+    for name in files:
+        (tmp_path / name).write_text("x")
+    result = fake.ftctl(*FLAGS, tmp_path / argument)
+    assert result.returncode == exit_code and words in result.stderr, result
+    assert fake.upload_headers == [] and fake.calls("SubmitJob") == []
+
+
+@pytest.mark.parametrize("argument, names", [
+    ("", ["a.jsonl", "b.jsonl", "more/c.jsonl"]), ("/", ["a.jsonl", "b.jsonl", "more/c.jsonl"]),
+    ("/?.jsonl", ["a.jsonl", "b.jsonl"]), ("/more/*", ["c.jsonl"]),
+])
+def test_every_file_of_a_directory_or_glob_is_sent(fake, tmp_path, argument, names):
+    rows = tmp_path / "rows"
+    (rows / "more").mkdir(parents=True)
+    for name in ["b.jsonl", "a.jsonl", "more/c.jsonl", "notes.txt", ".hidden.jsonl"]:
+        (rows / name).write_text(json.dumps({"text": name}) + "\n")
+    result = fake.ftctl(*FLAGS, f"{rows}{argument}")
+    assert result.returncode == 0, result.stderr
+    dataset = fake.calls("SubmitJob")[0].spec.dataset
+    assert [file.name for file in dataset.files] == names and dataset.upload_sha256 == ""
+    assert dataset.file_name == (argument.split("/")[-1] or "rows")
+    for file in dataset.files:
+        assert json.loads(fake.uploads[file.sha256])["text"].endswith(file.name)
+        assert hashlib.sha256(fake.uploads[file.sha256]).hexdigest() == file.sha256
 
 
 def test_id_on_stdout_talk_on_stderr(fake, tmp_path):

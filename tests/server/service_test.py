@@ -128,6 +128,17 @@ BAD_SUBMITS = [
      "dataset.upload_sha256"),
     ("path outside roots", dataset(server_path="/etc/passwd"), Code.INVALID_ARGUMENT, "FIELD_INVALID",
      "dataset.server_path"),
+    ("upload of an unknown format", dataset(upload_sha256="0" * 64, file_name="rows.xml"), Code.INVALID_ARGUMENT,
+     "FIELD_INVALID", "dataset.file_name"),
+    ("shape beside template", dataset(upload_sha256="0" * 64, shape=jobs.Dataset.TEXT, template="{a}"),
+     Code.INVALID_ARGUMENT, "FIELD_INVALID", "dataset.shape"),
+    ("unknown shape", dataset(upload_sha256="0" * 64, shape=9), Code.INVALID_ARGUMENT, "FIELD_INVALID", "dataset.shape"),
+    ("template that is none", dataset(upload_sha256="0" * 64, template="{a"), Code.INVALID_ARGUMENT, "FIELD_INVALID",
+     "dataset.template"),
+    ("completions of texts", dataset(upload_sha256="0" * 64, shape=jobs.Dataset.TEXT, train_on=jobs.Dataset.COMPLETIONS),
+     Code.INVALID_ARGUMENT, "FIELD_INVALID", "dataset.train_on"),
+    ("negative skips", dataset(upload_sha256="0" * 64, skip_bad_rows=-1), Code.INVALID_ARGUMENT, "FIELD_INVALID",
+     "dataset.skip_bad_rows"),
     ("relative path", dataset(server_path="rows.jsonl"), Code.INVALID_ARGUMENT, "FIELD_INVALID",
      "dataset.server_path"),
     ("name", request_change(name="Has Spaces"), Code.INVALID_ARGUMENT, "FIELD_INVALID", "name"),
@@ -358,12 +369,37 @@ def test_server_paths_only_under_their_roots(tmp_path):
         assert job.spec.dataset.sha256 == hashlib.sha256((root / "rows.jsonl").read_bytes()).hexdigest()
         ftd.wait(job.id, "SUCCEEDED")
         request = json.loads((ftd.attempt_dir(job.id, 1) / "request.json").read_text())
-        assert request["model_dir"] == str(tmp_path / "m") and request["dataset_path"] == str(root / "rows.jsonl")
+        assert request["model_dir"] == str(tmp_path / "m") and [f["path"] for f in request["dataset_files"]] == [
+            str(root / "rows.jsonl")]
         for path in [root / "link.jsonl", outside, root / ".." / "outside.jsonl", tmp_path / "root-too" / "rows.jsonl",
                      "/proc/self/environ"]:
             expect_error(lambda: submit(ftd, rows=path), Code.INVALID_ARGUMENT, "FIELD_INVALID")
-        for path in [root / "absent.jsonl", root]:
+        # A directory or glob with one such link in it is refused whole; what lies outside is not even searched.
+        for path in [root, root / "*.jsonl", tmp_path / "*" / "rows.jsonl", root / ".." / "root-too" / "*"]:
+            expect_error(lambda: submit(ftd, rows=path), Code.INVALID_ARGUMENT, "FIELD_INVALID")
+        for path in [root / "absent.jsonl", root / "*.csv", root / "*" / ".." / ".." / "*.jsonl"]:
             expect_error(lambda: submit(ftd, rows=path), Code.NOT_FOUND, "DATASET_NOT_FOUND")
+
+
+def test_server_directories_and_globs_are_bound_to_their_files(tmp_path):
+    root = tmp_path / "root"
+    (root / "data").mkdir(parents=True)
+    for name in ["b.jsonl", "a.jsonl", "README.md", "data/c.jsonl"]:
+        (root / name).write_text(json.dumps({"text": name}) + "\n")
+    with fake_ftd(config=f'dataset_roots = ["{root}"]\n[models]\ntiny = "{make_stub_model(tmp_path / "m")}"\n') as ftd:
+        for pattern, names in [(root, ["a.jsonl", "b.jsonl", "data/c.jsonl"]), (root / "*.jsonl", ["a.jsonl", "b.jsonl"]),
+                               (root / "**" / "c.jsonl", ["data/c.jsonl"])]:
+            job = submit(ftd, rows=pattern, model="tiny")
+            bound = job.spec.dataset
+            assert [file.name for file in bound.files] == names and bound.file_name == pattern.name
+            digests = [hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names]
+            assert [file.sha256 for file in bound.files] == digests
+            whole = digests[0] if len(digests) == 1 else hashlib.sha256(
+                "".join(d + "\n" for d in digests).encode()).hexdigest()
+            assert bound.sha256 == whole
+            ftd.wait(job.id, "SUCCEEDED")
+            request = json.loads((ftd.attempt_dir(job.id, 1) / "request.json").read_text())
+            assert [(f["path"], f["verify"]) for f in request["dataset_files"]] == [(str(root / n), True) for n in names]
 
 
 def test_results_directory_must_be_writable(ftd):

@@ -60,7 +60,7 @@ TEST(BatchPlanTest, ShufflesAsTorchDoes) {
 
 TEST(FlatBatchTest, TargetsAreTheNextTokensOfEachDocument) {
   const TokenizedRow a{{5, 6, 7}, {5, kIgnoreLabel, 7}}, b{{8}, {8}}, c{{9, 1}, {9, 1}};
-  const FlatBatch batch = MakeFlatBatch({&a, &b, &c}, c10::kCPU);
+  const FlatBatch batch = MakeFlatBatch({a, b, c}, c10::kCPU);
   auto values = [](const at::Tensor& t) {
     return std::vector<int64_t>(t.const_data_ptr<int64_t>(),
                                 t.const_data_ptr<int64_t>() + t.numel());
@@ -70,7 +70,7 @@ TEST(FlatBatchTest, TargetsAreTheNextTokensOfEachDocument) {
   EXPECT_EQ(batch.offsets, (std::vector<int64_t>{0, 3, 4, 6}));
   EXPECT_EQ(values(batch.supervised), (std::vector<int64_t>{1, 4}));
   EXPECT_EQ(values(batch.targets), (std::vector<int64_t>{7, 1}));
-  EXPECT_EQ(CountLabels({a, b, c}, {0, 1, 2}), 2);
+  EXPECT_EQ(CountLabels(RowsInMemory({a, b, c}), {0, 1, 2}), 2);
 }
 
 }  // namespace

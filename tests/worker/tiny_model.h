@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "artifacts/dataset.h"
+#include "artifacts/row_source.h"
 #include "artifacts/train_spec.h"
 
 namespace ftd::testing {

@@ -20,13 +20,17 @@ using ::ftd::testing::TinySpec;
 
 const std::atomic<bool> kNeverStop{false};
 
+std::unique_ptr<RowSource> InMemory(std::vector<TokenizedRow> rows) {
+  return std::make_unique<RowsInMemory>(std::move(rows));
+}
+
 class TrainerTest : public ::testing::TestWithParam<Mode> {
  protected:
   TrainerTest() : dir_(FreshDir("trainer")) { ftd::testing::WriteTinyModel(dir_ / "model", 1); }
   ~TrainerTest() override { std::filesystem::remove_all(dir_); }
 
   Trainer Make(const TrainSpec& spec) {
-    return Trainer(spec, dir_ / "model", RandomRows(11, 40, 7), nullptr);
+    return Trainer(spec, dir_ / "model", InMemory(RandomRows(11, 40, 7)), nullptr);
   }
 
   static std::vector<double> Steps(Trainer& trainer, int count) {
@@ -119,7 +123,7 @@ TEST_P(TrainerTest, AccumulationEqualsOneLargeBatch) {
 
 TEST_P(TrainerTest, LearnsOneBatchByHeart) {
   TrainSpec spec = TinySpec(GetParam(), 60);
-  Trainer trainer(spec, dir_ / "model", RandomRows(2, 12, 3), nullptr);
+  Trainer trainer(spec, dir_ / "model", InMemory(RandomRows(2, 12, 3)), nullptr);
   const std::vector<double> losses = Steps(trainer, 60);
   EXPECT_LT(losses.back(), 0.5 * losses.front());
 }
@@ -142,7 +146,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, TrainerTest, ::testing::Values(Mode::kLora, Mode
 TEST(TrainerInputTest, DamagedStateNamesTheTensor) {
   const auto dir = FreshDir("damaged");
   ftd::testing::WriteTinyModel(dir / "model", 1);
-  Trainer trainer(TinySpec(Mode::kLora, 2), dir / "model", RandomRows(4, 10, 1), nullptr);
+  Trainer trainer(TinySpec(Mode::kLora, 2), dir / "model", InMemory(RandomRows(4, 10, 1)), nullptr);
   ASSERT_TRUE(WriteSafetensors(dir / "adapter_model.safetensors", {}, {}).ok());
   try {
     trainer.LoadState(dir, 1);

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "worker/engine/train.h"
+
 namespace ftd::engine {
 namespace {
 
@@ -18,6 +20,12 @@ at::Tensor OnDevice(const std::vector<int64_t>& values, c10::Device device) {
                        at::TensorOptions(at::kLong))
       .clone()
       .to(device);
+}
+
+template <typename T>
+T Readable(absl::StatusOr<T> value) {
+  if (value.ok()) return *std::move(value);
+  throw EngineError(EngineError::Kind::kInternal, std::string(value.status().message()));
 }
 
 }  // namespace
@@ -65,26 +73,30 @@ double BatchPlan::EpochAfter(int64_t step) const {
          static_cast<double>(done) / static_cast<double>(micro_batches);
 }
 
-int64_t CountLabels(const std::vector<TokenizedRow>& rows, const std::vector<int64_t>& indices) {
+int64_t CountLabels(const RowSource& rows, const std::vector<int64_t>& indices) {
   int64_t count = 0;
-  for (int64_t index : indices) {
-    const std::vector<int32_t>& labels = rows[static_cast<size_t>(index)].labels;
-    for (size_t i = 1; i < labels.size(); ++i) count += labels[i] != kIgnoreLabel;
-  }
+  for (int64_t index : indices) count += Readable(rows.Length(index)).labels;
   return count;
 }
 
-FlatBatch MakeFlatBatch(const std::vector<const TokenizedRow*>& rows, c10::Device device) {
+std::vector<TokenizedRow> ReadRows(const RowSource& rows, const std::vector<int64_t>& indices) {
+  std::vector<TokenizedRow> read;
+  read.reserve(indices.size());
+  for (int64_t index : indices) read.push_back(Readable(rows.Read(index)));
+  return read;
+}
+
+FlatBatch MakeFlatBatch(const std::vector<TokenizedRow>& rows, c10::Device device) {
   std::vector<int64_t> ids, positions, supervised, targets;
   FlatBatch batch;
   batch.offsets.push_back(0);
-  for (const TokenizedRow* row : rows) {
-    for (size_t i = 0; i < row->input_ids.size(); ++i) {
-      if (i + 1 < row->labels.size() && row->labels[i + 1] != kIgnoreLabel) {
+  for (const TokenizedRow& row : rows) {
+    for (size_t i = 0; i < row.input_ids.size(); ++i) {
+      if (i + 1 < row.labels.size() && row.labels[i + 1] != kIgnoreLabel) {
         supervised.push_back(static_cast<int64_t>(ids.size()));
-        targets.push_back(row->labels[i + 1]);
+        targets.push_back(row.labels[i + 1]);
       }
-      ids.push_back(row->input_ids[i]);
+      ids.push_back(row.input_ids[i]);
       positions.push_back(static_cast<int64_t>(i));
     }
     batch.offsets.push_back(static_cast<int64_t>(ids.size()));

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "artifacts/dataset.h"
+#include "artifacts/row_source.h"
 #include "artifacts/train_spec.h"
 #include "worker/engine/model.h"
 
@@ -37,9 +37,12 @@ class BatchPlan {
 };
 
 // Labels that rows contribute: the tokens, but for the first of each row, that are not ignored.
-int64_t CountLabels(const std::vector<TokenizedRow>& rows, const std::vector<int64_t>& indices);
+int64_t CountLabels(const RowSource& rows, const std::vector<int64_t>& indices);
+
+// The rows of those numbers, in that order.
+std::vector<TokenizedRow> ReadRows(const RowSource& rows, const std::vector<int64_t>& indices);
 
 // The rows end to end, on the device.
-FlatBatch MakeFlatBatch(const std::vector<const TokenizedRow*>& rows, c10::Device device);
+FlatBatch MakeFlatBatch(const std::vector<TokenizedRow>& rows, c10::Device device);
 
 }  // namespace ftd::engine

@@ -55,8 +55,7 @@ void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::
     std::vector<NamedTensor> outputs;
     for (size_t i = 0; i < sequences.size(); ++i) {
       CheckIds(sequences[i], config.vocab_size);
-      const TokenizedRow row{sequences[i], {}};
-      const at::Tensor hidden = Infer(model, MakeFlatBatch({&row}, TrainingDevice()));
+      const at::Tensor hidden = Infer(model, MakeFlatBatch({{sequences[i], {}}}, TrainingDevice()));
       outputs.push_back({single ? "logits" : "logits." + std::to_string(i),
                          at::mm(hidden, model.head().value.t()).to(at::kFloat)});
     }

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "artifacts/dataset.h"
 #include "artifacts/model_config.h"
+#include "artifacts/row_source.h"
 #include "artifacts/train_spec.h"
 
 namespace ftd::engine {
@@ -62,10 +62,10 @@ void InitializeProcess();
 // that saved it would have.
 class Trainer {
  public:
-  // Loads the model and, for adapters, makes or reads them. `rows` must not be empty.
-  // `progress(done, total)` tells of bytes read.
+  // Loads the model and, for adapters, makes or reads them. `rows` must not be empty; each step
+  // reads its own. `progress(done, total)` tells of bytes read.
   Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir,
-          std::vector<TokenizedRow> rows,
+          std::unique_ptr<RowSource> rows,
           const std::function<void(int64_t done, int64_t total)>& progress);
   ~Trainer();
 

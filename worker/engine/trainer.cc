@@ -43,7 +43,7 @@ bool IsNorm(const Parameter& parameter) { return parameter.value.dim() == 1; }
 
 struct Trainer::Impl {
   TrainSpec spec;
-  std::vector<TokenizedRow> rows;
+  std::unique_ptr<RowSource> rows;
   BatchPlan plan;
   c10::Device device;
   Model model;
@@ -52,10 +52,10 @@ struct Trainer::Impl {
   int64_t steps_taken = 0;
 
   Impl(const TrainSpec& spec_in, const std::filesystem::path& model_dir,
-       std::vector<TokenizedRow> rows_in, const std::function<void(int64_t, int64_t)>& progress)
+       std::unique_ptr<RowSource> rows_in, const std::function<void(int64_t, int64_t)>& progress)
       : spec(spec_in),
         rows(std::move(rows_in)),
-        plan(spec_in, static_cast<int64_t>(rows.size())),
+        plan(spec_in, rows->size()),
         device(TrainingDevice()) {
     const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
     const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
@@ -76,12 +76,9 @@ struct Trainer::Impl {
   // Adds one micro-batch's gradients; returns Σ nll.
   double RunMicroBatch(const std::vector<int64_t>& indices, int64_t num_items,
                        uint64_t dropout_seed, StepResult& result) {
-    std::vector<const TokenizedRow*> batch_rows;
+    const std::vector<TokenizedRow> batch_rows = ReadRows(*rows, indices);
     size_t longest = 0;
-    for (int64_t index : indices) {
-      batch_rows.push_back(&rows[static_cast<size_t>(index)]);
-      longest = std::max(longest, batch_rows.back()->input_ids.size());
-    }
+    for (const TokenizedRow& row : batch_rows) longest = std::max(longest, row.input_ids.size());
     const FlatBatch batch = MakeFlatBatch(batch_rows, device);
     result.samples += static_cast<int64_t>(indices.size());
     result.tokens += batch.offsets.back();
@@ -94,7 +91,7 @@ struct Trainer::Impl {
     const int64_t step = steps_taken + 1;
     const auto micro_batches = plan.MicroBatches(step);
     int64_t num_items = 0;
-    for (const auto& indices : micro_batches) num_items += CountLabels(rows, indices);
+    for (const auto& indices : micro_batches) num_items += CountLabels(*rows, indices);
     ZeroGradients(trainable);
     StepResult result;
     for (size_t i = 0; i < micro_batches.size(); ++i) {
@@ -115,7 +112,7 @@ struct Trainer::Impl {
 };
 
 Trainer::Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir,
-                 std::vector<TokenizedRow> rows,
+                 std::unique_ptr<RowSource> rows,
                  const std::function<void(int64_t, int64_t)>& progress)
     : impl_(Guarded(
           [&] { return std::make_unique<Impl>(spec, model_dir, std::move(rows), progress); })) {}

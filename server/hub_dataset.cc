@@ -1,0 +1,108 @@
+#include "server/hub_dataset.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "artifacts/dataset/splits.h"
+#include "artifacts/error.h"
+#include "artifacts/hub/cache.h"
+#include "artifacts/hub/fetch.h"
+#include "artifacts/hub/settings.h"
+#include "artifacts/sha256.h"
+#include "server/hub_revision.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kPatienceSeconds = 20;
+constexpr size_t kSha256Digits = 64;
+
+// The files of the wanted configuration and split.
+absl::StatusOr<std::vector<LocalDatasetFile>> Choose(std::vector<LocalDatasetFile> files,
+                                                     const HubDataset& wanted) {
+  const std::string where = absl::StrCat("dataset ", wanted.name);
+  FTD_ASSIGN_OR_RETURN(files, FilesOfConfig(std::move(files), wanted.config, where));
+  FTD_ASSIGN_OR_RETURN(files, DataFilesOf(std::move(files), where));
+  return FilesOfSplit(std::move(files), wanted.split, where);
+}
+
+// All files of a snapshot, when the cache alone has to tell.
+std::vector<LocalDatasetFile> FilesIn(const fs::path& snapshot) {
+  std::vector<LocalDatasetFile> files;
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(snapshot, error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_regular_file(ignored))
+      files.push_back({it->path().lexically_relative(snapshot).string(), it->path()});
+  }
+  return files;
+}
+
+std::vector<LocalDatasetFile> FilesOf(const hub::RepoRevision& revision, const fs::path& snapshot) {
+  std::vector<LocalDatasetFile> files;
+  for (const hub::RepoFile& file : revision.files)
+    files.push_back({file.path, snapshot / file.path});
+  return files;
+}
+
+// Leaves in `revision` the chosen files alone.
+void Keep(const std::vector<LocalDatasetFile>& chosen, hub::RepoRevision& revision) {
+  std::erase_if(revision.files, [&](const hub::RepoFile& file) {
+    return std::none_of(chosen.begin(), chosen.end(),
+                        [&](const LocalDatasetFile& c) { return c.name == file.path; });
+  });
+}
+
+// Fetches those files whose sha256 the hub does not tell.
+absl::Status FetchSmall(const hub::Settings& settings, const hub::Cache& cache,
+                        hub::RepoRevision revision) {
+  std::erase_if(revision.files,
+                [](const hub::RepoFile& file) { return file.etag.size() == kSha256Digits; });
+  return hub::FetchFiles(settings, hub::FindToken(settings), cache, revision,
+                         {.patience_seconds = kPatienceSeconds});
+}
+
+absl::StatusOr<std::string> Sha256Of(const LocalDatasetFile& file,
+                                     const hub::RepoRevision& revision) {
+  for (const hub::RepoFile& known : revision.files) {
+    if (known.path == file.name && known.etag.size() == kSha256Digits) return known.etag;
+  }
+  return Sha256File(file.path);
+}
+
+}  // namespace
+
+absl::StatusOr<FoundDataset> FindHubDataset(DatasetSpec& dataset) {
+  const hub::Settings settings = hub::SettingsFromEnvironment();
+  const hub::Cache cache(settings.cache_dir);
+  const hub::RepoId repo{hub::RepoType::kDataset, dataset.hub.name};
+  FTD_ASSIGN_OR_RETURN(hub::RepoRevision revision,
+                       FindRevision(settings, repo, dataset.hub.revision));
+  const fs::path snapshot = cache.Snapshot(repo, revision.commit);
+  const bool online = !revision.files.empty();
+  FTD_ASSIGN_OR_RETURN(
+      const std::vector<LocalDatasetFile> chosen,
+      Choose(online ? FilesOf(revision, snapshot) : FilesIn(snapshot), dataset.hub));
+  if (online) {
+    Keep(chosen, revision);
+    FTD_RETURN_IF_ERROR(hub::CheckDisk(cache, revision));
+    FTD_RETURN_IF_ERROR(FetchSmall(settings, cache, revision));
+  }
+  dataset.files.clear();
+  for (const LocalDatasetFile& file : chosen) {
+    FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256Of(file, revision));
+    dataset.files.push_back({std::move(sha256), file.name, file.path});
+  }
+  dataset.hub.revision = revision.commit;
+  if (dataset.file_name.empty()) dataset.file_name = dataset.hub.name;
+  FoundDataset found;
+  found.path = snapshot;
+  found.source = std::move(revision);
+  return found;
+}
+
+}  // namespace ftd

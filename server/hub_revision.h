@@ -1,0 +1,18 @@
+// What a branch, tag or commit of a repository stands for now.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "artifacts/hub/repo.h"
+#include "artifacts/hub/settings.h"
+
+namespace ftd {
+
+// Asks the hub, for somebody who waits for the answer; an empty `revision` is main. Offline, or
+// when the hub does not answer, the cache tells the commit, and `files` is empty: what is there has
+// to do. Errors: those of hub::GetRevision; FAILED_PRECONDITION HUB_OFFLINE.
+absl::StatusOr<hub::RepoRevision> FindRevision(const hub::Settings& settings,
+                                               const hub::RepoId& repo, std::string revision);
+
+}  // namespace ftd

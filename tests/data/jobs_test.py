@@ -1,0 +1,134 @@
+"""Datasets as jobs: several files, the token cache and what may befall it, files that change, rows that are skipped."""
+import json
+import os
+import signal
+
+import pytest
+from ftd_fixture import Ftd, alpaca_rows, jobs, wait_until, write_jsonl
+
+ENDLESS = 10_000_000
+FLAGS = ["--mode", "lora", "--batch-size", 4, "--seq-length", 96, "--dtype", "float32"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def ftd(data):
+    with Ftd(config=f'dataset_roots = ["{data}"]\n') as daemon:
+        yield daemon
+
+
+def submit(ftd, model, dataset, *flags, steps=3):
+    return ftd.ftctl("submit", "--quiet", *FLAGS, "--model", model, "--dataset", dataset, "--max-steps", steps,
+                     *flags).stdout.strip()
+
+
+def run(ftd, model, dataset, *flags):
+    """Losses, phases and warnings of a job that succeeds."""
+    job = submit(ftd, model, dataset, *flags)
+    ftd.wait(job, "SUCCEEDED")
+    phases, warnings = [], []
+    for message in ftd.watch(job):
+        if message.HasField("progress"):
+            phases.append(jobs.Progress.Phase.Name(message.progress.phase))
+        if message.HasField("warning"):
+            warnings.append(str(message.warning))
+    return [step.loss for step in ftd.steps(job)], phases, warnings
+
+
+def stores(ftd):
+    return sorted(path for path in (ftd.state_dir / "tokens").iterdir() if path.is_dir())
+
+
+def test_files_of_a_directory_are_one_dataset(ftd, model, tmp_path):
+    rows = alpaca_rows(30)
+    whole = write_jsonl(tmp_path / "whole.jsonl", rows)
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for i in range(3):
+        write_jsonl(parts / f"train-0000{i}.jsonl", rows[10 * i:10 * i + 10])
+    (parts / "test-00000.jsonl").write_text("this would fail\n")
+    (parts / "README.md").write_text("and so would this\n")
+    expected, *_ = run(ftd, model, whole)
+    for dataset in [parts, parts / "train-*.jsonl"]:
+        assert run(ftd, model, dataset)[0] == expected
+    shown = json.loads(ftd.ftctl("show", submit(ftd, model, parts), "-o", "json").stdout)["spec"]["dataset"]
+    assert shown["file_name"] == "parts" and [f["name"] for f in shown["files"]] == [f"train-0000{i}.jsonl" for i in range(3)]
+
+
+def test_the_second_job_on_the_same_rows_does_not_tokenise(ftd, model, tmp_path):
+    rows = alpaca_rows(32)
+    first = write_jsonl(tmp_path / "first.jsonl", rows)
+    losses, phases, _ = run(ftd, model, first)
+    assert "TOKENIZE" in phases
+    same, phases, _ = run(ftd, model, write_jsonl(tmp_path / "other-name.jsonl", rows))
+    assert "TOKENIZE" not in phases and same == losses and len(stores(ftd)) == 1
+    other, phases, _ = run(ftd, model, first, "--train-on", "completions")
+    assert "TOKENIZE" in phases and other != losses and len(stores(ftd)) == 2
+
+
+def test_a_damaged_store_is_built_anew(ftd, model, tmp_path):
+    rows = write_jsonl(tmp_path / "rows.jsonl", alpaca_rows(32))
+    losses, *_ = run(ftd, model, rows)
+    (store,) = stores(ftd)
+    ids = store / "ids.bin"
+    damaged = bytearray(ids.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    ids.write_bytes(damaged)
+    again, phases, _ = run(ftd, model, rows)
+    assert again == losses and "TOKENIZE" in phases and ids.read_bytes() != damaged
+    assert "TOKENIZE" not in run(ftd, model, rows)[1]
+
+
+def test_a_worker_killed_while_it_tokenises(ftd, model, data):
+    """The next attempt begins anew; nothing half-made is left or used."""
+    big = write_jsonl(data / "big.jsonl", alpaca_rows(2000) * 100)
+    job = ftd.submit(ftd.spec(model, big, max_steps=2, seq_length=96)).id
+    tokens = ftd.state_dir / "tokens"
+    wait_until(lambda: any(path.stat().st_size > 1 << 16 for path in tokens.glob(".tmp-*/ids.bin")), "tokens on disk")
+    os.kill(ftd.worker_pid(job), signal.SIGKILL)
+    done = ftd.wait(job, "SUCCEEDED", deadline_s=120)
+    assert len(done.attempts) == 2
+    assert len(stores(ftd)) == 1 and not list(tokens.glob(".tmp-*"))
+
+
+def test_a_file_that_changed_since_submit_fails_the_job(ftd, model, data, tmp_path):
+    rows = write_jsonl(data / "rows.jsonl", alpaca_rows(8))
+    first = submit(ftd, model, write_jsonl(tmp_path / "other.jsonl", alpaca_rows(8)), steps=ENDLESS)
+    ftd.wait(first, "RUNNING")
+    second = ftd.submit(ftd.spec(model, rows, max_steps=1)).id
+    write_jsonl(rows, alpaca_rows(9))
+    ftd.ftctl("cancel", first)
+    job = ftd.wait(second, "FAILED")
+    assert jobs.FailureReason.Name(job.failure_reason) == "DATASET_INVALID" and len(job.attempts) == 1
+    assert f"{rows} has changed" in job.message
+
+
+def test_bad_rows_are_skipped_with_a_warning(ftd, model, tmp_path):
+    good = alpaca_rows(12)
+    expected, *_ = run(ftd, model, write_jsonl(tmp_path / "good.jsonl", good))
+    lines = [json.dumps(row) for row in good]
+    lines[3:3] = ["oops", '{"instruction": "x"}']
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    for _ in range(2):  # told again when the rows come from the cache
+        losses, _, warnings = run(ftd, model, path, "--skip-bad-rows", 2)
+        assert losses == expected
+        assert any("2 bad rows were skipped" in w and "line 4" in w and "line 5" in w for w in warnings), warnings
+    failed = ftd.wait(submit(ftd, model, path, "--skip-bad-rows", 1), "FAILED")
+    assert "rows.jsonl line 5" in failed.message and failed.hint
+
+
+def test_every_format_trains_the_same(ftd, model, tmp_path):
+    import pandas
+    rows = alpaca_rows(16)
+    frame = pandas.DataFrame(rows)
+    expected, *_ = run(ftd, model, write_jsonl(tmp_path / "rows.jsonl", rows))
+    frame.to_csv(tmp_path / "rows.csv.gz", index=False)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    frame.rename(columns={"instruction": "q", "output": "a"}).to_csv(tmp_path / "named.tsv", sep="\t", index=False)
+    for name, flags in [("rows.csv.gz", []), ("rows.parquet", []), ("named.tsv", ["--columns", "instruction=q,output=a"])]:
+        assert run(ftd, model, tmp_path / name, *flags)[0] == expected, name

@@ -1,0 +1,83 @@
+#include "worker/dataset_rows.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "artifacts/error.h"
+#include "artifacts/sha256.h"
+#include "artifacts/tokenizer.h"
+#include "worker/columnar.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+DatasetOptions OptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec) {
+  DatasetOptions options;
+  for (const auto& file : request.dataset_files())
+    options.files.push_back({file.path(), file.name(), file.sha256()});
+  options.rules = spec.dataset.rules;
+  options.limit = spec.dataset.size;
+  options.skip_bad_rows = spec.dataset.skip_bad_rows;
+  options.open_columnar = kOpenColumnar;
+  return options;
+}
+
+absl::Status CheckPins(const v1::AttemptRequest& request, EventLog& events,
+                       const StopFlags& flags) {
+  int checked = 0;
+  for (const auto& file : request.dataset_files()) {
+    if (flags.stop) return absl::CancelledError("stopped");
+    events.Progress(v1::Progress::VALIDATE, checked++, request.dataset_files_size(), "files");
+    if (!file.verify()) continue;
+    FTD_ASSIGN_OR_RETURN(const std::string sha256, Sha256File(file.path()));
+    if (sha256 == file.sha256()) continue;
+    return Error(
+        absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
+        absl::StrCat(file.path(), " has changed since the job was submitted; submit again ",
+                     "to train on what it holds now"));
+  }
+  return absl::OkStatus();
+}
+
+void WarnOf(const TokenizedDataset& dataset, EventLog& events) {
+  if (dataset.dropped_rows > 0)
+    events.Warning(absl::StrCat(dataset.dropped_rows, " rows have nothing to learn: left out"));
+  if (dataset.skipped_rows == 0) return;
+  const bool some = dataset.skipped_rows > static_cast<int64_t>(dataset.skipped_reasons.size());
+  events.Warning(absl::StrCat(dataset.skipped_rows, " bad rows were skipped",
+                              some ? ", the first of them: " : ": ",
+                              absl::StrJoin(dataset.skipped_reasons, "; ")));
+}
+
+}  // namespace
+
+absl::StatusOr<TokenizedDataset> PrepareRows(const v1::AttemptRequest& request,
+                                             const TrainSpec& spec, const fs::path& attempt_dir,
+                                             int threads, EventLog& events,
+                                             const StopFlags& flags) {
+  events.Progress(v1::Progress::VALIDATE, 0, 0, "files");
+  const fs::path tokenizer_json = fs::path(request.model_dir()) / "tokenizer.json";
+  FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(tokenizer_json));
+  FTD_ASSIGN_OR_RETURN(const RowEncoder encoder,
+                       MakeRowEncoder(request.model_dir(), *tokenizer, spec.seq_length));
+  FTD_RETURN_IF_ERROR(CheckPins(request, events, flags));
+  TokenCache::Request wanted{.dataset = OptionsOf(request, spec),
+                             .encoder = &encoder,
+                             .threads = threads,
+                             .progress = [&](int64_t done, int64_t total) {
+                               events.Progress(v1::Progress::TOKENIZE, done, total, "bytes");
+                               return !flags.stop;
+                             }};
+  FTD_ASSIGN_OR_RETURN(wanted.tokenizer_sha256, Sha256File(tokenizer_json));
+  const int64_t bytes =
+      request.token_cache_bytes() > 0 ? request.token_cache_bytes() : kDefaultTokenCacheBytes;
+  const bool shared = !request.token_cache_dir().empty();
+  const TokenCache cache(shared ? fs::path(request.token_cache_dir()) : attempt_dir / "tokens",
+                         bytes);
+  FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, cache.Get(wanted));
+  WarnOf(dataset, events);
+  return dataset;
+}
+
+}  // namespace ftd

@@ -1,0 +1,23 @@
+// An attempt's rows: read, tokenised, or taken from the cache of earlier jobs.
+#pragma once
+
+#include <filesystem>
+
+#include "absl/status/statusor.h"
+#include "artifacts/dataset/token_cache.h"
+#include "artifacts/train_spec.h"
+#include "ftd/v1/worker.pb.h"
+#include "worker/control_server.h"
+#include "worker/event_log.h"
+
+namespace ftd {
+
+// Checks that files which are not ours still have the bytes that the job was submitted with, then
+// tokenises on `threads` threads. Tells `events` of progress, and warns of rows that were left out.
+// CANCELLED when `flags` say stop. Errors: DATASET_INVALID, MODEL_*, DISK_FULL.
+absl::StatusOr<TokenizedDataset> PrepareRows(const v1::AttemptRequest& request,
+                                             const TrainSpec& spec,
+                                             const std::filesystem::path& attempt_dir, int threads,
+                                             EventLog& events, const StopFlags& flags);
+
+}  // namespace ftd
