@@ -8,6 +8,8 @@ import stat
 import subprocess
 import sys
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from conftest import ENDLESS, submit, submit_args, wait_for_step
 from ftd_fixture import BIN, DEADLINE_S, Ftd, processes_under, wait_until
@@ -67,6 +69,61 @@ def test_a_name_and_a_token(ftd, hub, home, dataset):
     again = submit(ftd, "llama3.1-8b", dataset, max_steps=3)
     ftd.wait(again, "SUCCEEDED")
     assert [r["path"] for r in hub.requests()] == [f"/api/models/{REPO}/revision/main"]
+
+
+def parquet(rows):
+    table = pyarrow.Table.from_pylist(rows)
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+def alpaca(hub, rows=600):
+    """The default dataset, with the columns of the real one."""
+    texts = [{"instruction": f"Say {i}", "input": "", "output": f"It is {i}.", "text": "not this"} for i in range(rows)]
+    hub.add_repo("tatsu-lab/alpaca", {"data/train-00000-of-00001-a09b74b3ef9c3b56.parquet": parquet(texts),
+                                      "README.md": b"# Alpaca"}, type="dataset")
+
+
+def test_nothing_but_a_token(ftd, hub):
+    """ftctl submit --mode lora --model llama3.1-8b, and no other flag."""
+    alpaca(hub)
+    job = ftd.ftctl("submit", "--quiet", "--mode", "lora", "--model", "llama3.1-8b").stdout.strip()
+    done = ftd.wait(job, "SUCCEEDED", deadline_s=300)
+    assert (done.spec.dataset.hub.name, done.spec.dataset.size) == ("tatsu-lab/alpaca", 512)
+    assert len(done.spec.dataset.hub.revision) == 40 and done.last_step.step == 64
+    record = json.loads((pathlib.Path(done.result_dir) / "ftd_run.json").read_text())
+    assert record["dataset"]["rows"] == 512
+    hub.requests(clear=True)
+    again = ftd.ftctl("submit", "--quiet", "--mode", "lora", "--model", "llama3.1-8b", "--max-steps", 1).stdout.strip()
+    ftd.wait(again, "SUCCEEDED")
+    assert [r["path"] for r in hub.requests()] == [f"/api/models/{REPO}/revision/main",
+                                                   "/api/datasets/tatsu-lab/alpaca/revision/main"]
+
+
+def test_datasets_of_the_hub(ftd, hub, model):
+    row = {"prompt": "one", "completion": " two"}
+    jsonl = (json.dumps(row) + "\n").encode()
+    hub.add_repo("ann/rows", {"train.jsonl": jsonl * 4, "test.jsonl": jsonl}, type="dataset")
+    hub.add_repo("ann/many", {"a/train.jsonl": jsonl * 3, "b/train.jsonl": jsonl * 5}, type="dataset")
+    hub.add_repo("ann/odd", {"data/train_sft-00000-of-00001.parquet": parquet([row] * 6),
+                             "data/test_sft-00000-of-00001.parquet": parquet([row])}, type="dataset")
+
+    def rows_of(*flags):
+        job = ftd.ftctl("submit", "--quiet", "--mode", "lora", "--model", model, "--max-steps", 1, *flags).stdout.strip()
+        result = pathlib.Path(ftd.wait(job, "SUCCEEDED").result_dir)
+        return json.loads((result / "ftd_run.json").read_text())["dataset"]["rows"]
+
+    assert rows_of("--dataset", "ann/rows") == 4
+    assert rows_of("--dataset", "ann/rows", "--dataset-split", "test") == 1
+    assert rows_of("--dataset", "ann/many", "--dataset-config", "b") == 5
+    assert rows_of("--dataset", "ann/odd", "--dataset-split", "train_sft") == 6
+    for flags, code, words in ((["ann/many"], 65, "choose one of a, b"), (["ann/nothing"], 66, "no such repository"),
+                               (["ann/many", "--dataset-config", "c"], 65, "it has a, b"),
+                               (["ann/odd", "--dataset-split", "nothing"], 65, 'split "nothing"'),
+                               (["ann/rows", "--dataset-revision", "v9"], 66, 'no revision "v9"')):
+        result = ftd.ftctl("submit", "--mode", "lora", "--model", model, "--dataset", *flags, check=False)
+        assert result.returncode == code and words in result.stderr, result.stderr
 
 
 def test_the_token_shows_nowhere(ftd, hub, dataset):
