@@ -100,6 +100,11 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfSplit(std::vector<LocalData
   if (!shards.empty()) return shards;
   const Split wanted = SplitNamed(split);
   const auto none = [&] {
+    if (wanted == Split::kTrain) {
+      return DatasetInvalid(Concat(where,
+                                   ": all files are named as a validation or test split; name "
+                                   "those to train on by a glob, or their split"));
+    }
     return DatasetInvalid(Concat(where, ": no file is named as one of the split \"", split,
                                  "\"; name another split, or the files by a glob"));
   };

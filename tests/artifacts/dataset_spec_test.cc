@@ -47,13 +47,24 @@ TEST(DatasetSpec, ItsJsonReadsAsItself) {
   }
 }
 
+TEST(DatasetSpec, TheDefaultIsThePlaybooks) {
+  for (const json& dataset : {json::object(), json{{"size", 7}}}) {
+    const Judged judged = Judge(dataset);
+    ASSERT_TRUE(judged.bad.empty());
+    EXPECT_EQ(judged.spec.hub.name, "tatsu-lab/alpaca");
+    EXPECT_EQ(judged.spec.hub.split, "train");
+    EXPECT_EQ(judged.spec.size, dataset.empty() ? 512 : 7);
+  }
+}
+
 TEST(DatasetSpec, BadFieldsAreNamed) {
   const json file = {{"sha256", kSha}, {"name", "a.csv"}};
   const struct {
     json dataset;
     const char* field;
   } kTable[] = {
-      {json::object(), "dataset.upload_sha256"},
+      {{{"hub", {{"name", "no/such/name"}}}}, "dataset.hub.name"},
+      {{{"hub", 3}}, "dataset.hub"},
       {{{"upload_sha256", "abc"}}, "dataset.upload_sha256"},
       {{{"upload_sha256", kSha}, {"files", {file}}}, "dataset.files"},
       {{{"files", {{{"sha256", "x"}}}}}, "dataset.files.sha256"},

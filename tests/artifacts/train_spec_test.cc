@@ -112,7 +112,7 @@ TEST(TrainSpec, OneAnswerNamesAllBadFields) {
   json spec = Minimal("LORA");
   spec["batch_size"] = 0;
   spec["lora"] = {{"rank", 0}};
-  spec.erase("dataset");
+  spec["dataset"] = {{"size", -1}};
   EXPECT_EQ(ViolationsOf(Resolve(spec).status()).size(), 3u) << Resolve(spec).status();
 }
 

@@ -53,7 +53,7 @@ def test_version(fake):
     (["submit", "--batchsize", "4"], "did you mean --batch-size?"),
     (["submit", "--learning_rte=1"], "did you mean --learning-rate?"),
     (["submit", "--model", "x", "--dataset", "y"], "--mode is required"),
-    (["submit", "--mode", "lora", "--model", "x"], "--dataset is required"),
+    (["submit", "--mode", "lora", "--dataset", "x"], "--model is required"),
     (["submit", "--mode", "lroa", "--model", "x", "--dataset", "y"], "--mode needs one of lora, full, qlora; got 'lroa'"),
     (["submit", "--batch-size", "many"], "--batch-size needs a whole number"),
     (["submit", "--batch_size", "3000000000"], "--batch-size needs a whole number of at most 32 bits"),

@@ -22,12 +22,14 @@ class MigrationsTest : public testing::Test {
   std::string path() const { return dir_.path() / "ftd.db"; }
   // A database of version 1 with one job in it.
   void MakeVersion1() {
-    auto store = JobStore::Open(path());
-    ASSERT_TRUE(store.ok()) << store.status();
-    Job job;
-    job.id = "ft-one";
-    job.spec_json = "{}";
-    ASSERT_TRUE((*store)->Insert(job, std::nullopt, 10).ok());
+    auto database = Database::Open(path());
+    ASSERT_TRUE(Migrate(*database, path(), Migrations().first(1)).ok());
+    ASSERT_TRUE(
+        database
+            ->Execute("INSERT INTO jobs (id, state, spec, model_dir, dataset_path, labels, "
+                      "priority, owner, create_time) VALUES ('ft-one', 'QUEUED', '{}', '/m', "
+                      "'/d', '{}', 0, '', 1)")
+            .ok());
   }
   static std::vector<const char*> Plus(const char* migration) {
     std::vector<const char*> all(Migrations().begin(), Migrations().end());
@@ -57,11 +59,21 @@ TEST_F(MigrationsTest, AnOldDatabaseIsBackedUpAndKeepsItsRows) {
   EXPECT_EQ(*backup->QueryInt("SELECT count(*) FROM jobs"), 1);
 }
 
+TEST_F(MigrationsTest, TheFirstReleasesJobsAreTakenOver) {
+  MakeVersion1();
+  const auto store = JobStore::Open(path());
+  ASSERT_TRUE(store.ok()) << store.status();
+  const auto job = (*store)->Get("ft-one");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->model_dir, "/m");
+  EXPECT_EQ(job->sources_json, "") << "it needs nothing from the hub";
+}
+
 TEST_F(MigrationsTest, AFailedStepChangesNothing) {
   MakeVersion1();
   auto database = Database::Open(path());
   EXPECT_FALSE(Migrate(*database, path(), Plus(kBroken)).ok());
-  EXPECT_EQ(*database->QueryInt("PRAGMA user_version"), 1);
+  EXPECT_EQ(*database->QueryInt("PRAGMA user_version"), static_cast<int64_t>(Migrations().size()));
   EXPECT_EQ(
       *database->QueryInt("SELECT count(*) FROM pragma_table_info('jobs') WHERE name = 'size'"), 0);
 }

@@ -122,7 +122,6 @@ BAD_SUBMITS = [
     ("rank", lora_rank, Code.INVALID_ARGUMENT, "FIELD_INVALID", "lora.rank"),
     ("missing adapter", init_adapter, Code.NOT_FOUND, "MODEL_NOT_FOUND", None),
     ("relative adapter", relative_adapter, Code.INVALID_ARGUMENT, "FIELD_INVALID", "lora.init_adapter"),
-    ("no dataset", dataset(), Code.INVALID_ARGUMENT, "FIELD_INVALID", "dataset"),
     ("unknown upload", dataset(upload_sha256="0" * 64), Code.NOT_FOUND, "DATASET_NOT_FOUND", None),
     ("upload that is no hash", dataset(upload_sha256="../../etc/passwd"), Code.INVALID_ARGUMENT, "FIELD_INVALID",
      "dataset.upload_sha256"),
