@@ -94,6 +94,8 @@ absl::StatusOr<FoundDataset> DatasetFinder::Find(DatasetSpec& dataset) const {
     if (dataset.file_name.empty()) dataset.file_name = Trimmed(dataset.server_path).filename();
     found.path = dataset.server_path;
   } else {
+    // A client must not say where an upload lies: that would lead past the roots.
+    for (DatasetFile& file : dataset.files) file.server_path.clear();
     FTD_ASSIGN_OR_RETURN(found, FindUploads(dataset));
   }
   dataset.sha256 = DatasetSha256(FilesOf(dataset));
