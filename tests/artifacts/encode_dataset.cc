@@ -1,6 +1,6 @@
 // Tokenises a dataset into a store as a job does, for bench/dataset.py: encode_dataset MODEL_DIR
-// THREADS OUT_DIR FILE… Each line on stdin makes it do so once, into an empty OUT_DIR, and print the
-// seconds and the tokens.
+// THREADS OUT_DIR FILE… Each line on stdin makes it do so once, into an empty OUT_DIR, and print
+// the seconds and the tokens.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
