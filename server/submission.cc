@@ -142,21 +142,24 @@ absl::Status Submitter::FindDataset(DatasetSpec& dataset) const {
   if (!dataset.server_path.empty()) {
     FTD_ASSIGN_OR_RETURN(dataset.files, FindServerFiles(dataset.server_path));
     if (dataset.file_name.empty()) dataset.file_name = Trimmed(dataset.server_path).filename();
-  }
-  for (const DatasetFile& file : FilesOf(dataset)) {
-    if (!dataset.server_path.empty()) break;
-    if (!IsSha256(file.sha256)) {
-      return FieldError({{"dataset.upload_sha256", "must be 64 digits of lower-case hex"}});
-    }
-    std::error_code error;
-    if (!fs::is_regular_file(state_dir_.Uploads() / file.sha256, error)) {
-      return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
-                   absl::StrCat("no file with sha256 ", file.sha256,
-                                " was uploaded; send it by UploadFile first"));
-    }
+  } else {
+    // A client must not say where an upload lies: that would lead past the roots.
+    for (DatasetFile& file : dataset.files) file.server_path.clear();
+    for (const DatasetFile& file : FilesOf(dataset)) FTD_RETURN_IF_ERROR(FindUpload(file.sha256));
   }
   dataset.sha256 = DatasetSha256(FilesOf(dataset));
   return absl::OkStatus();
+}
+
+absl::Status Submitter::FindUpload(const std::string& sha256) const {
+  if (!IsSha256(sha256)) {
+    return FieldError({{"dataset.upload_sha256", "must be 64 digits of lower-case hex"}});
+  }
+  std::error_code error;
+  if (fs::is_regular_file(state_dir_.Uploads() / sha256, error)) return absl::OkStatus();
+  return Error(
+      absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
+      absl::StrCat("no file with sha256 ", sha256, " was uploaded; send it by UploadFile first"));
 }
 
 absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {

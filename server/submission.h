@@ -52,6 +52,7 @@ class Submitter {
   absl::StatusOr<std::filesystem::path> FindModel(const std::string& model) const;
   // Fill in what only the server knows: files and hashes.
   absl::Status FindDataset(DatasetSpec& dataset) const;
+  absl::Status FindUpload(const std::string& sha256) const;
   absl::StatusOr<std::vector<DatasetFile>> FindServerFiles(const std::string& name) const;
   bool IsUnderARoot(const std::filesystem::path& path) const;
 

@@ -381,6 +381,20 @@ def test_server_paths_only_under_their_roots(tmp_path):
             expect_error(lambda: submit(ftd, rows=path), Code.NOT_FOUND, "DATASET_NOT_FOUND")
 
 
+def test_uploads_lie_where_the_server_put_them(ftd):
+    """A path that a client gives with an upload is not followed."""
+    digest = ftd.upload(b'{"text": "a"}\n')
+    spec = ftd.spec(ftd.model, ROWS)
+    spec.dataset.Clear()
+    spec.dataset.files.add(sha256=digest, name="a.jsonl", server_path="/etc/passwd")
+    job = ftd.submit(spec)
+    assert [f.server_path for f in job.spec.dataset.files] == [""]
+    ftd.wait(job.id, "SUCCEEDED")
+    request = json.loads((ftd.attempt_dir(job.id, 1) / "request.json").read_text())
+    assert [(f["path"], f.get("verify", False)) for f in request["dataset_files"]] == [
+        (str(ftd.state_dir / "uploads" / digest), False)]
+
+
 def test_server_directories_and_globs_are_bound_to_their_files(tmp_path):
     root = tmp_path / "root"
     (root / "data").mkdir(parents=True)
