@@ -46,9 +46,9 @@ void AddDataset(const StateDir& state_dir, v1::AttemptRequest& request) {
     file.set_verify(verify);
   };
   const v1::Dataset& dataset = request.spec().dataset();
-  if (!dataset.upload_sha256().empty())
-    add(state_dir.Uploads() / dataset.upload_sha256(), dataset.file_name(), dataset.upload_sha256(),
-        false);
+  if (const std::string& sha256 = dataset.upload_sha256(); !sha256.empty()) {
+    add(state_dir.Uploads() / sha256, dataset.file_name(), sha256, /*verify=*/false);
+  }
   for (const v1::Dataset::File& file : dataset.files()) {
     const bool in_place = !file.server_path().empty();
     add(in_place ? file.server_path() : (state_dir.Uploads() / file.sha256()).string(), file.name(),

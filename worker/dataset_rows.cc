@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "artifacts/concat.h"
 #include "artifacts/error.h"
 #include "artifacts/sha256.h"
 #include "artifacts/tokenizer.h"
@@ -30,12 +31,12 @@ absl::Status CheckPins(const v1::AttemptRequest& request, EventLog& events,
     if (flags.stop) return absl::CancelledError("stopped");
     events.Progress(v1::Progress::VALIDATE, checked++, request.dataset_files_size(), "files");
     if (!file.verify()) continue;
-    FTD_ASSIGN_OR_RETURN(const std::string sha256, Sha256File(file.path()));
-    if (sha256 == file.sha256()) continue;
-    return Error(
-        absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
-        absl::StrCat(file.path(), " has changed since the job was submitted; submit again ",
-                     "to train on what it holds now"));
+    const absl::StatusOr<std::string> sha256 = Sha256File(file.path());
+    if (!sha256.ok() && !absl::IsNotFound(sha256.status())) return sha256.status();
+    if (sha256.ok() && *sha256 == file.sha256()) continue;
+    return DatasetInvalid(Concat(file.path(), sha256.ok() ? " has changed" : " is gone",
+                                 " since the job was submitted; submit again to train on what is ",
+                                 "there now"));
   }
   return absl::OkStatus();
 }

@@ -52,6 +52,8 @@ v1::WorkerEvent::End FailureOf(const absl::Status& status) {
   const std::string name = ReasonOf(status);
   if (name == "PATH_NOT_WRITABLE") {
     reason = v1::DISK_FULL;
+  } else if (name == "MODE_UNSUPPORTED") {  // of a dataset's format; all else is refused at submit
+    reason = v1::DATASET_INVALID;
   } else if (!v1::FailureReason_Parse(name, &reason)) {
     reason = v1::INTERNAL;
   }

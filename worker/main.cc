@@ -20,6 +20,8 @@ int ExitStatus(const absl::Status& status) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:
       return 65;
+    case absl::StatusCode::kUnimplemented:
+      return 69;
     default:
       return 70;
   }
@@ -56,7 +58,7 @@ int main(int argc, char** argv) {
                       "alpaca, text or prompt-completion [by the columns]");
   preview->add_option("--columns", preview_options.columns, "FIELD=COLUMN,…");
   preview->add_option("--template", preview_options.prompt_template,
-                      "Text of a row, such as \"Q: {question}\\nA: {answer}\"");
+                      R"(Text of a row, such as "Q: {question}\nA: {answer}")");
   preview->add_option("--train-on,--train_on", preview_options.train_on, "all or completions");
   preview->add_option("--skip-bad-rows,--skip_bad_rows", preview_options.skip_bad_rows,
                       "Bad rows to pass over");

@@ -63,8 +63,8 @@ class GlobSearch {
   }
 
  private:
-  static bool Matches(const std::string& pattern, const std::string& name) {
-    if (name.starts_with("__") && !pattern.starts_with("__")) return false;
+  static bool Matches(const std::string& pattern, const std::string& name, bool is_folder) {
+    if (is_folder && name.starts_with("__") && !pattern.starts_with("__")) return false;
     return ::fnmatch(pattern.c_str(), name.c_str(), FNM_PERIOD) == 0;
   }
 
@@ -79,7 +79,8 @@ class GlobSearch {
       const bool is_folder = it->is_directory(ignored);
       // A link to a folder may lead round in a circle.
       if (is_folder && any_depth && it->is_symlink(ignored)) continue;
-      if (!Matches(any_depth ? "*" : parts_[first], it->path().filename().string())) continue;
+      if (!Matches(any_depth ? "*" : parts_[first], it->path().filename().string(), is_folder))
+        continue;
       if (is_folder) {
         Visit(it->path(), any_depth ? first : first + 1);
       } else if (first + 1 == parts_.size() && it->is_regular_file(ignored)) {

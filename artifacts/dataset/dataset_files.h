@@ -25,11 +25,10 @@ struct LocalDatasetFile {
 };
 
 // Files in the order of their paths' bytes. A directory is searched to its bottom; a glob knows *,
-// ?, [] and ** (any number of directories). In both, hidden files and folders, those that begin
-// with
-// "__", and files of other extensions are passed over; and where names tell splits apart (train,
-// validation, dev, test, …, as `datasets` knows them), a directory stands for its train split
-// alone.
+// ?, [] and ** (any number of directories). In both, hidden files and folders, folders that begin
+// with "__", and files of other extensions are passed over; and where names tell splits apart
+// (train, validation, dev, test, …, as `datasets` knows them), a directory stands for its train
+// split alone.
 //
 // NOT_FOUND DATASET_NOT_FOUND: there is no such file, or none that is data. DATASET_INVALID: an
 // unknown extension, files of several formats, or a directory whose files all belong to other

@@ -99,8 +99,7 @@ absl::StatusOr<bool> DatasetReader::Next(Example* example) {
 
 absl::Status DatasetReader::Skip(const Row& row, const absl::Status& problem) {
   const DatasetInput& file = options_.files[next_file_ - 1];
-  const absl::Status named =
-      Prefixed(problem, Concat(file.name, " ", row.unit, " ", row.number, ": "));
+  absl::Status named = Prefixed(problem, Concat(file.name, " ", row.unit, " ", row.number, ": "));
   if (skipped_ == options_.skip_bad_rows) {
     if (skipped_ == 0) return named;
     return DatasetInvalid(Concat(std::string(named.message()), "; ", skipped_,

@@ -175,9 +175,10 @@ absl::StatusOr<Example> RowRenderer::Render(const Row& row) const {
 std::string ColumnNames(const Row& row) {
   if (row.cells.empty()) return "none";
   std::string names;
-  for (size_t i = 0; i < std::min(row.cells.size(), kNamesShown); ++i)
-    names += Concat(i == 0 ? "\"" : ", \"",
-                    RepairUtf8(row.cells[i].name.substr(0, kNameBytesShown)), "\"");
+  for (size_t i = 0; i < std::min(row.cells.size(), kNamesShown); ++i) {
+    const std::string name = RepairUtf8(row.cells[i].name.substr(0, kNameBytesShown));
+    names += Concat(i == 0 ? "\"" : ", \"", name, "\"");
+  }
   if (row.cells.size() > kNamesShown)
     names += Concat(" and ", row.cells.size() - kNamesShown, " more");
   return names;

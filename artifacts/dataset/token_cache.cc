@@ -39,10 +39,7 @@ absl::StatusOr<Fd> LockCache(const fs::path& dir) {
   return lock;
 }
 
-// A store that verifies. What cannot be read as one is as good as absent.
-absl::StatusOr<TokenizedDataset> OpenStore(const fs::path& store, const std::string& key) {
-  FTD_ASSIGN_OR_RETURN(const Manifest manifest, VerifyDirectory(store));
-  if (manifest.spec_hash != key) return absl::DataLossError("another key");
+absl::StatusOr<TokenizedDataset> OpenStore(const fs::path& store) {
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadFile(store / kFactsFile));
   const json facts = json::parse(text, nullptr, /*allow_exceptions=*/false);
   TokenizedDataset dataset;
@@ -57,6 +54,13 @@ absl::StatusOr<TokenizedDataset> OpenStore(const fs::path& store, const std::str
   std::error_code ignored;  // the time of the last use
   fs::last_write_time(store / kManifestFile, fs::file_time_type::clock::now(), ignored);
   return dataset;
+}
+
+// A store that verifies. What cannot be read as one is as good as absent.
+absl::StatusOr<TokenizedDataset> FindStore(const fs::path& store, const std::string& key) {
+  FTD_ASSIGN_OR_RETURN(const Manifest manifest, VerifyDirectory(store));
+  if (manifest.spec_hash != key) return absl::DataLossError("another key");
+  return OpenStore(store);
 }
 
 }  // namespace
@@ -87,7 +91,7 @@ absl::StatusOr<TokenizedDataset> TokenCache::Get(const Request& request) const {
   RemoveUnfinished();
   const std::string key = TokenKey(request);
   const fs::path store = dir_ / key;
-  if (auto found = OpenStore(store, key); found.ok()) {
+  if (auto found = FindStore(store, key); found.ok()) {
     found->was_cached = true;
     return found;
   }
@@ -95,7 +99,7 @@ absl::StatusOr<TokenizedDataset> TokenCache::Get(const Request& request) const {
   fs::remove_all(store, error);
   if (error) return ErrnoError(error.value(), Concat("remove ", store.string()));
   FTD_RETURN_IF_ERROR(Build(request, store, key));
-  auto made = OpenStore(store, key);
+  auto made = OpenStore(store);
   RemoveLeastUsed(store);
   return made;
 }

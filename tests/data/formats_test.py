@@ -141,7 +141,7 @@ def test_directories_and_globs_are_those_of_datasets(model, tmp_path, seed):
     for _ in range(rng.randrange(3, 12)):
         folders = ["".join(rng.choice(["", ".", "_", "__"][:1 + 3 * (rng.random() < 0.1)]) + rng.choice(words))
                    for _ in range(rng.randrange(0, 3))]
-        stem = rng.choice(["-", "_", "."]).join(rng.choice(words) for _ in range(rng.randrange(1, 3)))
+        stem = rng.choice(["", "", "", "__", "."]) + rng.choice(["-", "_", "."]).join(rng.choice(words) for _ in range(rng.randrange(1, 3)))
         path = root.joinpath(*folders, f"{stem}{rng.choice(['', '1', '-00000-of-00002'])}.jsonl")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"text": str(path)}) + "\n")

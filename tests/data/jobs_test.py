@@ -95,16 +95,18 @@ def test_a_worker_killed_while_it_tokenises(ftd, model, data):
     assert len(stores(ftd)) == 1 and not list(tokens.glob(".tmp-*"))
 
 
-def test_a_file_that_changed_since_submit_fails_the_job(ftd, model, data, tmp_path):
+@pytest.mark.parametrize("change,words", [(lambda path: write_jsonl(path, alpaca_rows(9)), "has changed"),
+                                          (lambda path: path.unlink(), "is gone")], ids=["changed", "gone"])
+def test_a_file_that_changed_since_submit_fails_the_job(ftd, model, data, tmp_path, change, words):
     rows = write_jsonl(data / "rows.jsonl", alpaca_rows(8))
     first = submit(ftd, model, write_jsonl(tmp_path / "other.jsonl", alpaca_rows(8)), steps=ENDLESS)
     ftd.wait(first, "RUNNING")
     second = ftd.submit(ftd.spec(model, rows, max_steps=1)).id
-    write_jsonl(rows, alpaca_rows(9))
+    change(rows)
     ftd.ftctl("cancel", first)
     job = ftd.wait(second, "FAILED")
     assert jobs.FailureReason.Name(job.failure_reason) == "DATASET_INVALID" and len(job.attempts) == 1
-    assert f"{rows} has changed" in job.message
+    assert f"{rows} {words}" in job.message
 
 
 def test_bad_rows_are_skipped_with_a_warning(ftd, model, tmp_path):
