@@ -91,7 +91,7 @@ TEST(Dataset, BadRowsAreNamedByLine) {
       {"3", "a row must be an object"},
       {"null", "a row must be an object"},
       {"{}", R"(neither "instruction" nor "text")"},
-      {R"({"text":null})", "neither \"instruction\" nor \"text\" nor \"prompt\""},
+      {R"({"text":null})", R"(neither "instruction" nor "text" nor "prompt")"},
       {R"({"text":3})", "\"text\" must be a string"},
       {R"({"text":["a"]})", "\"text\" must be a string"},
       {R"({"text":{"a":"b"}})", "\"text\" must be a string"},
@@ -218,8 +218,8 @@ TEST(Dataset, ColumnarFilesNeedArrow) {
 
 TEST(Dataset, RowsOfManyMebibytesAndLinesWithoutEnd) {
   Files files{
-      {"a.jsonl", Concat("{\"text\":\"", std::string(5 << 20, 'x'), "\"}\n{\"text\":\"b\"}\n")},
-      {"b.json", Concat("[{\"text\":\"", std::string(5 << 20, 'y'), "\"}]")},
+      {"a.jsonl", Concat(R"({"text":")", std::string(5 << 20, 'x'), "\"}\n{\"text\":\"b\"}\n")},
+      {"b.json", Concat(R"([{"text":")", std::string(5 << 20, 'y'), "\"}]")},
       {"c.csv", Concat("text\n\"", std::string(5 << 20, '\n'), "\"\n")}};
   const auto texts = files.Read();
   ASSERT_OK(texts);
@@ -229,8 +229,8 @@ TEST(Dataset, RowsOfManyMebibytesAndLinesWithoutEnd) {
   EXPECT_EQ((*texts)[3], std::string(5 << 20, '\n'));
   const std::string endless(kMaxRowBytes + 100, 'x');
   const std::pair<std::string, std::string> kTable[] = {
-      {"a.jsonl", Concat("{\"text\":\"", endless)},
-      {"b.json", Concat("[{\"text\":\"", endless)},
+      {"a.jsonl", Concat(R"({"text":")", endless)},
+      {"b.json", Concat(R"([{"text":")", endless)},
       {"c.csv", Concat("text\n\"", endless)},
   };
   for (const auto& [name, bytes] : kTable)

@@ -59,7 +59,8 @@ TEST(RowEncoder, OnlyTheCompletionIsLearned) {
   const ModelDir model({{"tokenizer_config.json", {{"eos_token", "<eos>"}}}});
   const auto encoder = model.Encoder();
   ASSERT_OK(encoder);
-  const auto row = [](std::string prompt, const std::string& completion, bool completion_only) {
+  const auto row = [](const std::string& prompt, const std::string& completion,
+                      bool completion_only) {
     return Example{prompt + completion, prompt.size(), completion_only};
   };
   EXPECT_THAT(encoder->Encode(row("hello", " w", true)).labels, ElementsAre(-100, -100, 260, 262));

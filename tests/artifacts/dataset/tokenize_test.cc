@@ -9,7 +9,7 @@ namespace {
 class TokenizeTest : public testing::Test {
  protected:
   TokenizeTest() : model_({{"tokenizer_config.json", {{"eos_token", "<eos>"}}}}) {
-    for (int i = 0; i < 3000; ++i) rows_ += Concat("{\"text\":\"hello ", i, "\"}\n");
+    for (int i = 0; i < 3000; ++i) rows_ += Concat(R"({"text":"hello )", i, "\"}\n");
   }
   absl::StatusOr<int64_t> Run(int threads, const std::function<bool()>& go_on) {
     std::filesystem::remove_all(dir_ / "store");
@@ -17,7 +17,7 @@ class TokenizeTest : public testing::Test {
     DatasetReader reader({.files = {{dir_.Write("rows.jsonl", rows_), "rows.jsonl", ""}}});
     FTD_ASSIGN_OR_RETURN(const RowEncoder encoder, model_.Encoder(seq_length_));
     FTD_ASSIGN_OR_RETURN(TokenStoreWriter writer, TokenStoreWriter::Create(dir_ / "store"));
-    const auto dropped = TokenizeRows(reader, encoder, threads, writer, go_on);
+    auto dropped = TokenizeRows(reader, encoder, threads, writer, go_on);
     EXPECT_OK(writer.Finish());
     return dropped;
   }
