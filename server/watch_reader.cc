@@ -33,12 +33,17 @@ absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& s
     FTD_RETURN_IF_ERROR(reader.LoadHistory());
     return reader;
   }
-  // The history first: a change that comes between the two looks is told of again after the
-  // snapshot, never lost.
-  reader.position_.sequence = std::numeric_limits<int64_t>::max();
-  FTD_RETURN_IF_ERROR(reader.LoadHistory());
-  FTD_ASSIGN_OR_RETURN(const Job current, store.Get(job.id));
-  FTD_ASSIGN_OR_RETURN(v1::Job view, ViewJob(store, state_dir, current));
+  // The snapshot and the history are of one moment when no change came between the two looks: a
+  // change after the snapshot then always starts from the snapshot's state.
+  v1::Job view;
+  for (bool stable = false; !stable;) {
+    reader.position_.sequence = std::numeric_limits<int64_t>::max();
+    FTD_RETURN_IF_ERROR(reader.LoadHistory());
+    FTD_ASSIGN_OR_RETURN(const Job current, store.Get(job.id));
+    FTD_ASSIGN_OR_RETURN(view, ViewJob(store, state_dir, current));
+    FTD_ASSIGN_OR_RETURN(const auto newer, store.Events(job.id, reader.position_.sequence, 1));
+    stable = newer.empty();
+  }
   *reader.snapshot_.emplace().mutable_snapshot() = std::move(view);
   return reader;
 }

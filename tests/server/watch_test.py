@@ -115,6 +115,20 @@ def test_watchers_that_come_and_go_at_random():
         assert rolled == [100, 200]
 
 
+def test_the_snapshot_and_the_first_change_agree():
+    """Streams that are opened while the job's state changes: the first change starts from the snapshot's state."""
+    with fake_ftd("prepare_ms=1 steps=2 step_ms=1") as ftd, ftd.new_channel() as channel:
+        stub = api_grpc.FineTuningStub(channel)
+        for _ in range(40):
+            job = submit(ftd)
+            streams = [stub.WatchJob(api.WatchJobRequest(job=job.id), timeout=30) for _ in range(60)]
+            for stream in streams:
+                snapshot = next(stream).snapshot
+                change = next((e.state_change for e in stream if kind(e) == "state_change"), None)
+                assert change is None or getattr(change, "from") == snapshot.state
+                assert change is not None or state_name(snapshot.state) == "SUCCEEDED"
+
+
 def test_across_restarts_of_the_daemon():
     with fake_ftd("steps=400 step_ms=5 save=50") as ftd:
         job = submit(ftd)
