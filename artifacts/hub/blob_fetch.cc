@@ -98,9 +98,10 @@ class PartialBlob : public BodySink {
     const std::vector<std::string> parts = absl::StrSplit(range, absl::ByAnyChar(" -/"));
     int64_t first = -1, total = -1;
     if (parts.size() != 4 || !absl::SimpleAtoi(parts[1], &first) ||
-        !absl::SimpleAtoi(parts[3], &total) || first != size_ || total != file_.size)
+        !absl::SimpleAtoi(parts[3], &total) || first != size_ || total != file_.size) {
       return Protocol(
           absl::StrCat("asked for the bytes from ", size_, " on, the hub sends \"", range, "\""));
+    }
     return absl::OkStatus();
   }
 
@@ -148,11 +149,11 @@ absl::Status FetchMissing(HttpClient& http, const FetchContext& context, const R
     const bool broke_off =
         response.ok() ? response->status / 100 == 2 : absl::IsUnavailable(response.status());
     if (!broke_off && !response.ok()) return response.status();
-    const absl::Status problem = !response.ok() ? response.status()
-                                 : broke_off
-                                     ? blob.Protocol("the hub sends fewer bytes than the file has")
-                                     : HubError(*response, context.settings, context.revision.repo,
-                                                context.revision.commit, !context.token.empty());
+    absl::Status problem = !response.ok() ? response.status()
+                           : broke_off
+                               ? blob.Protocol("the hub sends fewer bytes than the file has")
+                               : HubError(*response, context.settings, context.revision.repo,
+                                          context.revision.commit, !context.token.empty());
     if (response.ok() && !broke_off && !IsPassing(*response)) return problem;
     const double pause = RetrySeconds(response.ok() ? &*response : nullptr, attempt);
     const std::chrono::duration<double> silence = steady_clock::now() - last_progress;

@@ -86,7 +86,7 @@ absl::StatusOr<RepoFile> ParseFile(const RepoId& repo, const Json& sibling) {
 absl::StatusOr<HttpResponse> GetPatiently(HttpClient& http, const HttpRequest& request,
                                           int retries) {
   for (int attempt = 0;; ++attempt) {
-    const auto response = http.Get(request);
+    auto response = http.Get(request);
     const bool passing = response.ok() ? IsPassing(*response)
                                        : response.status().code() == absl::StatusCode::kUnavailable;
     if (!passing || attempt >= retries) return response;

@@ -76,7 +76,7 @@ absl::Status StoreToken(const Settings& settings, const std::string& token) {
   fs::create_directories(settings.token_path.parent_path(), error);
   // Nobody may read it in the moment between its making and a chmod.
   const mode_t before = umask(077);
-  const absl::Status written = WriteFileAtomically(settings.token_path, token);
+  absl::Status written = WriteFileAtomically(settings.token_path, token);
   umask(before);
   return written;
 }

@@ -74,10 +74,11 @@ absl::Status FetchSources(const Sources& sources, const std::string& token,
   for (const RepoRevision& revision : sources.repos) total += TotalBytes(revision);
   for (const RepoRevision& revision : sources.repos) {
     FetchOptions part = options;
-    if (options.progress)
+    if (options.progress) {
       part.progress = [&](const FetchProgress& progress) {
         options.progress({before + progress.done_bytes, total, progress.bytes_per_second});
       };
+    }
     FTD_RETURN_IF_ERROR(FetchFiles(settings, token, cache, revision, part));
     before += TotalBytes(revision);
   }

@@ -194,7 +194,7 @@ def size_of(path: pathlib.Path) -> int:
 
 def test_kills(hub, home):
     count = int(os.environ.get("FTD_HUB_KILLS", "20"))
-    kills(hub, home, int(os.environ.get("FTD_SEED", "1")), count)
+    kills(hub, home, int(os.environ.get("FTD_TEST_SEED", "1")), count)
 
 
 # What can go wrong on the way

@@ -3,8 +3,8 @@
 //
 // usage: hub_fetch model|dataset OWNER/NAME [REVISION [PATIENCE_S]]
 //
-// Prints the snapshot's directory. On failure: the reason and the message, tab-separated, on stderr;
-// exit status 1. With HF_HUB_OFFLINE it prints what the cache has.
+// Prints the snapshot's directory. On failure: the reason and the message, tab-separated, on
+// stderr; exit status 1. With HF_HUB_OFFLINE it prints what the cache has.
 #include <cstdlib>
 #include <iostream>
 #include <string>
@@ -39,9 +39,9 @@ absl::StatusOr<std::filesystem::path> Fetch(const RepoId& repo, const std::strin
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
   const bool model = std::string(argv[1]) == "model";
-  const auto path = ftd::hub::Fetch(
-      {model ? ftd::hub::RepoType::kModel : ftd::hub::RepoType::kDataset, argv[2]},
-      argc > 3 ? argv[3] : "main", argc > 4 ? std::atof(argv[4]) : 60);
+  const auto path =
+      ftd::hub::Fetch({model ? ftd::hub::RepoType::kModel : ftd::hub::RepoType::kDataset, argv[2]},
+                      argc > 3 ? argv[3] : "main", argc > 4 ? std::atof(argv[4]) : 60);
   if (path.ok()) {
     std::cout << path->string() << std::endl;
     return 0;

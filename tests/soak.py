@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""The whole of what the tests run a seeded share of: kills at random moments, and fuzzing. `./dev soak` builds and runs it.
+
+    ./dev soak [--shard I/N] [--seed S] [NAME…]       all of them unless some are named
+
+    hub-kills         300 downloads from the test hub, killed at random and resumed
+    daemon-kills      300 kills of daemon and workers while jobs are submitted, cancelled and watched
+    training-kills    204 kills and restarts while tiny models train: results bit-identical to the unbroken run's
+    fuzz-json_rows    10,000,000 inputs or an hour each, by libFuzzer with AddressSanitizer and
+    fuzz-csv_rows     UndefinedBehaviorSanitizer; what reaches new code lands in build-fuzz/corpus
+    fuzz-hub_answer
+
+A shard does one N-th of each, with a seed of its own (S + I). Each that ended writes a line to tests/soak_ledger.tsv,
+which is kept in the repository: what ran, on which commit, and how it ended.
+"""
+import argparse
+import datetime
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LEDGER = ROOT / "tests" / "soak_ledger.tsv"
+KILLS_OF_ONE_TRAINING_RUN = 12  # two modes, three ways to break in, twice each
+FUZZ_RUNS, FUZZ_SECONDS = 10_000_000, 3600
+SLOW_INPUT_SECONDS = 20  # an input that takes longer is a finding
+
+
+def run_pytest(path, seed, only="", **environment):
+    command = [sys.executable, "-m", "pytest", "-q", "-x", ROOT / "tests" / path] + (["-k", only] if only else [])
+    environment = {name: str(value) for name, value in environment.items()}
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, "FTD_TEST_SEED": str(seed), **environment}).returncode == 0
+
+
+def training_kills(kills, seed):
+    rounds = -(-kills // KILLS_OF_ONE_TRAINING_RUN)
+    done = all(run_pytest("e2e/resume_test.py", seed * 1000 + i, "interrupted") for i in range(rounds))
+    return rounds * KILLS_OF_ONE_TRAINING_RUN, done
+
+
+def fuzz(name, runs, seed, seconds):
+    found = ROOT / "build-fuzz" / "corpus" / name
+    found.mkdir(parents=True, exist_ok=True)
+    command = [ROOT / "build-fuzz" / "tests" / f"fuzz_{name}", f"-runs={runs}", f"-seed={seed}", f"-timeout={SLOW_INPUT_SECONDS}",
+               f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=4096", "-print_final_stats=1", f"-artifact_prefix={found}-finding-", found,
+               ROOT / "tests" / "fuzz" / "corpus" / name]
+    # libFuzzer knows nothing of the standard library's containers, which are not instrumented.
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace",
+                               env={**os.environ, "ASAN_OPTIONS": "detect_container_overflow=0"})
+    executed = 0
+    for line in process.stderr:
+        if re.match(r"#\d+\s+(pulse|DONE|INITED)", line) or "ERROR" in line or "SUMMARY" in line:
+            print(line, end="", flush=True)
+        if match := re.match(r"stat::number_of_executed_units:\s*(\d+)", line):
+            executed = int(match[1])
+    return executed, process.wait() == 0
+
+
+SOAKS = {
+    "hub-kills": (300, lambda n, seed: (n, run_pytest("hub/ftd_fetch_test.py", seed, "test_kills", FTD_HUB_KILLS=n))),
+    "daemon-kills": (300, lambda n, seed: (n, run_pytest("server/chaos_test.py", seed, FTD_CHAOS_KILLS=n))),
+    "training-kills": (204, training_kills),
+    **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_SECONDS * n // FUZZ_RUNS))
+       for name in ("json_rows", "csv_rows", "hub_answer")},
+}
+
+
+def commit():
+    def git(*args):
+        return subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shard", default="1/1", help="I/N: the I-th of N parts")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    args = parser.parse_args()
+    if unknown := set(args.names) - set(SOAKS):
+        parser.error(f"no such soak: {', '.join(sorted(unknown))}; there are {', '.join(SOAKS)}")
+    shard, shards = map(int, args.shard.split("/"))
+    if not 1 <= shard <= shards:
+        parser.error(f"--shard {args.shard}: I/N with 1 <= I <= N is wanted")
+    failed = 0
+    for name in args.names or SOAKS:
+        whole, soak = SOAKS[name]
+        start, seed, at = time.monotonic(), args.seed + shard, commit()
+        print(f"[soak] {name}, shard {args.shard}, seed {seed}", flush=True)
+        runs, passed = soak(-(-whole // shards), seed)
+        failed += not passed
+        seconds = time.monotonic() - start
+        fields = [datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"), at, name, args.shard, seed, runs,
+                  round(seconds), "passed" if passed else "FAILED"]
+        with LEDGER.open("a") as ledger:
+            print(*fields, sep="\t", file=ledger)
+        print(f"[soak] {name}: {'passed' if passed else 'FAILED'}, {runs} runs in {seconds:.0f} s", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
