@@ -86,6 +86,7 @@ absl::Status CheckCoverage(const std::filesystem::path& path,
                            const std::map<std::string, TensorView>& tensors,
                            std::string_view data) {
   std::vector<std::string_view> spans;
+  spans.reserve(tensors.size());
   for (const auto& [name, view] : tensors) spans.push_back(view.data);
   std::sort(spans.begin(), spans.end(), [](std::string_view a, std::string_view b) {
     return std::make_pair(a.data(), a.size()) < std::make_pair(b.data(), b.size());

@@ -32,7 +32,7 @@ std::vector<std::string> SocketCandidates() {
   if (!runtime.empty()) candidates.push_back(runtime + "/ftd.sock");
   const std::string user = Environment("XDG_RUNTIME_DIR");
   if (!user.empty()) candidates.push_back(user + "/ftd/ftd.sock");
-  candidates.push_back("/run/ftd/ftd.sock");
+  candidates.emplace_back("/run/ftd/ftd.sock");
   return candidates;
 }
 
@@ -133,7 +133,7 @@ bool Connection::Rest(milliseconds time) const {
 }
 
 absl::Status Connection::ToStatus(const grpc::Status& status) const {
-  const absl::Status ours = StatusFromRpc(status);
+  absl::Status ours = StatusFromRpc(status);
   // An UNAVAILABLE with a reason was said by ftd itself, one without by the transport.
   if (ours.code() != absl::StatusCode::kUnavailable || !ReasonOf(ours).empty()) return ours;
   return absl::UnavailableError(NotReachable(address_, status.error_message()));

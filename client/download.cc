@@ -70,9 +70,10 @@ class FileWriter {
     sha256_.emplace();
     std::error_code error;
     fs::create_directories((root_ / name_).parent_path(), error);
-    if (error)
+    if (error) {
       return ErrnoError(error.value(),
                         absl::StrCat("mkdir ", (root_ / name_).parent_path().string()));
+    }
     FTD_ASSIGN_OR_RETURN(fd_, OpenFile(root_ / name_, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW));
     return absl::OkStatus();
   }

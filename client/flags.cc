@@ -38,8 +38,8 @@ class HelpFormatter : public CLI::Formatter {
 };
 
 CLI::ConversionError NotA(const std::string& kind, const std::string& value) {
-  return CLI::ConversionError(absl::StrCat("needs ", kind, "; got '", Printable(value), "'"),
-                              CLI::ExitCodes::ConversionError);
+  return {absl::StrCat("needs ", kind, "; got '", Printable(value), "'"),
+          CLI::ExitCodes::ConversionError};
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ int RunHubProgram(const std::string& verb, const Invocation& call) {
   std::vector<std::string> arguments = {program.string(), verb};
   arguments.insert(arguments.end(), call.args.begin(), call.args.end());
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   execv(program.c_str(), argv.data());

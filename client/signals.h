@@ -12,7 +12,7 @@ namespace ftd {
 // are read from fd(). Construct it before anything that starts threads (gRPC does).
 class Signals {
  public:
-  explicit Signals(std::initializer_list<int> numbers);
+  Signals(std::initializer_list<int> numbers);
 
   // Readable while a signal waits; for poll(2).
   int fd() const { return fd_.get(); }

@@ -2,41 +2,10 @@
 
 Root can write anything, so the file system itself has to refuse: ftd runs where its state directory is a small tmpfs.
 """
-import os
-import subprocess
-
 from conftest import error_of, submit, submit_args
-from ftd_fixture import Ftd, alpaca_rows
-from mounts import namespace
+from ftd_fixture import alpaca_rows
+from mounted_ftd import MountedFtd
 from tiny_model import make_tiny_llama
-
-
-class MountedFtd(Ftd):
-    """ftd whose state directory is a tmpfs of `megabytes`."""
-
-    def __init__(self, megabytes):
-        self.megabytes = megabytes
-        super().__init__(start=False)
-        self.state_dir.mkdir()
-
-    def command(self):
-        mount = f"mount -t tmpfs -o size={self.megabytes}m none {self.state_dir} && exec \"$@\""
-        return [*namespace(), "sh", "-c", mount, "sh", *super().command()]
-
-    def inside(self, script):
-        """Runs a shell script where the daemon's mounts are."""
-        if not namespace():
-            return subprocess.run(["sh", "-ec", script], check=True, capture_output=True, text=True).stdout
-        user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        enter = ["nsenter", "--target", str(self.process.pid), "--mount", *user]
-        return subprocess.run([*enter, "sh", "-ec", script], check=True, capture_output=True, text=True).stdout
-
-    def close(self):
-        if self.process is not None and self.process.poll() is None:
-            self.kill()
-        if not namespace():
-            subprocess.run(["umount", "-l", str(self.state_dir)], check=False, stderr=subprocess.DEVNULL)
-        super().close()
 
 
 def failure(job):

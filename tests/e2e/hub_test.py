@@ -13,6 +13,8 @@ import pyarrow.parquet
 import pytest
 from conftest import ENDLESS, submit, submit_args, wait_for_step
 from ftd_fixture import BIN, DEADLINE_S, Ftd, processes_under, wait_until
+from mounted_ftd import MountedFtd
+from tiny_model import make_tiny_llama
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "hub"))
 from hub_fixture import Hub  # noqa: E402
@@ -36,10 +38,13 @@ def home(tmp_path):
     return tmp_path / "hf"
 
 
-def daemon(hub, home, token=TOKEN, **env):
+def environment(hub, home, token=TOKEN):
     names = ("HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "SSL_CERT_FILE")
-    settings = {k: v for k, v in hub.env(home, token).items() if k in names}
-    return Ftd(env={"HF_HUB_OFFLINE": "0", **settings, **env})
+    return {"HF_HUB_OFFLINE": "0", **{k: v for k, v in hub.env(home, token).items() if k in names}}
+
+
+def daemon(hub, home, token=TOKEN, **env):
+    return Ftd(env={**environment(hub, home, token), **env})
 
 
 @pytest.fixture
@@ -216,6 +221,20 @@ def test_errors_come_at_submit(hub, home, dataset, token, name, env, code, mark,
             result.stderr
         assert "hf_" not in result.stderr.replace("hf_hub", "")
         assert ftd.ftctl("ls", "--quiet").stdout == ""
+
+
+def test_a_full_disk(hub, home, model, dataset, tmp_path):
+    """Said at submit, with the sizes, before a byte of the model is fetched; what fits is trained all the same."""
+    big = make_tiny_llama(tmp_path / "big", hidden=256, intermediate=1024, layers=4, vocab_size=2000)
+    hub.add_repo("ann/big", {p.name: p for p in big.iterdir() if p.is_file()})
+    with MountedFtd(270, home / "hub", env=environment(hub, home)) as ftd:
+        ftd.start()
+        done = ftd.ftctl(*submit_args("ann/big", dataset, max_steps=2), check=False)
+        assert done.returncode == 75
+        assert "ann/big" in done.stderr and str(home / "hub") in done.stderr
+        assert "needs 0.0" in done.stderr and "0.28 GB are free" in done.stderr
+        assert weights(hub) == [] and json.loads(ftd.ftctl("ls", "-o", "json").stdout) == []
+        ftd.wait(submit(ftd, "llama3.1-8b", dataset, max_steps=2), "SUCCEEDED")
 
 
 def test_an_unknown_revision(ftd, dataset):
