@@ -35,7 +35,7 @@ class LineView : public JobView {
     }
   }
 
-  void Tick(const WatchState& state) override { std::cout << std::flush; }
+  void Tick(const WatchState& /*state*/) override { std::cout << std::flush; }
 };
 
 class ScreenView : public JobView {

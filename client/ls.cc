@@ -88,6 +88,7 @@ void PrintTable(const std::vector<Job>& jobs, bool wide) {
   std::vector<std::string> head = {"ID", "NAME", "STATE", "MODE", "MODEL", "STEP", "LOSS", "AGE"};
   if (wide) head.insert(head.end(), {"OWNER", "PRIORITY", "POSITION", "LABELS", "MESSAGE"});
   std::vector<std::vector<std::string>> rows;
+  rows.reserve(jobs.size());
   const double now = NowSeconds();
   for (const Job& job : jobs) rows.push_back(Row(job, now, wide));
   std::cout << Table(head, rows) << std::flush;
