@@ -21,7 +21,8 @@ LORA = dict(
 
 def arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mode", choices=["lora", "full"], required=True)
+    parser.add_argument("--mode", choices=["lora", "full", "qlora"], required=True)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--model", required=True)
     parser.add_argument("--dataset", type=pathlib.Path, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
@@ -29,7 +30,23 @@ def arguments():
     parser.add_argument("--max-steps", type=int, required=True)
     parser.add_argument("--learning-rate", type=float, required=True)
     parser.add_argument("--no-checkpointing", action="store_true")
+    parser.add_argument("--compile", action="store_true")
     return parser.parse_args()
+
+
+def load_model(args):
+    """The model as NVIDIA's scripts load it for the mode."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    dtype = getattr(torch, args.dtype)
+    four_bits = {}
+    if args.mode == "qlora":
+        four_bits = {"quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)}
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype, **four_bits)
+    return model if args.mode == "full" else get_peft_model(model, LoraConfig(**LORA))
 
 
 def texts(dataset, eos):

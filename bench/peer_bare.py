@@ -2,9 +2,8 @@
 import time
 
 import torch
-from peer import LORA, arguments, report, texts
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from peer import arguments, load_model, report, texts
+from transformers import AutoTokenizer
 
 
 def batches(ids, size, eos):
@@ -22,13 +21,13 @@ def batches(ids, size, eos):
 def main():
     args = arguments()
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
-    if args.mode == "lora":
-        model = get_peft_model(model, LoraConfig(**LORA))
+    model = load_model(args)
     model.train()
     ids = [row[: args.seq_length] for row in tokenizer(texts(args.dataset, tokenizer.eos_token))["input_ids"]]
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, weight_decay=0.0)
+    if args.compile:
+        model = torch.compile(model, dynamic=True)  # every batch is another width
     start, ends, tokens, losses = time.time(), [], [], []
     data = batches(ids, args.batch_size, tokenizer.eos_token_id)
     for step, (x_BT, mask_BT, labels_BT) in zip(range(args.max_steps), data):

@@ -4,12 +4,10 @@ What the scripts leave to TRL is left to TRL, gradient checkpointing too, which 
 """
 import time
 
-import torch
 from datasets import Dataset
-from peer import LORA, arguments, report, texts
-from peft import LoraConfig, get_peft_model
+from peer import arguments, load_model, report, texts
 from torch.utils.data import SequentialSampler
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 
@@ -33,14 +31,12 @@ def main():
     args = arguments()
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
-    if args.mode == "lora":
-        model = get_peft_model(model, LoraConfig(**LORA))
+    model = load_model(args)
     checkpointing = {"gradient_checkpointing": False} if args.no_checkpointing else {}
     config = SFTConfig(
         output_dir="unused", per_device_train_batch_size=args.batch_size, max_steps=args.max_steps,
         learning_rate=args.learning_rate, max_length=args.seq_length, logging_steps=1, save_strategy="no",
-        report_to="none", use_cpu=True, bf16=False, dataset_text_field="text", disable_tqdm=True, seed=42,
+        report_to="none", use_cpu=True, bf16=args.dtype == "bfloat16", dataset_text_field="text", disable_tqdm=True, seed=42,
         **checkpointing)
     clock = Clock()
     rows = Dataset.from_list([{"text": text} for text in texts(args.dataset, tokenizer.eos_token)])
