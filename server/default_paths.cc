@@ -14,7 +14,7 @@ std::string EnvironmentValue(const char* name) {
 
 fs::path DefaultConfigFile() {
   const std::string xdg = EnvironmentValue("XDG_CONFIG_HOME"), home = EnvironmentValue("HOME");
-  const fs::path user =
+  fs::path user =
       (xdg.empty() ? fs::path(home) / ".config" : fs::path(xdg)) / "ftd" / "ftd.toml";
   std::error_code error;
   if (fs::exists(user, error)) return user;
@@ -22,16 +22,16 @@ fs::path DefaultConfigFile() {
 }
 
 std::string DefaultStateDir() {
-  if (const std::string dir = EnvironmentValue("STATE_DIRECTORY"); !dir.empty()) return dir;
-  if (const std::string xdg = EnvironmentValue("XDG_STATE_HOME"); !xdg.empty()) return xdg + "/ftd";
+  if (std::string dir = EnvironmentValue("STATE_DIRECTORY"); !dir.empty()) return dir;
+  if (std::string xdg = EnvironmentValue("XDG_STATE_HOME"); !xdg.empty()) return xdg + "/ftd";
   return EnvironmentValue("HOME") + "/.local/state/ftd";
 }
 
 std::string DefaultListen() {
-  if (const std::string dir = EnvironmentValue("RUNTIME_DIRECTORY"); !dir.empty()) {
+  if (std::string dir = EnvironmentValue("RUNTIME_DIRECTORY"); !dir.empty()) {
     return "unix:" + dir + "/ftd.sock";
   }
-  if (const std::string xdg = EnvironmentValue("XDG_RUNTIME_DIR"); !xdg.empty()) {
+  if (std::string xdg = EnvironmentValue("XDG_RUNTIME_DIR"); !xdg.empty()) {
     return "unix:" + xdg + "/ftd/ftd.sock";
   }
   return "unix:/run/ftd/ftd.sock";

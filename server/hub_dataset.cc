@@ -4,9 +4,12 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "artifacts/dataset/row.h"
 #include "artifacts/dataset/splits.h"
 #include "artifacts/error.h"
+#include "artifacts/file.h"
 #include "artifacts/hub/cache.h"
+#include "artifacts/hub/dataset_card.h"
 #include "artifacts/hub/fetch.h"
 #include "artifacts/hub/settings.h"
 #include "artifacts/sha256.h"
@@ -19,11 +22,16 @@ namespace fs = std::filesystem;
 
 constexpr double kPatienceSeconds = 20;
 constexpr size_t kSha256Digits = 64;
+constexpr char kCard[] = "README.md";
+constexpr int64_t kMaxCardBytes = 16 << 20;
 
-// The files of the wanted configuration and split.
+// The files of the wanted configuration and split: as the card says, else as the names tell.
 absl::StatusOr<std::vector<LocalDatasetFile>> Choose(std::vector<LocalDatasetFile> files,
-                                                     const HubDataset& wanted) {
-  const std::string where = absl::StrCat("dataset ", wanted.name);
+                                                     const std::vector<hub::CardConfig>& card,
+                                                     const HubDataset& wanted,
+                                                     const std::string& where) {
+  if (!card.empty())
+    return hub::FilesOfCard(card, std::move(files), wanted.config, wanted.split, where);
   FTD_ASSIGN_OR_RETURN(files, FilesOfConfig(std::move(files), wanted.config, where));
   FTD_ASSIGN_OR_RETURN(files, DataFilesOf(std::move(files), where));
   return FilesOfSplit(std::move(files), wanted.split, where);
@@ -57,6 +65,25 @@ void Keep(const std::vector<LocalDatasetFile>& chosen, hub::RepoRevision& revisi
   });
 }
 
+// What the card declares, fetched when the hub has more of it than the cache.
+absl::StatusOr<std::vector<hub::CardConfig>> ReadCard(const hub::Settings& settings,
+                                                      const hub::Cache& cache,
+                                                      hub::RepoRevision revision,
+                                                      const fs::path& snapshot,
+                                                      const std::string& where) {
+  std::erase_if(revision.files, [](const auto& file) { return file.path != kCard; });
+  if (!revision.files.empty()) {
+    if (revision.files[0].size > kMaxCardBytes)
+      return DatasetInvalid(absl::StrCat(where, ": its README.md is larger than 16 MiB"));
+    FTD_RETURN_IF_ERROR(hub::FetchFiles(settings, hub::FindToken(settings), cache, revision,
+                                        {.patience_seconds = kPatienceSeconds}));
+  }
+  const auto readme = ReadFile(snapshot / kCard);
+  if (absl::IsNotFound(readme.status())) return std::vector<hub::CardConfig>();
+  FTD_RETURN_IF_ERROR(readme.status());
+  return hub::ConfigsOfCard(*readme, where);
+}
+
 // Fetches those files whose sha256 the hub does not tell.
 absl::Status FetchSmall(const hub::Settings& settings, const hub::Cache& cache,
                         hub::RepoRevision revision) {
@@ -84,9 +111,11 @@ absl::StatusOr<FoundDataset> FindHubDataset(DatasetSpec& dataset) {
                        FindRevision(settings, repo, dataset.hub.revision));
   const fs::path snapshot = cache.Snapshot(repo, revision.commit);
   const bool online = !revision.files.empty();
+  const std::string where = absl::StrCat("dataset ", dataset.hub.name);
+  FTD_ASSIGN_OR_RETURN(const auto card, ReadCard(settings, cache, revision, snapshot, where));
   FTD_ASSIGN_OR_RETURN(
       const std::vector<LocalDatasetFile> chosen,
-      Choose(online ? FilesOf(revision, snapshot) : FilesIn(snapshot), dataset.hub));
+      Choose(online ? FilesOf(revision, snapshot) : FilesIn(snapshot), card, dataset.hub, where));
   if (online) {
     Keep(chosen, revision);
     FTD_RETURN_IF_ERROR(hub::CheckDisk(cache, revision));

@@ -40,7 +40,7 @@ absl::StatusOr<hub::RepoRevision> FindRevision(const hub::Settings& settings,
                              "name their directory"));
   }
   hub::HttpClient http;
-  const auto found =
+  auto found =
       hub::GetRevision(http, settings, hub::FindToken(settings), repo, revision, kRetries);
   if (absl::IsUnavailable(found.status())) {
     LogWarning(hub::Described(repo), ": ", std::string(found.status().message()));

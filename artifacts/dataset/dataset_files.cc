@@ -51,6 +51,27 @@ absl::Status NotFound(std::string_view name, std::string_view what) {
                Concat("dataset ", name, " ", what));
 }
 
+// Whether one part of a glob matches a folder's or a file's name.
+bool PartMatches(const char* pattern, const std::string& name, bool is_folder) {
+  if (is_folder && name.starts_with("__") && !std::string_view(pattern).starts_with("__"))
+    return false;
+  return ::fnmatch(pattern, name.c_str(), FNM_PERIOD) == 0;
+}
+
+// Whether the parts of a glob match those of a path.
+bool PartsMatch(fs::path::const_iterator pattern, const fs::path::const_iterator& pattern_end,
+                fs::path::const_iterator part, const fs::path::const_iterator& part_end) {
+  if (pattern == pattern_end || part == part_end) return pattern == pattern_end && part == part_end;
+  const bool any_depth = *pattern == "**";
+  const bool is_folder = std::next(part) != part_end;
+  if (any_depth && PartsMatch(std::next(pattern), pattern_end, part, part_end)) return true;
+  if (!PartMatches(any_depth ? "*" : pattern->c_str(), part->string(), is_folder)) return false;
+  ++part;
+  if (any_depth && part == part_end) return std::next(pattern) == pattern_end;
+  if (!any_depth) ++pattern;
+  return PartsMatch(pattern, pattern_end, part, part_end);
+}
+
 // Matches relative paths against a glob's parts, from part `first` of the pattern on.
 class GlobSearch {
  public:
@@ -63,11 +84,6 @@ class GlobSearch {
   }
 
  private:
-  static bool Matches(const std::string& pattern, const std::string& name, bool is_folder) {
-    if (is_folder && name.starts_with("__") && !pattern.starts_with("__")) return false;
-    return ::fnmatch(pattern.c_str(), name.c_str(), FNM_PERIOD) == 0;
-  }
-
   void Visit(const fs::path& directory, size_t first) {
     if (first == parts_.size()) return;
     const bool any_depth = parts_[first] == "**";
@@ -79,8 +95,8 @@ class GlobSearch {
       const bool is_folder = it->is_directory(ignored);
       // A link to a folder may lead round in a circle.
       if (is_folder && any_depth && it->is_symlink(ignored)) continue;
-      if (!Matches(any_depth ? "*" : parts_[first], it->path().filename().string(), is_folder))
-        continue;
+      const char* part = any_depth ? "*" : parts_[first].c_str();
+      if (!PartMatches(part, it->path().filename().string(), is_folder)) continue;
       if (is_folder) {
         Visit(it->path(), any_depth ? first : first + 1);
       } else if (first + 1 == parts_.size() && it->is_regular_file(ignored)) {
@@ -95,6 +111,11 @@ class GlobSearch {
 };
 
 }  // namespace
+
+bool MatchesGlob(const std::string& pattern, const std::string& relative) {
+  const fs::path globs(pattern), parts(relative);
+  return PartsMatch(globs.begin(), globs.end(), parts.begin(), parts.end());
+}
 
 bool IsGlob(const std::string& name) { return name.find_first_of("*?[") != std::string::npos; }
 

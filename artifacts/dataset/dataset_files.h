@@ -40,6 +40,9 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FindDatasetFiles(const std::string
 absl::StatusOr<std::vector<LocalDatasetFile>> DataFilesOf(std::vector<LocalDatasetFile> files,
                                                           const std::string& name);
 
+// Whether a glob, as FindDatasetFiles knows them, matches a relative path.
+bool MatchesGlob(const std::string& pattern, const std::string& relative);
+
 // Whether `name` is a pattern and not a file's own name.
 bool IsGlob(const std::string& name);
 

@@ -88,26 +88,26 @@ TEST(HubErrors, AreToldApart) {
   Settings settings;
   settings.endpoint = "https://hub.test";
   struct Row {
-    int status;
     std::map<std::string, std::string> headers;
+    int status;
     bool has_token;
     const char* reason;
     const char* words;
   };
   const Row rows[] = {
-      {401, {{"x-error-code", "GatedRepo"}}, false, "MODEL_GATED", "https://hub.test/owner/name"},
-      {403, {{"x-error-code", "GatedRepo"}}, true, "MODEL_GATED", "ask for it at"},
-      {401, {{"x-error-code", "RepoNotFound"}}, false, "MODEL_NOT_FOUND", "ftctl login"},
-      {404, {{"x-error-code", "RepoNotFound"}}, true, "MODEL_NOT_FOUND", "check the name"},
-      {404, {{"x-error-code", "RevisionNotFound"}}, true, "MODEL_NOT_FOUND", "revision \"v9\""},
-      {401,
-       {{"x-error-message", "Invalid credentials in Authorization header"}},
+      {{{"x-error-code", "GatedRepo"}}, 401, false, "MODEL_GATED", "https://hub.test/owner/name"},
+      {{{"x-error-code", "GatedRepo"}}, 403, true, "MODEL_GATED", "ask for it at"},
+      {{{"x-error-code", "RepoNotFound"}}, 401, false, "MODEL_NOT_FOUND", "ftctl login"},
+      {{{"x-error-code", "RepoNotFound"}}, 404, true, "MODEL_NOT_FOUND", "check the name"},
+      {{{"x-error-code", "RevisionNotFound"}}, 404, true, "MODEL_NOT_FOUND", "revision \"v9\""},
+      {{{"x-error-message", "Invalid credentials in Authorization header"}},
+       401,
        true,
        "TOKEN_INVALID",
        "settings/tokens"},
-      {403, {}, true, "TOKEN_INVALID", "may not read it"},
-      {500, {}, true, "HUB_UNREACHABLE", "status 500"},
-      {429, {}, true, "HUB_UNREACHABLE", "status 429"},
+      {{}, 403, true, "TOKEN_INVALID", "may not read it"},
+      {{}, 500, true, "HUB_UNREACHABLE", "status 500"},
+      {{}, 429, true, "HUB_UNREACHABLE", "status 429"},
   };
   for (const Row& row : rows) {
     HttpResponse response;

@@ -26,6 +26,7 @@ std::filesystem::path Log(const TempDir& dir, const char* name, int64_t first, i
 
 std::vector<std::pair<int64_t, double>> StepsAndLosses(const std::vector<StepRow>& rows) {
   std::vector<std::pair<int64_t, double>> pairs;
+  pairs.reserve(rows.size());
   for (const StepRow& row : rows) pairs.emplace_back(row.step, row.loss);
   return pairs;
 }

@@ -114,6 +114,10 @@ def test_datasets_of_the_hub(ftd, hub, model):
     hub.add_repo("ann/odd", {"data/train_sft-00000-of-00001.parquet": parquet([row] * 6),
                              "data/test_sft-00000-of-00001.parquet": parquet([row])}, type="dataset")
 
+    card = b"---\nconfigs:\n- config_name: small\n  data_files:\n  - split: train\n    path: rows/*.jsonl\n---\n# Rows\n"
+    hub.add_repo("ann/card", {"README.md": card, "rows/a.jsonl": jsonl, "rows/b.jsonl": jsonl, "old.jsonl": jsonl * 9},
+                 type="dataset")
+
     def rows_of(*flags):
         job = ftd.ftctl("submit", "--quiet", "--mode", "lora", "--model", model, "--max-steps", 1, *flags).stdout.strip()
         result = pathlib.Path(ftd.wait(job, "SUCCEEDED").result_dir)
@@ -123,9 +127,14 @@ def test_datasets_of_the_hub(ftd, hub, model):
     assert rows_of("--dataset", "ann/rows", "--dataset-split", "test") == 1
     assert rows_of("--dataset", "ann/many", "--dataset-config", "b") == 5
     assert rows_of("--dataset", "ann/odd", "--dataset-split", "train_sft") == 6
+    assert rows_of("--dataset", "ann/card") == 2
+    hub.requests(clear=True)
+    assert rows_of("--dataset", "ann/card", "--dataset-config", "small") == 2
+    assert [r["path"] for r in hub.requests()] == ["/api/datasets/ann/card/revision/main"]
     for flags, code, words in ((["ann/many"], 65, "choose one of a, b"), (["ann/nothing"], 66, "no such repository"),
                                (["ann/many", "--dataset-config", "c"], 65, "it has a, b"),
                                (["ann/odd", "--dataset-split", "nothing"], 65, 'split "nothing"'),
+                               (["ann/card", "--dataset-config", "large"], 65, "it has small"),
                                (["ann/rows", "--dataset-revision", "v9"], 66, 'no revision "v9"')):
         result = ftd.ftctl("submit", "--mode", "lora", "--model", model, "--dataset", *flags, check=False)
         assert result.returncode == code and words in result.stderr, result.stderr

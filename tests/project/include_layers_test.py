@@ -10,7 +10,7 @@ import tree
 SYSTEM = re.compile(r"(sys|linux|netinet|arpa|net|asm)/")
 THIRD_PARTY = {  # what an include's path begins with → the library
     "absl/": "Abseil", "nlohmann/": "JSON", "pcre2.h": "PCRE2", "utf8proc.h": "utf8proc", "openssl/": "OpenSSL",
-    "arrow/": "Arrow", "parquet/": "Arrow", "curl/": "libcurl", "zlib.h": "zlib", "zstd.h": "zstd",
+    "arrow/": "Arrow", "parquet/": "Arrow", "curl/": "libcurl", "zlib.h": "zlib", "zstd.h": "zstd", "yaml-cpp/": "yaml-cpp",
     "google/protobuf/": "protobuf", "google/rpc/": "proto", "grpc/": "gRPC", "grpcpp/": "gRPC",
     "sqlite3.h": "SQLite", "prometheus/": "prometheus-cpp", "CLI/": "CLI11", "toml++/": "toml++", "toml.hpp": "toml++",
     "systemd/": "libsystemd", "ncurses": "ncurses", "curses.h": "ncurses", "term.h": "ncurses",
@@ -19,7 +19,7 @@ THIRD_PARTY = {  # what an include's path begins with → the library
 }
 EVERYWHERE = {"JSON", "Abseil"}  # artifacts speaks both to all
 ALLOWED = {
-    "artifacts": {"artifacts", "PCRE2", "utf8proc", "OpenSSL", "Arrow", "libcurl", "zlib", "zstd"},
+    "artifacts": {"artifacts", "PCRE2", "utf8proc", "OpenSSL", "Arrow", "libcurl", "zlib", "zstd", "yaml-cpp"},
     "server": {"server", "proto", "messages", "protobuf", "artifacts", "gRPC", "SQLite", "prometheus-cpp",
                "CLI11", "toml++", "libsystemd", "libcurl"},
     "client": {"client", "proto", "messages", "protobuf", "artifacts", "gRPC", "CLI11", "toml++", "ncurses"},
