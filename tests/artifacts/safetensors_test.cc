@@ -1,6 +1,5 @@
 #include "artifacts/safetensors.h"
 
-#include <cstring>
 
 #include "artifacts/file.h"
 #include "tests/artifacts/temp_dir.h"
@@ -42,8 +41,9 @@ TEST(Safetensors, ReadsWhatTheReferenceWrites) {
   const TensorView& view = file->tensors().at("a");
   EXPECT_EQ(view.dtype, TensorDtype::kF32);
   EXPECT_THAT(view.shape, testing::ElementsAre(1, 2));
-  EXPECT_EQ(std::memcmp(view.data.data(), a, sizeof a), 0);
-  EXPECT_EQ(std::memcmp(file->tensors().at("b").data.data(), b, sizeof b), 0);
+  EXPECT_EQ(view.data, std::string_view(reinterpret_cast<const char*>(a), sizeof a));
+  EXPECT_EQ(file->tensors().at("b").data,
+            std::string_view(reinterpret_cast<const char*>(b), sizeof b));
 }
 
 TEST(Safetensors, WritesWhatItReads) {

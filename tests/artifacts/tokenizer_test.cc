@@ -69,6 +69,7 @@ TEST(Tokenizer, ThreadsGetWhatOneGets) {
   std::vector<int> wrong(4, 0);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&, t] {
         for (size_t i = 0; i < texts.size(); ++i)

@@ -8,17 +8,14 @@
 #include "artifacts/hub/selection.h"
 #include "artifacts/hub/sources.h"
 
+namespace ftd::hub {
 namespace {
 
 void Require(bool condition) {
   if (!condition) std::abort();
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace ftd::hub;
-  const std::string bytes(reinterpret_cast<const char*>(data), size);
+void Try(const std::string& bytes) {
   const RepoId repo{RepoType::kModel, "owner/name"};
   const Cache cache("/cache");
 
@@ -27,14 +24,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const char* name : {"retry-after", "ratelimit", "x-error-code", "x-error-message"})
     response.headers[name] = bytes;
   Require(!HubError(response, {}, repo, bytes, true).ok());
-  const double pause = RetrySeconds(&response, static_cast<int>(size));
+  const double pause = RetrySeconds(&response, static_cast<int>(bytes.size()));
   Require(pause >= 0 && pause <= 600);
   if (IsRepoName(bytes))
     Require(cache.RepoDir({RepoType::kModel, bytes}).parent_path() == "/cache");
   SourcesFromJson(bytes).status().IgnoreError();
 
   const auto revision = ParseRevision(repo, bytes);
-  if (!revision.ok()) return 0;
+  if (!revision.ok()) return;
   const std::filesystem::path snapshot = cache.Snapshot(repo, revision->commit);
   for (const RepoFile& file : revision->files) {
     const std::filesystem::path path = (snapshot / file.path).lexically_normal();
@@ -47,5 +44,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string stored = SourcesToJson({"http://hub", "/cache", {*revision}});
   const auto again = SourcesFromJson(stored);
   Require(again.ok() && SourcesToJson(*again) == stored);
+}
+
+}  // namespace
+}  // namespace ftd::hub
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  ftd::hub::Try(std::string(reinterpret_cast<const char*>(data), size));
   return 0;
 }

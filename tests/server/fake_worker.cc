@@ -22,10 +22,10 @@
 //   - child=1: start a child in the same process group that sleeps
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <chrono>
 #include <cmath>
@@ -287,9 +287,9 @@ class FakeWorker {
     if (!Flag("noresult")) {
       fs::create_directories(dir_ / "result" / "sub");
       std::ofstream(dir_ / "result" / "adapter_model.safetensors") << std::string(3 << 20, 'w');
-      std::ofstream(dir_ / "result" / "sub" / "empty");
+      std::ofstream(dir_ / "result" / "sub" / "empty") << "";
       std::ofstream(dir_ / "result" / "adapter_config.json")
-          << "{\"job\": \"" << request_.job_id() << "\"}\n";
+          << R"({"job": ")" << request_.job_id() << "\"}\n";
     }
     if (!Flag("silent")) Finish(v1::WorkerEvent::End::SUCCEEDED, script_["steps"]);
     return 0;

@@ -22,7 +22,7 @@ Job NewJob(const std::string& name = "", int32_t priority = 0) {
   Job job;
   job.id = NewJobId();
   job.name = name;
-  job.spec_json = "{\"mode\":\"LORA\"}";
+  job.spec_json = R"({"mode":"LORA"})";
   job.model_dir = "/models/tiny";
   job.dataset_path = "/data/rows.jsonl";
   job.labels = {{"team", "blue"}, {"quote", "it's \"x\""}};
@@ -88,6 +88,7 @@ TEST_F(JobStoreTest, ConcurrentCopiesOfARequestMakeOneJob) {
   const RequestKey key{"2f5c6a0e-7f0a-4d43-9f7f-1d4f5d7b0002", "hash"};
   std::vector<std::string> ids(8);
   std::vector<std::thread> threads;
+  threads.reserve(ids.size());
   for (std::string& id : ids) {
     threads.emplace_back([&] { id = store_->Insert(NewJob(), key, kRoom)->id; });
   }

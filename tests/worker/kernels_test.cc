@@ -51,8 +51,8 @@ TEST(RopeTest, BackwardUndoesForwardAndTwinAgrees) {
   const at::Tensor frequencies = RopeFrequencies(config);
   const at::Tensor positions = at::arange(9, at::kLong) * 3;
   const RopeTable table = MakeRopeTable(frequencies, positions, at::kFloat);
-  const at::Tensor whole = at::randn({9, 6 * 14});
-  const at::Tensor heads = whole.narrow(1, 0, 4 * 14).view({9, 4, 14});  // strided, as in q, k, v
+  const at::Tensor whole = at::randn({9, 84});
+  const at::Tensor heads = whole.narrow(1, 0, 56).view({9, 4, 14});  // strided, as in q, k, v
   const at::Tensor original = heads.clone();
 
   // ATen's twin serves every dtype but float32.
@@ -90,7 +90,7 @@ TEST(SwigluTest, FarValuesStayFinite) {
 TEST(AttentionTest, EqualsPlainSoftmaxPerDocument) {
   const AttentionShape shape{6, 2, 8};
   const std::vector<int64_t> offsets = {0, 5, 6, 43};
-  const at::Tensor qkv = at::randn({43, (6 + 4) * 8}), dout = at::randn({43, 48});
+  const at::Tensor qkv = at::randn({43, 80}), dout = at::randn({43, 48});
   at::Tensor leaf = qkv.to(at::kDouble).requires_grad_();
   std::vector<at::Tensor> outs;
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {

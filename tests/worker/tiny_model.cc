@@ -81,8 +81,8 @@ TrainSpec TinySpec(Mode mode, int max_steps) {
 }
 
 std::filesystem::path FreshDir(const std::string& name) {
-  const auto dir = std::filesystem::path(::testing::TempDir()) /
-                   ("ftd-" + std::to_string(::getpid()) + "-" + name);
+  auto dir = std::filesystem::path(::testing::TempDir()) /
+             ("ftd-" + std::to_string(::getpid()) + "-" + name);
   std::filesystem::remove_all(dir);
   std::filesystem::create_directories(dir);
   return dir;

@@ -30,11 +30,12 @@ class TrainerTest : public ::testing::TestWithParam<Mode> {
   ~TrainerTest() override { std::filesystem::remove_all(dir_); }
 
   Trainer Make(const TrainSpec& spec) {
-    return Trainer(spec, dir_ / "model", InMemory(RandomRows(11, 40, 7)), nullptr);
+    return {spec, dir_ / "model", InMemory(RandomRows(11, 40, 7)), nullptr};
   }
 
   static std::vector<double> Steps(Trainer& trainer, int count) {
     std::vector<double> losses;
+    losses.reserve(static_cast<size_t>(count));
     for (int i = 0; i < count; ++i) losses.push_back(trainer.Step(kNeverStop, [] {})->loss);
     return losses;
   }
@@ -46,7 +47,7 @@ class TrainerTest : public ::testing::TestWithParam<Mode> {
     const char* name = std::filesystem::exists(dir / "model.safetensors")
                            ? "model.safetensors"
                            : "adapter_model.safetensors";
-    const std::string hash = Sha256File(dir / name).value();
+    std::string hash = Sha256File(dir / name).value();
     std::filesystem::remove_all(dir);
     return hash;
   }
