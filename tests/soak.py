@@ -9,6 +9,7 @@
     fuzz-json_rows    10,000,000 inputs or an hour each, by libFuzzer with AddressSanitizer and
     fuzz-csv_rows     UndefinedBehaviorSanitizer; what reaches new code lands in build-fuzz/corpus
     fuzz-hub_answer
+    fuzz-dataset_card
 
 A shard does one N-th of each, with a seed of its own (S + I). Each that ended writes a line to tests/soak_ledger.tsv,
 which is kept in the repository: what ran, on which commit, and how it ended.
@@ -64,7 +65,7 @@ SOAKS = {
     "daemon-kills": (300, lambda n, seed: (n, run_pytest("server/chaos_test.py", seed, FTD_CHAOS_KILLS=n))),
     "training-kills": (204, training_kills),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_SECONDS * n // FUZZ_RUNS))
-       for name in ("json_rows", "csv_rows", "hub_answer")},
+       for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card")},
 }
 
 
