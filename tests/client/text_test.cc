@@ -15,7 +15,7 @@ TEST(Printable, TakesTheTeethOutOfHostileText) {
   EXPECT_EQ(Printable("csi \xc2\x9b"
                       "31m"),
             "csi ?31m");  // U+009B is CSI in one code
-  const std::string right_to_left = "\xe2\x80\xae";
+  const std::string right_to_left = {'\xe2', '\x80', '\xae'};
   EXPECT_EQ(Printable("abc" + right_to_left + "cba"),
             "abc?cba");  // right-to-left override
   EXPECT_EQ(Printable("\xff\xc0\x80\xed\xa0\x80\xf5"),
