@@ -14,8 +14,7 @@ std::string EnvironmentValue(const char* name) {
 
 fs::path DefaultConfigFile() {
   const std::string xdg = EnvironmentValue("XDG_CONFIG_HOME"), home = EnvironmentValue("HOME");
-  fs::path user =
-      (xdg.empty() ? fs::path(home) / ".config" : fs::path(xdg)) / "ftd" / "ftd.toml";
+  fs::path user = (xdg.empty() ? fs::path(home) / ".config" : fs::path(xdg)) / "ftd" / "ftd.toml";
   std::error_code error;
   if (fs::exists(user, error)) return user;
   return fs::exists("/etc/ftd/ftd.toml", error) ? "/etc/ftd/ftd.toml" : fs::path();

@@ -40,8 +40,7 @@ absl::StatusOr<hub::RepoRevision> FindRevision(const hub::Settings& settings,
                              "name their directory"));
   }
   hub::HttpClient http;
-  auto found =
-      hub::GetRevision(http, settings, hub::FindToken(settings), repo, revision, kRetries);
+  auto found = hub::GetRevision(http, settings, hub::FindToken(settings), repo, revision, kRetries);
   if (absl::IsUnavailable(found.status())) {
     LogWarning(hub::Described(repo), ": ", std::string(found.status().message()));
     return FindInCache(cache, repo, revision,

@@ -136,13 +136,14 @@ absl::Status CheckDisk(const Cache& cache, const RepoRevision& revision) {
   if (error) return ErrnoError(error.value(), cache.root().string());
   if (missing == 0 || static_cast<int64_t>(space.available) >= missing + kDiskReserve)
     return absl::OkStatus();
-  return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL",
-               absl::StrFormat(
-                   "%s needs %.2f GB more in %s, where %.2f GB are free and %.2f GB stay free; make "
-                   "room (`ftctl models rm` removes models) or set HF_HUB_CACHE to a larger disk",
-                   Described(revision.repo), static_cast<double>(missing) / kGigabyte,
-                   cache.root().string(), static_cast<double>(space.available) / kGigabyte,
-                   static_cast<double>(kDiskReserve) / kGigabyte));
+  return Error(
+      absl::StatusCode::kResourceExhausted, "DISK_FULL",
+      absl::StrFormat(
+          "%s needs %.2f GB more in %s, where %.2f GB are free and %.2f GB stay free; make "
+          "room (`ftctl models rm` removes models) or set HF_HUB_CACHE to a larger disk",
+          Described(revision.repo), static_cast<double>(missing) / kGigabyte, cache.root().string(),
+          static_cast<double>(space.available) / kGigabyte,
+          static_cast<double>(kDiskReserve) / kGigabyte));
 }
 
 absl::Status FetchFiles(const Settings& settings, const std::string& token, const Cache& cache,

@@ -1,6 +1,5 @@
 #include "artifacts/safetensors.h"
 
-
 #include "artifacts/file.h"
 #include "tests/artifacts/temp_dir.h"
 
