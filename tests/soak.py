@@ -72,7 +72,8 @@ SOAKS = {
 def commit():
     def git(*args):
         return subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    changed = git("status", "--porcelain", "-uno", "--", ".", f":!{LEDGER.relative_to(ROOT)}")
+    return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
 
 
 def main():
