@@ -122,6 +122,7 @@ absl::StatusOr<TrainSpec> Resolve(const Json& spec, Dtype default_dtype) {
   fields.String("revision", &out.revision);
   ReadDatasetSpec(spec.value("dataset", Json::object()), &out.dataset, &violations);
   ReadSchedule(fields, &out);
+  out.lr_schedule = ReadLrSchedule(spec, out.learning_rate, &violations);
   ReadDtype(spec, default_dtype, &out, &violations);
   ReadLora(spec, &out, &violations);
   if (!violations.empty()) return FieldError(violations);
@@ -185,6 +186,7 @@ std::string TrainSpecToJson(const TrainSpec& spec) {
       {"logging_steps", spec.logging_steps},
       {"save_steps", spec.save_steps},
       {"save_total_limit", spec.save_total_limit}};
+  json.update(LrScheduleToJson(spec.lr_schedule));
   if (spec.mode != Mode::kFull) {
     json["lora"] = {{"rank", spec.lora.rank},
                     {"alpha", spec.lora.alpha},

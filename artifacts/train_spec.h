@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "artifacts/dataset_spec.h"
+#include "artifacts/lr_schedule.h"
 
 namespace ftd {
 
@@ -46,7 +47,8 @@ struct TrainSpec {
   int32_t batch_size = 8;
   int32_t gradient_accumulation_steps = 1;
   int32_t seq_length = 2048;
-  double learning_rate = 1e-4;
+  double learning_rate = 1e-4;  // the peak
+  LrSchedule lr_schedule;
   double weight_decay = 0;
   double max_grad_norm = 1;
   int64_t seed = 42;

@@ -102,7 +102,8 @@ struct Trainer::Impl {
     }
     result.loss /= static_cast<double>(std::max<int64_t>(num_items, 1));
     result.grad_norm = GradientNorm(trainable);
-    result.learning_rate = LinearDecay(spec.learning_rate, step, plan.steps_planned());
+    result.learning_rate = 
+        LearningRate(spec.lr_schedule, spec.learning_rate, step, plan.steps_planned());
     result.epoch = plan.EpochAfter(step);
     ClipGradients(trainable, result.grad_norm, spec.max_grad_norm);
     AdamWStep(trainable, step, result.learning_rate, spec.weight_decay);
