@@ -57,6 +57,7 @@ void ReadLora(const Json& spec, TrainSpec* out, std::vector<FieldViolation>* vio
   fields.Number(
       "dropout", "from 0 to below 1", [](double x) { return x >= 0 && x < 1; }, &out->lora.dropout);
   fields.String("init_adapter", &out->lora.init_adapter);
+  fields.Bool("use_rslora", &out->lora.use_rslora);
   out->lora.target_modules = ResolveTargetModules(lora, violations);
 }
 
@@ -192,7 +193,8 @@ std::string TrainSpecToJson(const TrainSpec& spec) {
                     {"alpha", spec.lora.alpha},
                     {"dropout", spec.lora.dropout},
                     {"target_modules", spec.lora.target_modules},
-                    {"init_adapter", spec.lora.init_adapter}};
+                    {"init_adapter", spec.lora.init_adapter},
+                    {"use_rslora", spec.lora.use_rslora}};
   }
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

@@ -5,6 +5,7 @@
 // other. 64-bit integers may be numbers or strings.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -34,6 +35,10 @@ struct LoraSpec {
   double dropout = 0;
   std::vector<std::string> target_modules;  // never "all-linear" once resolved
   std::string init_adapter;                 // directory, or empty
+  bool use_rslora = false;
+
+  // What an adapter's output is multiplied with.
+  double Scale() const { return use_rslora ? alpha / std::sqrt(rank) : alpha / rank; }
 };
 
 // A resolved spec. Field meanings and ranges: proto/ftd/v1/job.proto.

@@ -96,6 +96,8 @@ void AddLora(Flags& flags, SubmitFlags* submit) {
   JobSpec* spec = submit->request.mutable_spec();
   flags.Group("LoRA");
   flags.Int32("--lora-rank", "Rank [8]", [spec](int32_t v) { spec->mutable_lora()->set_rank(v); });
+  flags.Switch("--use-rslora", "Scale by alpha / sqrt(rank): for high ranks [off]",
+               [spec](bool v) { spec->mutable_lora()->set_use_rslora(v); });
   flags.Double("--lora-alpha", "Alpha; the adapter is scaled by alpha / rank [16]",
                [spec](double v) { spec->mutable_lora()->set_alpha(v); });
   flags.Double("--lora-dropout", "Dropout before A [0]",

@@ -100,7 +100,7 @@ std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_mod
                {"target_modules", spec.lora.target_modules},
                {"task_type", "CAUSAL_LM"},
                {"use_dora", false},
-               {"use_rslora", false}});
+               {"use_rslora", spec.lora.use_rslora}});
 }
 
 std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,

@@ -91,6 +91,7 @@ TEST(TrainSpec, RangesNameTheField) {
       {"lora.alpha", 0},
       {"lora.dropout", 1},
       {"lora.dropout", -0.1},
+      {"lora.use_rslora", "yes"},
       {"lora.target_modules", json::array({"lm_head"})},
       {"model", ""},
       {"mode", "NONE"},

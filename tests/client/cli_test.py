@@ -115,6 +115,8 @@ FLAGS = [
     (["--lora-rank", "4"], {"lora": {"rank": 4}}),
     (["--lora-alpha", "8"], {"lora": {"alpha": 8.0}}),
     (["--lora-dropout", "0.1"], {"lora": {"dropout": 0.1}}),
+    (["--use-rslora"], {"lora": {"useRslora": True}}),
+    (["--use_rslora"], {"lora": {"useRslora": True}}),
     (["--target-modules", "q_proj,v_proj"], {"lora": {"targetModules": ["q_proj", "v_proj"]}}),
     (["--target_modules", "all-linear"], {"lora": {"targetModules": ["all-linear"]}}),
     (["--seed", "-7"], {"seed": "-7"}),
