@@ -51,5 +51,8 @@ def test_curve_equals_trl(run, schedule, tmp_path):
     assert len(rows) == len(expected)
     assert relative([row["loss"] for row in rows], [e["loss"] for e in expected]) <= LOSS
     assert relative([row["grad_norm"] for row in rows], [e["grad_norm"] for e in expected]) <= GRAD_NORM
+    assert [row["entropy"] for row in rows] == pytest.approx([e["entropy"] for e in expected], rel=LOSS)
+    accuracy = [e["mean_token_accuracy"] for e in expected]
+    assert [row["mean_token_accuracy"] for row in rows] == pytest.approx(accuracy, rel=1e-6)  # TRL divides in float32
     assert [r["learning_rate"] for r in rows] == pytest.approx([e["learning_rate"] for e in expected], rel=1e-12)
     assert [r["epoch"] for r in rows] == pytest.approx([e["epoch"] for e in expected], rel=1e-9)
