@@ -102,9 +102,11 @@ absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const Lor
         dir, absl::StrCat("its lora_alpha is ", json.value("lora_alpha", 0.0), ", the job's is ",
                           lora.alpha, "; pass --lora-alpha ", json.value("lora_alpha", 0.0)));
   }
-  if (json.value("use_rslora", false) || json.value("use_dora", false)) {
-    return Mismatch(dir, "rsLoRA and DoRA adapters are not supported");
+  if (const bool rslora = json.value("use_rslora", false); rslora != lora.use_rslora) {
+    return Mismatch(dir, rslora ? "it is an rsLoRA adapter, the job is not; pass --use-rslora"
+                                : "it is no rsLoRA adapter, the job is; leave out --use-rslora");
   }
+  if (json.value("use_dora", false)) return Mismatch(dir, "DoRA adapters are not supported");
   return absl::OkStatus();
 }
 

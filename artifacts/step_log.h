@@ -31,6 +31,8 @@ struct StepRow {
   double data_wait_seconds = 0;
   int64_t samples = 0;
   int64_t time_unix_micros = 0;
+  double entropy = 0;              // 0 in logs of workers that did not measure it
+  double mean_token_accuracy = 0;  // likewise
 };
 
 // The header's fields.

@@ -57,6 +57,7 @@ void ReadLora(const Json& spec, TrainSpec* out, std::vector<FieldViolation>* vio
   fields.Number(
       "dropout", "from 0 to below 1", [](double x) { return x >= 0 && x < 1; }, &out->lora.dropout);
   fields.String("init_adapter", &out->lora.init_adapter);
+  fields.Bool("use_rslora", &out->lora.use_rslora);
   out->lora.target_modules = ResolveTargetModules(lora, violations);
 }
 
@@ -122,6 +123,7 @@ absl::StatusOr<TrainSpec> Resolve(const Json& spec, Dtype default_dtype) {
   fields.String("revision", &out.revision);
   ReadDatasetSpec(spec.value("dataset", Json::object()), &out.dataset, &violations);
   ReadSchedule(fields, &out);
+  out.lr_schedule = ReadLrSchedule(spec, out.learning_rate, &violations);
   ReadDtype(spec, default_dtype, &out, &violations);
   ReadLora(spec, &out, &violations);
   if (!violations.empty()) return FieldError(violations);
@@ -185,12 +187,14 @@ std::string TrainSpecToJson(const TrainSpec& spec) {
       {"logging_steps", spec.logging_steps},
       {"save_steps", spec.save_steps},
       {"save_total_limit", spec.save_total_limit}};
+  json.update(LrScheduleToJson(spec.lr_schedule));
   if (spec.mode != Mode::kFull) {
     json["lora"] = {{"rank", spec.lora.rank},
                     {"alpha", spec.lora.alpha},
                     {"dropout", spec.lora.dropout},
                     {"target_modules", spec.lora.target_modules},
-                    {"init_adapter", spec.lora.init_adapter}};
+                    {"init_adapter", spec.lora.init_adapter},
+                    {"use_rslora", spec.lora.use_rslora}};
   }
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

@@ -5,6 +5,7 @@
 // other. 64-bit integers may be numbers or strings.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "artifacts/dataset_spec.h"
+#include "artifacts/lr_schedule.h"
 
 namespace ftd {
 
@@ -33,6 +35,10 @@ struct LoraSpec {
   double dropout = 0;
   std::vector<std::string> target_modules;  // never "all-linear" once resolved
   std::string init_adapter;                 // directory, or empty
+  bool use_rslora = false;
+
+  // What an adapter's output is multiplied with.
+  double Scale() const { return use_rslora ? alpha / std::sqrt(rank) : alpha / rank; }
 };
 
 // A resolved spec. Field meanings and ranges: proto/ftd/v1/job.proto.
@@ -46,7 +52,8 @@ struct TrainSpec {
   int32_t batch_size = 8;
   int32_t gradient_accumulation_steps = 1;
   int32_t seq_length = 2048;
-  double learning_rate = 1e-4;
+  double learning_rate = 1e-4;  // the peak
+  LrSchedule lr_schedule;
   double weight_decay = 0;
   double max_grad_norm = 1;
   int64_t seed = 42;

@@ -24,6 +24,8 @@ ordered_json StepJson(const StepMetrics& step) {
   return {{"step", step.step()},
           {"epoch", JsonNumber(step.epoch())},
           {"loss", JsonNumber(step.loss())},
+          {"entropy", JsonNumber(step.entropy())},
+          {"mean_token_accuracy", JsonNumber(step.mean_token_accuracy())},
           {"grad_norm", JsonNumber(step.grad_norm())},
           {"learning_rate", JsonNumber(step.learning_rate())},
           {"tokens", step.tokens()},
@@ -37,6 +39,8 @@ std::vector<std::string> TableRow(const StepMetrics& step) {
   return {absl::StrCat(step.step()),
           Fixed(step.epoch(), 3),
           Fixed(step.loss(), 4),
+          Fixed(step.entropy(), 4),
+          Fixed(100 * step.mean_token_accuracy(), 1) + "%",
           Fixed(step.grad_norm(), 3),
           Scientific(step.learning_rate(), 2),
           absl::StrCat(step.tokens()),
@@ -66,9 +70,9 @@ class StepPrinter {
   void Finish() {
     if (format_ == "json") std::cout << (count_ == 0 ? "[]\n" : "\n]\n");
     if (format_ == "table") {
-      std::cout << Table(
-          {"STEP", "EPOCH", "LOSS", "GRAD_NORM", "LR", "TOKENS", "PADDING", "TOK/S", "SECONDS"},
-          rows_);
+      std::cout << Table({"STEP", "EPOCH", "LOSS", "ENTROPY", "ACCURACY", "GRAD_NORM", "LR",
+                          "TOKENS", "PADDING", "TOK/S", "SECONDS"},
+                         rows_);
     }
     std::cout << std::flush;
   }

@@ -69,6 +69,15 @@ void AddTraining(Flags& flags, SubmitFlags* submit) {
               [spec](int32_t v) { spec->set_gradient_accumulation_steps(v); });
   flags.Double("--learning-rate", "Peak learning rate [lora 1e-4, full 5e-5]",
                [spec](double v) { spec->set_learning_rate(v); });
+  flags.Choice("--lr-scheduler-type", "How the rate moves over the steps [linear]",
+               {"linear", "cosine", "cosine_with_min_lr", "constant", "constant_with_warmup"},
+               &submit->lr_scheduler_type);
+  flags.Double("--warmup-steps", "Steps of linear warm-up; below 1 a share of all [0]",
+               [spec](double v) { spec->set_warmup_steps(v); });
+  flags.Double("--min-lr", "Where cosine_with_min_lr ends: a rate",
+               [spec](double v) { spec->set_min_lr(v); });
+  flags.Double("--min-lr-rate", "Where cosine_with_min_lr ends: a share of the peak",
+               [spec](double v) { spec->set_min_lr_rate(v); });
   flags.Double("--weight-decay", "Decoupled weight decay [0]",
                [spec](double v) { spec->set_weight_decay(v); });
   flags.Double("--max-grad-norm", "Clip gradients to this norm [1]",
@@ -87,6 +96,8 @@ void AddLora(Flags& flags, SubmitFlags* submit) {
   JobSpec* spec = submit->request.mutable_spec();
   flags.Group("LoRA");
   flags.Int32("--lora-rank", "Rank [8]", [spec](int32_t v) { spec->mutable_lora()->set_rank(v); });
+  flags.Switch("--use-rslora", "Scale by alpha / sqrt(rank): for high ranks [off]",
+               [spec](bool v) { spec->mutable_lora()->set_use_rslora(v); });
   flags.Double("--lora-alpha", "Alpha; the adapter is scaled by alpha / rank [16]",
                [spec](double v) { spec->mutable_lora()->set_alpha(v); });
   flags.Double("--lora-dropout", "Dropout before A [0]",
@@ -174,6 +185,11 @@ absl::Status CompleteRequest(SubmitFlags* submit) {
     JobSpec::Dtype dtype = JobSpec::DTYPE_UNSPECIFIED;
     JobSpec::Dtype_Parse(absl::AsciiStrToUpper(submit->dtype), &dtype);
     spec->set_dtype(dtype);
+  }
+  if (!submit->lr_scheduler_type.empty()) {
+    JobSpec::LrSchedulerType type = JobSpec::LR_SCHEDULER_TYPE_UNSPECIFIED;
+    JobSpec::LrSchedulerType_Parse(EnumWord(submit->lr_scheduler_type), &type);
+    spec->set_lr_scheduler_type(type);
   }
   FTD_RETURN_IF_ERROR(CompleteDataset(*submit, spec));
   if (spec->has_lora() && !spec->lora().init_adapter().empty()) {

@@ -21,6 +21,7 @@ struct SubmitFlags {
   std::string train_on;
   std::string mode;
   std::string dtype;
+  std::string lr_scheduler_type;
   std::vector<std::string> labels;  // "k=v"
 };
 

@@ -104,6 +104,8 @@ v1::StepMetrics ToWire(const StepRow& row) {
   wire.set_step_seconds(row.step_seconds);
   *wire.mutable_time() = MicrosToTimestamp(row.time_unix_micros);
   wire.set_samples(row.samples);
+  wire.set_entropy(row.entropy);
+  wire.set_mean_token_accuracy(row.mean_token_accuracy);
   return wire;
 }
 

@@ -25,6 +25,7 @@
 #include "worker/engine/train.h"
 #include "worker/event_log.h"
 #include "worker/failure.h"
+#include "worker/logging_window.h"
 #include "worker/result.h"
 #include "worker/run_record.h"
 #include "worker/sources.h"
@@ -147,8 +148,7 @@ class Attempt {
 
   absl::Status Train(TensorboardWriter& tensorboard) {
     const auto planned = trainer_->steps_planned();
-    double window_loss = 0;
-    int64_t window = 0;
+    LoggingWindow window(spec_.logging_steps);
     events_->Progress(v1::Progress::TRAIN, last_step_, planned, "steps");
     while (last_step_ < planned) {
       const auto start = Clock::now();
@@ -157,13 +157,7 @@ class Attempt {
       FTD_RETURN_IF_ERROR(CheckFinite(*result));
       const StepRow row = Record(*result, SecondsSince(start));
       FTD_RETURN_IF_ERROR(step_log_->Append(row));
-      window_loss += row.loss;
-      ++window;
-      if (row.step % spec_.logging_steps == 0) {
-        FTD_RETURN_IF_ERROR(tensorboard.Append(row, window_loss / static_cast<double>(window)));
-        window_loss = 0;
-        window = 0;
-      }
+      if (const auto point = window.Add(row)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
       const bool due =
           spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
       if (due || flags_->checkpoint_now.exchange(false)) FTD_RETURN_IF_ERROR(Checkpoint());
@@ -176,6 +170,8 @@ class Attempt {
     row.step = last_step_ = trainer_->steps_taken();
     row.epoch = result.epoch;
     row.loss = result.loss;
+    row.entropy = result.entropy;
+    row.mean_token_accuracy = result.mean_token_accuracy;
     row.grad_norm = result.grad_norm;
     row.learning_rate = result.learning_rate;
     row.tokens = result.tokens;

@@ -5,6 +5,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
+#include "worker/logging_window.h"
 #include "worker/version.h"
 
 namespace ftd {
@@ -18,20 +19,18 @@ std::string Dump(const Json& json) {
 
 Json LogHistory(const TrainSpec& spec, const std::vector<StepRow>& rows) {
   Json history = Json::array();
-  double sum = 0;
-  int64_t count = 0;
+  LoggingWindow window(spec.logging_steps);
   for (const StepRow& row : rows) {
-    sum += row.loss;
-    ++count;
-    if (row.step % spec.logging_steps != 0) continue;
-    history.push_back({{"epoch", row.epoch},
-                       {"grad_norm", row.grad_norm},
-                       {"learning_rate", row.learning_rate},
-                       {"loss", sum / static_cast<double>(count)},
-                       {"num_tokens", row.tokens_total},
-                       {"step", row.step}});
-    sum = 0;
-    count = 0;
+    const auto point = window.Add(row);
+    if (!point) continue;
+    history.push_back({{"entropy", point->entropy},
+                       {"epoch", point->epoch},
+                       {"grad_norm", point->grad_norm},
+                       {"learning_rate", point->learning_rate},
+                       {"loss", point->loss},
+                       {"mean_token_accuracy", point->mean_token_accuracy},
+                       {"num_tokens", point->tokens_total},
+                       {"step", point->step}});
   }
   return history;
 }
@@ -69,6 +68,8 @@ std::string MetricsJsonl(const std::vector<StepRow>& rows) {
     const Json json = {{"step", row.step},
                        {"epoch", row.epoch},
                        {"loss", row.loss},
+                       {"entropy", row.entropy},
+                       {"mean_token_accuracy", row.mean_token_accuracy},
                        {"grad_norm", row.grad_norm},
                        {"learning_rate", row.learning_rate},
                        {"tokens", row.tokens},
@@ -100,7 +101,7 @@ std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_mod
                {"target_modules", spec.lora.target_modules},
                {"task_type", "CAUSAL_LM"},
                {"use_dora", false},
-               {"use_rslora", false}});
+               {"use_rslora", spec.lora.use_rslora}});
 }
 
 std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,

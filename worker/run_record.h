@@ -12,8 +12,8 @@
 
 namespace ftd {
 
-// trainer_state.json in the shape of transformers' TrainerState. Loss in `log_history` is the mean
-// over each window of logging_steps.
+// trainer_state.json in the shape of transformers' TrainerState, with `log_history` by
+// logging_window.h.
 std::string TrainerStateJson(const TrainSpec& spec, const std::vector<StepRow>& rows,
                              int64_t steps_planned);
 

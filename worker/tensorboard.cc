@@ -64,12 +64,14 @@ absl::StatusOr<TensorboardWriter> TensorboardWriter::Create(const std::filesyste
   return writer;
 }
 
-absl::Status TensorboardWriter::Append(const StepRow& row, double mean_loss) {
+absl::Status TensorboardWriter::Append(const StepRow& row) {
   tensorboard::Event event;
   event.set_wall_time(static_cast<double>(row.time_unix_micros) * 1e-6);
   event.set_step(row.step);
   const std::pair<const char*, double> scalars[] = {
-      {"train/loss", mean_loss},
+      {"train/loss", row.loss},
+      {"train/entropy", row.entropy},
+      {"train/mean_token_accuracy", row.mean_token_accuracy},
       {"train/grad_norm", row.grad_norm},
       {"train/learning_rate", row.learning_rate},
       {"train/epoch", row.epoch},

@@ -17,9 +17,9 @@ class TensorboardWriter {
   // Creates the directory and a new file in it.
   static absl::StatusOr<TensorboardWriter> Create(const std::filesystem::path& dir);
 
-  // train/loss (`mean_loss`, the mean of the logging window), train/grad_norm, train/learning_rate,
-  // train/epoch, train/tokens_per_second of one step.
-  absl::Status Append(const StepRow& row, double mean_loss);
+  // train/loss, train/entropy, train/mean_token_accuracy, train/grad_norm, train/learning_rate,
+  // train/epoch, train/tokens_per_second of one point of the log (logging_window.h).
+  absl::Status Append(const StepRow& row);
 
  private:
   TensorboardWriter(Fd fd, std::filesystem::path path)

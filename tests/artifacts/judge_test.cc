@@ -130,6 +130,12 @@ TEST_F(JudgeTest, AnAdapterMustFitModelAndJob) {
                "adapter_config.json");
   EXPECT_ERROR(judge({{"lora_alpha", 8}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "lora_alpha");
   EXPECT_ERROR(judge({{"use_dora", true}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "DoRA");
+  EXPECT_ERROR(judge({{"use_rslora", true}}, shapes), kPrecondition, "ADAPTER_MISMATCH",
+               "pass --use-rslora");
+  lora.use_rslora = true;
+  EXPECT_OK(judge({{"use_rslora", true}}, shapes));
+  EXPECT_ERROR(judge(json::object(), shapes), kPrecondition, "ADAPTER_MISMATCH", "leave out");
+  lora.use_rslora = false;
   auto other = shapes;
   other[base + "self_attn.q_proj.lora_A.weight"] = {2, 9};
   EXPECT_ERROR(judge(json::object(), other), kPrecondition, "MODEL_CORRUPT", "q_proj.lora_A");

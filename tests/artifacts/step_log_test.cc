@@ -1,5 +1,9 @@
 #include "artifacts/step_log.h"
 
+#include <zlib.h>
+
+#include <cstring>
+
 #include "artifacts/file.h"
 #include "tests/artifacts/temp_dir.h"
 
@@ -46,6 +50,25 @@ TEST(StepLog, ReadsBackRowsAndHeader) {
   const auto info = ReadStepLogInfo(path);
   EXPECT_EQ(info->first_step, 1);
   EXPECT_EQ(info->steps_planned, 50);
+}
+
+// A row as the first workers wrote it: thirteen numbers, zeros, CRC-32 (zlib's) of what is before
+// it.
+TEST(StepLog, RowsOfOlderWorkersHaveNoEntropy) {
+  const TempDir dir;
+  std::string bytes = ReadFile(Log(dir, "steps.log", 1, 1, 2.5))->substr(0, 64);
+  const double numbers[] = {2.5, 3.5};
+  std::string row(128, '\0');
+  row[0] = 1;                                      // step
+  std::memcpy(&row[16], numbers, sizeof numbers);  // loss, grad_norm
+  const uint32_t crc = ::crc32(0, reinterpret_cast<const Bytef*>(row.data()), 124);
+  std::memcpy(&row[124], &crc, sizeof crc);
+  const auto rows = ReadStepRows(dir.Write("old", bytes + row));
+  ASSERT_OK(rows);
+  ASSERT_EQ(rows->size(), 1u);
+  EXPECT_EQ(rows->front().grad_norm, 3.5);
+  EXPECT_EQ(rows->front().entropy, 0);
+  EXPECT_EQ(rows->front().mean_token_accuracy, 0);
 }
 
 TEST(StepLog, TheHeartbeatIsSeenAtOnce) {

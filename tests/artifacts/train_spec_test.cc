@@ -74,6 +74,12 @@ TEST(TrainSpec, RangesNameTheField) {
       {"learning_rate", 0},
       {"learning_rate", -1e-4},
       {"learning_rate", "fast"},
+      {"lr_scheduler_type", "POLYNOMIAL"},
+      {"warmup_steps", -1},
+      {"warmup_steps", 1.5},
+      {"warmup_steps", "long"},
+      {"min_lr", 1e-5},
+      {"min_lr_rate", 0.1},
       {"weight_decay", -0.1},
       {"max_grad_norm", 0},
       {"logging_steps", 0},
@@ -85,6 +91,7 @@ TEST(TrainSpec, RangesNameTheField) {
       {"lora.alpha", 0},
       {"lora.dropout", 1},
       {"lora.dropout", -0.1},
+      {"lora.use_rslora", "yes"},
       {"lora.target_modules", json::array({"lm_head"})},
       {"model", ""},
       {"mode", "NONE"},
@@ -122,6 +129,34 @@ TEST(TrainSpec, ModesThatAreNotBuilt) {
   json spec = Minimal("FULL");
   spec["lora"] = {{"rank", 8}};
   EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "lora");
+}
+
+TEST(TrainSpec, ScheduleOfTheLearningRate) {
+  json spec = Minimal("FULL");
+  const auto plain = Resolve(spec);
+  ASSERT_OK(plain);
+  EXPECT_EQ(plain->lr_schedule.type, LrSchedule::Type::kLinear);
+  EXPECT_EQ(plain->lr_schedule.warmup_steps, 0);
+  spec["lr_scheduler_type"] = "COSINE_WITH_MIN_LR";
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "min_lr");
+  spec["min_lr"] = 5e-6;  // of the mode's 5e-5
+  spec["warmup_steps"] = 0.03;
+  const auto resolved = Resolve(spec);
+  ASSERT_OK(resolved);
+  EXPECT_DOUBLE_EQ(resolved->lr_schedule.min_lr_rate, 0.1);
+  const auto again = Resolve(json::parse(TrainSpecToJson(*resolved)));
+  ASSERT_OK(again);
+  EXPECT_EQ(TrainSpecToJson(*again), TrainSpecToJson(*resolved));
+  spec["min_lr_rate"] = 0.1;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "one of them");
+  spec.erase("min_lr_rate");
+  spec["min_lr"] = 1e-3;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "min_lr");
+  spec = Minimal("LORA");
+  spec["lr_scheduler_type"] = "CONSTANT";
+  spec["warmup_steps"] = 3;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID",
+               "constant_with_warmup");
 }
 
 TEST(TrainSpec, NotAnObject) {

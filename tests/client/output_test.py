@@ -95,13 +95,14 @@ def test_empty_ls_keeps_stdout_for_data():
         assert "No jobs" in fake.ftctl("ls").stderr
 
 
-METRIC_KEYS = ["step", "epoch", "loss", "grad_norm", "learning_rate", "tokens", "tokens_total", "padding_ratio",
-               "tokens_per_second", "step_seconds"]
+METRIC_KEYS = ["step", "epoch", "loss", "entropy", "mean_token_accuracy", "grad_norm", "learning_rate", "tokens",
+               "tokens_total", "padding_ratio", "tokens_per_second", "step_seconds"]
 
 
 def metric(i: int, loss: float) -> jobs.StepMetrics:
-    return jobs.StepMetrics(step=i, epoch=i / 7, loss=loss, grad_norm=1 / 3, learning_rate=1e-4 / 3, tokens=100 + i,
-                            tokens_total=(1 << 53) + i, padding_ratio=0.0, tokens_per_second=1e300, step_seconds=5e-324)
+    return jobs.StepMetrics(step=i, epoch=i / 7, loss=loss, entropy=1 / 7, mean_token_accuracy=2 / 3,
+                            grad_norm=1 / 3, learning_rate=1e-4 / 3, tokens=100 + i, tokens_total=(1 << 53) + i,
+                            padding_ratio=0.0, tokens_per_second=1e300, step_seconds=5e-324)
 
 
 @pytest.fixture

@@ -56,7 +56,8 @@ def test_metrics_agree(finished, daemon):
     printed = daemon.ftctl("metrics", job.id, "-o", "jsonl").stdout.splitlines()
     for row, line, step in zip(rows, printed, daemon.steps(job.id), strict=True):
         shown = json.loads(line)
-        for key in ("step", "epoch", "loss", "grad_norm", "learning_rate", "tokens", "tokens_total", "padding_ratio"):
+        for key in ("step", "epoch", "loss", "entropy", "mean_token_accuracy", "grad_norm", "learning_rate", "tokens",
+                    "tokens_total", "padding_ratio"):
             assert row[key] == shown[key] == getattr(step, key), key
         assert row["tokens_per_second"] > 0 and row["step_seconds"] > 0
 
@@ -69,7 +70,7 @@ def test_tensorboard_reads_the_events(finished):
     (event_file,) = out.rglob("events.out.tfevents.*")
     events = EventAccumulator(str(event_file.parent))
     events.Reload()
-    for key in ("loss", "grad_norm", "learning_rate"):
+    for key in ("loss", "entropy", "mean_token_accuracy", "grad_norm", "learning_rate"):
         (tag,) = [tag for tag in events.Tags()["scalars"] if tag.split("/")[-1] == key]
         scalars = events.Scalars(tag)
         assert [scalar.step for scalar in scalars] == [row["step"] for row in rows]
@@ -84,7 +85,8 @@ def test_transformers_reads_the_trainer_state(finished):
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert state.global_step == state.max_steps == STEPS
     logged = [entry for entry in state.log_history if "loss" in entry]
-    assert [(entry["step"], entry["loss"]) for entry in logged] == [(row["step"], row["loss"]) for row in rows]
+    for key in ("step", "loss", "entropy", "mean_token_accuracy"):
+        assert [entry[key] for entry in logged] == [row[key] for row in rows]
 
 
 def test_adapter_is_for_peft(finished, model):

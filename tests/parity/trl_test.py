@@ -13,10 +13,11 @@ from tolerance import GRAD_NORM, LOSS, relative
 from trl import SFTConfig, SFTTrainer
 
 ROWS, EPOCHS, SEED = 18, 2, 42
-RUNS = [Run("lora", "lora", 5e-3), Run("lora", "lora", 5e-3, accumulation=2), Run("full", "full", 1e-3)]
+RUNS = [(Run("lora", "lora", 5e-3), {}), (Run("full", "full", 1e-3), {}),
+        (Run("lora", "lora", 5e-3, accumulation=2), {"lr_scheduler_type": "cosine", "warmup_steps": 0.25})]
 
 
-def trl_curve(reference, run, out_dir):
+def trl_curve(reference, run, schedule, out_dir):
     tokenizer = load_tokenizer(reference.case)
     tokenizer.pad_token = tokenizer.eos_token
     rows = load_rows(reference.case)[:ROWS]
@@ -24,7 +25,7 @@ def trl_curve(reference, run, out_dir):
         output_dir=str(out_dir), per_device_train_batch_size=BATCH, gradient_accumulation_steps=run.accumulation,
         num_train_epochs=EPOCHS, learning_rate=run.learning_rate, max_length=MAX_LENGTH, seed=SEED, logging_steps=1,
         optim="adamw_torch", save_strategy="no", report_to="none", use_cpu=True, bf16=False,
-        gradient_checkpointing=False, packing=False, dataset_text_field="text", disable_tqdm=True)
+        gradient_checkpointing=False, packing=False, dataset_text_field="text", disable_tqdm=True, **schedule)
     texts = [{"text": render(row) + tokenizer.eos_token} for row in rows]
     trainer = SFTTrainer(model=trainable(reference.case, run), processing_class=tokenizer,
                          train_dataset=Dataset.from_list(texts), args=config)
@@ -32,15 +33,16 @@ def trl_curve(reference, run, out_dir):
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda r: f"{r.name}-accumulation-{r.accumulation}")
-def test_curve_equals_trl(run, tmp_path):
+@pytest.mark.parametrize("run, schedule", RUNS, ids=lambda r: getattr(r, "name", None))
+def test_curve_equals_trl(run, schedule, tmp_path):
     reference = Reference(CASES[0])
-    expected = trl_curve(reference, run, tmp_path / "trl")
+    expected = trl_curve(reference, run, schedule, tmp_path / "trl")
     with Ftd() as ftd:
         args = ["--mode", run.mode, "--model", reference.case.model_dir, "--dataset", reference.case.rows_file,
                 "--dataset-size", ROWS, "--num-epochs", EPOCHS, "--batch-size", BATCH, "--seq-length", MAX_LENGTH,
                 "--gradient-accumulation-steps", run.accumulation, "--learning-rate", repr(run.learning_rate),
                 "--seed", SEED, "--shuffle", "--dtype", "float32"]
+        args += [part for name, value in schedule.items() for part in (f"--{name}", value)]
         if run.mode == "lora":
             args += ["--init-adapter", reference.init_adapter]
         job = ftd.ftctl("submit", *args, "--quiet").stdout.strip()
@@ -49,5 +51,8 @@ def test_curve_equals_trl(run, tmp_path):
     assert len(rows) == len(expected)
     assert relative([row["loss"] for row in rows], [e["loss"] for e in expected]) <= LOSS
     assert relative([row["grad_norm"] for row in rows], [e["grad_norm"] for e in expected]) <= GRAD_NORM
+    assert [row["entropy"] for row in rows] == pytest.approx([e["entropy"] for e in expected], rel=LOSS)
+    accuracy = [e["mean_token_accuracy"] for e in expected]
+    assert [row["mean_token_accuracy"] for row in rows] == pytest.approx(accuracy, rel=1e-6)  # TRL divides in float32
     assert [r["learning_rate"] for r in rows] == pytest.approx([e["learning_rate"] for e in expected], rel=1e-12)
     assert [r["epoch"] for r in rows] == pytest.approx([e["epoch"] for e in expected], rel=1e-9)

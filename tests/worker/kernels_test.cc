@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "worker/engine/attention.h"
+#include "worker/engine/cpu_kernels.h"
 #include "worker/engine/loss.h"
 #include "worker/engine/norm.h"
 #include "worker/engine/rope.h"
@@ -126,7 +127,7 @@ TEST(LossTest, ChunksEqualTheWholeCrossEntropy) {
   const at::Tensor expected = at::cross_entropy_loss(at::mm(x64, w64.t()), targets) * (S / 900.0);
   expected.backward();
   const LossResult result = LinearCrossEntropy(head, x, targets, 900);
-  EXPECT_NEAR(result.nll_sum / 900, expected.item<double>(), 1e-5);
+  EXPECT_NEAR(result.sums.nll / 900, expected.item<double>(), 1e-5);
   EXPECT_LT(Distance(result.dx, x64.grad()), 1e-5);
   EXPECT_LT(Distance(head.grad, w64.grad()), 1e-5);
 }
@@ -136,16 +137,52 @@ TEST(LossTest, UnlikelyTargetsAndLargeLogitsStayExact) {
   head.value = at::eye(3) * 200.0;
   const at::Tensor x = at::eye(3), targets = at::tensor({1, 1, 0}, at::kLong);
   const LossResult result = LinearCrossEntropy(head, x, targets, 3);
-  EXPECT_NEAR(result.nll_sum, 400.0,
+  EXPECT_NEAR(result.sums.nll, 400.0,
               1e-3);  // two rows that are surely wrong by 200 nats, one that is right
   EXPECT_TRUE(at::isfinite(result.dx).all().item<bool>());
+}
+
+// Both implementations on float32 against the definitions in float64.
+TEST(LossTest, EntropyAndAccuracyOfBothImplementations) {
+  for (const auto& [S, V] : {std::pair<int64_t, int64_t>{9, 5}, {40, 1000}, {7, 9001}}) {
+    for (const double spread : {0.01, 1.0, 10.0, 300.0}) {
+      SCOPED_TRACE(std::to_string(V) + " entries, spread " + std::to_string(spread));
+      const at::Tensor logits = at::randn({S, V}) * spread;
+      at::Tensor targets = at::randint(V, {S}, at::kLong);
+      targets.narrow(0, 0, S / 2).copy_(logits.narrow(0, 0, S / 2).argmax(1));
+      const at::Tensor log_p = at::log_softmax(logits.to(at::kDouble), 1);
+      const double entropy = -(log_p.exp() * log_p).sum().item<double>();
+      const double nll = -log_p.gather(1, targets.unsqueeze(1)).sum().item<double>();
+      const int64_t correct = log_p.argmax(1).eq(targets).sum().item<int64_t>();
+      const at::Tensor expected = log_p.exp() - at::one_hot(targets, V).to(at::kDouble);
+      at::Tensor kernel = logits.clone(), aten = logits.clone();
+      const LossSums by_kernel = cpu::CrossEntropyInPlace(kernel, targets);
+      const LossSums by_aten = CrossEntropyByAten(aten, targets);
+      for (const LossSums& sums : {by_kernel, by_aten}) {
+        EXPECT_NEAR(sums.entropy, entropy, 1e-5 * static_cast<double>(S));
+        EXPECT_NEAR(sums.nll, nll, 1e-6 * nll + 1e-6);
+        EXPECT_EQ(sums.correct, correct);
+        EXPECT_EQ(sums.positions, S);
+      }
+      EXPECT_LT(Distance(kernel, expected), 1e-5);
+      EXPECT_LT(Distance(aten, expected), 1e-5);
+    }
+  }
+}
+
+TEST(LossTest, OfEquallyLikelyTokensTheFirstCounts) {
+  const at::Tensor logits = at::tensor({1.0F, 3.0F, 3.0F}).repeat({3, 1});
+  const at::Tensor targets = at::arange(3, at::kLong);
+  at::Tensor kernel = logits.clone(), aten = logits.clone();
+  EXPECT_EQ(cpu::CrossEntropyInPlace(kernel, targets).correct, 1);
+  EXPECT_EQ(CrossEntropyByAten(aten, targets).correct, 1);
 }
 
 TEST(LossTest, NotANumberIsSeen) {
   Parameter head;
   head.value = at::full({4, 2}, std::nan(""));
-  EXPECT_TRUE(
-      std::isnan(LinearCrossEntropy(head, at::ones({1, 2}), at::zeros({1}, at::kLong), 1).nll_sum));
+  EXPECT_TRUE(std::isnan(
+      LinearCrossEntropy(head, at::ones({1, 2}), at::zeros({1}, at::kLong), 1).sums.nll));
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ std::string AdapterTensorName(const std::string& weight_name, const char* which)
 
 void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::Generator& generator) {
   layer.rank = lora.rank;
-  layer.scale = lora.alpha / lora.rank;
+  layer.scale = lora.Scale();
   const at::TensorOptions options = layer.weight.value.options();
   const int64_t in = layer.weight.value.size(1);
   const double bound = 1 / std::sqrt(static_cast<double>(in));

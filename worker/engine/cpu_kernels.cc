@@ -110,19 +110,36 @@ FTD_MULTIVERSION float Max(const float* x, int64_t n) {
   return most;
 }
 
-// x ← e^(x − most); returns the sum.
-FTD_MULTIVERSION double ExpRow(float* x, float most, int64_t n) {
-  double total = 0;
+// Σ e and Σ e·s over a row, s = x − most and e = eˢ.
+struct ExpSums {
+  double e = 0, es = 0;
+};
+
+// x ← e^(x − most); returns the sums.
+FTD_MULTIVERSION ExpSums ExpRow(float* x, float most, int64_t n) {
+  ExpSums total;
   for (int64_t begin = 0; begin < n;
        begin += 4096) {  // float sums of short stretches, added up in double
     const int64_t end = begin + 4096 < n ? begin + 4096 : n;
-    float sums[16] = {};
+    float e_sums[16] = {}, es_sums[16] = {};
     int64_t i = begin;
     for (; i + 16 <= end; i += 16) {
-      for (int j = 0; j < 16; ++j) sums[j] += x[i + j] = Exp(x[i + j] - most);
+      for (int j = 0; j < 16; ++j) {
+        const float s = x[i + j] - most;
+        const float e = Exp(s);
+        x[i + j] = e;
+        e_sums[j] += e;
+        es_sums[j] += e * s;
+      }
     }
-    for (; i < end; ++i) total += x[i] = Exp(x[i] - most);
-    for (float sum : sums) total += sum;
+    for (; i < end; ++i) {
+      const float s = x[i] - most;
+      x[i] = Exp(s);
+      total.e += x[i];
+      total.es += x[i] * s;
+    }
+    for (float sum : e_sums) total.e += sum;
+    for (float sum : es_sums) total.es += sum;
   }
   return total;
 }
@@ -234,25 +251,28 @@ at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da) {
   return d_gate_up;
 }
 
-double CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
+LossSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
   const int64_t S = logits.size(0), V = logits.size(1);
   float* data = logits.mutable_data_ptr<float>();
   const int64_t* target = targets.const_data_ptr<int64_t>();
-  std::vector<double> nll(
+  std::vector<LossSums> rows(
       static_cast<size_t>(S));  // summed in order afterwards: the threads do not show
   at::parallel_for(0, S, Grain(V), [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
       float* row = data + s * V;
       const float most = Max(row, V);
       const double shifted_target = static_cast<double>(row[target[s]]) - most;
-      const double sum = ExpRow(row, most, V);
-      nll[static_cast<size_t>(s)] = std::log(sum) - shifted_target;
-      MultiplyRow(row, static_cast<float>(1 / sum), V);
+      const bool likeliest = row[target[s]] == most && Max(row, target[s]) < most;
+      const ExpSums sums = ExpRow(row, most, V);
+      const double log_sum = std::log(sums.e);
+      rows[static_cast<size_t>(s)] = {log_sum - shifted_target, log_sum - sums.es / sums.e,
+                                      likeliest ? 1 : 0, 1};
+      MultiplyRow(row, static_cast<float>(1 / sums.e), V);
       row[target[s]] -= 1;
     }
   });
-  double total = 0;
-  for (double value : nll) total += value;
+  LossSums total;
+  for (const LossSums& row : rows) total += row;
   return total;
 }
 

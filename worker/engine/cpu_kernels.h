@@ -7,6 +7,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "worker/engine/loss.h"
+
 namespace ftd::engine::cpu {
 
 // Is `x` what these kernels are for?
@@ -25,8 +27,7 @@ void ApplyRope(at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin, 
 at::Tensor SwigluForward(const at::Tensor& gate_up);
 at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da);
 
-// Turns logits [S, V] (contiguous) into softmax − one-hot(target) in place; returns Σ −log
-// softmax[target].
-double CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets);
+// loss.h's CrossEntropyByAten, in place: logits [S, V] contiguous.
+LossSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets);
 
 }  // namespace ftd::engine::cpu

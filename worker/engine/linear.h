@@ -3,7 +3,7 @@
 // Projections that read the same input (q, k, v; gate, up) are one map whose output is the
 // concatenation of theirs: one large product instead of several small ones. Each part may carry an
 // adapter of its own (Hu et al. 2021):
-//   y_part = x Wᵀ_part + s · drop(x) Aᵀ Bᵀ,   s = alpha / rank
+//   y_part = x Wᵀ_part + s · drop(x) Aᵀ Bᵀ,   s = LoraSpec::Scale()
 //
 // Legend: T tokens, I input features, O output features of the whole map, R rank, P adapted parts.
 #pragma once

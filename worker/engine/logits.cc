@@ -23,6 +23,9 @@ LoraSpec ReadLoraSpec(const std::filesystem::path& adapter_dir) {
     lora.rank = json.at("r").get<int32_t>();
     lora.alpha = json.at("lora_alpha").get<double>();
     lora.target_modules = json.at("target_modules").get<std::vector<std::string>>();
+    lora.use_rslora = json.value("use_rslora", false);
+    if (json.value("use_dora", false))
+      throw EngineError(EngineError::Kind::kModel, path.string() + ": DoRA is not supported");
   } catch (const nlohmann::json::exception& error) {
     throw EngineError(EngineError::Kind::kModel,
                       path.string() + " is not a LoRA configuration: " + error.what());

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/stack.h>
 
 #include <algorithm>
 
@@ -16,18 +17,32 @@ namespace {
 // the model.
 constexpr int64_t kChunkBytes = 64 << 20;
 
-// Turns float32 logits [S, V] into softmax − one-hot, the gradient of −log softmax[target]; returns
-// Σ of the latter.
-double CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
-  if (cpu::Serves(logits)) return cpu::CrossEntropyInPlace(logits, targets);
-  const at::Tensor column = targets.unsqueeze(1);
-  at::_log_softmax_out(logits, logits, 1, /*half_to_float=*/false);
-  const double nll = -logits.gather(1, column).sum(at::kDouble).item<double>();
-  logits.exp_().scatter_add_(1, column, at::full(column.sizes(), -1.0, logits.options()));
-  return nll;
+LossSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
+  return cpu::Serves(logits) ? cpu::CrossEntropyInPlace(logits, targets)
+                             : CrossEntropyByAten(logits, targets);
 }
 
 }  // namespace
+
+void LossSums::operator+=(const LossSums& other) {
+  nll += other.nll;
+  entropy += other.entropy;
+  correct += other.correct;
+  positions += other.positions;
+}
+
+LossSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets) {
+  const at::Tensor column = targets.unsqueeze(1);
+  const at::Tensor correct = logits.argmax(1).eq(targets).sum(at::kDouble);
+  at::_log_softmax_out(logits, logits, 1, /*half_to_float=*/false);
+  const at::Tensor nll = logits.gather(1, column).sum(at::kDouble).neg();
+  const at::Tensor p = logits.exp();
+  const at::Tensor entropy = logits.mul_(p).sum(at::kDouble).neg();
+  logits = p.scatter_add(1, column, at::full(column.sizes(), -1.0, p.options()));
+  const at::Tensor sums = at::stack({nll, entropy, correct}).cpu();  // one wait for the device
+  const double* sum = sums.const_data_ptr<double>();
+  return {sum[0], sum[1], static_cast<int64_t>(sum[2]), targets.numel()};
+}
 
 LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Tensor& targets,
                               int64_t num_items) {
@@ -40,7 +55,7 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
     const int64_t count = std::min(chunk, S - begin);
     const at::Tensor x_chunk = x.narrow(0, begin, count);
     at::Tensor logits = at::mm(x_chunk, head.value.t()).to(at::kFloat);
-    result.nll_sum += CrossEntropyInPlace(logits, targets.narrow(0, begin, count));
+    result.sums += CrossEntropyInPlace(logits, targets.narrow(0, begin, count));
     const at::Tensor dlogits = logits.to(x.scalar_type());
     at::Tensor dx_chunk = result.dx.narrow(0, begin, count);
     at::mm_out(dx_chunk, dlogits, head.value);

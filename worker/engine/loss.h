@@ -6,14 +6,30 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 #include "worker/engine/parameter.h"
 
 namespace ftd::engine {
 
-struct LossResult {
-  double nll_sum = 0;  // Σ −log p(target), nats
-  at::Tensor dx;       // [S, D] gradient of nll_sum / num_items
+// Sums over supervised positions, taken from the same pass as the gradient.
+struct LossSums {
+  double nll = 0;         // −log p(target), nats
+  double entropy = 0;     // −Σ p log p over the vocabulary, nats
+  int64_t correct = 0;    // positions whose target is the likeliest token; of equals the first
+  int64_t positions = 0;  // S
+
+  void operator+=(const LossSums& other);
 };
+
+struct LossResult {
+  LossSums sums;
+  at::Tensor dx;  // [S, D] gradient of sums.nll / num_items
+};
+
+// Turns float32 logits [S, V] into softmax − one-hot(target), the gradient of −log softmax[target],
+// by ATen. On the CPU cpu_kernels.h's does the same in one pass.
+LossSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets);
 
 // x [S, D] after the final norm, at the positions that have a target; targets [S] int64; num_items:
 // labels of the whole step. Adds to head.grad when the head is trainable. The softmax is taken in

@@ -127,7 +127,7 @@ at::Tensor Infer(Model& model, const FlatBatch& batch) {
   return RmsNormForward(x, model.final_norm.value, context.eps, &norm);
 }
 
-double ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options) {
+LossSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options) {
   BatchContext context = MakeContext(model, batch);
   context.dropout = options.dropout;
   context.dropout_seed = options.dropout_seed;
@@ -160,7 +160,7 @@ double ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& 
   }
   if (EmbeddingTrains(model))
     model.embedding.grad.index_add_(0, batch.input_ids, dx.to(at::kFloat));
-  return loss.nll_sum;
+  return loss.sums;
 }
 
 }  // namespace ftd::engine

@@ -12,6 +12,7 @@
 #include "artifacts/safetensors.h"
 #include "artifacts/train_spec.h"
 #include "worker/engine/decoder_layer.h"
+#include "worker/engine/loss.h"
 
 namespace ftd::engine {
 
@@ -54,7 +55,7 @@ struct PassOptions {
   bool recompute_layers = false;  // gradient checkpointing: keep only each layer's input
 };
 
-// Forward and backward; adds to the gradients. Returns Σ nll of the batch.
-double ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options);
+// Forward and backward; adds to the gradients.
+LossSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options);
 
 }  // namespace ftd::engine

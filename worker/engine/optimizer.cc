@@ -8,8 +8,6 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 
-#include <algorithm>
-
 namespace ftd::engine {
 namespace {
 
@@ -58,11 +56,6 @@ void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double l
   for (Parameter* p : parameters) {
     if (!p->value.is_same(p->master)) p->value.copy_(p->master);
   }
-}
-
-double LinearDecay(double peak, int64_t step, int64_t steps) {
-  return peak * static_cast<double>(std::max<int64_t>(steps - (step - 1), 0)) /
-         static_cast<double>(steps);
 }
 
 }  // namespace ftd::engine

@@ -22,7 +22,4 @@ void ZeroGradients(const std::vector<Parameter*>& parameters);
 void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate,
                double weight_decay);
 
-// The linear schedule without warm-up: the rate of 1-based `step` of `steps`.
-double LinearDecay(double peak, int64_t step, int64_t steps);
-
 }  // namespace ftd::engine

@@ -38,13 +38,16 @@ class EngineError : public std::runtime_error {
 
 // What one optimizer step measured.
 struct StepResult {
-  double loss = 0;            // Σ nll / labels of the step, nats
-  double grad_norm = 0;       // L2, before clipping
-  double learning_rate = 0;   // used in this step
-  int64_t tokens = 0;         // input tokens without padding
-  int64_t padded_tokens = 0;  // had each micro-batch been padded to its longest row
-  int64_t samples = 0;        // rows
-  double epoch = 0;           // passes over the data at the end of the step
+  double loss = 0;  // Σ nll / labels of the step, nats
+  // As TRL measures them, each micro-batch's mean over its labels, averaged over the micro-batches:
+  double entropy = 0;              // of the prediction, nats
+  double mean_token_accuracy = 0;  // share of labels that are the likeliest token
+  double grad_norm = 0;            // L2, before clipping
+  double learning_rate = 0;        // used in this step
+  int64_t tokens = 0;              // input tokens without padding
+  int64_t padded_tokens = 0;       // had each micro-batch been padded to its longest row
+  int64_t samples = 0;             // rows
+  double epoch = 0;                // passes over the data at the end of the step
 };
 
 // "cpu", or "cuda:0" when LibTorch's CUDA libraries load and see one.

@@ -73,9 +73,9 @@ struct Trainer::Impl {
     return dir / (spec.mode == Mode::kFull ? "model.safetensors" : "adapter_model.safetensors");
   }
 
-  // Adds one micro-batch's gradients; returns Σ nll.
-  double RunMicroBatch(const std::vector<int64_t>& indices, int64_t num_items,
-                       uint64_t dropout_seed, StepResult& result) {
+  // Adds one micro-batch's gradients, and to `result` its samples and tokens.
+  LossSums RunMicroBatch(const std::vector<int64_t>& indices, int64_t num_items,
+                         uint64_t dropout_seed, StepResult& result) {
     const std::vector<TokenizedRow> batch_rows = ReadRows(*rows, indices);
     size_t longest = 0;
     for (const TokenizedRow& row : batch_rows) longest = std::max(longest, row.input_ids.size());
@@ -96,13 +96,20 @@ struct Trainer::Impl {
     StepResult result;
     for (size_t i = 0; i < micro_batches.size(); ++i) {
       if (stop) return std::nullopt;
-      result.loss +=
+      const LossSums sums =
           RunMicroBatch(micro_batches[i], num_items, DropoutSeed(spec.seed, step, i), result);
+      result.loss += sums.nll;
+      const auto labels = static_cast<double>(std::max<int64_t>(sums.positions, 1));
+      result.entropy += sums.entropy / labels;
+      result.mean_token_accuracy += static_cast<double>(sums.correct) / labels;
       beat();
     }
     result.loss /= static_cast<double>(std::max<int64_t>(num_items, 1));
+    result.entropy /= static_cast<double>(micro_batches.size());
+    result.mean_token_accuracy /= static_cast<double>(micro_batches.size());
     result.grad_norm = GradientNorm(trainable);
-    result.learning_rate = LinearDecay(spec.learning_rate, step, plan.steps_planned());
+    result.learning_rate =
+        LearningRate(spec.lr_schedule, spec.learning_rate, step, plan.steps_planned());
     result.epoch = plan.EpochAfter(step);
     ClipGradients(trainable, result.grad_norm, spec.max_grad_norm);
     AdamWStep(trainable, step, result.learning_rate, spec.weight_decay);
