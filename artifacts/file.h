@@ -88,4 +88,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+// Gives back the memory of the whole pages of a part of a mapped file; a later access reads them
+// again.
+void ReleasePages(std::string_view mapped);
+
 }  // namespace ftd

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "artifacts/error.h"
 #include "artifacts/file.h"
+#include "artifacts/nf4_view.h"
 #include "artifacts/safetensors.h"
 #include "artifacts/tokenizer.h"
 #include "nlohmann/json.hpp"
@@ -61,6 +62,21 @@ absl::Status CheckTensor(const fs::path& dir, const TensorView* view, const std:
   return absl::OkStatus();
 }
 
+// A projection of a model that is quantised, which may have left some as they were.
+absl::Status CheckProjection(const fs::path& dir, const ModelConfig& config,
+                             const ModelWeights& weights, const std::string& name,
+                             const Shape2& shape) {
+  if (!config.nf4 || !IsNf4(weights, name))
+    return CheckTensor(dir, weights.Find(name), name, {shape.out, shape.in});
+  const auto view = FindNf4(weights, name);
+  if (!view.ok()) return Prefixed(view.status(), absl::StrCat(dir.string(), ": "));
+  if (view->rows == shape.out && view->cols == shape.in) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+               absl::StrCat(dir.string(), ": tensor ", name, " was quantised from [", view->rows,
+                            ", ", view->cols, "], config.json says [", shape.out, ", ", shape.in,
+                            "]"));
+}
+
 absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config,
                           const ModelWeights& weights) {
   auto check = [&](const std::string& name, const std::vector<int64_t>& shape) {
@@ -73,9 +89,10 @@ absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config,
   }
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     for (const char* module : kAllTargetModules) {
-      const Shape2 shape = ProjectionShape(config, module);
-      FTD_RETURN_IF_ERROR(check(absl::StrCat("model.", ProjectionName(i, module), ".weight"),
-                                {shape.out, shape.in}));
+      FTD_RETURN_IF_ERROR(
+          CheckProjection(dir, config, weights,
+                          absl::StrCat("model.", ProjectionName(i, module), ".weight"),
+                          ProjectionShape(config, module)));
     }
     for (const char* norm : {"input_layernorm", "post_attention_layernorm"}) {
       FTD_RETURN_IF_ERROR(
@@ -130,6 +147,14 @@ absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
   FTD_ASSIGN_OR_RETURN(ModelWeights weights, ModelWeights::Open(model_dir));
   FTD_RETURN_IF_ERROR(CheckWeights(model_dir, config, weights));
   return config;
+}
+
+absl::Status JudgeMode(const fs::path& model_dir, const ModelConfig& model, Mode mode) {
+  if (!model.nf4 || mode == Mode::kQlora) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+               absl::StrCat(model_dir.string(), ": the model is quantised to nf4, which mode ",
+                            std::string(ModeName(mode)),
+                            " cannot train; use --mode qlora, or take the unquantised model"));
 }
 
 absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,

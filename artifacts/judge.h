@@ -19,7 +19,11 @@ absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const std::filesystem::path
 // there, agree with each other, and are supported. Reads headers only. Returns the config.
 absl::StatusOr<ModelConfig> JudgeModel(const std::filesystem::path& model_dir);
 
-// The same for a PEFT adapter directory that is to start a job: LoRA, the spec's rank, alpha and
+// Can the mode train that model? FAILED_PRECONDITION MODEL_UNSUPPORTED for a quantised one in another
+// mode than QLORA.
+absl::Status JudgeMode(const std::filesystem::path& model_dir, const ModelConfig& model, Mode mode);
+
+// A PEFT adapter directory that is to start a job must be LoRA, the spec's rank, alpha and
 // target modules, and shapes that fit the model. FAILED_PRECONDITION ADAPTER_MISMATCH, NOT_FOUND
 // MODEL_NOT_FOUND, MODEL_CORRUPT.
 absl::Status JudgeAdapter(const std::filesystem::path& adapter_dir, const ModelConfig& model,

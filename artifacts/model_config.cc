@@ -96,10 +96,27 @@ absl::Status RefuseOtherArchitectures(const Json& json) {
       return Unsupported(absl::StrCat(bias, " is true; projections with a bias are not supported"));
     }
   }
-  if (json.contains("quantization_config") && !json["quantization_config"].is_null()) {
-    return Unsupported("the model is quantised (quantization_config); take the unquantised one");
-  }
   return absl::OkStatus();
+}
+
+// Of all quantised models, bitsandbytes' NF4 ones are what QLoRA can train on.
+absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
+  if (!json.contains("quantization_config") || json["quantization_config"].is_null())
+    return absl::OkStatus();
+  const Json& quantization = json["quantization_config"];
+  if (!quantization.is_object()) return Corrupt("quantization_config must be an object");
+  const std::string method = quantization.value("quant_method", std::string("(none)"));
+  std::string kind = method;
+  if (method == "bitsandbytes") {
+    kind = quantization.value("load_in_4bit", false)
+               ? quantization.value("bnb_4bit_quant_type", std::string("fp4"))
+               : "8-bit";
+  }
+  config->nf4 = kind == "nf4";
+  if (config->nf4) return absl::OkStatus();
+  return Unsupported(absl::StrCat(
+      "quantization_config says ", method, kind == method ? "" : absl::StrCat(" ", kind),
+      "; take the unquantised model, or for mode qlora one that bitsandbytes quantised to nf4"));
 }
 
 int64_t FirstTokenId(const Json& json, const char* name) {
@@ -137,6 +154,7 @@ absl::StatusOr<ModelConfig> Parse(const Json& json) {
   FTD_RETURN_IF_ERROR(ReadPositive(json, "rms_norm_eps", &config.rms_norm_eps));
   config.tie_word_embeddings = json.value("tie_word_embeddings", false);
   FTD_RETURN_IF_ERROR(ReadRope(json, &config));
+  FTD_RETURN_IF_ERROR(ReadQuantization(json, &config));
   config.bos_token_id = FirstTokenId(json, "bos_token_id");
   config.eos_token_id = FirstTokenId(json, "eos_token_id");
   config.dtype = StorageDtype(json);

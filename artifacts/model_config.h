@@ -38,10 +38,11 @@ struct ModelConfig {
   int64_t bos_token_id = -1;      // -1: none
   int64_t eos_token_id = -1;      // the first, when config.json lists several
   Dtype dtype = Dtype::kFloat32;  // what the weights are stored in, as config.json says
+  bool nf4 = false;               // bitsandbytes has quantised the projections to NF4
 };
 
 // Parses config.json. FAILED_PRECONDITION MODEL_UNSUPPORTED when the architecture, activation, RoPE
-// type or a bias is not one that the engine has; MODEL_CORRUPT when it is not JSON, or a field is
+// type, a bias or the quantisation is not one that the engine has; MODEL_CORRUPT when it is not JSON, or a field is
 // missing or absurd. Both name the field.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json);
 

@@ -106,15 +106,13 @@ absl::StatusOr<TrainSpec> Resolve(const Json& spec, Dtype default_dtype) {
   std::vector<FieldViolation> violations;
   TrainSpec out;
   const std::string mode = spec.value("mode", std::string());
-  if (mode == "QLORA") {
-    return Error(absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
-                 "mode qlora is not in this build; use lora or full");
-  }
   if (mode == "FULL") {
     out.mode = Mode::kFull;
     out.learning_rate = 5e-5;
+  } else if (mode == "QLORA") {
+    out.mode = Mode::kQlora;
   } else if (mode != "LORA") {
-    violations.push_back({"mode", "is required: lora or full"});
+    violations.push_back({"mode", "is required: lora, full or qlora"});
   }
   FieldReader fields(spec, "", &violations);
   fields.String("model", &out.model);

@@ -67,8 +67,7 @@ struct TrainSpec {
 };
 
 // Reads a JobSpec's JSON, sets the defaults of its mode for what is absent (`default_dtype` for the
-// dtype), and judges every range. INVALID_ARGUMENT FIELD_INVALID naming all bad fields;
-// UNIMPLEMENTED MODE_UNSUPPORTED for QLORA.
+// dtype), and judges every range. INVALID_ARGUMENT FIELD_INVALID naming all bad fields.
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype);
 
 // JobSpec JSON with every field set; ResolveTrainSpec of it gives the same spec.

@@ -212,6 +212,7 @@ v1::ServerInfo Daemon::Info() const {
   *info.mutable_start_time() = MicrosToTimestamp(start_time_);
   info.add_modes(v1::JobSpec::LORA);
   info.add_modes(v1::JobSpec::FULL);
+  info.add_modes(v1::JobSpec::QLORA);
   info.set_device(device_.Name());
   return info;
 }

@@ -78,7 +78,9 @@ absl::StatusOr<ModelConfig> Submitter::FindModel(TrainSpec& spec, Job& job,
   spec.revision = found.revision;
   job.model_dir = found.dir;
   if (found.source.has_value()) sources.repos.push_back(*found.source);
-  return found.is_complete ? verdicts_.Judge(found.dir) : JudgeModelWithoutWeights(found.dir);
+  auto model = found.is_complete ? verdicts_.Judge(found.dir) : JudgeModelWithoutWeights(found.dir);
+  if (model.ok()) FTD_RETURN_IF_ERROR(JudgeMode(found.dir, *model, spec.mode));
+  return model;
 }
 
 absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {

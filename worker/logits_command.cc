@@ -49,8 +49,8 @@ absl::Status Logits(const LogitsOptions& options) {
   if (!model.ok()) return model.status();
   try {
     engine::InitializeProcess();
-    engine::WriteLogits(options.model_dir, options.adapter_dir, Dtype::kFloat32, sequences.ids,
-                        sequences.single, options.output);
+    engine::WriteLogits(options.model_dir, options.adapter_dir, Dtype::kFloat32, options.nf4,
+                        sequences.ids, sequences.single, options.output);
   } catch (const engine::EngineError& error) {
     return absl::FailedPreconditionError(error.what());
   }

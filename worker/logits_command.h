@@ -12,6 +12,7 @@ struct LogitsOptions {
   std::filesystem::path adapter_dir;  // may be empty
   std::filesystem::path input;        // JSON: [ids], [[ids], …] or {"input_ids": either}
   std::filesystem::path output;       // a new safetensors file
+  bool nf4 = false;                   // quantise the projections, as mode qlora does
 };
 
 absl::Status Logits(const LogitsOptions& options);

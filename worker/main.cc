@@ -72,6 +72,7 @@ int main(int argc, char** argv) {
                    "JSON: token ids, or an array of arrays of them")
       ->required();
   logits->add_option("--output", logits_options.output, "New safetensors file")->required();
+  logits->add_flag("--nf4", logits_options.nf4, "Quantise the projections, as mode qlora does");
 
   try {
     app.parse(argc, argv);

@@ -17,6 +17,19 @@ std::string Dump(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+// What is held in float32 whatever the dtype of the maths, and what in less.
+const char* Numerics(Mode mode) {
+  switch (mode) {
+    case Mode::kFull:
+      return "fp32_master";
+    case Mode::kLora:
+      return "fp32_adapter";
+    case Mode::kQlora:
+      return "fp32_adapter_nf4_base";
+  }
+  return "";
+}
+
 Json LogHistory(const TrainSpec& spec, const std::vector<StepRow>& rows) {
   Json history = Json::array();
   LoggingWindow window(spec.logging_steps);
@@ -140,7 +153,7 @@ std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
          {"rows", facts.dataset_rows},
          {"dropped_rows", facts.dropped_rows},
          {"skipped_rows", facts.skipped_rows}}},
-       {"numerics", spec.mode == Mode::kFull ? "fp32_master" : "fp32_adapter"},
+       {"numerics", Numerics(spec.mode)},
        {"steps", facts.steps},
        {"tokens_total", facts.tokens_total},
        {"trainable_parameters", facts.trainable_parameters},

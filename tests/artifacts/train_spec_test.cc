@@ -123,9 +123,17 @@ TEST(TrainSpec, OneAnswerNamesAllBadFields) {
   EXPECT_EQ(ViolationsOf(Resolve(spec).status()).size(), 3u) << Resolve(spec).status();
 }
 
-TEST(TrainSpec, ModesThatAreNotBuilt) {
-  EXPECT_ERROR(Resolve(Minimal("QLORA")), absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
-               "qlora");
+TEST(TrainSpec, QloraHasTheDefaultsOfLora) {
+  const auto lora = Resolve(Minimal("LORA")), qlora = Resolve(Minimal("QLORA"));
+  ASSERT_OK(lora);
+  ASSERT_OK(qlora);
+  EXPECT_EQ(qlora->mode, Mode::kQlora);
+  json expected = json::parse(TrainSpecToJson(*lora));
+  expected["mode"] = "QLORA";
+  EXPECT_EQ(json::parse(TrainSpecToJson(*qlora)), expected);
+}
+
+TEST(TrainSpec, FullTakesNoAdapter) {
   json spec = Minimal("FULL");
   spec["lora"] = {{"rank", 8}};
   EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "lora");

@@ -55,7 +55,6 @@ def test_refusals_have_their_exit_codes(tiny):
 
         assert code("--model", "/nowhere") == 66
         assert code("--batch-size", 0) == 65
-        assert code("--mode", "qlora") == 69
         assert code("--validate-only") == 0
 
 

@@ -161,9 +161,24 @@ def test_unknown_target_module(daemon, model):
     assert "k_porj" in message
 
 
-def test_qlora_is_not_built_yet(daemon, model):
-    code, info, *_ = error_of(lambda: daemon.submit(model=model, rows=alpaca_rows(2), mode="QLORA", max_steps=1))
-    assert (code, info.reason) == ("UNIMPLEMENTED", "MODE_UNSUPPORTED")
+QUANTISED = [  # quantization_config of config.json, mode, words of the message
+    ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "LORA", "--mode qlora"),
+    ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "FULL", "--mode qlora"),
+    ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}, "QLORA", "bitsandbytes fp4"),
+    ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "QLORA", "bitsandbytes 8-bit"),
+    ({"quant_method": "gptq", "bits": 4}, "QLORA", "gptq"),
+    ({"quant_method": "awq", "bits": 4}, "LORA", "awq"),
+]
+
+
+@pytest.mark.parametrize("quantization,mode,words", QUANTISED)
+def test_quantised_models_that_the_mode_cannot_train(daemon, model, tmp_path, quantization, mode, words):
+    copy = copy_of(model, tmp_path)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}))
+    code, info, _, message = error_of(lambda: daemon.submit(model=copy, rows=alpaca_rows(2), mode=mode, max_steps=1))
+    assert (code, info.reason) == ("FAILED_PRECONDITION", "MODEL_UNSUPPORTED")
+    assert words in message
 
 
 GOOD = json.dumps({"instruction": "a", "input": "b", "output": "c"})

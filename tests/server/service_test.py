@@ -110,7 +110,6 @@ BAD_SUBMITS = [
     ("unknown mode", spec_change(mode=77), Code.INVALID_ARGUMENT, "FIELD_INVALID", "mode"),
     ("unknown dtype", spec_change(dtype=9), Code.INVALID_ARGUMENT, "FIELD_INVALID", "dtype"),
     ("infinite epochs", spec_change(num_epochs=float("inf")), Code.INVALID_ARGUMENT, "FIELD_INVALID", "num_epochs"),
-    ("qlora", spec_change(mode=jobs.JobSpec.QLORA), Code.UNIMPLEMENTED, "MODE_UNSUPPORTED", None),
     ("no model", spec_change(model=""), Code.INVALID_ARGUMENT, "FIELD_INVALID", "model"),
     ("missing model", spec_change(model="/no/such/model"), Code.NOT_FOUND, "MODEL_NOT_FOUND", None),
     ("unknown alias", spec_change(model="llama9"), Code.NOT_FOUND, "MODEL_NOT_FOUND", None),
@@ -505,7 +504,8 @@ def test_a_damaged_database_ends_the_health():
 def test_server_info_and_addresses(ftd):
     info = ftd.stub.GetServerInfo(api.GetServerInfoRequest())
     assert info.state_dir == str(ftd.state_dir) and info.listen_address == ftd.address
-    assert info.device in ("cpu", "cuda") and list(info.modes) == [jobs.JobSpec.LORA, jobs.JobSpec.FULL]
+    assert info.device in ("cpu", "cuda") and list(info.modes) == [
+        jobs.JobSpec.LORA, jobs.JobSpec.FULL, jobs.JobSpec.QLORA]
     addresses = json.loads((ftd.state_dir / "addresses.json").read_text())
     assert addresses["listen"] == [ftd.address] and addresses["pid"] == ftd.process.pid
     assert stat.S_IMODE(ftd.socket.stat().st_mode) == 0o660

@@ -61,7 +61,7 @@ TrainSpec HardSpec(Mode mode) {
   TrainSpec spec = TinySpec(mode, 12);
   spec.gradient_accumulation_steps = 2;
   spec.shuffle = true;
-  if (mode == Mode::kLora) spec.lora.dropout = 0.3;
+  if (mode != Mode::kFull) spec.lora.dropout = 0.3;
   return spec;
 }
 
@@ -141,7 +141,7 @@ TEST_P(TrainerTest, LowPrecisionStaysNearFloat32) {
     EXPECT_NEAR(losses[i], expected[i], 0.03 * expected[i]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, TrainerTest, ::testing::Values(Mode::kLora, Mode::kFull),
+INSTANTIATE_TEST_SUITE_P(Modes, TrainerTest, ::testing::Values(Mode::kLora, Mode::kFull, Mode::kQlora),
                          [](const auto& info) { return std::string(ModeName(info.param)); });
 
 TEST(TrainerInputTest, DamagedStateNamesTheTensor) {

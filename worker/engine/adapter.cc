@@ -25,11 +25,11 @@ std::string AdapterTensorName(const std::string& weight_name, const char* which)
          ".weight";
 }
 
-void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::Generator& generator) {
+void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::TensorOptions& options,
+           const at::Generator& generator) {
   layer.rank = lora.rank;
   layer.scale = lora.Scale();
-  const at::TensorOptions options = layer.weight.value.options();
-  const int64_t in = layer.weight.value.size(1);
+  const int64_t in = layer.in_features();
   const double bound = 1 / std::sqrt(static_cast<double>(in));
   std::vector<at::Tensor> a_parts;
   for (const NamedRows& part : layer.weight.names) {
@@ -62,7 +62,7 @@ void AddAdapters(Model& model, const LoraSpec& lora, int64_t seed) {
       at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed));
   for (DecoderLayer& layer : model.layers) {
     for (LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down})
-      AddTo(*linear, lora, generator);
+      AddTo(*linear, lora, model.embedding.value.options(), generator);
   }
   if (!lora.init_adapter.empty()) ReadAdapter(model, lora.init_adapter);
 }

@@ -25,7 +25,7 @@ at::Tensor Dropped(const at::Tensor& x, const Dropout& dropout, size_t part) {
 
 at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
                          LinearSaved* saved) {
-  at::Tensor y = at::mm(x, layer.weight.value.t());
+  at::Tensor y = at::mm(x, layer.Weight().t());
   if (!layer.adapted()) return y;
   const int64_t rank = layer.rank;
   at::Tensor t;
@@ -52,7 +52,7 @@ at::Tensor LinearBackward(LinearLayer& layer, const at::Tensor& x, const LinearS
                           const Dropout& dropout, const at::Tensor& dy, bool needs_dx) {
   if (layer.weight.trainable()) AccumulateProduct(layer.weight.grad, dy, x);
   at::Tensor dx;
-  if (needs_dx) dx = at::mm(dy, layer.weight.value);
+  if (needs_dx) dx = at::mm(dy, layer.Weight());
   if (!layer.adapted()) return dx;
 
   const int64_t rank = layer.rank;

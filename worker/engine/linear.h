@@ -14,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "worker/engine/nf4_weight.h"
 #include "worker/engine/parameter.h"
 
 namespace ftd::engine {
@@ -26,13 +27,17 @@ struct Adapter {
 };
 
 struct LinearLayer {
-  Parameter weight;               // [O, I]
+  Parameter weight;               // [O, I]; its names alone when `nf4` holds it
+  Nf4Weight nf4;                  // the weight, frozen and quantised
   Parameter lora_a;               // [P·R, I]; undefined without adapters
   std::vector<Adapter> adapters;  // in the order of lora_a's slices
   double scale = 0;               // s
   int64_t rank = 0;
 
   bool adapted() const { return !adapters.empty(); }
+  // [O, I] in the compute dtype, valid until that of another layer is asked for.
+  at::Tensor Weight() const { return nf4.defined() ? nf4.Expanded() : weight.value; }
+  int64_t in_features() const { return nf4.defined() ? nf4.cols() : weight.value.size(1); }
 };
 
 // Seeds the dropout masks of one call, so that a recomputed or resumed pass draws the same ones.

@@ -47,13 +47,13 @@ void CheckIds(const std::vector<int32_t>& ids, int64_t vocab_size) {
 }  // namespace
 
 void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir,
-                 Dtype dtype, const std::vector<std::vector<int32_t>>& sequences, bool single,
+                 Dtype dtype, bool nf4, const std::vector<std::vector<int32_t>>& sequences, bool single,
                  const std::filesystem::path& output) {
   at::NoGradGuard no_grad;
   try {
     const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
     const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
-    Model model = LoadModel(config, weights, dtype, TrainingDevice(), nullptr);
+    Model model = LoadModel(config, weights, dtype, nf4 || config.nf4, TrainingDevice(), nullptr);
     if (!adapter_dir.empty()) AddAdapters(model, ReadLoraSpec(adapter_dir), /*seed=*/0);
     std::vector<NamedTensor> outputs;
     for (size_t i = 0; i < sequences.size(); ++i) {

@@ -3,54 +3,20 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
+
 #include "worker/engine/loss.h"
 #include "worker/engine/tensor_io.h"
-#include "worker/engine/train.h"
+#include "worker/engine/weight_reader.h"
 
 namespace ftd::engine {
 namespace {
 
-// Copies named tensors of a model directory into parameters.
-class WeightReader {
- public:
-  WeightReader(const ModelWeights& weights, at::TensorOptions options,
-               const std::function<void(int64_t, int64_t)>& progress)
-      : weights_(weights), options_(options), progress_(progress) {
-    for (const auto& [name, view] : weights.tensors())
-      total_ += static_cast<int64_t>(view.data.size());
-  }
-
-  // One parameter of the given tensors, stacked by rows.
-  Parameter Read(const std::vector<std::string>& names) {
-    Parameter parameter;
-    std::vector<const TensorView*> views;
-    int64_t rows = 0;
-    for (const std::string& name : names) {
-      const TensorView* view = weights_.Find(name);
-      if (view == nullptr)
-        throw EngineError(EngineError::Kind::kModel, "tensor " + name + " is missing");
-      parameter.names.push_back({name, rows, view->shape[0]});
-      rows += view->shape[0];
-      views.push_back(view);
-    }
-    std::vector<int64_t> shape = views[0]->shape;
-    shape[0] = rows;
-    parameter.value = at::empty(shape, options_);
-    for (size_t i = 0; i < views.size(); ++i) {
-      parameter.value.narrow(0, parameter.names[i].first, parameter.names[i].count)
-          .copy_(ViewAsTensor(*views[i]));
-      done_ += static_cast<int64_t>(views[i]->data.size());
-      if (progress_) progress_(done_, total_);
-    }
-    return parameter;
-  }
-
- private:
-  const ModelWeights& weights_;
-  at::TensorOptions options_;
-  const std::function<void(int64_t, int64_t)>& progress_;
-  int64_t done_ = 0, total_ = 0;
-};
+// Elements of the largest map.
+int64_t LargestMap(const ModelConfig& c) {
+  const int64_t qkv = (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim;
+  return c.hidden_size * std::max(qkv, 2 * c.intermediate_size);
+}
 
 BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
   BatchContext context;
@@ -73,7 +39,7 @@ void Model::ForEachParameter(const std::function<void(Parameter&)>& visit) {
     visit(layer.input_norm);
     visit(layer.post_attention_norm);
     for (LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
-      visit(linear->weight);
+      if (!linear->nf4.defined()) visit(linear->weight);
       if (linear->adapted()) visit(linear->lora_a);
       for (Adapter& adapter : linear->adapters) visit(adapter.b);
     }
@@ -90,24 +56,36 @@ std::vector<Parameter*> Model::TrainableParameters() {
   return parameters;
 }
 
-Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype,
+int64_t Model::CountParameters() {
+  int64_t count = 0;
+  ForEachParameter([&](Parameter& p) { count += p.value.numel(); });
+  for (const DecoderLayer& layer : layers) {
+    for (const LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down})
+      if (linear->nf4.defined()) count += linear->nf4.numel();
+  }
+  return count;
+}
+
+Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype, bool nf4,
                 c10::Device device, const std::function<void(int64_t, int64_t)>& progress) {
   Model model;
   model.config = config;
   model.dtype = ScalarTypeOf(dtype);
-  WeightReader reader(weights, at::TensorOptions(model.dtype).device(device), progress);
+  WeightFormat format{at::TensorOptions(model.dtype).device(device), {}, config.nf4};
+  if (nf4) format.nf4_scratch = at::empty({LargestMap(config)}, format.options);
+  WeightReader reader(weights, format, progress);
   model.embedding = reader.Read({"model.embed_tokens.weight"});
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
     const std::string attention = prefix + "self_attn.", mlp = prefix + "mlp.";
     DecoderLayer layer;
     layer.input_norm = reader.Read({prefix + "input_layernorm.weight"});
-    layer.qkv.weight = reader.Read(
+    layer.qkv = reader.ReadLinear(
         {attention + "q_proj.weight", attention + "k_proj.weight", attention + "v_proj.weight"});
-    layer.o.weight = reader.Read({attention + "o_proj.weight"});
+    layer.o = reader.ReadLinear({attention + "o_proj.weight"});
     layer.post_attention_norm = reader.Read({prefix + "post_attention_layernorm.weight"});
-    layer.gate_up.weight = reader.Read({mlp + "gate_proj.weight", mlp + "up_proj.weight"});
-    layer.down.weight = reader.Read({mlp + "down_proj.weight"});
+    layer.gate_up = reader.ReadLinear({mlp + "gate_proj.weight", mlp + "up_proj.weight"});
+    layer.down = reader.ReadLinear({mlp + "down_proj.weight"});
     model.layers.push_back(std::move(layer));
   }
   model.final_norm = reader.Read({"model.norm.weight"});

@@ -27,9 +27,11 @@ struct Model {
 
   Parameter& head() { return config.tie_word_embeddings ? embedding : untied_head; }
 
-  // Every parameter, adapters included, in a fixed order.
+  // Every parameter, adapters included, in a fixed order; but not the weights that are held in NF4.
   void ForEachParameter(const std::function<void(Parameter&)>& visit);
   std::vector<Parameter*> TrainableParameters();
+  // Numbers in all weights and adapters, quantised or not.
+  int64_t CountParameters();
 };
 
 // A micro-batch: documents end to end, without padding.
@@ -41,8 +43,9 @@ struct FlatBatch {
   at::Tensor targets;            // [S] int64
 };
 
-// Reads the weights in the compute dtype onto the device. progress(done, total): bytes.
-Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype,
+// Reads the weights in the compute dtype onto the device; with `nf4`, which a model that is
+// quantised already needs, the layers' projections in NF4. progress(done, total): bytes.
+Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype, bool nf4,
                 c10::Device device, const std::function<void(int64_t, int64_t)>& progress);
 
 // The final hidden states [T, D], normed. For logits.

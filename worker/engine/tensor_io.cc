@@ -21,6 +21,8 @@ TensorDtype TensorDtypeOf(at::ScalarType type) {
       return TensorDtype::kBF16;
     case at::kLong:
       return TensorDtype::kI64;
+    case at::kByte:
+      return TensorDtype::kU8;
     default:
       throw EngineError(EngineError::Kind::kInternal, "a tensor of this dtype cannot be saved");
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "artifacts/judge.h"
 #include "worker/engine/adapter.h"
 #include "worker/engine/batches.h"
 #include "worker/engine/device.h"
@@ -58,9 +59,11 @@ struct Trainer::Impl {
         plan(spec_in, rows->size()),
         device(TrainingDevice()) {
     const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
+    ThrowIfError(JudgeMode(model_dir, config, spec.mode));
     const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
     for (const auto& [name, view] : weights.tensors()) source_dtypes[name] = view.dtype;
-    model = LoadModel(config, weights, spec.dtype, device, progress);
+    model =
+        LoadModel(config, weights, spec.dtype, spec.mode == Mode::kQlora, device, progress);
     if (spec.mode == Mode::kFull) {
       model.ForEachParameter([](Parameter& p) { p.MakeTrainable(/*weight_decay=*/!IsNorm(p)); });
     } else {
@@ -135,9 +138,7 @@ int64_t Trainer::trainable_parameters() const {
 }
 
 int64_t Trainer::total_parameters() const {
-  int64_t count = 0;
-  impl_->model.ForEachParameter([&](Parameter& p) { count += p.value.numel(); });
-  return count;
+  return impl_->model.CountParameters();
 }
 
 std::optional<StepResult> Trainer::Step(const std::atomic<bool>& stop,
