@@ -1,7 +1,10 @@
 // Rows of token ids, read one at a time: what training sees of a dataset.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -45,6 +48,24 @@ class RowsInMemory : public RowSource {
 
  private:
   std::vector<TokenizedRow> rows_;
+};
+
+// The rows of another source in another order: row i is its row order[i].
+class ReorderedRows : public RowSource {
+ public:
+  ReorderedRows(std::unique_ptr<RowSource> rows, std::vector<int64_t> order)
+      : rows_(std::move(rows)), order_(std::move(order)) {}
+  int64_t size() const override { return static_cast<int64_t>(order_.size()); }
+  absl::StatusOr<RowLength> Length(int64_t row) const override {
+    return rows_->Length(order_[static_cast<size_t>(row)]);
+  }
+  absl::StatusOr<TokenizedRow> Read(int64_t row) const override {
+    return rows_->Read(order_[static_cast<size_t>(row)]);
+  }
+
+ private:
+  std::unique_ptr<RowSource> rows_;
+  std::vector<int64_t> order_;
 };
 
 }  // namespace ftd

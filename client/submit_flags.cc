@@ -47,6 +47,8 @@ void AddModelAndData(Flags& flags, SubmitFlags* submit) {
              });
   flags.Choice("--train-on", "Tokens to learn [completions for prompt-completion rows, else all]",
                {"all", "completions"}, &submit->train_on);
+  flags.Int64("--dataset-shuffle-seed", "Order the rows as datasets' shuffle(seed) does, first",
+              [spec](int64_t v) { spec->mutable_dataset()->set_shuffle_seed(v); });
   flags.Int64("--skip-bad-rows", "Bad rows to pass over before one fails the job [0]",
               [spec](int64_t v) { spec->mutable_dataset()->set_skip_bad_rows(v); });
   flags.Int32("--seq-length", "Cut rows to this many tokens [2048]",

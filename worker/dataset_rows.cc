@@ -4,6 +4,7 @@
 #include "absl/strings/str_join.h"
 #include "artifacts/concat.h"
 #include "artifacts/error.h"
+#include "artifacts/numpy_random.h"
 #include "artifacts/sha256.h"
 #include "artifacts/tokenizer.h"
 #include "worker/columnar.h"
@@ -78,6 +79,11 @@ absl::StatusOr<TokenizedDataset> PrepareRows(const v1::AttemptRequest& request,
                          bytes);
   FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, cache.Get(wanted));
   WarnOf(dataset, events);
+  if (spec.dataset.shuffle_seed.has_value()) {
+    auto order =
+        NumpyPermutation(static_cast<uint64_t>(*spec.dataset.shuffle_seed), dataset.rows->size());
+    dataset.rows = std::make_unique<ReorderedRows>(std::move(dataset.rows), std::move(order));
+  }
   return dataset;
 }
 

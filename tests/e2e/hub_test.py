@@ -19,6 +19,11 @@ from tiny_model import make_tiny_llama
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "hub"))
 from hub_fixture import Hub  # noqa: E402
 
+PROMPT = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request.\n"
+    "### Instruction: {}\n\n### Input: {}\n\n### Response: {}"
+)
 REPO = "meta-llama/Llama-3.1-8B-Instruct"
 TOKEN = "hf_goodTokenThatMustShowNowhere"
 
@@ -104,6 +109,24 @@ def test_nothing_but_a_token(ftd, hub):
     ftd.wait(again, "SUCCEEDED")
     assert [r["path"] for r in hub.requests()] == [f"/api/models/{REPO}/revision/main",
                                                    "/api/datasets/tatsu-lab/alpaca/revision/main"]
+
+
+def test_the_default_rows_come_in_the_scripts_order(ftd, hub, model):
+    """`select(range(512)).shuffle(seed=42)`, and the Trainer's own order of the epoch on top."""
+    import datasets
+    import torch
+    from transformers import AutoTokenizer
+
+    texts = [{"instruction": f"Count to {i}", "input": "", "output": "one two " * (i % 37)} for i in range(600)]
+    hub.add_repo("tatsu-lab/alpaca", {"data/train-00000-of-00001.parquet": parquet(texts)}, type="dataset")
+    job = ftd.ftctl("submit", "--quiet", "--mode", "lora", "--model", model, "--max-steps", 12).stdout.strip()
+    done = ftd.wait(job, "SUCCEEDED")
+    assert done.spec.dataset.shuffle_seed == 42
+    rows = datasets.Dataset.from_list(texts).select(range(512)).shuffle(seed=42)
+    order = torch.randperm(512, generator=torch.Generator().manual_seed(42)).tolist()
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    lengths = [len(tokenizer(PROMPT.format(*rows[i].values()) + tokenizer.eos_token)["input_ids"]) for i in order[:96]]
+    assert [step.tokens for step in ftd.steps(job)] == [sum(lengths[i:i + 8]) for i in range(0, 96, 8)]
 
 
 def test_datasets_of_the_hub(ftd, hub, model):
