@@ -1,262 +1,23 @@
 #include "worker/attempt.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <chrono>
-#include <cmath>
 #include <cstdio>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "artifacts/error.h"
-#include "artifacts/hub/repo_name.h"
 #include "artifacts/manifest.h"
-#include "artifacts/sha256.h"
-#include "artifacts/step_log.h"
-#include "ftd/v1/worker.pb.h"
-#include "google/protobuf/util/json_util.h"
-#include "worker/checkpoints.h"
+#include "worker/attempt_request.h"
 #include "worker/control_server.h"
-#include "worker/dataset_rows.h"
 #include "worker/engine/train.h"
 #include "worker/event_log.h"
-#include "worker/failure.h"
-#include "worker/logging_window.h"
-#include "worker/result.h"
-#include "worker/run_record.h"
 #include "worker/sources.h"
-#include "worker/tensorboard.h"
+#include "worker/training_run.h"
 
 namespace ftd {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-absl::StatusOr<v1::AttemptRequest> ReadRequest(const fs::path& dir) {
-  FTD_ASSIGN_OR_RETURN(std::string json, ReadFile(dir / "request.json"));
-  v1::AttemptRequest request;
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = true;
-  auto parsed = google::protobuf::util::JsonStringToMessage(json, &request, options);
-  if (!parsed.ok())
-    return absl::InvalidArgumentError(absl::StrCat("request.json: ", parsed.ToString()));
-  return request;
-}
-
-absl::StatusOr<TrainSpec> SpecOf(const v1::AttemptRequest& request) {
-  std::string json;
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  auto printed = google::protobuf::util::MessageToJsonString(request.spec(), &json, options);
-  if (!printed.ok()) return absl::InternalError(printed.ToString());
-  return ResolveTrainSpec(json, Dtype::kFloat32);
-}
-
-// Holds an exclusive flock on `path` until destroyed; waits for it.
-absl::StatusOr<Fd> LockFile(const fs::path& path) {
-  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | O_CREAT));
-  while (::flock(fd.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return ErrnoError(errno, absl::StrCat("lock ", path.string()));
-  }
-  return fd;
-}
-
-// The attempt, phase by phase. Failures travel as Status; the engine's exceptions are caught in
-// Run.
-class Attempt {
- public:
-  Attempt(fs::path dir, v1::AttemptRequest request, TrainSpec spec, std::string hub_token,
-          EventLog* events, StopFlags* flags)
-      : dir_(std::move(dir)),
-        request_(std::move(request)),
-        spec_(std::move(spec)),
-        hub_token_(std::move(hub_token)),
-        events_(events),
-        flags_(flags) {
-    spec_hash_ = Sha256Hex(TrainSpecToJson(spec_));
-  }
-
-  // The end record's content.
-  v1::WorkerEvent::End Run() {
-    try {
-      const absl::Status status = RunPhases();
-      if (!status.ok()) return FailureOf(status);
-    } catch (const engine::EngineError& error) {
-      return FailureOf(error);
-    } catch (const std::exception& error) {
-      return FailureOf(engine::EngineError(engine::EngineError::Kind::kInternal, error.what()));
-    }
-    v1::WorkerEvent::End end;
-    end.set_outcome(stopped_ ? v1::WorkerEvent::End::STOPPED : v1::WorkerEvent::End::SUCCEEDED);
-    end.set_last_step(last_step_);
-    return end;
-  }
-
- private:
-  absl::Status RunPhases() {
-    FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, *flags_, *events_));
-    if (flags_->stop) return Stopped();
-    FTD_ASSIGN_OR_RETURN(Fd device_lock, LockFile(request_.device_lock()));
-    auto prepared = PrepareRows(request_, spec_, dir_, engine::ThreadCount(), *events_, *flags_);
-    if (flags_->stop) return Stopped();
-    FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, std::move(prepared));
-    dataset_rows_ = dataset.rows->size();
-    dropped_rows_ = dataset.dropped_rows;
-    skipped_rows_ = dataset.skipped_rows;
-    trainer_ = std::make_unique<engine::Trainer>(
-        spec_, request_.model_dir(), std::move(dataset.rows), [this](int64_t done, int64_t total) {
-          events_->Progress(v1::Progress::LOAD, done, total, "bytes");
-        });
-    FTD_RETURN_IF_ERROR(ResumeState());
-    events_->set_steps_planned(trainer_->steps_planned());
-    FTD_ASSIGN_OR_RETURN(step_log_, StepLogWriter::Create(dir_ / "steps.log", last_step_ + 1,
-                                                          trainer_->steps_planned()));
-    FTD_ASSIGN_OR_RETURN(TensorboardWriter tensorboard,
-                         TensorboardWriter::Create(dir_ / "tensorboard"));
-    FTD_RETURN_IF_ERROR(Train(tensorboard));
-    if (stopped_) return absl::OkStatus();
-    events_->Progress(v1::Progress::EXPORT, 0, 1, "result");
-    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> step_rows, AllRows());
-    FTD_RETURN_IF_ERROR(step_log_->Sync());
-    return WriteResult(*trainer_, spec_, Facts(), step_rows, dir_);
-  }
-
-  absl::Status ResumeState() {
-    if (request_.resume_from().empty()) return absl::OkStatus();
-    FTD_ASSIGN_OR_RETURN(Manifest manifest, VerifyDirectory(request_.resume_from()));
-    if (manifest.spec_hash != spec_hash_) {
-      return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
-                   absl::StrCat(request_.resume_from(), " was written for another spec"));
-    }
-    trainer_->LoadState(request_.resume_from(), manifest.step);
-    last_step_ = saved_step_ = manifest.step;
-    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, AllRows());
-    for (const StepRow& row : rows) {
-      if (row.step == last_step_) tokens_total_ = row.tokens_total;
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Train(TensorboardWriter& tensorboard) {
-    const auto planned = trainer_->steps_planned();
-    LoggingWindow window(spec_.logging_steps);
-    events_->Progress(v1::Progress::TRAIN, last_step_, planned, "steps");
-    while (last_step_ < planned) {
-      const auto start = Clock::now();
-      const auto result = trainer_->Step(flags_->stop, [this] { step_log_->Beat(); });
-      if (!result) return Stopped();
-      FTD_RETURN_IF_ERROR(CheckFinite(*result));
-      const StepRow row = Record(*result, SecondsSince(start));
-      FTD_RETURN_IF_ERROR(step_log_->Append(row));
-      if (const auto point = window.Add(row)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
-      const bool due =
-          spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
-      if (due || flags_->checkpoint_now.exchange(false)) FTD_RETURN_IF_ERROR(Checkpoint());
-    }
-    return absl::OkStatus();
-  }
-
-  StepRow Record(const engine::StepResult& result, double seconds) {
-    StepRow row;
-    row.step = last_step_ = trainer_->steps_taken();
-    row.epoch = result.epoch;
-    row.loss = result.loss;
-    row.entropy = result.entropy;
-    row.mean_token_accuracy = result.mean_token_accuracy;
-    row.grad_norm = result.grad_norm;
-    row.learning_rate = result.learning_rate;
-    row.tokens = result.tokens;
-    row.tokens_total = tokens_total_ += result.tokens;
-    row.padding_ratio =
-        1 - static_cast<double>(result.tokens) / static_cast<double>(result.padded_tokens);
-    row.tokens_per_second = static_cast<double>(result.tokens) / seconds;
-    row.step_seconds = seconds;
-    row.samples = result.samples;
-    row.time_unix_micros = absl::GetCurrentTimeNanos() / 1000;
-    return row;
-  }
-
-  absl::Status CheckFinite(const engine::StepResult& result) const {
-    if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return absl::OkStatus();
-    return Error(absl::StatusCode::kAborted, "LOSS_DIVERGED",
-                 absl::StrFormat("step %d: loss is %g and grad_norm %g", trainer_->steps_taken(),
-                                 result.loss, result.grad_norm));
-  }
-
-  absl::Status Checkpoint() {
-    if (saved_step_ == last_step_) return absl::OkStatus();
-    events_->Progress(v1::Progress::CHECKPOINT, 0, 1, "checkpoint");
-    FTD_RETURN_IF_ERROR(
-        step_log_->Sync());  // the steps that a checkpoint stands on last as long as it does
-    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, AllRows());
-    FTD_ASSIGN_OR_RETURN(v1::Checkpoint checkpoint,
-                         WriteCheckpoint(*trainer_, dir_, spec_hash_,
-                                         TrainerStateJson(spec_, rows, trainer_->steps_planned())));
-    saved_step_ = last_step_;
-    checkpoint.set_attempt(request_.attempt());
-    events_->Checkpoint(checkpoint);
-    PruneCheckpoints(dir_, spec_.save_total_limit);
-    events_->Progress(v1::Progress::TRAIN, last_step_, trainer_->steps_planned(), "steps");
-    return absl::OkStatus();
-  }
-
-  absl::Status Stopped() {
-    stopped_ = true;
-    return trainer_ != nullptr && last_step_ > 0 ? Checkpoint() : absl::OkStatus();
-  }
-
-  // The whole job's steps so far: earlier attempts' and this one's.
-  absl::StatusOr<std::vector<StepRow>> AllRows() const {
-    std::vector<fs::path> logs(request_.earlier_step_logs().begin(),
-                               request_.earlier_step_logs().end());
-    logs.push_back(dir_ / "steps.log");
-    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
-    while (!rows.empty() && rows.back().step > last_step_) rows.pop_back();
-    return rows;
-  }
-
-  RunFacts Facts() const {
-    RunFacts facts;
-    facts.job_id = request_.job_id();
-    facts.job_name = request_.job_name();
-    facts.attempt = request_.attempt();
-    facts.model_dir = request_.model_dir();
-    facts.base_model = hub::IsRepoName(spec_.model) ? spec_.model : request_.model_dir();
-    facts.dataset_sha256 = spec_.dataset.sha256;
-    facts.device = engine::DeviceName();
-    facts.dataset_rows = dataset_rows_;
-    facts.dropped_rows = dropped_rows_;
-    facts.skipped_rows = skipped_rows_;
-    facts.steps = last_step_;
-    facts.tokens_total = tokens_total_;
-    facts.trainable_parameters = trainer_->trainable_parameters();
-    facts.total_parameters = trainer_->total_parameters();
-    facts.threads = engine::ThreadCount();
-    return facts;
-  }
-
-  fs::path dir_;
-  v1::AttemptRequest request_;
-  TrainSpec spec_;
-  std::string hub_token_;
-  EventLog* events_;
-  StopFlags* flags_;
-  std::string spec_hash_;
-  std::unique_ptr<engine::Trainer> trainer_;
-  std::optional<StepLogWriter> step_log_;
-  int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
-  int64_t dataset_rows_ = 0, dropped_rows_ = 0, skipped_rows_ = 0;
-  bool stopped_ = false;
-};
 
 absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
   Fd lock(lock_fd);
@@ -266,7 +27,7 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
   } else {
     FTD_ASSIGN_OR_RETURN(lock, LockFile(dir / "worker.lock"));
   }
-  FTD_ASSIGN_OR_RETURN(v1::AttemptRequest request, ReadRequest(dir));
+  FTD_ASSIGN_OR_RETURN(v1::AttemptRequest request, ReadAttemptRequest(dir / "request.json"));
   FTD_ASSIGN_OR_RETURN(TrainSpec spec, SpecOf(request));
   FTD_ASSIGN_OR_RETURN(std::unique_ptr<EventLog> events, EventLog::Create(dir / "events.log"));
   StopFlags flags;
@@ -280,8 +41,14 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
   engine::InitializeProcess();
   const int64_t resumed = request.resume_from().empty() ? 0 : CheckpointStep(request.resume_from());
   events->Started(engine::DeviceName(), resumed + 1);
-  const v1::WorkerEvent::End end =
-      Attempt(dir, request, spec, std::move(hub_token), events.get(), &flags).Run();
+  const RunOrder order{.request = std::move(request),
+                       .spec = std::move(spec),
+                       .places = {.dir = dir,
+                                  .step_log = dir / "steps.log",
+                                  .tensorboard = dir / "tensorboard",
+                                  .result = dir / "result"},
+                       .hub_token = std::move(hub_token)};
+  const v1::WorkerEvent::End end = RunTraining(order, *events, flags);
   if (end.outcome() == v1::WorkerEvent::End::FAILED)
     std::fprintf(stderr, "error: %s\n", end.message().c_str());
   events->End(end);

@@ -13,13 +13,13 @@ namespace ftd {
 namespace fs = std::filesystem;
 
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
-                                               const fs::path& attempt_dir,
+                                               const fs::path& run_dir,
                                                const std::string& spec_hash,
                                                const std::string& trainer_state_json) {
   const std::string name = absl::StrCat("checkpoint-", trainer.steps_taken());
-  const fs::path final_dir = attempt_dir / name;
+  const fs::path final_dir = run_dir / name;
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
-                       ScratchDir::Create(attempt_dir / absl::StrCat(kUnfinishedMark, name)));
+                       ScratchDir::Create(run_dir / absl::StrCat(kUnfinishedMark, name)));
   trainer.SaveState(scratch.path());
   FTD_RETURN_IF_ERROR(
       WriteFileAtomically(scratch.path() / "trainer_state.json", trainer_state_json));
@@ -33,10 +33,10 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
   return checkpoint;
 }
 
-void PruneCheckpoints(const fs::path& attempt_dir, int keep) {
+void PruneCheckpoints(const fs::path& run_dir, int keep) {
   std::vector<std::pair<int64_t, fs::path>> checkpoints;
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(attempt_dir, ignored)) {
+  for (const auto& entry : fs::directory_iterator(run_dir, ignored)) {
     const int64_t step = CheckpointStep(entry.path());
     if (step >= 0) checkpoints.emplace_back(step, entry.path());
   }

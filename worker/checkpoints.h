@@ -1,4 +1,4 @@
-// checkpoint-N directories of an attempt.
+// checkpoint-N directories of a run.
 #pragma once
 
 #include <filesystem>
@@ -10,15 +10,15 @@
 
 namespace ftd {
 
-// Writes `attempt_dir`/checkpoint-N for the trainer's current step, sealed with a manifest
+// Writes `run_dir`/checkpoint-N for the trainer's current step, sealed with a manifest
 // (artifacts/manifest.h), with `trainer_state_json` beside the state. A leftover of an unfinished
 // one is replaced.
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
-                                               const std::filesystem::path& attempt_dir,
+                                               const std::filesystem::path& run_dir,
                                                const std::string& spec_hash,
                                                const std::string& trainer_state_json);
 
-// Removes the oldest checkpoints of the attempt until `keep` are left.
-void PruneCheckpoints(const std::filesystem::path& attempt_dir, int keep);
+// Removes the oldest checkpoints of the run until `keep` are left.
+void PruneCheckpoints(const std::filesystem::path& run_dir, int keep);
 
 }  // namespace ftd

@@ -25,12 +25,12 @@ DatasetOptions OptionsOf(const v1::AttemptRequest& request, const TrainSpec& spe
   return options;
 }
 
-absl::Status CheckPins(const v1::AttemptRequest& request, EventLog& events,
+absl::Status CheckPins(const v1::AttemptRequest& request, RunObserver& observer,
                        const StopFlags& flags) {
   int checked = 0;
   for (const auto& file : request.dataset_files()) {
     if (flags.stop) return absl::CancelledError("stopped");
-    events.Progress(v1::Progress::VALIDATE, checked++, request.dataset_files_size(), "files");
+    observer.Progress(v1::Progress::VALIDATE, {checked++, request.dataset_files_size(), "files"});
     if (!file.verify()) continue;
     const absl::StatusOr<std::string> sha256 = Sha256File(file.path());
     if (!sha256.ok() && !absl::IsNotFound(sha256.status())) return sha256.status();
@@ -42,43 +42,42 @@ absl::Status CheckPins(const v1::AttemptRequest& request, EventLog& events,
   return absl::OkStatus();
 }
 
-void WarnOf(const TokenizedDataset& dataset, EventLog& events) {
+void WarnOf(const TokenizedDataset& dataset, RunObserver& observer) {
   if (dataset.dropped_rows > 0)
-    events.Warning(absl::StrCat(dataset.dropped_rows, " rows have nothing to learn: left out"));
+    observer.Warning(absl::StrCat(dataset.dropped_rows, " rows have nothing to learn: left out"));
   if (dataset.skipped_rows == 0) return;
   const bool some = dataset.skipped_rows > static_cast<int64_t>(dataset.skipped_reasons.size());
-  events.Warning(absl::StrCat(dataset.skipped_rows, " bad rows were skipped",
-                              some ? ", the first of them: " : ": ",
-                              absl::StrJoin(dataset.skipped_reasons, "; ")));
+  observer.Warning(absl::StrCat(dataset.skipped_rows, " bad rows were skipped",
+                                some ? ", the first of them: " : ": ",
+                                absl::StrJoin(dataset.skipped_reasons, "; ")));
 }
 
 }  // namespace
 
 absl::StatusOr<TokenizedDataset> PrepareRows(const v1::AttemptRequest& request,
-                                             const TrainSpec& spec, const fs::path& attempt_dir,
-                                             int threads, EventLog& events,
+                                             const TrainSpec& spec, const fs::path& run_dir,
+                                             int threads, RunObserver& observer,
                                              const StopFlags& flags) {
-  events.Progress(v1::Progress::VALIDATE, 0, 0, "files");
+  observer.Progress(v1::Progress::VALIDATE, {0, 0, "files"});
   const fs::path tokenizer_json = fs::path(request.model_dir()) / "tokenizer.json";
   FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(tokenizer_json));
   FTD_ASSIGN_OR_RETURN(const RowEncoder encoder,
                        MakeRowEncoder(request.model_dir(), *tokenizer, spec.seq_length));
-  FTD_RETURN_IF_ERROR(CheckPins(request, events, flags));
+  FTD_RETURN_IF_ERROR(CheckPins(request, observer, flags));
   TokenCache::Request wanted{.dataset = OptionsOf(request, spec),
                              .encoder = &encoder,
                              .threads = threads,
                              .progress = [&](int64_t done, int64_t total) {
-                               events.Progress(v1::Progress::TOKENIZE, done, total, "bytes");
+                               observer.Progress(v1::Progress::TOKENIZE, {done, total, "bytes"});
                                return !flags.stop;
                              }};
   FTD_ASSIGN_OR_RETURN(wanted.tokenizer_sha256, Sha256File(tokenizer_json));
   const int64_t bytes =
       request.token_cache_bytes() > 0 ? request.token_cache_bytes() : kDefaultTokenCacheBytes;
   const bool shared = !request.token_cache_dir().empty();
-  const TokenCache cache(shared ? fs::path(request.token_cache_dir()) : attempt_dir / "tokens",
-                         bytes);
+  const TokenCache cache(shared ? fs::path(request.token_cache_dir()) : run_dir / "tokens", bytes);
   FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, cache.Get(wanted));
-  WarnOf(dataset, events);
+  WarnOf(dataset, observer);
   if (spec.dataset.shuffle_seed.has_value()) {
     auto order =
         NumpyPermutation(static_cast<uint64_t>(*spec.dataset.shuffle_seed), dataset.rows->size());

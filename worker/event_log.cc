@@ -43,23 +43,25 @@ void EventLog::Started(const std::string& device, int64_t first_step) {
   Append(std::move(event), false);
 }
 
-void EventLog::set_steps_planned(int64_t steps) {
+void EventLog::Outline(const RunOutline& outline) {
   const std::lock_guard lock(mutex_);
-  steps_planned_ = steps;
+  steps_planned_ = outline.steps_planned;
 }
 
-void EventLog::Progress(v1::Progress::Phase phase, int64_t done, int64_t total,
-                        const std::string& unit, double rate) {
+void EventLog::Step(const StepRow& /*row*/) {}
+
+void EventLog::Progress(v1::Progress::Phase phase, const Amount& amount) {
   const std::lock_guard lock(mutex_);
   const int64_t now = absl::GetCurrentTimeNanos() / 1000;
   const bool same_phase = last_progress_.phase() == phase;
-  if (same_phase && now - last_progress_micros_ < kProgressIntervalMicros && done != total) return;
+  const bool soon = now - last_progress_micros_ < kProgressIntervalMicros;
+  if (same_phase && soon && amount.done != amount.total) return;
   last_progress_micros_ = now;
   last_progress_.set_phase(phase);
-  last_progress_.set_done(done);
-  last_progress_.set_total(total);
-  last_progress_.set_unit(unit);
-  last_progress_.set_rate(rate);
+  last_progress_.set_done(amount.done);
+  last_progress_.set_total(amount.total);
+  last_progress_.set_unit(amount.unit);
+  last_progress_.set_rate(amount.rate);
   last_progress_.set_steps_planned(steps_planned_);
   v1::WorkerEvent event;
   *event.mutable_progress() = last_progress_;

@@ -9,25 +9,26 @@
 #include "absl/status/status.h"
 #include "artifacts/record_log.h"
 #include "ftd/v1/worker.pb.h"
+#include "worker/run_observer.h"
 
 namespace ftd {
 
 // Writes the records in order, from any thread. After End nothing more is written.
-class EventLog {
+class EventLog : public RunObserver {
  public:
   static absl::StatusOr<std::unique_ptr<EventLog>> Create(const std::filesystem::path& path);
 
   void Started(const std::string& device, int64_t first_step);
   // Phases and amounts; amounts of one phase are thinned to five a second.
-  void Progress(v1::Progress::Phase phase, int64_t done, int64_t total, const std::string& unit,
-                double rate = 0);
-  void Checkpoint(const v1::Checkpoint& checkpoint);
-  void Warning(const std::string& message);
+  void Progress(v1::Progress::Phase phase, const Amount& amount) override;
+  // Planned steps, for the Progress records from now on.
+  void Outline(const RunOutline& outline) override;
+  // Nothing: the daemon reads the step log.
+  void Step(const StepRow& row) override;
+  void Checkpoint(const v1::Checkpoint& checkpoint) override;
+  void Warning(const std::string& message) override;
   // The first end counts; returns whether this was it. Synced to disk.
   bool End(const v1::WorkerEvent::End& end);
-
-  // Planned steps, for the Progress records from now on.
-  void set_steps_planned(int64_t steps);
 
  private:
   explicit EventLog(RecordLogWriter writer) : writer_(std::move(writer)) {}

@@ -43,9 +43,9 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
 
 absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
                          const RunFacts& facts, const std::vector<StepRow>& rows,
-                         const fs::path& attempt_dir) {
+                         const RunPlaces& places) {
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
-                       ScratchDir::Create(attempt_dir / absl::StrCat(kUnfinishedMark, "result")));
+                       ScratchDir::Create(places.dir / absl::StrCat(kUnfinishedMark, "result")));
   const fs::path& temporary = scratch.path();
   std::error_code error;
   fs::create_directory(temporary / "runs", error);
@@ -55,12 +55,12 @@ absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
                                           TrainerStateJson(spec, rows, trainer.steps_planned())));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "metrics.jsonl", MetricsJsonl(rows)));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "ftd_run.json", RunRecordJson(spec, facts)));
-  for (const auto& entry : fs::directory_iterator(attempt_dir / "tensorboard", error)) {
+  for (const auto& entry : fs::directory_iterator(places.tensorboard, error)) {
     FTD_RETURN_IF_ERROR(CopyIfPresent(entry.path(), temporary / "runs" / entry.path().filename()));
   }
   FTD_RETURN_IF_ERROR(SyncPath(temporary / "runs"));
   FTD_RETURN_IF_ERROR(SyncPath(temporary));
-  return RenameDurably(temporary, attempt_dir / "result");
+  return RenameDurably(temporary, places.result);
 }
 
 }  // namespace ftd

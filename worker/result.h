@@ -1,7 +1,6 @@
 // result/: what the user takes home.
 #pragma once
 
-#include <filesystem>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -9,14 +8,15 @@
 #include "artifacts/train_spec.h"
 #include "worker/engine/train.h"
 #include "worker/run_record.h"
+#include "worker/training_run.h"
 
 namespace ftd {
 
-// Writes `attempt_dir`/result, complete or not at all: a PEFT adapter or a Hugging Face model with
+// Writes `places.result`, complete or not at all: a PEFT adapter or a Hugging Face model with
 // its tokenizer, and beside it trainer_state.json, metrics.jsonl, runs/ (TensorBoard) and
 // ftd_run.json.
 absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
                          const RunFacts& facts, const std::vector<StepRow>& rows,
-                         const std::filesystem::path& attempt_dir);
+                         const RunPlaces& places);
 
 }  // namespace ftd

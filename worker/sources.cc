@@ -18,15 +18,15 @@ std::string TakeToken(int fd) {
 }
 
 absl::Status BringSources(const std::string& sources_json, const std::string& token,
-                          const StopFlags& flags, EventLog& events) {
+                          const StopFlags& flags, RunObserver& observer) {
   if (sources_json.empty()) return absl::OkStatus();
   FTD_ASSIGN_OR_RETURN(const hub::Sources sources, hub::SourcesFromJson(sources_json));
   if (hub::HasSources(sources)) return absl::OkStatus();
   hub::FetchOptions options;
   options.cancelled = [&flags] { return flags.stop.load(); };
-  options.progress = [&events](const hub::FetchProgress& progress) {
-    events.Progress(v1::Progress::DOWNLOAD, progress.done_bytes, progress.total_bytes, "bytes",
-                    progress.bytes_per_second);
+  options.progress = [&observer](const hub::FetchProgress& progress) {
+    observer.Progress(v1::Progress::DOWNLOAD, {progress.done_bytes, progress.total_bytes, "bytes",
+                                               progress.bytes_per_second});
   };
   const absl::Status fetched = hub::FetchSources(sources, token, options);
   return flags.stop ? absl::OkStatus() : fetched;

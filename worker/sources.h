@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 #include "worker/control_server.h"
-#include "worker/event_log.h"
+#include "worker/run_observer.h"
 
 namespace ftd {
 
@@ -13,9 +13,9 @@ namespace ftd {
 // when `fd` is negative.
 std::string TakeToken(int fd);
 
-// Fetches the files that `sources_json` names and the cache lacks, telling `events` of the bytes.
+// Fetches the files that `sources_json` names and the cache lacks, telling `observer` of the bytes.
 // OK, too, when `flags` ask to stop before it is done. Errors: those of hub::FetchSources.
 absl::Status BringSources(const std::string& sources_json, const std::string& token,
-                          const StopFlags& flags, EventLog& events);
+                          const StopFlags& flags, RunObserver& observer);
 
 }  // namespace ftd

@@ -1,0 +1,31 @@
+#include "worker/attempt_request.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "artifacts/error.h"
+#include "artifacts/file.h"
+#include "google/protobuf/util/json_util.h"
+
+namespace ftd {
+
+absl::StatusOr<v1::AttemptRequest> ReadAttemptRequest(const std::filesystem::path& path) {
+  FTD_ASSIGN_OR_RETURN(const std::string json, ReadFile(path));
+  v1::AttemptRequest request;
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(json, &request, options);
+  if (parsed.ok()) return request;
+  return absl::InvalidArgumentError(absl::StrCat(path.string(), ": ", parsed.ToString()));
+}
+
+absl::StatusOr<TrainSpec> SpecOf(const v1::AttemptRequest& request) {
+  std::string json;
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  const auto printed = google::protobuf::util::MessageToJsonString(request.spec(), &json, options);
+  if (!printed.ok()) return absl::InternalError(printed.ToString());
+  return ResolveTrainSpec(json, Dtype::kFloat32);
+}
+
+}  // namespace ftd

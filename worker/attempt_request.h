@@ -1,0 +1,18 @@
+// What an attempt has to do, as a file.
+#pragma once
+
+#include <filesystem>
+
+#include "absl/status/statusor.h"
+#include "artifacts/train_spec.h"
+#include "ftd/v1/worker.pb.h"
+
+namespace ftd {
+
+// Reads a request in proto3 JSON. Fields that this build does not know are passed over.
+absl::StatusOr<v1::AttemptRequest> ReadAttemptRequest(const std::filesystem::path& path);
+
+// The resolved spec that the request carries.
+absl::StatusOr<TrainSpec> SpecOf(const v1::AttemptRequest& request);
+
+}  // namespace ftd

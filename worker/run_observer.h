@@ -1,0 +1,41 @@
+// Who hears of a training run while it goes on.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "artifacts/step_log.h"
+#include "ftd/v1/worker.pb.h"
+
+namespace ftd {
+
+// How far a phase is.
+struct Amount {
+  int64_t done = 0;
+  int64_t total = 0;
+  std::string unit;
+  double rate = 0;  // units a second; 0: not known
+};
+
+// What a run is about to do, told before its first step.
+struct RunOutline {
+  int64_t first_step = 1;
+  int64_t steps_planned = 0;  // of the whole job
+  int64_t rows = 0;
+  int64_t trainable_parameters = 0;
+  int64_t total_parameters = 0;
+};
+
+// Called from the training thread, but for Warning, which any thread may call.
+class RunObserver {
+ public:
+  virtual ~RunObserver() = default;
+  virtual void Progress(v1::Progress::Phase phase, const Amount& amount) = 0;
+  virtual void Outline(const RunOutline& outline) = 0;
+  // The row is in the step log already.
+  virtual void Step(const StepRow& row) = 0;
+  virtual void Checkpoint(const v1::Checkpoint& checkpoint) = 0;
+  virtual void Warning(const std::string& message) = 0;
+};
+
+}  // namespace ftd

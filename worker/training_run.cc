@@ -1,0 +1,244 @@
+#include "worker/training_run.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "artifacts/error.h"
+#include "artifacts/hub/repo_name.h"
+#include "artifacts/manifest.h"
+#include "artifacts/sha256.h"
+#include "artifacts/step_log.h"
+#include "worker/checkpoints.h"
+#include "worker/dataset_rows.h"
+#include "worker/engine/train.h"
+#include "worker/failure.h"
+#include "worker/logging_window.h"
+#include "worker/result.h"
+#include "worker/run_record.h"
+#include "worker/sources.h"
+#include "worker/tensorboard.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The run, phase by phase. Failures travel as Status; the engine's exceptions are caught in
+// Run.
+class TrainingRun {
+ public:
+  TrainingRun(const RunOrder& order, RunObserver& observer, StopFlags& flags)
+      : request_(order.request),
+        spec_(order.spec),
+        places_(order.places),
+        hub_token_(order.hub_token),
+        observer_(observer),
+        flags_(flags),
+        spec_hash_(Sha256Hex(TrainSpecToJson(spec_))) {}
+
+  // The end record's content.
+  v1::WorkerEvent::End Run() {
+    try {
+      const absl::Status status = RunPhases();
+      if (!status.ok()) return FailureOf(status);
+    } catch (const engine::EngineError& error) {
+      return FailureOf(error);
+    } catch (const std::exception& error) {
+      return FailureOf(engine::EngineError(engine::EngineError::Kind::kInternal, error.what()));
+    }
+    v1::WorkerEvent::End end;
+    end.set_outcome(stopped_ ? v1::WorkerEvent::End::STOPPED : v1::WorkerEvent::End::SUCCEEDED);
+    end.set_last_step(last_step_);
+    return end;
+  }
+
+ private:
+  absl::Status RunPhases() {
+    FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, flags_, observer_));
+    if (flags_.stop) return Stopped();
+    FTD_ASSIGN_OR_RETURN(const Fd device_lock, LockFile(request_.device_lock()));
+    auto prepared =
+        PrepareRows(request_, spec_, places_.dir, engine::ThreadCount(), observer_, flags_);
+    if (flags_.stop) return Stopped();
+    FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, std::move(prepared));
+    dataset_rows_ = dataset.rows->size();
+    dropped_rows_ = dataset.dropped_rows;
+    skipped_rows_ = dataset.skipped_rows;
+    trainer_ = std::make_unique<engine::Trainer>(
+        spec_, request_.model_dir(), std::move(dataset.rows), [this](int64_t done, int64_t total) {
+          observer_.Progress(v1::Progress::LOAD, {done, total, "bytes"});
+        });
+    FTD_RETURN_IF_ERROR(ResumeState());
+    observer_.Outline({last_step_ + 1, trainer_->steps_planned(), dataset_rows_,
+                       trainer_->trainable_parameters(), trainer_->total_parameters()});
+    FTD_ASSIGN_OR_RETURN(step_log_, StepLogWriter::Create(places_.step_log, last_step_ + 1,
+                                                          trainer_->steps_planned()));
+    FTD_ASSIGN_OR_RETURN(TensorboardWriter tensorboard,
+                         TensorboardWriter::Create(places_.tensorboard));
+    FTD_RETURN_IF_ERROR(Train(tensorboard));
+    if (stopped_) return absl::OkStatus();
+    observer_.Progress(v1::Progress::EXPORT, {0, 1, "result"});
+    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> step_rows, AllRows());
+    FTD_RETURN_IF_ERROR(step_log_->Sync());
+    return WriteResult(*trainer_, spec_, Facts(), step_rows, places_);
+  }
+
+  absl::Status ResumeState() {
+    if (request_.resume_from().empty()) return absl::OkStatus();
+    FTD_ASSIGN_OR_RETURN(Manifest manifest, VerifyDirectory(request_.resume_from()));
+    if (manifest.spec_hash != spec_hash_) {
+      return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
+                   absl::StrCat(request_.resume_from(), " was written for another spec"));
+    }
+    trainer_->LoadState(request_.resume_from(), manifest.step);
+    last_step_ = saved_step_ = manifest.step;
+    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, AllRows());
+    for (const StepRow& row : rows) {
+      if (row.step == last_step_) tokens_total_ = row.tokens_total;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Train(TensorboardWriter& tensorboard) {
+    const auto planned = trainer_->steps_planned();
+    LoggingWindow window(spec_.logging_steps);
+    observer_.Progress(v1::Progress::TRAIN, {last_step_, planned, "steps"});
+    while (last_step_ < planned) {
+      const auto start = Clock::now();
+      const auto result = trainer_->Step(flags_.stop, [this] { step_log_->Beat(); });
+      if (!result) return Stopped();
+      FTD_RETURN_IF_ERROR(CheckFinite(*result));
+      const StepRow row = Record(*result, SecondsSince(start));
+      FTD_RETURN_IF_ERROR(step_log_->Append(row));
+      observer_.Step(row);
+      if (const auto point = window.Add(row)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
+      const bool due =
+          spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
+      if (due || flags_.checkpoint_now.exchange(false)) FTD_RETURN_IF_ERROR(Checkpoint());
+    }
+    return absl::OkStatus();
+  }
+
+  StepRow Record(const engine::StepResult& result, double seconds) {
+    StepRow row;
+    row.step = last_step_ = trainer_->steps_taken();
+    row.epoch = result.epoch;
+    row.loss = result.loss;
+    row.entropy = result.entropy;
+    row.mean_token_accuracy = result.mean_token_accuracy;
+    row.grad_norm = result.grad_norm;
+    row.learning_rate = result.learning_rate;
+    row.tokens = result.tokens;
+    row.tokens_total = tokens_total_ += result.tokens;
+    row.padding_ratio =
+        1 - static_cast<double>(result.tokens) / static_cast<double>(result.padded_tokens);
+    row.tokens_per_second = static_cast<double>(result.tokens) / seconds;
+    row.step_seconds = seconds;
+    row.samples = result.samples;
+    row.time_unix_micros = absl::GetCurrentTimeNanos() / 1000;
+    return row;
+  }
+
+  absl::Status CheckFinite(const engine::StepResult& result) const {
+    if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return absl::OkStatus();
+    return Error(absl::StatusCode::kAborted, "LOSS_DIVERGED",
+                 absl::StrFormat("step %d: loss is %g and grad_norm %g", trainer_->steps_taken(),
+                                 result.loss, result.grad_norm));
+  }
+
+  absl::Status Checkpoint() {
+    if (saved_step_ == last_step_) return absl::OkStatus();
+    observer_.Progress(v1::Progress::CHECKPOINT, {0, 1, "checkpoint"});
+    FTD_RETURN_IF_ERROR(
+        step_log_->Sync());  // the steps that a checkpoint stands on last as long as it does
+    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, AllRows());
+    FTD_ASSIGN_OR_RETURN(v1::Checkpoint checkpoint,
+                         WriteCheckpoint(*trainer_, places_.dir, spec_hash_,
+                                         TrainerStateJson(spec_, rows, trainer_->steps_planned())));
+    saved_step_ = last_step_;
+    checkpoint.set_attempt(request_.attempt());
+    observer_.Checkpoint(checkpoint);
+    PruneCheckpoints(places_.dir, spec_.save_total_limit);
+    observer_.Progress(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
+    return absl::OkStatus();
+  }
+
+  absl::Status Stopped() {
+    stopped_ = true;
+    return trainer_ != nullptr && last_step_ > 0 ? Checkpoint() : absl::OkStatus();
+  }
+
+  // The whole job's steps so far: earlier attempts' and this one's.
+  absl::StatusOr<std::vector<StepRow>> AllRows() const {
+    std::vector<fs::path> logs(request_.earlier_step_logs().begin(),
+                               request_.earlier_step_logs().end());
+    logs.push_back(places_.step_log);
+    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
+    while (!rows.empty() && rows.back().step > last_step_) rows.pop_back();
+    return rows;
+  }
+
+  RunFacts Facts() const {
+    RunFacts facts;
+    facts.job_id = request_.job_id();
+    facts.job_name = request_.job_name();
+    facts.attempt = request_.attempt();
+    facts.model_dir = request_.model_dir();
+    facts.base_model = hub::IsRepoName(spec_.model) ? spec_.model : request_.model_dir();
+    facts.dataset_sha256 = spec_.dataset.sha256;
+    facts.device = engine::DeviceName();
+    facts.dataset_rows = dataset_rows_;
+    facts.dropped_rows = dropped_rows_;
+    facts.skipped_rows = skipped_rows_;
+    facts.steps = last_step_;
+    facts.tokens_total = tokens_total_;
+    facts.trainable_parameters = trainer_->trainable_parameters();
+    facts.total_parameters = trainer_->total_parameters();
+    facts.threads = engine::ThreadCount();
+    return facts;
+  }
+
+  const v1::AttemptRequest& request_;
+  const TrainSpec& spec_;
+  const RunPlaces& places_;
+  const std::string& hub_token_;
+  RunObserver& observer_;
+  StopFlags& flags_;
+  const std::string spec_hash_;
+  std::unique_ptr<engine::Trainer> trainer_;
+  std::optional<StepLogWriter> step_log_;
+  int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
+  int64_t dataset_rows_ = 0, dropped_rows_ = 0, skipped_rows_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+v1::WorkerEvent::End RunTraining(const RunOrder& order, RunObserver& observer, StopFlags& flags) {
+  return TrainingRun(order, observer, flags).Run();
+}
+
+absl::StatusOr<Fd> LockFile(const fs::path& path) {
+  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | O_CREAT));
+  while (::flock(fd.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return ErrnoError(errno, absl::StrCat("lock ", path.string()));
+  }
+  return fd;
+}
+
+}  // namespace ftd

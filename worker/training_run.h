@@ -1,0 +1,41 @@
+// One run of training from its sources to its result: what `attempt` does for the daemon and
+// `train` in the foreground.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "artifacts/file.h"
+#include "artifacts/train_spec.h"
+#include "ftd/v1/worker.pb.h"
+#include "worker/control_server.h"
+#include "worker/run_observer.h"
+
+namespace ftd {
+
+// Where a run keeps what it makes.
+struct RunPlaces {
+  std::filesystem::path dir;          // checkpoint-N/, and what is unfinished
+  std::filesystem::path step_log;     // a new file
+  std::filesystem::path tensorboard;  // a directory; made when it is not there
+  std::filesystem::path result;       // made at the end, complete or not at all
+};
+
+struct RunOrder {
+  v1::AttemptRequest request;
+  TrainSpec spec;  // that of the request
+  RunPlaces places;
+  std::string hub_token;
+};
+
+// Fetches what is missing, tokenises, loads, resumes, trains with checkpoints, and writes the
+// result. The end record tells how it ended; nothing is thrown. Call engine::InitializeProcess
+// first.
+v1::WorkerEvent::End RunTraining(const RunOrder& order, RunObserver& observer, StopFlags& flags);
+
+// Holds an exclusive flock on `path`, which is made when it is not there, as long as the descriptor
+// is open; waits for it.
+absl::StatusOr<Fd> LockFile(const std::filesystem::path& path);
+
+}  // namespace ftd
