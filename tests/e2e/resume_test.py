@@ -16,6 +16,7 @@ STEPS, SAVE_STEPS, KILLS = 240, 20, 2
 SEED = int(os.environ.get("FTD_TEST_SEED") or random.SystemRandom().randrange(1 << 30))
 JOBS = {
     "lora": dict(mode="lora", learning_rate=1e-3, lora_dropout=0.1, seed=3),
+    "qlora": dict(mode="qlora", learning_rate=1e-3, lora_dropout=0.1, seed=3),
     "full": dict(mode="full", learning_rate=1e-4, gradient_accumulation_steps=2, seed=3),
 }
 
