@@ -109,7 +109,8 @@ Nf4Part WeightReader::ReadNf4(const std::string& name) {
     q.nested_map = Flat(view.nested_map, at::kFloat, device);
     q.nested_offset = static_cast<float>(view.nested_offset);
   }
-  Done(view.codes);
+  for (const TensorView& part_view : {view.codes, view.absmax, view.nested_absmax, view.nested_map})
+    Done(part_view);
   return part;
 }
 
