@@ -71,10 +71,10 @@ absl::Status CheckProjection(const fs::path& dir, const ModelConfig& config,
   const auto view = FindNf4(weights, name);
   if (!view.ok()) return Prefixed(view.status(), absl::StrCat(dir.string(), ": "));
   if (view->rows == shape.out && view->cols == shape.in) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
-               absl::StrCat(dir.string(), ": tensor ", name, " was quantised from [", view->rows,
-                            ", ", view->cols, "], config.json says [", shape.out, ", ", shape.in,
-                            "]"));
+  return Error(
+      absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+      absl::StrCat(dir.string(), ": tensor ", name, " was quantised from [", view->rows, ", ",
+                   view->cols, "], config.json says [", shape.out, ", ", shape.in, "]"));
 }
 
 absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config,
@@ -89,10 +89,9 @@ absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config,
   }
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     for (const char* module : kAllTargetModules) {
-      FTD_RETURN_IF_ERROR(
-          CheckProjection(dir, config, weights,
-                          absl::StrCat("model.", ProjectionName(i, module), ".weight"),
-                          ProjectionShape(config, module)));
+      FTD_RETURN_IF_ERROR(CheckProjection(
+          dir, config, weights, absl::StrCat("model.", ProjectionName(i, module), ".weight"),
+          ProjectionShape(config, module)));
     }
     for (const char* norm : {"input_layernorm", "post_attention_layernorm"}) {
       FTD_RETURN_IF_ERROR(

@@ -19,8 +19,8 @@ absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const std::filesystem::path
 // there, agree with each other, and are supported. Reads headers only. Returns the config.
 absl::StatusOr<ModelConfig> JudgeModel(const std::filesystem::path& model_dir);
 
-// Can the mode train that model? FAILED_PRECONDITION MODEL_UNSUPPORTED for a quantised one in another
-// mode than QLORA.
+// Can the mode train that model? FAILED_PRECONDITION MODEL_UNSUPPORTED for a quantised one in
+// another mode than QLORA.
 absl::Status JudgeMode(const std::filesystem::path& model_dir, const ModelConfig& model, Mode mode);
 
 // A PEFT adapter directory that is to start a job must be LoRA, the spec's rank, alpha and

@@ -42,8 +42,8 @@ struct ModelConfig {
 };
 
 // Parses config.json. FAILED_PRECONDITION MODEL_UNSUPPORTED when the architecture, activation, RoPE
-// type, a bias or the quantisation is not one that the engine has; MODEL_CORRUPT when it is not JSON, or a field is
-// missing or absurd. Both name the field.
+// type, a bias or the quantisation is not one that the engine has; MODEL_CORRUPT when it is not
+// JSON, or a field is missing or absurd. Both name the field.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json);
 
 // Reads `model_dir`/config.json. NOT_FOUND MODEL_NOT_FOUND when directory or file is missing.

@@ -13,6 +13,11 @@ using Json = nlohmann::json;
 
 constexpr char kState[] = ".quant_state.bitsandbytes__nf4";
 
+bool IsExtent(const Json& json) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  return json.is_number_integer() && json.get<int64_t>() >= 1 && json.get<int64_t>() <= kMost;
+}
+
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 absl::Status Corrupt(const std::string& name, const std::string& message) {
@@ -41,12 +46,11 @@ absl::StatusOr<bool> ReadState(const std::string& name, std::string_view text, N
   const Json state = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!state.is_object()) return Corrupt(name, "is not JSON");
   try {
-    const auto shape = state.at("shape").get<std::vector<int64_t>>();
-    constexpr int64_t kMost = int64_t{1} << 31;
-    if (shape.size() != 2 || shape[0] < 1 || shape[1] < 1 || shape[0] > kMost || shape[1] > kMost)
-      return Corrupt(name, "its shape is not a matrix's");
-    out->rows = shape[0];
-    out->cols = shape[1];
+    const Json& shape = state.at("shape");
+    if (!shape.is_array() || shape.size() != 2 || !IsExtent(shape[0]) || !IsExtent(shape[1]))
+      return Corrupt(name, absl::StrCat("its shape ", shape.dump(), " is not a matrix's"));
+    out->rows = shape[0].get<int64_t>();
+    out->cols = shape[1].get<int64_t>();
     const bool nested = state.contains("nested_blocksize");
     if (nested) out->nested_offset = state.at("nested_offset").get<double>();
     if (state.at("blocksize") != kNf4Block ||
@@ -73,8 +77,7 @@ absl::StatusOr<Nf4View> FindNf4(const ModelWeights& weights, const std::string& 
   Nf4View view;
   FTD_ASSIGN_OR_RETURN(const bool nested, ReadState(name + kState, state->data, &view));
   const int64_t elements = view.rows * view.cols, blocks = CeilDivide(elements, kNf4Block);
-  FTD_ASSIGN_OR_RETURN(view.codes,
-                       FindPart(weights, name, std::nullopt, CeilDivide(elements, 2)));
+  FTD_ASSIGN_OR_RETURN(view.codes, FindPart(weights, name, std::nullopt, CeilDivide(elements, 2)));
   FTD_ASSIGN_OR_RETURN(view.absmax, FindPart(weights, name + ".absmax",
                                              nested ? TensorDtype::kU8 : TensorDtype::kF32,
                                              nested ? blocks : blocks * 4));
@@ -82,8 +85,8 @@ absl::StatusOr<Nf4View> FindNf4(const ModelWeights& weights, const std::string& 
   FTD_ASSIGN_OR_RETURN(view.nested_absmax,
                        FindPart(weights, name + ".nested_absmax", TensorDtype::kF32,
                                 CeilDivide(blocks, kNf4NestedBlock) * 4));
-  FTD_ASSIGN_OR_RETURN(view.nested_map, FindPart(weights, name + ".nested_quant_map",
-                                                 TensorDtype::kF32, 256 * 4));
+  FTD_ASSIGN_OR_RETURN(view.nested_map,
+                       FindPart(weights, name + ".nested_quant_map", TensorDtype::kF32, 256 * 4));
   return view;
 }
 

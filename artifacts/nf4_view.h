@@ -14,10 +14,10 @@ namespace ftd {
 inline constexpr int64_t kNf4Block = 64, kNf4NestedBlock = 256;
 
 struct Nf4View {
-  TensorView codes;              // ⌈rows·cols / 2⌉ bytes, whatever its dtype and shape say
-  TensorView absmax;             // uint8, or float32 without double quantisation
-  TensorView nested_absmax;      // float32; empty without double quantisation
-  TensorView nested_map;         // float32 [256]; likewise
+  TensorView codes;          // ⌈rows·cols / 2⌉ bytes, whatever its dtype and shape say
+  TensorView absmax;         // uint8, or float32 without double quantisation
+  TensorView nested_absmax;  // float32; empty without double quantisation
+  TensorView nested_map;     // float32 [256]; likewise
   double nested_offset = 0;
   int64_t rows = 0, cols = 0;
 };

@@ -17,8 +17,10 @@ using ftd::v1::JobSpec;
 void AddModelAndData(Flags& flags, SubmitFlags* submit) {
   JobSpec* spec = submit->request.mutable_spec();
   flags.Group("Model and data");
-  flags.Choice("--mode", "lora: adapters on a frozen model; full: all weights",
-               {"lora", "full", "qlora"}, &submit->mode);
+  flags.Choice(
+      "--mode",
+      "lora: adapters on a frozen model; full: all weights; qlora: adapters on a 4-bit model",
+      {"lora", "full", "qlora"}, &submit->mode);
   flags.Text("--model,--model-name",
              "Directory in Hugging Face's layout, or an alias that ftd knows",
              [spec](const std::string& v) { spec->set_model(v); });

@@ -89,6 +89,28 @@ TEST_F(JudgeTest, FilesThatDisagree) {
   EXPECT_ERROR(Judge(), kPrecondition, "MODEL_CORRUPT", "layers.1");
 }
 
+TEST_F(JudgeTest, OnlyQloraTrainsAQuantisedModel) {
+  ModelConfig model;
+  for (const Mode mode : {Mode::kLora, Mode::kFull, Mode::kQlora})
+    EXPECT_OK(JudgeMode(dir_.path(), model, mode));
+  model.nf4 = true;
+  EXPECT_OK(JudgeMode(dir_.path(), model, Mode::kQlora));
+  for (const Mode mode : {Mode::kLora, Mode::kFull}) {
+    EXPECT_ERROR(JudgeMode(dir_.path(), model, mode), kPrecondition, "MODEL_UNSUPPORTED",
+                 "--mode qlora");
+  }
+}
+
+TEST_F(JudgeTest, AProjectionWithoutItsQuantisationMustBePlain) {
+  WriteConfig({{"quantization_config",
+                {{"quant_method", "bitsandbytes"},
+                 {"load_in_4bit", true},
+                 {"bnb_4bit_quant_type", "nf4"}}}});
+  EXPECT_OK(Judge());  // all were left as they are
+  WriteWeights({{"model.layers.0.self_attn.k_proj.weight", {16, 1}}});
+  EXPECT_ERROR(Judge(), kPrecondition, "MODEL_CORRUPT", "k_proj");
+}
+
 TEST_F(JudgeTest, MissingFiles) {
   for (const char* name : {"config.json", "model.safetensors", "tokenizer.json"}) {
     std::filesystem::rename(dir_ / name, dir_ / "aside");

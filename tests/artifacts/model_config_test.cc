@@ -85,7 +85,11 @@ TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
       {"mlp_bias", true, "mlp_bias"},
       {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2}}, "yarn"},
       {"rope_scaling", {{"type", "linear"}, {"factor", 2}}, "linear"},
-      {"quantization_config", {{"quant_method", "bitsandbytes"}}, "quant"},
+      {"quantization_config", {{"quant_method", "bitsandbytes"}}, "bitsandbytes 8-bit"},
+      {"quantization_config",
+       {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}},
+       "bitsandbytes fp4"},
+      {"quantization_config", {{"quant_method", "gptq"}, {"bits", 4}}, "gptq"},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.field);
@@ -98,6 +102,16 @@ TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
     EXPECT_EQ(ReasonOf(config.status()),
               row.value.is_null() ? "MODEL_CORRUPT" : "MODEL_UNSUPPORTED");
   }
+}
+
+TEST(ModelConfig, Nf4IsKnown) {
+  json document = Version4();
+  EXPECT_FALSE(ParseModelConfig(document.dump())->nf4);
+  document["quantization_config"] = {
+      {"quant_method", "bitsandbytes"}, {"load_in_4bit", true}, {"bnb_4bit_quant_type", "nf4"}};
+  const auto config = ParseModelConfig(document.dump());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->nf4);
 }
 
 TEST(ModelConfig, AbsurdFieldsAreNamed) {

@@ -16,6 +16,7 @@ STEPS, SAVE_STEPS, KILLS = 240, 20, 2
 SEED = int(os.environ.get("FTD_TEST_SEED") or random.SystemRandom().randrange(1 << 30))
 JOBS = {
     "lora": dict(mode="lora", learning_rate=1e-3, lora_dropout=0.1, seed=3),
+    "qlora": dict(mode="qlora", learning_rate=1e-3, lora_dropout=0.1, seed=3),
     "full": dict(mode="full", learning_rate=1e-4, gradient_accumulation_steps=2, seed=3),
 }
 
@@ -61,13 +62,18 @@ def run(job_flags, model, dataset, interrupt=None):
         return steps, weights, done
 
 
-@pytest.fixture(scope="module", params=JOBS)
+# QLoRA differs from LoRA in what it reads at the start alone.
+INTERRUPTS = [(kill_worker, 1 + KILLS), (kill_daemon, 1), (stop_daemon, None)]
+CASES = [(job, *interrupt) for job in ("lora", "full") for interrupt in INTERRUPTS] + [("qlora", *INTERRUPTS[0])]
+
+
+@pytest.fixture(scope="module")
 def unbroken(request, model, dataset):
     flags = JOBS[request.param]
     return flags, *run(flags, model, dataset)[:2]
 
 
-@pytest.mark.parametrize("interrupt,attempts", [(kill_worker, 1 + KILLS), (kill_daemon, 1), (stop_daemon, None)])
+@pytest.mark.parametrize("unbroken,interrupt,attempts", CASES, indirect=["unbroken"])
 def test_interrupted_run_equals_unbroken(interrupt, attempts, unbroken, model, dataset):
     print(f"FTD_TEST_SEED={SEED}")
     flags, steps, weights = unbroken

@@ -18,12 +18,12 @@ def preview(model_dir, dataset, count):
     return json.loads(out)
 
 
-def worker_logits(model_dir, ids, adapter=None):
+def worker_logits(model_dir, ids, adapter=None, nf4=False):
     """Logits [T, V] of a list of token ids, or a list of such for a list of lists."""
     with tempfile.TemporaryDirectory() as tmp:
         with open(f"{tmp}/ids.json", "w") as file:
             json.dump(ids, file)
-        extra = ["--adapter", adapter] if adapter else []
+        extra = (["--adapter", adapter] if adapter else []) + (["--nf4"] if nf4 else [])
         out = f"{tmp}/logits.safetensors"
         run_worker("logits", "--model", model_dir, *extra, "--input", f"{tmp}/ids.json", "--output", out)
         tensors = load_file(out)

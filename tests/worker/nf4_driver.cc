@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
   const auto file = ftd::engine::ValueOrThrow(ftd::SafetensorsFile::Open(argv[1]));
   std::vector<NamedTensor> out;
   for (const auto& [name, view] : file.tensors()) {
-    const ftd::engine::Nf4Tensor q = ftd::engine::QuantizeNf4(ftd::engine::ViewAsTensor(view));
+    const at::Tensor weight = ftd::engine::ViewAsTensor(view);
+    const ftd::engine::Nf4Tensor q = ftd::engine::QuantizeNf4(weight, weight.scalar_type());
     out.push_back({name + ".codes", q.codes});
     out.push_back({name + ".absmax", q.absmax});
     out.push_back({name + ".nested_absmax", q.nested_absmax});

@@ -141,7 +141,8 @@ TEST_P(TrainerTest, LowPrecisionStaysNearFloat32) {
     EXPECT_NEAR(losses[i], expected[i], 0.03 * expected[i]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, TrainerTest, ::testing::Values(Mode::kLora, Mode::kFull, Mode::kQlora),
+INSTANTIATE_TEST_SUITE_P(Modes, TrainerTest,
+                         ::testing::Values(Mode::kLora, Mode::kFull, Mode::kQlora),
                          [](const auto& info) { return std::string(ModeName(info.param)); });
 
 TEST(TrainerInputTest, DamagedStateNamesTheTensor) {

@@ -9,14 +9,7 @@
 #include <limits>
 #include <vector>
 
-// One binary for every x86-64: the compiler makes a version for each vector width and the loader
-// picks.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FTD_MULTIVERSION \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FTD_MULTIVERSION
-#endif
+#include "worker/engine/multiversion.h"
 
 namespace ftd::engine::cpu {
 namespace {

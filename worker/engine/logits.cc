@@ -47,8 +47,8 @@ void CheckIds(const std::vector<int32_t>& ids, int64_t vocab_size) {
 }  // namespace
 
 void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir,
-                 Dtype dtype, bool nf4, const std::vector<std::vector<int32_t>>& sequences, bool single,
-                 const std::filesystem::path& output) {
+                 Dtype dtype, bool nf4, const std::vector<std::vector<int32_t>>& sequences,
+                 bool single, const std::filesystem::path& output) {
   at::NoGradGuard no_grad;
   try {
     const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));

@@ -14,6 +14,8 @@
 #include <cmath>
 #include <vector>
 
+#include "worker/engine/multiversion.h"
+
 // Each product and sum below rounds by itself, as in bitsandbytes: this file is compiled without
 // contraction to fused multiply-adds.
 
@@ -45,20 +47,34 @@ constexpr std::array<float, 16> kValues = {
 
 int64_t BlocksOf(int64_t elements, int64_t block) { return (elements + block - 1) / block; }
 
-// Index of the nearest value: the number of midpoints below `scaled`.
-uint8_t CodeOf(float scaled) {
-  uint8_t code = 0;
-  for (size_t i = 0; i + 1 < kValues.size(); ++i) {
-    const float midpoint = (kValues[i] + kValues[i + 1]) / 2;
-    code = static_cast<uint8_t>(code + (scaled > midpoint ? 1 : 0));
-  }
-  return code;
-}
-
 float LargestOf(const float* values, int64_t count) {
   float largest = 0;
   for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(values[i]));
   return largest;
+}
+
+// The same of a whole block, in running maxima that vectorise.
+FTD_MULTIVERSION float LargestOfBlock(const float* values) {
+  std::array<float, 16> largest{};
+  for (int64_t i = 0; i < kBlock; i += 16) {
+    for (int64_t j = 0; j < 16; ++j) {
+      const float size = std::fabs(values[i + j]);
+      largest[j] = size > largest[j] ? size : largest[j];
+    }
+  }
+  return LargestOf(largest.data(), 16);
+}
+
+// Indices of the nearest values, two to a byte. An index is the number of midpoints below the
+// scaled value.
+FTD_MULTIVERSION void PackBlock(const float* scaled, uint8_t* codes, int64_t bytes) {
+  std::array<int32_t, kBlock> index{};
+  for (size_t k = 0; k + 1 < kValues.size(); ++k) {
+    const float midpoint = (kValues[k] + kValues[k + 1]) / 2;
+    for (int64_t i = 0; i < kBlock; ++i) index[i] += scaled[i] > midpoint ? 1 : 0;
+  }
+  for (int64_t i = 0; i < bytes; ++i)
+    codes[i] = static_cast<uint8_t>(index[2 * i] << 4 | index[2 * i + 1]);
 }
 
 // Quantises one block; returns its scale. A whole block multiplies by the scale's reciprocal and
@@ -66,7 +82,7 @@ float LargestOf(const float* values, int64_t count) {
 // bitsandbytes' way, and shows in the last bit.
 float QuantizeBlock(const float* values, int64_t count, uint8_t* codes) {
   constexpr float kLeast = 1e-38F;
-  float scale = LargestOf(values, count);
+  float scale = count == kBlock ? LargestOfBlock(values) : LargestOf(values, count);
   std::array<float, kBlock> scaled{};
   if (count == kBlock) {
     const float reciprocal = 1.0F / std::max(scale, kLeast);
@@ -75,15 +91,23 @@ float QuantizeBlock(const float* values, int64_t count, uint8_t* codes) {
     scale = std::max(scale, kLeast);
     for (int64_t i = 0; i < count; ++i) scaled[i] = values[i] / scale;
   }
-  for (int64_t i = 0; i < count; i += 2) {
-    const uint8_t high = CodeOf(scaled[i]), low = CodeOf(scaled[i + 1]);
-    codes[i / 2] = static_cast<uint8_t>(high << 4 | low);
-  }
+  PackBlock(scaled.data(), codes, BlocksOf(count, 2));
   return scale;
 }
 
-// bitsandbytes finds the nearest entry of the map through a table over 65,536 steps of [-1, 1], so a
-// value close to a midpoint may go to either side.
+// `count` values as float32, rounded to `dtype`.
+template <typename T>
+void RoundTo(at::ScalarType dtype, const T* values, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(values[i]);
+  if (dtype == at::kBFloat16) {
+    for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(at::BFloat16(out[i]));
+  } else if (dtype == at::kHalf) {
+    for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(at::Half(out[i]));
+  }
+}
+
+// bitsandbytes finds the nearest entry of the map through a table over 65,536 steps of [-1, 1], so
+// a value close to a midpoint may go to either side.
 class MapSearch {
  public:
   explicit MapSearch(const float* map) : nearest_(kSteps) {
@@ -164,24 +188,27 @@ at::Tensor DynamicMap() {
   return std::get<0>(at::cat(parts).sort());
 }
 
-Nf4Tensor QuantizeNf4(const at::Tensor& weight) {
-  const at::Tensor flat = weight.to(at::kFloat).contiguous().view({-1});
-  const int64_t count = flat.numel();
+Nf4Tensor QuantizeNf4(const at::Tensor& weight, at::ScalarType dtype) {
+  const int64_t count = weight.numel();
   Nf4Tensor q;
   q.rows = weight.size(0);
   q.cols = weight.size(1);
   q.codes = at::empty({BlocksOf(count, 2)}, at::TensorOptions(at::kByte));
   const at::Tensor scales = at::empty({BlocksOf(count, kBlock)}, at::TensorOptions(at::kFloat));
-  const float* values = flat.const_data_ptr<float>();
   auto* codes = q.codes.mutable_data_ptr<uint8_t>();
   auto* scale = scales.mutable_data_ptr<float>();
-  at::parallel_for(0, scales.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      const int64_t first = block * kBlock;
-      scale[block] =
-          QuantizeBlock(values + first, std::min(kBlock, count - first), codes + first / 2);
-    }
-  });
+  AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kBFloat16, at::kHalf, weight.scalar_type(), "QuantizeNf4", [&] {
+        const auto* values = weight.const_data_ptr<scalar_t>();
+        at::parallel_for(0, scales.numel(), kGrain, [&](int64_t begin, int64_t end) {
+          std::array<float, kBlock> rounded{};
+          for (int64_t block = begin; block < end; ++block) {
+            const int64_t first = block * kBlock, length = std::min(kBlock, count - first);
+            RoundTo(dtype, values + first, length, rounded.data());
+            scale[block] = QuantizeBlock(rounded.data(), length, codes + first / 2);
+          }
+        });
+      });
   QuantizeScales(scales, q);
   return q;
 }

@@ -1,10 +1,10 @@
-// NF4 with double quantisation (Dettmers et al. 2023, QLoRA), bit for bit as bitsandbytes 0.50 on the
-// CPU makes and reads it.
+// NF4 with double quantisation (Dettmers et al. 2023, QLoRA), bit for bit as bitsandbytes 0.50 on
+// the CPU makes and reads it.
 //
 // A weight is flattened and cut into blocks of 64. Each block is scaled by its largest absolute
-// value to [-1, 1] and each element becomes the nearest of 16 fixed values, two to a byte, the first
-// in the high half. The scales, less their mean, are themselves quantised to 8 bits in blocks of 256
-// against the "dynamic" map of 256 values. 4.127 bits an element.
+// value to [-1, 1] and each element becomes the nearest of 16 fixed values, two to a byte, the
+// first in the high half. The scales, less their mean, are themselves quantised to 8 bits in blocks
+// of 256 against the "dynamic" map of 256 values. 4.127 bits an element.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,8 +15,8 @@ namespace ftd::engine {
 
 // A quantised matrix.
 struct Nf4Tensor {
-  at::Tensor codes;          // [⌈rows·cols / 2⌉] uint8
-  at::Tensor absmax;         // [blocks] uint8; or float32: the scales themselves, not quantised again
+  at::Tensor codes;   // [⌈rows·cols / 2⌉] uint8
+  at::Tensor absmax;  // [blocks] uint8; or float32: the scales themselves, not quantised again
   at::Tensor nested_absmax;  // [⌈blocks / 256⌉] float32
   at::Tensor nested_map;     // [256] float32
   float nested_offset = 0;   // the mean of the scales
@@ -28,9 +28,9 @@ struct Nf4Tensor {
 // The 256 values of the dynamic map, ascending, float32 on the CPU.
 at::Tensor DynamicMap();
 
-// Quantises a matrix of any float dtype, on the CPU. What a value is rounded to depends on its
-// float32 value alone.
-Nf4Tensor QuantizeNf4(const at::Tensor& weight);
+// Quantises a contiguous float32, bfloat16 or float16 matrix on the CPU, rounded to `dtype` first.
+// Needs no memory beyond the result's.
+Nf4Tensor QuantizeNf4(const at::Tensor& weight, at::ScalarType dtype);
 
 // Writes the matrix to `out` [rows, cols], contiguous, float32, bfloat16 or float16, on the device
 // of the codes.

@@ -10,8 +10,8 @@
 
 namespace ftd::engine {
 
-// Each projection of a map is quantised by itself, so that its blocks are those of the tensor in the
-// file; a repository may also have left one as it was.
+// Each projection of a map is quantised by itself, so that its blocks are those of the tensor in
+// the file; a repository may also have left one as it was.
 struct Nf4Part {
   Nf4Tensor quantized;
   at::Tensor plain;  // [rows, cols], when it is not quantised

@@ -99,7 +99,7 @@ class Trainer {
 // safetensors file: "logits" [T, V] for one sequence, "logits.0", "logits.1", … for several.
 // `adapter_dir` may be empty; with `nf4` the projections are quantised as for QLORA.
 void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir,
-                 Dtype dtype, bool nf4, const std::vector<std::vector<int32_t>>& sequences, bool single,
-                 const std::filesystem::path& output);
+                 Dtype dtype, bool nf4, const std::vector<std::vector<int32_t>>& sequences,
+                 bool single, const std::filesystem::path& output);
 
 }  // namespace ftd::engine

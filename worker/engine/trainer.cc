@@ -62,8 +62,7 @@ struct Trainer::Impl {
     ThrowIfError(JudgeMode(model_dir, config, spec.mode));
     const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
     for (const auto& [name, view] : weights.tensors()) source_dtypes[name] = view.dtype;
-    model =
-        LoadModel(config, weights, spec.dtype, spec.mode == Mode::kQlora, device, progress);
+    model = LoadModel(config, weights, spec.dtype, spec.mode == Mode::kQlora, device, progress);
     if (spec.mode == Mode::kFull) {
       model.ForEachParameter([](Parameter& p) { p.MakeTrainable(/*weight_decay=*/!IsNorm(p)); });
     } else {
@@ -137,9 +136,7 @@ int64_t Trainer::trainable_parameters() const {
   return count;
 }
 
-int64_t Trainer::total_parameters() const {
-  return impl_->model.CountParameters();
-}
+int64_t Trainer::total_parameters() const { return impl_->model.CountParameters(); }
 
 std::optional<StepResult> Trainer::Step(const std::atomic<bool>& stop,
                                         const std::function<void()>& beat) {

@@ -88,12 +88,11 @@ Nf4Part WeightReader::ReadNf4(const std::string& name) {
   Nf4Part part;
   if (!IsNf4(weights_, name)) {
     const TensorView& view = Find(name);
-    const at::Tensor rounded =
-        ViewAsTensor(view).to(c10::typeMetaToScalarType(format_.options.dtype()));
     if (format_.nf4_already) {
-      part.plain = rounded.to(device, /*non_blocking=*/false, /*copy=*/true);
+      part.plain = at::empty(view.shape, format_.options).copy_(ViewAsTensor(view));
     } else {
-      part.quantized = ToDevice(QuantizeNf4(rounded), device);
+      const auto dtype = c10::typeMetaToScalarType(format_.options.dtype());
+      part.quantized = ToDevice(QuantizeNf4(ViewAsTensor(view), dtype), device);
     }
     Done(view);
     return part;
@@ -110,7 +109,8 @@ Nf4Part WeightReader::ReadNf4(const std::string& name) {
     q.nested_map = Flat(view.nested_map, at::kFloat, device);
     q.nested_offset = static_cast<float>(view.nested_offset);
   }
-  Done(view.codes);
+  for (const TensorView& part_view : {view.codes, view.absmax, view.nested_absmax, view.nested_map})
+    Done(part_view);
   return part;
 }
 

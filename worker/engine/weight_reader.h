@@ -18,8 +18,8 @@ struct WeightFormat {
   bool nf4_already = false;   // the files hold in NF4 what is to be quantised, the rest stays plain
 };
 
-// Reads one tensor after another, so that beside what it has made there is never more in memory than
-// one tensor's bytes and its conversion. Throws EngineError kModel.
+// Reads one tensor after another, so that beside what it has made there is never more in memory
+// than one tensor's bytes and its conversion. Throws EngineError kModel.
 class WeightReader {
  public:
   // `progress(done, total)`: bytes of the files.
