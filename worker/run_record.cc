@@ -140,7 +140,7 @@ std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
          {"rows", facts.dataset_rows},
          {"dropped_rows", facts.dropped_rows},
          {"skipped_rows", facts.skipped_rows}}},
-       {"numerics", spec.mode == Mode::kFull ? "fp32_master" : "fp32_adapter"},
+       {"numerics", spec.mode == Mode::kFull ? PrecisionName(spec.precision) : "fp32_adapter"},
        {"steps", facts.steps},
        {"tokens_total", facts.tokens_total},
        {"trainable_parameters", facts.trainable_parameters},
