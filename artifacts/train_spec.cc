@@ -102,6 +102,23 @@ void ReadDtype(const Json& spec, Dtype default_dtype, TrainSpec* out,
   }
 }
 
+void ReadPrecision(FieldReader& fields, TrainSpec* out) {
+  std::string name = "PRECISION_UNSPECIFIED";
+  fields.String("precision", &name);
+  if (name == "PRECISION_UNSPECIFIED" || name == "FP32_MASTER") return;
+  if (name != "HF_PARITY") {
+    return fields.Violate("precision", "must be fp32_master or hf_parity; got " + name);
+  }
+  out->precision = Precision::kHfParity;
+  if (out->mode != Mode::kFull) {
+    fields.Violate("precision", "hf_parity is only for mode full; adapters are always float32");
+  } else if (out->dtype == Dtype::kFloat16) {
+    fields.Violate("precision",
+                   "hf_parity does not go with float16: AdamW's second moment vanishes in it; use "
+                   "bfloat16, or fp32_master");
+  }
+}
+
 absl::StatusOr<TrainSpec> Resolve(const Json& spec, Dtype default_dtype) {
   std::vector<FieldViolation> violations;
   TrainSpec out;
@@ -123,6 +140,7 @@ absl::StatusOr<TrainSpec> Resolve(const Json& spec, Dtype default_dtype) {
   ReadSchedule(fields, &out);
   out.lr_schedule = ReadLrSchedule(spec, out.learning_rate, &violations);
   ReadDtype(spec, default_dtype, &out, &violations);
+  ReadPrecision(fields, &out);
   ReadLora(spec, &out, &violations);
   if (!violations.empty()) return FieldError(violations);
   return out;
@@ -152,6 +170,10 @@ std::string_view DtypeName(Dtype dtype) {
       return "float16";
   }
   return "";
+}
+
+std::string_view PrecisionName(Precision precision) {
+  return precision == Precision::kHfParity ? "hf_parity" : "fp32_master";
 }
 
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype) {
@@ -186,6 +208,8 @@ std::string TrainSpecToJson(const TrainSpec& spec) {
       {"save_steps", spec.save_steps},
       {"save_total_limit", spec.save_total_limit}};
   json.update(LrScheduleToJson(spec.lr_schedule));
+  if (spec.mode == Mode::kFull)
+    json["precision"] = absl::AsciiStrToUpper(std::string(PrecisionName(spec.precision)));
   if (spec.mode != Mode::kFull) {
     json["lora"] = {{"rank", spec.lora.rank},
                     {"alpha", spec.lora.alpha},

@@ -21,9 +21,14 @@ namespace ftd {
 enum class Mode { kLora, kFull, kQlora };
 enum class Dtype { kFloat32, kBfloat16, kFloat16 };
 
+// What full fine-tuning keeps its weights and AdamW's state in: float32, or the compute dtype as
+// Hugging Face's Trainer does with a model loaded in it.
+enum class Precision { kFp32Master, kHfParity };
+
 // "LORA" and "lora", …
-std::string_view ModeName(Mode mode);     // "lora"
-std::string_view DtypeName(Dtype dtype);  // "float32"
+std::string_view ModeName(Mode mode);                 // "lora"
+std::string_view DtypeName(Dtype dtype);              // "float32"
+std::string_view PrecisionName(Precision precision);  // "fp32_master"
 
 // The projections that can carry an adapter, in the order of a layer's computation.
 inline constexpr const char* kAllTargetModules[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
@@ -59,6 +64,7 @@ struct TrainSpec {
   int64_t seed = 42;
   bool shuffle = true;
   Dtype dtype = Dtype::kFloat32;
+  Precision precision = Precision::kFp32Master;
   bool gradient_checkpointing = false;
   int32_t logging_steps = 1;
   int32_t save_steps = 500;

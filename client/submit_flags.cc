@@ -89,6 +89,9 @@ void AddTraining(Flags& flags, SubmitFlags* submit) {
   flags.Int64("--seed", "Seed of everything random [42]", [spec](int64_t v) { spec->set_seed(v); });
   flags.Choice("--dtype", "Arithmetic [bfloat16 on CUDA, float32 on the CPU]",
                {"float32", "bfloat16", "float16"}, &submit->dtype);
+  flags.Choice("--precision",
+               "Weights and AdamW of a full job: float32, or --dtype as Hugging Face [fp32_master]",
+               {"fp32_master", "hf_parity"}, &submit->precision);
   flags.Switch("--gradient-checkpointing,!--no-gradient-checkpointing",
                "Less memory for about a third more work [off]",
                [spec](bool v) { spec->set_gradient_checkpointing(v); });
@@ -189,6 +192,11 @@ absl::Status CompleteRequest(SubmitFlags* submit) {
     JobSpec::Dtype dtype = JobSpec::DTYPE_UNSPECIFIED;
     JobSpec::Dtype_Parse(absl::AsciiStrToUpper(submit->dtype), &dtype);
     spec->set_dtype(dtype);
+  }
+  if (!submit->precision.empty()) {
+    JobSpec::Precision precision = JobSpec::PRECISION_UNSPECIFIED;
+    JobSpec::Precision_Parse(EnumWord(submit->precision), &precision);
+    spec->set_precision(precision);
   }
   if (!submit->lr_scheduler_type.empty()) {
     JobSpec::LrSchedulerType type = JobSpec::LR_SCHEDULER_TYPE_UNSPECIFIED;

@@ -22,6 +22,7 @@ struct SubmitFlags {
   std::string mode;
   std::string dtype;
   std::string lr_scheduler_type;
+  std::string precision;
   std::vector<std::string> labels;  // "k=v"
 };
 

@@ -18,10 +18,10 @@ std::string Dump(const Json& json) {
 }
 
 // What is held in float32 whatever the dtype of the maths, and what in less.
-const char* Numerics(Mode mode) {
-  switch (mode) {
+std::string_view Numerics(const TrainSpec& spec) {
+  switch (spec.mode) {
     case Mode::kFull:
-      return "fp32_master";
+      return PrecisionName(spec.precision);
     case Mode::kLora:
       return "fp32_adapter";
     case Mode::kQlora:
@@ -153,7 +153,7 @@ std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
          {"rows", facts.dataset_rows},
          {"dropped_rows", facts.dropped_rows},
          {"skipped_rows", facts.skipped_rows}}},
-       {"numerics", Numerics(spec.mode)},
+       {"numerics", Numerics(spec)},
        {"steps", facts.steps},
        {"tokens_total", facts.tokens_total},
        {"trainable_parameters", facts.trainable_parameters},

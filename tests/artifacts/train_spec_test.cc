@@ -80,6 +80,8 @@ TEST(TrainSpec, RangesNameTheField) {
       {"warmup_steps", "long"},
       {"min_lr", 1e-5},
       {"min_lr_rate", 0.1},
+      {"precision", "HF_PARITY"},  // with LORA
+      {"precision", "FP8"},
       {"weight_decay", -0.1},
       {"max_grad_norm", 0},
       {"logging_steps", 0},
@@ -165,6 +167,19 @@ TEST(TrainSpec, ScheduleOfTheLearningRate) {
   spec["warmup_steps"] = 3;
   EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID",
                "constant_with_warmup");
+}
+
+TEST(TrainSpec, PrecisionOfFullFineTuning) {
+  json spec = Minimal("FULL");
+  EXPECT_EQ(Resolve(spec)->precision, Precision::kFp32Master);
+  spec["precision"] = "HF_PARITY";
+  spec["dtype"] = "BFLOAT16";
+  const auto parity = Resolve(spec);
+  ASSERT_OK(parity);
+  EXPECT_EQ(parity->precision, Precision::kHfParity);
+  EXPECT_EQ(Resolve(json::parse(TrainSpecToJson(*parity)))->precision, Precision::kHfParity);
+  spec["dtype"] = "FLOAT16";
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "float16");
 }
 
 TEST(TrainSpec, NotAnObject) {

@@ -124,6 +124,8 @@ FLAGS = [
     (["--no-shuffle"], {"shuffle": False}),
     (["--no_shuffle"], {"shuffle": False}),
     (["--dtype", "bfloat16"], {"dtype": "BFLOAT16"}),
+    (["--precision", "hf_parity"], {"precision": "HF_PARITY"}),
+    (["--precision=fp32_master"], {"precision": "FP32_MASTER"}),
     (["--gradient-checkpointing"], {"gradientCheckpointing": True}),
     (["--logging-steps", "10"], {"loggingSteps": 10}),
     (["--save-steps", "0"], {"saveSteps": 0}),

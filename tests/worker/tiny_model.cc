@@ -9,22 +9,25 @@
 #include "artifacts/file.h"
 #include "artifacts/safetensors.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 
 namespace ftd::testing {
 namespace {
 
-constexpr int kHidden = 32, kInner = 48, kVocab = 64, kKv = 16, kLayers = 2;
+constexpr int kHidden = 32, kInner = 48, kVocab = 64, kKv = 16;
 
 constexpr char kConfig[] =
     R"({"model_type": "llama", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48,
-  "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
+  "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
   "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "eos_token_id": 0})";
 
 }  // namespace
 
-void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed) {
+void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed, int layers) {
   std::filesystem::create_directories(dir);
-  ASSERT_TRUE(WriteFileAtomically(dir / "config.json", kConfig).ok());
+  auto config = nlohmann::json::parse(kConfig);
+  config["num_hidden_layers"] = layers;
+  ASSERT_TRUE(WriteFileAtomically(dir / "config.json", config.dump()).ok());
   std::mt19937 random(seed);
   std::map<std::string, std::vector<float>> data;
   std::vector<TensorToWrite> tensors;
@@ -40,7 +43,7 @@ void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed) {
   };
   add("model.embed_tokens.weight", {kVocab, kHidden}, 0, 0.5F);
   add("model.norm.weight", {kHidden}, 1, 0.1F);
-  for (int i = 0; i < kLayers; ++i) {
+  for (int i = 0; i < layers; ++i) {
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
     add(prefix + "input_layernorm.weight", {kHidden}, 1, 0.1F);
     add(prefix + "post_attention_layernorm.weight", {kHidden}, 1, 0.1F);

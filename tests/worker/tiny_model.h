@@ -9,9 +9,9 @@
 
 namespace ftd::testing {
 
-// Writes config.json and model.safetensors (float32; hidden 32, 2 layers, 4 heads on 2 kv heads,
-// vocabulary 64, tied) into `dir`, which it creates. The weights are a function of `seed`.
-void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed);
+// Writes config.json and model.safetensors (float32; hidden 32, 4 heads on 2 kv heads, vocabulary
+// 64, tied) into `dir`, which it creates. The weights are a function of `seed`.
+void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed, int layers = 2);
 
 // Rows of 1 to `longest` random tokens.
 std::vector<TokenizedRow> RandomRows(int count, int longest, uint32_t seed);

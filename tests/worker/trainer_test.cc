@@ -134,15 +134,50 @@ TEST_P(TrainerTest, LowPrecisionStaysNearFloat32) {
   spec.learning_rate = 1e-4;
   Trainer exact = Make(spec);
   const std::vector<double> expected = Steps(exact, 4);
-  spec.dtype = Dtype::kBfloat16;
-  Trainer rounded = Make(spec);
-  const std::vector<double> losses = Steps(rounded, 4);
-  for (size_t i = 0; i < losses.size(); ++i)
-    EXPECT_NEAR(losses[i], expected[i], 0.03 * expected[i]);
+  for (const auto& [dtype, tolerance] :
+       {std::pair{Dtype::kBfloat16, 0.03}, {Dtype::kFloat16, 0.004}}) {
+    SCOPED_TRACE(DtypeName(dtype));
+    spec.dtype = dtype;
+    Trainer rounded = Make(spec);
+    const std::vector<double> losses = Steps(rounded, 4);
+    for (size_t i = 0; i < losses.size(); ++i)
+      EXPECT_NEAR(losses[i], expected[i], tolerance * expected[i]);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, TrainerTest,
                          ::testing::Values(Mode::kLora, Mode::kFull, Mode::kQlora),
+                         [](const auto& info) { return std::string(ModeName(info.param)); });
+
+using PrecisionTest = TrainerTest;
+
+TEST_P(PrecisionTest, HfParityKeepsNoMasterAndResumesBitForBit) {
+  TrainSpec spec = TinySpec(GetParam(), 6);
+  spec.dtype = Dtype::kBfloat16;
+  Trainer with_masters = Make(spec);
+  const std::vector<double> other = Steps(with_masters, 6);
+  spec.precision = Precision::kHfParity;
+  Trainer unbroken = Make(spec);
+  std::vector<double> expected = Steps(unbroken, 6);
+  EXPECT_NE(expected, other);
+  const auto state = FreshDir("state");
+  Trainer first = Make(spec);
+  std::vector<double> losses = Steps(first, 3);
+  first.SaveState(state);
+  for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+    const auto saved = SafetensorsFile::Open(state / file).value();
+    for (const auto& [name, view] : saved.tensors())
+      EXPECT_EQ(view.dtype, TensorDtype::kBF16) << name;
+  }
+  Trainer second = Make(spec);
+  second.LoadState(state, 3);
+  for (double loss : Steps(second, 3)) losses.push_back(loss);
+  EXPECT_EQ(losses, expected);
+  EXPECT_EQ(Weights(second), Weights(unbroken));
+  std::filesystem::remove_all(state);
+}
+
+INSTANTIATE_TEST_SUITE_P(Full, PrecisionTest, ::testing::Values(Mode::kFull),
                          [](const auto& info) { return std::string(ModeName(info.param)); });
 
 TEST(TrainerInputTest, DamagedStateNamesTheTensor) {

@@ -5,6 +5,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 
@@ -48,9 +49,13 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
                               int64_t num_items) {
   const int64_t S = x.size(0), V = head.value.size(0);
   const int64_t chunk = std::clamp<int64_t>(kChunkBytes / (V * 4), 16, 4096);
-  const double scale = 1.0 / static_cast<double>(std::max<int64_t>(num_items, 1));
+  const double scale = 1.0 / static_cast<double>(num_items);
   LossResult result;
   result.dx = at::empty_like(x);
+  // Summed over the chunks in float32 whatever head.grad is, so that it is rounded once.
+  at::Tensor head_grad = head.grad;
+  if (head.trainable() && head.grad.scalar_type() != at::kFloat)
+    head_grad = at::zeros_like(head.grad, head.grad.options().dtype(at::kFloat));
   for (int64_t begin = 0; begin < S; begin += chunk) {
     const int64_t count = std::min(chunk, S - begin);
     const at::Tensor x_chunk = x.narrow(0, begin, count);
@@ -60,8 +65,9 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
     at::Tensor dx_chunk = result.dx.narrow(0, begin, count);
     at::mm_out(dx_chunk, dlogits, head.value);
     dx_chunk.mul_(scale);
-    if (head.trainable()) AccumulateProduct(head.grad, dlogits, x_chunk, scale);
+    if (head.trainable()) AccumulateProduct(head_grad, dlogits, x_chunk, scale);
   }
+  if (!head_grad.is_same(head.grad)) head.grad.add_(head_grad);
   return result;
 }
 

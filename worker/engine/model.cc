@@ -1,5 +1,6 @@
 #include "worker/engine/model.h"
 
+#include <ATen/ops/embedding_dense_backward.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
@@ -30,6 +31,16 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
 
 // Is there anything to learn below the first layer's input?
 bool EmbeddingTrains(const Model& model) { return model.embedding.trainable(); }
+
+// grad[id] += dx of every token, in float32 where grad is.
+void AccumulateEmbedding(const at::Tensor& grad, const at::Tensor& ids, const at::Tensor& dx) {
+  if (grad.scalar_type() == at::kFloat) {
+    grad.index_add_(0, ids, dx.to(at::kFloat));
+  } else {
+    grad.add_(at::embedding_dense_backward(dx, ids, grad.size(0), /*padding_idx=*/-1,
+                                           /*scale_grad_by_freq=*/false));
+  }
+}
 
 }  // namespace
 
@@ -136,8 +147,7 @@ LossSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions
                               i > 0 || EmbeddingTrains(model));
     saved[i] = {};
   }
-  if (EmbeddingTrains(model))
-    model.embedding.grad.index_add_(0, batch.input_ids, dx.to(at::kFloat));
+  if (EmbeddingTrains(model)) AccumulateEmbedding(model.embedding.grad, batch.input_ids, dx);
   return loss.sums;
 }
 

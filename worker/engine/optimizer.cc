@@ -1,5 +1,6 @@
 #include "worker/engine/optimizer.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_foreach_zero.h>
@@ -28,8 +29,14 @@ double GradientNorm(const std::vector<Parameter*>& parameters) {
 }
 
 void ClipGradients(const std::vector<Parameter*>& parameters, double norm, double max_norm) {
-  const double coefficient = max_norm / (norm + 1e-6);
-  if (coefficient < 1) at::_foreach_mul_(Gradients(parameters), coefficient);
+  const at::TensorOptions options(parameters.front()->grad.scalar_type());
+  const at::Tensor coefficient = (at::full({}, norm, options) + 1e-6).reciprocal_().mul_(max_norm);
+  if (const auto factor = coefficient.item<double>(); factor < 1)
+    ScaleGradients(parameters, factor);
+}
+
+void ScaleGradients(const std::vector<Parameter*>& parameters, double factor) {
+  at::_foreach_mul_(Gradients(parameters), factor);
 }
 
 void ZeroGradients(const std::vector<Parameter*>& parameters) {
@@ -46,7 +53,8 @@ void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double l
       grads.push_back(p->grad);
       exp_avgs.push_back(p->exp_avg);
       exp_avg_sqs.push_back(p->exp_avg_sq);
-      steps.push_back(at::full({}, static_cast<double>(step), p->master.options()));
+      steps.push_back(
+          at::full({}, static_cast<double>(step), p->master.options().dtype(at::kFloat)));
     }
     if (masters.empty()) continue;
     at::_fused_adamw_(masters, grads, exp_avgs, exp_avg_sqs, {}, steps, learning_rate, kBeta1,

@@ -11,7 +11,11 @@ namespace ftd::engine {
 // L2 norm of all gradients together.
 double GradientNorm(const std::vector<Parameter*>& parameters);
 
-// Scales the gradients by min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_.
+// Multiplies the gradients.
+void ScaleGradients(const std::vector<Parameter*>& parameters, double factor);
+
+// Scales the gradients by min(1, max_norm / (norm + 1e-6)), a number of the gradients' own dtype as
+// in torch.nn.utils.clip_grad_norm_.
 void ClipGradients(const std::vector<Parameter*>& parameters, double norm, double max_norm);
 
 // Sets all gradients to zero.

@@ -5,8 +5,8 @@
 
 namespace ftd::engine {
 
-void Parameter::MakeTrainable(bool weight_decay) {
-  master = value.to(at::kFloat);  // the same tensor when it is float32 already
+void Parameter::MakeTrainable(bool weight_decay, at::ScalarType dtype) {
+  master = value.to(dtype);  // the same tensor when it is of that dtype already
   grad = at::zeros_like(master);
   exp_avg = at::zeros_like(master);
   exp_avg_sq = at::zeros_like(master);

@@ -64,7 +64,9 @@ struct Trainer::Impl {
     for (const auto& [name, view] : weights.tensors()) source_dtypes[name] = view.dtype;
     model = LoadModel(config, weights, spec.dtype, spec.mode == Mode::kQlora, device, progress);
     if (spec.mode == Mode::kFull) {
-      model.ForEachParameter([](Parameter& p) { p.MakeTrainable(/*weight_decay=*/!IsNorm(p)); });
+      const auto dtype = spec.precision == Precision::kHfParity ? model.dtype : at::kFloat;
+      model.ForEachParameter(
+          [&](Parameter& p) { p.MakeTrainable(/*weight_decay=*/!IsNorm(p), dtype); });
     } else {
       AddAdapters(model, spec.lora, spec.seed);
     }
@@ -94,19 +96,24 @@ struct Trainer::Impl {
     const auto micro_batches = plan.MicroBatches(step);
     int64_t num_items = 0;
     for (const auto& indices : micro_batches) num_items += CountLabels(*rows, indices);
+    num_items = std::max<int64_t>(num_items, 1);
+    // float16 has no room for a gradient shared out among thousands of labels: there it is that of
+    // their sum, and divided in float32 afterwards.
+    const int64_t divisor = spec.dtype == Dtype::kFloat16 ? 1 : num_items;
     ZeroGradients(trainable);
     StepResult result;
     for (size_t i = 0; i < micro_batches.size(); ++i) {
       if (stop) return std::nullopt;
       const LossSums sums =
-          RunMicroBatch(micro_batches[i], num_items, DropoutSeed(spec.seed, step, i), result);
+          RunMicroBatch(micro_batches[i], divisor, DropoutSeed(spec.seed, step, i), result);
       result.loss += sums.nll;
       const auto labels = static_cast<double>(std::max<int64_t>(sums.positions, 1));
       result.entropy += sums.entropy / labels;
       result.mean_token_accuracy += static_cast<double>(sums.correct) / labels;
       beat();
     }
-    result.loss /= static_cast<double>(std::max<int64_t>(num_items, 1));
+    if (divisor != num_items) ScaleGradients(trainable, 1.0 / static_cast<double>(num_items));
+    result.loss /= static_cast<double>(num_items);
     result.entropy /= static_cast<double>(micro_batches.size());
     result.mean_token_accuracy /= static_cast<double>(micro_batches.size());
     result.grad_norm = GradientNorm(trainable);

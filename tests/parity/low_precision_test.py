@@ -1,0 +1,95 @@
+"""bfloat16 and float16 against TRL's trainer, within what Hugging Face's own attention implementations differ by.
+
+The spread is measured in the run: the most that TRL's losses with SDPA and with eager attention are apart at any step.
+hf_parity must be within it, and float32 masters must not, or the check would see nothing.
+"""
+import json
+
+import pytest
+import torch
+from case import CASES, load_rows, render
+from datasets import Dataset
+from ftd_fixture import Ftd
+from peft import PeftModel
+from reference import BATCH, MAX_LENGTH, Reference, load_tokenizer
+from transformers import AutoModelForCausalLM
+from trl import SFTConfig, SFTTrainer
+
+ROWS, EPOCHS, SEED = 32, 2, 42
+RATES = {"lora": 1e-4, "full": 5e-5}  # the scripts'
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return Reference(CASES[4])  # stored in bfloat16
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with Ftd() as ftd:
+        yield ftd
+
+
+def trl_losses(reference, mode, dtype, attention, out_dir):
+    tokenizer = load_tokenizer(reference.case)
+    tokenizer.pad_token = tokenizer.eos_token
+    model = AutoModelForCausalLM.from_pretrained(reference.case.model_dir, dtype=dtype, attn_implementation=attention)
+    if mode == "lora":
+        model = PeftModel.from_pretrained(model, reference.init_adapter, is_trainable=True)
+    config = SFTConfig(
+        output_dir=str(out_dir), per_device_train_batch_size=BATCH, num_train_epochs=EPOCHS,
+        learning_rate=RATES[mode], max_length=MAX_LENGTH, seed=SEED, logging_steps=1, save_strategy="no",
+        report_to="none", use_cpu=True, bf16=dtype == torch.bfloat16, gradient_checkpointing=False, packing=False,
+        dataset_text_field="text", disable_tqdm=True)
+    texts = [{"text": render(row) + tokenizer.eos_token} for row in load_rows(reference.case)[:ROWS]]
+    trainer = SFTTrainer(model=model, processing_class=tokenizer, train_dataset=Dataset.from_list(texts), args=config)
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def our_losses(ftd, reference, mode, *flags):
+    args = ["--mode", mode, "--model", reference.case.model_dir, "--dataset", reference.case.rows_file,
+            "--dataset-size", ROWS, "--num-epochs", EPOCHS, "--batch-size", BATCH, "--seq-length", MAX_LENGTH,
+            "--learning-rate", repr(RATES[mode]), "--seed", SEED, *flags]
+    if mode == "lora":
+        args += ["--init-adapter", reference.init_adapter]
+    job = ftd.ftctl("submit", *args, "--quiet").stdout.strip()
+    ftd.ftctl("wait", job, "--timeout", 180, timeout=190)
+    return [json.loads(line)["loss"] for line in ftd.ftctl("metrics", job, "-o", "jsonl").stdout.splitlines()]
+
+
+def apart(a, b):
+    """Relative differences, step by step."""
+    return [abs(x - y) / abs(y) for x, y in zip(a, b, strict=True)]
+
+
+def outside(losses, eager, sdpa):
+    """The farthest that a step is from the nearer of the two."""
+    return max(map(min, apart(losses, eager), apart(losses, sdpa)))
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_within_hugging_faces_own_spread(daemon, reference, mode, tmp_path):
+    eager, sdpa = (trl_losses(reference, mode, torch.bfloat16, a, tmp_path) for a in ("eager", "sdpa"))
+    spread = max(apart(sdpa, eager))
+    precision = ["--precision", "hf_parity"] if mode == "full" else []
+    ours = our_losses(daemon, reference, mode, "--dtype", "bfloat16", *precision)
+    assert outside(ours, eager, sdpa) <= spread
+    if mode == "full":
+        masters = our_losses(daemon, reference, mode, "--dtype", "bfloat16")
+        assert outside(masters, eager, sdpa) > 5 * spread
+
+    float32 = trl_losses(reference, mode, torch.float32, "eager", tmp_path)
+    float16 = our_losses(daemon, reference, mode, "--dtype", "float16")
+    assert sum(apart(float16, float32)) < sum(apart(eager, float32)) / 2
+
+
+def test_the_run_record_names_the_precision(daemon, reference, tmp_path):
+    for flags, name in ([], "fp32_master"), (["--precision", "hf_parity"], "hf_parity"):
+        job = daemon.ftctl("submit", "--mode", "full", "--model", reference.case.model_dir, "--dataset",
+                           reference.case.rows_file, "--max-steps", 1, "--dtype", "bfloat16", *flags,
+                           "--quiet").stdout.strip()
+        daemon.ftctl("wait", job)
+        daemon.ftctl("get", job, tmp_path / name)
+        record = json.loads((tmp_path / name / "ftd_run.json").read_text())
+        assert record["numerics"] == name and record["spec"]["precision"] == name.upper()
