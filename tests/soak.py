@@ -12,13 +12,15 @@
     fuzz-dataset_card
 
 A shard does one N-th of each, with a seed of its own (S + I). Each that ended writes a line to tests/soak_ledger.tsv,
-which is kept in the repository: what ran, on which commit, and how it ended.
+which is kept in the repository: what ran, on which commit, for how many seconds (of the clock, of the processors), and how
+it ended.
 """
 import argparse
 import datetime
 import os
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -76,6 +78,12 @@ def commit():
     return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
 
 
+def cpu_seconds():
+    """That the processes which have ended used so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shard", default="1/1", help="I/N: the I-th of N parts")
@@ -90,13 +98,13 @@ def main():
     failed = 0
     for name in args.names or SOAKS:
         whole, soak = SOAKS[name]
-        start, seed, at = time.monotonic(), args.seed + shard, commit()
+        start, cpu, seed, at = time.monotonic(), cpu_seconds(), args.seed + shard, commit()
         print(f"[soak] {name}, shard {args.shard}, seed {seed}", flush=True)
         runs, passed = soak(-(-whole // shards), seed)
         failed += not passed
         seconds = time.monotonic() - start
         fields = [datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"), at, name, args.shard, seed, runs,
-                  round(seconds), "passed" if passed else "FAILED"]
+                  round(seconds), round(cpu_seconds() - cpu), "passed" if passed else "FAILED"]
         with LEDGER.open("a") as ledger:
             print(*fields, sep="\t", file=ledger)
         print(f"[soak] {name}: {'passed' if passed else 'FAILED'}, {runs} runs in {seconds:.0f} s", flush=True)
