@@ -137,6 +137,10 @@ void ReadDatasetSpec(const Json& dataset, DatasetSpec* out,
   if (HasNoSource(*out)) {
     out->hub = {kDefaultDataset, "", "", "train"};
     if (!fields.Has("size")) out->size = kDefaultDatasetSize;
+    out->shuffle_seed = kScriptShuffleSeed;
+  }
+  if (fields.Has("shuffle_seed")) {
+    fields.Integer("shuffle_seed", 0, kMost, &out->shuffle_seed.emplace(0));
   }
   ReadEnum(fields, "shape", kShapes, &out->rules.shape);
   ReadColumns(dataset, fields, out);
@@ -163,6 +167,7 @@ nlohmann::ordered_json DatasetSpecToJson(const DatasetSpec& spec) {
                                  {"template", spec.rules.prompt_template},
                                  {"train_on", NameOf(kTrainOns, spec.rules.train_on)},
                                  {"skip_bad_rows", spec.skip_bad_rows}};
+  if (spec.shuffle_seed.has_value()) json["shuffle_seed"] = *spec.shuffle_seed;
   if (!spec.upload_sha256.empty()) {
     json["upload_sha256"] = spec.upload_sha256;
   } else if (!spec.server_path.empty()) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,11 +38,15 @@ struct DatasetSpec {
   std::vector<DatasetFile> files;
   RowRules rules;
   int64_t skip_bad_rows = 0;
+  // The rows are put in the order of datasets.Dataset.shuffle(seed) before epochs are made of them.
+  std::optional<int64_t> shuffle_seed;
 };
 
 // What is trained on when nothing is named, as NVIDIA's scripts do.
 inline constexpr char kDefaultDataset[] = "tatsu-lab/alpaca";
 inline constexpr int64_t kDefaultDatasetSize = 512;
+// And the order that they give their rows.
+inline constexpr int64_t kScriptShuffleSeed = 42;
 
 // Reads the JSON of a Dataset and adds what is wrong with it to `violations`, under "dataset.".
 void ReadDatasetSpec(const nlohmann::json& dataset, DatasetSpec* out,

@@ -17,4 +17,12 @@ absl::StatusOr<TokenizedRow> RowsInMemory::Read(int64_t row) const {
   return rows_[static_cast<size_t>(row)];
 }
 
+absl::StatusOr<RowLength> ReorderedRows::Length(int64_t row) const {
+  return rows_->Length(order_[static_cast<size_t>(row)]);
+}
+
+absl::StatusOr<TokenizedRow> ReorderedRows::Read(int64_t row) const {
+  return rows_->Read(order_[static_cast<size_t>(row)]);
+}
+
 }  // namespace ftd

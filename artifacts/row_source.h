@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -45,6 +46,21 @@ class RowsInMemory : public RowSource {
 
  private:
   std::vector<TokenizedRow> rows_;
+};
+
+// The rows of another source in another order: row i is its row order[i].
+class ReorderedRows : public RowSource {
+ public:
+  // Requires: `order` names rows of `rows`.
+  ReorderedRows(std::unique_ptr<RowSource> rows, std::vector<int64_t> order)
+      : rows_(std::move(rows)), order_(std::move(order)) {}
+  int64_t size() const override { return static_cast<int64_t>(order_.size()); }
+  absl::StatusOr<RowLength> Length(int64_t row) const override;
+  absl::StatusOr<TokenizedRow> Read(int64_t row) const override;
+
+ private:
+  std::unique_ptr<RowSource> rows_;
+  std::vector<int64_t> order_;
 };
 
 }  // namespace ftd

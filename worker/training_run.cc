@@ -16,6 +16,8 @@
 #include "artifacts/error.h"
 #include "artifacts/hub/repo_name.h"
 #include "artifacts/manifest.h"
+#include "artifacts/numpy_random.h"
+#include "artifacts/row_source.h"
 #include "artifacts/sha256.h"
 #include "artifacts/step_log.h"
 #include "worker/checkpoints.h"
@@ -70,7 +72,10 @@ class TrainingRun {
   absl::Status RunPhases() {
     FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, flags_, observer_));
     if (flags_.stop) return Stopped();
-    FTD_ASSIGN_OR_RETURN(const Fd device_lock, LockFile(request_.device_lock()));
+    Fd device_lock;
+    if (!request_.device_lock().empty()) {
+      FTD_ASSIGN_OR_RETURN(device_lock, LockFile(request_.device_lock()));
+    }
     auto prepared =
         PrepareRows(request_, spec_, places_.dir, engine::ThreadCount(), observer_, flags_);
     if (flags_.stop) return Stopped();
@@ -78,6 +83,10 @@ class TrainingRun {
     dataset_rows_ = dataset.rows->size();
     dropped_rows_ = dataset.dropped_rows;
     skipped_rows_ = dataset.skipped_rows;
+    if (spec_.dataset.shuffle_seed.has_value()) {
+      dataset.rows = std::make_unique<ReorderedRows>(
+          std::move(dataset.rows), NumpyPermutation(*spec_.dataset.shuffle_seed, dataset_rows_));
+    }
     trainer_ = std::make_unique<engine::Trainer>(
         spec_, request_.model_dir(), std::move(dataset.rows), [this](int64_t done, int64_t total) {
           observer_.Progress(v1::Progress::LOAD, {done, total, "bytes"});
