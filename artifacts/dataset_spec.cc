@@ -137,7 +137,7 @@ void ReadDatasetSpec(const Json& dataset, DatasetSpec* out,
   if (HasNoSource(*out)) {
     out->hub = {kDefaultDataset, "", "", "train"};
     if (!fields.Has("size")) out->size = kDefaultDatasetSize;
-    out->shuffle_seed = kDefaultDatasetShuffleSeed;
+    out->shuffle_seed = kScriptShuffleSeed;
   }
   ReadEnum(fields, "shape", kShapes, &out->rules.shape);
   ReadColumns(dataset, fields, out);

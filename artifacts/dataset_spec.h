@@ -44,7 +44,7 @@ struct DatasetSpec {
 // What is trained on when nothing is named, as NVIDIA's scripts do.
 inline constexpr char kDefaultDataset[] = "tatsu-lab/alpaca";
 inline constexpr int64_t kDefaultDatasetSize = 512;
-inline constexpr int64_t kDefaultDatasetShuffleSeed = 42;
+inline constexpr int64_t kScriptShuffleSeed = 42;
 
 // Reads the JSON of a Dataset and adds what is wrong with it to `violations`, under "dataset.".
 void ReadDatasetSpec(const nlohmann::json& dataset, DatasetSpec* out,

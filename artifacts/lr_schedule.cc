@@ -58,7 +58,8 @@ void ReadMinimum(FieldReader& fields, double peak, LrSchedule* schedule) {
     return;
   }
   if (rate == absolute) {
-    return fields.Violate("min_lr_rate", "or min_lr is required by cosine_with_min_lr: one of them");
+    return fields.Violate("min_lr_rate",
+                          "or min_lr is required by cosine_with_min_lr: one of them");
   }
   fields.Number(
       "min_lr_rate", "from 0 to 1", [](double x) { return x >= 0 && x <= 1; },

@@ -9,7 +9,7 @@
 #include "artifacts/dataset/dataset_files.h"
 #include "artifacts/error.h"
 #include "artifacts/sha256.h"
-#include "server/hub_dataset.h"
+#include "server/log.h"
 #include "server/uploads.h"
 
 namespace ftd {
@@ -88,7 +88,7 @@ absl::StatusOr<FoundDataset> DatasetFinder::FindUploads(const DatasetSpec& datas
 absl::StatusOr<FoundDataset> DatasetFinder::Find(DatasetSpec& dataset) const {
   FoundDataset found;
   if (!dataset.hub.name.empty()) {
-    FTD_ASSIGN_OR_RETURN(found, FindHubDataset(dataset));
+    FTD_ASSIGN_OR_RETURN(found, FindHubDataset(dataset, LogHubTrouble));
   } else if (!dataset.server_path.empty()) {
     FTD_ASSIGN_OR_RETURN(dataset.files, FindServerFiles(dataset.server_path));
     if (dataset.file_name.empty()) dataset.file_name = Trimmed(dataset.server_path).filename();

@@ -2,21 +2,15 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "artifacts/dataset_spec.h"
-#include "artifacts/hub/repo.h"
+#include "artifacts/hub/dataset_finder.h"
 #include "server/state_dir.h"
 
 namespace ftd {
-
-struct FoundDataset {
-  std::filesystem::path path;  // for people: the first upload, what the user named, the snapshot
-  std::optional<hub::RepoRevision> source;  // what has to be fetched from the hub
-};
 
 // Thread-safe.
 class DatasetFinder {

@@ -2,6 +2,7 @@
 // of data.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
@@ -21,6 +22,7 @@ template <typename... Parts>
 void LogWarning(const Parts&... parts) {
   LogLine(LogLevel::kWarning, absl::StrCat(parts...));
 }
+inline void LogHubTrouble(const std::string& message) { LogLine(LogLevel::kWarning, message); }
 template <typename... Parts>
 void LogError(const Parts&... parts) {
   LogLine(LogLevel::kError, absl::StrCat(parts...));

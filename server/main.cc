@@ -11,10 +11,10 @@
 
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "artifacts/nearest.h"
 #include "server/build_info.h"
 #include "server/daemon.h"
 #include "server/log.h"
-#include "server/nearest.h"
 #include "server/options.h"
 
 namespace {

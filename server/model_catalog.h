@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "artifacts/hub/model_finder.h"
 #include "ftd/v1/fine_tuning.pb.h"
 #include "server/job_store.h"
-#include "server/model_finder.h"
 #include "server/model_task.h"
 
 namespace ftd {

@@ -14,9 +14,9 @@
 #include "absl/strings/str_split.h"
 #include "artifacts/error.h"
 #include "artifacts/hub/repo_name.h"
+#include "artifacts/nearest.h"
 #include "server/default_paths.h"
 #include "server/listen_address.h"
-#include "server/nearest.h"
 
 namespace ftd {
 namespace {

@@ -8,11 +8,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "artifacts/hub/model_finder.h"
 #include "artifacts/hub/sources.h"
 #include "artifacts/train_spec.h"
 #include "server/dataset_finder.h"
 #include "server/job_store.h"
-#include "server/model_finder.h"
+#include "server/log.h"
 #include "server/model_verdicts.h"
 #include "server/state_dir.h"
 
@@ -43,7 +44,7 @@ class Submitter {
       : store_(store),
         state_dir_(state_dir),
         rules_(std::move(rules)),
-        finder_(rules_.models),
+        finder_(rules_.models, LogHubTrouble),
         datasets_(state_dir, rules_.dataset_roots) {}
 
   // Judges everything that can be judged without reading weights or rows: fields, model headers,

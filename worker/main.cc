@@ -1,11 +1,16 @@
 // ft-worker: trains one attempt of a job for ftd, and shows what training sees.
 
+#include <algorithm>
+#include <filesystem>
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "worker/attempt.h"
 #include "worker/logits_command.h"
 #include "worker/preview.h"
+#include "worker/train_command.h"
 #include "worker/version.h"
 
 namespace {
@@ -74,12 +79,25 @@ int main(int argc, char** argv) {
   logits->add_option("--output", logits_options.output, "New safetensors file")->required();
   logits->add_flag("--nf4", logits_options.nf4, "Quantise the projections, as mode qlora does");
 
+  ftd::TrainOptions train_options;
+  CLI::App* train = app.add_subcommand("train", "Fine-tune in the foreground (also: ft-train).");
+  ftd::AddTrainOptions(*train, train_options);
+
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> words(argv + 1, argv + argc);
+    if (std::filesystem::path(argv[0]).filename() == "ft-train")
+      words.insert(words.begin(), "train");
+    std::reverse(words.begin(), words.end());
+    app.parse(words);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (*attempt) return ftd::RunAttempt(attempt_dir, lock_fd, token_fd);
+  if (*train) {
+    int exit_status = 0;
+    const int refused = ExitStatus(ftd::Train(train_options, &exit_status));
+    return refused != 0 ? refused : exit_status;
+  }
   if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));
   return ExitStatus(ftd::Logits(logits_options));
 }

@@ -39,6 +39,15 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
   return WriteFileAtomically(dir / "README.md", AdapterReadme(spec, facts.base_model, rows));
 }
 
+absl::Status CopyLogs(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::create_directory(to, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("create ", to.string()));
+  for (const auto& entry : fs::directory_iterator(from, error))
+    FTD_RETURN_IF_ERROR(CopyIfPresent(entry.path(), to / entry.path().filename()));
+  return SyncPath(to);
+}
+
 }  // namespace
 
 absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
@@ -47,18 +56,14 @@ absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
                        ScratchDir::Create(places.dir / absl::StrCat(kUnfinishedMark, "result")));
   const fs::path& temporary = scratch.path();
-  std::error_code error;
-  fs::create_directory(temporary / "runs", error);
-  if (error) return ErrnoError(error.value(), absl::StrCat("create ", temporary.string()));
   FTD_RETURN_IF_ERROR(WriteModelFiles(trainer, spec, facts, rows, temporary));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "trainer_state.json",
                                           TrainerStateJson(spec, rows, trainer.steps_planned())));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "metrics.jsonl", MetricsJsonl(rows)));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "ftd_run.json", RunRecordJson(spec, facts)));
-  for (const auto& entry : fs::directory_iterator(places.tensorboard, error)) {
-    FTD_RETURN_IF_ERROR(CopyIfPresent(entry.path(), temporary / "runs" / entry.path().filename()));
+  if (places.logs_in_result) {
+    FTD_RETURN_IF_ERROR(CopyLogs(places.tensorboard, temporary / "runs"));
   }
-  FTD_RETURN_IF_ERROR(SyncPath(temporary / "runs"));
   FTD_RETURN_IF_ERROR(SyncPath(temporary));
   return RenameDurably(temporary, places.result);
 }

@@ -16,6 +16,7 @@
 #include "artifacts/error.h"
 #include "artifacts/hub/repo_name.h"
 #include "artifacts/manifest.h"
+#include "artifacts/row_source.h"
 #include "artifacts/sha256.h"
 #include "artifacts/step_log.h"
 #include "worker/checkpoints.h"
@@ -49,7 +50,7 @@ class TrainingRun {
         hub_token_(order.hub_token),
         observer_(observer),
         flags_(flags),
-        spec_hash_(Sha256Hex(TrainSpecToJson(spec_))) {}
+        spec_hash_(SpecHash(request_)) {}
 
   // The end record's content.
   v1::WorkerEvent::End Run() {
@@ -71,7 +72,10 @@ class TrainingRun {
   absl::Status RunPhases() {
     FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, flags_, observer_));
     if (flags_.stop) return Stopped();
-    FTD_ASSIGN_OR_RETURN(const Fd device_lock, LockFile(request_.device_lock()));
+    Fd device_lock;
+    if (!request_.device_lock().empty()) {
+      FTD_ASSIGN_OR_RETURN(device_lock, LockFile(request_.device_lock()));
+    }
     auto prepared =
         PrepareRows(request_, spec_, places_.dir, engine::ThreadCount(), observer_, flags_);
     if (flags_.stop) return Stopped();

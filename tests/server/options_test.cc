@@ -7,8 +7,8 @@
 
 #include "artifacts/error.h"
 #include "artifacts/file.h"
+#include "artifacts/nearest.h"
 #include "server/listen_address.h"
-#include "server/nearest.h"
 #include "tests/server/temp_dir.h"
 
 namespace ftd {

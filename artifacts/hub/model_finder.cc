@@ -1,4 +1,4 @@
-#include "server/model_finder.h"
+#include "artifacts/hub/model_finder.h"
 
 #include <vector>
 
@@ -8,9 +8,9 @@
 #include "artifacts/hub/aliases.h"
 #include "artifacts/hub/cache.h"
 #include "artifacts/hub/fetch.h"
+#include "artifacts/hub/find_revision.h"
 #include "artifacts/hub/selection.h"
-#include "server/hub_revision.h"
-#include "server/nearest.h"
+#include "artifacts/nearest.h"
 
 namespace ftd {
 namespace {
@@ -21,8 +21,8 @@ namespace fs = std::filesystem;
 constexpr double kPatienceSeconds = 20;
 
 absl::StatusOr<FoundModel> FindOnHub(const hub::Settings& settings, const hub::RepoId& repo,
-                                     const std::string& revision) {
-  FTD_ASSIGN_OR_RETURN(const hub::RepoRevision info, FindRevision(settings, repo, revision));
+                                     const std::string& revision, const HubWarning& warn) {
+  FTD_ASSIGN_OR_RETURN(const hub::RepoRevision info, FindRevision(settings, repo, revision, warn));
   const hub::Cache cache(settings.cache_dir);
   FoundModel found;
   found.dir = cache.Snapshot(repo, info.commit);
@@ -41,11 +41,12 @@ absl::StatusOr<FoundModel> FindOnHub(const hub::Settings& settings, const hub::R
 
 }  // namespace
 
-ModelFinder::ModelFinder(std::map<std::string, std::string> aliases)
+ModelFinder::ModelFinder(std::map<std::string, std::string> aliases, HubWarning warn)
     : aliases_([&aliases] {
         aliases.insert(hub::BuiltInAliases().begin(), hub::BuiltInAliases().end());
         return std::move(aliases);
-      }()) {}
+      }()),
+      warn_(std::move(warn)) {}
 
 absl::Status ModelFinder::Unknown(const std::string& model) const {
   std::vector<std::string> names;
@@ -74,7 +75,7 @@ absl::StatusOr<FoundModel> ModelFinder::Find(const std::string& model,
     return found;
   }
   FTD_ASSIGN_OR_RETURN(const hub::RepoId repo, FindRepo(model));
-  return FindOnHub(hub::SettingsFromEnvironment(), repo, revision);
+  return FindOnHub(hub::SettingsFromEnvironment(), repo, revision, warn_);
 }
 
 absl::StatusOr<hub::RepoId> ModelFinder::FindRepo(const std::string& model) const {

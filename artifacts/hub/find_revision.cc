@@ -1,4 +1,4 @@
-#include "server/hub_revision.h"
+#include "artifacts/hub/find_revision.h"
 
 #include <filesystem>
 
@@ -6,7 +6,6 @@
 #include "artifacts/error.h"
 #include "artifacts/hub/cache.h"
 #include "artifacts/hub/http_client.h"
-#include "server/log.h"
 
 namespace ftd {
 namespace {
@@ -30,7 +29,8 @@ absl::StatusOr<hub::RepoRevision> FindInCache(const hub::Cache& cache, const hub
 }  // namespace
 
 absl::StatusOr<hub::RepoRevision> FindRevision(const hub::Settings& settings,
-                                               const hub::RepoId& repo, std::string revision) {
+                                               const hub::RepoId& repo, std::string revision,
+                                               const HubWarning& warn) {
   if (revision.empty()) revision = kDefaultRevision;
   const hub::Cache cache(settings.cache_dir);
   if (settings.offline) {
@@ -42,7 +42,7 @@ absl::StatusOr<hub::RepoRevision> FindRevision(const hub::Settings& settings,
   hub::HttpClient http;
   auto found = hub::GetRevision(http, settings, hub::FindToken(settings), repo, revision, kRetries);
   if (absl::IsUnavailable(found.status())) {
-    LogWarning(hub::Described(repo), ": ", std::string(found.status().message()));
+    warn(absl::StrCat(hub::Described(repo), ": ", found.status().message()));
     return FindInCache(cache, repo, revision,
                        Prefixed(found.status(), "the hub cannot be reached: "));
   }

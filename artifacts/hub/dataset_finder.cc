@@ -1,4 +1,4 @@
-#include "server/hub_dataset.h"
+#include "artifacts/hub/dataset_finder.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -11,9 +11,9 @@
 #include "artifacts/hub/cache.h"
 #include "artifacts/hub/dataset_card.h"
 #include "artifacts/hub/fetch.h"
+#include "artifacts/hub/find_revision.h"
 #include "artifacts/hub/settings.h"
 #include "artifacts/sha256.h"
-#include "server/hub_revision.h"
 
 namespace ftd {
 namespace {
@@ -103,12 +103,12 @@ absl::StatusOr<std::string> Sha256Of(const LocalDatasetFile& file,
 
 }  // namespace
 
-absl::StatusOr<FoundDataset> FindHubDataset(DatasetSpec& dataset) {
+absl::StatusOr<FoundDataset> FindHubDataset(DatasetSpec& dataset, const HubWarning& warn) {
   const hub::Settings settings = hub::SettingsFromEnvironment();
   const hub::Cache cache(settings.cache_dir);
   const hub::RepoId repo{hub::RepoType::kDataset, dataset.hub.name};
   FTD_ASSIGN_OR_RETURN(hub::RepoRevision revision,
-                       FindRevision(settings, repo, dataset.hub.revision));
+                       FindRevision(settings, repo, dataset.hub.revision, warn));
   const fs::path snapshot = cache.Snapshot(repo, revision.commit);
   const bool online = !revision.files.empty();
   const std::string where = absl::StrCat("dataset ", dataset.hub.name);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "artifacts/hub/find_revision.h"
 #include "artifacts/hub/repo.h"
 #include "artifacts/hub/settings.h"
 
@@ -26,7 +27,7 @@ struct FoundModel {
 class ModelFinder {
  public:
   // `aliases`: name to absolute directory or repository; they go before the built-in ones.
-  explicit ModelFinder(std::map<std::string, std::string> aliases);
+  ModelFinder(std::map<std::string, std::string> aliases, HubWarning warn);
 
   const std::map<std::string, std::string>& aliases() const { return aliases_; }
 
@@ -44,6 +45,7 @@ class ModelFinder {
   absl::Status Unknown(const std::string& model) const;
 
   const std::map<std::string, std::string> aliases_;
+  const HubWarning warn_;
 };
 
 }  // namespace ftd

@@ -1,4 +1,4 @@
-#include "server/nearest.h"
+#include "artifacts/nearest.h"
 
 #include <algorithm>
 #include <numeric>

@@ -1,15 +1,24 @@
 // Rows from a dataset repository of the hub.
 #pragma once
 
+#include <filesystem>
+#include <optional>
+
 #include "absl/status/statusor.h"
 #include "artifacts/dataset_spec.h"
-#include "server/dataset_finder.h"
+#include "artifacts/hub/find_revision.h"
+#include "artifacts/hub/repo.h"
 
 namespace ftd {
+
+struct FoundDataset {
+  std::filesystem::path path;  // for people: the first upload, what the user named, the snapshot
+  std::optional<hub::RepoRevision> source;  // what has to be fetched from the hub
+};
 
 // Chooses the files of `dataset.hub` by configuration and split, pins its commit and their bytes,
 // and names them in `dataset.files`. Large files, whose sha256 the hub tells, are left to the
 // worker; small ones are fetched. Offline, or when the hub does not answer, the cache is used.
-absl::StatusOr<FoundDataset> FindHubDataset(DatasetSpec& dataset);
+absl::StatusOr<FoundDataset> FindHubDataset(DatasetSpec& dataset, const HubWarning& warn);
 
 }  // namespace ftd
