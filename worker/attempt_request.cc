@@ -5,7 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "artifacts/error.h"
 #include "artifacts/file.h"
+#include "artifacts/sha256.h"
 #include "google/protobuf/util/json_util.h"
+#include "nlohmann/json.hpp"
 
 namespace ftd {
 
@@ -19,13 +21,28 @@ absl::StatusOr<v1::AttemptRequest> ReadAttemptRequest(const std::filesystem::pat
   return absl::InvalidArgumentError(absl::StrCat(path.string(), ": ", parsed.ToString()));
 }
 
-absl::StatusOr<TrainSpec> SpecOf(const v1::AttemptRequest& request) {
+namespace {
+
+absl::StatusOr<std::string> SpecJson(const v1::AttemptRequest& request) {
   std::string json;
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   const auto printed = google::protobuf::util::MessageToJsonString(request.spec(), &json, options);
   if (!printed.ok()) return absl::InternalError(printed.ToString());
+  return json;
+}
+
+}  // namespace
+
+absl::StatusOr<TrainSpec> SpecOf(const v1::AttemptRequest& request) {
+  FTD_ASSIGN_OR_RETURN(const std::string json, SpecJson(request));
   return ResolveTrainSpec(json, Dtype::kFloat32);
+}
+
+absl::StatusOr<std::string> SpecHash(const v1::AttemptRequest& request) {
+  FTD_ASSIGN_OR_RETURN(const std::string json, SpecJson(request));
+  // protobuf prints a map in any order; parsed, it is sorted.
+  return Sha256Hex(nlohmann::json::parse(json).dump());
 }
 
 }  // namespace ftd

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "artifacts/train_spec.h"
@@ -14,5 +15,9 @@ absl::StatusOr<v1::AttemptRequest> ReadAttemptRequest(const std::filesystem::pat
 
 // The resolved spec that the request carries.
 absl::StatusOr<TrainSpec> SpecOf(const v1::AttemptRequest& request);
+
+// What a checkpoint is bound to: sha256 of the spec as the request states it. Fields that are not
+// set leave no trace, so that a later release with more of them takes the checkpoints of this one.
+absl::StatusOr<std::string> SpecHash(const v1::AttemptRequest& request);
 
 }  // namespace ftd

@@ -19,6 +19,7 @@
 #include "artifacts/row_source.h"
 #include "artifacts/sha256.h"
 #include "artifacts/step_log.h"
+#include "worker/attempt_request.h"
 #include "worker/checkpoints.h"
 #include "worker/dataset_rows.h"
 #include "worker/engine/train.h"
@@ -49,8 +50,7 @@ class TrainingRun {
         places_(order.places),
         hub_token_(order.hub_token),
         observer_(observer),
-        flags_(flags),
-        spec_hash_(SpecHash(request_)) {}
+        flags_(flags) {}
 
   // The end record's content.
   v1::WorkerEvent::End Run() {
@@ -70,6 +70,7 @@ class TrainingRun {
 
  private:
   absl::Status RunPhases() {
+    FTD_ASSIGN_OR_RETURN(spec_hash_, SpecHash(request_));
     FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, flags_, observer_));
     if (flags_.stop) return Stopped();
     Fd device_lock;
@@ -223,7 +224,7 @@ class TrainingRun {
   const std::string& hub_token_;
   RunObserver& observer_;
   StopFlags& flags_;
-  const std::string spec_hash_;
+  std::string spec_hash_;
   std::unique_ptr<engine::Trainer> trainer_;
   std::optional<StepLogWriter> step_log_;
   int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
