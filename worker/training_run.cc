@@ -17,7 +17,6 @@
 #include "artifacts/hub/repo_name.h"
 #include "artifacts/manifest.h"
 #include "artifacts/row_source.h"
-#include "artifacts/sha256.h"
 #include "artifacts/step_log.h"
 #include "worker/attempt_request.h"
 #include "worker/checkpoints.h"
