@@ -129,6 +129,26 @@ def test_the_default_rows_come_in_the_scripts_order(ftd, hub, model):
     assert [step.tokens for step in ftd.steps(job)] == [sum(lengths[i:i + 8]) for i in range(0, 96, 8)]
 
 
+def test_ft_train_with_a_preset(hub, home, tmp_path):
+    """A preset's model and the default rows, fetched with the user's token; a second run asks the hub for nothing else."""
+    alpaca(hub)
+    command = [BIN / "ft-train", "llama3-8b-lora", "--max_steps", "3", "--seq_length", "96"]
+    env = {**os.environ, **environment(hub, home)}
+    done = subprocess.run([*command, "--output_dir", tmp_path / "a"], env=env, capture_output=True, text=True,
+                          timeout=DEADLINE_S)
+    assert done.returncode == 0, done.stderr
+    adapter = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == REPO and "512 rows" in done.stdout
+    hub.requests(clear=True)
+    subprocess.run([*command, "--output_dir", tmp_path / "b"], env=env, capture_output=True, check=True, timeout=DEADLINE_S)
+    assert [r["path"] for r in hub.requests()] == [f"/api/models/{REPO}/revision/main",
+                                                   "/api/datasets/tatsu-lab/alpaca/revision/main"]
+    assert (tmp_path / "a/adapter_model.safetensors").read_bytes() == (tmp_path / "b/adapter_model.safetensors").read_bytes()
+    refused = subprocess.run([*command, "--output_dir", tmp_path / "c"], capture_output=True, text=True, timeout=DEADLINE_S,
+                             env={**os.environ, **environment(hub, tmp_path / "other", token="")})
+    assert refused.returncode != 0 and REPO in refused.stderr and not (tmp_path / "c").exists()
+
+
 def test_datasets_of_the_hub(ftd, hub, model):
     row = {"prompt": "one", "completion": " two"}
     jsonl = (json.dumps(row) + "\n").encode()

@@ -1,0 +1,142 @@
+"""ft-train: the scripts' flags in the foreground. Its results are those of a job, and survive kills."""
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+
+import pytest
+from conftest import submit
+from ftd_fixture import BIN, DEADLINE_S, Ftd, alpaca_rows, wait_until, write_jsonl
+
+SEED = int(os.environ.get("FTD_TEST_SEED") or random.SystemRandom().randrange(1 << 30))
+KILLS = int(os.environ.get("FTD_TRAIN_KILLS") or 3)
+FLAGS = ["--batch_size", 4, "--seq_length", 96]
+
+
+def command(*args):
+    return [BIN / "ft-train", *map(str, args)]
+
+
+def train(*args, check=True, cwd=None):
+    done = subprocess.run(command(*args), capture_output=True, text=True, timeout=DEADLINE_S, cwd=cwd)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def weights(directory):
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in pathlib.Path(directory).glob("*.safetensors")}
+
+
+def losses(directory):
+    return [(e["step"], e["loss"]) for e in json.loads((directory / "trainer_state.json").read_text())["log_history"] if "loss" in e]
+
+
+@pytest.mark.parametrize("mode", ["lora", "full", "qlora"])
+def test_the_same_as_a_job(mode, model, dataset, tmp_path):
+    done = train("--model_name", model, "--dataset", dataset, "--mode", mode, "--max_steps", 6, "--learning_rate", 1e-3,
+                 *FLAGS, "--output_dir", tmp_path / "out", "--log_dir", tmp_path / "logs")
+    with Ftd() as ftd:
+        job = submit(ftd, model, dataset, mode=mode, max_steps=6, learning_rate=1e-3, dataset_shuffle_seed=42)
+        result = pathlib.Path(ftd.wait(job, "SUCCEEDED").result_dir)
+        assert weights(tmp_path / "out") == weights(result) != {}
+        steps = ftd.steps(job)
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    assert float(said["Train loss"]) == pytest.approx(sum(s.loss for s in steps) / 6, abs=6e-5)
+    seconds = float(said["Training runtime"].split()[0])
+    assert float(said["Steps per second"]) == pytest.approx(6 / seconds, rel=0.2)
+    assert float(said["Samples per second"]) == pytest.approx(24 / seconds, rel=0.2)
+    assert said["Output"] == said["Result"] == str(tmp_path / "out")
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    events = EventAccumulator(str(tmp_path / "logs")).Reload()
+    assert [round(e.value, 5) for e in events.Scalars("train/loss")] == [round(s.loss, 5) for s in steps]
+
+
+def test_killed_and_resumed(model, tmp_path):
+    """kill -9 at random moments: loading, training, saving. What comes out is what an unbroken run makes."""
+    print(f"FTD_TEST_SEED={SEED}")
+    moments = random.Random(SEED)
+    rows = write_jsonl(tmp_path / "rows.jsonl", alpaca_rows(64))
+    flags = ["--model_name", model, "--dataset", rows, *FLAGS, "--max_steps", 120, "--save_steps", 10]
+    train(*flags, "--output_dir", tmp_path / "whole")
+    broken = tmp_path / "broken"
+    start = [*flags, "--output_dir", broken]
+    for _ in range(KILLS):
+        process = subprocess.Popen(command(*start), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(moments.uniform(0.02, 1.5))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.wait()
+        if (broken / ".ftd" / "request.json").exists():
+            start = ["--resume", "latest", "--output_dir", broken]
+    train(*start)
+    assert weights(broken) == weights(tmp_path / "whole") != {}
+    assert losses(broken) == losses(tmp_path / "whole")
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(model, dataset, tmp_path):
+    flags = ["--model_name", model, "--dataset", dataset, *FLAGS, "--max_steps", 400, "--save_steps", 1000]
+    process = subprocess.Popen(command(*flags, "--output_dir", tmp_path / "out"), stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    while not process.stderr.readline().startswith("step 5/"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(DEADLINE_S) == 130 and "stopped after step" in rest
+    assert len(list((tmp_path / "out").glob("checkpoint-*"))) == 1
+    again = rest.strip().splitlines()[-1].split()
+    assert again[0] == "ft-train"
+    train(*again[1:])
+    train(*flags, "--output_dir", tmp_path / "whole")
+    assert weights(tmp_path / "out") == weights(tmp_path / "whole") != {}
+
+
+def test_nobody_loses_a_model(model, dataset, tmp_path):
+    flags = ["--model_name", model, "--dataset", dataset, *FLAGS, "--max_steps", 1]
+    done = train(*flags, cwd=tmp_path)
+    made = list((tmp_path / "outputs").iterdir())
+    assert len(made) == 1 and f"Result: {made[0]}" in done.stdout
+    before = weights(made[0])
+    refused = train(*flags, "--output_dir", made[0], check=False)
+    assert refused.returncode != 0 and str(made[0]) in refused.stderr and weights(made[0]) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("words")
+    refused = train(*flags, "--output_dir", tmp_path / "mine", check=False)
+    assert refused.returncode != 0 and [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+ERRORS = [  # flags, words
+    ([], "which model?"),
+    (["--model_name", "/no/such/model", "--dataset", "DATASET"], "/no/such/model"),
+    (["--model_name", "MODEL", "--dataset", "/no/such/rows.jsonl"], "/no/such/rows.jsonl"),
+    (["--model_name", "MODEL", "--dataset", "DATASET", "--batch_size", "0"], "batch_size"),
+    (["--model_name", "MODEL", "--dataset", "DATASET", "--dtype", "int8"], "dtype"),
+    (["llama3-9b-lora"], "llama3-9b-lora"),
+    (["--resume", "latest"], "--output_dir"),
+    (["--resume", "latest", "--output_dir", "nothing"], "nothing"),
+    (["--resume", "latest", "--output_dir", "nothing", "--seed", "3"], "settings that it was started with"),
+]
+
+
+@pytest.mark.parametrize("flags, words", ERRORS)
+def test_errors(flags, words, model, dataset, tmp_path):
+    named = [{"MODEL": model, "DATASET": dataset}.get(flag, flag) for flag in flags]
+    done = train(*named, check=False, cwd=tmp_path)
+    assert done.returncode not in (0, -signal.SIGSEGV, -signal.SIGABRT) and words in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_at_once_in_one_directory(model, dataset, tmp_path):
+    flags = ["--model_name", model, "--dataset", dataset, *FLAGS, "--output_dir", tmp_path / "out", "--save_steps", 1]
+    first = subprocess.Popen(command(*flags, "--max_steps", 100_000), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: list((tmp_path / "out").glob("checkpoint-*")), "the first to train")
+        second = train("--resume", "latest", "--output_dir", tmp_path / "out", check=False)
+        assert second.returncode != 0 and str(tmp_path / "out") in second.stderr
+    finally:
+        first.kill()
+        first.wait()
