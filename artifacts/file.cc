@@ -130,7 +130,8 @@ void ReleasePages(std::string_view mapped) {
   const auto address = reinterpret_cast<uintptr_t>(mapped.data());
   const uintptr_t begin = (address + page - 1) / page * page;
   const uintptr_t end = (address + mapped.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  if (begin >= end) return;
+  ::madvise(const_cast<char*>(mapped.data()) + (begin - address), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace ftd

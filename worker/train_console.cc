@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
@@ -15,7 +16,7 @@ namespace {
 constexpr char kRule[] = "============================================================";
 
 std::string HoursMinutesSeconds(double seconds) {
-  const auto s = static_cast<int64_t>(std::max(seconds, 0.0) + 0.5);
+  const auto s = std::llround(std::max(seconds, 0.0));
   return absl::StrFormat("%d:%02d:%02d", s / 3600, s / 60 % 60, s % 60);
 }
 
