@@ -50,10 +50,10 @@ class RowsInMemory : public RowSource {
   std::vector<TokenizedRow> rows_;
 };
 
-// The rows of another source in another order: row i is its row order[i].
+// Rows of another source in an order of their own: row i is its row order[i].
 class ReorderedRows : public RowSource {
  public:
-  ReorderedRows(std::unique_ptr<RowSource> rows, std::vector<int64_t> order)
+  ReorderedRows(std::shared_ptr<const RowSource> rows, std::vector<int64_t> order)
       : rows_(std::move(rows)), order_(std::move(order)) {}
   int64_t size() const override { return static_cast<int64_t>(order_.size()); }
   absl::StatusOr<RowLength> Length(int64_t row) const override {
@@ -64,7 +64,7 @@ class ReorderedRows : public RowSource {
   }
 
  private:
-  std::unique_ptr<RowSource> rows_;
+  std::shared_ptr<const RowSource> rows_;
   std::vector<int64_t> order_;
 };
 

@@ -1,6 +1,7 @@
 #include "artifacts/train_spec.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <set>
@@ -83,6 +84,23 @@ void ReadSchedule(FieldReader& fields, TrainSpec* out) {
   fields.Integer("logging_steps", 1, 1 << 30, &out->logging_steps);
   fields.Integer("save_steps", 0, 1 << 30, &out->save_steps);
   fields.Integer("save_total_limit", 1, 1 << 20, &out->save_total_limit);
+  fields.Bool("playbook_warmup", &out->playbook_warmup);
+}
+
+void ReadEvaluation(FieldReader& fields, TrainSpec* out) {
+  fields.Number(
+      "eval_split", "of rows, or a share of all rows below 1",
+      [](double x) { return x >= 0 && x <= 1e12 && (x < 1 || x == std::floor(x)); },
+      &out->eval_split);
+  fields.Integer("eval_steps", 0, 1 << 30, &out->eval_steps);
+  fields.Bool("load_best_model_at_end", &out->load_best_model_at_end);
+  if (out->eval_split > 0) {
+    if (out->seed < 0) fields.Violate("seed", "must not be negative: eval_split shuffles with it");
+    return;
+  }
+  if (out->eval_steps > 0) fields.Violate("eval_steps", "needs rows to evaluate on: eval_split");
+  if (out->load_best_model_at_end)
+    fields.Violate("load_best_model_at_end", "needs rows to evaluate on: eval_split");
 }
 
 void ReadDtype(const Json& spec, Dtype default_dtype, TrainSpec* out,
@@ -138,6 +156,7 @@ absl::StatusOr<TrainSpec> Resolve(const Json& spec, Dtype default_dtype) {
   fields.String("revision", &out.revision);
   ReadDatasetSpec(spec.value("dataset", Json::object()), &out.dataset, &violations);
   ReadSchedule(fields, &out);
+  ReadEvaluation(fields, &out);
   out.lr_schedule = ReadLrSchedule(spec, out.learning_rate, &violations);
   ReadDtype(spec, default_dtype, &out, &violations);
   ReadPrecision(fields, &out);
@@ -206,7 +225,11 @@ std::string TrainSpecToJson(const TrainSpec& spec) {
       {"gradient_checkpointing", spec.gradient_checkpointing},
       {"logging_steps", spec.logging_steps},
       {"save_steps", spec.save_steps},
-      {"save_total_limit", spec.save_total_limit}};
+      {"save_total_limit", spec.save_total_limit},
+      {"eval_split", spec.eval_split},
+      {"eval_steps", spec.eval_steps},
+      {"load_best_model_at_end", spec.load_best_model_at_end},
+      {"playbook_warmup", spec.playbook_warmup}};
   json.update(LrScheduleToJson(spec.lr_schedule));
   if (spec.mode == Mode::kFull)
     json["precision"] = absl::AsciiStrToUpper(std::string(PrecisionName(spec.precision)));

@@ -69,6 +69,10 @@ struct TrainSpec {
   int32_t logging_steps = 1;
   int32_t save_steps = 500;
   int32_t save_total_limit = 2;
+  double eval_split = 0;
+  int32_t eval_steps = 0;
+  bool load_best_model_at_end = false;
+  bool playbook_warmup = false;
   LoraSpec lora;  // meaningless when mode is kFull
 };
 

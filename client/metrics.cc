@@ -16,29 +16,45 @@
 namespace ftd {
 namespace {
 
+using ftd::v1::Evaluation;
 using ftd::v1::StepMetrics;
 using nlohmann::ordered_json;
 
+// A step, and the evaluation that it was followed by, or null.
+struct Point {
+  const StepMetrics& step;
+  const Evaluation* evaluation;
+};
+
 // The schema of docs/cli.md.
-ordered_json StepJson(const StepMetrics& step) {
-  return {{"step", step.step()},
-          {"epoch", JsonNumber(step.epoch())},
-          {"loss", JsonNumber(step.loss())},
-          {"entropy", JsonNumber(step.entropy())},
-          {"mean_token_accuracy", JsonNumber(step.mean_token_accuracy())},
-          {"grad_norm", JsonNumber(step.grad_norm())},
-          {"learning_rate", JsonNumber(step.learning_rate())},
-          {"tokens", step.tokens()},
-          {"tokens_total", step.tokens_total()},
-          {"padding_ratio", JsonNumber(step.padding_ratio())},
-          {"tokens_per_second", JsonNumber(step.tokens_per_second())},
-          {"step_seconds", JsonNumber(step.step_seconds())}};
+ordered_json PointJson(const Point& point) {
+  const StepMetrics& step = point.step;
+  ordered_json json = {{"step", step.step()},
+                       {"epoch", JsonNumber(step.epoch())},
+                       {"loss", JsonNumber(step.loss())},
+                       {"entropy", JsonNumber(step.entropy())},
+                       {"mean_token_accuracy", JsonNumber(step.mean_token_accuracy())},
+                       {"grad_norm", JsonNumber(step.grad_norm())},
+                       {"learning_rate", JsonNumber(step.learning_rate())},
+                       {"tokens", step.tokens()},
+                       {"tokens_total", step.tokens_total()},
+                       {"padding_ratio", JsonNumber(step.padding_ratio())},
+                       {"tokens_per_second", JsonNumber(step.tokens_per_second())},
+                       {"step_seconds", JsonNumber(step.step_seconds())}};
+  if (point.evaluation != nullptr) {
+    json["eval_loss"] = JsonNumber(point.evaluation->loss());
+    json["eval_entropy"] = JsonNumber(point.evaluation->entropy());
+    json["eval_mean_token_accuracy"] = JsonNumber(point.evaluation->mean_token_accuracy());
+  }
+  return json;
 }
 
-std::vector<std::string> TableRow(const StepMetrics& step) {
+std::vector<std::string> TableRow(const Point& point) {
+  const StepMetrics& step = point.step;
   return {absl::StrCat(step.step()),
           Fixed(step.epoch(), 3),
           Fixed(step.loss(), 4),
+          point.evaluation == nullptr ? "" : Fixed(point.evaluation->loss(), 4),
           Fixed(step.entropy(), 4),
           Fixed(100 * step.mean_token_accuracy(), 1) + "%",
           Fixed(step.grad_norm(), 3),
@@ -54,12 +70,16 @@ class StepPrinter {
  public:
   explicit StepPrinter(std::string format) : format_(std::move(format)) {}
 
-  void Add(const StepMetrics& step) {
+  void Add(const Point& point) {
     if (format_ == "table") {
-      rows_.push_back(TableRow(step));
+      rows_.push_back(TableRow(point));
       return;
     }
-    const ordered_json json = StepJson(step);
+    ordered_json json = PointJson(point);
+    if (format_ == "csv") {  // every line has every column
+      for (const char* column : {"eval_loss", "eval_entropy", "eval_mean_token_accuracy"})
+        if (!json.contains(column)) json[column] = "";
+    }
     if (format_ == "csv" && count_ == 0) std::cout << Csv(json, true);
     if (format_ == "csv") std::cout << Csv(json, false);
     if (format_ == "jsonl") std::cout << json.dump() << "\n";
@@ -70,8 +90,8 @@ class StepPrinter {
   void Finish() {
     if (format_ == "json") std::cout << (count_ == 0 ? "[]\n" : "\n]\n");
     if (format_ == "table") {
-      std::cout << Table({"STEP", "EPOCH", "LOSS", "ENTROPY", "ACCURACY", "GRAD_NORM", "LR",
-                          "TOKENS", "PADDING", "TOK/S", "SECONDS"},
+      std::cout << Table({"STEP", "EPOCH", "LOSS", "EVAL_LOSS", "ENTROPY", "ACCURACY", "GRAD_NORM",
+                          "LR", "TOKENS", "PADDING", "TOK/S", "SECONDS"},
                          rows_);
     }
     std::cout << std::flush;
@@ -117,7 +137,12 @@ int MetricsVerb(const Invocation& call) {
     auto reader = (*connection)->stub().QueryMetrics(&context, request);
     ftd::v1::QueryMetricsResponse response;
     while (reader->Read(&response)) {
-      for (const StepMetrics& step : response.steps()) printer.Add(step);
+      auto evaluation = response.evaluations().begin();
+      for (const StepMetrics& step : response.steps()) {
+        const bool evaluated =
+            evaluation != response.evaluations().end() && evaluation->step() == step.step();
+        printer.Add({step, evaluated ? &*evaluation++ : nullptr});
+      }
       // What is printed cannot be taken back: from here on the call must not be repeated from its
       // start.
       if (response.steps_size() > 0)

@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "client/text.h"
 
 namespace ftd {
 
@@ -68,6 +69,12 @@ std::string JobHandle(const Job& job) { return job.name().empty() ? job.id() : j
 
 int64_t StepsPlanned(const Job& job) {
   return std::max(job.progress().steps_planned(), job.spec().max_steps());
+}
+
+std::string EvaluationText(const ftd::v1::Evaluation& evaluation) {
+  return absl::StrCat("loss ", Fixed(evaluation.loss(), 4), ", token accuracy ",
+                      Fixed(100 * evaluation.mean_token_accuracy(), 1), "%, ", evaluation.rows(),
+                      " rows");
 }
 
 std::string NextStep(const Job& job) {

@@ -26,6 +26,9 @@ std::string JobHandle(const ftd::v1::Job& job);
 // Planned optimizer steps, 0 when not known yet.
 int64_t StepsPlanned(const ftd::v1::Job& job);
 
+// "loss 1.2345, token accuracy 61.2%, 100 rows".
+std::string EvaluationText(const ftd::v1::Evaluation& evaluation);
+
 // What to type next about a job in this state; "" when nothing suggests itself.
 std::string NextStep(const ftd::v1::Job& job);
 

@@ -43,6 +43,17 @@ std::string StepText(const Job& job) {
                       Fixed(step.loss(), 4), ", ", Fixed(step.tokens_per_second(), 0), " tok/s");
 }
 
+std::string EvaluationsText(const Job& job) {
+  if (!job.has_last_evaluation()) return "";
+  const auto at = [](const ftd::v1::Evaluation& evaluation) {
+    return absl::StrCat(EvaluationText(evaluation), " at step ", evaluation.step());
+  };
+  std::string text = at(job.last_evaluation());
+  if (job.has_best_evaluation() && job.best_evaluation().step() != job.last_evaluation().step())
+    absl::StrAppend(&text, "\nbest: ", at(job.best_evaluation()));
+  return text;
+}
+
 std::string Hyperparameters(const ftd::v1::JobSpec& spec) {
   std::string text = absl::StrCat(
       "batch ", spec.batch_size(), " x ", spec.gradient_accumulation_steps(), ", length ",
@@ -105,6 +116,7 @@ void PrintJob(const Job& job) {
       {"dataset", job.spec().dataset().file_name()},
       {"settings", Hyperparameters(job.spec())},
       {"step", StepText(job)},
+      {"evaluation", EvaluationsText(job)},
       {"priority", job.priority() == 0 ? "" : absl::StrCat(job.priority())},
       {"labels", Labels(job)},
       {"owner", job.owner()},

@@ -92,6 +92,13 @@ void AddTraining(Flags& flags, SubmitFlags* submit) {
   flags.Choice("--precision",
                "Weights and AdamW of a full job: float32, or --dtype as Hugging Face [fp32_master]",
                {"fp32_master", "hf_parity"}, &submit->precision);
+  flags.Double("--eval-split", "Rows kept back to evaluate on: below 1 a share, else a number [0]",
+               [spec](double v) { spec->set_eval_split(v); });
+  flags.Int32("--eval-steps", "Steps between two evaluations; 0: an epoch [0]",
+              [spec](int32_t v) { spec->set_eval_steps(v); });
+  flags.Switch("--load-best-model-at-end,!--no-load-best-model-at-end",
+               "The result is of the best evaluation, not of the last step [off]",
+               [spec](bool v) { spec->set_load_best_model_at_end(v); });
   flags.Switch("--gradient-checkpointing,!--no-gradient-checkpointing",
                "Less memory for about a third more work [off]",
                [spec](bool v) { spec->set_gradient_checkpointing(v); });

@@ -64,6 +64,9 @@ std::string WatchLine(const WatchState& state, const WatchJobResponse& event) {
     case WatchJobResponse::kCheckpoint:
       return absl::StrCat("checkpoint step ", event.checkpoint().step(), "  ",
                           ShortBytes(event.checkpoint().size_bytes()));
+    case WatchJobResponse::kEvaluation:
+      return absl::StrCat("evaluation step ", event.evaluation().step(), "  ",
+                          EvaluationText(event.evaluation()));
     case WatchJobResponse::kWarning:
       return absl::StrCat("warning ", Printable(event.warning()));
     case WatchJobResponse::kRolledBackToStep:

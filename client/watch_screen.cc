@@ -117,7 +117,7 @@ void AddMetrics(const WatchState& state, const ScreenStyle& style, Lines* lines)
     std::string value;
     const char* unit;  // behind it
   };
-  const Metric metrics[] = {
+  std::vector<Metric> metrics = {
       {"loss ", Fixed(step.loss(), 4), ""},
       {"smoothed ", Fixed(state.smoothed_loss(), 4), ""},
       {"lr ", Scientific(step.learning_rate(), 1), ""},
@@ -127,6 +127,8 @@ void AddMetrics(const WatchState& state, const ScreenStyle& style, Lines* lines)
       {"", Fixed(state.seconds_per_step(), 2), " s/step"},
       {"padding ", Fixed(100 * step.padding_ratio(), 0), "%"},
   };
+  if (!state.evaluations().empty())
+    metrics.push_back({"eval loss ", Fixed(state.evaluations().back().loss(), 4), ""});
   StyledLine line;
   for (const Metric& metric : metrics) {
     const int width = DisplayWidth(absl::StrCat(metric.label, metric.value, metric.unit));

@@ -36,6 +36,11 @@ void WatchState::Apply(const WatchJobResponse& event) {
     case WatchJobResponse::kCheckpoint:
       *job_.add_checkpoints() = event.checkpoint();
       break;
+    case WatchJobResponse::kEvaluation:
+      // One that a stop had cut off is made behind the step that it belongs to.
+      RollBackEvaluations(event.evaluation().step() - 1);
+      evaluations_.push_back(event.evaluation());
+      break;
     case WatchJobResponse::kWarning:
       if (job_.warnings_size() == kWarningsKept) job_.mutable_warnings()->DeleteSubrange(0, 1);
       job_.add_warnings(event.warning());
@@ -79,8 +84,13 @@ void WatchState::RollBack(int64_t step) {
     steps_.pop_back();
     losses_.pop_back();
   }
+  RollBackEvaluations(step);
   recent_seconds_.clear();
   step_.set_step(step);
+}
+
+void WatchState::RollBackEvaluations(int64_t step) {
+  while (!evaluations_.empty() && evaluations_.back().step() > step) evaluations_.pop_back();
 }
 
 double WatchState::smoothed_loss() const {

@@ -27,6 +27,8 @@ class WatchState {
   const std::vector<double>& losses() const { return losses_; }
   // Number of the first of them.
   int64_t first_step() const { return steps_.empty() ? 0 : steps_.front(); }
+  // Those seen, oldest first.
+  const std::vector<ftd::v1::Evaluation>& evaluations() const { return evaluations_; }
   // Exponential mean of the loss, weight 0.9, without bias towards its start (as TensorBoard
   // smooths).
   double smoothed_loss() const;
@@ -42,11 +44,13 @@ class WatchState {
   void ApplyStep(const ftd::v1::StepMetrics& step);
   void ApplyStateChange(const ftd::v1::WatchJobResponse::StateChange& change);
   void RollBack(int64_t step);
+  void RollBackEvaluations(int64_t step);
 
   ftd::v1::Job job_;
   ftd::v1::StepMetrics step_;
   std::vector<double> losses_;
   std::vector<int64_t> steps_;  // numbers of losses_
+  std::vector<ftd::v1::Evaluation> evaluations_;
   std::deque<double> recent_seconds_;
   int32_t attempt_ = 0;
   std::string lost_;

@@ -44,6 +44,25 @@ std::optional<StepRange> ReadStepRange(const fs::path& attempt_dir) {
   return std::nullopt;
 }
 
+std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std::string& job_id,
+                                           int32_t attempts) {
+  std::vector<v1::Evaluation> evaluations;
+  for (int32_t number = 1; number <= attempts; ++number) {
+    const fs::path dir = state_dir.AttemptDir(job_id, number);
+    const auto info = ReadStepLogInfo(dir / kStepsLog);
+    const auto drop_from = [&](int64_t step) {
+      while (!evaluations.empty() && evaluations.back().step() >= step) evaluations.pop_back();
+    };
+    if (info.ok()) drop_from(info->first_step);
+    for (v1::WorkerEvent& event : ReadEvents(dir)) {
+      if (!event.has_evaluation()) continue;
+      drop_from(event.evaluation().step());  // a stop had cut it off behind its step
+      evaluations.push_back(std::move(*event.mutable_evaluation()));
+    }
+  }
+  return evaluations;
+}
+
 std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
                                                const std::string& job_id) {
   std::vector<v1::Checkpoint> checkpoints;

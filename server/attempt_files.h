@@ -33,6 +33,10 @@ struct StepRange {
 };
 std::optional<StepRange> ReadStepRange(const std::filesystem::path& attempt_dir);
 
+// A job's evaluations in the order of their steps; where an attempt repeated steps, its own count.
+std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std::string& job_id,
+                                           int32_t attempts);
+
 // Complete checkpoints of a job over all its attempts, by step, then attempt. Only manifests are
 // read.
 std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,

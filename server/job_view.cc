@@ -1,5 +1,6 @@
 #include "server/job_view.h"
 
+#include <cmath>
 #include <vector>
 
 #include "artifacts/error.h"
@@ -45,6 +46,16 @@ void AddLastStep(const StateDir& state_dir, const Job& job, const std::vector<At
   }
 }
 
+void AddEvaluations(const StateDir& state_dir, int32_t attempts, v1::Job& view) {
+  if (view.spec().eval_split() == 0) return;
+  for (const v1::Evaluation& evaluation : JobEvaluations(state_dir, view.id(), attempts)) {
+    *view.mutable_last_evaluation() = evaluation;
+    const bool best =
+        !view.has_best_evaluation() || evaluation.loss() < view.best_evaluation().loss();
+    if (best && !std::isnan(evaluation.loss())) *view.mutable_best_evaluation() = evaluation;
+  }
+}
+
 // An active attempt's steps are in its log only; the row gets them when it ends.
 void AddLiveSteps(const StateDir& state_dir, v1::Job& view) {
   for (v1::Attempt& attempt : *view.mutable_attempts()) {
@@ -68,6 +79,7 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
     AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), true, view);
   }
   AddLastStep(state_dir, job, attempts, view);
+  AddEvaluations(state_dir, static_cast<int32_t>(attempts.size()), view);
   for (v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job.id)) {
     *view.add_checkpoints() = std::move(checkpoint);
   }

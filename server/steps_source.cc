@@ -63,14 +63,24 @@ absl::StatusOr<std::unique_ptr<StepsSource>> StepsSource::Open(
            (request.to_step() > 0 && row.step > request.to_step());
   });
   return std::unique_ptr<StepsSource>(
-      new StepsSource(Decimate(std::move(rows), static_cast<size_t>(request.max_points()))));
+      new StepsSource(Decimate(std::move(rows), static_cast<size_t>(request.max_points())),
+                      JobEvaluations(state_dir, job.id, static_cast<int32_t>(attempts.size()))));
 }
 
 absl::StatusOr<std::optional<v1::QueryMetricsResponse>> StepsSource::Next() {
   if (AtEnd()) return std::nullopt;
   v1::QueryMetricsResponse message;
   const size_t end = std::min(rows_.size(), next_ + kStepsPerMessage);
-  for (; next_ < end; ++next_) *message.add_steps() = ToWire(rows_[next_]);
+  for (; next_ < end; ++next_) {
+    const int64_t step = rows_[next_].step;
+    *message.add_steps() = ToWire(rows_[next_]);
+    const auto here = [&] {
+      return next_evaluation_ < evaluations_.size() ? evaluations_[next_evaluation_].step()
+                                                    : std::numeric_limits<int64_t>::max();
+    };
+    while (here() < step) ++next_evaluation_;
+    if (here() == step) *message.add_evaluations() = evaluations_[next_evaluation_];
+  }
   return message;
 }
 

@@ -30,9 +30,11 @@ class StepsSource : public StreamSource<v1::QueryMetricsResponse> {
   bool AtEnd() const override { return next_ == rows_.size(); }
 
  private:
-  explicit StepsSource(std::vector<StepRow> rows) : rows_(std::move(rows)) {}
+  StepsSource(std::vector<StepRow> rows, std::vector<v1::Evaluation> evaluations)
+      : rows_(std::move(rows)), evaluations_(std::move(evaluations)) {}
   const std::vector<StepRow> rows_;
-  size_t next_ = 0;
+  const std::vector<v1::Evaluation> evaluations_;
+  size_t next_ = 0, next_evaluation_ = 0;
 };
 
 }  // namespace ftd

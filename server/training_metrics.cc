@@ -54,6 +54,7 @@ void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const Attem
     if (event.has_progress() && event.progress().steps_planned() > 0) {
       series.steps_planned = event.progress().steps_planned();
     }
+    if (event.has_evaluation()) series.eval_loss = event.evaluation().loss();
     if (!event.has_checkpoint()) continue;
     ++series.checkpoints;
     series.checkpoint_bytes = static_cast<double>(event.checkpoint().size_bytes());
@@ -95,11 +96,12 @@ MetricFamily TrainingMetrics::StepSecondsFamily(const std::vector<const Series*>
 
 std::vector<MetricFamily> TrainingMetrics::Collect() const {
   absl::MutexLock lock(&mutex_);
-  std::vector<const Series*> all, with_steps;
+  std::vector<const Series*> all, with_steps, with_evaluations;
   for (const auto& [id, series] : series_) {
     if (series.end_time != 0 && NowMicros() - series.end_time > kKeepMicros) continue;
     all.push_back(&series);
     if (series.steps > 0) with_steps.push_back(&series);
+    if (series.eval_loss.has_value()) with_evaluations.push_back(&series);
   }
   std::vector<MetricFamily> families;
   const auto add = [&](MetricType type, const char* name, const char* help,
@@ -120,6 +122,8 @@ std::vector<MetricFamily> TrainingMetrics::Collect() const {
       [](S s) { return s.last.epoch; });
   add(kGauge, "ftd_train_loss", "Loss of the last step, nats per label.", with_steps,
       [](S s) { return s.last.loss; });
+  add(kGauge, "ftd_eval_loss", "Loss of the last evaluation, nats per label.", with_evaluations,
+      [](S s) { return *s.eval_loss; });
   add(kGauge, "ftd_train_learning_rate", "Learning rate of the last step.", with_steps,
       [](S s) { return s.last.learning_rate; });
   add(kGauge, "ftd_train_grad_norm", "L2 norm of the last step's gradient before clipping.",

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,7 @@ class TrainingMetrics : public prometheus::Collectable {
     double checkpoints = 0;
     double checkpoint_bytes = 0;
     double checkpoint_time = 0;
+    std::optional<double> eval_loss;
   };
 
   static void TakeRow(Series& series, const StepRow& row);

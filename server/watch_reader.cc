@@ -185,6 +185,8 @@ std::optional<v1::WatchJobResponse> WatchReader::TakeEvent() {
     *message.mutable_progress() = event.progress();
   } else if (event.has_checkpoint()) {
     *message.mutable_checkpoint() = event.checkpoint();
+  } else if (event.has_evaluation()) {
+    *message.mutable_evaluation() = event.evaluation();
   } else if (event.has_warning()) {
     message.set_warning(event.warning().message());
   } else if (event.has_started()) {

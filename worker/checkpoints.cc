@@ -33,7 +33,26 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
   return checkpoint;
 }
 
-void PruneCheckpoints(const fs::path& run_dir, int keep) {
+absl::Status AdoptCheckpoint(const fs::path& checkpoint, const fs::path& run_dir) {
+  const fs::path adopted = run_dir / checkpoint.filename();
+  std::error_code error;
+  if (fs::exists(adopted, error)) return absl::OkStatus();
+  const auto name = absl::StrCat(kUnfinishedMark, checkpoint.filename().string());
+  FTD_ASSIGN_OR_RETURN(const ScratchDir scratch, ScratchDir::Create(run_dir / name));
+  fs::directory_iterator entries(checkpoint, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("read ", checkpoint.string()));
+  for (const auto& entry : entries) {
+    const fs::path to = scratch.path() / entry.path().filename();
+    fs::create_hard_link(entry.path(), to, error);
+    if (error) fs::copy_file(entry.path(), to, error);  // not every file system has links
+    if (error) return ErrnoError(error.value(), absl::StrCat("copy to ", to.string()));
+    FTD_RETURN_IF_ERROR(SyncPath(to));
+  }
+  FTD_RETURN_IF_ERROR(SyncPath(scratch.path()));
+  return RenameDurably(scratch.path(), adopted);
+}
+
+void PruneCheckpoints(const fs::path& run_dir, int keep, int64_t also_keep_step) {
   std::vector<std::pair<int64_t, fs::path>> checkpoints;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(run_dir, ignored)) {
@@ -42,7 +61,7 @@ void PruneCheckpoints(const fs::path& run_dir, int keep) {
   }
   std::sort(checkpoints.begin(), checkpoints.end());
   for (size_t i = 0; i + static_cast<size_t>(keep) < checkpoints.size(); ++i) {
-    fs::remove_all(checkpoints[i].second, ignored);
+    if (checkpoints[i].first != also_keep_step) fs::remove_all(checkpoints[i].second, ignored);
   }
 }
 

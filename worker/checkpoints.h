@@ -1,6 +1,7 @@
 // checkpoint-N directories of a run.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -18,7 +19,13 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
                                                const std::string& spec_hash,
                                                const std::string& trainer_state_json);
 
-// Removes the oldest checkpoints of the run until `keep` are left.
-void PruneCheckpoints(const std::filesystem::path& run_dir, int keep);
+// Makes another attempt's checkpoint one of `run_dir` as well, by links where the file system has
+// them, so that it outlasts that attempt.
+absl::Status AdoptCheckpoint(const std::filesystem::path& checkpoint,
+                             const std::filesystem::path& run_dir);
+
+// Removes the oldest checkpoints of the run until `keep` are left, but never that of
+// `also_keep_step` (0: none).
+void PruneCheckpoints(const std::filesystem::path& run_dir, int keep, int64_t also_keep_step);
 
 }  // namespace ftd

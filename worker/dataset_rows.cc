@@ -3,10 +3,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "artifacts/concat.h"
+#include "artifacts/dataset/token_cache.h"
 #include "artifacts/error.h"
 #include "artifacts/numpy_random.h"
 #include "artifacts/sha256.h"
 #include "artifacts/tokenizer.h"
+#include "artifacts/train_test_split.h"
 #include "worker/columnar.h"
 
 namespace ftd {
@@ -52,12 +54,34 @@ void WarnOf(const TokenizedDataset& dataset, RunObserver& observer) {
                                 absl::StrJoin(dataset.skipped_reasons, "; ")));
 }
 
+// The rows in the order that the spec asks for, those to evaluate on apart.
+absl::StatusOr<PreparedRows> Arrange(TokenizedDataset dataset, const TrainSpec& spec) {
+  PreparedRows prepared{.dropped_rows = dataset.dropped_rows, .skipped_rows = dataset.skipped_rows};
+  if (spec.dataset.shuffle_seed.has_value()) {
+    auto order =
+        NumpyPermutation(static_cast<uint64_t>(*spec.dataset.shuffle_seed), dataset.rows->size());
+    dataset.rows = std::make_unique<ReorderedRows>(std::move(dataset.rows), std::move(order));
+  }
+  if (spec.eval_split == 0) {
+    prepared.train = std::move(dataset.rows);
+    return prepared;
+  }
+  const std::shared_ptr<const RowSource> rows = std::move(dataset.rows);
+  TrainTestSplit split = SplitRows(rows->size(), spec.eval_split, static_cast<uint64_t>(spec.seed));
+  if (split.train.empty()) {
+    return DatasetInvalid(
+        Concat("eval_split keeps all ", rows->size(), " rows back and leaves none to train on"));
+  }
+  prepared.train = std::make_unique<ReorderedRows>(rows, std::move(split.train));
+  prepared.eval = std::make_unique<ReorderedRows>(rows, std::move(split.test));
+  return prepared;
+}
+
 }  // namespace
 
-absl::StatusOr<TokenizedDataset> PrepareRows(const v1::AttemptRequest& request,
-                                             const TrainSpec& spec, const fs::path& run_dir,
-                                             int threads, RunObserver& observer,
-                                             const StopFlags& flags) {
+absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, const TrainSpec& spec,
+                                         const fs::path& run_dir, int threads,
+                                         RunObserver& observer, const StopFlags& flags) {
   observer.Progress(v1::Progress::VALIDATE, {0, 0, "files"});
   const fs::path tokenizer_json = fs::path(request.model_dir()) / "tokenizer.json";
   FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(tokenizer_json));
@@ -78,12 +102,7 @@ absl::StatusOr<TokenizedDataset> PrepareRows(const v1::AttemptRequest& request,
   const TokenCache cache(shared ? fs::path(request.token_cache_dir()) : run_dir / "tokens", bytes);
   FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, cache.Get(wanted));
   WarnOf(dataset, observer);
-  if (spec.dataset.shuffle_seed.has_value()) {
-    auto order =
-        NumpyPermutation(static_cast<uint64_t>(*spec.dataset.shuffle_seed), dataset.rows->size());
-    dataset.rows = std::make_unique<ReorderedRows>(std::move(dataset.rows), std::move(order));
-  }
-  return dataset;
+  return Arrange(std::move(dataset), spec);
 }
 
 }  // namespace ftd

@@ -68,6 +68,13 @@ void EventLog::Progress(v1::Progress::Phase phase, const Amount& amount) {
   Append(std::move(event), false);
 }
 
+void EventLog::Evaluation(const v1::Evaluation& evaluation) {
+  const std::lock_guard lock(mutex_);
+  v1::WorkerEvent event;
+  *event.mutable_evaluation() = evaluation;
+  Append(std::move(event), false);
+}
+
 void EventLog::Checkpoint(const v1::Checkpoint& checkpoint) {
   const std::lock_guard lock(mutex_);
   v1::WorkerEvent event;

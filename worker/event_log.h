@@ -25,6 +25,7 @@ class EventLog : public RunObserver {
   void Outline(const RunOutline& outline) override;
   // Nothing: the daemon reads the step log.
   void Step(const StepRow& row) override;
+  void Evaluation(const v1::Evaluation& evaluation) override;
   void Checkpoint(const v1::Checkpoint& checkpoint) override;
   void Warning(const std::string& message) override;
   // The first end counts; returns whether this was it. Synced to disk.

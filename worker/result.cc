@@ -24,7 +24,7 @@ absl::Status CopyIfPresent(const fs::path& from, const fs::path& to) {
 }
 
 absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& spec,
-                             const RunFacts& facts, const std::vector<StepRow>& rows,
+                             const RunFacts& facts, const RunHistory& history,
                              const fs::path& dir) {
   const fs::path model_dir = facts.model_dir;
   trainer.ExportWeights(dir);
@@ -36,7 +36,7 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
   }
   FTD_RETURN_IF_ERROR(
       WriteFileAtomically(dir / "adapter_config.json", AdapterConfigJson(spec, facts.base_model)));
-  return WriteFileAtomically(dir / "README.md", AdapterReadme(spec, facts.base_model, rows));
+  return WriteFileAtomically(dir / "README.md", AdapterReadme(spec, facts.base_model, history));
 }
 
 absl::Status CopyLogs(const fs::path& from, const fs::path& to) {
@@ -51,15 +51,15 @@ absl::Status CopyLogs(const fs::path& from, const fs::path& to) {
 }  // namespace
 
 absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
-                         const RunFacts& facts, const std::vector<StepRow>& rows,
+                         const RunFacts& facts, const RunHistory& history,
                          const RunPlaces& places) {
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
                        ScratchDir::Create(places.dir / absl::StrCat(kUnfinishedMark, "result")));
   const fs::path& temporary = scratch.path();
-  FTD_RETURN_IF_ERROR(WriteModelFiles(trainer, spec, facts, rows, temporary));
-  FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "trainer_state.json",
-                                          TrainerStateJson(spec, rows, trainer.steps_planned())));
-  FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "metrics.jsonl", MetricsJsonl(rows)));
+  FTD_RETURN_IF_ERROR(WriteModelFiles(trainer, spec, facts, history, temporary));
+  FTD_RETURN_IF_ERROR(WriteFileAtomically(
+      temporary / "trainer_state.json", TrainerStateJson(spec, history, trainer.steps_planned())));
+  FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "metrics.jsonl", MetricsJsonl(history)));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "ftd_run.json", RunRecordJson(spec, facts)));
   if (places.logs_in_result) {
     FTD_RETURN_IF_ERROR(CopyLogs(places.tensorboard, temporary / "runs"));

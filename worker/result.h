@@ -1,12 +1,10 @@
 // result/: what the user takes home.
 #pragma once
 
-#include <vector>
-
 #include "absl/status/status.h"
-#include "artifacts/step_log.h"
 #include "artifacts/train_spec.h"
 #include "worker/engine/train.h"
+#include "worker/run_history.h"
 #include "worker/run_record.h"
 #include "worker/training_run.h"
 
@@ -16,7 +14,6 @@ namespace ftd {
 // its tokenizer, and beside it trainer_state.json, metrics.jsonl, runs/ (TensorBoard) and
 // ftd_run.json.
 absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
-                         const RunFacts& facts, const std::vector<StepRow>& rows,
-                         const RunPlaces& places);
+                         const RunFacts& facts, const RunHistory& history, const RunPlaces& places);
 
 }  // namespace ftd

@@ -21,7 +21,7 @@ struct Amount {
 struct RunOutline {
   int64_t first_step = 1;
   int64_t steps_planned = 0;  // of the whole job
-  int64_t rows = 0;
+  int64_t rows = 0;           // to train on
   int64_t trainable_parameters = 0;
   int64_t total_parameters = 0;
 };
@@ -34,6 +34,7 @@ class RunObserver {
   virtual void Outline(const RunOutline& outline) = 0;
   // The row is in the step log already.
   virtual void Step(const StepRow& row) = 0;
+  virtual void Evaluation(const v1::Evaluation& evaluation) = 0;
   virtual void Checkpoint(const v1::Checkpoint& checkpoint) = 0;
   virtual void Warning(const std::string& message) = 0;
 };

@@ -30,39 +30,59 @@ std::string_view Numerics(const TrainSpec& spec) {
   return "";
 }
 
-Json LogHistory(const TrainSpec& spec, const std::vector<StepRow>& rows) {
-  Json history = Json::array();
+Json PointJson(const StepRow& point) {
+  return {{"entropy", point.entropy},
+          {"epoch", point.epoch},
+          {"grad_norm", point.grad_norm},
+          {"learning_rate", point.learning_rate},
+          {"loss", point.loss},
+          {"mean_token_accuracy", point.mean_token_accuracy},
+          {"num_tokens", point.tokens_total},
+          {"step", point.step}};
+}
+
+Json EvaluationJson(const v1::Evaluation& evaluation) {
+  return {{"epoch", evaluation.epoch()},
+          {"eval_entropy", evaluation.entropy()},
+          {"eval_loss", evaluation.loss()},
+          {"eval_mean_token_accuracy", evaluation.mean_token_accuracy()},
+          {"eval_rows", evaluation.rows()},
+          {"eval_runtime", evaluation.seconds()},
+          {"step", evaluation.step()}};
+}
+
+// The points of the log and the evaluations by step, an evaluation behind its step's point.
+Json LogHistory(const TrainSpec& spec, const RunHistory& history) {
+  Json log = Json::array();
   LoggingWindow window(spec.logging_steps);
-  for (const StepRow& row : rows) {
-    const auto point = window.Add(row);
-    if (!point) continue;
-    history.push_back({{"entropy", point->entropy},
-                       {"epoch", point->epoch},
-                       {"grad_norm", point->grad_norm},
-                       {"learning_rate", point->learning_rate},
-                       {"loss", point->loss},
-                       {"mean_token_accuracy", point->mean_token_accuracy},
-                       {"num_tokens", point->tokens_total},
-                       {"step", point->step}});
+  auto evaluation = history.evaluations.begin();
+  for (const StepRow& row : history.rows) {
+    if (const auto point = window.Add(row)) log.push_back(PointJson(*point));
+    for (; evaluation != history.evaluations.end() && evaluation->step() <= row.step; ++evaluation)
+      log.push_back(EvaluationJson(*evaluation));
   }
-  return history;
+  return log;
 }
 
 }  // namespace
 
-std::string TrainerStateJson(const TrainSpec& spec, const std::vector<StepRow>& rows,
+std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
                              int64_t steps_planned) {
+  const std::vector<StepRow>& rows = history.rows;
   const int64_t step = rows.empty() ? 0 : rows.back().step;
-  return Dump({{"best_global_step", nullptr},
-               {"best_metric", nullptr},
-               {"best_model_checkpoint", nullptr},
+  const v1::Evaluation* best = BestOf(history.evaluations);
+  const bool saved = best != nullptr && spec.load_best_model_at_end;
+  return Dump({{"best_global_step", best == nullptr ? Json(nullptr) : Json(best->step())},
+               {"best_metric", best == nullptr ? Json(nullptr) : Json(best->loss())},
+               {"best_model_checkpoint",
+                saved ? Json(absl::StrCat("checkpoint-", best->step())) : Json(nullptr)},
                {"epoch", rows.empty() ? 0.0 : rows.back().epoch},
-               {"eval_steps", 0},
+               {"eval_steps", spec.eval_steps},
                {"global_step", step},
                {"is_hyper_param_search", false},
                {"is_local_process_zero", true},
                {"is_world_process_zero", true},
-               {"log_history", LogHistory(spec, rows)},
+               {"log_history", LogHistory(spec, history)},
                {"logging_steps", spec.logging_steps},
                {"max_steps", steps_planned},
                {"num_input_tokens_seen", rows.empty() ? 0 : rows.back().tokens_total},
@@ -75,21 +95,28 @@ std::string TrainerStateJson(const TrainSpec& spec, const std::vector<StepRow>& 
                {"trial_params", nullptr}});
 }
 
-std::string MetricsJsonl(const std::vector<StepRow>& rows) {
+std::string MetricsJsonl(const RunHistory& history) {
   std::string lines;
-  for (const StepRow& row : rows) {
-    const Json json = {{"step", row.step},
-                       {"epoch", row.epoch},
-                       {"loss", row.loss},
-                       {"entropy", row.entropy},
-                       {"mean_token_accuracy", row.mean_token_accuracy},
-                       {"grad_norm", row.grad_norm},
-                       {"learning_rate", row.learning_rate},
-                       {"tokens", row.tokens},
-                       {"tokens_total", row.tokens_total},
-                       {"padding_ratio", row.padding_ratio},
-                       {"tokens_per_second", row.tokens_per_second},
-                       {"step_seconds", row.step_seconds}};
+  auto evaluation = history.evaluations.begin();
+  for (const StepRow& row : history.rows) {
+    Json json = {{"step", row.step},
+                 {"epoch", row.epoch},
+                 {"loss", row.loss},
+                 {"entropy", row.entropy},
+                 {"mean_token_accuracy", row.mean_token_accuracy},
+                 {"grad_norm", row.grad_norm},
+                 {"learning_rate", row.learning_rate},
+                 {"tokens", row.tokens},
+                 {"tokens_total", row.tokens_total},
+                 {"padding_ratio", row.padding_ratio},
+                 {"tokens_per_second", row.tokens_per_second},
+                 {"step_seconds", row.step_seconds}};
+    for (; evaluation != history.evaluations.end() && evaluation->step() <= row.step;
+         ++evaluation) {
+      json["eval_loss"] = evaluation->loss();
+      json["eval_entropy"] = evaluation->entropy();
+      json["eval_mean_token_accuracy"] = evaluation->mean_token_accuracy();
+    }
     absl::StrAppend(&lines, json.dump(), "\n");
   }
   return lines;
@@ -118,7 +145,8 @@ std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_mod
 }
 
 std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
-                          const std::vector<StepRow>& rows) {
+                          const RunHistory& history) {
+  const std::vector<StepRow>& rows = history.rows;
   std::string text = absl::StrFormat(
       "---\nbase_model: %s\nlibrary_name: peft\ntags:\n- lora\n---\n\n"
       "LoRA adapter (rank %d, alpha %g) for `%s`, trained by ftd %s.\n",
@@ -127,6 +155,12 @@ std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
     absl::StrAppendFormat(
         &text, "\n%d steps, %d tokens; loss %.4f at the first step, %.4f at the last.\n",
         rows.back().step, rows.back().tokens_total, rows.front().loss, rows.back().loss);
+  }
+  if (const v1::Evaluation* best = BestOf(history.evaluations)) {
+    const v1::Evaluation& last = history.evaluations.back();
+    const v1::Evaluation& saved = spec.load_best_model_at_end ? *best : last;
+    absl::StrAppendFormat(&text, "\nEvaluated on %d rows: loss %.4f, at step %d.\n", saved.rows(),
+                          saved.loss(), saved.step());
   }
   absl::StrAppendFormat(
       &text,
@@ -151,6 +185,7 @@ std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
         {{"file_name", spec.dataset.file_name},
          {"sha256", facts.dataset_sha256},
          {"rows", facts.dataset_rows},
+         {"eval_rows", facts.eval_rows},
          {"dropped_rows", facts.dropped_rows},
          {"skipped_rows", facts.skipped_rows}}},
        {"numerics", Numerics(spec)},

@@ -65,17 +65,29 @@ absl::StatusOr<TensorboardWriter> TensorboardWriter::Create(const std::filesyste
 }
 
 absl::Status TensorboardWriter::Append(const StepRow& row) {
+  return AppendScalars(static_cast<double>(row.time_unix_micros) * 1e-6, row.step,
+                       {{"train/loss", row.loss},
+                        {"train/entropy", row.entropy},
+                        {"train/mean_token_accuracy", row.mean_token_accuracy},
+                        {"train/grad_norm", row.grad_norm},
+                        {"train/learning_rate", row.learning_rate},
+                        {"train/epoch", row.epoch},
+                        {"train/tokens_per_second", row.tokens_per_second}});
+}
+
+absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation) {
+  return AppendScalars(NowSeconds(), evaluation.step(),
+                       {{"eval/loss", evaluation.loss()},
+                        {"eval/entropy", evaluation.entropy()},
+                        {"eval/mean_token_accuracy", evaluation.mean_token_accuracy()},
+                        {"eval/runtime", evaluation.seconds()}});
+}
+
+absl::Status TensorboardWriter::AppendScalars(double wall_time, int64_t step,
+                                              std::initializer_list<Scalar> scalars) {
   tensorboard::Event event;
-  event.set_wall_time(static_cast<double>(row.time_unix_micros) * 1e-6);
-  event.set_step(row.step);
-  const std::pair<const char*, double> scalars[] = {
-      {"train/loss", row.loss},
-      {"train/entropy", row.entropy},
-      {"train/mean_token_accuracy", row.mean_token_accuracy},
-      {"train/grad_norm", row.grad_norm},
-      {"train/learning_rate", row.learning_rate},
-      {"train/epoch", row.epoch},
-      {"train/tokens_per_second", row.tokens_per_second}};
+  event.set_wall_time(wall_time);
+  event.set_step(step);
   for (const auto& [tag, value] : scalars) {
     auto* entry = event.mutable_summary()->add_value();
     entry->set_tag(tag);

@@ -1,8 +1,11 @@
 // TensorBoard event files (scalars), tags as transformers' Trainer writes them.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "artifacts/file.h"
@@ -20,8 +23,12 @@ class TensorboardWriter {
   // train/loss, train/entropy, train/mean_token_accuracy, train/grad_norm, train/learning_rate,
   // train/epoch, train/tokens_per_second of one point of the log (logging_window.h).
   absl::Status Append(const StepRow& row);
+  // eval/loss, eval/entropy, eval/mean_token_accuracy, eval/runtime.
+  absl::Status Append(const v1::Evaluation& evaluation);
 
  private:
+  using Scalar = std::pair<const char*, double>;
+  absl::Status AppendScalars(double wall_time, int64_t step, std::initializer_list<Scalar> scalars);
   TensorboardWriter(Fd fd, std::filesystem::path path)
       : fd_(std::move(fd)), path_(std::move(path)) {}
   absl::Status AppendRecord(const std::string& payload);

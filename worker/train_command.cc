@@ -59,6 +59,11 @@ void Field(CLI::App& app, Json& into, const std::string& flag, const std::string
       BothSpellings(flag), [&into, key](const T& value) { into[key] = value; }, help);
 }
 
+void Switch(CLI::App& app, Json& into, const std::string& name, const std::string& help) {
+  app.add_flag_callback(
+      BothSpellings(name), [&into, name] { into[name] = true; }, help);
+}
+
 // An enum of the wire by the word that people write.
 void Word(CLI::App& app, Json& into, const std::string& flag, std::vector<std::string> words,
           const std::string& help) {
@@ -167,9 +172,7 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
   Field<int64_t>(app, spec, "gradient_accumulation_steps", "gradient_accumulation_steps",
                  "Micro-batches in a step [1]");
   Field<double>(app, spec, "learning_rate", "learning_rate", "Peak rate [1e-4, full 5e-5]");
-  app.add_flag_callback(
-      BothSpellings("gradient_checkpointing"), [&spec] { spec["gradient_checkpointing"] = true; },
-      "Recompute layers: less memory, a third more work");
+  Switch(app, spec, "gradient_checkpointing", "Recompute layers: less memory, a third more work");
   app.add_option_function<int64_t>(
       BothSpellings("lora_rank"), [&spec](int64_t rank) { spec["lora"]["rank"] = rank; },
       "Rank of the adapters [8]");
@@ -184,6 +187,14 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
   Field<int64_t>(app, spec, "seed", "seed", "Adapters, order of epochs, dropout [42]");
   Field<int64_t>(app, spec, "logging_steps", "logging_steps", "Steps between two log lines [1]");
   Field<int64_t>(app, spec, "save_steps", "save_steps", "Steps between two checkpoints [500]");
+  Field<double>(app, spec, "eval_split", "eval_split",
+                "Rows kept back to evaluate on: below 1 a share, else a number [0]");
+  Field<int64_t>(app, spec, "eval_steps", "eval_steps",
+                 "Steps between two evaluations; 0: an epoch [0]");
+  Switch(app, spec, "load_best_model_at_end",
+         "The result is of the best evaluation, not of the last step");
+  Switch(app, spec, "playbook_warmup",
+         "Train 0.05 epochs before the first step, as NVIDIA's scripts do");
   app.add_option(BothSpellings("log_dir"), options.log_dir, "TensorBoard's [OUTPUT_DIR/logs]");
   app.add_option(BothSpellings("output_dir"), options.output_dir,
                  "Result and checkpoints [a new directory under outputs/]");

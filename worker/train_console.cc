@@ -28,6 +28,8 @@ const char* DoingWhat(v1::Progress::Phase phase) {
       return "tokenising";
     case v1::Progress::LOAD:
       return "loading the model";
+    case v1::Progress::EVAL:
+      return "evaluating";
     case v1::Progress::CHECKPOINT:
       return "saving a checkpoint";
     case v1::Progress::EXPORT:
@@ -107,6 +109,13 @@ void TrainConsole::Step(const StepRow& row) {
                static_cast<long long>(outline_.steps_planned), row.loss, row.learning_rate,
                row.tokens_per_second, HoursMinutesSeconds(left).c_str(), terminal_ ? "" : "\n");
   line_open_ = terminal_;
+}
+
+void TrainConsole::Evaluation(const v1::Evaluation& evaluation) {
+  EndLine();
+  std::fprintf(stderr, "evaluated after step %lld: loss %.4f, token accuracy %.1f %%, %lld rows\n",
+               static_cast<long long>(evaluation.step()), evaluation.loss(),
+               100 * evaluation.mean_token_accuracy(), static_cast<long long>(evaluation.rows()));
 }
 
 void TrainConsole::Checkpoint(const v1::Checkpoint& checkpoint) {

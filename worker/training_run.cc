@@ -18,6 +18,7 @@
 #include "artifacts/manifest.h"
 #include "artifacts/row_source.h"
 #include "artifacts/step_log.h"
+#include "google/protobuf/util/time_util.h"
 #include "worker/attempt_request.h"
 #include "worker/checkpoints.h"
 #include "worker/dataset_rows.h"
@@ -25,6 +26,7 @@
 #include "worker/failure.h"
 #include "worker/logging_window.h"
 #include "worker/result.h"
+#include "worker/run_history.h"
 #include "worker/run_record.h"
 #include "worker/sources.h"
 #include "worker/tensorboard.h"
@@ -34,6 +36,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
+
+std::string CheckpointName(int64_t step) { return absl::StrCat("checkpoint-", step); }
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -79,12 +83,13 @@ class TrainingRun {
     auto prepared =
         PrepareRows(request_, spec_, places_.dir, engine::ThreadCount(), observer_, flags_);
     if (flags_.stop) return Stopped();
-    FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, std::move(prepared));
-    dataset_rows_ = dataset.rows->size();
-    dropped_rows_ = dataset.dropped_rows;
-    skipped_rows_ = dataset.skipped_rows;
+    FTD_ASSIGN_OR_RETURN(PreparedRows rows, std::move(prepared));
+    dataset_rows_ = rows.train->size();
+    dropped_rows_ = rows.dropped_rows;
+    skipped_rows_ = rows.skipped_rows;
     trainer_ = std::make_unique<engine::Trainer>(
-        spec_, request_.model_dir(), std::move(dataset.rows), [this](int64_t done, int64_t total) {
+        spec_, request_.model_dir(), std::move(rows.train), std::move(rows.eval),
+        [this](int64_t done, int64_t total) {
           observer_.Progress(v1::Progress::LOAD, {done, total, "bytes"});
         });
     FTD_RETURN_IF_ERROR(ResumeState());
@@ -97,9 +102,10 @@ class TrainingRun {
     FTD_RETURN_IF_ERROR(Train(tensorboard));
     if (stopped_) return absl::OkStatus();
     observer_.Progress(v1::Progress::EXPORT, {0, 1, "result"});
-    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> step_rows, AllRows());
+    FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
     FTD_RETURN_IF_ERROR(step_log_->Sync());
-    return WriteResult(*trainer_, spec_, Facts(), step_rows, places_);
+    FTD_RETURN_IF_ERROR(TakeBestWeights());
+    return WriteResult(*trainer_, spec_, Facts(), history, places_);
   }
 
   absl::Status ResumeState() {
@@ -111,26 +117,37 @@ class TrainingRun {
     }
     trainer_->LoadState(request_.resume_from(), manifest.step);
     last_step_ = saved_step_ = manifest.step;
-    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, AllRows());
-    for (const StepRow& row : rows) {
-      if (row.step == last_step_) tokens_total_ = row.tokens_total;
+    const fs::path checkpoint = request_.resume_from();
+    FTD_ASSIGN_OR_RETURN(evaluations_, ReadEvaluations(checkpoint / "trainer_state.json"));
+    FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
+    for (const StepRow& row : history.rows) {
+      if (row.step != last_step_) continue;
+      tokens_total_ = row.tokens_total;
+      epoch_ = row.epoch;
     }
-    return absl::OkStatus();
+    if (BestStep() == 0) return absl::OkStatus();
+    return AdoptCheckpoint(checkpoint.parent_path() / CheckpointName(BestStep()), places_.dir);
   }
 
   absl::Status Train(TensorboardWriter& tensorboard) {
     const auto planned = trainer_->steps_planned();
     LoggingWindow window(spec_.logging_steps);
     observer_.Progress(v1::Progress::TRAIN, {last_step_, planned, "steps"});
-    while (last_step_ < planned) {
+    const auto beat = [this] { step_log_->Beat(); };
+    if (spec_.playbook_warmup && last_step_ == 0 && !trainer_->PlaybookWarmUp(flags_.stop, beat))
+      return Stopped();
+    // The checkpoint may be of a stop that came into an evaluation.
+    FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
+    while (last_step_ < planned && !stopped_) {
       const auto start = Clock::now();
-      const auto result = trainer_->Step(flags_.stop, [this] { step_log_->Beat(); });
+      const auto result = trainer_->Step(flags_.stop, beat);
       if (!result) return Stopped();
       FTD_RETURN_IF_ERROR(CheckFinite(*result));
       const StepRow row = Record(*result, SecondsSince(start));
       FTD_RETURN_IF_ERROR(step_log_->Append(row));
       observer_.Step(row);
       if (const auto point = window.Add(row)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
+      FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
       const bool due =
           spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
       if (due || flags_.checkpoint_now.exchange(false)) FTD_RETURN_IF_ERROR(Checkpoint());
@@ -141,7 +158,7 @@ class TrainingRun {
   StepRow Record(const engine::StepResult& result, double seconds) {
     StepRow row;
     row.step = last_step_ = trainer_->steps_taken();
-    row.epoch = result.epoch;
+    row.epoch = epoch_ = result.epoch;
     row.loss = result.loss;
     row.entropy = result.entropy;
     row.mean_token_accuracy = result.mean_token_accuracy;
@@ -165,19 +182,73 @@ class TrainingRun {
                                  result.loss, result.grad_norm));
   }
 
+  bool EvaluationDue() const {
+    if (trainer_->eval_rows() == 0 || last_step_ == 0) return false;
+    if (!evaluations_.empty() && evaluations_.back().step() == last_step_) return false;
+    const int64_t every = spec_.eval_steps > 0 ? spec_.eval_steps : trainer_->steps_per_epoch();
+    return last_step_ % every == 0 || last_step_ == trainer_->steps_planned();
+  }
+
+  absl::Status EvaluateIfDue(TensorboardWriter& tensorboard) {
+    if (!EvaluationDue()) return absl::OkStatus();
+    const int64_t rows = trainer_->eval_rows();
+    observer_.Progress(v1::Progress::EVAL, {0, rows, "rows"});
+    const auto start = Clock::now();
+    const auto result = trainer_->Evaluate(flags_.stop, [&](int64_t done) {
+      step_log_->Beat();
+      observer_.Progress(v1::Progress::EVAL, {done, rows, "rows"});
+    });
+    if (!result) return Stopped();
+    v1::Evaluation& evaluation = evaluations_.emplace_back();
+    evaluation.set_step(last_step_);
+    evaluation.set_epoch(epoch_);
+    evaluation.set_loss(result->loss);
+    evaluation.set_entropy(result->entropy);
+    evaluation.set_mean_token_accuracy(result->mean_token_accuracy);
+    evaluation.set_rows(rows);
+    evaluation.set_seconds(SecondsSince(start));
+    *evaluation.mutable_time() = google::protobuf::util::TimeUtil::GetCurrentTime();
+    observer_.Evaluation(evaluation);
+    FTD_RETURN_IF_ERROR(tensorboard.Append(evaluation));
+    if (BestStep() == last_step_ && last_step_ < trainer_->steps_planned())
+      FTD_RETURN_IF_ERROR(KeepCheckpoint());
+    observer_.Progress(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
+    return absl::OkStatus();
+  }
+
+  // One of the last step, in this attempt's directory.
+  absl::Status KeepCheckpoint() {
+    return saved_step_ == last_step_ ? AdoptCheckpoint(request_.resume_from(), places_.dir)
+                                     : Checkpoint();
+  }
+
+  // The step whose weights are to be the result; 0: the last.
+  int64_t BestStep() const {
+    const v1::Evaluation* best = spec_.load_best_model_at_end ? BestOf(evaluations_) : nullptr;
+    return best == nullptr ? 0 : best->step();
+  }
+
+  absl::Status TakeBestWeights() {
+    if (BestStep() == 0 || BestStep() == last_step_) return absl::OkStatus();
+    const fs::path checkpoint = places_.dir / CheckpointName(BestStep());
+    FTD_ASSIGN_OR_RETURN(const Manifest manifest, VerifyDirectory(checkpoint));
+    trainer_->LoadState(checkpoint, manifest.step);
+    return absl::OkStatus();
+  }
+
   absl::Status Checkpoint() {
     if (saved_step_ == last_step_) return absl::OkStatus();
     observer_.Progress(v1::Progress::CHECKPOINT, {0, 1, "checkpoint"});
     FTD_RETURN_IF_ERROR(
         step_log_->Sync());  // the steps that a checkpoint stands on last as long as it does
-    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, AllRows());
+    FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
+    const std::string state = TrainerStateJson(spec_, history, trainer_->steps_planned());
     FTD_ASSIGN_OR_RETURN(v1::Checkpoint checkpoint,
-                         WriteCheckpoint(*trainer_, places_.dir, spec_hash_,
-                                         TrainerStateJson(spec_, rows, trainer_->steps_planned())));
+                         WriteCheckpoint(*trainer_, places_.dir, spec_hash_, state));
     saved_step_ = last_step_;
     checkpoint.set_attempt(request_.attempt());
     observer_.Checkpoint(checkpoint);
-    PruneCheckpoints(places_.dir, spec_.save_total_limit);
+    PruneCheckpoints(places_.dir, spec_.save_total_limit, BestStep());
     observer_.Progress(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
     return absl::OkStatus();
   }
@@ -187,14 +258,14 @@ class TrainingRun {
     return trainer_ != nullptr && last_step_ > 0 ? Checkpoint() : absl::OkStatus();
   }
 
-  // The whole job's steps so far: earlier attempts' and this one's.
-  absl::StatusOr<std::vector<StepRow>> AllRows() const {
+  // Of the whole job: earlier attempts' and this one's.
+  absl::StatusOr<RunHistory> History() const {
     std::vector<fs::path> logs(request_.earlier_step_logs().begin(),
                                request_.earlier_step_logs().end());
     logs.push_back(places_.step_log);
     FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
     while (!rows.empty() && rows.back().step > last_step_) rows.pop_back();
-    return rows;
+    return RunHistory{std::move(rows), evaluations_};
   }
 
   RunFacts Facts() const {
@@ -207,6 +278,7 @@ class TrainingRun {
     facts.dataset_sha256 = spec_.dataset.sha256;
     facts.device = engine::DeviceName();
     facts.dataset_rows = dataset_rows_;
+    facts.eval_rows = trainer_->eval_rows();
     facts.dropped_rows = dropped_rows_;
     facts.skipped_rows = skipped_rows_;
     facts.steps = last_step_;
@@ -226,7 +298,9 @@ class TrainingRun {
   std::string spec_hash_;
   std::unique_ptr<engine::Trainer> trainer_;
   std::optional<StepLogWriter> step_log_;
+  std::vector<v1::Evaluation> evaluations_;
   int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
+  double epoch_ = 0;  // after last_step_
   int64_t dataset_rows_ = 0, dropped_rows_ = 0, skipped_rows_ = 0;
   bool stopped_ = false;
 };

@@ -18,6 +18,11 @@ namespace {
 // the model.
 constexpr int64_t kChunkBytes = 64 << 20;
 
+// Positions whose logits are made at a time.
+int64_t ChunkOf(const Parameter& head) {
+  return std::clamp<int64_t>(kChunkBytes / (head.value.size(0) * 4), 16, 4096);
+}
+
 LossSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
   return cpu::Serves(logits) ? cpu::CrossEntropyInPlace(logits, targets)
                              : CrossEntropyByAten(logits, targets);
@@ -45,10 +50,20 @@ LossSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets) {
   return {sum[0], sum[1], static_cast<int64_t>(sum[2]), targets.numel()};
 }
 
+LossSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets) {
+  const int64_t S = x.size(0), chunk = ChunkOf(head);
+  LossSums sums;
+  for (int64_t begin = 0; begin < S; begin += chunk) {
+    const int64_t count = std::min(chunk, S - begin);
+    at::Tensor logits = at::mm(x.narrow(0, begin, count), head.value.t()).to(at::kFloat);
+    sums += CrossEntropyInPlace(logits, targets.narrow(0, begin, count));
+  }
+  return sums;
+}
+
 LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Tensor& targets,
                               int64_t num_items) {
-  const int64_t S = x.size(0), V = head.value.size(0);
-  const int64_t chunk = std::clamp<int64_t>(kChunkBytes / (V * 4), 16, 4096);
+  const int64_t S = x.size(0), chunk = ChunkOf(head);
   const double scale = 1.0 / static_cast<double>(num_items);
   LossResult result;
   result.dx = at::empty_like(x);

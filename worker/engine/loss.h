@@ -31,6 +31,9 @@ struct LossResult {
 // by ATen. On the CPU cpu_kernels.h's does the same in one pass.
 LossSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets);
 
+// The sums alone, for evaluation. x and targets as below.
+LossSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets);
+
 // x [S, D] after the final norm, at the positions that have a target; targets [S] int64; num_items:
 // labels of the whole step. Adds to head.grad when the head is trainable. The softmax is taken in
 // float32.

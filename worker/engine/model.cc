@@ -116,6 +116,11 @@ at::Tensor Infer(Model& model, const FlatBatch& batch) {
   return RmsNormForward(x, model.final_norm.value, context.eps, &norm);
 }
 
+LossSums EvaluateBatch(Model& model, const FlatBatch& batch) {
+  const at::Tensor x = Infer(model, batch).index_select(0, batch.supervised);
+  return CrossEntropySums(model.head(), x, batch.targets);
+}
+
 LossSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options) {
   BatchContext context = MakeContext(model, batch);
   context.dropout = options.dropout;

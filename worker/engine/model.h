@@ -51,6 +51,9 @@ Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dt
 // The final hidden states [T, D], normed. For logits.
 at::Tensor Infer(Model& model, const FlatBatch& batch);
 
+// What the model makes of the batch's labels, without dropout and gradients.
+LossSums EvaluateBatch(Model& model, const FlatBatch& batch);
+
 struct PassOptions {
   int64_t num_items = 1;  // labels of the whole step
   double dropout = 0;

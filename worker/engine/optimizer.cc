@@ -43,6 +43,13 @@ void ZeroGradients(const std::vector<Parameter*>& parameters) {
   at::_foreach_zero_(Gradients(parameters));
 }
 
+void ResetMoments(const std::vector<Parameter*>& parameters) {
+  for (Parameter* p : parameters) {
+    p->exp_avg.zero_();
+    p->exp_avg_sq.zero_();
+  }
+}
+
 void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate,
                double weight_decay) {
   for (bool decays : {true, false}) {

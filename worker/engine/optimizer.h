@@ -21,6 +21,9 @@ void ClipGradients(const std::vector<Parameter*>& parameters, double norm, doubl
 // Sets all gradients to zero.
 void ZeroGradients(const std::vector<Parameter*>& parameters);
 
+// Forgets the first and second moments.
+void ResetMoments(const std::vector<Parameter*>& parameters);
+
 // One update of the masters with β = (0.9, 0.999), eps = 1e-8; `step` is 1-based. Refreshes each
 // `value` that is not its own master.
 void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate,

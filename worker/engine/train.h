@@ -50,6 +50,13 @@ struct StepResult {
   double epoch = 0;                // passes over the data at the end of the step
 };
 
+// What one evaluation measured, as transformers' Trainer and TRL do.
+struct EvalResult {
+  double loss = 0;     // mean over the rows of their micro-batch's Σ nll / labels, nats
+  double entropy = 0;  // means over the micro-batches, as in StepResult
+  double mean_token_accuracy = 0;
+};
+
 // "cpu", or "cuda:0" when LibTorch's CUDA libraries load and see one.
 std::string DeviceName();
 
@@ -66,14 +73,16 @@ void InitializeProcess();
 class Trainer {
  public:
   // Loads the model and, for adapters, makes or reads them. `rows` must not be empty; each step
-  // reads its own. `progress(done, total)` tells of bytes read.
+  // reads its own. `eval_rows` may be null. `progress(done, total)` tells of bytes read.
   Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir,
-          std::unique_ptr<RowSource> rows,
+          std::unique_ptr<RowSource> rows, std::unique_ptr<RowSource> eval_rows,
           const std::function<void(int64_t done, int64_t total)>& progress);
   ~Trainer();
 
   int64_t steps_planned() const;
   int64_t steps_taken() const;
+  int64_t steps_per_epoch() const;
+  int64_t eval_rows() const;
   int64_t trainable_parameters() const;
   int64_t total_parameters() const;
 
@@ -81,6 +90,17 @@ class Trainer {
   // and the result is empty. `beat` is called after each micro-batch. Requires: steps_taken() <
   // steps_planned().
   std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat);
+
+  // The warm-up of NVIDIA's scripts: 0.05 epochs with a schedule and optimizer state of their own,
+  // whose weights the first step starts from. False when `stop` became true: then the Trainer is of
+  // no more use. Requires: steps_taken() == 0.
+  bool PlaybookWarmUp(const std::atomic<bool>& stop, const std::function<void()>& beat);
+
+  // Measures the weights on eval_rows, in micro-batches of batch_size in order; changes nothing.
+  // Empty when `stop` became true. `beat(rows done)` is called after each micro-batch. Requires:
+  // eval_rows() > 0.
+  std::optional<EvalResult> Evaluate(const std::atomic<bool>& stop,
+                                     const std::function<void(int64_t rows)>& beat);
 
   // Writes weights and optimizer state into an existing directory; LoadState reads them back.
   void SaveState(const std::filesystem::path& dir) const;

@@ -3,6 +3,8 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "artifacts/judge.h"
 #include "worker/engine/adapter.h"
@@ -16,6 +18,8 @@
 
 namespace ftd::engine {
 namespace {
+
+constexpr double kWarmUpEpochs = 0.05;  // of NVIDIA's scripts
 
 // Runs `body` without autograd and turns torch's exceptions into the engine's.
 template <typename Body>
@@ -44,7 +48,7 @@ bool IsNorm(const Parameter& parameter) { return parameter.value.dim() == 1; }
 
 struct Trainer::Impl {
   TrainSpec spec;
-  std::unique_ptr<RowSource> rows;
+  std::unique_ptr<RowSource> rows, eval_rows;
   BatchPlan plan;
   c10::Device device;
   Model model;
@@ -53,9 +57,11 @@ struct Trainer::Impl {
   int64_t steps_taken = 0;
 
   Impl(const TrainSpec& spec_in, const std::filesystem::path& model_dir,
-       std::unique_ptr<RowSource> rows_in, const std::function<void(int64_t, int64_t)>& progress)
+       std::unique_ptr<RowSource> rows_in, std::unique_ptr<RowSource> eval_rows_in,
+       const std::function<void(int64_t, int64_t)>& progress)
       : spec(spec_in),
         rows(std::move(rows_in)),
+        eval_rows(std::move(eval_rows_in)),
         plan(spec_in, rows->size()),
         device(TrainingDevice()) {
     const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
@@ -125,17 +131,60 @@ struct Trainer::Impl {
     steps_taken = step;
     return result;
   }
+
+  bool PlaybookWarmUp(const std::atomic<bool>& stop, const std::function<void()>& beat) {
+    TrainSpec warm_up = spec;
+    warm_up.num_epochs = kWarmUpEpochs;
+    warm_up.max_steps = 0;
+    const BatchPlan training = std::exchange(plan, BatchPlan(warm_up, rows->size()));
+    while (steps_taken < plan.steps_planned()) {
+      if (!Step(stop, beat)) return false;
+    }
+    ResetMoments(trainable);
+    plan = training;
+    steps_taken = 0;
+    return true;
+  }
+
+  std::optional<EvalResult> Evaluate(const std::atomic<bool>& stop,
+                                     const std::function<void(int64_t)>& beat) {
+    const int64_t all = eval_rows->size(), size = spec.batch_size;
+    EvalResult result;
+    for (int64_t begin = 0; begin < all; begin += size) {
+      if (stop) return std::nullopt;
+      std::vector<int64_t> indices(static_cast<size_t>(std::min(size, all - begin)));
+      std::iota(indices.begin(), indices.end(), begin);
+      const LossSums sums =
+          EvaluateBatch(model, MakeFlatBatch(ReadRows(*eval_rows, indices), device));
+      const auto labels = static_cast<double>(std::max<int64_t>(sums.positions, 1));
+      result.loss += sums.nll / labels * static_cast<double>(indices.size());
+      result.entropy += sums.entropy / labels;
+      result.mean_token_accuracy += static_cast<double>(sums.correct) / labels;
+      beat(begin + static_cast<int64_t>(indices.size()));
+    }
+    const auto batches = static_cast<double>((all + size - 1) / size);
+    result.loss /= static_cast<double>(all);
+    result.entropy /= batches;
+    result.mean_token_accuracy /= batches;
+    return result;
+  }
 };
 
 Trainer::Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir,
-                 std::unique_ptr<RowSource> rows,
+                 std::unique_ptr<RowSource> rows, std::unique_ptr<RowSource> eval_rows,
                  const std::function<void(int64_t, int64_t)>& progress)
-    : impl_(Guarded(
-          [&] { return std::make_unique<Impl>(spec, model_dir, std::move(rows), progress); })) {}
+    : impl_(Guarded([&] {
+        return std::make_unique<Impl>(spec, model_dir, std::move(rows), std::move(eval_rows),
+                                      progress);
+      })) {}
 Trainer::~Trainer() = default;
 
 int64_t Trainer::steps_planned() const { return impl_->plan.steps_planned(); }
 int64_t Trainer::steps_taken() const { return impl_->steps_taken; }
+int64_t Trainer::steps_per_epoch() const { return impl_->plan.steps_per_epoch(); }
+int64_t Trainer::eval_rows() const {
+  return impl_->eval_rows == nullptr ? 0 : impl_->eval_rows->size();
+}
 
 int64_t Trainer::trainable_parameters() const {
   int64_t count = 0;
@@ -148,6 +197,15 @@ int64_t Trainer::total_parameters() const { return impl_->model.CountParameters(
 std::optional<StepResult> Trainer::Step(const std::atomic<bool>& stop,
                                         const std::function<void()>& beat) {
   return Guarded([&] { return impl_->Step(stop, beat); });
+}
+
+bool Trainer::PlaybookWarmUp(const std::atomic<bool>& stop, const std::function<void()>& beat) {
+  return Guarded([&] { return impl_->PlaybookWarmUp(stop, beat); });
+}
+
+std::optional<EvalResult> Trainer::Evaluate(const std::atomic<bool>& stop,
+                                            const std::function<void(int64_t)>& beat) {
+  return Guarded([&] { return impl_->Evaluate(stop, beat); });
 }
 
 void Trainer::SaveState(const std::filesystem::path& dir) const {
