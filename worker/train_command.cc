@@ -172,10 +172,20 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
   Field<int64_t>(app, spec, "gradient_accumulation_steps", "gradient_accumulation_steps",
                  "Micro-batches in a step [1]");
   Field<double>(app, spec, "learning_rate", "learning_rate", "Peak rate [1e-4, full 5e-5]");
+  Word(app, spec, "lr_scheduler_type", {"linear", "cosine", "constant", "constant_with_warmup"},
+       "How the rate moves over the steps [linear]");
+  Field<double>(app, spec, "warmup_steps", "warmup_steps",
+                "Steps of linear warm-up; below 1 a share of all [0]");
   Switch(app, spec, "gradient_checkpointing", "Recompute layers: less memory, a third more work");
   app.add_option_function<int64_t>(
       BothSpellings("lora_rank"), [&spec](int64_t rank) { spec["lora"]["rank"] = rank; },
       "Rank of the adapters [8]");
+  app.add_option_function<double>(
+      BothSpellings("lora_alpha"), [&spec](double alpha) { spec["lora"]["alpha"] = alpha; },
+      "The adapter is scaled by alpha / rank [16]");
+  app.add_option_function<double>(
+      BothSpellings("lora_dropout"), [&spec](double p) { spec["lora"]["dropout"] = p; },
+      "Dropout before A [0]");
   app.add_option_function<std::string>(
       BothSpellings("init_adapter"),
       [&spec](const std::string& dir) { spec["lora"]["init_adapter"] = dir; },

@@ -33,7 +33,8 @@ int64_t PeakOfStep(const TrainSpec& spec, const std::filesystem::path& model_dir
   TokenizedRow row;
   row.input_ids.assign(700, 5);
   row.labels = row.input_ids;
-  Trainer trainer(spec, model_dir, std::make_unique<RowsInMemory>(std::vector(2, row)), nullptr);
+  Trainer trainer(spec, model_dir, std::make_unique<RowsInMemory>(std::vector(2, row)), nullptr,
+                  nullptr);
   const std::atomic<bool> never{false};
   const auto peak = std::make_shared<Peak>();
   const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, peak);

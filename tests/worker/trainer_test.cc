@@ -30,7 +30,7 @@ class TrainerTest : public ::testing::TestWithParam<Mode> {
   ~TrainerTest() override { std::filesystem::remove_all(dir_); }
 
   Trainer Make(const TrainSpec& spec) {
-    return {spec, dir_ / "model", InMemory(RandomRows(11, 40, 7)), nullptr};
+    return {spec, dir_ / "model", InMemory(RandomRows(11, 40, 7)), nullptr, nullptr};
   }
 
   static std::vector<double> Steps(Trainer& trainer, int count) {
@@ -124,7 +124,7 @@ TEST_P(TrainerTest, AccumulationEqualsOneLargeBatch) {
 
 TEST_P(TrainerTest, LearnsOneBatchByHeart) {
   TrainSpec spec = TinySpec(GetParam(), 60);
-  Trainer trainer(spec, dir_ / "model", InMemory(RandomRows(2, 12, 3)), nullptr);
+  Trainer trainer(spec, dir_ / "model", InMemory(RandomRows(2, 12, 3)), nullptr, nullptr);
   const std::vector<double> losses = Steps(trainer, 60);
   EXPECT_LT(losses.back(), 0.5 * losses.front());
 }
@@ -183,7 +183,8 @@ INSTANTIATE_TEST_SUITE_P(Full, PrecisionTest, ::testing::Values(Mode::kFull),
 TEST(TrainerInputTest, DamagedStateNamesTheTensor) {
   const auto dir = FreshDir("damaged");
   ftd::testing::WriteTinyModel(dir / "model", 1);
-  Trainer trainer(TinySpec(Mode::kLora, 2), dir / "model", InMemory(RandomRows(4, 10, 1)), nullptr);
+  Trainer trainer(TinySpec(Mode::kLora, 2), dir / "model", InMemory(RandomRows(4, 10, 1)), nullptr,
+                  nullptr);
   ASSERT_TRUE(WriteSafetensors(dir / "adapter_model.safetensors", {}, {}).ok());
   try {
     trainer.LoadState(dir, 1);
