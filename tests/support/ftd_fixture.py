@@ -323,6 +323,10 @@ class Ftd:
         stream = self.stub.QueryMetrics(api.QueryMetricsRequest(job=job, **fields), timeout=DEADLINE_S)
         return [step for message in stream for step in message.steps]
 
+    def evaluations(self, job: str) -> list[jobs.Evaluation]:
+        stream = self.stub.QueryMetrics(api.QueryMetricsRequest(job=job), timeout=DEADLINE_S)
+        return [evaluation for message in stream for evaluation in message.evaluations]
+
     def worker_pid(self, job: str) -> int:
         return self.job(job).attempts[-1].pid
 
