@@ -6,7 +6,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "artifacts/dataset/byte_stream.h"
@@ -45,7 +44,7 @@ class ByteReader {
   bool Fill();
 
   std::unique_ptr<ByteStream> stream_;
-  std::vector<char> buffer_;
+  std::unique_ptr<char[]> buffer_;  // not zeroed: most of it is overwritten at once
   size_t position_ = 0, size_ = 0;
   std::string long_line_;  // of a line that does not lie in one buffer
   int64_t line_ = 1;
