@@ -10,9 +10,9 @@ import torch
 from case import CASES, load_rows, render
 from datasets import Dataset
 from ftd_fixture import Ftd
-from peft import PeftModel
+from hf_models import trainable
 from reference import BATCH, MAX_LENGTH, Reference, load_tokenizer
-from transformers import AutoModelForCausalLM
+from tolerance import apart, outside
 from trl import SFTConfig, SFTTrainer
 
 ROWS, EPOCHS, SEED = 32, 2, 42
@@ -33,16 +33,14 @@ def daemon():
 def trl_losses(reference, mode, dtype, attention, out_dir):
     tokenizer = load_tokenizer(reference.case)
     tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(reference.case.model_dir, dtype=dtype, attn_implementation=attention)
-    if mode == "lora":
-        model = PeftModel.from_pretrained(model, reference.init_adapter, is_trainable=True)
     config = SFTConfig(
         output_dir=str(out_dir), per_device_train_batch_size=BATCH, num_train_epochs=EPOCHS,
         learning_rate=RATES[mode], max_length=MAX_LENGTH, seed=SEED, logging_steps=1, save_strategy="no",
         report_to="none", use_cpu=True, bf16=dtype == torch.bfloat16, gradient_checkpointing=False, packing=False,
         dataset_text_field="text", disable_tqdm=True)
     texts = [{"text": render(row) + tokenizer.eos_token} for row in load_rows(reference.case)[:ROWS]]
-    trainer = SFTTrainer(model=model, processing_class=tokenizer, train_dataset=Dataset.from_list(texts), args=config)
+    trainer = SFTTrainer(model=trainable(reference.case, mode, dtype=dtype, attention=attention), processing_class=tokenizer,
+                         train_dataset=Dataset.from_list(texts), args=config)
     trainer.train()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
@@ -56,16 +54,6 @@ def our_losses(ftd, reference, mode, *flags):
     job = ftd.ftctl("submit", *args, "--quiet").stdout.strip()
     ftd.ftctl("wait", job, "--timeout", 180, timeout=190)
     return [json.loads(line)["loss"] for line in ftd.ftctl("metrics", job, "-o", "jsonl").stdout.splitlines()]
-
-
-def apart(a, b):
-    """Relative differences, step by step."""
-    return [abs(x - y) / abs(y) for x, y in zip(a, b, strict=True)]
-
-
-def outside(losses, eager, sdpa):
-    """The farthest that a step is from the nearer of the two."""
-    return max(map(min, apart(losses, eager), apart(losses, sdpa)))
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])

@@ -1,8 +1,4 @@
-"""QLoRA as transformers, PEFT, TRL and bitsandbytes do it on the CPU.
-
-Shapes are such that every row is whole blocks of 64: bitsandbytes' AVX-512 kernel takes wrong scales where it is not. Its
-models stay in training mode: in evaluation it multiplies in bfloat16, whatever the dtype, where the processor can.
-"""
+"""QLoRA as transformers, PEFT, TRL and bitsandbytes do it on the CPU."""
 import dataclasses
 import json
 import os
@@ -10,45 +6,20 @@ import shutil
 
 import pytest
 import torch
-from case import Case, load_rows, load_tokenizer, made, render
+from case import load_rows, load_tokenizer, render
 from datasets import Dataset
 from ftd_fixture import Ftd
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from hf_models import NF4_CASES, load_nf4, made_for_nf4, trainable
+from peft import PeftModel
 from peft.utils import load_peft_weights
-from reference import BATCH, MAX_LENGTH, PROJECTIONS, STEPS, Batches, Run, load_model, train
+from reference import BATCH, MAX_LENGTH, STEPS, Batches, Run, train
 from tolerance import (
     ADAPTER_WEIGHTS, GRAD_NORM, LOGITS, LOSS, NOISY_SHARE, QLORA_TRL_LOSS, WEIGHTS, logit_distance, relative,
     weight_distance)
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from trl import SFTConfig, SFTTrainer
 from worker_cli import worker_logits
 
-CASES = [
-    Case("nf4-bf16", seed=5, intermediate=192, dtype="bfloat16"),
-    Case("nf4-tied-llama3", seed=9, kv_heads=1, head_dim=32, intermediate=128, vocab=768, rope="llama3", tied=True,
-         max_shard_size="200KB"),
-]
 RUNS = [Run("qlora", "qlora", 1e-4, weights=True), Run("qlora_fast", "qlora", 5e-3, accumulation=2)]
-
-
-def _init_adapter(case):
-    torch.manual_seed(case.seed + 1)
-    config = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules=PROJECTIONS, task_type=TaskType.CAUSAL_LM)
-    get_peft_model(load_model(case.model_dir), config).save_pretrained(case.dir / "lora-init")
-
-
-def load_nf4(model_dir, dtype=torch.float32, attention="eager", **changes):
-    """What the scripts load: dtype and compute dtype are the same."""
-    if not changes.pop("already", False):
-        settings = dict(load_in_4bit=True, bnb_4bit_use_double_quant=True, bnb_4bit_quant_type="nf4",
-                        bnb_4bit_compute_dtype=dtype) | changes
-        changes = {"quantization_config": BitsAndBytesConfig(**settings)}
-    return AutoModelForCausalLM.from_pretrained(
-        model_dir, dtype=dtype, attn_implementation=attention, **changes).train()
-
-
-def trainable(case, **options):
-    return PeftModel.from_pretrained(load_nf4(case.model_dir, **options), case.dir / "lora-init", is_trainable=True)
 
 
 def logits_of(model, ids):
@@ -69,9 +40,9 @@ def daemon():
         yield ftd
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda c: c.name)
+@pytest.fixture(scope="module", params=NF4_CASES, ids=lambda c: c.name)
 def case(request):
-    return made(request.param, _init_adapter)
+    return made_for_nf4(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +86,7 @@ def test_logits_of_a_model_that_transformers_saved_quantised(case, prompt, chang
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda r: r.name)
 def test_every_step_and_the_adapter(daemon, case, prompt, run, tmp_path):
-    model = trainable(case)
+    model = trainable(case, "qlora")
     curve = train(model, Batches(case), run)
     rows, result = submit(daemon, tmp_path, case.model_dir, *flags_of(case, run), "--max-steps", STEPS, "--no-shuffle")
     assert relative([row["loss"] for row in rows], curve["loss"]) <= LOSS
@@ -157,7 +128,7 @@ def trl_losses(case, run, out_dir, dtype, attention="eager"):
         use_cpu=True, bf16=dtype == torch.bfloat16, gradient_checkpointing=False, packing=False,
         dataset_text_field="text", disable_tqdm=True)
     texts = [{"text": render(row) + tokenizer.eos_token} for row in load_rows(case)]
-    trainer = SFTTrainer(model=trainable(case, dtype=dtype, attention=attention), processing_class=tokenizer,
+    trainer = SFTTrainer(model=trainable(case, "qlora", dtype=dtype, attention=attention), processing_class=tokenizer,
                          train_dataset=Dataset.from_list(texts), args=config)
     trainer.train()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -165,7 +136,7 @@ def trl_losses(case, run, out_dir, dtype, attention="eager"):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_curve_near_trl(daemon, dtype, tmp_path):
-    case = made(CASES[0], _init_adapter)
+    case = made_for_nf4(NF4_CASES[0])
     run = Run("qlora", "qlora", 1e-4)
     expected = trl_losses(case, run, tmp_path / "trl", getattr(torch, dtype))
     rows, _ = submit(daemon, tmp_path, case.model_dir, *flags_of(case, run, dtype), "--max-steps", STEPS, "--seed", 42)

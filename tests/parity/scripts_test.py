@@ -13,19 +13,25 @@ import sys
 import pyarrow
 import pyarrow.parquet
 import pytest
-from case import CASES, fetch, render
+import torch
+from case import CASES, fetch, load_tokenizer, render
 from datasets import Dataset
 from ftd_fixture import BIN
-from reference import Reference, Run, load_tokenizer, trainable
-from tolerance import LOSS, relative
+from hf_models import NF4_CASES, made_for_nf4, trainable
+from reference import Reference, Run
+from tolerance import LOSS, QLORA_TRL_LOSS, relative
 from trl import SFTConfig, SFTTrainer
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "hub"))
 from hub_fixture import Hub  # noqa: E402
 
 ROWS = 84  # 11 steps, the last one short
-# 8B LoRA's and 3B full's: batch 8, no accumulation; the reference's cases end at 256 tokens, theirs at 2048.
-RUNS = [Run("llama3-8b-lora", "lora", 1e-4), Run("llama3-3b-full", "full", 5e-5)]
+# 8B LoRA's, 3B full's and 70B QLoRA's: batch 8, no accumulation; the reference's cases end at 256 tokens, theirs at 2048.
+RUNS = [Run("llama3-8b-lora", "lora", 1e-4), Run("llama3-3b-full", "full", 5e-5), Run("llama3-70b-qlora", "qlora", 1e-4)]
+
+
+def case_of(run, case):
+    return made_for_nf4(NF4_CASES[0]) if run.mode == "qlora" else Reference(case).case
 
 
 def alpaca():
@@ -33,38 +39,57 @@ def alpaca():
     return [{name: row[name] for name in ("instruction", "input", "output")} for row in rows]
 
 
-def scripts_curve(reference, run, out_dir):
+def scripts_curve(case, run, count, out_dir, dtype="float32", attention="eager", float32_adapters=False):
     """(losses, learning rates, train_loss)"""
-    tokenizer = load_tokenizer(reference.case)
+    tokenizer = load_tokenizer(case)
     tokenizer.pad_token = tokenizer.eos_token
-    rows = Dataset.from_list(alpaca()).select(range(ROWS)).shuffle(seed=42)
+    rows = Dataset.from_list(alpaca()).select(range(count)).shuffle(seed=42)
     rows = rows.map(lambda row: {"text": render(row) + tokenizer.eos_token}, remove_columns=rows.column_names)
     config = SFTConfig(output_dir=str(out_dir), per_device_train_batch_size=8, num_train_epochs=1, max_length=2048,
                        learning_rate=run.learning_rate, logging_steps=1, dataset_text_field="text", packing=False,
-                       save_strategy="no", report_to="none", use_cpu=True, bf16=False, disable_tqdm=True)
-    trainer = SFTTrainer(model=trainable(reference.case, run), processing_class=tokenizer, train_dataset=rows, args=config)
+                       save_strategy="no", report_to="none", use_cpu=True, bf16=dtype == "bfloat16",
+                       gradient_checkpointing=False, disable_tqdm=True)
+    model = trainable(case, run.mode, dtype=getattr(torch, dtype), attention=attention)
+    adapters = {name: p.data.clone() for name, p in model.named_parameters() if p.requires_grad}
+    trainer = SFTTrainer(model=model, processing_class=tokenizer, train_dataset=rows, args=config)
+    if float32_adapters:  # TRL has made those of a quantised model bfloat16
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.data = adapters[name]
     train_loss = trainer.train().training_loss
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     return [entry["loss"] for entry in log], [entry["learning_rate"] for entry in log], train_loss
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
-def test_the_scripts_curve(run, tmp_path):
-    reference = Reference(CASES[0])
+def our_curve(case, run, count, tmp_path, *flags):
+    """(losses, learning rates, what ft-train printed)"""
     parquet = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(alpaca()), parquet)
-    flags = ["--model_name", reference.case.model_dir, "--dataset_size", ROWS, "--output_dir", tmp_path / "out"]
-    if run.mode == "lora":
-        flags += ["--init_adapter", reference.init_adapter]
+    flags = ["--model_name", case.model_dir, "--dataset_size", count, "--output_dir", tmp_path / "out", *flags]
+    if run.mode != "full":
+        flags += ["--init_adapter", case.dir / "lora-init"]
     with Hub() as hub:
         hub.add_repo("tatsu-lab/alpaca", {"data/train-00000-of-00001.parquet": parquet.getvalue()}, type="dataset")
         done = subprocess.run([BIN / "ft-train", run.name, *map(str, flags)], env={**os.environ, **hub.env(tmp_path / "hf")},
                               capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    losses, rates, train_loss = scripts_curve(reference, run, tmp_path / "trl")
-    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
-    log = [entry for entry in state["log_history"] if "loss" in entry]
-    assert len(log) == len(losses) == 11
-    assert relative([entry["loss"] for entry in log], losses) <= LOSS
-    assert [entry["learning_rate"] for entry in log] == pytest.approx(rates, rel=1e-12)
-    assert f"Train loss: {train_loss:.4f}" in done.stdout
+    log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    log = [entry for entry in log if "loss" in entry]
+    return [entry["loss"] for entry in log], [entry["learning_rate"] for entry in log], done.stdout
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_the_scripts_curve(run, tmp_path):
+    case = case_of(run, CASES[0])
+    losses, rates, said = our_curve(case, run, ROWS, tmp_path, "--dtype", "float32")
+    expected, expected_rates, train_loss = scripts_curve(case, run, ROWS, tmp_path / "trl", float32_adapters=run.mode == "qlora")
+    assert len(losses) == len(expected) == 11
+    assert relative(losses, expected) <= LOSS
+    assert rates == pytest.approx(expected_rates, rel=1e-12)
+    assert f"Train loss: {train_loss:.4f}" in said
+    if run.mode == "qlora":
+        as_it_is, _, train_loss = scripts_curve(case, run, ROWS, tmp_path / "trl")
+        print(f"TRL's bfloat16 adapters: {relative(losses, as_it_is):.1e} away")
+        assert relative(losses[:1], as_it_is[:1]) <= LOSS
+        assert relative(losses, as_it_is) <= QLORA_TRL_LOSS["float32"]
+        assert sum(losses) / len(losses) == pytest.approx(train_loss, rel=QLORA_TRL_LOSS["float32"])
