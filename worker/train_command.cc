@@ -165,6 +165,8 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
   Word(app, spec, "mode", {"lora", "full", "qlora"}, "Way of fine-tuning [lora]");
   Word(app, spec, "dtype", {"float32", "float16", "bfloat16"},
        "Arithmetic [bfloat16 on a GPU, float32 on the CPU]");
+  Word(app, spec, "precision", {"fp32_master", "hf_parity"},
+       "Weights and AdamW of mode full: float32, or --dtype as the scripts [fp32_master]");
   Field<int64_t>(app, spec, "batch_size", "batch_size", "Rows in a micro-batch [8]");
   Field<int64_t>(app, spec, "seq_length", "seq_length", "Rows are cut to this many tokens [2048]");
   Field<double>(app, spec, "num_epochs", "num_epochs", "Passes over the data [1]");

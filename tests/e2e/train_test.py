@@ -115,6 +115,7 @@ ERRORS = [  # flags, words
     (["--model_name", "MODEL", "--dataset", "/no/such/rows.jsonl"], "/no/such/rows.jsonl"),
     (["--model_name", "MODEL", "--dataset", "DATASET", "--batch_size", "0"], "batch_size"),
     (["--model_name", "MODEL", "--dataset", "DATASET", "--dtype", "int8"], "dtype"),
+    (["--model_name", "MODEL", "--dataset", "DATASET", "--precision", "hf_parity"], "only for mode full"),
     (["llama3-9b-lora"], "llama3-9b-lora"),
     (["--resume", "latest"], "--output_dir"),
     (["--resume", "latest", "--output_dir", "nothing"], "nothing"),
