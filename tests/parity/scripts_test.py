@@ -19,13 +19,14 @@ from datasets import Dataset
 from ftd_fixture import BIN
 from hf_models import NF4_CASES, made_for_nf4, trainable
 from reference import Reference, Run
-from tolerance import LOSS, QLORA_TRL_LOSS, relative
+from tolerance import LOSS, QLORA_TRL_LOSS, apart, outside, relative
 from trl import SFTConfig, SFTTrainer
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "hub"))
 from hub_fixture import Hub  # noqa: E402
 
 ROWS = 84  # 11 steps, the last one short
+FEW_ROWS = 36  # 5 steps
 # 8B LoRA's, 3B full's and 70B QLoRA's: batch 8, no accumulation; the reference's cases end at 256 tokens, theirs at 2048.
 RUNS = [Run("llama3-8b-lora", "lora", 1e-4), Run("llama3-3b-full", "full", 5e-5), Run("llama3-70b-qlora", "qlora", 1e-4)]
 
@@ -93,3 +94,15 @@ def test_the_scripts_curve(run, tmp_path):
         assert relative(losses[:1], as_it_is[:1]) <= LOSS
         assert relative(losses, as_it_is) <= QLORA_TRL_LOSS["float32"]
         assert sum(losses) / len(losses) == pytest.approx(train_loss, rel=QLORA_TRL_LOSS["float32"])
+
+
+@pytest.mark.parametrize("run", RUNS[:2], ids=lambda run: run.name)
+def test_the_scripts_curve_in_bfloat16(run, tmp_path):
+    """The scripts' default dtype, within the spread of Hugging Face's own attention implementations, measured here."""
+    case = case_of(run, CASES[4])  # stored in bfloat16
+    eager, sdpa = (scripts_curve(case, run, FEW_ROWS, tmp_path / a, "bfloat16", a)[0] for a in ("eager", "sdpa"))
+    spread = max(apart(sdpa, eager))
+    precision = ["--precision", "hf_parity"] if run.mode == "full" else []
+    losses, _, _ = our_curve(case, run, FEW_ROWS, tmp_path, "--dtype", "bfloat16", *precision)
+    print(f"{outside(losses, eager, sdpa):.1e} away, TRL's SDPA from its eager attention {spread:.1e}")
+    assert outside(losses, eager, sdpa) <= spread
