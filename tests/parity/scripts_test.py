@@ -40,19 +40,21 @@ def alpaca():
     return [{name: row[name] for name in ("instruction", "input", "output")} for row in rows]
 
 
-def scripts_curve(case, run, count, out_dir, dtype="float32", attention="eager", float32_adapters=False):
-    """(losses, learning rates, train_loss)"""
+def scripts_curve(case, run, count, out_dir, dtype="float32", attention="eager", float32_adapters=False, warm_up=False):
+    """(losses, learning rates, train_loss). `warm_up`: with the training that the scripts do to compile the model."""
     tokenizer = load_tokenizer(case)
     tokenizer.pad_token = tokenizer.eos_token
     rows = Dataset.from_list(alpaca()).select(range(count)).shuffle(seed=42)
     rows = rows.map(lambda row: {"text": render(row) + tokenizer.eos_token}, remove_columns=rows.column_names)
-    config = SFTConfig(output_dir=str(out_dir), per_device_train_batch_size=8, num_train_epochs=1, max_length=2048,
-                       learning_rate=run.learning_rate, logging_steps=1, dataset_text_field="text", packing=False,
-                       save_strategy="no", report_to="none", use_cpu=True, bf16=dtype == "bfloat16",
-                       gradient_checkpointing=False, disable_tqdm=True)
+    config = dict(output_dir=str(out_dir), per_device_train_batch_size=8, num_train_epochs=1, max_length=2048,
+                  learning_rate=run.learning_rate, logging_steps=1, dataset_text_field="text", packing=False,
+                  save_strategy="no", report_to="none", use_cpu=True, bf16=dtype == "bfloat16",
+                  gradient_checkpointing=False, disable_tqdm=True)
     model = trainable(case, run.mode, dtype=getattr(torch, dtype), attention=attention)
     adapters = {name: p.data.clone() for name, p in model.named_parameters() if p.requires_grad}
-    trainer = SFTTrainer(model=model, processing_class=tokenizer, train_dataset=rows, args=config)
+    if warm_up:
+        SFTTrainer(model=model, processing_class=tokenizer, train_dataset=rows, args=SFTConfig(**config | {"num_train_epochs": 0.05})).train()
+    trainer = SFTTrainer(model=model, processing_class=tokenizer, train_dataset=rows, args=SFTConfig(**config))
     if float32_adapters:  # TRL has made those of a quantised model bfloat16
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
@@ -94,6 +96,19 @@ def test_the_scripts_curve(run, tmp_path):
         assert relative(losses[:1], as_it_is[:1]) <= LOSS
         assert relative(losses, as_it_is) <= QLORA_TRL_LOSS["float32"]
         assert sum(losses) / len(losses) == pytest.approx(train_loss, rel=QLORA_TRL_LOSS["float32"])
+
+
+def test_the_scripts_warm_up(tmp_path):
+    """The first versions of the scripts trained for 0.05 epochs before they began."""
+    run, case = RUNS[0], case_of(RUNS[0], CASES[0])
+    count = 170  # 22 steps, of which the warm-up takes two
+    losses, rates, _ = our_curve(case, run, count, tmp_path, "--dtype", "float32", "--playbook-warmup")
+    expected, expected_rates, _ = scripts_curve(case, run, count, tmp_path / "trl", warm_up=True)
+    assert len(losses) == len(expected) == 22
+    assert relative(losses, expected) <= LOSS
+    assert rates == pytest.approx(expected_rates, rel=1e-12)
+    cold, _, _ = our_curve(case, run, count, tmp_path / "cold", "--dtype", "float32", "--max_steps", 1)
+    assert relative(losses[:1], cold) > 10 * LOSS, "the case shows nothing when the warm-up moves nothing"
 
 
 @pytest.mark.parametrize("run", RUNS[:2], ids=lambda run: run.name)
