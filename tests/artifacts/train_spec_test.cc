@@ -45,10 +45,17 @@ TEST(TrainSpec, ItsJsonResolvesToItself) {
   spec["learning_rate"] = 0.1;
   spec["shuffle"] = false;
   spec["dtype"] = "FLOAT16";
+  spec["eval_split"] = 0.1;
+  spec["eval_steps"] = 20;
+  spec["load_best_model_at_end"] = true;
+  spec["playbook_warmup"] = true;
   spec["lora"] = {{"rank", 4}, {"target_modules", {"v_proj", "q_proj"}}};
   const auto first = Resolve(spec);
   ASSERT_OK(first);
   EXPECT_EQ(first->seed, 12345678901);
+  EXPECT_EQ(first->eval_split, 0.1);
+  EXPECT_EQ(first->eval_steps, 20);
+  EXPECT_TRUE(first->load_best_model_at_end && first->playbook_warmup);
   EXPECT_THAT(first->lora.target_modules, testing::ElementsAre("q_proj", "v_proj"));
   const auto second = ResolveTrainSpec(TrainSpecToJson(*first), Dtype::kBfloat16);
   ASSERT_OK(second);
@@ -87,6 +94,12 @@ TEST(TrainSpec, RangesNameTheField) {
       {"logging_steps", 0},
       {"save_steps", -1},
       {"save_total_limit", 0},
+      {"eval_split", -0.1},
+      {"eval_split", 1.5},
+      {"eval_split", "some"},
+      {"eval_steps", 5},                 // without eval_split
+      {"load_best_model_at_end", true},  // likewise
+      {"playbook_warmup", "yes"},
       {"shuffle", "yes"},
       {"lora.rank", 0},
       {"lora.rank", 4097},

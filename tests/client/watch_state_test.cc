@@ -45,6 +45,24 @@ TEST(WatchState, RollBackForgetsLaterSteps) {
   EXPECT_FALSE(state.has_step());
 }
 
+WatchJobResponse Evaluated(int64_t step, double loss) {
+  WatchJobResponse event;
+  event.mutable_evaluation()->set_step(step);
+  event.mutable_evaluation()->set_loss(loss);
+  return event;
+}
+
+TEST(WatchState, RollBackForgetsEvaluations) {
+  WatchState state;
+  state.Apply(Snapshot(Job::RUNNING));
+  for (int i = 1; i <= 4; ++i) state.Apply(Evaluated(int64_t{10} * i, i));
+  state.Apply(RolledBack(30));
+  ASSERT_EQ(state.evaluations().size(), 3u);
+  state.Apply(Evaluated(30, 9));  // made again after a stop
+  ASSERT_EQ(state.evaluations().size(), 3u);
+  EXPECT_EQ(state.evaluations().back().loss(), 9);
+}
+
 TEST(WatchState, SnapshotStartsAnew) {
   WatchState state;
   state.Apply(Snapshot(Job::RUNNING));
