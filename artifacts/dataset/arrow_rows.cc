@@ -185,7 +185,7 @@ class ArrowRows : public RowReader {
       Cell cell = CellAt(*columns_[static_cast<size_t>(column)], next_);
       cell.name = batch_->column_name(column);
       if (cell.kind == Cell::Kind::kText && !IsValidUtf8(cell.text))
-        row->problem = DatasetInvalid(Concat("\"", RepairUtf8(cell.name), "\" is not UTF-8"));
+        row->problem = DatasetInvalid(Concat(QuotedName(cell.name), " is not UTF-8"));
       row->cells.push_back(std::move(cell));
     }
     ++next_;

@@ -49,8 +49,8 @@ class CsvRows : public RowReader {
         return DatasetInvalid(Concat(name_, " line ", record_line_, ": the header is not UTF-8"));
       if (std::find(columns_.begin(), columns_.begin() + static_cast<ptrdiff_t>(i), columns_[i]) !=
           columns_.begin() + static_cast<ptrdiff_t>(i)) {
-        return DatasetInvalid(Concat(name_, " line ", record_line_,
-                                     ": the header has the column \"", columns_[i], "\" twice"));
+        return DatasetInvalid(Concat(name_, " line ", record_line_, ": the header has the column ",
+                                     QuotedName(columns_[i]), " twice"));
       }
     }
     return absl::OkStatus();
@@ -64,7 +64,7 @@ class CsvRows : public RowReader {
     }
     for (size_t i = 0; i < field_count_; ++i) {
       if (!IsValidUtf8(fields_[i]))
-        return DatasetInvalid(Concat("\"", columns_[i], "\" is not UTF-8"));
+        return DatasetInvalid(Concat(QuotedName(columns_[i]), " is not UTF-8"));
     }
     return absl::OkStatus();
   }

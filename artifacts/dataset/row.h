@@ -42,6 +42,13 @@ struct Row {
   }
 };
 
+// A column's name for a message: in quotes, valid UTF-8, cut where it is too long to read. A damaged
+// file may have names of megabytes.
+std::string QuotedName(std::string_view name);
+
+// The names of a row's columns, for a message: "a", "b" and 3 more.
+std::string ColumnNames(const Row& row);
+
 // A row or a file is bad. INVALID_ARGUMENT DATASET_INVALID.
 inline absl::Status DatasetInvalid(std::string_view message) {
   return Error(absl::StatusCode::kInvalidArgument, "DATASET_INVALID", message);

@@ -2,12 +2,8 @@
 
 #include <algorithm>
 
-#include "artifacts/tokenizer/utf8.h"
-
 namespace ftd {
 namespace {
-
-constexpr size_t kNamesShown = 12, kNameBytesShown = 60;
 
 struct ShapeField {
   const char* name;
@@ -170,18 +166,6 @@ absl::StatusOr<Example> RowRenderer::Render(const Row& row) const {
   example.completion_only =
       by_shape ? shape == RowShape::kPromptCompletion : rules_.train_on == TrainOn::kCompletions;
   return example;
-}
-
-std::string ColumnNames(const Row& row) {
-  if (row.cells.empty()) return "none";
-  std::string names;
-  for (size_t i = 0; i < std::min(row.cells.size(), kNamesShown); ++i) {
-    const std::string name = RepairUtf8(row.cells[i].name.substr(0, kNameBytesShown));
-    names += Concat(i == 0 ? "\"" : ", \"", name, "\"");
-  }
-  if (row.cells.size() > kNamesShown)
-    names += Concat(" and ", row.cells.size() - kNamesShown, " more");
-  return names;
 }
 
 }  // namespace ftd

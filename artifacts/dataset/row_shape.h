@@ -55,7 +55,4 @@ class RowRenderer {
   std::optional<PromptTemplate> template_;
 };
 
-// The names of a row's columns, for a message: "a", "b" and 3 more.
-std::string ColumnNames(const Row& row);
-
 }  // namespace ftd

@@ -70,6 +70,17 @@ TEST(CsvRows, BadRowsDoNotEndTheReading) {
                           "3: 4|5", "4: \"a\" is not UTF-8", "5: 7|8"));
 }
 
+// A damaged or compressed file may have a header of megabytes.
+TEST(CsvRows, MessagesDoNotRepeatLongNames) {
+  const std::string name(100'000, 'o');
+  const auto bad_row = Read(Concat(name, "\n\xFF\n"));
+  ASSERT_OK(bad_row);
+  EXPECT_THAT(*bad_row, ElementsAre(Concat("2: \"", name.substr(0, 60), "…\" is not UTF-8")));
+  const auto twice = Read(Concat(name, ",", name, "\n1,2\n")).status();
+  EXPECT_EQ(twice.code(), kInvalid);
+  EXPECT_LT(twice.message().size(), 200u);
+}
+
 TEST(CsvRows, BadFiles) {
   const struct {
     std::string_view bytes;
