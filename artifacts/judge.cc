@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "artifacts/error.h"
 #include "artifacts/file.h"
+#include "artifacts/json_number.h"
 #include "artifacts/nf4_view.h"
 #include "artifacts/safetensors.h"
 #include "artifacts/tokenizer.h"
@@ -109,9 +110,9 @@ absl::Status Mismatch(const fs::path& dir, const std::string& what) {
 absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const LoraSpec& lora) {
   if (json.value("peft_type", "") != "LORA")
     return Mismatch(dir, "adapter_config.json: peft_type is not LORA");
-  if (json.value("r", 0) != lora.rank) {
-    return Mismatch(dir, absl::StrCat("its rank is ", json.value("r", 0), ", the job's is ",
-                                      lora.rank, "; pass --lora-rank ", json.value("r", 0)));
+  if (const int64_t rank = IntegerOr(json, "r", 0); rank != lora.rank) {
+    return Mismatch(dir, absl::StrCat("its rank is ", rank, ", the job's is ", lora.rank,
+                                      "; pass --lora-rank ", rank));
   }
   if (std::abs(json.value("lora_alpha", 0.0) - lora.alpha) > 1e-9) {
     return Mismatch(

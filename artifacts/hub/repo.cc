@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "artifacts/error.h"
+#include "artifacts/json_number.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd::hub {
@@ -70,11 +71,11 @@ absl::Status Protocol(const RepoId& repo, absl::string_view what) {
 absl::StatusOr<RepoFile> ParseFile(const RepoId& repo, const Json& sibling) {
   RepoFile file;
   file.path = sibling.value("rfilename", "");
-  file.size = sibling.value("size", int64_t{-1});
+  file.size = IntegerOr(sibling, "size", -1);
   file.etag = sibling.value("blobId", "");
   if (const auto lfs = sibling.find("lfs"); lfs != sibling.end() && lfs->is_object()) {
     file.etag = lfs->value("sha256", "");
-    file.size = lfs->value("size", file.size);
+    file.size = IntegerOr(*lfs, "size", file.size);
   }
   if (!IsSafePath(file.path)) return Protocol(repo, "a file's path leads out of its directory");
   if (file.size < 0 || !IsEtag(file.etag))

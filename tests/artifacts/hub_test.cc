@@ -77,7 +77,10 @@ TEST(ParseRevision, RefusesWhatCouldDoHarm) {
       file("good", std::string(40, 'G')),
       file("good", ""),
       Answer(R"({"rfilename": "a", "blobId": "x"})"),
-      Answer(absl::StrCat(R"({"rfilename": "a", "size": -4, "blobId": ")", kSha1, R"("})"))};
+      Answer(absl::StrCat(R"({"rfilename": "a", "size": -4, "blobId": ")", kSha1, R"("})")),
+      Answer(absl::StrCat(R"({"rfilename": "a", "size": 1e80, "blobId": ")", kSha1, R"("})")),
+      Answer(absl::StrCat(R"({"rfilename": "a", "size": 9999999999999999999, "blobId": ")", kSha1,
+                          R"("})"))};
   for (const std::string& answer : answers) {
     const auto revision = ParseRevision(kModelRepo, answer);
     EXPECT_EQ(ReasonOf(revision.status()), "HUB_PROTOCOL") << answer << revision.status();

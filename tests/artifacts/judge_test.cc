@@ -148,6 +148,7 @@ TEST_F(JudgeTest, AnAdapterMustFitModelAndJob) {
   EXPECT_OK(judge(json::object(), shapes));
   EXPECT_ERROR(judge({{"peft_type", "IA3"}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "LORA");
   EXPECT_ERROR(judge({{"r", 4}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "rank is 4");
+  EXPECT_ERROR(judge({{"r", 1e80}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "rank is 0");
   EXPECT_ERROR(judge({{"r", "two"}}, shapes), kPrecondition, "ADAPTER_MISMATCH",
                "adapter_config.json");
   EXPECT_ERROR(judge({{"lora_alpha", 8}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "lora_alpha");

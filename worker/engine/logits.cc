@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include "artifacts/file.h"
+#include "artifacts/json_number.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/adapter.h"
 #include "worker/engine/batches.h"
@@ -20,7 +21,10 @@ LoraSpec ReadLoraSpec(const std::filesystem::path& adapter_dir) {
   const nlohmann::json json = nlohmann::json::parse(ValueOrThrow(ReadFile(path)), nullptr, false);
   LoraSpec lora;
   try {
-    lora.rank = json.at("r").get<int32_t>();
+    const int64_t rank = IntegerOr(json, "r", 0);
+    if (rank < 1 || rank > 4096)
+      throw EngineError(EngineError::Kind::kModel, path.string() + ": r is no rank from 1 to 4096");
+    lora.rank = static_cast<int32_t>(rank);
     lora.alpha = json.at("lora_alpha").get<double>();
     lora.target_modules = json.at("target_modules").get<std::vector<std::string>>();
     lora.use_rslora = json.value("use_rslora", false);
