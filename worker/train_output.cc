@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kPrivate[] = ".ftd";
+constexpr char kResult[] = ".ftd/result";   // complete once it is there, until it is published
 constexpr char kRecord[] = "ftd_run.json";  // the last file of a result
 
 absl::Status InUse(const fs::path& dir, const std::string& holds) {
@@ -46,7 +47,7 @@ absl::Status CheckUnused(const fs::path& dir) {
   if (fs::exists(dir / kRecord, error)) {
     return InUse(dir, "holds a finished run; name another --output_dir");
   }
-  if (!CheckpointsIn(dir).empty()) {
+  if (!CheckpointsIn(dir).empty() || fs::exists(dir / kResult / kRecord, error)) {
     return InUse(dir,
                  "holds an unfinished run; go on with --resume latest, or name another "
                  "--output_dir");
@@ -102,6 +103,8 @@ absl::StatusOr<TrainOutput> TrainOutput::Resume(const fs::path& dir,
   }
   FTD_ASSIGN_OR_RETURN(TrainOutput output, Open(dir));
   FTD_ASSIGN_OR_RETURN(output.request_, ReadAttemptRequest(dir / kPrivate / "request.json"));
+  // The training is done, and was killed as its result was published.
+  if (fs::exists(dir / kResult / kRecord, error)) FTD_RETURN_IF_ERROR(output.Publish());
   if (output.finished()) return output;
   FTD_RETURN_IF_ERROR(output.FindCheckpoint(checkpoint));
   output.FindStepLogs();
@@ -148,7 +151,7 @@ RunPlaces TrainOutput::Places(const fs::path& log_dir) const {
   return {.dir = dir_,
           .step_log = dir_ / kPrivate / absl::StrCat("steps-", request_.attempt(), ".log"),
           .tensorboard = log_dir,
-          .result = dir_ / kPrivate / "result",
+          .result = dir_ / kResult,
           .logs_in_result = false};
 }
 
@@ -158,7 +161,7 @@ bool TrainOutput::finished() const {
 }
 
 absl::Status TrainOutput::Publish() const {
-  const fs::path result = dir_ / kPrivate / "result";
+  const fs::path result = dir_ / kResult;
   std::error_code error;
   std::vector<fs::path> names;
   for (const auto& entry : fs::directory_iterator(result, error))

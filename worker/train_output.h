@@ -24,7 +24,8 @@ class TrainOutput {
   static absl::StatusOr<TrainOutput> Begin(const std::filesystem::path& dir,
                                            const v1::AttemptRequest& request);
   // For a run that is to go on from `checkpoint` ("latest", or a directory in `dir`), or from its
-  // beginning when it was never saved. NOT_FOUND when `dir` holds no run.
+  // beginning when it was never saved. A result that is complete is published, so that the run is
+  // finished. NOT_FOUND when `dir` holds no run.
   static absl::StatusOr<TrainOutput> Resume(const std::filesystem::path& dir,
                                             const std::string& checkpoint);
 

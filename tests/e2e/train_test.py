@@ -109,6 +109,23 @@ def test_nobody_loses_a_model(model, dataset, tmp_path):
     assert refused.returncode != 0 and [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_a_result_that_was_not_published_yet(model, dataset, tmp_path):
+    """Killed while the files of the result were moved to where they stay."""
+    flags = ["--model_name", model, "--dataset", dataset, *FLAGS, "--max_steps", 2, "--output_dir", tmp_path / "out"]
+    train(*flags)
+    whole = weights(tmp_path / "out")
+    result = tmp_path / "out" / ".ftd" / "result"
+    for left in (["ftd_run.json"], ["adapter_model.safetensors", "ftd_run.json"]):
+        result.mkdir()
+        for name in left:
+            (tmp_path / "out" / name).rename(result / name)
+        refused = train(*flags, check=False)
+        assert refused.returncode != 0 and "--resume latest" in refused.stderr
+        again = train("--resume", "latest", "--output_dir", tmp_path / "out")
+        assert "step" not in again.stderr and weights(tmp_path / "out") == whole
+        assert (tmp_path / "out" / "ftd_run.json").exists() and not result.exists()
+
+
 ERRORS = [  # flags, words
     ([], "which model?"),
     (["--model_name", "/no/such/model", "--dataset", "DATASET"], "/no/such/model"),
