@@ -125,8 +125,13 @@ class TrainingRun {
       tokens_total_ = row.tokens_total;
       epoch_ = row.epoch;
     }
-    if (BestStep() == 0) return absl::OkStatus();
-    return AdoptCheckpoint(checkpoint.parent_path() / CheckpointName(BestStep()), places_.dir);
+    if (BestStep() != 0) {
+      FTD_RETURN_IF_ERROR(
+          AdoptCheckpoint(checkpoint.parent_path() / CheckpointName(BestStep()), places_.dir));
+    }
+    // The kill may have come between a checkpoint and the removal of the oldest.
+    PruneCheckpoints(places_.dir, spec_.save_total_limit, BestStep());
+    return absl::OkStatus();
   }
 
   absl::Status Train(TensorboardWriter& tensorboard) {
