@@ -5,7 +5,8 @@
 
     hub-kills         300 downloads from the test hub, killed at random and resumed
     daemon-kills      300 kills of daemon and workers while jobs are submitted, cancelled and watched
-    training-kills    204 kills and restarts while tiny models train: results bit-identical to the unbroken run's
+    training-kills    200 kills of ft-train in each of its modes, in every phase: results bit-identical to the unbroken run's
+    job-kills         216 kills and restarts of workers and daemon while jobs train, with the same results
     fuzz-json_rows    10,000,000 inputs or an hour of a processor each, by libFuzzer with AddressSanitizer
     fuzz-csv_rows     and UndefinedBehaviorSanitizer; what reaches new code lands in build-fuzz/corpus
     fuzz-hub_answer
@@ -29,21 +30,27 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LEDGER = ROOT / "tests" / "soak_ledger.tsv"
-KILLS_OF_ONE_TRAINING_RUN = 12  # two modes, three ways to break in, twice each
+MODES = 3
+KILLS_OF_ONE_RESUME_TEST = 18  # nine cases, twice each
 FUZZ_RUNS, FUZZ_CPU_SECONDS = 10_000_000, 3600
 SLOW_INPUT_SECONDS = 20  # an input that takes longer is a finding
 
 
 def run_pytest(path, seed, only="", **environment):
-    command = [sys.executable, "-m", "pytest", "-q", "-x", ROOT / "tests" / path] + (["-k", only] if only else [])
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-rP", ROOT / "tests" / path] + (["-k", only] if only else [])
     environment = {name: str(value) for name, value in environment.items()}
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "FTD_TEST_SEED": str(seed), **environment}).returncode == 0
 
 
 def training_kills(kills, seed):
-    rounds = -(-kills // KILLS_OF_ONE_TRAINING_RUN)
+    of_a_mode = -(-kills // MODES)
+    return of_a_mode * MODES, run_pytest("e2e/kill_test.py", seed, FTD_TRAIN_KILLS=of_a_mode)
+
+
+def job_kills(kills, seed):
+    rounds = -(-kills // KILLS_OF_ONE_RESUME_TEST)
     done = all(run_pytest("e2e/resume_test.py", seed * 1000 + i, "interrupted") for i in range(rounds))
-    return rounds * KILLS_OF_ONE_TRAINING_RUN, done
+    return rounds * KILLS_OF_ONE_RESUME_TEST, done
 
 
 def stop_after(process, cpu_seconds):
@@ -80,7 +87,8 @@ def fuzz(name, runs, seed, cpu_seconds):
 SOAKS = {
     "hub-kills": (300, lambda n, seed: (n, run_pytest("hub/ftd_fetch_test.py", seed, "test_kills", FTD_HUB_KILLS=n))),
     "daemon-kills": (300, lambda n, seed: (n, run_pytest("server/chaos_test.py", seed, FTD_CHAOS_KILLS=n))),
-    "training-kills": (204, training_kills),
+    "training-kills": (MODES * 200, training_kills),
+    "job-kills": (216, job_kills),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_CPU_SECONDS * n // FUZZ_RUNS))
        for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card")},
 }

@@ -1,4 +1,9 @@
 """What the end-to-end tests share: a tiny model, and jobs that are short enough to finish or long enough to interrupt."""
+import hashlib
+import json
+import pathlib
+import re
+
 import grpc
 import pytest
 from ftd_fixture import Ftd, alpaca_rows, wait_until, write_jsonl
@@ -46,6 +51,17 @@ def wait_for_step(ftd, job, step, deadline_s=60):
         return last if last >= step else None
 
     return wait_until(recorded, f"{job} to record step {step}", deadline_s)
+
+
+def weights(directory):
+    """The sha256 of each weight file."""
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(pathlib.Path(directory).glob("*.safetensors"))}
+
+
+def history(directory):
+    """The steps and evaluations of a result, but for what a clock has measured."""
+    entries = json.loads((directory / "trainer_state.json").read_text())["log_history"]
+    return [{key: value for key, value in entry.items() if not re.search("runtime|second", key)} for entry in entries]
 
 
 def error_of(call):

@@ -2,14 +2,13 @@
 
 The moments are random; the seed is printed, and FTD_TEST_SEED takes it back.
 """
-import hashlib
 import os
 import pathlib
 import random
 import signal
 
 import pytest
-from conftest import submit, wait_for_step
+from conftest import submit, wait_for_step, weights
 from ftd_fixture import Ftd, processes_under, wait_until
 
 STEPS, SAVE_STEPS, KILLS = 240, 20, 2
@@ -60,9 +59,7 @@ def run(job_flags, model, dataset, interrupt=None):
         done = ftd.wait(job, "SUCCEEDED", deadline_s=180)
         steps = [(s.step, s.epoch, s.loss, s.grad_norm, s.learning_rate, s.tokens_total) for s in ftd.steps(job)]
         evaluations = [(e.step, e.epoch, e.loss, e.entropy, e.mean_token_accuracy) for e in ftd.evaluations(job)]
-        weights = {f.name: hashlib.sha256(f.read_bytes()).hexdigest()
-                   for f in sorted(pathlib.Path(done.result_dir).glob("*.safetensors"))}
-        return (steps, evaluations), weights, done
+        return (steps, evaluations), weights(done.result_dir), done
 
 
 # QLoRA differs from LoRA in what it reads at the start alone.
@@ -80,14 +77,14 @@ def unbroken(request, model, dataset):
 @pytest.mark.parametrize("unbroken,interrupt,attempts", CASES, indirect=["unbroken"])
 def test_interrupted_run_equals_unbroken(interrupt, attempts, unbroken, model, dataset):
     print(f"FTD_TEST_SEED={SEED}")
-    flags, steps, weights = unbroken
+    flags, steps, whole = unbroken
     got_steps, got_weights, job = run(flags, model, dataset, interrupt)
-    assert [s[0] for s in steps[0]] == list(range(1, STEPS + 1)) and weights
+    assert [s[0] for s in steps[0]] == list(range(1, STEPS + 1)) and whole
     if "eval_steps" in flags:
         assert len(steps[1]) == STEPS // flags["eval_steps"] + 1
         best = min(steps[1], key=lambda evaluation: evaluation[2])
         assert best not in (steps[1][0], steps[1][-1]), "the case shows nothing when the first or last is the best"
     assert got_steps == steps
-    assert got_weights == weights
+    assert got_weights == whole
     if attempts:
         assert len(job.attempts) == attempts

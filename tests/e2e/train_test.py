@@ -1,19 +1,13 @@
-"""ft-train: the scripts' flags in the foreground. Its results are those of a job, and survive kills."""
-import hashlib
-import json
-import os
+"""ft-train: the scripts' flags in the foreground. Its results are those of a job."""
 import pathlib
-import random
 import shutil
 import signal
 import subprocess
 
 import pytest
-from conftest import submit
-from ftd_fixture import BIN, DEADLINE_S, Ftd, alpaca_rows, wait_until, write_jsonl
+from conftest import submit, weights
+from ftd_fixture import BIN, DEADLINE_S, Ftd, wait_until
 
-SEED = int(os.environ.get("FTD_TEST_SEED") or random.SystemRandom().randrange(1 << 30))
-KILLS = int(os.environ.get("FTD_TRAIN_KILLS") or 3)
 FLAGS = ["--batch_size", 4, "--seq_length", 96]
 
 
@@ -25,14 +19,6 @@ def train(*args, check=True, cwd=None):
     done = subprocess.run(command(*args), capture_output=True, text=True, timeout=DEADLINE_S, cwd=cwd)
     assert not check or done.returncode == 0, done.stderr
     return done
-
-
-def weights(directory):
-    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in pathlib.Path(directory).glob("*.safetensors")}
-
-
-def losses(directory):
-    return [(e["step"], e["loss"]) for e in json.loads((directory / "trainer_state.json").read_text())["log_history"] if "loss" in e]
 
 
 @pytest.mark.parametrize("mode", ["lora", "full", "qlora"])
@@ -54,29 +40,6 @@ def test_the_same_as_a_job(mode, model, dataset, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
     assert [round(e.value, 5) for e in events.Scalars("train/loss")] == [round(s.loss, 5) for s in steps]
-
-
-def test_killed_and_resumed(model, tmp_path):
-    """kill -9 at random moments: loading, training, saving. What comes out is what an unbroken run makes."""
-    print(f"FTD_TEST_SEED={SEED}")
-    moments = random.Random(SEED)
-    rows = write_jsonl(tmp_path / "rows.jsonl", alpaca_rows(64))
-    flags = ["--model_name", model, "--dataset", rows, *FLAGS, "--max_steps", 120, "--save_steps", 10]
-    train(*flags, "--output_dir", tmp_path / "whole")
-    broken = tmp_path / "broken"
-    start = [*flags, "--output_dir", broken]
-    for _ in range(KILLS):
-        process = subprocess.Popen(command(*start), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(moments.uniform(0.02, 1.5))
-        except subprocess.TimeoutExpired:
-            process.kill()
-        process.wait()
-        if (broken / ".ftd" / "request.json").exists():
-            start = ["--resume", "latest", "--output_dir", broken]
-    train(*start)
-    assert weights(broken) == weights(tmp_path / "whole") != {}
-    assert losses(broken) == losses(tmp_path / "whole")
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(model, dataset, tmp_path):
