@@ -5,27 +5,44 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 
 #include "worker/engine/cpu_kernels.h"
+#include "worker/engine/cuda_kernels.h"
 
 namespace ftd::engine {
 namespace {
 
 // float32 logits of one chunk, in bytes. Large enough for full speed of the products, small beside
-// the model.
-constexpr int64_t kChunkBytes = 64 << 20;
+// the model: a GPU reads the head anew for each chunk, which only about a thousand rows hide.
+int64_t ChunkBytes(c10::Device device) { return cuda::Serves(device) ? 512 << 20 : 64 << 20; }
 
 // Positions whose logits are made at a time.
 int64_t ChunkOf(const Parameter& head) {
-  return std::clamp<int64_t>(kChunkBytes / (head.value.size(0) * 4), 16, 4096);
+  const int64_t row_bytes = head.value.size(0) * 4;
+  return std::clamp<int64_t>(ChunkBytes(head.value.device()) / row_bytes, 16, 4096);
 }
 
-LossSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
-  return cpu::Serves(logits) ? cpu::CrossEntropyInPlace(logits, targets)
-                             : CrossEntropyByAten(logits, targets);
+// Turns logits [S, V] of any dtype into the gradient in the same dtype. The sums stay on the device
+// where that has a kernel, so that no chunk waits for the one before: [3] float64, nll, entropy and
+// correct.
+at::Tensor CrossEntropy(at::Tensor& logits, const at::Tensor& targets) {
+  if (cuda::Serves(logits.device())) return cuda::CrossEntropyInPlace(logits, targets);
+  const at::ScalarType dtype = logits.scalar_type();
+  logits = logits.to(at::kFloat);
+  const LossSums sums = cpu::Serves(logits) ? cpu::CrossEntropyInPlace(logits, targets)
+                                            : CrossEntropyByAten(logits, targets);
+  logits = logits.to(dtype);
+  return at::tensor({sums.nll, sums.entropy, static_cast<double>(sums.correct)});
+}
+
+LossSums OnHost(const at::Tensor& sums, int64_t positions) {
+  const at::Tensor host = sums.cpu();  // waits for the device
+  const double* sum = host.const_data_ptr<double>();
+  return {sum[0], sum[1], static_cast<int64_t>(sum[2]), positions};
 }
 
 }  // namespace
@@ -45,20 +62,19 @@ LossSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets) {
   const at::Tensor p = logits.exp();
   const at::Tensor entropy = logits.mul_(p).sum(at::kDouble).neg();
   logits = p.scatter_add(1, column, at::full(column.sizes(), -1.0, p.options()));
-  const at::Tensor sums = at::stack({nll, entropy, correct}).cpu();  // one wait for the device
-  const double* sum = sums.const_data_ptr<double>();
-  return {sum[0], sum[1], static_cast<int64_t>(sum[2]), targets.numel()};
+  return OnHost(at::stack({nll, entropy, correct}), targets.numel());
 }
 
 LossSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets) {
   const int64_t S = x.size(0), chunk = ChunkOf(head);
-  LossSums sums;
+  at::Tensor sums;
   for (int64_t begin = 0; begin < S; begin += chunk) {
     const int64_t count = std::min(chunk, S - begin);
-    at::Tensor logits = at::mm(x.narrow(0, begin, count), head.value.t()).to(at::kFloat);
-    sums += CrossEntropyInPlace(logits, targets.narrow(0, begin, count));
+    at::Tensor logits = at::mm(x.narrow(0, begin, count), head.value.t());
+    const at::Tensor chunk_sums = CrossEntropy(logits, targets.narrow(0, begin, count));
+    sums = sums.defined() ? sums.add_(chunk_sums) : chunk_sums;
   }
-  return sums;
+  return S > 0 ? OnHost(sums, S) : LossSums{};
 }
 
 LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Tensor& targets,
@@ -67,6 +83,7 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
   const double scale = 1.0 / static_cast<double>(num_items);
   LossResult result;
   result.dx = at::empty_like(x);
+  at::Tensor sums;
   // Summed over the chunks in float32 whatever head.grad is, so that it is rounded once.
   at::Tensor head_grad = head.grad;
   if (head.trainable() && head.grad.scalar_type() != at::kFloat)
@@ -74,15 +91,16 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
   for (int64_t begin = 0; begin < S; begin += chunk) {
     const int64_t count = std::min(chunk, S - begin);
     const at::Tensor x_chunk = x.narrow(0, begin, count);
-    at::Tensor logits = at::mm(x_chunk, head.value.t()).to(at::kFloat);
-    result.sums += CrossEntropyInPlace(logits, targets.narrow(0, begin, count));
-    const at::Tensor dlogits = logits.to(x.scalar_type());
+    at::Tensor dlogits = at::mm(x_chunk, head.value.t());
+    const at::Tensor chunk_sums = CrossEntropy(dlogits, targets.narrow(0, begin, count));
+    sums = sums.defined() ? sums.add_(chunk_sums) : chunk_sums;
     at::Tensor dx_chunk = result.dx.narrow(0, begin, count);
     at::mm_out(dx_chunk, dlogits, head.value);
     dx_chunk.mul_(scale);
     if (head.trainable()) AccumulateProduct(head_grad, dlogits, x_chunk, scale);
   }
   if (!head_grad.is_same(head.grad)) head.grad.add_(head_grad);
+  if (S > 0) result.sums = OnHost(sums, S);
   return result;
 }
 

@@ -28,7 +28,7 @@ struct LossResult {
 };
 
 // Turns float32 logits [S, V] into softmax − one-hot(target), the gradient of −log softmax[target],
-// by ATen. On the CPU cpu_kernels.h's does the same in one pass.
+// by ATen. cpu_kernels.h's and cuda_kernels.h's do the same in one pass.
 LossSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets);
 
 // The sums alone, for evaluation. x and targets as below.

@@ -14,83 +14,55 @@
 #include <cmath>
 #include <vector>
 
+#include "worker/engine/cuda_kernels.h"
 #include "worker/engine/multiversion.h"
-
-// Each product and sum below rounds by itself, as in bitsandbytes: this file is compiled without
-// contraction to fused multiply-adds.
+#include "worker/engine/nf4_math.h"
 
 namespace ftd::engine {
 namespace {
 
-constexpr int64_t kBlock = 64, kNestedBlock = 256;
 constexpr int64_t kGrain = 1024;  // blocks that a thread takes at a time
 
-// Quantiles of the standard normal distribution, scaled to [-1, 1], with an exact zero.
-constexpr std::array<float, 16> kValues = {
-    -1.0F,
-    -0.6961928009986877F,
-    -0.5250730514526367F,
-    -0.39491748809814453F,
-    -0.28444138169288635F,
-    -0.18477343022823334F,
-    -0.09105003625154495F,
-    0.0F,
-    0.07958029955625534F,
-    0.16093020141124725F,
-    0.24611230194568634F,
-    0.33791524171829224F,
-    0.44070982933044434F,
-    0.5626170039176941F,
-    0.7229568362236023F,
-    1.0F,
-};
+constexpr std::array<float, kNf4Values> kValues = [] {
+  std::array<float, kNf4Values> values{};
+  for (int i = 0; i < kNf4Values; ++i) values[i] = Nf4Value(i);
+  return values;
+}();
 
 int64_t BlocksOf(int64_t elements, int64_t block) { return (elements + block - 1) / block; }
 
 float LargestOf(const float* values, int64_t count) {
   float largest = 0;
-  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(values[i]));
+  for (int64_t i = 0; i < count; ++i) largest = Nf4Larger(largest, std::fabs(values[i]));
   return largest;
 }
 
 // The same of a whole block, in running maxima that vectorise.
 FTD_MULTIVERSION float LargestOfBlock(const float* values) {
   std::array<float, 16> largest{};
-  for (int64_t i = 0; i < kBlock; i += 16) {
-    for (int64_t j = 0; j < 16; ++j) {
-      const float size = std::fabs(values[i + j]);
-      largest[j] = size > largest[j] ? size : largest[j];
-    }
+  for (int64_t i = 0; i < kNf4Block; i += 16) {
+    for (int64_t j = 0; j < 16; ++j) largest[j] = Nf4Larger(largest[j], std::fabs(values[i + j]));
   }
   return LargestOf(largest.data(), 16);
 }
 
-// Indices of the nearest values, two to a byte. An index is the number of midpoints below the
-// scaled value.
+// Indices of the nearest values, two to a byte, the first in the high half.
 FTD_MULTIVERSION void PackBlock(const float* scaled, uint8_t* codes, int64_t bytes) {
-  std::array<int32_t, kBlock> index{};
-  for (size_t k = 0; k + 1 < kValues.size(); ++k) {
-    const float midpoint = (kValues[k] + kValues[k + 1]) / 2;
-    for (int64_t i = 0; i < kBlock; ++i) index[i] += scaled[i] > midpoint ? 1 : 0;
+  std::array<int32_t, kNf4Block> index{};
+  for (int k = 0; k + 1 < kNf4Values; ++k) {
+    const float midpoint = Nf4Midpoint(k);
+    for (int64_t i = 0; i < kNf4Block; ++i) index[i] += scaled[i] > midpoint ? 1 : 0;
   }
   for (int64_t i = 0; i < bytes; ++i)
     codes[i] = static_cast<uint8_t>(index[2 * i] << 4 | index[2 * i + 1]);
 }
 
-// Quantises one block; returns its scale. A whole block multiplies by the scale's reciprocal and
-// keeps a scale of zero; a last, shorter one divides, and its scale has a floor. That is
-// bitsandbytes' way, and shows in the last bit.
+// Quantises one block; returns its scale.
 float QuantizeBlock(const float* values, int64_t count, uint8_t* codes) {
-  constexpr float kLeast = 1e-38F;
-  float scale = count == kBlock ? LargestOfBlock(values) : LargestOf(values, count);
-  std::array<float, kBlock> scaled{};
-  if (count == kBlock) {
-    const float reciprocal = 1.0F / std::max(scale, kLeast);
-    for (int64_t i = 0; i < kBlock; ++i) scaled[i] = values[i] * reciprocal;
-  } else {
-    scale = std::max(scale, kLeast);
-    for (int64_t i = 0; i < count; ++i) scaled[i] = values[i] / scale;
-  }
+  const bool whole = count == kNf4Block;
+  const float scale = Nf4Scale(whole ? LargestOfBlock(values) : LargestOf(values, count), whole);
+  std::array<float, kNf4Block> scaled{};
+  for (int64_t i = 0; i < count; ++i) scaled[i] = Nf4Scaled(values[i], scale, whole);
   PackBlock(scaled.data(), codes, BlocksOf(count, 2));
   return scale;
 }
@@ -104,6 +76,26 @@ void RoundTo(at::ScalarType dtype, const T* values, int64_t count, float* out) {
   } else if (dtype == at::kHalf) {
     for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(at::Half(out[i]));
   }
+}
+
+// Quantises the blocks of a matrix on the CPU; scales [blocks] float32.
+void QuantizeBlocks(const at::Tensor& weight, at::ScalarType dtype, const at::Tensor& codes,
+                    const at::Tensor& scales) {
+  const int64_t count = weight.numel();
+  auto* code = codes.mutable_data_ptr<uint8_t>();
+  auto* scale = scales.mutable_data_ptr<float>();
+  AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kBFloat16, at::kHalf, weight.scalar_type(), "QuantizeNf4", [&] {
+        const auto* values = weight.const_data_ptr<scalar_t>();
+        at::parallel_for(0, scales.numel(), kGrain, [&](int64_t begin, int64_t end) {
+          std::array<float, kNf4Block> rounded{};
+          for (int64_t block = begin; block < end; ++block) {
+            const int64_t first = block * kNf4Block, length = std::min(kNf4Block, count - first);
+            RoundTo(dtype, values + first, length, rounded.data());
+            scale[block] = QuantizeBlock(rounded.data(), length, code + first / 2);
+          }
+        });
+      });
 }
 
 // bitsandbytes finds the nearest entry of the map through a table over 65,536 steps of [-1, 1], so
@@ -134,7 +126,7 @@ class MapSearch {
 void QuantizeScales(const at::Tensor& scales, Nf4Tensor& out) {
   const at::Tensor mean = scales.mean();
   const at::Tensor centred = scales - mean;
-  const int64_t count = scales.numel(), blocks = BlocksOf(count, kNestedBlock);
+  const int64_t count = scales.numel(), blocks = BlocksOf(count, kNf4NestedBlock);
   out.nested_offset = mean.item<float>();
   out.nested_map = DynamicMap();
   out.absmax = at::empty({count}, at::TensorOptions(at::kByte));
@@ -143,7 +135,7 @@ void QuantizeScales(const at::Tensor& scales, Nf4Tensor& out) {
   const float* values = centred.const_data_ptr<float>();
   auto* codes = out.absmax.mutable_data_ptr<uint8_t>();
   for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t begin = block * kNestedBlock, end = std::min(begin + kNestedBlock, count);
+    const int64_t begin = block * kNf4NestedBlock, end = std::min(begin + kNf4NestedBlock, count);
     const float largest = LargestOf(values + begin, end - begin);
     const float reciprocal = 1.0F / largest;
     for (int64_t i = begin; i < end; ++i) {
@@ -157,13 +149,13 @@ void QuantizeScales(const at::Tensor& scales, Nf4Tensor& out) {
 at::Tensor Scales(const Nf4Tensor& q) {
   if (q.absmax.scalar_type() == at::kFloat) return q.absmax;
   const at::Tensor nested =
-      q.nested_absmax.repeat_interleave(kNestedBlock).narrow(0, 0, q.absmax.numel());
+      q.nested_absmax.repeat_interleave(kNf4NestedBlock).narrow(0, 0, q.absmax.numel());
   return q.nested_map.index_select(0, q.absmax.to(at::kInt)).mul_(nested).add_(q.nested_offset);
 }
 
 template <typename T>
 void DequantizeBlock(const uint8_t* codes, int64_t count, float scale, T* out) {
-  std::array<T, 16> values;
+  std::array<T, kNf4Values> values;
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<T>(kValues[i] * scale);
   for (int64_t i = 0; i + 1 < count; i += 2) {
     out[i] = values[codes[i / 2] >> 4];
@@ -188,32 +180,29 @@ at::Tensor DynamicMap() {
   return std::get<0>(at::cat(parts).sort());
 }
 
-Nf4Tensor QuantizeNf4(const at::Tensor& weight, at::ScalarType dtype) {
+Nf4Tensor QuantizeNf4(const at::Tensor& weight, at::ScalarType dtype, c10::Device device) {
+  const bool by_cuda = cuda::Serves(device);
   const int64_t count = weight.numel();
+  const at::TensorOptions options(by_cuda ? device : c10::Device(c10::kCPU));
   Nf4Tensor q;
   q.rows = weight.size(0);
   q.cols = weight.size(1);
-  q.codes = at::empty({BlocksOf(count, 2)}, at::TensorOptions(at::kByte));
-  const at::Tensor scales = at::empty({BlocksOf(count, kBlock)}, at::TensorOptions(at::kFloat));
-  auto* codes = q.codes.mutable_data_ptr<uint8_t>();
-  auto* scale = scales.mutable_data_ptr<float>();
-  AT_DISPATCH_FLOATING_TYPES_AND2(
-      at::kBFloat16, at::kHalf, weight.scalar_type(), "QuantizeNf4", [&] {
-        const auto* values = weight.const_data_ptr<scalar_t>();
-        at::parallel_for(0, scales.numel(), kGrain, [&](int64_t begin, int64_t end) {
-          std::array<float, kBlock> rounded{};
-          for (int64_t block = begin; block < end; ++block) {
-            const int64_t first = block * kBlock, length = std::min(kBlock, count - first);
-            RoundTo(dtype, values + first, length, rounded.data());
-            scale[block] = QuantizeBlock(rounded.data(), length, codes + first / 2);
-          }
-        });
-      });
-  QuantizeScales(scales, q);
+  q.codes = at::empty({BlocksOf(count, 2)}, options.dtype(at::kByte));
+  const at::Tensor scales = at::empty({BlocksOf(count, kNf4Block)}, options.dtype(at::kFloat));
+  if (by_cuda) {
+    cuda::QuantizeNf4Blocks(weight.to(device), dtype, q.codes, scales);
+  } else {
+    QuantizeBlocks(weight, dtype, q.codes, scales);
+  }
+  // On the CPU always: the last bit of the mean depends on the order of summation.
+  QuantizeScales(scales.cpu(), q);
+  for (at::Tensor* tensor : {&q.codes, &q.absmax, &q.nested_absmax, &q.nested_map})
+    *tensor = tensor->to(device);
   return q;
 }
 
 void DequantizeNf4(const Nf4Tensor& q, const at::Tensor& out) {
+  if (cuda::Serves(out.device())) return cuda::DequantizeNf4(q, out);
   if (!out.is_cpu()) return DequantizeNf4ByAten(q, out);
   const at::Tensor scales = Scales(q);
   const float* scale = scales.const_data_ptr<float>();
@@ -224,8 +213,8 @@ void DequantizeNf4(const Nf4Tensor& q, const at::Tensor& out) {
         auto* values = out.mutable_data_ptr<scalar_t>();
         at::parallel_for(0, scales.numel(), kGrain, [&](int64_t begin, int64_t end) {
           for (int64_t block = begin; block < end; ++block) {
-            const int64_t first = block * kBlock;
-            DequantizeBlock(codes + first / 2, std::min(kBlock, count - first), scale[block],
+            const int64_t first = block * kNf4Block;
+            DequantizeBlock(codes + first / 2, std::min(kNf4Block, count - first), scale[block],
                             values + first);
           }
         });
@@ -239,7 +228,7 @@ void DequantizeNf4ByAten(const Nf4Tensor& q, const at::Tensor& out) {
       at::tensor(at::ArrayRef<float>(kValues.data(), kValues.size())).to(out.device());
   const at::Tensor values =
       table.index_select(0, halves.view({-1}).narrow(0, 0, count).to(at::kInt));
-  const at::Tensor scales = Scales(q).repeat_interleave(kBlock).narrow(0, 0, count);
+  const at::Tensor scales = Scales(q).repeat_interleave(kNf4Block).narrow(0, 0, count);
   out.copy_((values * scales).view({q.rows, q.cols}));
 }
 

@@ -1,5 +1,5 @@
 // NF4 with double quantisation (Dettmers et al. 2023, QLoRA), bit for bit as bitsandbytes 0.50 on
-// the CPU makes and reads it.
+// the CPU makes and reads it; on a GPU too.
 //
 // A weight is flattened and cut into blocks of 64. Each block is scaled by its largest absolute
 // value to [-1, 1] and each element becomes the nearest of 16 fixed values, two to a byte, the
@@ -28,15 +28,17 @@ struct Nf4Tensor {
 // The 256 values of the dynamic map, ascending, float32 on the CPU.
 at::Tensor DynamicMap();
 
-// Quantises a contiguous float32, bfloat16 or float16 matrix on the CPU, rounded to `dtype` first.
-// Needs no memory beyond the result's.
-Nf4Tensor QuantizeNf4(const at::Tensor& weight, at::ScalarType dtype);
+// Quantises a contiguous float32, bfloat16 or float16 matrix on the CPU, rounded to `dtype` first,
+// to a result on `device`. There where that has a kernel, with room for a copy of the matrix beside
+// the result; else on the CPU, which needs none. The bytes are the same.
+Nf4Tensor QuantizeNf4(const at::Tensor& weight, at::ScalarType dtype,
+                      c10::Device device = c10::kCPU);
 
 // Writes the matrix to `out` [rows, cols], contiguous, float32, bfloat16 or float16, on the device
 // of the codes.
 void DequantizeNf4(const Nf4Tensor& quantized, const at::Tensor& out);
 
-// The same by ATen's operators: serves every device but the CPU, and is the CPU kernel's oracle.
+// The same by ATen's operators: serves devices without a kernel, and is the kernels' oracle.
 void DequantizeNf4ByAten(const Nf4Tensor& quantized, const at::Tensor& out);
 
 }  // namespace ftd::engine

@@ -17,12 +17,6 @@ at::Tensor Flat(const TensorView& view, at::ScalarType type, c10::Device device)
   return copy.view(type).to(device);
 }
 
-Nf4Tensor ToDevice(Nf4Tensor q, c10::Device device) {
-  for (at::Tensor* tensor : {&q.codes, &q.absmax, &q.nested_absmax, &q.nested_map})
-    *tensor = tensor->to(device);
-  return q;
-}
-
 }  // namespace
 
 WeightReader::WeightReader(const ModelWeights& weights, WeightFormat format,
@@ -92,7 +86,7 @@ Nf4Part WeightReader::ReadNf4(const std::string& name) {
       part.plain = at::empty(view.shape, format_.options).copy_(ViewAsTensor(view));
     } else {
       const auto dtype = c10::typeMetaToScalarType(format_.options.dtype());
-      part.quantized = ToDevice(QuantizeNf4(ViewAsTensor(view), dtype), device);
+      part.quantized = QuantizeNf4(ViewAsTensor(view), dtype, device);
     }
     Done(view);
     return part;

@@ -1,0 +1,22 @@
+// What the kernels of this folder share. Their headers need nothing of CUDA's: where the build has
+// no nvcc, absent.cc stands in for the .cu files.
+//
+// Each launcher queues its work on `stream` and returns at once: nullptr, or CUDA's words for why
+// the launch failed. Pointers are the device's, unless a comment says otherwise.
+#pragma once
+
+struct CUstream_st;
+
+namespace ftd::engine::cuda {
+
+using Stream = CUstream_st*;  // cudaStream_t
+
+enum class Type { kFloat32, kBfloat16, kFloat16 };
+
+// Does the build have kernels that run on the current device?
+bool Available();
+
+// What became of the launch just made.
+const char* LaunchError();
+
+}  // namespace ftd::engine::cuda

@@ -1,0 +1,30 @@
+// The kernels of cuda/ for tensors: as cpu_kernels.h on the CPU, each serves the file that calls it
+// and has its twin there.
+//
+// They queue their work on the device's current stream. A launch that fails throws EngineError;
+// what fails while a kernel runs shows at the next wait for the device, as ATen's own.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "worker/engine/nf4.h"
+
+namespace ftd::engine::cuda {
+
+// Are there kernels for tensors of that device? Not where the build had no nvcc, nor on a GPU older
+// than those that it compiled for.
+bool Serves(c10::Device device);
+
+// nf4.h's DequantizeNf4, with `out` on the device.
+void DequantizeNf4(const Nf4Tensor& quantized, const at::Tensor& out);
+
+// Quantises a contiguous float32, bfloat16 or float16 tensor on the device, rounded to `dtype`
+// first, to codes [⌈elements / 2⌉] uint8 and the blocks' scales [⌈elements / 64⌉] float32.
+void QuantizeNf4Blocks(const at::Tensor& weight, at::ScalarType dtype, const at::Tensor& codes,
+                       const at::Tensor& scales);
+
+// Turns contiguous logits [S, V] into softmax − one-hot(target) in their own dtype. Returns the
+// sums of nll, entropy and correct (loss.h's LossSums), [3] float64 on the device.
+at::Tensor CrossEntropyInPlace(const at::Tensor& logits, const at::Tensor& targets);
+
+}  // namespace ftd::engine::cuda
