@@ -67,6 +67,8 @@ void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::
                          at::mm(hidden, model.head().value.t()).to(at::kFloat)});
     }
     SaveTensors(output, outputs);
+  } catch (const c10::OutOfMemoryError& error) {
+    throw EngineError(EngineError::Kind::kOutOfMemory, error.what_without_backtrace());
   } catch (const c10::Error& error) {
     throw EngineError(EngineError::Kind::kInternal, error.what_without_backtrace());
   }

@@ -1,6 +1,7 @@
 #include "worker/engine/optimizer.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_foreach_zero.h>
@@ -52,25 +53,31 @@ void ResetMoments(const std::vector<Parameter*>& parameters) {
 
 void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate,
                double weight_decay) {
+  // One number for all: a GPU would be handed a fill for each otherwise.
+  const at::Tensor step_number = at::full({}, static_cast<double>(step),
+                                          parameters.front()->master.options().dtype(at::kFloat));
   for (bool decays : {true, false}) {
-    std::vector<at::Tensor> masters, grads, exp_avgs, exp_avg_sqs, steps;
+    std::vector<at::Tensor> masters, grads, exp_avgs, exp_avg_sqs;
     for (const Parameter* p : parameters) {
       if (p->decays != decays) continue;
       masters.push_back(p->master);
       grads.push_back(p->grad);
       exp_avgs.push_back(p->exp_avg);
       exp_avg_sqs.push_back(p->exp_avg_sq);
-      steps.push_back(
-          at::full({}, static_cast<double>(step), p->master.options().dtype(at::kFloat)));
     }
     if (masters.empty()) continue;
+    const std::vector<at::Tensor> steps(masters.size(), step_number);
     at::_fused_adamw_(masters, grads, exp_avgs, exp_avg_sqs, {}, steps, learning_rate, kBeta1,
                       kBeta2, decays ? weight_decay : 0.0, kEps, /*amsgrad=*/false,
                       /*maximize=*/false);
   }
-  for (Parameter* p : parameters) {
-    if (!p->value.is_same(p->master)) p->value.copy_(p->master);
+  std::vector<at::Tensor> values, masters;
+  for (const Parameter* p : parameters) {
+    if (p->value.is_same(p->master)) continue;
+    values.push_back(p->value);
+    masters.push_back(p->master);
   }
+  if (!values.empty()) at::_foreach_copy_(values, masters);
 }
 
 }  // namespace ftd::engine

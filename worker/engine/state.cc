@@ -95,7 +95,8 @@ void WriteModelShards(const std::vector<Parameter*>& parameters,
     }
     for (NamedTensor& named : shards[i]) {
       index["weight_map"][named.name] = name;
-      named.tensor = named.tensor.to(ScalarTypeOf(source_dtypes.at(named.name)));
+      // On the CPU: a GPU full of training state may have no room for a shard.
+      named.tensor = named.tensor.to(at::kCPU, ScalarTypeOf(source_dtypes.at(named.name)));
     }
     SaveTensors(dir / name, shards[i]);
     shards[i].clear();

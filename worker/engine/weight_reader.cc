@@ -13,8 +13,9 @@ namespace {
 // A copy of the bytes on the device, flat, of that dtype.
 at::Tensor Flat(const TensorView& view, at::ScalarType type, c10::Device device) {
   const TensorView bytes{TensorDtype::kU8, {static_cast<int64_t>(view.data.size())}, view.data};
-  const at::Tensor copy = ViewAsTensor(bytes).clone();
-  return copy.view(type).to(device);
+  return ViewAsTensor(bytes)
+      .to(device, at::kByte, /*non_blocking=*/false, /*copy=*/true)
+      .view(type);
 }
 
 }  // namespace
