@@ -85,8 +85,8 @@ absl::StatusOr<Nf4View> FindNf4(const ModelWeights& weights, const std::string& 
   FTD_ASSIGN_OR_RETURN(view.nested_absmax,
                        FindPart(weights, name + ".nested_absmax", TensorDtype::kF32,
                                 CeilDivide(blocks, kNf4NestedBlock) * 4));
-  FTD_ASSIGN_OR_RETURN(view.nested_map,
-                       FindPart(weights, name + ".nested_quant_map", TensorDtype::kF32, int64_t{256} * 4));
+  FTD_ASSIGN_OR_RETURN(view.nested_map, FindPart(weights, name + ".nested_quant_map",
+                                                 TensorDtype::kF32, int64_t{256} * 4));
   return view;
 }
 

@@ -42,8 +42,8 @@ struct Row {
   }
 };
 
-// A column's name for a message: in quotes, valid UTF-8, cut where it is too long to read. A damaged
-// file may have names of megabytes.
+// A column's name for a message: in quotes, valid UTF-8, cut where it is too long to read. A
+// damaged file may have names of megabytes.
 std::string QuotedName(std::string_view name);
 
 // The names of a row's columns, for a message: "a", "b" and 3 more.

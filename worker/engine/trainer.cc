@@ -162,10 +162,10 @@ struct Trainer::Impl {
       result.mean_token_accuracy += static_cast<double>(sums.correct) / labels;
       beat(begin + static_cast<int64_t>(indices.size()));
     }
-    const auto batches = static_cast<double>((all + size - 1) / size);
+    const int64_t batches = (all + size - 1) / size;
     result.loss /= static_cast<double>(all);
-    result.entropy /= batches;
-    result.mean_token_accuracy /= batches;
+    result.entropy /= static_cast<double>(batches);
+    result.mean_token_accuracy /= static_cast<double>(batches);
     return result;
   }
 };
