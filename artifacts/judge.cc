@@ -110,7 +110,9 @@ absl::Status Mismatch(const fs::path& dir, const std::string& what) {
 absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const LoraSpec& lora) {
   if (json.value("peft_type", "") != "LORA")
     return Mismatch(dir, "adapter_config.json: peft_type is not LORA");
-  if (const int64_t rank = IntegerOr(json, "r", 0); rank != lora.rank) {
+  const int64_t rank = IntegerOr(json, "r", 0);
+  if (rank < 1) return Mismatch(dir, "adapter_config.json: r is no rank");
+  if (rank != lora.rank) {
     return Mismatch(dir, absl::StrCat("its rank is ", rank, ", the job's is ", lora.rank,
                                       "; pass --lora-rank ", rank));
   }
