@@ -175,7 +175,13 @@ class FakeWorker {
       const auto left_ms = std::chrono::duration_cast<std::chrono::milliseconds>(left).count();
       pollfd polled{.fd = connection_.valid() ? connection_.get() : socket_.get(),
                     .events = POLLIN};
-      const int ready = poll(&polled, 1, static_cast<int>(std::max<int64_t>(0, left_ms)));
+      // SIGTERM is blocked but in here: none can come between the look at `terminated` and the
+      // sleep.
+      const timespec timeout{.tv_sec = std::max<int64_t>(0, left_ms) / 1000,
+                             .tv_nsec = std::max<int64_t>(0, left_ms) % 1000 * 1000000};
+      sigset_t none;
+      sigemptyset(&none);
+      const int ready = ppoll(&polled, 1, &timeout, &none);
       if (terminated != 0) save_ = true;
       if (ready > 0) Hear();
       if (!Flag("deaf") && (terminated != 0 || stop_)) return true;
@@ -316,6 +322,10 @@ int main(int argc, char** argv) {
   struct sigaction action {};
   action.sa_handler = [](int) { ftd::terminated = 1; };
   sigaction(SIGTERM, &action, nullptr);
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGTERM);
+  sigprocmask(SIG_BLOCK, &blocked, nullptr);
   const std::filesystem::path dir = argv[3];
   ftd::v1::AttemptRequest request;
   const auto parsed = google::protobuf::util::JsonStringToMessage(
