@@ -1,5 +1,6 @@
 #include "artifacts/manifest.h"
 
+#include <cstring>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -16,6 +17,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr char kManifestName[] = "MANIFEST.json";
+constexpr char kCheckpointPrefix[] = "checkpoint-";
 
 absl::Status Corrupt(const fs::path& dir, const std::string& what) {
   return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
@@ -95,12 +97,13 @@ absl::StatusOr<Manifest> ReadManifest(const fs::path& dir) {
   return FromJson(dir, json);
 }
 
+std::string CheckpointName(int64_t step) { return absl::StrCat(kCheckpointPrefix, step); }
+
 int64_t CheckpointStep(const fs::path& dir) {
-  constexpr absl::string_view kPrefix = "checkpoint-";
   const std::string name = dir.filename().string();
   int64_t step = -1;
-  if (name.rfind(std::string(kPrefix), 0) != 0 ||
-      !absl::SimpleAtoi(name.substr(kPrefix.size()), &step))
+  if (name.rfind(kCheckpointPrefix, 0) != 0 ||
+      !absl::SimpleAtoi(name.substr(std::strlen(kCheckpointPrefix)), &step))
     return -1;
   return step;
 }

@@ -32,6 +32,9 @@ absl::StatusOr<Manifest> VerifyDirectory(const std::filesystem::path& dir);
 // The manifest alone, without reading the files. For listings.
 absl::StatusOr<Manifest> ReadManifest(const std::filesystem::path& dir);
 
+// 120 → "checkpoint-120".
+std::string CheckpointName(int64_t step);
+
 // "checkpoint-120" → 120, else -1.
 int64_t CheckpointStep(const std::filesystem::path& dir);
 

@@ -16,7 +16,7 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
                                                const fs::path& run_dir,
                                                const std::string& spec_hash,
                                                const std::string& trainer_state_json) {
-  const std::string name = absl::StrCat("checkpoint-", trainer.steps_taken());
+  const std::string name = CheckpointName(trainer.steps_taken());
   const fs::path final_dir = run_dir / name;
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
                        ScratchDir::Create(run_dir / absl::StrCat(kUnfinishedMark, name)));

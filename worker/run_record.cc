@@ -4,6 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "artifacts/manifest.h"
 #include "nlohmann/json.hpp"
 #include "worker/logging_window.h"
 #include "worker/version.h"
@@ -72,27 +73,27 @@ std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
   const int64_t step = rows.empty() ? 0 : rows.back().step;
   const v1::Evaluation* best = BestOf(history.evaluations);
   const bool saved = best != nullptr && spec.load_best_model_at_end;
-  return Dump({{"best_global_step", best == nullptr ? Json(nullptr) : Json(best->step())},
-               {"best_metric", best == nullptr ? Json(nullptr) : Json(best->loss())},
-               {"best_model_checkpoint",
-                saved ? Json(absl::StrCat("checkpoint-", best->step())) : Json(nullptr)},
-               {"epoch", rows.empty() ? 0.0 : rows.back().epoch},
-               {"eval_steps", spec.eval_steps},
-               {"global_step", step},
-               {"is_hyper_param_search", false},
-               {"is_local_process_zero", true},
-               {"is_world_process_zero", true},
-               {"log_history", LogHistory(spec, history)},
-               {"logging_steps", spec.logging_steps},
-               {"max_steps", steps_planned},
-               {"num_input_tokens_seen", rows.empty() ? 0 : rows.back().tokens_total},
-               {"num_train_epochs", spec.num_epochs},
-               {"save_steps", spec.save_steps},
-               {"stateful_callbacks", Json::object()},
-               {"total_flos", 0.0},
-               {"train_batch_size", spec.batch_size},
-               {"trial_name", nullptr},
-               {"trial_params", nullptr}});
+  return Dump(
+      {{"best_global_step", best == nullptr ? Json(nullptr) : Json(best->step())},
+       {"best_metric", best == nullptr ? Json(nullptr) : Json(best->loss())},
+       {"best_model_checkpoint", saved ? Json(CheckpointName(best->step())) : Json(nullptr)},
+       {"epoch", rows.empty() ? 0.0 : rows.back().epoch},
+       {"eval_steps", spec.eval_steps},
+       {"global_step", step},
+       {"is_hyper_param_search", false},
+       {"is_local_process_zero", true},
+       {"is_world_process_zero", true},
+       {"log_history", LogHistory(spec, history)},
+       {"logging_steps", spec.logging_steps},
+       {"max_steps", steps_planned},
+       {"num_input_tokens_seen", rows.empty() ? 0 : rows.back().tokens_total},
+       {"num_train_epochs", spec.num_epochs},
+       {"save_steps", spec.save_steps},
+       {"stateful_callbacks", Json::object()},
+       {"total_flos", 0.0},
+       {"train_batch_size", spec.batch_size},
+       {"trial_name", nullptr},
+       {"trial_params", nullptr}});
 }
 
 std::string MetricsJsonl(const RunHistory& history) {

@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "worker/engine/parameter.h"
@@ -18,6 +19,11 @@ struct LossSums {
   double entropy = 0;     // −Σ p log p over the vocabulary, nats
   int64_t correct = 0;    // positions whose target is the likeliest token; of equals the first
   int64_t positions = 0;  // S
+
+  // A sum's mean over the positions; 0 where there are none.
+  double Mean(double sum) const {
+    return sum / static_cast<double>(std::max<int64_t>(positions, 1));
+  }
 
   void operator+=(const LossSums& other);
 };

@@ -113,9 +113,8 @@ struct Trainer::Impl {
       const LossSums sums =
           RunMicroBatch(micro_batches[i], divisor, DropoutSeed(spec.seed, step, i), result);
       result.loss += sums.nll;
-      const auto labels = static_cast<double>(std::max<int64_t>(sums.positions, 1));
-      result.entropy += sums.entropy / labels;
-      result.mean_token_accuracy += static_cast<double>(sums.correct) / labels;
+      result.entropy += sums.Mean(sums.entropy);
+      result.mean_token_accuracy += sums.Mean(static_cast<double>(sums.correct));
       beat();
     }
     if (divisor != num_items) ScaleGradients(trainable, 1.0 / static_cast<double>(num_items));
@@ -156,10 +155,9 @@ struct Trainer::Impl {
       std::iota(indices.begin(), indices.end(), begin);
       const LossSums sums =
           EvaluateBatch(model, MakeFlatBatch(ReadRows(*eval_rows, indices), device));
-      const auto labels = static_cast<double>(std::max<int64_t>(sums.positions, 1));
-      result.loss += sums.nll / labels * static_cast<double>(indices.size());
-      result.entropy += sums.entropy / labels;
-      result.mean_token_accuracy += static_cast<double>(sums.correct) / labels;
+      result.loss += sums.Mean(sums.nll) * static_cast<double>(indices.size());
+      result.entropy += sums.Mean(sums.entropy);
+      result.mean_token_accuracy += sums.Mean(static_cast<double>(sums.correct));
       beat(begin + static_cast<int64_t>(indices.size()));
     }
     const int64_t batches = (all + size - 1) / size;
