@@ -67,7 +67,7 @@ TEST(FlatBatchTest, TargetsAreTheNextTokensOfEachDocument) {
   };
   EXPECT_EQ(values(batch.input_ids), (std::vector<int64_t>{5, 6, 7, 8, 9, 1}));
   EXPECT_EQ(values(batch.positions), (std::vector<int64_t>{0, 1, 2, 0, 0, 1}));
-  EXPECT_EQ(batch.offsets, (std::vector<int64_t>{0, 3, 4, 6}));
+  EXPECT_EQ(batch.documents.offsets, (std::vector<int64_t>{0, 3, 4, 6}));
   EXPECT_EQ(values(batch.supervised), (std::vector<int64_t>{1, 4}));
   EXPECT_EQ(values(batch.targets), (std::vector<int64_t>{7, 1}));
   EXPECT_EQ(CountLabels(RowsInMemory({a, b, c}), {0, 1, 2}), 2);

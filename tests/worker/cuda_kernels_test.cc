@@ -5,13 +5,17 @@
 
 #include <limits>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "worker/engine/attention.h"
 #include "worker/engine/cuda_kernels.h"
 #include "worker/engine/device.h"
 #include "worker/engine/loss.h"
 #include "worker/engine/nf4.h"
+#include "worker/engine/train.h"
 
 namespace ftd::engine {
 namespace {
@@ -21,6 +25,7 @@ constexpr at::ScalarType kDtypes[] = {at::kFloat, at::kBFloat16, at::kHalf};
 class CudaKernelsTest : public ::testing::Test {
  protected:
   void SetUp() override {
+    InitializeProcess();
     device_ = TrainingDevice();
     if (!device_.is_cuda()) GTEST_SKIP() << "no GPU";
     ASSERT_TRUE(cuda::Serves(device_)) << "none of the kernels' images runs on this GPU";
@@ -49,6 +54,11 @@ std::vector<std::pair<std::string, at::Tensor>> Fillings(int64_t rows, int64_t c
           {"denormal", normal * 1e-41},
           {"tiny", normal * 1e-37},
           {"negative", -at::ones({rows, cols})}};
+}
+
+double RelativeNorm(const at::Tensor& device, const at::Tensor& host) {
+  const at::Tensor difference = device.cpu().to(at::kDouble) - host.to(at::kDouble);
+  return (difference.norm() / host.to(at::kDouble).norm()).item<double>();
 }
 
 bool SameBytes(const at::Tensor& device, const at::Tensor& host) {
@@ -211,6 +221,36 @@ TEST_F(CudaKernelsTest, LinearCrossEntropyEqualsTheCpus) {
   EXPECT_EQ(device.sums.positions, S);
   EXPECT_TRUE(at::allclose(device.dx.cpu(), host.dx, 1e-4, 1e-6));
   EXPECT_TRUE(at::allclose(device_head.grad.cpu(), head.grad, 1e-4, 1e-6));
+}
+
+// Documents of many lengths, grouped-query heads, every head size in use.
+TEST_F(CudaKernelsTest, AttentionEqualsTheCpus) {
+  const std::vector<int64_t> offsets = {0, 1, 130, 131, 196, 700};
+  const Documents on_host = MakeDocuments(offsets, at::kCPU);
+  const Documents on_device = MakeDocuments(offsets, device_);
+  for (const auto& [heads, kv_heads, head_dim] :
+       {std::tuple{6, 2, 8}, {9, 3, 64}, {4, 4, 128}, {2, 1, 256}}) {
+    const AttentionShape shape{heads, kv_heads, head_dim};
+    for (const auto& [dtype, tolerance] :
+         {std::pair{at::kFloat, 1e-4}, {at::kBFloat16, 2e-2}, {at::kHalf, 3e-3}}) {
+      SCOPED_TRACE(std::to_string(head_dim) + " " + at::toString(dtype));
+      const at::Tensor qkv = at::randn({700, (heads + 2 * kv_heads) * head_dim}).to(dtype);
+      const at::Tensor dout = at::randn({700, heads * head_dim}).to(dtype);
+      AttentionSaved host_saved, device_saved;
+      const at::Tensor host_qkv = qkv.to(at::kFloat);
+      const at::Tensor host = AttentionForward(host_qkv, on_host, shape, &host_saved);
+      const at::Tensor dhost =
+          AttentionBackward(host_qkv, on_host, shape, host_saved, dout.to(at::kFloat));
+      const at::Tensor device = AttentionForward(qkv.to(device_), on_device, shape, &device_saved);
+      const at::Tensor ddevice =
+          AttentionBackward(qkv.to(device_), on_device, shape, device_saved, dout.to(device_));
+      EXPECT_LT(RelativeNorm(device, host), tolerance);
+      EXPECT_LT(RelativeNorm(ddevice, dhost), tolerance);
+      const at::Tensor again =
+          AttentionBackward(qkv.to(device_), on_device, shape, device_saved, dout.to(device_));
+      EXPECT_TRUE(at::equal(again, ddevice)) << "not deterministic";
+    }
+  }
 }
 
 }  // namespace

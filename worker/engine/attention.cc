@@ -1,12 +1,16 @@
 #include "worker/engine/attention.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_flash_attention_backward.h>
+#include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace ftd::engine {
@@ -41,7 +45,7 @@ at::Tensor Sdpa(const Qkv& x, const AttentionShape& shape) {
                                           /*enable_gqa=*/shape.heads != shape.kv_heads);
 }
 
-// Any device: recomputes the document under autograd, which picks the device's own fused kernel.
+// A GPU in float32: recomputes the document under autograd, which picks the fused kernel.
 Qkv BackwardByAutograd(const Qkv& x, const AttentionShape& shape, const at::Tensor& dout) {
   at::AutoGradMode on(true);
   Qkv leaf{x.q.detach(), x.k.detach(), x.v.detach()};
@@ -50,10 +54,75 @@ Qkv BackwardByAutograd(const Qkv& x, const AttentionShape& shape, const at::Tens
   return {leaf.q.grad(), leaf.k.grad(), leaf.v.grad()};
 }
 
+// What ATen's flash kernels take: they need Ampere or newer, as bfloat16 does.
+bool TakenByVarlen(const at::Tensor& qkv, const AttentionShape& shape) {
+  const bool sixteen_bits = qkv.scalar_type() == at::kBFloat16 || qkv.scalar_type() == at::kHalf;
+  return qkv.is_cuda() && sixteen_bits && shape.head_dim % 8 == 0 && shape.head_dim <= 256;
+}
+
+// The whole batch's q, k and v of a flat [T, (N+2K)·H] tensor as [T, heads, H]; views.
+Qkv SplitFlat(const at::Tensor& qkv, const AttentionShape& s) {
+  const auto part = [&](int64_t first_head, int64_t heads) {
+    return qkv.narrow(1, first_head * s.head_dim, heads * s.head_dim)
+        .view({qkv.size(0), heads, s.head_dim});
+  };
+  return {part(0, s.heads), part(s.heads, s.kv_heads), part(s.heads + s.kv_heads, s.kv_heads)};
+}
+
+at::Tensor VarlenForward(const at::Tensor& qkv, const Documents& documents,
+                         const AttentionShape& shape, AttentionSaved* saved) {
+  const Qkv x = SplitFlat(qkv, shape);
+  auto [out, lse, rng_state, unused, mask] = at::_flash_attention_forward(
+      x.q, x.k, x.v, documents.cu_seqlens, documents.cu_seqlens, documents.longest,
+      documents.longest, 0.0, /*is_causal=*/true, /*return_debug_mask=*/false, Scale(shape));
+  saved->lse = {lse};
+  saved->rng_state = rng_state;
+  saved->unused = unused;
+  saved->out = out.view({qkv.size(0), shape.heads * shape.head_dim});
+  return saved->out;
+}
+
+at::Tensor VarlenBackward(const at::Tensor& qkv, const Documents& documents,
+                          const AttentionShape& shape, const AttentionSaved& saved,
+                          const at::Tensor& dout) {
+  const Qkv x = SplitFlat(qkv, shape);
+  const auto heads = [&](const at::Tensor& flat) {
+    return flat.view({qkv.size(0), shape.heads, shape.head_dim});
+  };
+  const auto [dq, dk, dv] = at::_flash_attention_backward(
+      heads(dout), x.q, x.k, x.v, heads(saved.out), saved.lse[0], documents.cu_seqlens,
+      documents.cu_seqlens, documents.longest, documents.longest, 0.0, /*is_causal=*/true,
+      saved.rng_state, saved.unused, Scale(shape));
+  at::Tensor dqkv = at::empty_like(qkv);
+  Qkv target = SplitFlat(dqkv, shape);
+  target.q.copy_(dq);
+  target.k.copy_(dk);
+  target.v.copy_(dv);
+  return dqkv;
+}
+
 }  // namespace
 
-at::Tensor AttentionForward(const at::Tensor& qkv, const std::vector<int64_t>& offsets,
+Documents MakeDocuments(std::vector<int64_t> offsets, c10::Device device) {
+  Documents documents{std::move(offsets), {}, 0};
+  for (size_t d = 0; d + 1 < documents.offsets.size(); ++d) {
+    documents.longest =
+        std::max(documents.longest, documents.offsets[d + 1] - documents.offsets[d]);
+  }
+  if (!device.is_cpu()) {
+    documents.cu_seqlens =
+        at::from_blob(documents.offsets.data(), {static_cast<int64_t>(documents.offsets.size())},
+                      at::TensorOptions(at::kLong))
+            .to(at::kInt)
+            .to(device);
+  }
+  return documents;
+}
+
+at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
                             const AttentionShape& shape, AttentionSaved* saved) {
+  if (TakenByVarlen(qkv, shape)) return VarlenForward(qkv, documents, shape, saved);
+  const std::vector<int64_t>& offsets = documents.offsets;
   at::Tensor out = at::empty({qkv.size(0), shape.heads * shape.head_dim}, qkv.options());
   saved->lse.clear();
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
@@ -72,9 +141,11 @@ at::Tensor AttentionForward(const at::Tensor& qkv, const std::vector<int64_t>& o
   return out;
 }
 
-at::Tensor AttentionBackward(const at::Tensor& qkv, const std::vector<int64_t>& offsets,
+at::Tensor AttentionBackward(const at::Tensor& qkv, const Documents& documents,
                              const AttentionShape& shape, const AttentionSaved& saved,
                              const at::Tensor& dout) {
+  if (TakenByVarlen(qkv, shape)) return VarlenBackward(qkv, documents, shape, saved, dout);
+  const std::vector<int64_t>& offsets = documents.offsets;
   at::Tensor dqkv = at::empty_like(qkv);
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
     const Qkv x = Split(qkv, offsets[d], offsets[d + 1], shape);

@@ -5,29 +5,41 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <vector>
 
 namespace ftd::engine {
 
+// Where the documents of a flat batch lie.
+struct Documents {
+  std::vector<int64_t> offsets;  // documents + 1, from 0 to T
+  at::Tensor cu_seqlens;         // the same, int32, on a GPU; undefined on the CPU
+  int64_t longest = 0;           // tokens
+};
+
+Documents MakeDocuments(std::vector<int64_t> offsets, c10::Device device);
+
 // Kept for the backward pass.
 struct AttentionSaved {
-  at::Tensor out;               // [T, N·H]
-  std::vector<at::Tensor> lse;  // per document, on the CPU's fused path
+  at::Tensor out;  // [T, N·H]
+  std::vector<at::Tensor>
+      lse;  // per document on the CPU; of all at once by the GPU's varlen kernel
+  at::Tensor rng_state, unused;  // the varlen kernel's own
 };
 
 struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
 };
 
-// out [T, N·H] of qkv [T, (N+2K)·H], rotated already. `offsets` has documents + 1 entries, from 0
-// to T.
-at::Tensor AttentionForward(const at::Tensor& qkv, const std::vector<int64_t>& offsets,
+// out [T, N·H] of qkv [T, (N+2K)·H], rotated already. On a GPU, 16-bit types go through one varlen
+// flash kernel (Dao 2023) for the whole batch; float32 goes document by document.
+at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
                             const AttentionShape& shape, AttentionSaved* saved);
 
 // d(qkv) [T, (N+2K)·H] of dout [T, N·H].
-at::Tensor AttentionBackward(const at::Tensor& qkv, const std::vector<int64_t>& offsets,
+at::Tensor AttentionBackward(const at::Tensor& qkv, const Documents& documents,
                              const AttentionShape& shape, const AttentionSaved& saved,
                              const at::Tensor& dout);
 

@@ -87,9 +87,7 @@ std::vector<TokenizedRow> ReadRows(const RowSource& rows, const std::vector<int6
 }
 
 FlatBatch MakeFlatBatch(const std::vector<TokenizedRow>& rows, c10::Device device) {
-  std::vector<int64_t> ids, positions, supervised, targets;
-  FlatBatch batch;
-  batch.offsets.push_back(0);
+  std::vector<int64_t> ids, positions, supervised, targets, offsets = {0};
   for (const TokenizedRow& row : rows) {
     for (size_t i = 0; i < row.input_ids.size(); ++i) {
       if (i + 1 < row.labels.size() && row.labels[i + 1] != kIgnoreLabel) {
@@ -99,10 +97,12 @@ FlatBatch MakeFlatBatch(const std::vector<TokenizedRow>& rows, c10::Device devic
       ids.push_back(row.input_ids[i]);
       positions.push_back(static_cast<int64_t>(i));
     }
-    batch.offsets.push_back(static_cast<int64_t>(ids.size()));
+    offsets.push_back(static_cast<int64_t>(ids.size()));
   }
+  FlatBatch batch;
   batch.input_ids = OnDevice(ids, device);
   batch.positions = OnDevice(positions, device);
+  batch.documents = MakeDocuments(std::move(offsets), device);
   batch.supervised = OnDevice(supervised, device);
   batch.targets = OnDevice(targets, device);
   return batch;

@@ -29,7 +29,7 @@ at::Tensor DecoderLayerForward(const DecoderLayer& layer, int64_t index,
   saved->qkv = LinearForward(layer.qkv, normed, DropoutOf(context, index, kQkv), &saved->qkv_lora);
   RotateQueriesAndKeys(saved->qkv, context, /*backward=*/false);
   const at::Tensor attended =
-      AttentionForward(saved->qkv, context.offsets, context.attention, &saved->attention);
+      AttentionForward(saved->qkv, context.documents, context.attention, &saved->attention);
   saved->h =
       LinearForward(layer.o, attended, DropoutOf(context, index, kO), &saved->o_lora).add_(x);
 
@@ -57,7 +57,7 @@ at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchC
 
   grad = LinearBackward(layer.o, saved.attention.out, saved.o_lora, DropoutOf(context, index, kO),
                         dh, true);
-  grad = AttentionBackward(saved.qkv, context.offsets, context.attention, saved.attention, grad);
+  grad = AttentionBackward(saved.qkv, context.documents, context.attention, saved.attention, grad);
   RotateQueriesAndKeys(grad, context, /*backward=*/true);
   normed = RmsNormAgain(saved.x, layer.input_norm.value, saved.norm1);
   grad = LinearBackward(layer.qkv, normed, saved.qkv_lora, DropoutOf(context, index, kQkv), grad,

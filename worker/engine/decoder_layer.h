@@ -11,7 +11,6 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
 
 #include "worker/engine/attention.h"
 #include "worker/engine/linear.h"
@@ -31,7 +30,7 @@ struct DecoderLayer {
 
 // What all layers share in one pass over a batch.
 struct BatchContext {
-  std::vector<int64_t> offsets;  // document boundaries, documents + 1
+  Documents documents;
   RopeTable rope;
   AttentionShape attention;
   double eps = 0;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 
 #include "worker/engine/train.h"
@@ -27,6 +28,15 @@ bool CudaIsUsable() {
   return at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0;
 }
 
+// A run that was killed and resumed must give the bits of one that was not, so kernels that add up
+// in a random order (the embedding's gradient, attention's backward pass) make way for those that
+// do not. An operator that has no such kernel warns: none that a step uses should.
+void MakeCudaDeterministic() {
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+  // Would fill every new tensor with NaN.
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
+}
+
 }  // namespace
 
 c10::Device TrainingDevice() {
@@ -44,7 +54,9 @@ void InitializeProcess() {
   ::mallopt(M_MMAP_MAX, 0);
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   ::mallopt(M_TOP_PAD, 64 << 20);
-  TrainingDevice();
+  // cuBLAS reads it when it is loaded; without it two streams may share a workspace.
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  if (TrainingDevice().is_cuda()) MakeCudaDeterministic();
 }
 
 }  // namespace ftd::engine

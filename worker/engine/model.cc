@@ -21,7 +21,7 @@ int64_t LargestMap(const ModelConfig& c) {
 
 BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
   BatchContext context;
-  context.offsets = batch.offsets;
+  context.documents = batch.documents;
   context.rope = MakeRopeTable(model.rope_frequencies, batch.positions, model.dtype);
   context.attention = {model.config.num_attention_heads, model.config.num_key_value_heads,
                        model.config.head_dim};

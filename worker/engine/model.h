@@ -36,11 +36,11 @@ struct Model {
 
 // A micro-batch: documents end to end, without padding.
 struct FlatBatch {
-  at::Tensor input_ids;          // [T] int64
-  at::Tensor positions;          // [T] int64, from 0 in each document
-  std::vector<int64_t> offsets;  // documents + 1
-  at::Tensor supervised;         // [S] int64: positions whose next token is a label
-  at::Tensor targets;            // [S] int64
+  at::Tensor input_ids;  // [T] int64
+  at::Tensor positions;  // [T] int64, from 0 in each document
+  Documents documents;
+  at::Tensor supervised;  // [S] int64: positions whose next token is a label
+  at::Tensor targets;     // [S] int64
 };
 
 // Reads the weights in the compute dtype onto the device; with `nf4`, which a model that is

@@ -91,7 +91,7 @@ struct Trainer::Impl {
     for (const TokenizedRow& row : batch_rows) longest = std::max(longest, row.input_ids.size());
     const FlatBatch batch = MakeFlatBatch(batch_rows, device);
     result.samples += static_cast<int64_t>(indices.size());
-    result.tokens += batch.offsets.back();
+    result.tokens += batch.documents.offsets.back();
     result.padded_tokens += static_cast<int64_t>(longest * indices.size());
     return ForwardBackward(
         model, batch, {num_items, spec.lora.dropout, dropout_seed, spec.gradient_checkpointing});
