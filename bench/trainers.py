@@ -3,7 +3,8 @@
 
 The job: SmolLM2-135M (examples/smollm2.py), Alpaca rows in file order, two threads. The peers run in turns, round after
 round, because a machine's speed drifts: only numbers of one run compare. Prints a Markdown table; --write puts it into
-docs/performance.md. Cells are MODE or MODE:DTYPE: lora, full, qlora; float32 unless bfloat16 is said.
+docs/performance.md. Cells are MODE or MODE:DTYPE: lora, full, qlora; float32 unless bfloat16 is said. Full fine-tuning in
+bfloat16 is the peers' for ftd too (--precision hf_parity): no float32 weights beside them.
 
   ftd                 ftctl submit to a fresh ftd; memory is the worker's
   trl                 TRL SFTTrainer + PEFT with the settings of NVIDIA's scripts (gradient checkpointing: TRL's default)
@@ -26,6 +27,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests" / "support")]
 import fetch  # noqa: E402
+from random_llama import LLAMA_1B, make_model  # noqa: E402
 
 THREADS = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
 KEEP_BUFFERS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 28)}
@@ -71,6 +73,8 @@ def run_ftd(args, cell, dataset):
 
     with Ftd(env=THREADS) as ftd:
         flags = [*job_flags(args, cell, dataset), "--no-shuffle", "--save-steps", 0]
+        if cell == "full:bfloat16":
+            flags += ["--precision", "hf_parity"]
         begin = time.time()
         job = ftd.ftctl("submit", *flags, "--quiet").stdout.strip()
         peak = 0
@@ -99,7 +103,7 @@ def table(results, args):
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     lines = [
         f"`./dev bench --rounds {args.rounds} --steps {args.steps}` on {cpu}, {platform.machine()}, 2 threads: "
-        f"SmolLM2-135M, batch {args.batch_size}, length ≤ {args.seq_length}, Alpaca rows.",
+        f"{args.model_name}, batch {args.batch_size}, length ≤ {args.seq_length}, Alpaca rows.",
         "",
         "| mode | trainer | tok/s best / median | to TRL (median of rounds) | peak RSS, GB | seconds to the first step "
         "| loss, first and last step |",
@@ -139,7 +143,7 @@ def arguments():
     parser.add_argument("--seq-length", type=int, default=512, help="[512]")
     parser.add_argument("--cells", type=words, default=["lora", "full"], help="comma-separated [lora,full]")
     parser.add_argument("--peers", type=words, default=["ftd", *PEERS], help="comma-separated [all]")
-    parser.add_argument("--model", help="model directory [SmolLM2-135M, made when needed]")
+    parser.add_argument("--model", help="a directory, or random-1b: Llama-3.2-1B's shape [SmolLM2-135M]")
     parser.add_argument("--json", type=pathlib.Path, help="also write every run's numbers there")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     args = parser.parse_args()
@@ -152,11 +156,14 @@ def arguments():
 
 def main():
     args = arguments()
-    if not args.model:
-        script = [sys.executable, ROOT / "examples" / "smollm2.py"]
-        args.model = subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    script = [sys.executable, ROOT / "examples" / "smollm2.py"]
+    smollm = pathlib.Path(subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
     results = {(cell, peer): [] for cell in args.cells for peer in args.peers}
+    args.model_name = pathlib.Path(args.model).name if args.model else "SmolLM2-135M"
     with tempfile.TemporaryDirectory(prefix="ftd-bench-") as args.scratch:
+        args.model = args.model or smollm
+        if args.model == "random-1b":
+            args.model = make_model(pathlib.Path(args.scratch) / args.model, smollm, LLAMA_1B)
         dataset = pathlib.Path(args.scratch) / "alpaca.jsonl"
         rows = json.loads(fetch.llamafactory_data("alpaca_en_demo.json"))
         dataset.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
