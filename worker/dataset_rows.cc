@@ -38,7 +38,7 @@ absl::Status CheckPins(const v1::AttemptRequest& request, RunObserver& observer,
     if (!sha256.ok() && !absl::IsNotFound(sha256.status())) return sha256.status();
     if (sha256.ok() && *sha256 == file.sha256()) continue;
     return DatasetInvalid(Concat(file.path(), sha256.ok() ? " has changed" : " is gone",
-                                 " since the job was submitted; submit again to train on what is ",
+                                 " since the run was started; start a new one to train on what is ",
                                  "there now"));
   }
   return absl::OkStatus();

@@ -11,28 +11,28 @@ namespace {
 std::string HintFor(v1::FailureReason reason) {
   switch (reason) {
     case v1::DATASET_INVALID:
-      return "mend the row that the message names and submit again";
+      return "mend the row that the message names, then try again";
     case v1::MODEL_NOT_FOUND:
     case v1::MODEL_CORRUPT:
-      return "check the model directory, download it again if in doubt, and submit again";
+      return "check the model directory, download it again if in doubt, then try again";
     case v1::MODEL_UNSUPPORTED:
       return "choose a Llama-architecture model with a BPE tokenizer.json";
     case v1::GPU_OUT_OF_MEMORY:
       return "lower --batch-size or --seq-length, or add --gradient-checkpointing";
     case v1::DISK_FULL:
-      return "free space where the message says and submit again";
+      return "free space where the message says, then try again";
     case v1::LOSS_DIVERGED:
       return "lower --learning-rate, or use --dtype float32";
     case v1::MODEL_GATED:
-      return "ask for access on the model's page, and submit again when it is granted";
+      return "ask for access on the model's page; try again when it is granted";
     case v1::TOKEN_INVALID:
-      return "store a valid token with ftctl login and submit again";
+      return "store a valid token with `ftctl login`, then try again";
     case v1::HUB_UNREACHABLE:
-      return "check the network and submit again: what was fetched so far is kept";
+      return "check the network and try again: what was fetched so far is kept";
     case v1::CHECKPOINT_CORRUPT:
-      return "the checkpoint's bytes changed on disk; check the disk and submit again";
+      return "the checkpoint's bytes changed on disk; check the disk, then start anew";
     default:
-      return "see ftctl logs for the worker's own words";
+      return "see what the worker said: `ftctl logs`, or above with ft-train";
   }
 }
 

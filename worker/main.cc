@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "artifacts/error.h"
 #include "worker/attempt.h"
 #include "worker/logits_command.h"
 #include "worker/preview.h"
@@ -15,18 +16,29 @@
 
 namespace {
 
-// sysexits: the input was at fault, the output could not be made, or something else.
-int ExitStatus(const absl::Status& status) {
+// sysexits, as ftctl's: the input was at fault, the output could not be made, or something else.
+int ExitStatus(const absl::Status& status, const std::string& program = "ft-worker") {
   if (status.ok()) return 0;
-  std::cerr << "ft-worker: " << status.message() << "\n";
+  std::cerr << program << ": " << status.message() << "\n";
+  const std::string reason = ftd::ReasonOf(status);
+  if (reason == "USAGE") return 2;
+  if (reason == "PATH_NOT_WRITABLE" || reason == "PATH_IN_USE") return 73;
   switch (status.code()) {
     case absl::StatusCode::kNotFound:
       return 66;
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:
       return 65;
+    case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kUnimplemented:
       return 69;
+    case absl::StatusCode::kDataLoss:
+      return 74;
+    case absl::StatusCode::kResourceExhausted:
+      return 75;
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+      return 77;
     default:
       return 70;
   }
@@ -95,7 +107,7 @@ int main(int argc, char** argv) {
   if (*attempt) return ftd::RunAttempt(attempt_dir, lock_fd, token_fd);
   if (*train) {
     int exit_status = 0;
-    const int refused = ExitStatus(ftd::Train(train_options, &exit_status));
+    const int refused = ExitStatus(ftd::Train(train_options, &exit_status), "ft-train");
     return refused != 0 ? refused : exit_status;
   }
   if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));

@@ -105,10 +105,11 @@ fs::path DefaultOutput(const TrainOptions& options) {
 absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& dir) {
   dir = options.output_dir;
   if (!options.resume.empty()) {
-    if (!options.spec.empty() || !options.dataset.empty() || !options.preset.empty()) {
+    if (!options.spec.empty() || !options.dataset.empty() || !options.preset.empty() ||
+        !options.log_dir.empty()) {
       return Error(absl::StatusCode::kInvalidArgument, "USAGE",
                    "a run goes on with the settings that it was started with; give --resume with "
-                   "nothing but --output_dir and --log_dir");
+                   "nothing but --output_dir");
     }
     if (dir.empty() && options.resume != "latest")
       dir = fs::absolute(options.resume).lexically_normal().parent_path();
@@ -126,6 +127,7 @@ absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& di
                        FindTrainSources(spec, gpu ? Dtype::kBfloat16 : Dtype::kFloat32));
   request.set_job_name(dir.filename().string());
   request.set_token_cache_dir((dir / ".ftd" / "tokens").string());
+  if (!options.log_dir.empty()) request.set_log_dir(fs::absolute(options.log_dir).string());
   if (gpu) request.set_device_lock("/dev/nvidia0");  // the one that the daemon's workers lock
   return TrainOutput::Begin(dir, request);
 }
@@ -222,17 +224,17 @@ absl::Status Train(const TrainOptions& options, int* exit_status) {
     std::fprintf(stderr, "the run in %s is complete\n", dir.c_str());
     return absl::OkStatus();
   }
-  std::string resume_command = absl::StrCat("ft-train --resume latest --output_dir ", dir.string());
-  if (!options.log_dir.empty()) absl::StrAppend(&resume_command, " --log_dir ", options.log_dir);
-  const fs::path log_dir = options.log_dir.empty() ? dir / "logs" : fs::path(options.log_dir);
+  const std::string resume_command =
+      absl::StrCat("ft-train --resume latest --output_dir ", dir.string());
   FTD_ASSIGN_OR_RETURN(TrainSpec spec, SpecOf(output.request()));
   StopFlags flags;
   FTD_ASSIGN_OR_RETURN(const auto ear,
                        ControlServer::Start(dir / ".ftd", &flags, [] { ::_exit(1); }));
-  TrainConsole console(spec, engine::DeviceName(), dir.string(), log_dir.string());
+  const RunPlaces places = output.Places();
+  TrainConsole console(spec, engine::DeviceName(), dir.string(), places.tensorboard.string());
   const RunOrder order{.request = output.request(),
                        .spec = spec,
-                       .places = output.Places(log_dir),
+                       .places = places,
                        .hub_token = hub::FindToken(hub::SettingsFromEnvironment())};
   *exit_status = Finish(RunTraining(order, console, flags), console, output, resume_command);
   return absl::OkStatus();

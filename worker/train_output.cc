@@ -147,10 +147,10 @@ void TrainOutput::FindStepLogs() {
   }
 }
 
-RunPlaces TrainOutput::Places(const fs::path& log_dir) const {
+RunPlaces TrainOutput::Places() const {
   return {.dir = dir_,
           .step_log = dir_ / kPrivate / absl::StrCat("steps-", request_.attempt(), ".log"),
-          .tensorboard = log_dir,
+          .tensorboard = request_.log_dir().empty() ? dir_ / "logs" : fs::path(request_.log_dir()),
           .result = dir_ / kResult,
           .logs_in_result = false};
 }

@@ -31,7 +31,7 @@ class TrainOutput {
 
   // The request with where to go on from.
   const v1::AttemptRequest& request() const { return request_; }
-  RunPlaces Places(const std::filesystem::path& log_dir) const;
+  RunPlaces Places() const;
   bool finished() const;
   // Moves the complete result to its place.
   absl::Status Publish() const;

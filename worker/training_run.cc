@@ -51,7 +51,8 @@ class TrainingRun {
         places_(order.places),
         hub_token_(order.hub_token),
         observer_(observer),
-        flags_(flags) {}
+        flags_(flags),
+        window_(spec_.logging_steps) {}
 
   // The end record's content.
   v1::WorkerEvent::End Run() {
@@ -119,6 +120,7 @@ class TrainingRun {
     FTD_ASSIGN_OR_RETURN(evaluations_, ReadEvaluations(checkpoint / "trainer_state.json"));
     FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
     for (const StepRow& row : history.rows) {
+      window_.Add(row);  // the last point of the log may be half done
       if (row.step != last_step_) continue;
       tokens_total_ = row.tokens_total;
       epoch_ = row.epoch;
@@ -134,7 +136,6 @@ class TrainingRun {
 
   absl::Status Train(TensorboardWriter& tensorboard) {
     const auto planned = trainer_->steps_planned();
-    LoggingWindow window(spec_.logging_steps);
     observer_.Progress(v1::Progress::TRAIN, {last_step_, planned, "steps"});
     const auto beat = [this] { step_log_->Beat(); };
     if (spec_.playbook_warmup && last_step_ == 0 && !trainer_->PlaybookWarmUp(flags_.stop, beat))
@@ -149,7 +150,7 @@ class TrainingRun {
       const StepRow row = Record(*result, SecondsSince(start));
       FTD_RETURN_IF_ERROR(step_log_->Append(row));
       observer_.Step(row);
-      if (const auto point = window.Add(row)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
+      if (const auto point = window_.Add(row)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
       FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
       const bool due =
           spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
@@ -302,6 +303,7 @@ class TrainingRun {
   std::unique_ptr<engine::Trainer> trainer_;
   std::optional<StepLogWriter> step_log_;
   std::vector<v1::Evaluation> evaluations_;
+  LoggingWindow window_;
   int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
   double epoch_ = 0;  // after last_step_
   int64_t dataset_rows_ = 0, dropped_rows_ = 0, skipped_rows_ = 0;

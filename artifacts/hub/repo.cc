@@ -109,7 +109,7 @@ absl::Status Gated(const Settings& settings, const RepoId& repo, bool has_token)
                             has_token ? "the token's user has no access to it; ask for it at "
                                       : "it cannot be read without a token; ask for access at ",
                             Page(settings, repo),
-                            has_token ? " and submit again when it is granted"
+                            has_token ? " and try again when it is granted"
                                       : ", then store a token with `ftctl login`"));
 }
 
