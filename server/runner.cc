@@ -120,9 +120,9 @@ absl::StatusOr<WorkerProcess> Runner::FindWorker(const Attempt& attempt, const f
   const ProcessIdentity known{
       .pid = attempt.pid, .start_time = attempt.pid_start, .boot_id = attempt.boot_id};
   // A worker that holds the lock has a process; only one that is just ending slips away between the
-  // two looks.
+  // two looks. One that has let it go may take a while to end, and has the device until then.
   for (int look = 0; look < kLooks; ++look) {
-    if (!WorkerLives(dir)) {
+    if (!WorkerLives(dir) && !WorkerProcess::Lives(known)) {
       return absl::NotFoundError(absl::StrCat("no worker lives in ", dir.string()));
     }
     auto process = WorkerProcess::Adopt(dir, known);

@@ -214,6 +214,13 @@ absl::StatusOr<WorkerProcess> WorkerProcess::Adopt(const fs::path& attempt_dir,
   return Open(pid);
 }
 
+bool WorkerProcess::Lives(const ProcessIdentity& known) {
+  if (known.pid == 0 || known.boot_id != BootId()) return false;
+  const auto process = Open(known.pid);
+  return process.ok() && process->identity_.start_time == known.start_time &&
+         !HasEnded(process->pidfd_.get());
+}
+
 void WorkerProcess::Signal(int signal) {
   syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0);
 }

@@ -46,6 +46,9 @@ class WorkerProcess {
   static absl::StatusOr<WorkerProcess> Adopt(const std::filesystem::path& attempt_dir,
                                              const ProcessIdentity& known);
 
+  // The very process that `known` names has not ended yet.
+  static bool Lives(const ProcessIdentity& known);
+
   const ProcessIdentity& identity() const { return identity_; }
   // Readable once the process has ended.
   int pidfd() const { return pidfd_.get(); }

@@ -27,6 +27,7 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
   } else {
     FTD_ASSIGN_OR_RETURN(lock, LockFile(dir / "worker.lock"));
   }
+  lock.Release();  // held by the process, to its very end: until then it has memory and device
   FTD_ASSIGN_OR_RETURN(v1::AttemptRequest request, ReadAttemptRequest(dir / "request.json"));
   FTD_ASSIGN_OR_RETURN(TrainSpec spec, SpecOf(request));
   FTD_ASSIGN_OR_RETURN(std::unique_ptr<EventLog> events, EventLog::Create(dir / "events.log"));

@@ -75,9 +75,10 @@ class TrainingRun {
     FTD_ASSIGN_OR_RETURN(spec_hash_, SpecHash(request_));
     FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, flags_, observer_));
     if (flags_.stop) return Stopped();
-    Fd device_lock;
     if (!request_.device_lock().empty()) {
-      FTD_ASSIGN_OR_RETURN(device_lock, LockFile(request_.device_lock()));
+      FTD_ASSIGN_OR_RETURN(Fd lock, LockFile(request_.device_lock()));
+      lock.Release();  // held by the process, to its very end: until then it has the device's
+                       // memory
     }
     auto prepared =
         PrepareRows(request_, spec_, places_.dir, engine::ThreadCount(), observer_, flags_);
