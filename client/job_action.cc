@@ -3,19 +3,20 @@
 #include <iostream>
 
 #include "client/exit_codes.h"
-#include "client/flags.h"
 #include "client/json_output.h"
 #include "client/names.h"
+#include "client/text.h"
 
 namespace ftd {
 
-int JobAction(const Invocation& call, const std::string& verb, const std::string& description,
-              const JobCall& act) {
+int JobAction(const Invocation& call, const ActionHelp& help, const JobCall& act,
+              const std::function<void(Flags&)>& add_flags) {
   std::string name;
   std::string output;
   bool quiet = false;
-  Flags flags(call, verb, description, "  ftctl " + verb + " first\n");
+  Flags flags(call, help.verb, help.description, help.examples);
   flags.Positional("JOB", "Id or name", &name);
+  if (add_flags) add_flags(flags);
   flags.Choice("-o,--output", "Print the job", {"json", "yaml"}, &output);
   flags.Switch("-q,--quiet", "No talk", &quiet);
   if (const auto code = flags.Parse()) return *code;
@@ -24,7 +25,10 @@ int JobAction(const Invocation& call, const std::string& verb, const std::string
   const auto job = act(**connection, name);
   if (!job.ok()) return Fail(job.status());
   if (!output.empty()) PrintStructured(ToJson(*job), output);
-  if (!quiet) std::cerr << JobTitle(*job) << " is " << StateName(job->state()) << "." << std::endl;
+  if (quiet) return kExitOk;
+  std::cerr << JobTitle(*job) << " is " << StateName(job->state());
+  if (!job->message().empty()) std::cerr << ": " << PrintableLines(job->message());
+  std::cerr << "." << std::endl;
   return kExitOk;
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/connection.h"
+#include "client/flags.h"
 #include "client/verbs.h"
 #include "ftd/v1/job.pb.h"
 
@@ -13,9 +14,16 @@ namespace ftd {
 
 using JobCall = std::function<absl::StatusOr<ftd::v1::Job>(Connection&, const std::string& job)>;
 
-// Parses `JOB [-o json|yaml] [--quiet]`, makes the call, tells the job's state on stderr or prints
-// the job.
-int JobAction(const Invocation& call, const std::string& verb, const std::string& description,
-              const JobCall& act);
+// A verb's name and what `ftctl help` says of it.
+struct ActionHelp {
+  std::string verb;
+  std::string description;
+  std::string examples;
+};
+
+// Parses `JOB [-o json|yaml] [--quiet]` and the flags that `add_flags` adds, makes the call, tells
+// the job's state on stderr or prints the job.
+int JobAction(const Invocation& call, const ActionHelp& help, const JobCall& act,
+              const std::function<void(Flags&)>& add_flags = nullptr);
 
 }  // namespace ftd

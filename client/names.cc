@@ -86,6 +86,8 @@ std::string NextStep(const Job& job) {
       return absl::StrCat("ftctl logs ", handle);
     case Job::HELD:
       return absl::StrCat("ftctl release ", handle);
+    case Job::PAUSED:
+      return absl::StrCat("ftctl resume ", handle);
     case Job::CANCELLED:
       return "";
     default:

@@ -188,6 +188,19 @@ void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
   flags.Group("Options");
 }
 
+absl::Status ParseLabels(const std::vector<std::string>& labels,
+                         google::protobuf::Map<std::string, std::string>* parsed) {
+  for (const std::string& label : labels) {
+    const size_t equals = label.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
+                   absl::StrCat("--label needs KEY=VALUE; got '", label, "'"));
+    }
+    (*parsed)[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CompleteRequest(SubmitFlags* submit) {
   auto& request = submit->request;
   JobSpec* spec = request.mutable_spec();
@@ -214,14 +227,7 @@ absl::Status CompleteRequest(SubmitFlags* submit) {
   if (spec->has_lora() && !spec->lora().init_adapter().empty()) {
     spec->mutable_lora()->set_init_adapter(Absolute(spec->lora().init_adapter()));
   }
-  for (const std::string& label : submit->labels) {
-    const size_t equals = label.find('=');
-    if (equals == 0 || equals == std::string::npos) {
-      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
-                   absl::StrCat("--label needs KEY=VALUE; got '", label, "'"));
-    }
-    (*request.mutable_labels())[label.substr(0, equals)] = label.substr(equals + 1);
-  }
+  FTD_RETURN_IF_ERROR(ParseLabels(submit->labels, request.mutable_labels()));
   if (request.request_id().empty()) request.set_request_id(NewUuid());
   return absl::OkStatus();
 }

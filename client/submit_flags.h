@@ -29,6 +29,10 @@ struct SubmitFlags {
 // Declares them. `flags` and `submit` must live until Parse has returned.
 void AddSubmitFlags(Flags& flags, SubmitFlags* submit);
 
+// "k=v" each. INVALID_ARGUMENT reason USAGE for one that is not.
+absl::Status ParseLabels(const std::vector<std::string>& labels,
+                         google::protobuf::Map<std::string, std::string>* parsed);
+
 // Turns what was parsed into a request as the server wants it: paths of existing local directories
 // made absolute, enums and labels set, a request_id where none was given. The dataset is not in it
 // yet (upload.h). INVALID_ARGUMENT reason USAGE for a label that is no k=v.

@@ -178,8 +178,11 @@ Lines Notes(const WatchState& state, const ScreenStyle& style, double now) {
         Ink::kDim, absl::StrCat(state.collapsed(), " steps were skipped on the way here"));
   }
   if (!IsFinal(job.state())) {
-    lines.emplace_back().Add(Ink::kDim, absl::StrCat("Ctrl-C leaves the job running; ftctl cancel ",
-                                                     JobHandle(job), " ends it"));
+    lines.emplace_back().Add(
+        Ink::kDim, job.state() == Job::PAUSED
+                       ? absl::StrCat(NextStep(job), " lets the job go on; Ctrl-C leaves it paused")
+                       : absl::StrCat("Ctrl-C leaves the job running; ftctl cancel ",
+                                      JobHandle(job), " ends it"));
   }
   return lines;
 }

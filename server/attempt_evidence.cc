@@ -30,6 +30,7 @@ AttemptEvidence GatherEvidence(JobStore& store, const StateDir& state_dir, const
   AttemptEvidence evidence{.attempt = attempt.number};
   if (const auto current = store.Get(job.id); current.ok()) {
     evidence.state = current->state;
+    evidence.keep = current->keep;
     evidence.crashes = current->crashes;
   }
   const auto events = ReadEvents(dir);
@@ -43,6 +44,9 @@ AttemptEvidence GatherEvidence(JobStore& store, const StateDir& state_dir, const
     attempt.last_step = range->last.step;
   }
   evidence.made_progress |= attempt.last_step > GreatestStepBefore(store, job, attempt);
+  if (const auto checkpoints = ListCheckpointDirs(state_dir, job.id); !checkpoints.empty()) {
+    evidence.resume_step = checkpoints.back().step();
+  }
   evidence.has_result = HasResult(state_dir, job, dir);
   evidence.log_tail = FileTail(dir / kWorkerLog, kLogTailBytes);
   return evidence;

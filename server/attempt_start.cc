@@ -72,6 +72,7 @@ absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
   request.set_device_lock(device_lock);
   request.set_job_name(job.name);
   request.set_sources_json(job.sources_json);
+  request.set_finish(job.keep);
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   options.add_whitespace = true;

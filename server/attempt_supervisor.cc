@@ -37,15 +37,15 @@ absl::StatusOr<std::unique_ptr<AttemptSupervisor>> AttemptSupervisor::Create(
                             std::move(follower), hang_seconds));
 }
 
-void AttemptSupervisor::AskToStop(bool save, int64_t term_after_ms, int64_t kill_after_ms) {
-  const int urgency = save ? 1 : 2;
-  if (urgency <= asked_) return;
-  asked_ = urgency;
+void AttemptSupervisor::AskToStop(StopRequest how, int64_t term_after_ms, int64_t kill_after_ms) {
+  if (how <= asked_) return;
+  asked_ = how;
   const int64_t now = NowMicros();
   term_at_ = std::min(term_at_, now + term_after_ms * 1000);
   kill_at_ = std::min(kill_at_, now + kill_after_ms * 1000);
   v1::ControlRequest request;
-  request.mutable_stop()->set_save(save);
+  request.mutable_stop()->set_save(how != StopRequest::kNow);
+  request.mutable_stop()->set_finish(how == StopRequest::kFinish);
   if (const absl::Status sent = control_.Send(request); !sent.ok()) {
     LogInfo("job ", job_.id, ": ", sent.message(), "; it is sent SIGTERM");
     term_at_ = now;

@@ -18,6 +18,14 @@
 
 namespace ftd {
 
+// How a worker is asked to stop, the gentlest first.
+enum class StopRequest {
+  kNone,
+  kFinish,  // make the result of the steps taken
+  kSave,    // write a checkpoint
+  kNow,
+};
+
 class AttemptSupervisor {
  public:
   // `hang_seconds` 0: no limit.
@@ -32,12 +40,12 @@ class AttemptSupervisor {
   WorkerProcess& process() { return process_; }
   int logs_fd() const { return follower_.fd(); }
 
-  // Asks the worker to stop, with a checkpoint or without: Stop over the control socket at once
-  // (SIGTERM while there is no socket yet), SIGTERM after `term_after_ms`, SIGKILL to its group
-  // after `kill_after_ms`. Asked again alike, nothing happens; asked to hurry after all, the
-  // earlier times hold.
-  void AskToStop(bool save, int64_t term_after_ms, int64_t kill_after_ms);
-  bool asked_to_stop() const { return asked_ > 0; }
+  // Asks the worker to stop: Stop over the control socket at once (SIGTERM, which asks for a
+  // checkpoint, while there is no socket yet), SIGTERM after `term_after_ms`, SIGKILL to its group
+  // after `kill_after_ms`. Asked again alike or more gently, nothing happens; asked to hurry after
+  // all, the earlier times hold.
+  void AskToStop(StopRequest how, int64_t term_after_ms, int64_t kill_after_ms);
+  bool asked_to_stop() const { return asked_ != StopRequest::kNone; }
 
   // What is new in the logs.
   AttemptNews Read();
@@ -60,7 +68,7 @@ class AttemptSupervisor {
   WorkerProcess process_;
   AttemptFollower follower_;
   ControlClient control_;
-  int asked_ = 0;  // 1: to stop with a checkpoint, 2: without
+  StopRequest asked_ = StopRequest::kNone;
   // Times in microseconds since 1970.
   int64_t term_at_ = kNever;
   int64_t kill_at_ = kNever;

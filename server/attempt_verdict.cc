@@ -30,12 +30,18 @@ std::string HowItEnded(const AttemptEvidence& evidence) {
 }
 
 // Where a job goes whose worker has stopped because it was told to.
-Move StoppedMove(JobState state) {
-  switch (state) {
+Move StoppedMove(const AttemptEvidence& evidence) {
+  switch (evidence.state) {
     case JobState::kCancelling:
-      return {.to = JobState::kCancelled, .message = "cancelled"};
+      if (!evidence.keep) return {.to = JobState::kCancelled, .message = "cancelled"};
+      return {.to = JobState::kQueued,
+              .message = "the worker left no result; the next attempt makes it",
+              .at_head = true};
     case JobState::kPausing:
-      return {.to = JobState::kPaused, .message = "paused"};
+      return {.to = JobState::kPaused,
+              .message = evidence.resume_step == 0
+                             ? "paused without a checkpoint: starts afresh"
+                             : absl::StrCat("paused; continues after step ", evidence.resume_step)};
     default:
       return {.to = JobState::kQueued,
               .message = "interrupted; continues when its turn comes",
@@ -46,24 +52,29 @@ Move StoppedMove(JobState state) {
 AttemptVerdict Stopped(const AttemptEvidence& evidence) {
   return {.attempt_state = AttemptState::kStopped,
           .attempt_reason = "stopped",
-          .move = StoppedMove(evidence.state)};
+          .move = StoppedMove(evidence)};
 }
 
 AttemptVerdict Succeeded(const AttemptEvidence& evidence) {
   AttemptVerdict verdict{.attempt_state = AttemptState::kSucceeded, .attempt_reason = "completed"};
-  const bool wanted =
-      evidence.state == JobState::kPreparing || evidence.state == JobState::kRunning;
-  verdict.publish = wanted;
-  verdict.move = wanted ? Move{.to = JobState::kSucceeded, .message = "completed", .crashes = 0}
-                        : StoppedMove(evidence.state);
+  verdict.publish = evidence.state != JobState::kCancelling || evidence.keep;
+  if (!verdict.publish) {
+    verdict.move = StoppedMove(evidence);
+    return verdict;
+  }
+  verdict.move = {
+      .to = JobState::kSucceeded,
+      .message = evidence.keep ? absl::StrCat("ended early, after step ", evidence.end->last_step())
+                               : "completed",
+      .crashes = 0};
   return verdict;
 }
 
 AttemptVerdict Failed(const AttemptEvidence& evidence) {
   const End& end = *evidence.end;
   AttemptVerdict verdict{.attempt_state = AttemptState::kFailed, .attempt_reason = end.message()};
-  if (evidence.state == JobState::kCancelling) {
-    verdict.move = StoppedMove(evidence.state);
+  if (evidence.state == JobState::kCancelling && !evidence.keep) {
+    verdict.move = StoppedMove(evidence);
     return verdict;
   }
   const auto reason =

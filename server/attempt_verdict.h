@@ -18,6 +18,7 @@ inline constexpr int32_t kMaxCrashes = 3;
 // What is known once the worker is gone.
 struct AttemptEvidence {
   JobState state = JobState::kPreparing;  // of the job
+  bool keep = false;                      // of the job
   int32_t attempt = 0;
   int32_t crashes = 0;  // of the job, before this attempt
   std::optional<v1::WorkerEvent::End> end;
@@ -25,6 +26,7 @@ struct AttemptEvidence {
   bool has_result = false;     // a result directory is there, or was published already
   bool made_progress = false;  // a new greatest step or a new checkpoint
   bool asked_to_stop = false;  // by the daemon
+  int64_t resume_step = 0;     // of the newest checkpoint; 0: none
   std::string daemon_cause;    // why it could not be started; empty otherwise
   bool never_started = false;  // the daemon died before it had started a worker
   bool hung = false;           // it was killed because it stood still

@@ -43,8 +43,11 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   Unary* GetJob(Context*, const v1::GetJobRequest*, v1::Job*) override;
   Unary* ListJobs(Context*, const v1::ListJobsRequest*, v1::ListJobsResponse*) override;
   Unary* CancelJob(Context*, const v1::CancelJobRequest*, v1::Job*) override;
+  Unary* PauseJob(Context*, const v1::PauseJobRequest*, v1::Job*) override;
+  Unary* ResumeJob(Context*, const v1::ResumeJobRequest*, v1::Job*) override;
   Unary* HoldJob(Context*, const v1::HoldJobRequest*, v1::Job*) override;
   Unary* ReleaseJob(Context*, const v1::ReleaseJobRequest*, v1::Job*) override;
+  Unary* UpdateJob(Context*, const v1::UpdateJobRequest*, v1::Job*) override;
   Unary* ListModels(Context*, const v1::ListModelsRequest*, v1::ListModelsResponse*) override;
   Unary* DeleteModel(Context*, const v1::DeleteModelRequest*, v1::DeleteModelResponse*) override;
   grpc::ServerWriteReactor<v1::PullModelResponse>* PullModel(

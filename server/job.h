@@ -79,6 +79,7 @@ struct Job {
   int32_t priority = 0;
   std::string owner;
   bool at_head = false;
+  bool keep = false;  // it ends with what it has: the next attempt only makes the result
   int64_t not_before = 0;
   int32_t crashes = 0;
   int64_t create_time = 0;

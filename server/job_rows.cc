@@ -46,6 +46,7 @@ Job JobFromRow(const Statement& row) {
   job.hint = row.Text(column++);
   job.result_dir = row.Text(column++);
   job.sources_json = row.Text(column++);
+  job.keep = row.Int(column++) != 0;
   return job;
 }
 
@@ -167,6 +168,18 @@ absl::Status UpdateJob(Database& database, const Job& job, const Move& move, int
       .Bind(static_cast<int64_t>(move.crashes.value_or(job.crashes)))
       .Bind(move.to == JobState::kPreparing ? now : 0)
       .Bind(IsFinal(move.to) ? now : 0)
+      .Bind(static_cast<int64_t>(move.keep.value_or(job.keep)))
+      .Run();
+}
+
+absl::Status AmendJob(Database& database, const Job& job) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kAmendJob));
+  return statement.Bind(job.id)
+      .Bind(job.message)
+      .Bind(job.priority)
+      .Bind(StringsToJson(job.labels))
+      .Bind(static_cast<int64_t>(job.at_head))
+      .Bind(static_cast<int64_t>(job.keep))
       .Run();
 }
 

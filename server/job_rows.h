@@ -36,5 +36,7 @@ absl::StatusOr<StateEvent> InsertEvent(Database& database, const std::string& jo
                                        StateEvent event);
 // The job's row after `move` at time `now`. `job` is as it was before.
 absl::Status UpdateJob(Database& database, const Job& job, const Move& move, int64_t now);
+// The job's row as `job` has it in what JobStore::Amend may change.
+absl::Status AmendJob(Database& database, const Job& job);
 
 }  // namespace ftd

@@ -6,7 +6,8 @@ namespace ftd::sql {
 #define FTD_JOB_COLUMNS                                                                         \
   "ordinal, id, name, state, spec, model_dir, dataset_path, labels, priority, owner, at_head, " \
   "not_before, "                                                                                \
-  "crashes, create_time, start_time, end_time, failure_reason, message, hint, result_dir, sources"
+  "crashes, create_time, start_time, end_time, failure_reason, message, hint, result_dir, "     \
+  "sources, keep"
 
 inline constexpr char kInsertJob[] =
     "INSERT INTO jobs (id, name, state, spec, model_dir, dataset_path, labels, priority, owner, "
@@ -43,7 +44,10 @@ inline constexpr char kMoveJob[] =
     "UPDATE jobs SET state = ?2, message = ?3, failure_reason = ?4, hint = ?5, "
     "result_dir = CASE ?6 WHEN '' THEN result_dir ELSE ?6 END, at_head = ?7, not_before = ?8, "
     "crashes = ?9, "
-    "start_time = CASE start_time WHEN 0 THEN ?10 ELSE start_time END, end_time = ?11 WHERE id = "
+    "start_time = CASE start_time WHEN 0 THEN ?10 ELSE start_time END, end_time = ?11, keep = ?12 "
+    "WHERE id = ?1";
+inline constexpr char kAmendJob[] =
+    "UPDATE jobs SET message = ?2, priority = ?3, labels = ?4, at_head = ?5, keep = ?6 WHERE id = "
     "?1";
 inline constexpr char kInsertEvent[] =
     "INSERT INTO events (job_id, sequence, from_state, to_state, time, message, failure_reason, "

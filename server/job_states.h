@@ -4,10 +4,12 @@
 //   QUEUED -> PREPARING -> RUNNING -> SUCCEEDED
 //   PREPARING, RUNNING -> QUEUED                  a crash (back-off), or the daemon's SIGTERM
 //   PREPARING, RUNNING -> PAUSING -> PAUSED -> QUEUED
+//   HELD, PAUSED -> QUEUED                        also by cancelling with `keep`
+//   PAUSING -> SUCCEEDED                          the pause came when the result was complete
 //   QUEUED, HELD, PAUSED -> CANCELLED             at once
 //   PREPARING, RUNNING, PAUSING -> CANCELLING -> CANCELLED, or SUCCEEDED with `keep`
-//   PREPARING, RUNNING, PAUSING, CANCELLING -> FAILED
-//   QUEUED -> FAILED                              a dependency failed
+//   CANCELLING -> QUEUED                          with `keep`, when the worker is gone without a
+//   result PREPARING, RUNNING, PAUSING, CANCELLING -> FAILED QUEUED -> FAILED a dependency failed
 //
 // SUCCEEDED, FAILED and CANCELLED are final. The one function that moves a job is JobStore::Move.
 #pragma once
@@ -34,6 +36,7 @@ inline constexpr LegalMove kLegalMoves[] = {
     {JobState::kCancelling, JobState::kSucceeded}, {JobState::kPreparing, JobState::kFailed},
     {JobState::kRunning, JobState::kFailed},       {JobState::kPausing, JobState::kFailed},
     {JobState::kCancelling, JobState::kFailed},    {JobState::kQueued, JobState::kFailed},
+    {JobState::kPausing, JobState::kSucceeded},    {JobState::kCancelling, JobState::kQueued},
 };
 
 constexpr bool IsLegalMove(JobState from, JobState to) {

@@ -1,5 +1,6 @@
 #include "server/job_store.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -14,10 +15,19 @@
 namespace ftd {
 namespace {
 
-absl::Status Conflict(const Job& job, JobState to) {
-  return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
-               absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state),
-                            " and cannot become ", JobStateName(to)));
+absl::Status Conflict(const Job& job, const std::string& what) {
+  return Error(
+      absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+      absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state), " and ", what));
+}
+
+bool IsIn(const Job& job, std::initializer_list<JobState> states) {
+  return std::find(states.begin(), states.end(), job.state) != states.end();
+}
+
+absl::Status CheckUnchanged(const Job& job, const Job& judged) {
+  if (job.state == judged.state && job.keep == judged.keep) return absl::OkStatus();
+  return Conflict(job, "has changed meanwhile");
 }
 
 absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
@@ -166,9 +176,9 @@ absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string
                                                                std::initializer_list<JobState> from,
                                                                const Move& move) {
   FTD_ASSIGN_OR_RETURN(Job job, ReadJob(writer_, job_id));
-  bool expected = false;
-  for (const JobState state : from) expected |= state == job.state;
-  if (!expected || !IsLegalMove(job.state, move.to)) return Conflict(job, move.to);
+  if (!IsIn(job, from) || !IsLegalMove(job.state, move.to)) {
+    return Conflict(job, absl::StrCat("cannot become ", JobStateName(move.to)));
+  }
   StateEvent event{.from = job.state,
                    .to = move.to,
                    .time = NowMicros(),
@@ -195,11 +205,30 @@ absl::StatusOr<Job> JobStore::MoveJob(const std::string& job_id,
   return Announce(std::move(change));
 }
 
-absl::StatusOr<Job> JobStore::StartAttempt(const std::string& job_id, const Attempt& attempt) {
+absl::StatusOr<Job> JobStore::Amend(const std::string& job_id, std::initializer_list<JobState> from,
+                                    const std::function<absl::Status(Job&)>& change) {
+  Job job;
+  {
+    absl::MutexLock lock(&write_mutex_);
+    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
+    FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job_id));
+    if (!IsIn(job, from)) return Conflict(job, "cannot be changed so");
+    FTD_RETURN_IF_ERROR(change(job));
+    FTD_RETURN_IF_ERROR(AmendJob(writer_, job));
+    FTD_RETURN_IF_ERROR(transaction.Commit());
+  }
+  const StateEvent event{.from = job.state, .to = job.state, .time = NowMicros()};
+  return Announce({std::move(job), event});
+}
+
+absl::StatusOr<Job> JobStore::StartAttempt(const Job& queued, const Attempt& attempt) {
+  const std::string& job_id = queued.id;
   std::pair<Job, StateEvent> change;
   {
     absl::MutexLock lock(&write_mutex_);
     FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
+    FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, job_id));
+    FTD_RETURN_IF_ERROR(CheckUnchanged(now, queued));
     const Move move{.to = JobState::kPreparing,
                     .message = absl::StrCat("attempt ", attempt.number),
                     .attempt = attempt.number};
@@ -223,12 +252,15 @@ absl::Status JobStore::RecordWorker(const std::string& job_id, const Attempt& at
   return update.Run();
 }
 
-absl::StatusOr<Job> JobStore::EndAttempt(const std::string& job_id, const Attempt& attempt,
+absl::StatusOr<Job> JobStore::EndAttempt(const Job& judged, const Attempt& attempt,
                                          const Move& move) {
+  const std::string& job_id = judged.id;
   std::pair<Job, StateEvent> change;
   {
     absl::MutexLock lock(&write_mutex_);
     FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
+    FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, job_id));
+    if (move.to != JobState::kSucceeded) FTD_RETURN_IF_ERROR(CheckUnchanged(now, judged));
     FTD_ASSIGN_OR_RETURN(Statement update, writer_.Prepare(sql::kEndAttempt));
     update.Bind(job_id)
         .Bind(attempt.number)

@@ -34,6 +34,7 @@ struct Move {
   bool at_head = false;
   int64_t not_before = 0;
   std::optional<int32_t> crashes;  // none: leave
+  std::optional<bool> keep;        // none: leave
 };
 
 // A submit's identity (AIP-155).
@@ -45,7 +46,8 @@ struct RequestKey {
 class JobStore {
  public:
   // Called after each committed change of state, with the job as it is after it, on the thread that
-  // made it and without a lock held.
+  // made it and without a lock held. Also after Amend, with an event that says nothing: from the
+  // job's state to the same, with sequence 0.
   using Listener = std::function<void(const Job&, const StateEvent&)>;
 
   // Opens or creates `path` and migrates it.
@@ -85,13 +87,19 @@ class JobStore {
   // state, or when job_states.h forbids the move.
   absl::StatusOr<Job> MoveJob(const std::string& job_id, std::initializer_list<JobState> from,
                               const Move& move);
-  // QUEUED to PREPARING together with the new attempt's row.
-  absl::StatusOr<Job> StartAttempt(const std::string& job_id, const Attempt& attempt);
+  // Changes what is no state of a job that is in one of `from`: `change` may set message, priority,
+  // labels, at_head and keep; when it fails nothing is changed. FAILED_PRECONDITION STATE_CONFLICT.
+  absl::StatusOr<Job> Amend(const std::string& job_id, std::initializer_list<JobState> from,
+                            const std::function<absl::Status(Job&)>& change);
+  // QUEUED to PREPARING together with the new attempt's row. STATE_CONFLICT also when the attempt
+  // was prepared for a `queued` that has another `keep` by now.
+  absl::StatusOr<Job> StartAttempt(const Job& queued, const Attempt& attempt);
   // Who the worker is: what adoption goes by.
   absl::Status RecordWorker(const std::string& job_id, const Attempt& attempt);
-  // Ends the active attempt and moves the job in one transaction.
-  absl::StatusOr<Job> EndAttempt(const std::string& job_id, const Attempt& attempt,
-                                 const Move& move);
+  // Ends the active attempt and moves the job in one transaction. STATE_CONFLICT when the job has
+  // another state or `keep` than it had when the move was decided on, as `judged` tells: decide
+  // again. A move to SUCCEEDED is right in any of its states, because its result is published.
+  absl::StatusOr<Job> EndAttempt(const Job& judged, const Attempt& attempt, const Move& move);
 
  private:
   JobStore(Database writer, Database reader)

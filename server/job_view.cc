@@ -1,6 +1,8 @@
 #include "server/job_view.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "artifacts/error.h"
@@ -36,13 +38,22 @@ void AddEvents(const std::filesystem::path& dir, bool with_warnings, v1::Job& vi
   if (excess > 0) view.mutable_warnings()->DeleteSubrange(0, excess);
 }
 
-// The newest attempt may have ended before its first step: then the last step is an earlier one's.
+// The newest attempt may have no step of its own, not yet or because it only made the result of a
+// checkpoint: then the last step is an earlier attempt's, but none that it went back behind.
 void AddLastStep(const StateDir& state_dir, const Job& job, const std::vector<Attempt>& attempts,
                  v1::Job& view) {
-  for (auto attempt = attempts.rbegin(); attempt != attempts.rend() && !view.has_last_step();
-       ++attempt) {
-    const auto range = ReadStepRange(state_dir.AttemptDir(job.id, attempt->number));
-    if (range.has_value()) *view.mutable_last_step() = ToWire(range->last);
+  int64_t last = std::numeric_limits<int64_t>::max();
+  for (auto attempt = attempts.rbegin(); attempt != attempts.rend(); ++attempt) {
+    const auto dir = state_dir.AttemptDir(job.id, attempt->number);
+    if (const auto range = ReadStepRange(dir); range.has_value() && range->first <= last) {
+      const int64_t row = std::min(last, range->last.step) - range->first;
+      const auto rows = ReadStepRows(dir / kStepsLog, row, 1);
+      if (rows.ok() && !rows->empty()) *view.mutable_last_step() = ToWire(rows->front());
+      return;
+    }
+    if (const auto info = ReadStepLogInfo(dir / kStepsLog); info.ok()) {
+      last = std::min(last, info->first_step - 1);
+    }
   }
 }
 

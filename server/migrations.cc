@@ -25,7 +25,7 @@ absl::Status BackUp(Database& database, const std::string& path, int64_t version
 }  // namespace
 
 absl::Span<const char* const> Migrations() {
-  static constexpr const char* kMigrations[] = {kSchemaSql, kSchemaV2Sql};
+  static constexpr const char* kMigrations[] = {kSchemaSql, kSchemaV2Sql, kSchemaV3Sql};
   return kMigrations;
 }
 

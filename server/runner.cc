@@ -28,6 +28,7 @@ constexpr int64_t kMicrosPerSecond = 1000000;
 constexpr int64_t kRetryPrepareMicros = 5 * kMicrosPerSecond;
 // A cancelled worker is gone within 5 s whatever it does.
 constexpr int64_t kCancelTermMs = 3000, kCancelKillMs = 4000;
+constexpr int64_t kNoHurryMs = int64_t{1} << 40;
 
 // Does it show that optimizer steps are being taken?
 bool ShowsRunning(const AttemptNews& news) {
@@ -182,7 +183,7 @@ int64_t Runner::StartNext() {
   // Back-off is a matter of seconds, so whoever is first in the queue is waited for.
   if ((*next)->not_before > now) return (*next)->not_before;
   if (const absl::Status started = StartAttempt(**next); !started.ok()) {
-    // Cancelled or held in this very moment: look again at once.
+    // Cancelled, held or otherwise changed in this very moment: look again at once.
     if (ReasonOf(started) == "STATE_CONFLICT") return now;
     LogError("job ", (*next)->id, ": no attempt could be started: ", started.message());
     return retry_at_ = now + kRetryPrepareMicros;
@@ -195,7 +196,7 @@ absl::Status Runner::StartAttempt(const Job& queued) {
   const int32_t number = attempts.empty() ? 1 : attempts.back().number + 1;
   FTD_ASSIGN_OR_RETURN(PreparedAttempt prepared,
                        PrepareAttempt(state_dir_, queued, number, options_.device_lock));
-  FTD_ASSIGN_OR_RETURN(const Job job, store_.StartAttempt(queued.id, prepared.attempt));
+  FTD_ASSIGN_OR_RETURN(const Job job, store_.StartAttempt(queued, prepared.attempt));
   unsettled_ = true;  // until it is followed or concluded
   const std::string token =
       job.sources_json.empty() ? "" : hub::FindToken(hub::SettingsFromEnvironment());
@@ -230,11 +231,14 @@ void Runner::ObeyRequests() {
   if (!std::exchange(woken_, false)) return;
   const auto job = store_.Get(active_->job().id);
   const bool cancelling = job.ok() && job->state == JobState::kCancelling;
-  if (cancelling || hastening_) {
-    active_->AskToStop(/*save=*/false, kCancelTermMs, kCancelKillMs);
-  } else if (stopping_) {
+  const bool pausing = job.ok() && job->state == JobState::kPausing;
+  if ((cancelling && !job->keep) || hastening_) {
+    active_->AskToStop(StopRequest::kNow, kCancelTermMs, kCancelKillMs);
+  } else if (stopping_ || pausing) {
     const int64_t grace_ms = options_.stop_grace_seconds * 1000;
-    active_->AskToStop(/*save=*/true, grace_ms, grace_ms);
+    active_->AskToStop(StopRequest::kSave, grace_ms, grace_ms);
+  } else if (cancelling) {
+    active_->AskToStop(StopRequest::kFinish, kNoHurryMs, kNoHurryMs);
   }
 }
 
@@ -271,9 +275,8 @@ int64_t Runner::Tend() {
   return NowMicros();
 }
 
-bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& exit,
-                      const std::string& daemon_cause) {
-  Attempt attempt = started;
+absl::StatusOr<Job> Runner::JudgeAndStore(const Job& job, Attempt& attempt, const ExitStatus& exit,
+                                          const std::string& daemon_cause) {
   attempt.exit_code = exit.exit_code;
   attempt.signal = exit.signal;
   AttemptEvidence evidence = GatherEvidence(store_, state_dir_, job, attempt);
@@ -293,7 +296,23 @@ bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& 
   }
   attempt.state = verdict.attempt_state;
   attempt.reason = verdict.attempt_reason;
-  const auto ended = store_.EndAttempt(job.id, attempt, verdict.move);
+  Job judged = job;
+  judged.state = evidence.state;
+  judged.keep = evidence.keep;
+  return store_.EndAttempt(judged, attempt, verdict.move);
+}
+
+bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& exit,
+                      const std::string& daemon_cause) {
+  // Users may pause or cancel it in this very moment, but no more often than this.
+  constexpr int kMostJudgements = 5;
+  Attempt attempt;
+  absl::StatusOr<Job> ended = absl::UnknownError("not judged yet");
+  for (int i = 0; i < kMostJudgements; ++i) {
+    attempt = started;
+    ended = JudgeAndStore(job, attempt, exit, daemon_cause);
+    if (ended.ok() || ReasonOf(ended.status()) != "STATE_CONFLICT") break;
+  }
   if (!ended.ok()) {
     LogError("job ", job.id, ": the end of attempt ", attempt.number,
              " could not be stored: ", ended.status().message());

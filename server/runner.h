@@ -49,7 +49,7 @@ class Runner {
   ~Runner() = default;
 
   void Start();
-  // Something in the store changed: a job was submitted, cancelled, released.
+  // Something in the store changed: a job was submitted, paused, cancelled, released.
   void Wake();
   // Starts no more jobs and asks the worker to checkpoint and end; its job goes back to the head of
   // the queue.
@@ -87,6 +87,9 @@ class Runner {
   // could not be stored.
   bool Conclude(const Job& job, const Attempt& attempt, const ExitStatus& exit,
                 const std::string& daemon_cause);
+  // The same once; fills in how the attempt ended. STATE_CONFLICT: the job changed meanwhile.
+  absl::StatusOr<Job> JudgeAndStore(const Job& job, Attempt& attempt, const ExitStatus& exit,
+                                    const std::string& daemon_cause);
 
   JobStore& store_;
   const StateDir& state_dir_;

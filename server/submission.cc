@@ -1,6 +1,5 @@
 #include "server/submission.h"
 
-#include <algorithm>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -10,37 +9,13 @@
 #include "artifacts/hub/sources.h"
 #include "artifacts/judge.h"
 #include "server/id.h"
+#include "server/job_fields.h"
 #include "server/result_publisher.h"
 
 namespace ftd {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr size_t kMaxNameBytes = 63, kMaxLabels = 16, kMaxLabelKey = 64, kMaxLabelValue = 512;
-constexpr int32_t kMaxPriority = 1000;
-
-bool IsName(const std::string& name) {
-  return name.size() <= kMaxNameBytes && std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-         });
-}
-
-void CheckLabels(const std::map<std::string, std::string>& labels,
-                 std::vector<FieldViolation>& bad) {
-  if (labels.size() > kMaxLabels) {
-    bad.push_back({"labels", absl::StrCat("may be at most ", kMaxLabels)});
-  }
-  for (const auto& [key, value] : labels) {
-    if (key.empty() || key.size() > kMaxLabelKey) {
-      bad.push_back(
-          {"labels", absl::StrCat("has a key that is not 1 to ", kMaxLabelKey, " bytes long")});
-    }
-    if (value.size() > kMaxLabelValue) {
-      bad.push_back({"labels", absl::StrCat("has a value longer than ", kMaxLabelValue, " bytes")});
-    }
-  }
-}
 
 bool IsUuid(const std::string& text) {
   if (text.size() != 36) return false;
@@ -53,15 +28,8 @@ bool IsUuid(const std::string& text) {
 
 absl::Status CheckFields(const Submission& submission) {
   std::vector<FieldViolation> bad;
-  if (!IsName(submission.name)) {
-    bad.push_back({"name", absl::StrCat("must be at most ", kMaxNameBytes, " of a-z, 0-9 and -")});
-  }
-  if (submission.name.rfind("ft-", 0) == 0) {
-    bad.push_back({"name", "must not begin with ft-, as ids do"});
-  }
-  if (submission.priority < -kMaxPriority || submission.priority > kMaxPriority) {
-    bad.push_back({"priority", absl::StrCat("must be -", kMaxPriority, " to ", kMaxPriority)});
-  }
+  CheckName(submission.name, bad);
+  CheckPriority(submission.priority, bad);
   if (submission.request.has_value() && !IsUuid(submission.request->request_id)) {
     bad.push_back({"request_id", "must be a UUID"});
   }

@@ -7,6 +7,7 @@
     daemon-kills      300 kills of daemon and workers while jobs are submitted, cancelled and watched
     training-kills    200 kills of ft-train in each of its modes, in every phase: results bit-identical to the unbroken run's
     job-kills         216 kills and restarts of workers and daemon while jobs train, with the same results
+    control           200 moments at which jobs are paused, resumed, held, released, reordered or ended early with a result
     fuzz-json_rows    10,000,000 inputs or an hour of a processor each, by libFuzzer with AddressSanitizer
     fuzz-csv_rows     and UndefinedBehaviorSanitizer; what reaches new code lands in build-fuzz/corpus
     fuzz-hub_answer
@@ -31,6 +32,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LEDGER = ROOT / "tests" / "soak_ledger.tsv"
 MODES = 3
+CONTROL_MODES = 2
 KILLS_OF_ONE_RESUME_TEST = 18  # nine cases, twice each
 FUZZ_RUNS, FUZZ_CPU_SECONDS = 10_000_000, 3600
 SLOW_INPUT_SECONDS = 20  # an input that takes longer is a finding
@@ -51,6 +53,11 @@ def job_kills(kills, seed):
     rounds = -(-kills // KILLS_OF_ONE_RESUME_TEST)
     done = all(run_pytest("e2e/resume_test.py", seed * 1000 + i, "interrupted") for i in range(rounds))
     return rounds * KILLS_OF_ONE_RESUME_TEST, done
+
+
+def control(moments, seed):
+    of_a_mode = -(-moments // CONTROL_MODES)
+    return of_a_mode * CONTROL_MODES, run_pytest("e2e/control_test.py", seed, FTD_CONTROL_MOMENTS=of_a_mode)
 
 
 def stop_after(process, cpu_seconds):
@@ -89,6 +96,7 @@ SOAKS = {
     "daemon-kills": (300, lambda n, seed: (n, run_pytest("server/chaos_test.py", seed, FTD_CHAOS_KILLS=n))),
     "training-kills": (MODES * 200, training_kills),
     "job-kills": (216, job_kills),
+    "control": (200, control),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_CPU_SECONDS * n // FUZZ_RUNS))
        for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card")},
 }

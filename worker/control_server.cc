@@ -72,7 +72,7 @@ void ControlServer::Serve() {
     if (fds[2].revents != 0) return;
     if (fds[1].revents != 0) {
       signalfd_siginfo info;
-      if (::read(signals_.get(), &info, sizeof info) == sizeof info) flags_->stop = true;
+      if (::read(signals_.get(), &info, sizeof info) == sizeof info) flags_->Stop();
     }
     if (fds[0].revents != 0) {
       const Fd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
@@ -92,7 +92,11 @@ void ControlServer::Answer(int connection) {
     reply.set_message("not a ControlRequest");
   } else if (request.has_stop()) {
     reply.set_ok(true);
-    if (request.stop().save()) flags_->stop = true;
+    if (request.stop().finish()) {
+      flags_->halt = true;
+    } else if (request.stop().save()) {
+      flags_->Stop();
+    }
   } else if (request.has_checkpoint_now()) {
     reply.set_ok(true);
     flags_->checkpoint_now = true;

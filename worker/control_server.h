@@ -13,7 +13,14 @@ namespace ftd {
 
 // What others want of the worker. Read by the training loop.
 struct StopFlags {
-  std::atomic<bool> stop{false};            // save, then end
+  // Whoever sees `halt` sees whether it is a stop.
+  void Stop() {
+    stop = true;
+    halt = true;
+  }
+  std::atomic<bool> stop{false};  // save, then end
+  std::atomic<bool> halt{false};  // take no more steps; unless also `stop`: make the result of
+                                  // those taken
   std::atomic<bool> checkpoint_now{false};  // save, then go on
 };
 

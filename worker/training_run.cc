@@ -72,6 +72,13 @@ class TrainingRun {
 
  private:
   absl::Status RunPhases() {
+    if (request_.finish()) {
+      if (request_.resume_from().empty()) {
+        return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
+                     "no checkpoint verifies: there is nothing to make a result of");
+      }
+      flags_.halt = true;
+    }
     FTD_ASSIGN_OR_RETURN(spec_hash_, SpecHash(request_));
     FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, flags_, observer_));
     if (flags_.stop) return Stopped();
@@ -139,14 +146,14 @@ class TrainingRun {
     const auto planned = trainer_->steps_planned();
     observer_.Progress(v1::Progress::TRAIN, {last_step_, planned, "steps"});
     const auto beat = [this] { step_log_->Beat(); };
-    if (spec_.playbook_warmup && last_step_ == 0 && !trainer_->PlaybookWarmUp(flags_.stop, beat))
+    if (spec_.playbook_warmup && last_step_ == 0 && !trainer_->PlaybookWarmUp(flags_.halt, beat))
       return Stopped();
     // The checkpoint may be of a stop that came into an evaluation.
     FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
     while (last_step_ < planned && !stopped_) {
       const auto start = Clock::now();
-      const auto result = trainer_->Step(flags_.stop, beat);
-      if (!result) return Stopped();
+      const auto result = trainer_->Step(flags_.halt, beat);
+      if (!result) return Halted();
       FTD_RETURN_IF_ERROR(CheckFinite(*result));
       const StepRow row = Record(*result, SecondsSince(start));
       FTD_RETURN_IF_ERROR(step_log_->Append(row));
@@ -199,11 +206,11 @@ class TrainingRun {
     const int64_t rows = trainer_->eval_rows();
     observer_.Progress(v1::Progress::EVAL, {0, rows, "rows"});
     const auto start = Clock::now();
-    const auto result = trainer_->Evaluate(flags_.stop, [&](int64_t done) {
+    const auto result = trainer_->Evaluate(flags_.halt, [&](int64_t done) {
       step_log_->Beat();
       observer_.Progress(v1::Progress::EVAL, {done, rows, "rows"});
     });
-    if (!result) return Stopped();
+    if (!result) return Halted();
     v1::Evaluation& evaluation = evaluations_.emplace_back();
     evaluation.set_step(last_step_);
     evaluation.set_epoch(epoch_);
@@ -257,6 +264,9 @@ class TrainingRun {
     observer_.Progress(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
     return absl::OkStatus();
   }
+
+  // A step or an evaluation was broken off. Without a stop, what there is becomes the result.
+  absl::Status Halted() { return flags_.stop || last_step_ == 0 ? Stopped() : absl::OkStatus(); }
 
   absl::Status Stopped() {
     stopped_ = true;

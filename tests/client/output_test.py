@@ -191,10 +191,41 @@ def test_logs_pass_bytes_through():
         assert request.lines == 7 and request.follow
 
 
-@pytest.mark.parametrize("verb, method", [("cancel", "CancelJob"), ("hold", "HoldJob"), ("release", "ReleaseJob")])
+@pytest.mark.parametrize("verb, method", [("cancel", "CancelJob"), ("pause", "PauseJob"), ("resume", "ResumeJob"),
+                                          ("hold", "HoldJob"), ("release", "ReleaseJob")])
 def test_actions(verb, method):
     with FakeFtd(**{method: lambda request, context: make_job("CANCELLING")}) as fake:
         result = fake.ftctl(verb, "first")
         assert result.returncode == 0 and "CANCELLING" in result.stderr and result.stdout == ""
         assert fake.calls(method)[0].job == "first"
         assert json.loads(fake.ftctl(verb, "first", "-o", "json").stdout)["state"] == "CANCELLING"
+
+
+def test_pause_can_wait_for_the_device():
+    states = iter(["PAUSING", "PAUSING", "PAUSED"])
+    with FakeFtd(PauseJob=lambda request, context: make_job(next(states)),
+                 GetJob=lambda request, context: make_job(next(states))) as fake:
+        assert "is PAUSED" in fake.ftctl("pause", "--wait", "first").stderr
+        assert len(fake.calls("GetJob")) == 2
+
+
+def test_cancel_can_keep_and_say_why():
+    with FakeFtd(CancelJob=lambda request, context: make_job("CANCELLING", message="asked to end early")) as fake:
+        assert "CANCELLING: asked to end early." in fake.ftctl("cancel", "first", "--keep", "--reason", "good enough").stderr
+        request = fake.calls("CancelJob")[0]
+        assert request.keep and request.reason == "good enough"
+        fake.ftctl("cancel", "first")
+        assert not fake.calls("CancelJob")[1].keep
+
+
+def test_update_sends_what_is_given_and_no_more():
+    with FakeFtd(UpdateJob=lambda request, context: make_job("QUEUED")) as fake:
+        fake.ftctl("update", "first", "--priority", "0")
+        fake.ftctl("update", "first", "--label", "a=b=c", "--label", "d=", "--remove-label", "e")
+        priority, labels = fake.calls("UpdateJob")
+        assert priority.job == "first" and priority.HasField("priority") and priority.priority == 0
+        assert not labels.HasField("priority") and dict(labels.labels) == {"a": "b=c", "d": ""}
+        assert list(labels.remove_labels) == ["e"]
+        for args in [[], ["--label", "novalue"], ["--priority", "high"]]:
+            assert fake.ftctl("update", "first", *args).returncode == 2
+        assert len(fake.calls("UpdateJob")) == 2

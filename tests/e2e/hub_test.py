@@ -217,6 +217,18 @@ def test_cancel_while_fetching(ftd, hub, dataset):
     assert processes_under(ftd.state_dir) == []
 
 
+def test_pause_while_fetching(ftd, hub, dataset):
+    stall(hub)
+    job = submit(ftd, "llama3.1-8b", dataset, max_steps=2)
+    hub.wait_for("GET .*safetensors", count=2)
+    ftd.ftctl("pause", job)
+    ftd.wait(job, "PAUSED", deadline_s=10)
+    assert processes_under(ftd.state_dir) == []
+    hub.clear_faults()
+    ftd.ftctl("resume", job)
+    assert len(ftd.wait(job, "SUCCEEDED").attempts) == 2
+
+
 def test_a_killed_worker_resumes_the_fetch(ftd, hub, dataset, home):
     stall(hub)
     job = submit(ftd, "llama3.1-8b", dataset, max_steps=2)

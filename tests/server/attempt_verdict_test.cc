@@ -89,6 +89,58 @@ const Row kRows[] = {
      {.state = JobState::kPausing, .end = Ended(End::STOPPED)},
      AttemptState::kStopped,
      JobState::kPaused},
+    {"paused and killed",
+     {.state = JobState::kPausing, .exit = {.signal = 9}, .asked_to_stop = true},
+     AttemptState::kStopped,
+     JobState::kPaused},
+    {"vanished while it was to pause and no daemon ran",
+     {.state = JobState::kPausing},
+     AttemptState::kStopped,
+     JobState::kPaused},
+    {"failure while it was to pause",
+     {.state = JobState::kPausing, .end = Ended(End::FAILED)},
+     AttemptState::kFailed,
+     JobState::kFailed,
+     "DATASET_INVALID"},
+    {"success while it was to pause",
+     {.state = JobState::kPausing, .end = Ended(End::SUCCEEDED), .has_result = true},
+     AttemptState::kSucceeded,
+     JobState::kSucceeded,
+     "",
+     true},
+    {"ended early with a result",
+     {.state = JobState::kCancelling,
+      .keep = true,
+      .end = Ended(End::SUCCEEDED),
+      .has_result = true},
+     AttemptState::kSucceeded,
+     JobState::kSucceeded,
+     "",
+     true},
+    {"stopped before it had made the result to keep",
+     {.state = JobState::kCancelling, .keep = true, .end = Ended(End::STOPPED)},
+     AttemptState::kStopped,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"killed before it had made the result to keep",
+     {.state = JobState::kCancelling, .keep = true, .exit = {.signal = 9}},
+     AttemptState::kStopped,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"cannot make the result to keep",
+     {.state = JobState::kCancelling, .keep = true, .end = Ended(End::FAILED)},
+     AttemptState::kFailed,
+     JobState::kFailed,
+     "DATASET_INVALID"},
+    {"third crash over the result to keep",
+     {.state = JobState::kRunning, .keep = true, .crashes = 2, .exit = {.signal = 11}},
+     AttemptState::kCrashed,
+     JobState::kFailed,
+     "WORKER_CRASHED"},
     {"killed at shutdown",
      {.state = JobState::kRunning, .exit = {.signal = 9}, .asked_to_stop = true},
      AttemptState::kStopped,
@@ -156,6 +208,13 @@ TEST(AttemptVerdict, Table) {
     // A success goes through RUNNING; every other move is legal from where the job is.
     EXPECT_TRUE(IsLegalMove(row.evidence.state, verdict.move.to) || verdict.publish);
   }
+}
+
+TEST(AttemptVerdict, APauseTellsWhereTheJobGoesOn) {
+  AttemptEvidence evidence{.state = JobState::kPausing, .end = Ended(End::STOPPED)};
+  EXPECT_THAT(JudgeAttempt(evidence, 0).move.message, HasSubstr("starts afresh"));
+  evidence.resume_step = 120;
+  EXPECT_THAT(JudgeAttempt(evidence, 0).move.message, HasSubstr("after step 120"));
 }
 
 TEST(AttemptVerdict, ACrashIsTriedAgainAfterALittleWhile) {

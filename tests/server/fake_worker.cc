@@ -9,6 +9,8 @@
 //   - save=K: write a checkpoint every K steps
 //   - crash=K: abort after recording step K
 //   - exit=K: exit 0 after recording step K
+//   - result_ms=M: spend M ms on the result
+//   - crash_result=1: abort instead of making the result
 //   - hang=K: stand still after step K, deaf to all but SIGKILL
 //   - deaf=1: ignore Stop and SIGTERM, but go on training
 //   - fail=K: end with LOSS_DIVERGED after step K
@@ -126,11 +128,16 @@ class FakeWorker {
     if (Wait(script_["prepare_ms"])) return Stopped(from);
     steps_.emplace(Must(StepLogWriter::Create(dir_ / "steps.log", from + 1, script_["steps"])));
     Report(v1::Progress::TRAIN);
+    if (request_.finish() && from == 0) {
+      Finish(v1::WorkerEvent::End::FAILED, 0, v1::CHECKPOINT_CORRUPT, "no checkpoint");
+      return 1;
+    }
+    if (request_.finish()) return Succeed(from);
     for (int64_t step = from + 1; step <= script_["steps"]; ++step) {
-      if (Wait(script_["step_ms"])) return Stopped(step - 1);
+      if (Wait(script_["step_ms"])) return finish_ ? Succeed(step - 1) : Stopped(step - 1);
       TakeStep(step);
     }
-    return Succeed();
+    return Succeed(script_["steps"]);
   }
 
  private:
@@ -201,6 +208,7 @@ class FakeWorker {
     if (!request.ParseFromArray(buffer, static_cast<int>(size)) || !request.has_stop()) return;
     stop_ = true;
     save_ = request.stop().save();
+    finish_ = request.stop().finish();
     v1::ControlReply reply;
     reply.set_ok(true);
     const std::string packet = reply.SerializeAsString();
@@ -289,15 +297,18 @@ class FakeWorker {
     return 0;
   }
 
-  int Succeed() {
+  int Succeed(int64_t step) {
+    if (Flag("crash_result")) abort();
+    stop_ = finish_ = false;
+    if (Wait(script_["result_ms"]) && !finish_) return Stopped(step);
     if (!Flag("noresult")) {
       fs::create_directories(dir_ / "result" / "sub");
       std::ofstream(dir_ / "result" / "adapter_model.safetensors") << std::string(3 << 20, 'w');
       std::ofstream(dir_ / "result" / "sub" / "empty") << "";
       std::ofstream(dir_ / "result" / "adapter_config.json")
-          << R"({"job": ")" << request_.job_id() << "\"}\n";
+          << R"({"job": ")" << request_.job_id() << R"(", "step": )" << step << "}\n";
     }
-    if (!Flag("silent")) Finish(v1::WorkerEvent::End::SUCCEEDED, script_["steps"]);
+    if (!Flag("silent")) Finish(v1::WorkerEvent::End::SUCCEEDED, step);
     return 0;
   }
 
@@ -307,7 +318,7 @@ class FakeWorker {
   RecordLogWriter events_;
   std::optional<StepLogWriter> steps_;
   Fd socket_, connection_;
-  bool stop_ = false, save_ = false;
+  bool stop_ = false, save_ = false, finish_ = false;
   int64_t tokens_ = 0;
 };
 

@@ -1,4 +1,5 @@
-// Every pair of states, against the moves that design.md lists, written out a second time as text.
+// Every pair of states, against the moves that docs/architecture.md lists, written out a second
+// time as text.
 #include "server/job_states.h"
 
 #include <gtest/gtest.h>
@@ -15,7 +16,8 @@ const std::set<std::string> kAllowed = {
     "PAUSED>QUEUED",      "PREPARING>QUEUED",     "RUNNING>QUEUED",       "QUEUED>CANCELLED",
     "HELD>CANCELLED",     "PAUSED>CANCELLED",     "PREPARING>CANCELLING", "RUNNING>CANCELLING",
     "PAUSING>CANCELLING", "CANCELLING>CANCELLED", "CANCELLING>SUCCEEDED", "PREPARING>FAILED",
-    "RUNNING>FAILED",     "PAUSING>FAILED",       "CANCELLING>FAILED",    "QUEUED>FAILED"};
+    "RUNNING>FAILED",     "PAUSING>FAILED",       "CANCELLING>FAILED",    "QUEUED>FAILED",
+    "PAUSING>SUCCEEDED",  "CANCELLING>QUEUED"};
 
 TEST(JobStates, EveryPairIsJudged) {
   for (const JobState from : kAllJobStates) {

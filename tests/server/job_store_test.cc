@@ -113,13 +113,64 @@ TEST_F(JobStoreTest, QueueGoesByHeadThenPriorityThenAge) {
   EXPECT_EQ(*store_->Position(old), 2);
   EXPECT_EQ(*store_->Position(young), 3);
 
-  ASSERT_TRUE(store_->StartAttempt(young.id, Attempt{.number = 1}).ok());
-  const auto back = store_->EndAttempt(young.id, {.number = 1, .state = AttemptState::kStopped},
-                                       {.to = JobState::kQueued, .at_head = true});
+  ASSERT_TRUE(store_->StartAttempt(young, Attempt{.number = 1}).ok());
+  const auto back =
+      store_->EndAttempt(*store_->Get(young.id), {.number = 1, .state = AttemptState::kStopped},
+                         {.to = JobState::kQueued, .at_head = true});
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ((*store_->NextQueued())->name, "young");
   EXPECT_EQ(*store_->Position(*back), 1);
   EXPECT_EQ(*store_->Position(urgent), 2);
+}
+
+TEST_F(JobStoreTest, AnotherPriorityIsAnotherPlace) {
+  const Job a = Insert(NewJob("a")), b = Insert(NewJob("b"));
+  const auto raise = [](Job& job) {
+    job.priority = 7;
+    return absl::OkStatus();
+  };
+  const auto raised = store_->Amend(b.id, {JobState::kQueued}, raise);
+  ASSERT_TRUE(raised.ok()) << raised.status();
+  EXPECT_EQ((*store_->NextQueued())->name, "b");
+  EXPECT_EQ(*store_->Position(*raised), 1);
+  EXPECT_EQ(*store_->Position(a), 2);
+  EXPECT_EQ(store_->Events(b.id, 0, 10)->size(), 1u);
+  EXPECT_EQ(raised->labels, b.labels);
+}
+
+TEST_F(JobStoreTest, AChangeThatIsRefusedLeavesNothing) {
+  const Job job = Insert(NewJob());
+  const auto change = [](Job& changed) {
+    changed.priority = 7;
+    return absl::InvalidArgumentError("no");
+  };
+  EXPECT_FALSE(store_->Amend(job.id, {JobState::kQueued}, change).ok());
+  EXPECT_EQ(ReasonOf(store_->Amend(job.id, {JobState::kHeld}, change).status()), "STATE_CONFLICT");
+  EXPECT_EQ(store_->Get(job.id)->priority, 0);
+}
+
+// Who decides looks first, and somebody else may change the job before the decision is stored.
+TEST_F(JobStoreTest, ADecisionAboutAnotherJobThanThereIsByNowIsAConflict) {
+  const auto keep = [](Job& job) {
+    job.keep = true;
+    return absl::OkStatus();
+  };
+  const Job queued = Insert(NewJob());
+  const Job kept = *store_->Amend(queued.id, {JobState::kQueued}, keep);
+  EXPECT_EQ(ReasonOf(store_->StartAttempt(queued, {.number = 1}).status()), "STATE_CONFLICT");
+  const auto preparing = store_->StartAttempt(kept, {.number = 1});
+  ASSERT_TRUE(preparing.ok()) << preparing.status();
+  EXPECT_TRUE(preparing->keep);
+
+  const Move cancel{.to = JobState::kCancelling, .keep = false};
+  ASSERT_TRUE(store_->MoveJob(queued.id, {JobState::kPreparing}, cancel).ok());
+  EXPECT_FALSE(store_->Get(queued.id)->keep);
+  const Attempt end{.number = 1, .state = AttemptState::kStopped};
+  const Move again{.to = JobState::kQueued, .at_head = true};
+  EXPECT_EQ(ReasonOf(store_->EndAttempt(*preparing, end, again).status()), "STATE_CONFLICT");
+  EXPECT_EQ(store_->Attempts(queued.id)->front().state, AttemptState::kActive);
+  // A result that is published stands.
+  EXPECT_TRUE(store_->EndAttempt(*preparing, end, {.to = JobState::kSucceeded}).ok());
 }
 
 TEST_F(JobStoreTest, ListsInPagesNewestFirst) {
@@ -178,8 +229,8 @@ TEST_F(JobStoreTest, AMoveFromAnotherStateThanExpectedIsAConflict) {
 
 TEST_F(JobStoreTest, AttemptsCarryWhatIsKnown) {
   const Job job = Insert(NewJob());
-  ASSERT_TRUE(store_->StartAttempt(job.id, {.number = 1, .resumed_from = "/c/checkpoint-7"}).ok());
-  EXPECT_EQ(ReasonOf(store_->StartAttempt(job.id, {.number = 2}).status()), "STATE_CONFLICT");
+  ASSERT_TRUE(store_->StartAttempt(job, {.number = 1, .resumed_from = "/c/checkpoint-7"}).ok());
+  EXPECT_EQ(ReasonOf(store_->StartAttempt(job, {.number = 2}).status()), "STATE_CONFLICT");
   ASSERT_TRUE(
       store_->RecordWorker(job.id, {.number = 1, .pid = 77, .pid_start = 123, .boot_id = "boot"})
           .ok());
@@ -187,9 +238,10 @@ TEST_F(JobStoreTest, AttemptsCarryWhatIsKnown) {
   Attempt end{.number = 1, .state = AttemptState::kCrashed, .reason = "gone", .signal = 9};
   end.first_step = 8;
   end.last_step = 12;
-  ASSERT_TRUE(
-      store_->EndAttempt(job.id, end, {.to = JobState::kQueued, .not_before = 5, .crashes = 2})
-          .ok());
+  ASSERT_TRUE(store_
+                  ->EndAttempt(*store_->Get(job.id), end,
+                               {.to = JobState::kQueued, .not_before = 5, .crashes = 2})
+                  .ok());
   const Attempt stored = store_->Attempts(job.id)->front();
   EXPECT_EQ(stored.state, AttemptState::kCrashed);
   EXPECT_EQ(stored.pid, 77);
@@ -210,7 +262,7 @@ TEST_F(JobStoreTest, ListenerHearsEachChangeOnceAndInOrder) {
     heard.push_back(absl::StrCat(event.sequence, JobStateName(event.to)));
   });
   const Job job = Insert(NewJob());
-  store_->StartAttempt(job.id, {.number = 1}).status().IgnoreError();
+  store_->StartAttempt(job, {.number = 1}).status().IgnoreError();
   store_->MoveJob(job.id, {JobState::kQueued}, {.to = JobState::kHeld})
       .status()
       .IgnoreError();  // refused

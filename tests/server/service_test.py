@@ -209,23 +209,18 @@ def test_names_are_unique_also_against_results(ftd):
 
 def test_unknown_jobs_everywhere(ftd):
     stub = ftd.stub
-    for call in [lambda: stub.GetJob(api.GetJobRequest(job="nobody")),
-                 lambda: stub.CancelJob(api.CancelJobRequest(job="nobody")),
-                 lambda: stub.HoldJob(api.HoldJobRequest(job="nobody")),
-                 lambda: stub.ReleaseJob(api.ReleaseJobRequest(job="")),
-                 lambda: stub.ListCheckpoints(api.ListCheckpointsRequest(job="nobody")),
-                 lambda: stub.WatchJob(api.WatchJobRequest(job="nobody")),
-                 lambda: stub.TailLog(api.TailLogRequest(job="nobody")),
-                 lambda: stub.QueryMetrics(api.QueryMetricsRequest(job="nobody")),
-                 lambda: stub.DownloadResult(api.DownloadResultRequest(job="nobody"))]:
-        expect_error(call, Code.NOT_FOUND, "JOB_NOT_FOUND")
+    for method in ["GetJob", "CancelJob", "PauseJob", "ResumeJob", "HoldJob", "ReleaseJob", "UpdateJob",
+                   "ListCheckpoints", "WatchJob", "TailLog", "QueryMetrics", "DownloadResult"]:
+        for name in ["nobody", ""]:
+            request = getattr(api, f"{method}Request")(job=name)
+            expect_error(lambda: getattr(stub, method)(request), Code.NOT_FOUND, "JOB_NOT_FOUND")
+    expect_error(lambda: stub.CancelJob(api.CancelJobRequest(job="nobody", keep=True)), Code.NOT_FOUND, "JOB_NOT_FOUND")
 
 
 def test_what_is_not_built_says_so(ftd):
     stub = ftd.stub
-    for call in [lambda: stub.PauseJob(api.PauseJobRequest()), lambda: stub.Drain(api.DrainRequest()),
-                 lambda: stub.Generate(api.GenerateRequest()), lambda: stub.WatchQueue(api.WatchQueueRequest()),
-                 lambda: stub.CancelJob(api.CancelJobRequest(job="x", keep=True)),
+    for call in [lambda: stub.Drain(api.DrainRequest()), lambda: stub.Generate(api.GenerateRequest()),
+                 lambda: stub.WatchQueue(api.WatchQueueRequest()),
                  lambda: stub.CreateToken(api.CreateTokenRequest())]:
         expect_error(call, Code.UNIMPLEMENTED, "MODE_UNSUPPORTED")
 

@@ -1,0 +1,19 @@
+// What users give a job beside its spec, and within which limits.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "artifacts/error.h"
+
+namespace ftd {
+
+// Each appends to `bad` what is wrong.
+void CheckName(const std::string& name, std::vector<FieldViolation>& bad);
+void CheckPriority(int32_t priority, std::vector<FieldViolation>& bad);
+void CheckLabels(const std::map<std::string, std::string>& labels,
+                 std::vector<FieldViolation>& bad);
+
+}  // namespace ftd
