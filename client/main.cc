@@ -39,6 +39,8 @@ constexpr Verb kVerbs[] = {
     {"hold", "Keep a queued job back", HoldVerb},
     {"release", "Let a held job run", ReleaseVerb},
     {"update", "Change a job's priority or labels", UpdateVerb},
+    {"retry", "Queue a job that has ended once more", RetryVerb},
+    {"rm", "Forget a job that has ended", RmVerb},
     {"models", "List, fetch, verify and remove the hub's models", ModelsVerb},
     {"login", "Store a Hugging Face token", LoginVerb},
     {"whoami", "Show whose token is stored", WhoamiVerb},

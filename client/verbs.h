@@ -27,6 +27,8 @@ int ModelsVerb(const Invocation& call);
 int PauseVerb(const Invocation& call);
 int ReleaseVerb(const Invocation& call);
 int ResumeVerb(const Invocation& call);
+int RetryVerb(const Invocation& call);
+int RmVerb(const Invocation& call);
 int RunVerb(const Invocation& call);
 int ShowVerb(const Invocation& call);
 int SubmitVerb(const Invocation& call);

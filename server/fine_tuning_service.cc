@@ -12,7 +12,6 @@
 #include "artifacts/sha256.h"
 #include "server/attempt_files.h"
 #include "server/grpc_status.h"
-#include "server/job_control.h"
 #include "server/job_view.h"
 #include "server/log_source.h"
 #include "server/page_token.h"
@@ -34,7 +33,8 @@ absl::Status Unbuilt(const char* method) {
 }
 
 // Labels are a map, whose order on the wire is free: two equal requests must hash alike.
-std::string BodyHash(v1::SubmitJobRequest request) {
+template <typename Request>
+std::string BodyHash(Request request) {
   request.clear_request_id();
   std::string bytes;
   {
@@ -95,12 +95,15 @@ absl::Status FineTuningService::View(const absl::StatusOr<Job>& job, v1::Job* re
   return absl::OkStatus();
 }
 
+absl::Status FineTuningService::CheckServing() const {
+  if (!parts_.stopping()) return absl::OkStatus();
+  return Error(absl::StatusCode::kUnavailable, "STOPPING",
+               "ftd is stopping; nothing was queued, try again");
+}
+
 absl::Status FineTuningService::Submit(const std::string& peer, const v1::SubmitJobRequest& request,
                                        v1::Job* response) {
-  if (parts_.stopping()) {
-    return Error(absl::StatusCode::kUnavailable, "STOPPING",
-                 "ftd is stopping; nothing was queued, try again");
-  }
+  FTD_RETURN_IF_ERROR(CheckServing());
   FTD_ASSIGN_OR_RETURN(const Submission submission, ToSubmission(request, parts_.user_of(peer)));
   if (!request.validate_only()) return View(parts_.submitter.Submit(submission), response);
   FTD_ASSIGN_OR_RETURN(const Job job, parts_.submitter.Judge(submission));
@@ -153,55 +156,14 @@ FineTuningService::Unary* FineTuningService::ListJobs(Context* context,
   return OnPool(context, [=, this] { return List(*request, response); });
 }
 
-FineTuningService::Unary* FineTuningService::CancelJob(Context* context,
-                                                       const v1::CancelJobRequest* request,
-                                                       v1::Job* response) {
-  return OnPool(context, [=, this] {
-    const auto job =
-        request->keep()
-            ? CancelJobAndKeep(parts_.store, parts_.state_dir, request->job(), request->reason())
-            : ftd::CancelJob(parts_.store, request->job(), request->reason());
-    return View(job, response);
-  });
-}
-
-FineTuningService::Unary* FineTuningService::PauseJob(Context* context,
-                                                      const v1::PauseJobRequest* request,
+FineTuningService::Unary* FineTuningService::RetryJob(Context* context,
+                                                      const v1::RetryJobRequest* request,
                                                       v1::Job* response) {
-  return OnPool(context,
-                [=, this] { return View(ftd::PauseJob(parts_.store, request->job()), response); });
-}
-
-FineTuningService::Unary* FineTuningService::ResumeJob(Context* context,
-                                                       const v1::ResumeJobRequest* request,
-                                                       v1::Job* response) {
-  return OnPool(context,
-                [=, this] { return View(ftd::ResumeJob(parts_.store, request->job()), response); });
-}
-
-FineTuningService::Unary* FineTuningService::HoldJob(Context* context,
-                                                     const v1::HoldJobRequest* request,
-                                                     v1::Job* response) {
-  return OnPool(context,
-                [=, this] { return View(ftd::HoldJob(parts_.store, request->job()), response); });
-}
-
-FineTuningService::Unary* FineTuningService::ReleaseJob(Context* context,
-                                                        const v1::ReleaseJobRequest* request,
-                                                        v1::Job* response) {
-  return OnPool(
-      context, [=, this] { return View(ftd::ReleaseJob(parts_.store, request->job()), response); });
-}
-
-FineTuningService::Unary* FineTuningService::UpdateJob(Context* context,
-                                                       const v1::UpdateJobRequest* request,
-                                                       v1::Job* response) {
-  return OnPool(context, [=, this] {
-    JobChanges changes{
-        .labels = {request->labels().begin(), request->labels().end()},
-        .remove_labels = {request->remove_labels().begin(), request->remove_labels().end()}};
-    if (request->has_priority()) changes.priority = request->priority();
-    return View(ftd::UpdateJob(parts_.store, request->job(), changes), response);
+  return OnPool(context, [=, this, peer = context->peer()]() -> absl::Status {
+    FTD_RETURN_IF_ERROR(CheckServing());
+    std::optional<RequestKey> key;
+    if (!request->request_id().empty()) key = {request->request_id(), BodyHash(*request)};
+    return View(parts_.submitter.Retry(request->job(), parts_.user_of(peer), key), response);
   });
 }
 

@@ -48,6 +48,8 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   Unary* HoldJob(Context*, const v1::HoldJobRequest*, v1::Job*) override;
   Unary* ReleaseJob(Context*, const v1::ReleaseJobRequest*, v1::Job*) override;
   Unary* UpdateJob(Context*, const v1::UpdateJobRequest*, v1::Job*) override;
+  Unary* RetryJob(Context*, const v1::RetryJobRequest*, v1::Job*) override;
+  Unary* DeleteJob(Context*, const v1::DeleteJobRequest*, v1::DeleteJobResponse*) override;
   Unary* ListModels(Context*, const v1::ListModelsRequest*, v1::ListModelsResponse*) override;
   Unary* DeleteModel(Context*, const v1::DeleteModelRequest*, v1::DeleteModelResponse*) override;
   grpc::ServerWriteReactor<v1::PullModelResponse>* PullModel(
@@ -84,6 +86,8 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
     return OnPool(parts_.pool, context, std::move(work));
   }
   static Unary* OnPool(TaskPool& pool, Context* context, std::function<absl::Status()> work);
+  // UNAVAILABLE while the daemon is stopping: nothing is queued any more.
+  absl::Status CheckServing() const;
   absl::Status Submit(const std::string& peer, const v1::SubmitJobRequest& request,
                       v1::Job* response);
   absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);

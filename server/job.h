@@ -78,6 +78,7 @@ struct Job {
   std::map<std::string, std::string> labels;
   int32_t priority = 0;
   std::string owner;
+  std::string retry_of;  // id of the job that it repeats, or empty
   bool at_head = false;
   bool keep = false;  // it ends with what it has: the next attempt only makes the result
   int64_t not_before = 0;

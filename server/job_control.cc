@@ -1,7 +1,9 @@
 #include "server/job_control.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <initializer_list>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "artifacts/error.h"
@@ -77,6 +79,13 @@ bool HasSomethingToKeep(const StateDir& state_dir, const Job& job, int32_t newes
   if (!ListCheckpointDirs(state_dir, job.id).empty()) return true;
   return IsActive(job.state) &&
          ReadStepRange(state_dir.AttemptDir(job.id, newest_attempt)).has_value();
+}
+
+absl::Status RemoveTree(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  return error ? ErrnoError(error.value(), absl::StrCat("remove ", path.string()))
+               : absl::OkStatus();
 }
 
 absl::StatusOr<Job> QueueToFinish(JobStore& store, const Job& job) {
@@ -160,6 +169,18 @@ absl::StatusOr<Job> HoldJob(JobStore& store, const std::string& name) {
 
 absl::StatusOr<Job> ReleaseJob(JobStore& store, const std::string& name) {
   return MoveUnlessThere(store, name, kHeld, {.to = kQueued, .message = "released by the user"});
+}
+
+absl::Status DeleteJob(JobStore& store, const StateDir& state_dir, const std::string& name,
+                       bool results) {
+  FTD_ASSIGN_OR_RETURN(const Job job, store.Get(name));
+  if (!IsFinal(job.state)) {
+    return Refused(job, absl::StrCat("only a job that has ended can be removed; `ftctl cancel ",
+                                     job.DisplayName(), "` ends it"));
+  }
+  FTD_RETURN_IF_ERROR(RemoveTree(state_dir.Attempts(job.id).parent_path()));
+  if (results && !job.result_dir.empty()) FTD_RETURN_IF_ERROR(RemoveTree(job.result_dir));
+  return store.Delete(job.id);
 }
 
 absl::StatusOr<Job> UpdateJob(JobStore& store, const std::string& name, const JobChanges& changes) {

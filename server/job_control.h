@@ -39,6 +39,11 @@ absl::StatusOr<Job> HoldJob(JobStore& store, const std::string& job);
 // HELD to QUEUED; a queued job is left as it is.
 absl::StatusOr<Job> ReleaseJob(JobStore& store, const std::string& job);
 
+// Forgets a job: its directory, with `results` also the published result, then its rows. Refused:
+// it has not ended. One that fails half-way may be called again.
+absl::Status DeleteJob(JobStore& store, const StateDir& state_dir, const std::string& job,
+                       bool results);
+
 // What UpdateJob changes; the rest stays.
 struct JobChanges {
   std::optional<int32_t> priority;

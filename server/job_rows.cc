@@ -47,6 +47,7 @@ Job JobFromRow(const Statement& row) {
   job.result_dir = row.Text(column++);
   job.sources_json = row.Text(column++);
   job.keep = row.Int(column++) != 0;
+  job.retry_of = row.Text(column++);
   return job;
 }
 
@@ -143,6 +144,7 @@ absl::Status InsertJob(Database& database, const Job& job) {
       .Bind(job.owner)
       .Bind(job.create_time)
       .Bind(job.sources_json)
+      .Bind(job.retry_of)
       .Run();
 }
 

@@ -7,12 +7,12 @@ namespace ftd::sql {
   "ordinal, id, name, state, spec, model_dir, dataset_path, labels, priority, owner, at_head, " \
   "not_before, "                                                                                \
   "crashes, create_time, start_time, end_time, failure_reason, message, hint, result_dir, "     \
-  "sources, keep"
+  "sources, keep, retry_of"
 
 inline constexpr char kInsertJob[] =
     "INSERT INTO jobs (id, name, state, spec, model_dir, dataset_path, labels, priority, owner, "
-    "create_time, sources) "
-    "VALUES (?, ?, 'QUEUED', ?, ?, ?, ?, ?, ?, ?, ?)";
+    "create_time, sources, retry_of) "
+    "VALUES (?, ?, 'QUEUED', ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 inline constexpr char kInsertRequest[] =
     "INSERT INTO requests (request_id, job_id, body_sha256, create_time) VALUES (?, ?, ?, ?)";
 inline constexpr char kFindRequest[] =
@@ -49,6 +49,10 @@ inline constexpr char kMoveJob[] =
 inline constexpr char kAmendJob[] =
     "UPDATE jobs SET message = ?2, priority = ?3, labels = ?4, at_head = ?5, keep = ?6 WHERE id = "
     "?1";
+// Everything that refers to a job, then the job.
+inline constexpr const char* kDeleteJob[] = {
+    "DELETE FROM events WHERE job_id = ?", "DELETE FROM attempts WHERE job_id = ?",
+    "DELETE FROM requests WHERE job_id = ?", "DELETE FROM jobs WHERE id = ?"};
 inline constexpr char kInsertEvent[] =
     "INSERT INTO events (job_id, sequence, from_state, to_state, time, message, failure_reason, "
     "hint, attempt, "

@@ -90,6 +90,18 @@ absl::StatusOr<std::optional<Job>> JobStore::FindRequest(const RequestKey& reque
   return job;
 }
 
+absl::Status JobStore::Delete(const std::string& job_id) {
+  absl::MutexLock lock(&write_mutex_);
+  FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
+  FTD_ASSIGN_OR_RETURN(const Job job, ReadJob(writer_, job_id));
+  if (!IsFinal(job.state)) return Conflict(job, "has not ended");
+  for (const char* sql : sql::kDeleteJob) {
+    FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql));
+    FTD_RETURN_IF_ERROR(statement.Bind(job.id).Run());
+  }
+  return transaction.Commit();
+}
+
 absl::StatusOr<Job> JobStore::Get(const std::string& id_or_name) {
   absl::MutexLock lock(&read_mutex_);
   return ReadJob(reader_, id_or_name);

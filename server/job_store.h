@@ -64,6 +64,9 @@ class JobStore {
   // REQUEST_ID_REUSED.
   absl::StatusOr<std::optional<Job>> FindRequest(const RequestKey& request);
 
+  // Forgets a job that has ended, with its events, attempts and requests. STATE_CONFLICT.
+  absl::Status Delete(const std::string& job_id);
+
   // By id or name. NOT_FOUND JOB_NOT_FOUND.
   absl::StatusOr<Job> Get(const std::string& id_or_name);
   // Newest first, ordinals below `before`; `states` empty: all.

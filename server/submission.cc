@@ -10,6 +10,7 @@
 #include "artifacts/judge.h"
 #include "server/id.h"
 #include "server/job_fields.h"
+#include "server/job_states.h"
 #include "server/result_publisher.h"
 
 namespace ftd {
@@ -26,13 +27,17 @@ bool IsUuid(const std::string& text) {
   return true;
 }
 
+void CheckRequestId(const std::optional<RequestKey>& request, std::vector<FieldViolation>& bad) {
+  if (request.has_value() && !IsUuid(request->request_id)) {
+    bad.push_back({"request_id", "must be a UUID"});
+  }
+}
+
 absl::Status CheckFields(const Submission& submission) {
   std::vector<FieldViolation> bad;
   CheckName(submission.name, bad);
   CheckPriority(submission.priority, bad);
-  if (submission.request.has_value() && !IsUuid(submission.request->request_id)) {
-    bad.push_back({"request_id", "must be a UUID"});
-  }
+  CheckRequestId(submission.request, bad);
   CheckLabels(submission.labels, bad);
   return bad.empty() ? absl::OkStatus() : FieldError(bad);
 }
@@ -92,6 +97,35 @@ absl::StatusOr<Job> Submitter::Submit(const Submission& submission) {
   FTD_ASSIGN_OR_RETURN(Job job, Judge(submission));
   job.id = NewJobId();
   return store_.Insert(std::move(job), submission.request, rules_.max_queued);
+}
+
+absl::StatusOr<Job> Submitter::Retry(const std::string& name, const std::string& owner,
+                                     const std::optional<RequestKey>& request) {
+  std::vector<FieldViolation> bad;
+  CheckRequestId(request, bad);
+  if (!bad.empty()) return FieldError(bad);
+  if (request.has_value()) {
+    FTD_ASSIGN_OR_RETURN(auto known, store_.FindRequest(*request));
+    if (known.has_value()) return *std::move(known);
+  }
+  FTD_ASSIGN_OR_RETURN(const Job ended, store_.Get(name));
+  if (!IsFinal(ended.state)) {
+    return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+                 absl::StrCat("job ", ended.DisplayName(), " is ", JobStateName(ended.state),
+                              ": only a job that has ended can be retried"));
+  }
+  FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
+  Job job;
+  job.id = NewJobId();
+  job.spec_json = ended.spec_json;
+  job.model_dir = ended.model_dir;
+  job.dataset_path = ended.dataset_path;
+  job.sources_json = ended.sources_json;
+  job.labels = ended.labels;
+  job.priority = ended.priority;
+  job.owner = owner;
+  job.retry_of = ended.id;
+  return store_.Insert(std::move(job), request, rules_.max_queued);
 }
 
 }  // namespace ftd

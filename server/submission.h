@@ -56,6 +56,11 @@ class Submitter {
   // made before.
   absl::StatusOr<Job> Submit(const Submission& submission);
 
+  // Queues another job that is as one that has ended was: bound to the same model and data.
+  // FAILED_PRECONDITION STATE_CONFLICT: it has not ended.
+  absl::StatusOr<Job> Retry(const std::string& job, const std::string& owner,
+                            const std::optional<RequestKey>& request);
+
   const ModelFinder& model_finder() const { return finder_; }
 
  private:

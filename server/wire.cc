@@ -52,6 +52,7 @@ v1::Job ToWire(const Job& job) {
   wire.mutable_labels()->insert(job.labels.begin(), job.labels.end());
   wire.set_result_dir(job.result_dir);
   wire.set_owner(job.owner);
+  wire.set_retry_of(job.retry_of);
   if (job.create_time != 0) *wire.mutable_create_time() = MicrosToTimestamp(job.create_time);
   if (job.start_time != 0) *wire.mutable_start_time() = MicrosToTimestamp(job.start_time);
   if (job.end_time != 0) *wire.mutable_end_time() = MicrosToTimestamp(job.end_time);

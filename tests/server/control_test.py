@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import urllib.request
+import uuid
 
 import grpc
 import prometheus_text
@@ -444,3 +445,57 @@ def test_the_attempt_that_makes_the_result_can_be_paused_and_cancelled():
                 check_whole(ftd, job, step)
             else:
                 assert not ftd.wait(job, "CANCELLED").result_dir
+
+
+# Again, and forgotten.
+
+
+def test_retry_repeats_a_job_that_has_ended():
+    with fake_ftd("fail=3") as ftd:
+        job = submit(ftd, name="first", labels={"team": "blue"}, priority=4)
+        expect_error(lambda: ftd.stub.RetryJob(api.RetryJobRequest(job="nobody")), Code.NOT_FOUND, "JOB_NOT_FOUND")
+        failed = ftd.wait(job.id, "FAILED")
+        ftd.env["FTD_FAKE_WORKER"] = SHORT
+        ftd.restart()
+        request = api.RetryJobRequest(job="first", request_id=str(uuid.uuid4()))
+        again = ftd.stub.RetryJob(request)
+        assert (again.retry_of, again.name, again.priority, dict(again.labels)) == (job.id, "", 4, {"team": "blue"})
+        assert again.spec == failed.spec and again.id != job.id
+        assert ftd.stub.RetryJob(request).id == again.id
+        expect_error(lambda: ftd.stub.RetryJob(api.RetryJobRequest(job=again.id, request_id=request.request_id)),
+                     Code.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+        expect_error(lambda: ftd.stub.RetryJob(api.RetryJobRequest(job="first", request_id="x")),
+                     Code.INVALID_ARGUMENT, "FIELD_INVALID")
+        check_whole(ftd, again.id)
+        assert ftd.job(job.id) == failed
+        third = ftd.ftctl("retry", again.id, "--quiet").stdout.strip()
+        assert ftd.job(third).retry_of == again.id
+        check_whole(ftd, third)
+
+
+@pytest.mark.parametrize("results", [False, True])
+def test_rm_forgets_a_job_that_has_ended(results):
+    with fake_ftd("save=2") as ftd:
+        job = submit(ftd, name="first")
+        done = ftd.wait(job.id, "SUCCEEDED")
+        flags = ["--results"] if results else []
+        ftd.ftctl("rm", *flags, "first")
+        for name in ("first", job.id):
+            expect_error(lambda: ftd.job(name), Code.NOT_FOUND, "JOB_NOT_FOUND")
+        assert not (ftd.state_dir / "jobs" / job.id).exists()
+        assert os.path.exists(done.result_dir) != results
+        if results:
+            assert check_whole(ftd, submit(ftd, name="first").id, 5).name == "first"
+        else:
+            expect_error(lambda: submit(ftd, name="first"), Code.ALREADY_EXISTS, "NAME_IN_USE")
+        assert ftd.ftctl("rm", "nobody", check=False).returncode == 102
+
+
+def test_a_job_that_has_not_ended_is_neither_removed_nor_repeated():
+    with fake_ftd(LONG) as ftd:
+        job = submit(ftd).id
+        for call in [lambda: ftd.stub.DeleteJob(api.DeleteJobRequest(job=job)),
+                     lambda: ftd.stub.RetryJob(api.RetryJobRequest(job=job))]:
+            expect_error(call, Code.FAILED_PRECONDITION, "STATE_CONFLICT")
+        wait_for_step(ftd, job, 1)
+        assert ftd.attempt_dir(job, 1).exists()
