@@ -98,7 +98,7 @@ fs::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_
   for (const v1::Checkpoint& checkpoint : checkpoints) {
     const auto verified = VerifyDirectory(checkpoint.path());
     if (verified.ok()) return checkpoint.path();
-    LogWarning("job ", job_id, ": checkpoint passed over: ", verified.status().message());
+    LogWarning(About{.job = job_id}, "checkpoint passed over: ", verified.status().message());
   }
   return {};
 }

@@ -4,7 +4,6 @@
 #include <csignal>
 
 #include "artifacts/error.h"
-#include "server/log.h"
 
 namespace ftd {
 namespace {
@@ -47,7 +46,7 @@ void AttemptSupervisor::AskToStop(StopRequest how, int64_t term_after_ms, int64_
   request.mutable_stop()->set_save(how != StopRequest::kNow);
   request.mutable_stop()->set_finish(how == StopRequest::kFinish);
   if (const absl::Status sent = control_.Send(request); !sent.ok()) {
-    LogInfo("job ", job_.id, ": ", sent.message(), "; it is sent SIGTERM");
+    LogInfo(AboutThis(), sent.message(), "; it is sent SIGTERM");
     term_at_ = now;
   }
 }
@@ -64,7 +63,7 @@ int64_t AttemptSupervisor::Drive(int64_t now) {
     term_at_ = kNever;
   }
   if (now >= kill_at_) {
-    LogWarning("job ", job_.id, ": the worker did not stop in time and is killed");
+    LogWarning(AboutThis(), "the worker did not stop in time and is killed");
     process_.KillGroup();
     kill_at_ = now + 1000000;  // still asked to stop; and should it need a second blow
   }
@@ -79,7 +78,7 @@ void AttemptSupervisor::CheckHeartbeat(int64_t now) {
     last_sign_of_life_ = now;
   }
   if (now - last_sign_of_life_ < hang_micros_) return;
-  LogWarning("job ", job_.id, ": the worker gave no sign of life for ", hang_micros_ / 1000000,
+  LogWarning(AboutThis(), "the worker gave no sign of life for ", hang_micros_ / 1000000,
              " s and is killed");
   hung_ = true;
   process_.KillGroup();

@@ -14,6 +14,7 @@
 #include "server/attempt_follower.h"
 #include "server/control_client.h"
 #include "server/job.h"
+#include "server/log.h"
 #include "server/worker_process.h"
 
 namespace ftd {
@@ -61,6 +62,7 @@ class AttemptSupervisor {
   AttemptSupervisor(Job job, Attempt attempt, std::filesystem::path dir, WorkerProcess process,
                     AttemptFollower follower, int64_t hang_seconds);
   void CheckHeartbeat(int64_t now);
+  About AboutThis() const { return {.job = job_.id, .attempt = attempt_.number}; }
 
   const Job job_;
   const Attempt attempt_;

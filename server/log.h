@@ -1,7 +1,13 @@
-// The daemon's log: stderr, one line per event: time, level, message. Never a secret, never a row
-// of data.
+// The daemon's log: stderr, one line per event: time, level, what it is about, message. Never a
+// secret, never a row of data.
+//
+//   2026-01-31T12:00:00.000Z info job=ft-… attempt=1 started, pid 4711
+//
+// Where stderr is the journal ($JOURNAL_STREAM), which has times of its own, the level is its
+// priority prefix: "<6>job=ft-… attempt=1 started, pid 4711".
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -11,21 +17,42 @@ namespace ftd {
 
 enum class LogLevel { kInfo, kWarning, kError };
 
-// Writes one line with one write(2); line breaks in `message` become spaces. Thread-safe.
-void LogLine(LogLevel level, std::string_view message);
+// What a line is about; what is empty is left out. Written as name=value before the message, so
+// that a search for "job=ft-…" finds all lines of a job. Values have no spaces.
+struct About {
+  std::string_view job;  // id
+  int32_t attempt = 0;
+  std::string_view request_id;
+};
 
+// Writes one line with one write(2); line breaks in `message` become spaces. Thread-safe.
+void LogLine(LogLevel level, const About& about, std::string_view message);
+
+// Each with or without an About before the message's parts.
+template <typename... Parts>
+void LogInfo(const About& about, const Parts&... parts) {
+  LogLine(LogLevel::kInfo, about, absl::StrCat(parts...));
+}
 template <typename... Parts>
 void LogInfo(const Parts&... parts) {
-  LogLine(LogLevel::kInfo, absl::StrCat(parts...));
+  LogLine(LogLevel::kInfo, {}, absl::StrCat(parts...));
+}
+template <typename... Parts>
+void LogWarning(const About& about, const Parts&... parts) {
+  LogLine(LogLevel::kWarning, about, absl::StrCat(parts...));
 }
 template <typename... Parts>
 void LogWarning(const Parts&... parts) {
-  LogLine(LogLevel::kWarning, absl::StrCat(parts...));
+  LogLine(LogLevel::kWarning, {}, absl::StrCat(parts...));
 }
-inline void LogHubTrouble(const std::string& message) { LogLine(LogLevel::kWarning, message); }
+template <typename... Parts>
+void LogError(const About& about, const Parts&... parts) {
+  LogLine(LogLevel::kError, about, absl::StrCat(parts...));
+}
 template <typename... Parts>
 void LogError(const Parts&... parts) {
-  LogLine(LogLevel::kError, absl::StrCat(parts...));
+  LogLine(LogLevel::kError, {}, absl::StrCat(parts...));
 }
+inline void LogHubTrouble(const std::string& message) { LogWarning(message); }
 
 }  // namespace ftd

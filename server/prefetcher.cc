@@ -37,7 +37,7 @@ void Prefetcher::FetchForNext() {
   const auto sources = hub::SourcesFromJson((*next)->sources_json);
   if (!sources.ok() || hub::HasSources(*sources)) return;
   const std::string id = (*next)->id;
-  LogInfo("job ", id, ": fetching its model while another job runs");
+  LogInfo(About{.job = id}, "fetching its model while another job runs");
   // A job that was cancelled, or overtaken, is fetched for no longer.
   const auto still_next = [&] {
     const auto now = store_.NextQueued();
@@ -49,7 +49,7 @@ void Prefetcher::FetchForNext() {
   options.cancelled = [&] { return ending_ || dropped; };
   const absl::Status fetched =
       hub::FetchSources(*sources, hub::FindToken(hub::SettingsFromEnvironment()), options);
-  LogInfo("job ", id, ": ", fetched.ok() ? "its model is there" : std::string(fetched.message()));
+  LogInfo(About{.job = id}, fetched.ok() ? "its model is there" : std::string(fetched.message()));
 }
 
 }  // namespace ftd

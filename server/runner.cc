@@ -30,6 +30,10 @@ constexpr int64_t kRetryPrepareMicros = 5 * kMicrosPerSecond;
 constexpr int64_t kCancelTermMs = 3000, kCancelKillMs = 4000;
 constexpr int64_t kNoHurryMs = int64_t{1} << 40;
 
+About AboutAttempt(const Job& job, const Attempt& attempt) {
+  return {.job = job.id, .attempt = attempt.number};
+}
+
 // Does it show that optimizer steps are being taken?
 bool ShowsRunning(const AttemptNews& news) {
   return !news.rows.empty() ||
@@ -149,7 +153,7 @@ void Runner::Recover() {
     const fs::path dir = state_dir_.AttemptDir(job.id, attempt.number);
     auto process = FindWorker(attempt, dir);
     if (absl::IsUnavailable(process.status())) {
-      LogError("job ", job.id, ": ", process.status().message(), "; end that process");
+      LogError(AboutAttempt(job, attempt), process.status().message(), "; end that process");
       unsettled_ = true;
       continue;
     }
@@ -157,8 +161,7 @@ void Runner::Recover() {
       unsettled_ |= !Conclude(job, attempt, ExitStatus{}, "");
       continue;
     }
-    LogInfo("job ", job.id, ": adopted the worker of attempt ", attempt.number, ", pid ",
-            process->identity().pid);
+    LogInfo(AboutAttempt(job, attempt), "adopted the worker, pid ", process->identity().pid);
     auto supervisor =
         AttemptSupervisor::Create(job, attempt, dir, *std::move(process), options_.hang_seconds);
     if (supervisor.ok()) {
@@ -166,7 +169,8 @@ void Runner::Recover() {
       worker_up_ = true;
     } else {
       unsettled_ = true;
-      LogError("job ", job.id, ": cannot follow its worker: ", supervisor.status().message());
+      LogError(AboutAttempt(job, attempt),
+               "cannot follow the worker: ", supervisor.status().message());
     }
   }
 }
@@ -185,7 +189,7 @@ int64_t Runner::StartNext() {
   if (const absl::Status started = StartAttempt(**next); !started.ok()) {
     // Cancelled, held or otherwise changed in this very moment: look again at once.
     if (ReasonOf(started) == "STATE_CONFLICT") return now;
-    LogError("job ", (*next)->id, ": no attempt could be started: ", started.message());
+    LogError(About{.job = (*next)->id}, "no attempt could be started: ", started.message());
     return retry_at_ = now + kRetryPrepareMicros;
   }
   return now;
@@ -211,11 +215,12 @@ absl::Status Runner::StartAttempt(const Job& queued) {
   attempt.pid = process->identity().pid;
   attempt.pid_start = process->identity().start_time;
   attempt.boot_id = process->identity().boot_id;
-  LogInfo("job ", job.id, ": attempt ", number, " started, pid ", attempt.pid,
+  LogInfo(AboutAttempt(job, attempt), "started, pid ", attempt.pid,
           attempt.resumed_from.empty() ? "" : ", from ", attempt.resumed_from);
   // Without the record adoption goes by the command line: not worth giving up the attempt.
   if (const absl::Status recorded = store_.RecordWorker(job.id, attempt); !recorded.ok()) {
-    LogWarning("job ", job.id, ": the worker's pid could not be recorded: ", recorded.message());
+    LogWarning(AboutAttempt(job, attempt),
+               "the worker's pid could not be recorded: ", recorded.message());
   }
   saw_checkpoint_ = false;
   FTD_ASSIGN_OR_RETURN(active_,
@@ -314,12 +319,11 @@ bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& 
     if (ended.ok() || ReasonOf(ended.status()) != "STATE_CONFLICT") break;
   }
   if (!ended.ok()) {
-    LogError("job ", job.id, ": the end of attempt ", attempt.number,
-             " could not be stored: ", ended.status().message());
+    LogError(AboutAttempt(job, attempt), "its end could not be stored: ", ended.status().message());
     return false;
   }
-  LogInfo("job ", job.id, ": attempt ", attempt.number, " ", AttemptStateName(attempt.state), " (",
-          attempt.reason, "); the job is ", JobStateName(ended->state));
+  LogInfo(AboutAttempt(job, attempt), AttemptStateName(attempt.state), " (", attempt.reason,
+          "); the job is ", JobStateName(ended->state));
   RemoveUnfinished(state_dir_.AttemptDir(job.id, attempt.number));
   observer_.attempt_ended(*ended, attempt);
   return true;

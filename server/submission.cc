@@ -96,7 +96,13 @@ absl::StatusOr<Job> Submitter::Submit(const Submission& submission) {
   }
   FTD_ASSIGN_OR_RETURN(Job job, Judge(submission));
   job.id = NewJobId();
-  return store_.Insert(std::move(job), submission.request, rules_.max_queued);
+  auto queued = store_.Insert(std::move(job), submission.request, rules_.max_queued);
+  if (queued.ok()) {
+    const std::string request_id = submission.request.value_or(RequestKey()).request_id;
+    LogInfo(About{.job = queued->id, .request_id = request_id}, "queued",
+            queued->owner.empty() ? "" : ", for ", queued->owner);
+  }
+  return queued;
 }
 
 absl::StatusOr<Job> Submitter::Retry(const std::string& name, const std::string& owner,

@@ -46,7 +46,7 @@ v1::Job ToWire(const Job& job) {
   const auto parsed =
       google::protobuf::util::JsonStringToMessage(job.spec_json, wire.mutable_spec(), options);
   if (!parsed.ok()) {
-    LogError("job ", job.id, ": its stored spec cannot be read: ", parsed.ToString());
+    LogError(About{.job = job.id}, "its stored spec cannot be read: ", parsed.ToString());
   }
   wire.set_priority(job.priority);
   wire.mutable_labels()->insert(job.labels.begin(), job.labels.end());
