@@ -73,7 +73,8 @@ absl::Status SealDirectory(const fs::path& tmp_dir, const fs::path& final_dir,
   return RenameDurably(tmp_dir, final_dir);
 }
 
-absl::StatusOr<Manifest> VerifyDirectory(const fs::path& dir) {
+absl::StatusOr<Manifest> VerifyDirectory(const fs::path& dir,
+                                         const std::function<void()>& progress) {
   FTD_ASSIGN_OR_RETURN(Json json, LoadManifest(dir));
   FTD_ASSIGN_OR_RETURN(Manifest manifest, FromJson(dir, json));
   for (const auto& [name, expected] : json["files"].items()) {
@@ -85,7 +86,7 @@ absl::StatusOr<Manifest> VerifyDirectory(const fs::path& dir) {
       return Corrupt(
           dir, absl::StrCat(name, " has ", size, " bytes, not ", expected["size_bytes"].dump()));
     }
-    FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256File(path));
+    FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256File(path, progress));
     if (expected.value("sha256", "") != sha256)
       return Corrupt(dir, absl::StrCat(name, " has other bytes"));
   }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -26,8 +27,9 @@ absl::Status SealDirectory(const std::filesystem::path& tmp_dir,
                            const std::filesystem::path& final_dir, const Manifest& manifest);
 
 // Checks that every file that the manifest names is there with its size and sha256. DATA_LOSS
-// CHECKPOINT_CORRUPT.
-absl::StatusOr<Manifest> VerifyDirectory(const std::filesystem::path& dir);
+// CHECKPOINT_CORRUPT. `progress` is called after each MiB.
+absl::StatusOr<Manifest> VerifyDirectory(const std::filesystem::path& dir,
+                                         const std::function<void()>& progress = nullptr);
 
 // The manifest alone, without reading the files. For listings.
 absl::StatusOr<Manifest> ReadManifest(const std::filesystem::path& dir);

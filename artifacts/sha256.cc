@@ -40,7 +40,8 @@ std::string Sha256Hex(std::string_view data) {
   return hash.HexDigest();
 }
 
-absl::StatusOr<std::string> Sha256File(const std::filesystem::path& path) {
+absl::StatusOr<std::string> Sha256File(const std::filesystem::path& path,
+                                       const std::function<void()>& progress) {
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDONLY));
   Sha256 hash;
   std::vector<char> buffer(1 << 20);
@@ -50,6 +51,7 @@ absl::StatusOr<std::string> Sha256File(const std::filesystem::path& path) {
     if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
     if (n == 0) return hash.HexDigest();
     hash.Update({buffer.data(), static_cast<size_t>(n)});
+    if (progress != nullptr) progress();
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -27,7 +28,9 @@ class Sha256 {
 // Lower-case hex digest of `data`.
 std::string Sha256Hex(std::string_view data);
 
-// Lower-case hex digest of a file's bytes, read in pieces of 1 MiB.
-absl::StatusOr<std::string> Sha256File(const std::filesystem::path& path);
+// Lower-case hex digest of a file's bytes, read in pieces of 1 MiB; `progress` is called after
+// each.
+absl::StatusOr<std::string> Sha256File(const std::filesystem::path& path,
+                                       const std::function<void()>& progress = nullptr);
 
 }  // namespace ftd

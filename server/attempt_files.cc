@@ -92,11 +92,12 @@ std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
   return checkpoints;
 }
 
-fs::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id) {
+fs::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id,
+                              const std::function<void()>& progress) {
   auto checkpoints = ListCheckpointDirs(state_dir, job_id);
   std::reverse(checkpoints.begin(), checkpoints.end());
   for (const v1::Checkpoint& checkpoint : checkpoints) {
-    const auto verified = VerifyDirectory(checkpoint.path());
+    const auto verified = VerifyDirectory(checkpoint.path(), progress);
     if (verified.ok()) return checkpoint.path();
     LogWarning(About{.job = job_id}, "checkpoint passed over: ", verified.status().message());
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -42,8 +43,10 @@ std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std:
 std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
                                                const std::string& job_id);
 
-// The newest one whose bytes agree with its manifest; empty when there is none.
-std::filesystem::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id);
+// The newest one whose bytes agree with its manifest; empty when there is none. `progress` is
+// called after each MiB read.
+std::filesystem::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id,
+                                           const std::function<void()>& progress);
 
 // Once an attempt has a checkpoint of its own, those of the attempts before it are of no more use.
 void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id, int32_t attempt);

@@ -85,12 +85,13 @@ absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
 }  // namespace
 
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
-                                               int32_t number, const fs::path& device_lock) {
+                                               int32_t number, const fs::path& device_lock,
+                                               const std::function<void()>& progress) {
   PreparedAttempt prepared;
   prepared.dir = state_dir.AttemptDir(job.id, number);
   prepared.attempt.number = number;
   FTD_RETURN_IF_ERROR(RecreateDirectory(prepared.dir));
-  if (number > 1) prepared.attempt.resumed_from = NewestGoodCheckpoint(state_dir, job.id);
+  if (number > 1) prepared.attempt.resumed_from = NewestGoodCheckpoint(state_dir, job.id, progress);
   FTD_ASSIGN_OR_RETURN(prepared.lock, LockForWorker(prepared.dir));
   FTD_RETURN_IF_ERROR(WriteRequest(state_dir, job, prepared, device_lock));
   return prepared;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,10 +20,11 @@ struct PreparedAttempt {
 
 // Creates the directory of attempt `number` with request.json and a held worker.lock, and chooses
 // the checkpoint to resume from. What a daemon that died at this point had left there is removed:
-// no worker was started in it.
+// no worker was started in it. `progress` is called while the checkpoint is read.
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
                                                int32_t number,
-                                               const std::filesystem::path& device_lock);
+                                               const std::filesystem::path& device_lock,
+                                               const std::function<void()>& progress);
 
 // True when a living worker holds the attempt's lock.
 bool WorkerLives(const std::filesystem::path& attempt_dir);

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "artifacts/error.h"
@@ -21,6 +22,7 @@
 #include "server/listen_address.h"
 #include "server/log.h"
 #include "server/rpc_metrics.h"
+#include "server/service_manager.h"
 #include "server/sqlite.h"
 #include "server/uploads.h"
 #include "server/wire.h"
@@ -73,6 +75,7 @@ Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> st
       store_(std::move(store)),
       pool_(kPoolThreads),
       submit_pool_(kSubmitThreads),
+      pulse_(*store_, [this] { return stopping_.load(); }),
       submitter_(*store_, state_dir_, RulesOf(options_, device_)) {}
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
@@ -96,12 +99,13 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   if (access(d.state_dir_.Addresses().c_str(), F_OK) == 0) d.CheckDatabase();
   FTD_RETURN_IF_ERROR(d.WriteAddresses());
   d.metrics_->Serve();
-  d.runner_->Start();
   for (const auto& listener : d.listeners_) {
     listener->Start([&d](Fd fd) { grpc::AddInsecureChannelFromFd(d.server_.get(), fd.Release()); });
   }
   LogInfo("ftd ", kVersion, " serves ", absl::StrJoin(d.addresses_, ", "), "; state in ",
           d.state_dir_.root().string(), "; device ", d.device_.Name());
+  NotifyReady();
+  d.runner_->Start();
   return daemon;
 }
 
@@ -117,10 +121,13 @@ absl::Status Daemon::MakeRunner() {
       .news =
           [this](const Job& job, const Attempt& attempt, const AttemptNews& news) {
             metrics_->OnNews(job, attempt, news);
+            pulse_.OnNews(news);
             hub_.Notify(job.id);
           },
       .attempt_ended = [this](const Job&,
-                              const Attempt& attempt) { metrics_->OnAttemptEnded(attempt); }};
+                              const Attempt& attempt) { metrics_->OnAttemptEnded(attempt); },
+      .turn = [this](const Job* running) { return pulse_.Beat(running); },
+      .progress = [this] { pulse_.Progress(); }};
   const RunnerOptions runner_options{.worker = options_.worker,
                                      .device_lock = device_.lock,
                                      .stop_grace_seconds = options_.stop_grace_seconds,
@@ -130,9 +137,15 @@ absl::Status Daemon::MakeRunner() {
 }
 
 absl::Status Daemon::BindUnixSockets() {
+  FTD_ASSIGN_OR_RETURN(std::vector<PassedSocket> passed, PassedSockets());
+  for (PassedSocket& socket : passed) {
+    FTD_ASSIGN_OR_RETURN(auto listener, UnixListener::Adopt(std::move(socket.socket)));
+    listeners_.push_back(std::move(listener));
+    addresses_.push_back("unix:" + socket.path);
+  }
   for (const std::string& text : options_.listen) {
     FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
-    if (address.unix_path.empty()) continue;
+    if (address.unix_path.empty() || absl::c_linear_search(addresses_, text)) continue;
     FTD_ASSIGN_OR_RETURN(auto listener, UnixListener::Bind(address.unix_path));
     listeners_.push_back(std::move(listener));
     addresses_.push_back(text);
@@ -238,16 +251,22 @@ Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
     if (info.ssi_signo != SIGHUP) {
       LogInfo(stopping_ ? "asked again to stop: without waiting for a checkpoint"
                         : "asked to stop");
-      stopping_ ? runner_->Hasten() : runner_->Stop();
+      const bool again = stopping_;
       CloseDoors();
-    } else if (const absl::Status checked = check_config(); checked.ok()) {
+      NotifyStopping();
+      again ? runner_->Hasten() : runner_->Stop();
+      continue;
+    }
+    NotifyReloading();
+    if (const absl::Status checked = check_config(); checked.ok()) {
       LogInfo("asked to start anew");
-      CloseDoors();
       runner_->Abandon();
+      CloseDoors();
       return Outcome::kReexecute;
     } else {
       LogError("SIGHUP is ignored, because the configuration is bad: ",
                std::string(checked.message()));
+      NotifyReady();
     }
   }
 }

@@ -15,6 +15,7 @@
 #include "server/metrics.h"
 #include "server/options.h"
 #include "server/prefetcher.h"
+#include "server/pulse.h"
 #include "server/runner.h"
 #include "server/state_dir.h"
 #include "server/submission.h"
@@ -39,12 +40,13 @@ class Daemon {
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(Options options);
   ~Daemon();
 
-  // Waits for signals. SIGTERM, SIGINT: stop, a second one hastens. SIGHUP: `check_config` says
-  // whether to start anew.
+  // Waits for signals, and tells the service manager of them. SIGTERM, SIGINT: stop, a second one
+  // hastens. SIGHUP: `check_config` says whether to start anew.
   Outcome Run(const std::function<absl::Status()>& check_config);
 
  private:
   Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> store);
+  // Those that the service manager passed, and those of the settings.
   absl::Status BindUnixSockets();
   // Joins the store, the runner, the metrics and the hub: who hears of what.
   absl::Status MakeRunner();
@@ -62,19 +64,20 @@ class Daemon {
   const StateDir state_dir_;
   const Device device_;
   const int64_t start_time_;
+  std::atomic<bool> stopping_{false};
   std::unique_ptr<JobStore> store_;
   WatchHub hub_;
   TaskPool pool_;
   TaskPool submit_pool_;  // a submit may wait for the hub
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<Prefetcher> prefetcher_;
+  Pulse pulse_;  // the runner's
   std::unique_ptr<Runner> runner_;
   Submitter submitter_;
   std::unique_ptr<FineTuningService> service_;
   std::vector<std::unique_ptr<UnixListener>> listeners_;
   std::vector<std::string> addresses_;  // as bound
   std::unique_ptr<grpc::Server> server_;
-  std::atomic<bool> stopping_{false};
 };
 
 }  // namespace ftd

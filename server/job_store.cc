@@ -142,6 +142,11 @@ absl::StatusOr<int64_t> JobStore::Position(const Job& job) {
   return statement.Int(0) + 1;
 }
 
+absl::Status JobStore::Probe() {
+  absl::MutexLock lock(&write_mutex_);
+  return Transaction::Begin(writer_).status();
+}
+
 absl::StatusOr<std::map<JobState, int64_t>> JobStore::CountByState() {
   absl::MutexLock lock(&read_mutex_);
   FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kCountByState));

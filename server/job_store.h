@@ -79,6 +79,8 @@ class JobStore {
   // Place in the queue, from 1. Requires: the job is QUEUED.
   absl::StatusOr<int64_t> Position(const Job& job);
   absl::StatusOr<std::map<JobState, int64_t>> CountByState();
+  // Begins a transaction and gives it up: OK when a write would get as far as the disk now.
+  absl::Status Probe();
   // create_time of the oldest queued job; 0: none.
   absl::StatusOr<int64_t> OldestQueued();
   absl::StatusOr<std::vector<Attempt>> Attempts(const std::string& job_id);

@@ -16,6 +16,7 @@
 #include "server/daemon.h"
 #include "server/log.h"
 #include "server/options.h"
+#include "server/service_manager.h"
 
 namespace {
 
@@ -91,6 +92,7 @@ int Serve(const Flags& flags, ftd::Options options, char** argv) {
       return 0;
     }
   }
+  ftd::KeepPassedSockets();
   execv(program.c_str(), argv);
   ftd::LogError("cannot start ", program, " anew: ", std::generic_category().message(errno));
   return kExitFailure;

@@ -17,6 +17,7 @@
 #include "artifacts/nearest.h"
 #include "server/default_paths.h"
 #include "server/listen_address.h"
+#include "server/service_manager.h"
 
 namespace ftd {
 namespace {
@@ -51,7 +52,9 @@ const std::vector<Option>& Table() {
       {.key = "listen",
        .type = "ADDRESS",
        .help = "unix:PATH or HOST:PORT on loopback; may be repeated. Default: ftd.sock in "
-               "$RUNTIME_DIRECTORY, else in $XDG_RUNTIME_DIR/ftd, else in /run/ftd.",
+               "$RUNTIME_DIRECTORY, else in $XDG_RUNTIME_DIR/ftd, else in /run/ftd; none where the "
+               "service "
+               "manager passes sockets.",
        .list = &Options::listen},
       {.key = "metrics_listen",
        .type = "HOST:PORT",
@@ -207,7 +210,7 @@ absl::Status ReadConfigFile(Options& options, const fs::path& path) {
 // What no source set; and what only the whole can be judged by.
 absl::Status Complete(Options& options) {
   if (options.state_dir.empty()) options.state_dir = DefaultStateDir();
-  if (options.listen.empty()) options.listen = {DefaultListen()};
+  if (options.listen.empty() && PassedSocketCount() == 0) options.listen = {DefaultListen()};
   if (options.worker.empty()) options.worker = DefaultWorker();
   for (const std::string& address : options.listen) {
     FTD_RETURN_IF_ERROR(ParseListenAddress(address).status());

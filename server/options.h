@@ -19,7 +19,8 @@ struct Options {
   // ~/.local/state/ftd.
   std::string state_dir;
   // Addresses to serve on: unix:PATH, or HOST:PORT on loopback. Default:
-  // $RUNTIME_DIRECTORY/ftd.sock, else $XDG_RUNTIME_DIR/ftd/ftd.sock, else /run/ftd/ftd.sock.
+  // $RUNTIME_DIRECTORY/ftd.sock, else $XDG_RUNTIME_DIR/ftd/ftd.sock, else /run/ftd/ftd.sock; none
+  // where the service manager passes sockets ($LISTEN_FDS), which are served in any case.
   std::vector<std::string> listen;
   // Where /metrics is served: HOST:PORT (port 0: any free one) or off. The default, 127.0.0.1:7444,
   // is given up with a warning when the port is taken; an address that was asked for is not.

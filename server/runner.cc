@@ -100,7 +100,8 @@ void Runner::Run() {
       until = StartNext();
     }
     if (active_ == nullptr && stopping_) break;
-    Wait(until);
+    const int64_t turn_ms = observer_.turn(active_ == nullptr ? nullptr : &active_->job());
+    Wait(std::min(until, NowMicros() + turn_ms * 1000));
   }
   if (!abandoned_) eventfd_write(finished_.get(), 1);
 }
@@ -198,8 +199,9 @@ int64_t Runner::StartNext() {
 absl::Status Runner::StartAttempt(const Job& queued) {
   FTD_ASSIGN_OR_RETURN(const auto attempts, store_.Attempts(queued.id));
   const int32_t number = attempts.empty() ? 1 : attempts.back().number + 1;
-  FTD_ASSIGN_OR_RETURN(PreparedAttempt prepared,
-                       PrepareAttempt(state_dir_, queued, number, options_.device_lock));
+  FTD_ASSIGN_OR_RETURN(
+      PreparedAttempt prepared,
+      PrepareAttempt(state_dir_, queued, number, options_.device_lock, observer_.progress));
   FTD_ASSIGN_OR_RETURN(const Job job, store_.StartAttempt(queued, prepared.attempt));
   unsettled_ = true;  // until it is followed or concluded
   const std::string token =

@@ -31,12 +31,17 @@ struct RunnerOptions {
   int64_t hang_seconds = 0;
 };
 
-// Both are called on the runner's thread.
+// All are called on the runner's thread.
 struct RunnerObserver {
   // An attempt's directory changed; what is new in its logs.
   std::function<void(const Job&, const Attempt&, const AttemptNews&)> news;
   // An attempt is over, and so stored.
   std::function<void(const Job&, const Attempt&)> attempt_ended;
+  // A turn of the runner's loop, with the job whose worker runs, or null. Returns within how many
+  // milliseconds it wants to be called again.
+  std::function<int64_t(const Job* running)> turn;
+  // In the midst of a long piece of work: it goes on.
+  std::function<void()> progress;
 };
 
 class Runner {

@@ -96,6 +96,12 @@ absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Bind(const fs::path&
   return std::unique_ptr<UnixListener>(new UnixListener(path, std::move(fd), std::move(wake)));
 }
 
+absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Adopt(Fd socket) {
+  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.valid()) return ErrnoError(errno, "eventfd");
+  return std::unique_ptr<UnixListener>(new UnixListener({}, std::move(socket), std::move(wake)));
+}
+
 UnixListener::~UnixListener() { Stop(); }
 
 void UnixListener::Start(Handover handover) {
@@ -106,7 +112,7 @@ void UnixListener::Stop() {
   if (!socket_.valid()) return;
   eventfd_write(wake_.get(), 1);
   if (thread_.joinable()) thread_.join();
-  unlink(path_.c_str());
+  if (!path_.empty()) unlink(path_.c_str());
   socket_.Reset();
 }
 

@@ -28,6 +28,9 @@ class UnixListener {
   // answers on is replaced; FAILED_PRECONDITION ADDRESS_IN_USE when somebody does,
   // PATH_NOT_WRITABLE when the path cannot be bound.
   static absl::StatusOr<std::unique_ptr<UnixListener>> Bind(const std::filesystem::path& path);
+  // Serves a socket that somebody else has bound and listens on: its file is theirs. Requires: it
+  // does not block.
+  static absl::StatusOr<std::unique_ptr<UnixListener>> Adopt(Fd socket);
   // Stops, and removes the socket file.
   ~UnixListener();
 
@@ -44,7 +47,7 @@ class UnixListener {
   void AcceptLoop(const Handover& handover);
   void AcceptOne(const Handover& handover);
 
-  const std::filesystem::path path_;
+  const std::filesystem::path path_;  // empty: the file is not ours
   Fd socket_;
   Fd wake_;  // eventfd: readable once Stop was called
   std::thread thread_;

@@ -135,6 +135,7 @@ class Ftd:
         if config is not None:
             self.config_path = self.root / "ftd.toml"
             self.config_path.write_text(config)
+        self.pass_fds = ()  # descriptors of ours that the daemon inherits
         self._channel = None
         if start:
             try:
@@ -166,7 +167,7 @@ class Ftd:
         env.update(self.env)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env=env, start_new_session=True)
+                                            env=env, start_new_session=True, pass_fds=self.pass_fds)
         self._drop_channel()
 
         def answers():

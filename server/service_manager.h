@@ -1,0 +1,49 @@
+// The service manager (systemd): what ftd tells it by sd_notify(3), and the sockets that it passes
+// (sd_listen_fds(3)). Without $NOTIFY_SOCKET and $LISTEN_FDS all of it does nothing.
+//
+// The variables stay in the environment, because ftd starts anew in the same process at SIGHUP.
+// Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "artifacts/file.h"
+
+namespace ftd {
+
+// True when there is somebody to notify.
+bool HasServiceManager();
+
+// Serves. Ends a reload, too.
+void NotifyReady();
+// Loads its configuration anew; NotifyReady follows, perhaps in the program's next life.
+void NotifyReloading();
+void NotifyStopping();
+// One line for `systemctl status`.
+void NotifyStatus(const std::string& status);
+// Restarts the watchdog's clock.
+void NotifyAlive();
+// Start or stop takes longer: the service manager is to wait at least this much more from now on.
+void NotifyNeedsTime(int64_t micros);
+
+// Within this many microseconds NotifyAlive must be called, again and again; 0: there is no
+// watchdog.
+int64_t WatchdogMicros();
+
+// A listening unix socket that was passed.
+struct PassedSocket {
+  Fd socket;         // a duplicate, non-blocking; the passed one stays open for the next life
+  std::string path;  // where it is bound; of an abstract one, '@' and its name
+};
+
+// How many sockets were passed, whatever they are.
+int PassedSocketCount();
+// FAILED_PRECONDITION CONFIG_INVALID: one that is no listening unix stream socket.
+absl::StatusOr<std::vector<PassedSocket>> PassedSockets();
+// Lets the passed sockets outlive execv. Requires: no other process is started before that.
+void KeepPassedSockets();
+
+}  // namespace ftd
