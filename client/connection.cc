@@ -7,10 +7,13 @@
 #include <filesystem>
 #include <thread>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "artifacts/error.h"
+#include "artifacts/file.h"
 #include "client/rpc_status.h"
 
 namespace ftd {
@@ -43,17 +46,25 @@ bool IsLoopback(const std::string& address) {
   return false;
 }
 
-absl::StatusOr<std::string> CheckedAddress(const std::string& address) {
+bool IsHostPort(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  int port = 0;
+  return colon != std::string::npos && colon > 0 &&
+         absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 && port < 65536;
+}
+
+absl::StatusOr<std::string> CheckedAddress(const std::string& address, bool tls) {
   if (absl::StartsWith(address, "/")) return "unix:" + address;
   if (absl::StartsWith(address, "unix:") && address.size() > 5) return address;
-  if (IsLoopback(address)) return address;
+  if (IsLoopback(address) || (tls && IsHostPort(address))) return address;
   return Error(
       absl::StatusCode::kInvalidArgument, "USAGE",
       absl::StrCat(
           "address '", address,
-          "' is neither unix:PATH nor HOST:PORT on this machine; ftctl speaks plain text and keeps "
-          "it off the network. For a remote ftd, forward its socket: "
-          "ssh -L /tmp/ftd.sock:/run/ftd/ftd.sock HOST"));
+          "' is neither unix:PATH nor HOST:PORT on this machine; ftctl speaks plain text there and "
+          "keeps it off the network. For a remote ftd, give --tls-ca, the authority that signed "
+          "its "
+          "certificate, or forward its socket: ssh -L /tmp/ftd.sock:/run/ftd/ftd.sock HOST"));
 }
 
 grpc::ChannelArguments ChannelArguments() {
@@ -78,19 +89,72 @@ bool NobodyCanListen(const std::string& address) {
   return !std::filesystem::exists(std::string(path), error);
 }
 
-std::string NotReachable(const std::string& address, const std::string& detail) {
+std::string NotReachable(const std::string& address, bool tls, const std::string& detail) {
+  if (tls) {
+    return absl::StrCat(
+        "no ftd that both sides trust answers at ", address, " (", detail,
+        ").\nIf it listens there: --tls-ca must be the authority that signed its certificate, "
+        "which "
+        "must name this host; --tls-cert must be signed by the authority that ftd's tls_client_ca "
+        "names; neither may have expired.");
+  }
   return absl::StrCat(
       "no ftd answers at ", address, " (", detail,
       ").\nStart one with `ftd --state-dir DIR`, say where it listens with --address or "
       "FTCTL_ADDRESS, or use `ftctl run`, which needs none.");
 }
 
+absl::Status Usage(const std::string& message) {
+  return Error(absl::StatusCode::kInvalidArgument, "USAGE", message);
+}
+
+absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path) {
+  if (path.empty()) return std::string();
+  auto text = ReadFile(path);
+  if (!text.ok()) return Prefixed(text.status(), absl::StrCat(flag, ": "));
+  return text;
+}
+
+absl::StatusOr<std::string> ReadToken(const std::string& path) {
+  FTD_ASSIGN_OR_RETURN(const std::string text, ReadFlagFile("--token-file", path));
+  const std::string token(absl::StripAsciiWhitespace(text));
+  const bool printable = std::all_of(token.begin(), token.end(), absl::ascii_isgraph);
+  if (path.empty() || (printable && !token.empty())) return token;
+  return Error(absl::StatusCode::kInvalidArgument, "TOKEN_INVALID",
+               absl::StrCat("--token-file: ", path, " does not hold one token on one line"));
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsFor(
+    const ServerAddress& server) {
+  if (server.tls_ca.empty()) {
+    if (server.tls_cert.empty() && server.tls_key.empty() && server.token_file.empty()) {
+      return nullptr;
+    }
+    return Usage(
+        "certificates and tokens are shown over TLS only: give --tls-ca, the authority "
+        "that signed ftd's certificate");
+  }
+  if (server.tls_cert.empty() != server.tls_key.empty()) {
+    return Usage("--tls-cert and --tls-key go together");
+  }
+  // gRPC 1.51 has no setting for the least version of TLS: no suite of TLS 1.2 can be negotiated.
+  setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1);
+  grpc::SslCredentialsOptions options;
+  FTD_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFlagFile("--tls-ca", server.tls_ca));
+  FTD_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadFlagFile("--tls-cert", server.tls_cert));
+  FTD_ASSIGN_OR_RETURN(options.pem_private_key, ReadFlagFile("--tls-key", server.tls_key));
+  FTD_ASSIGN_OR_RETURN(const std::string token, ReadToken(server.token_file));
+  auto tls = grpc::SslCredentials(options);
+  if (token.empty()) return tls;
+  return grpc::CompositeChannelCredentials(tls, grpc::AccessTokenCredentials(token));
+}
+
 }  // namespace
 
-absl::StatusOr<std::string> ResolveAddress(const std::string& flag) {
-  if (!flag.empty()) return CheckedAddress(flag);
+absl::StatusOr<std::string> ResolveAddress(const std::string& flag, bool tls) {
+  if (!flag.empty()) return CheckedAddress(flag, tls);
   if (const std::string set = Environment("FTCTL_ADDRESS"); !set.empty())
-    return CheckedAddress(set);
+    return CheckedAddress(set, tls);
   const std::vector<std::string> candidates = SocketCandidates();
   for (const std::string& path : candidates) {
     std::error_code error;
@@ -99,12 +163,13 @@ absl::StatusOr<std::string> ResolveAddress(const std::string& flag) {
   return "unix:" + candidates.front();
 }
 
-Connection::Connection(std::string address) : address_(std::move(address)) {
+Connection::Connection(std::string address, std::shared_ptr<grpc::ChannelCredentials> credentials)
+    : address_(std::move(address)), tls_(credentials != nullptr) {
   // Never balanced by grpc_shutdown: taking the library's threads down costs a short command two
   // milliseconds, and the process ends anyway.
   grpc_init();
-  channel_ =
-      grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), ChannelArguments());
+  channel_ = grpc::CreateCustomChannel(
+      address_, tls_ ? credentials : grpc::InsecureChannelCredentials(), ChannelArguments());
   stub_ = ftd::v1::FineTuning::NewStub(channel_);
 }
 
@@ -136,12 +201,19 @@ absl::Status Connection::ToStatus(const grpc::Status& status) const {
   absl::Status ours = StatusFromRpc(status);
   // An UNAVAILABLE with a reason was said by ftd itself, one without by the transport.
   if (ours.code() != absl::StatusCode::kUnavailable || !ReasonOf(ours).empty()) return ours;
-  return absl::UnavailableError(NotReachable(address_, status.error_message()));
+  return absl::UnavailableError(NotReachable(address_, tls_, status.error_message()));
 }
 
-absl::StatusOr<std::unique_ptr<Connection>> Connect(const std::string& address_flag) {
-  FTD_ASSIGN_OR_RETURN(std::string address, ResolveAddress(address_flag));
-  return std::make_unique<Connection>(std::move(address));
+absl::StatusOr<std::unique_ptr<Connection>> Connect(ServerAddress server) {
+  for (const ServerFlag& flag : kServerFlags) {
+    std::string& value = server.*flag.field;
+    if (value.empty()) value = Environment(flag.variable);
+  }
+  FTD_ASSIGN_OR_RETURN(std::string address, ResolveAddress(server.address, !server.tls_ca.empty()));
+  // A unix socket needs none of it; whose end it is the kernel tells.
+  if (absl::StartsWith(address, "unix:")) server = {};
+  FTD_ASSIGN_OR_RETURN(auto credentials, CredentialsFor(server));
+  return std::make_unique<Connection>(std::move(address), std::move(credentials));
 }
 
 }  // namespace ftd

@@ -9,22 +9,26 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/server_address.h"
 #include "ftd/v1/fine_tuning.grpc.pb.h"
 #include "grpcpp/channel.h"
+#include "grpcpp/security/credentials.h"
 
 namespace ftd {
 
 // `flag` if it is not empty, else $FTCTL_ADDRESS, else the first existing socket of
 // $RUNTIME_DIRECTORY/ftd.sock, $XDG_RUNTIME_DIR/ftd/ftd.sock, /run/ftd/ftd.sock; if none exists,
 // the first of those that the environment gives. A bare absolute path means unix:PATH.
-// INVALID_ARGUMENT reason USAGE for an address that is neither a unix socket nor HOST:PORT on
-// loopback: without TLS nothing is sent over a network.
-absl::StatusOr<std::string> ResolveAddress(const std::string& flag);
+// INVALID_ARGUMENT reason USAGE for an address that is neither a unix socket nor HOST:PORT, or,
+// with `tls` false, not on loopback: without TLS nothing is sent over a network.
+absl::StatusOr<std::string> ResolveAddress(const std::string& flag, bool tls);
 
 // Thread-safe.
 class Connection {
  public:
-  explicit Connection(std::string address);
+  // Without `credentials` plain text is spoken.
+  explicit Connection(std::string address,
+                      std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr);
 
   const std::string& address() const { return address_; }
   ftd::v1::FineTuning::Stub& stub() { return *stub_; }
@@ -60,11 +64,14 @@ class Connection {
 
  private:
   std::string address_;
+  bool tls_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<ftd::v1::FineTuning::Stub> stub_;
 };
 
-// Resolves the address and connects lazily: a server that is away shows in the first call.
-absl::StatusOr<std::unique_ptr<Connection>> Connect(const std::string& address_flag);
+// Resolves the address, reads the files of `server` or of the FTCTL_* variables in their place, and
+// connects lazily: a server that is away shows in the first call. INVALID_ARGUMENT reason USAGE for
+// flags that do not go together; NOT_FOUND and others for files that cannot be read.
+absl::StatusOr<std::unique_ptr<Connection>> Connect(ServerAddress server);
 
 }  // namespace ftd

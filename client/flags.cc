@@ -47,7 +47,7 @@ CLI::ConversionError NotA(const std::string& kind, const std::string& value) {
 struct Flags::Impl {
   CLI::App app;
   std::string verb;
-  std::string address;
+  ServerAddress address;
   std::vector<std::string> args;
   std::string group = "Options";
 
@@ -99,13 +99,16 @@ Flags::Flags(const Invocation& call, const std::string& verb, const std::string&
   impl_->app.set_help_flag("-h,--help", "Show this help");
   impl_->app.formatter(std::make_shared<HelpFormatter>());
   impl_->app.get_formatter()->column_width(38);
-  Text("--address", "Where ftd listens: unix:PATH or, on this machine only, HOST:PORT",
-       &impl_->address);
+  Group("Connection");
+  for (const ServerFlag& flag : kServerFlags) {
+    Text(flag.name, flag.help, &(impl_->address.*flag.field));
+  }
+  Group("Options");
 }
 
 Flags::~Flags() = default;
 
-const std::string& Flags::address() const { return impl_->address; }
+const ServerAddress& Flags::address() const { return impl_->address; }
 
 void Flags::Positional(const std::string& name, const std::string& help, std::string* value) {
   impl_->app.add_option(name, *value, help)->required()->type_name("");

@@ -53,8 +53,8 @@ class Flags {
   // which is told on stderr with the nearest known flag.
   std::optional<int> Parse();
 
-  // Of --address, before or behind the verb; empty when not given.
-  const std::string& address() const;
+  // Of --address and the flags about TLS, before or behind the verb.
+  const ServerAddress& address() const;
 
  private:
   struct Impl;

@@ -127,7 +127,7 @@ int RunWhoami(const Invocation& call) {
 
 int main(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
-  const ftd::Invocation call{"", {argv + std::min(argc, 2), argv + argc}};
+  const ftd::Invocation call{.args = {argv + std::min(argc, 2), argv + argc}};
   if (verb == "login") return ftd::RunLogin(call);
   if (verb == "whoami") return ftd::RunWhoami(call);
   std::cerr << "ftctl-hub is a part of ftctl: run `ftctl login` or `ftctl whoami`" << std::endl;

@@ -2,12 +2,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "client/exit_codes.h"
 #include "client/nearest.h"
 #include "client/text.h"
@@ -49,18 +49,20 @@ constexpr Verb kVerbs[] = {
 
 void PrintHelp() {
   std::cout << "ftctl fine-tunes language models on the machine where ftd runs.\n\n"
-               "Usage: ftctl [--address unix:PATH] VERB ...\n\nVerbs:\n";
+               "Usage: ftctl [--address unix:PATH|HOST:PORT] VERB ...\n\nVerbs:\n";
   for (const Verb& verb : kVerbs) std::cout << "  " << PadRight(verb.name, 13) << verb.help << "\n";
-  std::cout << "\nExamples:\n"
-               "  ftctl run --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl\n"
-               "  ftctl submit --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl "
-               "--name first\n"
-               "  ftctl watch first\n"
-               "  ftctl get first ./first-adapter\n\n"
-               "ftctl help VERB explains a verb. ftd is sought at --address, $FTCTL_ADDRESS, "
-               "$RUNTIME_DIRECTORY/ftd.sock,\n"
-               "$XDG_RUNTIME_DIR/ftd/ftd.sock, /run/ftd/ftd.sock.\n"
-            << std::flush;
+  std::cout
+      << "\nExamples:\n"
+         "  ftctl run --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl\n"
+         "  ftctl submit --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl "
+         "--name first\n"
+         "  ftctl watch first\n"
+         "  ftctl get first ./first-adapter\n\n"
+         "ftctl help VERB explains a verb. ftd is sought at --address, $FTCTL_ADDRESS, "
+         "$RUNTIME_DIRECTORY/ftd.sock,\n"
+         "$XDG_RUNTIME_DIR/ftd/ftd.sock, /run/ftd/ftd.sock. Over a network: --tls-ca FILE, and "
+         "--tls-cert with --tls-key, or --token-file.\n"
+      << std::flush;
 }
 
 int UsageError(const std::string& message) {
@@ -86,7 +88,30 @@ int Help(const std::vector<std::string>& args) {
     PrintHelp();
     return kExitOk;
   }
-  return RunVerbNamed(args[0], {"", {"--help"}});
+  return RunVerbNamed(args[0], {.args = {"--help"}});
+}
+
+// A flag that says where ftd is. nullopt: taken. Else the exit code of a usage error.
+std::optional<int> TakeServerFlag(const std::string& text, std::vector<std::string>& args,
+                                  ServerAddress& address) {
+  const std::string name = text.substr(0, text.find('='));
+  std::vector<std::string> known = {"--help", "--version"};
+  for (const ServerFlag& flag : kServerFlags) {
+    known.emplace_back(flag.name);
+    if (name != flag.name) continue;
+    if (name != text) {
+      address.*flag.field = text.substr(name.size() + 1);
+      return std::nullopt;
+    }
+    if (args.empty()) return UsageError(absl::StrCat(name, " needs ", flag.value));
+    address.*flag.field = args[0];
+    args.erase(args.begin());
+    return std::nullopt;
+  }
+  const std::string nearest = Nearest(text, known);
+  return UsageError(
+      absl::StrCat("unknown flag ", Printable(text), " before the verb",
+                   nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
 }
 
 // Flags before the verb, then the verb.
@@ -95,25 +120,12 @@ int Dispatch(std::vector<std::string> args) {
   while (!args.empty() && absl::StartsWith(args[0], "-")) {
     const std::string flag = args[0];
     args.erase(args.begin());
-    absl::string_view value = flag;
     if (flag == "-h" || flag == "--help") return Help(args);
     if (flag == "--version") {
       std::cout << "ftctl " << FTD_VERSION << std::endl;
       return kExitOk;
     }
-    if (absl::ConsumePrefix(&value, "--address=")) {
-      call.address = std::string(value);
-    } else if (flag == "--address" && !args.empty()) {
-      call.address = args[0];
-      args.erase(args.begin());
-    } else if (flag == "--address") {
-      return UsageError("--address needs unix:PATH");
-    } else {
-      const std::string nearest = Nearest(flag, {"--address", "--help", "--version"});
-      return UsageError(
-          absl::StrCat("unknown flag ", Printable(flag), " before the verb",
-                       nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
-    }
+    if (const auto code = TakeServerFlag(flag, args, call.address)) return *code;
   }
   if (args.empty()) return Help(args);
   const std::string verb = args[0];

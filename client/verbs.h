@@ -4,11 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "client/server_address.h"
+
 namespace ftd {
 
 // What stood on the command line.
 struct Invocation {
-  std::string address;            // of `ftctl --address A VERB`; empty when not given
+  ServerAddress address;          // of the flags before the verb
   std::vector<std::string> args;  // behind the verb
 };
 

@@ -24,6 +24,7 @@
 #include "server/rpc_metrics.h"
 #include "server/service_manager.h"
 #include "server/sqlite.h"
+#include "server/tls.h"
 #include "server/uploads.h"
 #include "server/wire.h"
 
@@ -47,6 +48,11 @@ SubmitRules RulesOf(const Options& options, const Device& device) {
           .models = options.models,
           .dataset_roots = options.dataset_roots,
           .max_queued = options.max_queued};
+}
+
+TlsFiles TlsFilesOf(const Options& options) {
+  return {
+      .certificate = options.tls_cert, .key = options.tls_key, .client_ca = options.tls_client_ca};
 }
 
 // Keepalive finds clients that are gone; theirs may be as frequent as ftctl's.
@@ -76,9 +82,15 @@ Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> st
       pool_(kPoolThreads),
       submit_pool_(kSubmitThreads),
       pulse_(*store_, [this] { return stopping_.load(); }),
-      submitter_(*store_, state_dir_, RulesOf(options_, device_)) {}
+      submitter_(*store_, state_dir_, RulesOf(options_, device_)),
+      tokens_(options_.token_file) {}
+
+absl::Status Daemon::CheckFiles(const Options& options) {
+  return CheckTlsFiles(TlsFilesOf(options));
+}
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
+  FTD_RETURN_IF_ERROR(CheckFiles(options));
   FTD_ASSIGN_OR_RETURN(StateDir state_dir, StateDir::Open(options.state_dir));
   RemoveStaleUploads(state_dir.Uploads());
   FTD_ASSIGN_OR_RETURN(auto store, JobStore::Open(state_dir.Database()));
@@ -144,7 +156,7 @@ absl::Status Daemon::BindUnixSockets() {
     addresses_.push_back("unix:" + socket.path);
   }
   for (const std::string& text : options_.listen) {
-    FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
+    FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text, /*tls=*/true));
     if (address.unix_path.empty() || absl::c_linear_search(addresses_, text)) continue;
     FTD_ASSIGN_OR_RETURN(auto listener, UnixListener::Bind(address.unix_path));
     listeners_.push_back(std::move(listener));
@@ -154,11 +166,11 @@ absl::Status Daemon::BindUnixSockets() {
 }
 
 void Daemon::MakeService() {
-  const auto user_of = [this](const std::string& peer) {
+  const auto user_of = [this](const grpc::CallbackServerContext& context) {
     for (const auto& listener : listeners_) {
-      if (auto user = listener->UserOf(peer)) return *std::move(user);
+      if (auto user = listener->UserOf(context.peer())) return *std::move(user);
     }
-    return std::string();
+    return CallerName(*context.auth_context());
   };
   service_ = std::make_unique<FineTuningService>(
       ServiceParts{.store = *store_,
@@ -179,13 +191,16 @@ absl::Status Daemon::BuildServer() {
   SetLimits(builder);
   builder.RegisterService(service_.get());
   AddRpcMetrics(builder, metrics_->registry());
+  const auto credentials = options_.tls_cert.empty()
+                               ? grpc::InsecureServerCredentials()
+                               : TlsCredentials(TlsFilesOf(options_), tokens_);
   std::vector<std::pair<std::string, int>> tcp;  // host, bound port once the server is built
   tcp.reserve(options_.listen.size());
   for (const std::string& text : options_.listen) {
-    FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
+    FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text, /*tls=*/true));
     if (!address.unix_path.empty()) continue;
     tcp.emplace_back(text.substr(0, text.rfind(':')), 0);
-    builder.AddListeningPort(text, grpc::InsecureServerCredentials(), &tcp.back().second);
+    builder.AddListeningPort(text, credentials, &tcp.back().second);
   }
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {

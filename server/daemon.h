@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/access_tokens.h"
 #include "server/device.h"
 #include "server/fine_tuning_service.h"
 #include "server/job_store.h"
@@ -36,6 +37,8 @@ class Daemon {
     kReexecute,  // SIGHUP with a configuration that is good: start anew in this process
   };
 
+  // That the files which the settings name are good: what LoadOptions cannot tell.
+  static absl::Status CheckFiles(const Options& options);
   // Opens the state directory, binds all addresses and serves. Requires: BlockSignals was called.
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(Options options);
   ~Daemon();
@@ -77,6 +80,7 @@ class Daemon {
   std::unique_ptr<FineTuningService> service_;
   std::vector<std::unique_ptr<UnixListener>> listeners_;
   std::vector<std::string> addresses_;  // as bound
+  const AccessTokens tokens_;
   std::unique_ptr<grpc::Server> server_;
 };
 

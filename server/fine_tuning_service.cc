@@ -101,10 +101,10 @@ absl::Status FineTuningService::CheckServing() const {
                "ftd is stopping; nothing was queued, try again");
 }
 
-absl::Status FineTuningService::Submit(const std::string& peer, const v1::SubmitJobRequest& request,
+absl::Status FineTuningService::Submit(const Context& context, const v1::SubmitJobRequest& request,
                                        v1::Job* response) {
   FTD_RETURN_IF_ERROR(CheckServing());
-  FTD_ASSIGN_OR_RETURN(const Submission submission, ToSubmission(request, parts_.user_of(peer)));
+  FTD_ASSIGN_OR_RETURN(const Submission submission, ToSubmission(request, parts_.user_of(context)));
   if (!request.validate_only()) return View(parts_.submitter.Submit(submission), response);
   FTD_ASSIGN_OR_RETURN(const Job job, parts_.submitter.Judge(submission));
   *response = ToWire(job);
@@ -115,7 +115,7 @@ FineTuningService::Unary* FineTuningService::SubmitJob(Context* context,
                                                        const v1::SubmitJobRequest* request,
                                                        v1::Job* response) {
   return OnPool(parts_.submit_pool, context,
-                [=, this, peer = context->peer()] { return Submit(peer, *request, response); });
+                [=, this] { return Submit(*context, *request, response); });
 }
 
 FineTuningService::Unary* FineTuningService::GetJob(Context* context,
@@ -159,11 +159,11 @@ FineTuningService::Unary* FineTuningService::ListJobs(Context* context,
 FineTuningService::Unary* FineTuningService::RetryJob(Context* context,
                                                       const v1::RetryJobRequest* request,
                                                       v1::Job* response) {
-  return OnPool(context, [=, this, peer = context->peer()]() -> absl::Status {
+  return OnPool(context, [=, this]() -> absl::Status {
     FTD_RETURN_IF_ERROR(CheckServing());
     std::optional<RequestKey> key;
     if (!request->request_id().empty()) key = {request->request_id(), BodyHash(*request)};
-    return View(parts_.submitter.Retry(request->job(), parts_.user_of(peer), key), response);
+    return View(parts_.submitter.Retry(request->job(), parts_.user_of(*context), key), response);
   });
 }
 

@@ -23,8 +23,8 @@ struct ServiceParts {
   WatchHub& hub;
   TaskPool& pool;
   TaskPool& submit_pool;  // for calls that may wait for the hub
-  // The name of the user behind a connection, by gRPC's peer(); empty when unknown.
-  std::function<std::string(const std::string& peer)> user_of;
+  // The name of who makes a call; empty when unknown.
+  std::function<std::string(const grpc::CallbackServerContext&)> user_of;
   // Everything of GetServerInfo but the counts.
   std::function<v1::ServerInfo()> server_info;
   // True once the daemon is stopping: no more submits.
@@ -88,7 +88,7 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   static Unary* OnPool(TaskPool& pool, Context* context, std::function<absl::Status()> work);
   // UNAVAILABLE while the daemon is stopping: nothing is queued any more.
   absl::Status CheckServing() const;
-  absl::Status Submit(const std::string& peer, const v1::SubmitJobRequest& request,
+  absl::Status Submit(const Context& context, const v1::SubmitJobRequest& request,
                       v1::Job* response);
   absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
   absl::Status View(const absl::StatusOr<Job>& job, v1::Job* response);

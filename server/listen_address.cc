@@ -36,7 +36,7 @@ absl::StatusOr<HostPort> ParseHostPort(const std::string& text) {
   return address;
 }
 
-absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text) {
+absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text, bool tls) {
   ListenAddress address;
   if (absl::StartsWith(text, "unix:")) {
     address.unix_path = text.substr(5);
@@ -49,10 +49,11 @@ absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text) {
     return address;
   }
   FTD_ASSIGN_OR_RETURN(address.tcp, ParseHostPort(text));
-  if (!IsLoopback(address.tcp.host)) {
+  if (!tls && !IsLoopback(address.tcp.host)) {
     return Bad(
         text,
-        "is not on loopback; ftd speaks plaintext, so it serves unix:PATH and 127.0.0.1:PORT only");
+        "is not on loopback, where plaintext is refused; give tls_cert and tls_key, or serve "
+        "unix:PATH and 127.0.0.1:PORT only");
   }
   return address;
 }

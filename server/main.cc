@@ -17,6 +17,7 @@
 #include "server/log.h"
 #include "server/options.h"
 #include "server/service_manager.h"
+#include "server/tls.h"
 
 namespace {
 
@@ -88,9 +89,11 @@ int Serve(const Flags& flags, ftd::Options options, char** argv) {
       ftd::LogError(std::string(daemon.status().message()));
       return kExitFailure;
     }
-    if ((*daemon)->Run([&] { return Load(flags).status(); }) == ftd::Daemon::Outcome::kStopped) {
-      return 0;
-    }
+    const auto check = [&]() -> absl::Status {
+      const auto options = Load(flags);
+      return options.ok() ? ftd::Daemon::CheckFiles(*options) : options.status();
+    };
+    if ((*daemon)->Run(check) == ftd::Daemon::Outcome::kStopped) return 0;
   }
   ftd::KeepPassedSockets();
   execv(program.c_str(), argv);
@@ -112,5 +115,6 @@ int main(int argc, char** argv) {
   if (flags.check_config || flags.print_config) return 0;
   umask(0027);  // the group that may open the socket may read results
   ftd::BlockSignals();
+  ftd::AllowOnlyTls13();
   return Serve(flags, *std::move(options), argv);
 }

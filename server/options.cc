@@ -51,11 +51,30 @@ const std::vector<Option>& Table() {
        .text = &Options::state_dir},
       {.key = "listen",
        .type = "ADDRESS",
-       .help = "unix:PATH or HOST:PORT on loopback; may be repeated. Default: ftd.sock in "
+       .help = "unix:PATH or HOST:PORT, off loopback with TLS only; may be repeated. Default: "
+               "ftd.sock in "
                "$RUNTIME_DIRECTORY, else in $XDG_RUNTIME_DIR/ftd, else in /run/ftd; none where the "
                "service "
                "manager passes sockets.",
        .list = &Options::listen},
+      {.key = "tls_cert",
+       .type = "FILE",
+       .help = "Certificate (PEM, with its chain) for TLS 1.3 on HOST:PORT. Default: none, no TLS.",
+       .text = &Options::tls_cert},
+      {.key = "tls_key",
+       .type = "FILE",
+       .help = "Its key (PEM). Goes with --tls-cert.",
+       .text = &Options::tls_key},
+      {.key = "tls_client_ca",
+       .type = "FILE",
+       .help = "Authority (PEM) whose certificates let clients in over TLS. Default: none, clients "
+               "need a token.",
+       .text = &Options::tls_client_ca},
+      {.key = "token_file",
+       .type = "FILE",
+       .help = "SHA-256 and name of each token that lets clients in over TLS. Default: "
+               "access-tokens in the state directory.",
+       .text = &Options::token_file},
       {.key = "metrics_listen",
        .type = "HOST:PORT",
        .help = "Where /metrics is served (port 0: any free one), or off. Default: 127.0.0.1:7444.",
@@ -212,8 +231,16 @@ absl::Status Complete(Options& options) {
   if (options.state_dir.empty()) options.state_dir = DefaultStateDir();
   if (options.listen.empty() && PassedSocketCount() == 0) options.listen = {DefaultListen()};
   if (options.worker.empty()) options.worker = DefaultWorker();
+  if (options.token_file.empty()) options.token_file = options.state_dir + "/access-tokens";
+  if (options.tls_cert.empty() != options.tls_key.empty()) {
+    return Bad("tls_cert", "needs tls_key, and tls_key needs tls_cert");
+  }
+  const bool tls = !options.tls_cert.empty();
+  if (!tls && !options.tls_client_ca.empty()) {
+    return Bad("tls_client_ca", "needs tls_cert and tls_key: clients are asked over TLS only");
+  }
   for (const std::string& address : options.listen) {
-    FTD_RETURN_IF_ERROR(ParseListenAddress(address).status());
+    FTD_RETURN_IF_ERROR(ParseListenAddress(address, tls).status());
   }
   for (const std::string& root : options.dataset_roots) {
     if (!fs::path(root).is_absolute()) {

@@ -18,10 +18,21 @@ struct Options {
   // Where jobs, uploads and results live. Default: $STATE_DIRECTORY, else $XDG_STATE_HOME/ftd, else
   // ~/.local/state/ftd.
   std::string state_dir;
-  // Addresses to serve on: unix:PATH, or HOST:PORT on loopback. Default:
+  // Addresses to serve on: unix:PATH, or HOST:PORT: with TLS, or, without tls_cert, in plaintext on
+  // loopback. Port 7443 is the custom. Default:
   // $RUNTIME_DIRECTORY/ftd.sock, else $XDG_RUNTIME_DIR/ftd/ftd.sock, else /run/ftd/ftd.sock; none
   // where the service manager passes sockets ($LISTEN_FDS), which are served in any case.
   std::vector<std::string> listen;
+  // Certificate (PEM, with its chain) and key (PEM) of TLS on HOST:PORT. Read again when they
+  // change. Default: none, no TLS.
+  std::string tls_cert;
+  std::string tls_key;
+  // Authority (PEM) whose certificates let clients in. Read again when it changes. Default: none,
+  // clients need a token.
+  std::string tls_client_ca;
+  // Digests of the tokens that let clients in over TLS (access_tokens.h). Read again when it
+  // changes. Default: access-tokens in the state directory.
+  std::string token_file;
   // Where /metrics is served: HOST:PORT (port 0: any free one) or off. The default, 127.0.0.1:7444,
   // is given up with a warning when the port is taken; an address that was asked for is not.
   std::string metrics_listen;

@@ -74,6 +74,9 @@ TEST_F(OptionsTest, BadFilesAreRefusedWithTheirPlace) {
       {"listen = 'example.org:7443'", "not on loopback"},
       {"listen = 'unix:'", "has no path"},
       {"listen = '127.0.0.1:70000'", "port from 0 to 65535"},
+      {"tls_cert = '/c'", "needs tls_key"},
+      {"tls_key = '/k'", "tls_key needs tls_cert"},
+      {"tls_client_ca = '/ca'", "needs tls_cert and tls_key"},
       {"metrics_listen = 'nowhere'", "is not HOST:PORT"},
       {"dataset_roots = ['data']", "not an absolute path"},
       {"models = 5", "must be a table"},
@@ -89,14 +92,20 @@ TEST_F(OptionsTest, BadFilesAreRefusedWithTheirPlace) {
   EXPECT_FALSE(LoadOptions({}, {}, dir_.path() / "absent.toml").ok());
 }
 
+TEST_F(OptionsTest, WithTlsAnyHostIsServed) {
+  const auto options = Load("listen = '0.0.0.0:7443'\ntls_cert = '/c'\ntls_key = '/k'");
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->token_file, options->state_dir + "/access-tokens");
+}
+
 TEST_F(OptionsTest, BadFlagsNameTheFlag) {
   const auto options = Load("", {{"stop_grace_seconds", "soon"}});
   EXPECT_THAT(std::string(options.status().message()), HasSubstr("--stop-grace-seconds"));
 }
 
 TEST(ListenAddress, ALongPathIsRefused) {
-  EXPECT_TRUE(ParseListenAddress("unix:/" + std::string(106, 'x')).ok());
-  EXPECT_FALSE(ParseListenAddress("unix:/" + std::string(107, 'x')).ok());
+  EXPECT_TRUE(ParseListenAddress("unix:/" + std::string(106, 'x'), false).ok());
+  EXPECT_FALSE(ParseListenAddress("unix:/" + std::string(107, 'x'), true).ok());
 }
 
 TEST(Nearest, FindsTheWordMeant) {

@@ -1,0 +1,53 @@
+// The tokens that let callers in over TCP: a file of digests.
+//
+// A line is what sha256sum prints, with the token's name in the place of the file's: 64 hexadecimal
+// digits, two spaces, the name. Empty lines and those that begin with # count for nothing. The file
+// is looked at anew for each call, so a line that is gone no longer lets anybody in.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+
+namespace ftd {
+
+struct AccessToken {
+  std::string sha256;
+  std::string name;
+};
+
+// INVALID_ARGUMENT naming the line, never its content.
+absl::StatusOr<std::vector<AccessToken>> ParseAccessTokens(const std::string& text);
+
+// Thread-safe.
+class AccessTokens {
+ public:
+  // No file: no tokens. A file that cannot be read, or has a bad line, lets nobody in, and says so
+  // in the log.
+  explicit AccessTokens(std::filesystem::path file) : file_(std::move(file)) {}
+
+  // The name of the token that is `secret`; none if there is none. Takes equally long for all
+  // secrets.
+  std::optional<std::string> Find(const std::string& secret) const;
+
+ private:
+  // What tells that the file has changed: a change of any of these.
+  struct Version {
+    uint64_t device = 0, inode = 0;
+    int64_t size = -1, seconds = 0, nanoseconds = 0;
+    bool operator==(const Version&) const = default;
+  };
+  void Refresh() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::filesystem::path file_;
+  mutable absl::Mutex mutex_;
+  mutable Version version_ ABSL_GUARDED_BY(mutex_);
+  mutable std::vector<AccessToken> tokens_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace ftd

@@ -1,0 +1,362 @@
+"""TCP with TLS 1.3: who gets in and who does not, with grpcio, Python's ssl module and ftctl as clients."""
+import base64
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import types
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from ftd_fixture import BIN, api, api_grpc, jobs, wait_until
+from helpers import ROWS, fake_ftd, submit
+from pki import Authority
+
+Code = grpc.StatusCode
+SECRET = "tok-7f3c9b1e5d2a48c6b0e9d8f7a6c5b4e3"
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pki")
+    ours, theirs = Authority(root, "ours"), Authority(root, "theirs")
+    return types.SimpleNamespace(
+        ours=ours, theirs=theirs, server=ours.issue("server"), server2=theirs.issue("server2"),
+        laptop=ours.issue("laptop"), nameless=ours.issue("nameless", subject="/O=nobody"),
+        expired=ours.issue("expired", days=-1), stranger=theirs.issue("stranger"))
+
+
+def tls_ftd(pki, script="", *, certificates=True, tokens="", **kwargs):
+    """A daemon on a free port of loopback; its files lie in ftd.root, so that a test can change them."""
+    ftd = fake_ftd(script, start=False, **kwargs)
+    ftd.cert, ftd.key, ftd.ca, ftd.tokens = (ftd.root / n for n in ("tls.crt", "tls.key", "ca.crt", "tokens"))
+    shutil.copy(pki.server.certificate, ftd.cert)
+    shutil.copy(pki.server.key, ftd.key)
+    shutil.copy(pki.ours.certificate, ftd.ca)
+    ftd.tokens.write_text(tokens)
+    ftd.args += ["--listen", "127.0.0.1:0", "--tls-cert", ftd.cert, "--tls-key", ftd.key, "--token-file", ftd.tokens]
+    if certificates:
+        ftd.args += ["--tls-client-ca", ftd.ca]
+    try:
+        return ftd.start()
+    except BaseException:
+        ftd.close()
+        raise
+
+
+def tcp_address(ftd):
+    listen = json.loads((ftd.state_dir / "addresses.json").read_text())["listen"]
+    return next(address for address in listen if address.startswith("127.0.0.1:"))
+
+
+def token_line(name, secret):
+    return f"{hashlib.sha256(secret.encode()).hexdigest()}  {name}\n"
+
+
+def tls_channel(ftd, authority, pair=None, metadata=()):
+    """A channel of grpcio; `pair` is the client's certificate, `metadata` goes with every call."""
+    credentials = grpc.ssl_channel_credentials(
+        authority.certificate.read_bytes(), *((pair.key.read_bytes(), pair.certificate.read_bytes()) if pair else ()))
+
+    class Plugin(grpc.AuthMetadataPlugin):
+        def __call__(self, context, callback):
+            callback(metadata, None)
+
+    if metadata:
+        credentials = grpc.composite_channel_credentials(credentials, grpc.metadata_call_credentials(Plugin()))
+    return grpc.secure_channel(tcp_address(ftd), credentials, options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+def bearer(secret):
+    return [("authorization", f"Bearer {secret}")]
+
+
+def outcome(channel):
+    """(code, message) of a call; the channel is closed."""
+    with channel:
+        try:
+            api_grpc.FineTuningStub(channel).GetServerInfo(api.GetServerInfoRequest(), timeout=20)
+            return Code.OK, ""
+        except grpc.RpcError as error:
+            return error.code(), error.details()
+
+
+def test_a_certificate_of_our_authority_lets_in_and_names_the_owner(pki):
+    with tls_ftd(pki) as ftd, tls_channel(ftd, pki.ours, pki.laptop) as channel:
+        stub = api_grpc.FineTuningStub(channel)
+        job = stub.SubmitJob(api.SubmitJobRequest(spec=ftd.spec(ftd.model, ROWS)), timeout=20)
+        assert job.owner == "laptop"
+        states = [e.state_change.to for e in stub.WatchJob(api.WatchJobRequest(job=job.id), timeout=60)
+                  if e.WhichOneof("event") == "state_change"]
+        assert states[-1] == jobs.Job.SUCCEEDED
+        assert ProtoReflectionDescriptorDatabase(channel).get_services()
+
+
+def test_who_does_not_get_in(pki):
+    with tls_ftd(pki) as ftd:
+        assert outcome(tls_channel(ftd, pki.ours, pki.laptop))[0] == Code.OK
+        rows = [
+            ("no certificate", tls_channel(ftd, pki.ours), Code.UNAUTHENTICATED, "TOKEN_INVALID.*--tls-cert"),
+            ("no common name", tls_channel(ftd, pki.ours, pki.nameless), Code.UNAUTHENTICATED, "common name"),
+            ("wrong authority", tls_channel(ftd, pki.ours, pki.stranger), Code.UNAVAILABLE, ""),
+            ("expired", tls_channel(ftd, pki.ours, pki.expired), Code.UNAVAILABLE, ""),
+            ("ftd is not trusted", tls_channel(ftd, pki.theirs, pki.laptop), Code.UNAVAILABLE, "(?i)certificate"),
+            ("plaintext", grpc.insecure_channel(tcp_address(ftd)), Code.UNAVAILABLE, ""),
+        ]
+        for what, channel, code, says in rows:
+            got, message = outcome(channel)
+            assert got == code and re.search(says, message), (what, got, message)
+        assert outcome(tls_channel(ftd, pki.ours, pki.laptop))[0] == Code.OK
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_1_3_alone_is_spoken(pki, version):
+    context = ssl.create_default_context(cafile=pki.ours.certificate)
+    context.minimum_version = context.maximum_version = version
+    context.set_alpn_protocols(["h2"])
+    context.load_cert_chain(pki.laptop.certificate, pki.laptop.key)
+    with tls_ftd(pki) as ftd:
+        host, port = tcp_address(ftd).split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as plain:
+            if version == ssl.TLSVersion.TLSv1_3:
+                with context.wrap_socket(plain, server_hostname=host) as tls:
+                    assert tls.version() == "TLSv1.3" and tls.selected_alpn_protocol() == "h2"
+            else:
+                with pytest.raises(ssl.SSLError):
+                    context.wrap_socket(plain, server_hostname=host)
+                wait_until(lambda: "no shared cipher" in ftd.log(), "ftd's word on it")
+        assert outcome(tls_channel(ftd, pki.ours, pki.laptop))[0] == Code.OK
+
+
+@pytest.mark.parametrize("certificates", [False, True])
+def test_tokens(pki, certificates):
+    known = token_line("dashboard", SECRET)
+    with tls_ftd(pki, certificates=certificates, tokens="# who may come\n\n" + known) as ftd:
+        def with_token(metadata):
+            return outcome(tls_channel(ftd, pki.ours, None, metadata))
+
+        assert with_token(bearer(SECRET))[0] == Code.OK
+        for metadata in (bearer(SECRET + "x"), bearer(SECRET[:-1]), bearer(""), bearer(SECRET.upper()),
+                         bearer(hashlib.sha256(SECRET.encode()).hexdigest()), bearer("dashboard"),
+                         [("authorization", SECRET)],
+                         [("authorization", "Basic " + base64.b64encode(f"a:{SECRET}".encode()).decode())], []):
+            code, message = with_token(metadata)
+            assert code == Code.UNAUTHENTICATED and message.startswith("TOKEN_INVALID: "), metadata
+            assert SECRET not in message
+        if certificates:  # a wrong token is refused whatever else is shown
+            assert outcome(tls_channel(ftd, pki.ours, pki.laptop, bearer("wrong")))[0] == Code.UNAUTHENTICATED
+        with tls_channel(ftd, pki.ours, None, bearer(SECRET)) as channel:
+            stub = api_grpc.FineTuningStub(channel)
+            assert stub.SubmitJob(api.SubmitJobRequest(spec=ftd.spec(ftd.model, ROWS))).owner == "dashboard"
+
+
+def test_a_token_is_revoked_and_given_at_once_on_an_open_connection(pki):
+    first, second = token_line("first", SECRET), token_line("second", "other-secret")
+    with tls_ftd(pki, certificates=False, tokens=first) as ftd, \
+            tls_channel(ftd, pki.ours, None, bearer(SECRET)) as channel:
+        def code():
+            try:
+                api_grpc.FineTuningStub(channel).GetServerInfo(api.GetServerInfoRequest(), timeout=20)
+                return Code.OK
+            except grpc.RpcError as error:
+                return error.code()
+
+        assert code() == Code.OK
+        ftd.tokens.write_text(second)
+        assert code() == Code.UNAUTHENTICATED
+        ftd.tokens.write_text(second + first)
+        assert code() == Code.OK
+        ftd.tokens.write_text("not a digest  name\n" + first)
+        assert code() == Code.UNAUTHENTICATED
+        assert f"because of {ftd.tokens}: line 1 is not a SHA-256" in ftd.log()
+        ftd.tokens.unlink()
+        assert code() == Code.UNAUTHENTICATED
+        ftd.tokens.write_text(first)
+        assert code() == Code.OK
+
+
+def test_no_service_answers_strangers(pki):
+    with tls_ftd(pki) as ftd, tls_channel(ftd, pki.ours) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+        assert caught.value.code() == Code.UNAUTHENTICATED
+        with pytest.raises(grpc.RpcError) as caught:
+            ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert caught.value.code() == Code.UNAUTHENTICATED
+        with pytest.raises(grpc.RpcError) as caught:
+            list(api_grpc.FineTuningStub(channel).WatchJob(api.WatchJobRequest(job="x"), timeout=20))
+        assert caught.value.code() == Code.UNAUTHENTICATED
+
+
+def test_certificates_are_changed_without_a_restart(pki):
+    with tls_ftd(pki) as ftd:
+        def replace(source, target):
+            fresh = target.with_suffix(".new")
+            shutil.copy(source, fresh)
+            fresh.rename(target)
+
+        def gets_in(authority, pair):
+            return outcome(tls_channel(ftd, authority, pair))[0] == Code.OK
+
+        kept = tls_channel(ftd, pki.ours, pki.laptop)
+        assert api_grpc.FineTuningStub(kept).GetServerInfo(api.GetServerInfoRequest(), timeout=20)
+        assert not gets_in(pki.theirs, pki.laptop)
+        replace(pki.server2.certificate, ftd.cert)
+        replace(pki.server2.key, ftd.key)
+        wait_until(lambda: gets_in(pki.theirs, pki.laptop), "the new certificate", 20)
+        assert not gets_in(pki.ours, pki.laptop)
+        replace(pki.theirs.certificate, ftd.ca)
+        wait_until(lambda: gets_in(pki.theirs, pki.stranger), "the new authority for clients", 20)
+        assert not gets_in(pki.theirs, pki.laptop)
+        # Who is connected stays so.
+        assert api_grpc.FineTuningStub(kept).GetServerInfo(api.GetServerInfoRequest(), timeout=20)
+        kept.close()
+
+
+def test_files_that_do_not_serve(pki, tmp_path):
+    good = (pki.server.certificate, pki.server.key, pki.ours.certificate)
+    nothing, sealed = tmp_path / "nothing", tmp_path / "sealed"
+    subprocess.run(["openssl", "ec", "-in", str(pki.server.key), "-aes256", "-passout", "pass:x", "-out", str(sealed)],
+                   check=True, capture_output=True)
+    rows = [
+        ((nothing, good[1], good[2]), f"{nothing}.*No such file"),
+        ((good[1], good[1], good[2]), f"{good[1]} holds no certificate"),
+        ((good[0], good[0], good[2]), f"{good[0]} holds no private key"),
+        ((good[0], sealed, good[2]), f"{sealed} holds no private key.*passphrase"),
+        ((good[0], pki.laptop.key, good[2]), f"{pki.laptop.key} is the key of another certificate"),
+        ((good[0], good[1], nothing), f"{nothing}.*No such file"),
+    ]
+    for (cert, key, ca), says in rows:
+        command = [BIN / "ftd", "--state-dir", tmp_path / "state", "--listen", f"unix:{tmp_path}/s", "--metrics-listen",
+                   "off", "--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 1 and re.search(says, ended.stderr), ended.stderr
+
+
+def test_a_reload_with_a_bad_certificate_is_refused_and_ftd_goes_on(pki):
+    with tls_ftd(pki) as ftd:
+        ftd.key.write_text("no key")
+        ftd.signal(signal.SIGHUP)
+        wait_until(lambda: "SIGHUP is ignored" in ftd.log(), "the refusal")
+        assert f"{ftd.key} holds no private key" in ftd.log()
+        assert ftd.job(submit(ftd).id)
+
+
+def test_plaintext_stays_on_loopback(pki, tmp_path):
+    def check(*args):
+        command = [BIN / "ftd", "--check-config", "--state-dir", tmp_path, "--listen", "0.0.0.0:7443", *args]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    refused = check()
+    assert refused.returncode == 78 and "give tls_cert and tls_key" in refused.stderr
+    assert check("--tls-cert", pki.server.certificate, "--tls-key", pki.server.key).returncode == 0
+
+
+# ftctl.
+
+def ftctl(*args, env=None):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("FTCTL_")} | (env or {})
+    return subprocess.run([BIN / "ftctl", *map(str, args)], capture_output=True, text=True, timeout=60, env=clean,
+                          stdin=subprocess.DEVNULL)
+
+
+def test_ftctl_gets_in_by_certificate_and_by_token(pki, tmp_path):
+    secret = tmp_path / "token"
+    secret.write_text(SECRET + "\n")
+    with tls_ftd(pki, tokens=token_line("dashboard", SECRET)) as ftd:
+        server = ["--address", tcp_address(ftd), "--tls-ca", pki.ours.certificate]
+        by_certificate = [*server, "--tls-cert", pki.laptop.certificate, "--tls-key", pki.laptop.key]
+        submitted = ftctl(*by_certificate, "submit", "--quiet", "--mode", "lora", "--model", ftd.model,
+                          "--dataset", write_rows(tmp_path))
+        assert submitted.returncode == 0, submitted.stderr
+        job = submitted.stdout.strip()
+        watched = ftctl("watch", job, *server, "--token-file", secret)  # flags behind the verb
+        assert watched.returncode == 0 and "SUCCEEDED" in watched.stdout, watched.stderr
+        env = {"FTCTL_ADDRESS": tcp_address(ftd).replace("127.0.0.1", "localhost"),
+               "FTCTL_TLS_CA": str(pki.ours.certificate), "FTCTL_TOKEN_FILE": str(secret)}
+        shown = ftctl("show", job, "-o", "json", env=env)
+        assert shown.returncode == 0 and json.loads(shown.stdout)["owner"] == "laptop", shown.stderr
+        fetched = ftctl("get", job, tmp_path / "result", "--quiet", env=env)
+        assert fetched.returncode == 0 and (tmp_path / "result" / "adapter_config.json").exists()
+
+
+def write_rows(directory):
+    path = pathlib.Path(directory) / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def test_ftctl_says_why_it_does_not_get_in(pki, tmp_path):
+    wrong, empty = tmp_path / "wrong", tmp_path / "empty"
+    wrong.write_text("not-the-token\n")
+    empty.write_text("\n")
+    with tls_ftd(pki) as ftd:
+        address = ["--address", tcp_address(ftd)]
+        server = [*address, "--tls-ca", pki.ours.certificate]
+        rows = [
+            (server, 77, "not told who calls.*--token-file"),
+            ([*server, "--token-file", wrong], 77, "wrong or revoked"),
+            ([*server, "--token-file", empty], 65, f"{empty} does not hold one token"),
+            ([*server, "--token-file", tmp_path / "none"], 66, "--token-file: .*No such file"),
+            ([*address, "--tls-ca", tmp_path / "none"], 66, "--tls-ca: .*No such file"),
+            ([*server, "--tls-cert", pki.laptop.certificate], 2, "go together"),
+            ([*address, "--token-file", wrong], 2, "give --tls-ca"),
+            (["--address", "192.0.2.1:7443"], 2, "give --tls-ca"),
+            ([*address, "--tls-ca", pki.theirs.certificate], 69, "--tls-ca must be the authority"),
+            ([*server, "--tls-cert", pki.expired.certificate, "--tls-key", pki.expired.key], 69, "expired"),
+        ]
+        for args, code, says in rows:
+            result = ftctl(*args, "ls")
+            assert result.returncode == code, (args, result.returncode, result.stderr)
+            assert re.search(says, result.stderr) and not result.stdout, result.stderr
+            assert "not-the-token" not in result.stderr
+
+
+def places_with(secrets, directory, pids):
+    """Where the secrets are seen: files under a directory, and what all may read of processes."""
+    files = [p for p in pathlib.Path(directory).rglob("*") if p.is_file()]
+    files += [pathlib.Path(f"/proc/{pid}/{name}") for pid in pids for name in ("cmdline", "comm", "status")]
+    return [(str(p), s) for p in files for s in secrets if s.encode() in p.read_bytes()]
+
+
+def test_secrets_are_nowhere(pki, tmp_path):
+    """Not in the database, logs, events, or command lines: neither right nor wrong tokens, nor the hub's, nor keys."""
+    hub_token, wrong = "hf_planted0123456789", "tok-wrong-but-secret"
+    body = "".join(pki.server.key.read_text().splitlines()[1:-1])[:40]
+    secrets = [SECRET, wrong, hub_token, body]
+    for name, text in (("right", SECRET), ("wrong", wrong)):
+        (tmp_path / name).write_text(text)
+    script = "steps=100000 step_ms=5"
+    with tls_ftd(pki, script, tokens=token_line("dashboard", SECRET), env={"HF_TOKEN": hub_token}) as ftd:
+        server = ["--address", tcp_address(ftd), "--tls-ca", pki.ours.certificate]
+        assert ftctl(*server, "--token-file", tmp_path / "wrong", "ls").returncode == 77
+        assert outcome(tls_channel(ftd, pki.ours, None, bearer(wrong)))[0] == Code.UNAUTHENTICATED
+        ftd.tokens.write_text(f"{wrong}  not a digest\n")  # somebody pasted the token itself
+        assert outcome(tls_channel(ftd, pki.ours, None, bearer(wrong)))[0] == Code.UNAUTHENTICATED
+        assert "line 1 is not a SHA-256" in ftd.log()
+        ftd.tokens.write_text(token_line("dashboard", SECRET))
+        with tls_channel(ftd, pki.ours, None, bearer(SECRET)) as channel:
+            job = api_grpc.FineTuningStub(channel).SubmitJob(api.SubmitJobRequest(spec=ftd.spec(ftd.model, ROWS)))
+        watch = subprocess.Popen([BIN / "ftctl", *map(str, server), "--token-file", tmp_path / "right", "watch", job.id],
+                                 stdout=subprocess.PIPE, text=True)
+        try:
+            for line in watch.stdout:
+                if line.startswith("step"):
+                    break
+            ftd.key.unlink()  # the operator's copy, which is no place of ftd's
+            pids = [ftd.process.pid, watch.pid, ftd.worker_pid(job.id)]
+            assert places_with(secrets, ftd.root, pids) == []
+            (ftd.root / "leak").write_text(f"x{SECRET}y")  # the search finds what is there
+            assert places_with(secrets, ftd.root, pids) == [(str(ftd.root / "leak"), SECRET)]
+        finally:
+            watch.kill()
+            watch.communicate()
