@@ -117,8 +117,8 @@ in
       default = [ ];
       example = [ "vllm.service" ];
       description = ''
-        Units that need the same GPU. They stop when ftd starts and start again when it stops; starting one of them
-        stops ftd, after a checkpoint, and its job goes on when ftd is back.
+        Units that need the same GPU. They stop when ftd starts; starting one of them stops ftd, after a checkpoint, and
+        its job goes on when ftd is back.
       '';
     };
     hooks = {
@@ -207,11 +207,7 @@ in
         CUDA_CACHE_PATH = "${cacheDir}/cuda";
         LD_LIBRARY_PATH = "/run/opengl-driver/lib"; # libcuda.so.1 of the running driver
       };
-      unitConfig = {
-        StartLimitIntervalSec = 0;
-      } // lib.optionalAttrs (cfg.conflictsWith != [ ]) {
-        OnSuccess = cfg.conflictsWith;
-      };
+      unitConfig.StartLimitIntervalSec = 0;
       serviceConfig = {
         Type = "notify";
         NotifyAccess = "main";

@@ -83,8 +83,8 @@ let
 
     "who needs the same GPU" =
       let s = { conflictsWith = [ "vllm.service" ]; }; in
-      has "Conflicts=vllm.service" s && has "OnSuccess=vllm.service" s && lib.hasInfix "After=network-online.target nvidia-persistenced.service vllm.service" (text s);
-    "no conflicts by default" = !(lib.hasInfix "Conflicts=" (text { })) && !(lib.hasInfix "OnSuccess" (text { }));
+      has "Conflicts=vllm.service" s && lib.hasInfix "After=network-online.target nvidia-persistenced.service vllm.service" (text s);
+    "no conflicts by default" = !(lib.hasInfix "Conflicts=" (text { }));
     "hooks are root's, outside the sandbox" =
       let s = { hooks.beforeStart = "true"; hooks.afterStop = "true"; }; in
       lib.hasInfix "ExecStartPre=+${builtins.storeDir}" (text s) && lib.hasInfix "ExecStopPost=+${builtins.storeDir}" (text s);
