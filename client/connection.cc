@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -169,7 +170,8 @@ Connection::Connection(std::string address, std::shared_ptr<grpc::ChannelCredent
   // milliseconds, and the process ends anyway.
   grpc_init();
   channel_ = grpc::CreateCustomChannel(
-      address_, tls_ ? credentials : grpc::InsecureChannelCredentials(), ChannelArguments());
+      address_, tls_ ? std::move(credentials) : grpc::InsecureChannelCredentials(),
+      ChannelArguments());
   stub_ = ftd::v1::FineTuning::NewStub(channel_);
 }
 
