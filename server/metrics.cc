@@ -32,6 +32,7 @@ Metrics::Metrics(const MetricsSources& sources)
     : registry_(std::make_shared<prometheus::Registry>()),
       state_(std::make_shared<StateMetrics>(sources)),
       training_(std::make_shared<TrainingMetrics>()),
+      gpu_(std::make_shared<GpuMetrics>()),
       submitted_(BuildCounter()
                      .Name("ftd_jobs_submitted_total")
                      .Help("Jobs accepted.")
@@ -96,6 +97,7 @@ void Metrics::Serve() {
   exposer_->RegisterCollectable(registry_);
   exposer_->RegisterCollectable(state_);
   exposer_->RegisterCollectable(training_);
+  exposer_->RegisterCollectable(gpu_);
 }
 
 void Metrics::OnStateChange(const Job& job, const StateEvent& event) {

@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/attempt_follower.h"
+#include "server/gpu_metrics.h"
 #include "server/job.h"
 #include "server/job_store.h"
 #include "server/state_dir.h"
@@ -50,6 +51,7 @@ class Metrics {
   std::shared_ptr<prometheus::Registry> registry_;
   std::shared_ptr<StateMetrics> state_;
   std::shared_ptr<TrainingMetrics> training_;
+  std::shared_ptr<GpuMetrics> gpu_;
   prometheus::Family<prometheus::Counter>& submitted_;
   prometheus::Family<prometheus::Counter>& finished_;
   prometheus::Family<prometheus::Counter>& attempts_;
