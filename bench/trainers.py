@@ -154,19 +154,27 @@ def arguments():
     return args
 
 
+def smollm2():
+    script = [sys.executable, ROOT / "examples" / "smollm2.py"]
+    return pathlib.Path(subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+
+
+def alpaca_rows(path):
+    rows = json.loads(fetch.llamafactory_data("alpaca_en_demo.json"))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 def main():
     args = arguments()
-    script = [sys.executable, ROOT / "examples" / "smollm2.py"]
-    smollm = pathlib.Path(subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+    smollm = smollm2()
     results = {(cell, peer): [] for cell in args.cells for peer in args.peers}
     args.model_name = pathlib.Path(args.model).name if args.model else "SmolLM2-135M"
     with tempfile.TemporaryDirectory(prefix="ftd-bench-") as args.scratch:
         args.model = args.model or smollm
         if args.model == "random-1b":
             args.model = make_model(pathlib.Path(args.scratch) / args.model, smollm, LLAMA_1B)
-        dataset = pathlib.Path(args.scratch) / "alpaca.jsonl"
-        rows = json.loads(fetch.llamafactory_data("alpaca_en_demo.json"))
-        dataset.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        dataset = alpaca_rows(pathlib.Path(args.scratch) / "alpaca.jsonl")
         for number in range(1, args.rounds + 1):
             for cell, peer in results:
                 run = measure(peer, args, cell, dataset)

@@ -122,6 +122,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
 }
 
 absl::Status Daemon::MakeRunner() {
+  store_->SetCommitListener([this](double seconds) { metrics_->OnCommit(seconds); });
   store_->SetListener([this](const Job& job, const StateEvent& event) {
     metrics_->OnStateChange(job, event);
     hub_.Notify(job.id);
@@ -136,8 +137,8 @@ absl::Status Daemon::MakeRunner() {
             pulse_.OnNews(news);
             hub_.Notify(job.id);
           },
-      .attempt_ended = [this](const Job&,
-                              const Attempt& attempt) { metrics_->OnAttemptEnded(attempt); },
+      .attempt_ended = [this](const Job& job,
+                              const Attempt& attempt) { metrics_->OnAttemptEnded(job, attempt); },
       .turn = [this](const Job* running) { return pulse_.Beat(running); },
       .progress = [this] { pulse_.Progress(); }};
   const RunnerOptions runner_options{.worker = options_.worker,

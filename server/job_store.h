@@ -56,6 +56,12 @@ class JobStore {
   // Set once, before any other thread uses the store.
   void SetListener(Listener listener) { listener_ = std::move(listener); }
 
+  // Called with the seconds of each commit, with the write lock held. Set once, like the listener.
+  void SetCommitListener(std::function<void(double)> listener) {
+    absl::MutexLock lock(&write_mutex_);
+    writer_.SetCommitListener(std::move(listener));
+  }
+
   // Stores a queued job, its first event and the request's key. Fills in ordinal and create_time.
   // ALREADY_EXISTS NAME_IN_USE, REQUEST_ID_REUSED; RESOURCE_EXHAUSTED QUEUE_FULL with `max_queued`
   // jobs queued.

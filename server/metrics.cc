@@ -63,7 +63,12 @@ Metrics::Metrics(const MetricsSources& sources)
                       .Name("ftd_events_ingest_lag_seconds")
                       .Help("From the end of a step to the daemon's reading it.")
                       .Register(*registry_)
-                      .Add({}, kLagSeconds)) {}
+                      .Add({}, kLagSeconds)),
+      commit_(BuildHistogram()
+                  .Name("ftd_sqlite_commit_seconds")
+                  .Help("Time of a transaction's commit, flush to disk included.")
+                  .Register(*registry_)
+                  .Add({}, kLagSeconds)) {}
 
 absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Start(const std::string& listen,
                                                         const MetricsSources& sources) {
@@ -112,7 +117,6 @@ void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
             {"mode", ModeOf(job)}})
       .Increment();
   if (job.start_time != 0) duration_.Observe(Seconds(job.end_time - job.start_time));
-  training_->OnJobEnded(job);
 }
 
 void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news) {
@@ -123,7 +127,8 @@ void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& 
   training_->OnNews(job, attempt, news);
 }
 
-void Metrics::OnAttemptEnded(const Attempt& attempt) {
+void Metrics::OnAttemptEnded(const Job& job, const Attempt& attempt) {
+  training_->OnAttemptEnded(job);
   attempts_.Add({{"reason", AttemptStateName(attempt.state)}}).Increment();
   std::string how = "unknown";
   if (attempt.exit_code.has_value()) how = absl::StrCat("exit_", *attempt.exit_code);

@@ -42,7 +42,8 @@ class Metrics {
 
   void OnStateChange(const Job& job, const StateEvent& event);
   void OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news);
-  void OnAttemptEnded(const Attempt& attempt);
+  void OnAttemptEnded(const Job& job, const Attempt& attempt);
+  void OnCommit(double seconds) { commit_.Observe(seconds); }
 
  private:
   explicit Metrics(const MetricsSources& sources);
@@ -59,6 +60,7 @@ class Metrics {
   prometheus::Histogram& queue_wait_;
   prometheus::Histogram& duration_;
   prometheus::Histogram& ingest_lag_;
+  prometheus::Histogram& commit_;
   std::unique_ptr<prometheus::Exposer> exposer_;
   std::string address_;
 };

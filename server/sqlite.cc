@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -161,7 +162,12 @@ Transaction::~Transaction() {
 }
 
 absl::Status Transaction::Commit() {
+  const auto begin = std::chrono::steady_clock::now();
   FTD_RETURN_IF_ERROR(database_->Execute("COMMIT"));
+  if (database_->commit_listener_ != nullptr) {
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    database_->commit_listener_(taken.count());
+  }
   database_ = nullptr;
   return absl::OkStatus();
 }

@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -62,6 +64,10 @@ class Database {
   // Reads the whole database and checks its structure. DATA_LOSS DB_CORRUPT with the first
   // complaint.
   absl::Status QuickCheck();
+  // Called with the seconds that each transaction's commit took, on its thread.
+  void SetCommitListener(std::function<void(double)> listener) {
+    commit_listener_ = std::move(listener);
+  }
   // The first column of the first row.
   absl::StatusOr<int64_t> QueryInt(const char* sql);
 
@@ -75,6 +81,9 @@ class Database {
   explicit Database(sqlite3* connection) : connection_(connection) {}
   std::unique_ptr<sqlite3, Close> connection_;
   std::map<const char*, std::unique_ptr<sqlite3_stmt, Finalize>> statements_;
+  std::function<void(double)> commit_listener_;
+
+  friend class Transaction;
 };
 
 // BEGIN IMMEDIATE … COMMIT; rolls back in the destructor unless Commit succeeded.

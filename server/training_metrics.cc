@@ -1,7 +1,9 @@
 #include "server/training_metrics.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -15,6 +17,7 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 
 constexpr int64_t kKeepMicros = 300000000;
+constexpr size_t kKeepEnded = 3;
 
 MetricLabels LabelsOf(const Job& job) {
   // A model is known by its last part: a whole path would make the label a long one.
@@ -63,12 +66,23 @@ void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const Attem
   for (const StepRow& row : news.rows) TakeRow(series, row);
 }
 
-void TrainingMetrics::OnJobEnded(const Job& job) {
+void TrainingMetrics::OnAttemptEnded(const Job& job) {
   absl::MutexLock lock(&mutex_);
   const auto found = series_.find(job.id);
-  if (found != series_.end()) found->second.end_time = job.end_time;
-  std::erase_if(series_, [](const auto& entry) {
-    return entry.second.end_time != 0 && NowMicros() - entry.second.end_time > kKeepMicros;
+  if (found != series_.end()) found->second.end_time = NowMicros();
+  DropOld();
+}
+
+void TrainingMetrics::DropOld() {
+  std::vector<int64_t> ended;
+  for (const auto& [id, series] : series_) {
+    if (series.end_time != 0) ended.push_back(series.end_time);
+  }
+  std::sort(ended.begin(), ended.end(), std::greater<>());
+  int64_t oldest = NowMicros() - kKeepMicros;
+  if (ended.size() > kKeepEnded) oldest = std::max(oldest, ended[kKeepEnded - 1]);
+  std::erase_if(series_, [oldest](const auto& entry) {
+    return entry.second.end_time != 0 && entry.second.end_time < oldest;
   });
 }
 

@@ -1,8 +1,10 @@
 // Metrics of the jobs that train, derived from the rows and events that their workers record. The
-// series of a job end five minutes after it did.
+// series of a job end five minutes after its last attempt did, or when three later ones have ended,
+// so that a thousand quick jobs leave no more than one.
 #pragma once
 
 #include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
 
 #include <array>
 #include <cstdint>
@@ -25,7 +27,7 @@ std::string ModeOf(const Job& job);
 class TrainingMetrics : public prometheus::Collectable {
  public:
   void OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news);
-  void OnJobEnded(const Job& job);
+  void OnAttemptEnded(const Job& job);
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
@@ -36,7 +38,7 @@ class TrainingMetrics : public prometheus::Collectable {
   struct Series {
     std::map<std::string, std::string> labels;
     int32_t attempt = 0;
-    int64_t end_time = 0;  // of the job; 0 while it runs
+    int64_t end_time = 0;  // of the attempt; 0 while it runs
     int64_t heartbeat_time = 0;
     int64_t steps_planned = 0;
     StepRow last;
@@ -52,6 +54,7 @@ class TrainingMetrics : public prometheus::Collectable {
     std::optional<double> eval_loss;
   };
 
+  void DropOld() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static void TakeRow(Series& series, const StepRow& row);
   static double EstimatedEnd(const Series& series);
   static prometheus::MetricFamily StepSecondsFamily(const std::vector<const Series*>& all);

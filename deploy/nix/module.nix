@@ -28,7 +28,6 @@ let
   publicPorts = map port (lib.filter (address: !isLocal address) (cfg.settings.listen ++ [ cfg.settings.metrics_listen ]));
 
   hook = name: text: lib.optional (text != "") "+${pkgs.writeShellScript "ftd-${name}" text}";
-  onlyWith = path: options: lib.optionalAttrs (builtins.pathExists path) options;
 in
 {
   options.services.ftd = {
@@ -136,7 +135,7 @@ in
     };
 
     prometheus.enable = lib.mkEnableOption "scraping ftd by this machine's services.prometheus, with ftd's rules";
-  } // onlyWith ../grafana {
+
     grafana.enable = lib.mkEnableOption "ftd's dashboard in this machine's services.grafana";
   };
 
@@ -277,15 +276,13 @@ in
     };
 
     services = {
-      prometheus = mkIf cfg.prometheus.enable ({
+      prometheus = mkIf cfg.prometheus.enable {
         scrapeConfigs = [{
           job_name = "ftd";
           static_configs = [{ targets = [ cfg.settings.metrics_listen ]; }];
         }];
-      } // onlyWith ../prometheus/rules.yml {
         ruleFiles = [ ../prometheus/rules.yml ];
-      });
-    } // onlyWith ../grafana {
+      };
       grafana.provision = mkIf cfg.grafana.enable {
         enable = true;
         dashboards.settings.providers = [{ name = "ftd"; options.path = ../grafana; }];

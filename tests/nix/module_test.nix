@@ -109,11 +109,15 @@ let
     "prometheus scrapes the metrics address" =
       (builtins.head (ftd { prometheus.enable = true; settings.metrics_listen = "127.0.0.1:99"; }).services.prometheus.scrapeConfigs).static_configs == [{ targets = [ "127.0.0.1:99" ]; }];
     "prometheus without metrics is refused" = refused { prometheus.enable = true; settings.metrics_listen = "off"; };
-    "prometheus gets the rules that there are" =
-      builtins.length (ftd { prometheus.enable = true; }).services.prometheus.ruleFiles
-      == (if builtins.pathExists ../../deploy/prometheus/rules.yml then 1 else 0);
-    "grafana is an option where there is a dashboard" =
-      (machine [ ]).options.services.ftd ? grafana == builtins.pathExists ../../deploy/grafana;
+    "prometheus gets the rules" = (ftd { prometheus.enable = true; }).services.prometheus.ruleFiles == [ ../../deploy/prometheus/rules.yml ];
+    "prometheus calls the job as the rules do" = (builtins.head (ftd { prometheus.enable = true; }).services.prometheus.scrapeConfigs).job_name == "ftd";
+    "grafana is left alone" = !(ftd { }).services.grafana.provision.enable;
+    "grafana gets the dashboard" =
+      let
+        provision = (ftd { grafana.enable = true; }).services.grafana.provision;
+        folder = (builtins.head provision.dashboards.settings.providers).options.path;
+      in
+      provision.enable && lib.attrNames (builtins.readDir folder) == [ "ftd.json" ];
     "every option has a description" =
       let options = (machine [ ]).options.services.ftd; in
       lib.filter (n: lib.isOption options.${n} && !(options.${n} ? description)) (lib.attrNames options) == [ ];
