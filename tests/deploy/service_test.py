@@ -134,6 +134,16 @@ def test_a_stranger_does_not_come_in(box):
     assert box.run("cat /var/lib/ftd/ftd.db", user="mallory").returncode != 0
 
 
+def test_the_worker_compiles_kernels_as_it_runs(box):
+    """oneDNN does for bfloat16, into memory that it may both write and execute: why MemoryDenyWriteExecute is left out."""
+    ftctl(box, f"submit {FLAGS.replace('float32', 'bfloat16')} --max-steps 20000 --name compiled --quiet")
+    wait_for_step(box, "compiled", 2)
+    worker = job(box, "compiled")["attempts"][-1]["pid"]
+    assert int(box.run(f"grep -cE '^[^ ]+ rwxp 0+ 00:00 0 *$' /proc/{worker}/maps").stdout) > 0
+    ftctl(box, "cancel compiled")
+    ftctl(box, "wait compiled || test $? = 103", timeout=60)
+
+
 def test_a_reload_is_not_noticed_by_the_job(box):
     submit_long(box, "reloaded")
     daemon, attempt = main_pid(box), job(box, "reloaded")["attempts"][-1]
