@@ -52,7 +52,7 @@ at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchC
   grad = LinearBackward(layer.gate_up, normed, saved.gate_up_lora,
                         DropoutOf(context, index, kGateUp), grad, true);
   const at::Tensor dh = RmsNormBackward(saved.h, layer.post_attention_norm.value, saved.norm2, grad,
-                                        layer.post_attention_norm.grad)
+                                        layer.post_attention_norm.FreshGrad())
                             .add_(dy);
 
   grad = LinearBackward(layer.o, saved.attention.out, saved.o_lora, DropoutOf(context, index, kO),
@@ -63,7 +63,8 @@ at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchC
   grad = LinearBackward(layer.qkv, normed, saved.qkv_lora, DropoutOf(context, index, kQkv), grad,
                         needs_dx);
   if (!needs_dx) return {};
-  return RmsNormBackward(saved.x, layer.input_norm.value, saved.norm1, grad, layer.input_norm.grad)
+  return RmsNormBackward(saved.x, layer.input_norm.value, saved.norm1, grad,
+                         layer.input_norm.FreshGrad())
       .add_(dh);
 }
 

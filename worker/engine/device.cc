@@ -8,7 +8,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <limits>
 
 #include "worker/engine/train.h"
 
@@ -49,14 +48,15 @@ std::string DeviceName() { return TrainingDevice().is_cuda() ? "cuda:0" : "cpu";
 int ThreadCount() { return at::get_num_threads(); }
 
 void InitializeProcess() {
-  // A step allocates and frees the same large buffers again and again. glibc would hand each back
-  // to the kernel and fault it in anew, which costs a fifth of a step on the CPU.
-  ::mallopt(M_MMAP_MAX, 0);
-  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
-  ::mallopt(M_TOP_PAD, 64 << 20);
   // cuBLAS reads it when it is loaded; without it two streams may share a workspace.
   ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   if (TrainingDevice().is_cuda()) MakeCudaDeterministic();
+}
+
+void KeepBuffers() {
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, -1);  // never
+  ::mallopt(M_TOP_PAD, 64 << 20);
 }
 
 }  // namespace ftd::engine

@@ -10,4 +10,10 @@ namespace ftd::engine {
 // nothing for them, neither at build nor at start.
 c10::Device TrainingDevice();
 
+// From now on keeps freed memory for the next step. A step allocates and frees the same large
+// buffers again and again; glibc would hand each back to the kernel and fault it in anew, a fifth
+// of a step on the CPU. What stays for good is best allocated before: it would leave holes that
+// nothing fits.
+void KeepBuffers();
+
 }  // namespace ftd::engine

@@ -8,6 +8,8 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 
+#include <utility>
+
 namespace ftd::engine {
 namespace {
 
@@ -50,7 +52,7 @@ at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dr
 
 at::Tensor LinearBackward(LinearLayer& layer, const at::Tensor& x, const LinearSaved& saved,
                           const Dropout& dropout, const at::Tensor& dy, bool needs_dx) {
-  if (layer.weight.trainable()) AccumulateProduct(layer.weight.grad, dy, x);
+  if (layer.weight.trainable()) AccumulateProduct(layer.weight, dy, x);
   at::Tensor dx;
   if (needs_dx) dx = at::mm(dy, layer.Weight());
   if (!layer.adapted()) return dx;
@@ -62,17 +64,17 @@ at::Tensor LinearBackward(LinearLayer& layer, const at::Tensor& x, const LinearS
     const at::Tensor dy_part = dy.narrow(1, adapter.first, adapter.count);
     at::Tensor dt_part = dt.narrow(1, i * rank, rank);
     dt_part.copy_(at::mm(dy_part, adapter.b.value).mul_(layer.scale));
-    AccumulateProduct(adapter.b.grad, dy_part, saved.t.narrow(1, i * rank, rank), layer.scale);
+    AccumulateProduct(adapter.b, dy_part, saved.t.narrow(1, i * rank, rank), layer.scale);
   }
   if (dropout.p == 0) {
-    AccumulateProduct(layer.lora_a.grad, dt, x);
+    AccumulateProduct(layer.lora_a, dt, x);
     if (needs_dx) dx.addmm_(dt, layer.lora_a.value);
     return dx;
   }
+  const Onto onto = std::exchange(layer.lora_a.grad_is_stale, false) ? Onto::kNothing : Onto::kSum;
   for (size_t i = 0; i < layer.adapters.size(); ++i) {
     const at::Tensor dt_part = dt.narrow(1, i * rank, rank);
-    at::Tensor grad_part = layer.lora_a.grad.narrow(0, i * rank, rank);
-    AccumulateProduct(grad_part, dt_part, Dropped(x, dropout, i));
+    AddProduct(layer.lora_a.grad.narrow(0, i * rank, rank), onto, dt_part, Dropped(x, dropout, i));
     if (needs_dx) {
       dx.add_(Dropped(at::mm(dt_part, layer.lora_a.value.narrow(0, i * rank, rank)), dropout, i));
     }

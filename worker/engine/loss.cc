@@ -6,7 +6,6 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 
@@ -17,13 +16,17 @@ namespace ftd::engine {
 namespace {
 
 // float32 logits of one chunk, in bytes. Large enough for full speed of the products, small beside
-// the model: a GPU reads the head anew for each chunk, which only about a thousand rows hide.
-int64_t ChunkBytes(c10::Device device) { return cuda::Serves(device) ? 512 << 20 : 64 << 20; }
+// the model: a GPU reads the head anew for each chunk, which only about a thousand rows hide; and a
+// head that is trained has its gradient read and written for each.
+int64_t ChunkBytes(const Parameter& head) {
+  if (cuda::Serves(head.value.device())) return 512 << 20;
+  return head.trainable() ? 256 << 20 : 64 << 20;
+}
 
 // Positions whose logits are made at a time.
 int64_t ChunkOf(const Parameter& head) {
   const int64_t row_bytes = head.value.size(0) * 4;
-  return std::clamp<int64_t>(ChunkBytes(head.value.device()) / row_bytes, 16, 4096);
+  return std::clamp<int64_t>(ChunkBytes(head) / row_bytes, 16, 4096);
 }
 
 // Turns logits [S, V] of any dtype into the gradient in the same dtype. The sums stay on the device
@@ -84,10 +87,10 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
   LossResult result;
   result.dx = at::empty_like(x);
   at::Tensor sums;
-  // Summed over the chunks in float32 whatever head.grad is, so that it is rounded once.
-  at::Tensor head_grad = head.grad;
-  if (head.trainable() && head.grad.scalar_type() != at::kFloat)
-    head_grad = at::zeros_like(head.grad, head.grad.options().dtype(at::kFloat));
+  // Several chunks are summed in float32 whatever head.grad is, so that it is rounded once.
+  at::Tensor head_sum;
+  if (head.trainable() && head.grad.scalar_type() != at::kFloat && S > chunk)
+    head_sum = at::empty_like(head.grad, head.grad.options().dtype(at::kFloat));
   for (int64_t begin = 0; begin < S; begin += chunk) {
     const int64_t count = std::min(chunk, S - begin);
     const at::Tensor x_chunk = x.narrow(0, begin, count);
@@ -97,9 +100,13 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
     at::Tensor dx_chunk = result.dx.narrow(0, begin, count);
     at::mm_out(dx_chunk, dlogits, head.value);
     dx_chunk.mul_(scale);
-    if (head.trainable()) AccumulateProduct(head_grad, dlogits, x_chunk, scale);
+    if (head_sum.defined()) {
+      AddProduct(head_sum, begin > 0 ? Onto::kSum : Onto::kNothing, dlogits, x_chunk, scale);
+    } else if (head.trainable()) {
+      AccumulateProduct(head, dlogits, x_chunk, scale);
+    }
   }
-  if (!head_grad.is_same(head.grad)) head.grad.add_(head_grad);
+  if (head_sum.defined()) head.FreshGrad().add_(head_sum);
   if (S > 0) result.sums = OnHost(sums, S);
   return result;
 }

@@ -1,5 +1,6 @@
 #include "worker/engine/model.h"
 
+#include <ATen/ops/_unique2.h>
 #include <ATen/ops/embedding_dense_backward.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -37,8 +38,11 @@ void AccumulateEmbedding(const at::Tensor& grad, const at::Tensor& ids, const at
   if (grad.scalar_type() == at::kFloat) {
     grad.index_add_(0, ids, dx.to(at::kFloat));
   } else {
-    grad.add_(at::embedding_dense_backward(dx, ids, grad.size(0), /*padding_idx=*/-1,
-                                           /*scale_grad_by_freq=*/false));
+    // Of the rows that occur, not of the whole vocabulary.
+    const auto [rows, places, counts] = at::_unique2(ids, /*sorted=*/true, /*return_inverse=*/true);
+    const at::Tensor sums = at::embedding_dense_backward(
+        dx, places, rows.size(0), /*padding_idx=*/-1, /*scale_grad_by_freq=*/false);
+    grad.index_add_(0, rows, sums);
   }
 }
 
@@ -141,8 +145,8 @@ LossSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions
       RmsNormForward(final_x, model.final_norm.value, context.eps, &final_saved);
   const LossResult loss =
       LinearCrossEntropy(model.head(), normed, batch.targets, options.num_items);
-  const at::Tensor dfinal =
-      RmsNormBackward(final_x, model.final_norm.value, final_saved, loss.dx, model.final_norm.grad);
+  const at::Tensor dfinal = RmsNormBackward(final_x, model.final_norm.value, final_saved, loss.dx,
+                                            model.final_norm.FreshGrad());
   at::Tensor dx = at::zeros(x.sizes(), x.options()).index_copy_(0, batch.supervised, dfinal);
 
   for (int64_t i = layers - 1; i >= 0; --i) {
@@ -152,7 +156,7 @@ LossSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions
                               i > 0 || EmbeddingTrains(model));
     saved[i] = {};
   }
-  if (EmbeddingTrains(model)) AccumulateEmbedding(model.embedding.grad, batch.input_ids, dx);
+  if (EmbeddingTrains(model)) AccumulateEmbedding(model.embedding.FreshGrad(), batch.input_ids, dx);
   return loss.sums;
 }
 

@@ -4,7 +4,6 @@
 #include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
-#include <ATen/ops/_foreach_zero.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
@@ -40,8 +39,12 @@ void ScaleGradients(const std::vector<Parameter*>& parameters, double factor) {
   at::_foreach_mul_(Gradients(parameters), factor);
 }
 
-void ZeroGradients(const std::vector<Parameter*>& parameters) {
-  at::_foreach_zero_(Gradients(parameters));
+void ForgetGradients(const std::vector<Parameter*>& parameters) {
+  for (Parameter* p : parameters) p->grad_is_stale = true;
+}
+
+void CompleteGradients(const std::vector<Parameter*>& parameters) {
+  for (Parameter* p : parameters) p->FreshGrad();
 }
 
 void ResetMoments(const std::vector<Parameter*>& parameters) {

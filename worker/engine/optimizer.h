@@ -18,8 +18,11 @@ void ScaleGradients(const std::vector<Parameter*>& parameters, double factor);
 // in torch.nn.utils.clip_grad_norm_.
 void ClipGradients(const std::vector<Parameter*>& parameters, double norm, double max_norm);
 
-// Sets all gradients to zero.
-void ZeroGradients(const std::vector<Parameter*>& parameters);
+// Makes all gradients stale: what is added next is their first.
+void ForgetGradients(const std::vector<Parameter*>& parameters);
+
+// Zeros for those to which nothing was added.
+void CompleteGradients(const std::vector<Parameter*>& parameters);
 
 // Forgets the first and second moments.
 void ResetMoments(const std::vector<Parameter*>& parameters);

@@ -24,19 +24,30 @@ struct Parameter {
   at::Tensor value;
   at::Tensor master;
   at::Tensor grad;
+  // What `grad` holds is an older step's, or nothing at all: the first product overwrites it.
+  bool grad_is_stale = false;
   at::Tensor exp_avg;     // AdamW's first moment
   at::Tensor exp_avg_sq;  // AdamW's second moment
   std::vector<NamedRows> names;
   bool decays = true;  // norms and biases take no weight decay
 
   bool trainable() const { return master.defined(); }
-  // Makes it trainable: allocates master (from `value`), zero grad and zero moments of `dtype`.
+  // Makes it trainable: allocates master (from `value`), a stale grad and zero moments of `dtype`.
   void MakeTrainable(bool weight_decay, at::ScalarType dtype = at::kFloat);
+  // grad, for adding to: zeros when it was stale. Undefined when the parameter is frozen.
+  at::Tensor& FreshGrad();
 };
 
-// grad += scale · aᵀ b for a [T, O], b [T, I] and grad [O, I] (a view is fine), which is float32 or
-// of a's dtype.
-void AccumulateProduct(const at::Tensor& grad, const at::Tensor& a, const at::Tensor& b,
+// What a product does to the sum that it belongs to.
+enum class Onto { kSum, kNothing };
+
+// sum = (sum or 0) + scale · aᵀ b for a [T, O], b [T, I] and sum [O, I] (a view is fine), which is
+// float32 or of a's dtype. The first product of a sum saves the zeros and the reading of them,
+// which for small batches is much of a step.
+void AddProduct(const at::Tensor& sum, Onto onto, const at::Tensor& a, const at::Tensor& b,
+                double scale = 1.0);
+// The same for a parameter's gradient.
+void AccumulateProduct(Parameter& parameter, const at::Tensor& a, const at::Tensor& b,
                        double scale = 1.0);
 
 }  // namespace ftd::engine

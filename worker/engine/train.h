@@ -63,8 +63,7 @@ std::string DeviceName();
 // CPU threads that the engine computes with; OMP_NUM_THREADS sets it.
 int ThreadCount();
 
-// Sets the process up for training: keeps freed memory for the next step, loads CUDA where there is
-// a GPU. Call first.
+// Sets the process up for training: loads CUDA where there is a GPU. Call first.
 void InitializeProcess();
 
 // Trains one model on one device. The state between two steps is a function of the spec, the rows

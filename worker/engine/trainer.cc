@@ -77,6 +77,7 @@ struct Trainer::Impl {
       AddAdapters(model, spec.lora, spec.seed);
     }
     trainable = model.TrainableParameters();
+    KeepBuffers();
   }
 
   std::filesystem::path StateFile(const std::filesystem::path& dir) const {
@@ -106,7 +107,7 @@ struct Trainer::Impl {
     // float16 has no room for a gradient shared out among thousands of labels: there it is that of
     // their sum, and divided in float32 afterwards.
     const int64_t divisor = spec.dtype == Dtype::kFloat16 ? 1 : num_items;
-    ZeroGradients(trainable);
+    ForgetGradients(trainable);
     StepResult result;
     for (size_t i = 0; i < micro_batches.size(); ++i) {
       if (stop) return std::nullopt;
@@ -117,6 +118,7 @@ struct Trainer::Impl {
       result.mean_token_accuracy += sums.Mean(static_cast<double>(sums.correct));
       beat();
     }
+    CompleteGradients(trainable);
     if (divisor != num_items) ScaleGradients(trainable, 1.0 / static_cast<double>(num_items));
     result.loss /= static_cast<double>(num_items);
     result.entropy /= static_cast<double>(micro_batches.size());
