@@ -3,7 +3,9 @@
 #include <cstring>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "server/job_states.h"
 
 namespace ftd {
@@ -118,6 +120,27 @@ AttemptVerdict Crashed(const AttemptEvidence& evidence, int64_t now) {
           .move = CrashMove(evidence, cause, now)};
 }
 
+// What the loader said when it did not find one of the worker's libraries; else empty.
+std::string LoaderComplaint(const AttemptEvidence& evidence) {
+  constexpr int32_t kLoaderFailed = 127;
+  if (evidence.exit.exit_code != kLoaderFailed) return "";
+  for (const absl::string_view line : absl::StrSplit(evidence.log_tail, '\n')) {
+    if (absl::StrContains(line, "error while loading shared libraries")) return std::string(line);
+  }
+  return "";
+}
+
+// Another attempt would fare no better, nor would the jobs behind it.
+AttemptVerdict CannotLoad(const std::string& complaint) {
+  return {.attempt_state = AttemptState::kFailed,
+          .attempt_reason = complaint,
+          .move = {.to = JobState::kFailed,
+                   .message = absl::StrCat("the worker cannot start: ", complaint),
+                   .failure_reason = "WORKER_CRASHED",
+                   .hint = "put LibTorch's folder at lib/ftd/torch below ftd's prefix, or name it "
+                           "in FTD_LIBTORCH in ftd's environment; then `ftctl retry`"}};
+}
+
 AttemptVerdict Judge(const AttemptEvidence& evidence, int64_t now) {
   const auto outcome =
       evidence.end.has_value() ? evidence.end->outcome() : End::OUTCOME_UNSPECIFIED;
@@ -126,6 +149,9 @@ AttemptVerdict Judge(const AttemptEvidence& evidence, int64_t now) {
   const bool stop_wanted = evidence.asked_to_stop || evidence.state == JobState::kCancelling ||
                            evidence.state == JobState::kPausing;
   if (outcome == End::STOPPED || stop_wanted || evidence.never_started) return Stopped(evidence);
+  if (const std::string complaint = LoaderComplaint(evidence); !complaint.empty()) {
+    return CannotLoad(complaint);
+  }
   return Crashed(evidence, now);
 }
 

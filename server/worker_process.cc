@@ -19,6 +19,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "artifacts/error.h"
+#include "artifacts/libtorch_path.h"
 #include "server/attempt_files.h"
 
 extern char** environ;
@@ -33,33 +34,19 @@ constexpr int kWorkerLockFd = 3, kWorkerTokenFd = 4;
 // What a worker may inherit: enough to find its libraries and its settings, and no secret of the
 // daemon's.
 bool MayInherit(const char* entry) {
-  constexpr const char* kPrefixes[] = {"PATH=",
-                                       "HOME=",
-                                       "LANG=",
-                                       "LC_ALL=",
-                                       "TMPDIR=",
-                                       "TZ=",
-                                       "LD_LIBRARY_PATH=",
-                                       "OMP_",
-                                       "MKL_",
-                                       "KMP_",
-                                       "GOMP_",
-                                       "CUDA_",
-                                       "NVIDIA_",
-                                       "PYTORCH_",
-                                       "FTD_",
-                                       "MALLOC_",
-                                       "GLIBC_TUNABLES=",
-                                       "http_proxy=",
-                                       "https_proxy=",
-                                       "HTTPS_PROXY=",
-                                       "all_proxy=",
-                                       "ALL_PROXY=",
-                                       "no_proxy=",
-                                       "NO_PROXY=",
-                                       "SSL_CERT_FILE=",
-                                       "ASAN_OPTIONS=",
-                                       "UBSAN_OPTIONS=",
+  constexpr const char* kPrefixes[] = {"PATH=",         "HOME=",
+                                       "LANG=",         "LC_ALL=",
+                                       "TMPDIR=",       "TZ=",
+                                       "OMP_",          "MKL_",
+                                       "KMP_",          "GOMP_",
+                                       "CUDA_",         "NVIDIA_",
+                                       "PYTORCH_",      "FTD_",
+                                       "MALLOC_",       "GLIBC_TUNABLES=",
+                                       "http_proxy=",   "https_proxy=",
+                                       "HTTPS_PROXY=",  "all_proxy=",
+                                       "ALL_PROXY=",    "no_proxy=",
+                                       "NO_PROXY=",     "SSL_CERT_FILE=",
+                                       "ASAN_OPTIONS=", "UBSAN_OPTIONS=",
                                        "LSAN_OPTIONS="};
   for (const char* prefix : kPrefixes) {
     if (absl::StartsWith(entry, prefix)) return true;
@@ -67,11 +54,18 @@ bool MayInherit(const char* entry) {
   return false;
 }
 
-std::vector<char*> WorkerEnvironment() {
+std::string Variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// `library_path` is the worker's LD_LIBRARY_PATH=….
+std::vector<char*> WorkerEnvironment(std::string& library_path) {
   std::vector<char*> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (MayInherit(*entry)) environment.push_back(*entry);
   }
+  environment.push_back(library_path.data());
   // OpenMP threads that spin at every barrier cost a busy machine whole time slices, and win an
   // idle one next to nothing.
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) {
@@ -187,7 +181,10 @@ absl::StatusOr<WorkerProcess> WorkerProcess::Spawn(const std::string& program,
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  const std::vector<char*> environment = WorkerEnvironment();
+  FTD_ASSIGN_OR_RETURN(std::string library_path,
+                       LibraryPathFor(Variable("FTD_LIBTORCH"), Variable("LD_LIBRARY_PATH")));
+  library_path.insert(0, "LD_LIBRARY_PATH=");
+  const std::vector<char*> environment = WorkerEnvironment(library_path);
   pid_t pid = 0;
   const int error = posix_spawn(&pid, program.c_str(), &plan.actions, &plan.attributes, argv.data(),
                                 environment.data());

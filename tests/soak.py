@@ -8,6 +8,7 @@
     training-kills    200 kills of ft-train in each of its modes, in every phase: results bit-identical to the unbroken run's
     job-kills         216 kills and restarts of workers and daemon while jobs train, with the same results
     control           200 moments at which jobs are paused, resumed, held, released, reordered or ended early with a result
+    trixie            the tarball trains on a Debian trixie that has nothing else installed
     fuzz-json_rows    10,000,000 inputs or an hour of a processor each, by libFuzzer with AddressSanitizer
     fuzz-csv_rows     and UndefinedBehaviorSanitizer; what reaches new code lands in build-fuzz/corpus
     fuzz-hub_answer
@@ -97,6 +98,7 @@ SOAKS = {
     "training-kills": (MODES * 200, training_kills),
     "job-kills": (216, job_kills),
     "control": (200, control),
+    "trixie": (1, lambda n, seed: (n, run_pytest("deploy/trixie_test.py", seed))),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_CPU_SECONDS * n // FUZZ_RUNS))
        for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card")},
 }

@@ -1,0 +1,51 @@
+// ft-train: `ft-worker train`, started so that it finds LibTorch.
+//
+// A program of its own, free of LibTorch, because the loader looks for libraries before main: here
+// FTD_LIBTORCH can still be obeyed, and a LibTorch that is missing be told of in plain words.
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <string>
+
+#include "artifacts/libtorch_path.h"
+
+namespace {
+
+constexpr int kNoInput = 66, kSoftware = 70;
+
+std::string Variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// Does the loader find LibTorch without being told? Asked of its smallest library, where this
+// program looks as ft-worker does.
+bool IsFoundByItself() { return dlopen("libc10.so", RTLD_LAZY | RTLD_LOCAL) != nullptr; }
+
+}  // namespace
+
+int main(int, char** argv) {
+  const std::string libtorch = Variable("FTD_LIBTORCH");
+  const auto path = ftd::LibraryPathFor(libtorch, Variable("LD_LIBRARY_PATH"));
+  if (!path.ok()) {
+    std::cerr << "ft-train: " << path.status().message() << "\n";
+    return kNoInput;
+  }
+  if (!path->empty()) setenv("LD_LIBRARY_PATH", path->c_str(), /*overwrite=*/1);
+  const auto self = std::filesystem::read_symlink("/proc/self/exe");
+  if (libtorch.empty() && !IsFoundByItself()) {
+    std::cerr << "ft-train: LibTorch was not found (" << dlerror() << "); name its folder in "
+              << "FTD_LIBTORCH, or put it at "
+              << (self.parent_path().parent_path() / "lib/ftd/torch").string() << "\n";
+    return kNoInput;
+  }
+  const std::string worker = (self.parent_path() / "ft-worker").string();
+  execv(worker.c_str(), argv);  // it sees from its name what to do
+  std::cerr << "ft-train: cannot start " << worker << ": " << strerror(errno) << "\n";
+  return kSoftware;
+}
