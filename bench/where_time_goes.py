@@ -22,11 +22,11 @@ from trainers import LEARNING_RATE, THREADS, alpaca_rows, smollm2  # noqa: E402
 KINDS = [  # the first whose pattern fits "DSO symbol"
     ("matrix products", r"mkl_|gemm|dnnl|brgemm|jit_|\[anon|//anon|\[JIT\]|memfd|unknown\]"),
     ("attention", r"flash_attention|scaled_dot_product|attention"),
-    ("loss over the vocabulary", r"ftd::.*[Ll]oss|[Ll]ogSumExp|CrossEntropy|SoftmaxRow"),
+    ("loss over the vocabulary", r"ftd::.*([Ll]oss|CrossEntropy|Exp)"),
     ("4-bit weights", r"nf4|Nf4|NF4"),
     ("optimizer", r"AdamW|adam|Optimizer"),
     ("waiting for the other thread", r"libgomp|libomp|kmp_|sched_yield"),
-    ("element by element", r"libtorch|at::native|c10::"),
+    ("element by element", r"ftd::engine|libtorch|at::native|c10::"),
     ("memory", r"libc|memcpy|memset|malloc|\[kernel|vmlinux"),
 ]
 
