@@ -1,7 +1,7 @@
 """Nix on this machine without its network and without its store.
 
-Everything runs in a mount and a network namespace of the box's own, where an empty folder lies over /nix; both end with
-the box. The flake is a copy of what git has, so that a file that nobody added is missed here as by a user. In the place
+Everything runs in namespaces of the box's own, where an empty folder lies over /nix and the network is loopback; they end
+with the box, and so does every process in them. The flake is a copy of what git has, so that a file that nobody added is missed here as by a user. In the place
 of nixpkgs comes tests/nix/stand-in.
 """
 import json
@@ -16,8 +16,11 @@ import sysconfig
 from mounts import namespace
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
+SITE_PACKAGES = sysconfig.get_paths()["purelib"]
 CCACHE_HASHES = ("CCACHE_SLOPPINESS", "LANG", "LC_ALL", "LC_CTYPE", "LC_MESSAGES")
 SYSTEM = f"{os.uname().machine}-linux"
+LOOPBACK = """import fcntl, socket, struct
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh14x", b"lo", 1))"""  # SIOCSIFFLAGS, IFF_UP
 
 
 class NixBox:
@@ -33,6 +36,9 @@ class NixBox:
             if (REPO / name).is_file():
                 (self.source / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(REPO / name, self.source / name)
+        # Within the sandbox and without: what is built with LibTorch runs in both.
+        (self.folder / "nix/host").mkdir()
+        (self.folder / "nix/host/site-packages").symlink_to(SITE_PACKAGES)
         self.stand_in = self.source / "tests/nix/stand-in"
         if engine:
             (self.stand_in / "engine").touch()
@@ -43,7 +49,7 @@ class NixBox:
 
     def _settings(self, ccache):
         paths = ["/bin=/usr/bin", "/usr=/usr", "/lib=/usr/lib", "/lib64=/usr/lib64", "/etc/alternatives=/etc/alternatives",
-                 f"/host/site-packages={sysconfig.get_paths()['purelib']}"]
+                 f"/nix/host/site-packages={SITE_PACKAGES}"]
         if ccache:
             cache = subprocess.run(["ccache", "--get-config", "cache_dir"], capture_output=True, text=True)
             if cache.returncode == 0 and os.path.isdir(cache.stdout.strip()):
@@ -58,9 +64,10 @@ class NixBox:
         """A process that keeps the namespaces, until its standard input ends."""
         assert namespace(), "Nix's sandbox needs a root that is a mount point"
         assert os.path.isdir("/nix"), "a folder /nix must exist: mkdir /nix"
-        script = f'mount --bind "{self.folder}/nix" /nix && echo ready && exec cat'
-        holder = subprocess.Popen([*namespace(), "--net", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                  text=True)
+        script = 'mount --bind "$1/nix" /nix && "$2" -c "$3" && echo ready && exec cat'
+        alone = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        holder = subprocess.Popen([*namespace(), *alone, "sh", "-c", script, "sh", self.folder, sys.executable, LOOPBACK],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert holder.stdout.readline() == "ready\n"
         return holder
 
@@ -70,11 +77,16 @@ class NixBox:
         subprocess.run(["chmod", "-R", "u+w", self.folder / "nix"], check=True)
         shutil.rmtree(self.folder)
 
-    def run(self, *command, timeout=600, **options):
+    @property
+    def enter(self):
+        """The beginning of a command that runs in the box, in its root folder."""
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        enter = ["nsenter", "--target", str(self.holder.pid), "--mount", "--net", *user, "--"]
-        return subprocess.run([*enter, *map(str, command)], env=self.environment, capture_output=True, text=True,
-                              timeout=timeout, **options)
+        pids = f"--pid=/proc/{self.holder.pid}/ns/pid_for_children"  # unshare itself stays outside of the one it made
+        return ["nsenter", "--target", str(self.holder.pid), "--mount", "--net", pids, *user, "--"]
+
+    def run(self, *command, timeout=600, environment={}, cwd="/"):
+        return subprocess.run([*self.enter, "env", "-C", cwd, *map(str, command)], env={**self.environment, **environment},
+                              capture_output=True, text=True, timeout=timeout)
 
     def checked(self, *command, **options):
         done = self.run(*command, **options)
@@ -86,9 +98,9 @@ class NixBox:
         override = ["--override-input", "nixpkgs", f"path:{self.stand_in}", "--no-write-lock-file"]
         return ["nix", *verb.split(), f"path:{self.source}{'#' if output else ''}{output}", *override, *arguments]
 
-    def build(self, output, *arguments):
+    def build(self, output, **options):
         """Builds an output of the flake; returns its store path, as seen from here."""
-        made = json.loads(self.checked(*self.flake("build", output, "--no-link", "--json", *arguments)))
+        made = json.loads(self.checked(*self.flake("build", output, "--no-link", "--json"), **options))
         return self.outside(made[0]["outputs"]["out"])
 
     def outside(self, store_path):
@@ -101,7 +113,6 @@ class NixBox:
 if __name__ == "__main__":  # nix_box.py FOLDER COMMAND…: a look inside, for whoever mends a test
     box = NixBox(sys.argv[1])
     try:
-        sys.exit(subprocess.call(["nsenter", "--target", str(box.holder.pid), "--mount", "--net", "--", *sys.argv[2:]],
-                                 env=box.environment, cwd=box.source))
+        sys.exit(subprocess.call([*box.enter, "env", "-C", box.source, *sys.argv[2:]], env=box.environment))
     finally:
         box.close()

@@ -1,6 +1,6 @@
 # Stand-in for `import nixpkgs { ... }`. Compilers and libraries are Debian's, seen through Nix's sandbox-paths; a
 # program is on PATH only if the derivation lists the package that has it, as with the real stdenv.
-# /host (a sandbox path as well) holds what else a build gets from this machine; see tests/nix/nix_box.py.
+# /host and /nix/host (sandbox paths as well) hold what else a build gets from this machine; see tests/nix/nix_box.py.
 { system ? builtins.currentSystem, overlays ? [ ], config ? { } }:
 let
   lib = import ./lib.nix;
@@ -120,7 +120,7 @@ let
     zlib = host "zlib" [ ];
     zstd = host "zstd" [ ];
 
-    arrow-cpp = hostWith "arrow-cpp" [ ] [ "include=/host/site-packages/pyarrow/include" "lib=/host/site-packages/pyarrow" ];
+    arrow-cpp = hostWith "arrow-cpp" [ ] [ "include=/nix/host/site-packages/pyarrow/include" "lib=/nix/host/site-packages/pyarrow" ];
     autoAddDriverRunpath = host "auto-add-driver-runpath" [ ];
     cudaPackages = {
       backendStdenv = final.stdenv;
@@ -132,8 +132,8 @@ let
     };
     python3Packages = {
       python = host "python3" [ "python3" ] // { sitePackages = "lib/python3/site-packages"; };
-      googleapis-common-protos = hostWith "googleapis-common-protos" [ ] [ "lib/python3/site-packages=/host/site-packages" ];
-      torch = hostWith "torch" [ ] [ "lib/python3/site-packages=/host/site-packages" ];
+      googleapis-common-protos = hostWith "googleapis-common-protos" [ ] [ "lib/python3/site-packages=/nix/host/site-packages" ];
+      torch = hostWith "torch" [ ] [ "lib/python3/site-packages=/nix/host/site-packages" ];
     };
   };
 in
