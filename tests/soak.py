@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The whole of what the tests run a seeded share of: kills at random moments, and fuzzing. `./dev soak` builds and runs it.
+"""The whole of what the tests run a share of: kills at random moments, fuzzing, Nix. `./dev soak` builds and runs it.
 
     ./dev soak [--shard I/N] [--seed S] [NAME…]       all of them unless some are named
 
@@ -13,10 +13,12 @@
     fuzz-csv_rows     and UndefinedBehaviorSanitizer; what reaches new code lands in build-fuzz/corpus
     fuzz-hub_answer
     fuzz-dataset_card
+    nix               the package with LibTorch in Nix's sandbox, twice without a compiler cache: the same bytes; the demo
+                      from it; the flake's checks, with the C++ tests in the sandbox
 
-A shard does one N-th of each, with a seed of its own (S + I). Each that ended writes a line to tests/soak_ledger.tsv,
-which is kept in the repository: what ran, on which commit, for how many seconds (of the clock, of the processors), and how
-it ended.
+A shard does one N-th of each, with a seed of its own (S + I); what cannot be divided is the first shard's. Each that ended
+writes a line to tests/soak_ledger.tsv, which is kept in the repository: what ran, on which commit, for how many seconds (of
+the clock, of the processors), and how it ended.
 """
 import argparse
 import datetime
@@ -101,6 +103,7 @@ SOAKS = {
     "trixie": (1, lambda n, seed: (n, run_pytest("deploy/trixie_test.py", seed))),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_CPU_SECONDS * n // FUZZ_RUNS))
        for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card")},
+    "nix": (1, lambda n, seed: (n, run_pytest("nix/whole_test.py", seed, FTD_NIX_CCACHE=""))),
 }
 
 
@@ -131,6 +134,9 @@ def main():
     failed = 0
     for name in args.names or SOAKS:
         whole, soak = SOAKS[name]
+        if shard > whole:
+            print(f"[soak] {name}: done by the shards before this one", flush=True)
+            continue
         start, cpu, seed, at = time.monotonic(), cpu_seconds(), args.seed + shard, commit()
         print(f"[soak] {name}, shard {args.shard}, seed {seed}", flush=True)
         runs, passed = soak(-(-whole // shards), seed)

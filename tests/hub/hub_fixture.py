@@ -42,14 +42,15 @@ def make_certificate(directory: pathlib.Path) -> tuple[pathlib.Path, pathlib.Pat
 class Hub:
     """`endpoint`: what HF_ENDPOINT names; `cdn`: where LFS files come from; `ca_file`: None without TLS.
 
-    For one thread at a time.
+    `enter`: the beginning of a command that runs in a network namespace, in whose sight the hub then is alone. For one
+    thread at a time.
     """
 
-    def __init__(self, tls: bool = False):
+    def __init__(self, tls: bool = False, enter: tuple[str, ...] | list[str] = ()):
         self._dir = tempfile.TemporaryDirectory(prefix="test-hub-")
         self.root = pathlib.Path(self._dir.name)
         (self.root / "files").mkdir()
-        command, self.ca_file = [sys.executable, str(SERVER)], None
+        command, self.ca_file = [*enter, sys.executable, str(SERVER)], None
         if tls:
             self.ca_file, key = make_certificate(self.root)
             command += ["--tls", str(self.ca_file), str(key)]
