@@ -24,6 +24,33 @@ inline constexpr int kExitJobNotFound = 102;
 inline constexpr int kExitJobCancelled = 103;
 inline constexpr int kExitInterrupted = 130;  // Ctrl-C
 
+// What each means, for people.
+struct ExitCodeHelp {
+  int code;
+  const char* when;
+};
+inline constexpr ExitCodeHelp kExitCodes[] = {
+    {kExitOk, "done; for watch, wait, submit --watch and run: the job SUCCEEDED"},
+    {kExitRefused,
+     "refused: wrong state, name in use, request id reused, gated model, does not fit in memory"},
+    {kExitUsage, "the command line itself"},
+    {kExitBadData, "bad field, dataset or model file; unsupported architecture"},
+    {kExitNoInput, "model, dataset or file not found"},
+    {kExitUnavailable, "no ftd answers, the hub does not, or this build does not offer it"},
+    {kExitInternal, "a defect of ftd"},
+    {kExitCannotCreate, "an output directory cannot be written, or exists and is not empty"},
+    {kExitIoError, "bytes arrived damaged"},
+    {kExitTryLater, "queue full, quota, disk: try later or ask for less"},
+    {kExitNotPermitted, "not allowed: no token or certificate, or a wrong one"},
+    {kExitJobFailed, "the job FAILED; its message and what to do are on stderr"},
+    {kExitJobNotFinished, "wait --timeout: not finished"},
+    {kExitJobNotFound, "no such job"},
+    {kExitJobCancelled, "the job was CANCELLED"},
+    {kExitInterrupted,
+     "Ctrl-C, which never cancels a job (but run's, whose ftd ends with it); 128 + n for other "
+     "signals"},
+};
+
 // By the status's code and reason (artifacts/error.h).
 int ExitCodeOf(const absl::Status& status);
 

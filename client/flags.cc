@@ -49,6 +49,7 @@ struct Flags::Impl {
   std::string verb;
   ServerAddress address;
   std::vector<std::string> args;
+  CommandDoc* describe;
   std::string group = "Options";
 
   // All flags with a value go through here: their text is converted by `set`, which throws when it
@@ -92,6 +93,7 @@ Flags::Flags(const Invocation& call, const std::string& verb, const std::string&
   impl_->verb = verb;
   impl_->address = call.address;
   impl_->args = WithDashes(call.args);
+  impl_->describe = call.describe;
   impl_->app.name("ftctl " + verb);
   impl_->app.description(description);
   impl_->app.footer("Examples:\n" + examples);
@@ -101,7 +103,7 @@ Flags::Flags(const Invocation& call, const std::string& verb, const std::string&
   impl_->app.get_formatter()->column_width(38);
   Group("Connection");
   for (const ServerFlag& flag : kServerFlags) {
-    Text(flag.name, flag.help, &(impl_->address.*flag.field));
+    Text(flag.name, flag.help, &(impl_->address.*flag.field), flag.value);
   }
   Group("Options");
 }
@@ -110,17 +112,19 @@ Flags::~Flags() = default;
 
 const ServerAddress& Flags::address() const { return impl_->address; }
 
-void Flags::Positional(const std::string& name, const std::string& help, std::string* value) {
-  impl_->app.add_option(name, *value, help)->required()->type_name("");
+void Flags::Positional(const std::string& name, const std::string& help, std::string* value,
+                       const std::string& type) {
+  impl_->app.add_option(name, *value, help)->required()->type_name(type);
 }
 
 void Flags::Text(const std::string& names, const std::string& help,
-                 std::function<void(const std::string&)> set) {
-  impl_->Add(names, help, "TEXT", std::move(set));
+                 std::function<void(const std::string&)> set, const std::string& type) {
+  impl_->Add(names, help, type, std::move(set));
 }
 
-void Flags::Text(const std::string& names, const std::string& help, std::string* value) {
-  Text(names, help, [value](const std::string& text) { *value = text; });
+void Flags::Text(const std::string& names, const std::string& help, std::string* value,
+                 const std::string& type) {
+  impl_->Add(names, help, type, [value](const std::string& text) { *value = text; });
 }
 
 void Flags::Choice(const std::string& names, const std::string& help,
@@ -174,9 +178,9 @@ void Flags::Switch(const std::string& names, const std::string& help, bool* valu
 }
 
 void Flags::Repeated(const std::string& names, const std::string& help,
-                     std::vector<std::string>* values) {
+                     std::vector<std::string>* values, const std::string& type) {
   impl_->app.add_option(names, *values, help)
-      ->type_name("TEXT")
+      ->type_name(type)
       ->group(impl_->group)
       ->expected(1)
       ->take_all();
@@ -187,6 +191,10 @@ void Flags::Require(const std::string& name) { impl_->app.get_option(name)->requ
 void Flags::Group(const std::string& title) { impl_->group = title; }
 
 std::optional<int> Flags::Parse() {
+  if (impl_->describe != nullptr) {
+    *impl_->describe = DescribeCommand(impl_->app);
+    return kExitOk;
+  }
   std::string failure;
   try {
     std::vector<std::string> reversed(impl_->args.rbegin(), impl_->args.rend());

@@ -23,13 +23,16 @@ class Flags {
         const std::string& examples);
   ~Flags();
 
-  // An argument by position, required.
-  void Positional(const std::string& name, const std::string& help, std::string* value);
+  // An argument by position, required. `type` as for Text, where the name does not tell it.
+  void Positional(const std::string& name, const std::string& help, std::string* value,
+                  const std::string& type = "");
 
-  // `names` as in "-n,--lines".
+  // `names` as in "-n,--lines". `type` names what it takes, by which shells complete it: FILE, DIR,
+  // PATH, MODEL (artifacts/cli/command_doc.h).
   void Text(const std::string& names, const std::string& help,
-            std::function<void(const std::string&)> set);
-  void Text(const std::string& names, const std::string& help, std::string* value);
+            std::function<void(const std::string&)> set, const std::string& type = "TEXT");
+  void Text(const std::string& names, const std::string& help, std::string* value,
+            const std::string& type = "TEXT");
   // One of `choices`.
   void Choice(const std::string& names, const std::string& help,
               const std::vector<std::string>& choices, std::string* value);
@@ -41,15 +44,16 @@ class Flags {
   void Switch(const std::string& names, const std::string& help, std::function<void(bool)> set);
   void Switch(const std::string& names, const std::string& help, bool* value);
   // May be given several times.
-  void Repeated(const std::string& names, const std::string& help,
-                std::vector<std::string>* values);
+  void Repeated(const std::string& names, const std::string& help, std::vector<std::string>* values,
+                const std::string& type = "TEXT");
 
   // A flag that must be given: the name as declared, without alternatives.
   void Require(const std::string& name);
   // Flags declared from here on are shown under `title`.
   void Group(const std::string& title);
 
-  // Reads the arguments. nullopt: go on. Else the exit code: 0 after --help, 2 after a usage error,
+  // Reads the arguments. nullopt: go on. Else the exit code: 0 after --help and where the verb was
+  // to describe itself (Invocation::describe), 2 after a usage error,
   // which is told on stderr with the nearest known flag.
   std::optional<int> Parse();
 

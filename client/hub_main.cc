@@ -1,11 +1,12 @@
-// ftctl-hub: what `ftctl login` and `ftctl whoami` run. The token with which the hub knows the
-// user.
+// ftctl-hub: what `ftctl login` and `ftctl whoami` run once they have read their flags. The token
+// with which the hub knows the user.
 #include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <iostream>
+#include <string>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -14,9 +15,7 @@
 #include "artifacts/hub/repo.h"
 #include "artifacts/hub/settings.h"
 #include "client/exit_codes.h"
-#include "client/flags.h"
 #include "client/text.h"
-#include "client/verbs.h"
 
 namespace ftd {
 namespace {
@@ -96,12 +95,7 @@ absl::StatusOr<std::string> WhoAmI(const hub::Settings& settings) {
   return hub::WhoAmI(http, settings, token);
 }
 
-int RunLogin(const Invocation& call) {
-  Flags flags(call, "login",
-              "Store a Hugging Face token where all its tools look for it, after the hub has "
-              "accepted it.\nIt is read from the terminal without being shown, or from stdin.",
-              "  ftctl login\n  ftctl login <token.txt\n");
-  if (const auto code = flags.Parse()) return *code;
+int RunLogin() {
   const hub::Settings settings = hub::SettingsFromEnvironment();
   const auto user = Login(settings);
   if (!user.ok()) return Fail(user.status());
@@ -112,10 +106,7 @@ int RunLogin(const Invocation& call) {
   return kExitOk;
 }
 
-int RunWhoami(const Invocation& call) {
-  Flags flags(call, "whoami", "Print the name that the hub knows the stored token by.",
-              "  ftctl whoami\n");
-  if (const auto code = flags.Parse()) return *code;
+int RunWhoami() {
   const auto user = WhoAmI(hub::SettingsFromEnvironment());
   if (!user.ok()) return Fail(user.status());
   std::cout << Printable(*user) << std::endl;
@@ -127,9 +118,8 @@ int RunWhoami(const Invocation& call) {
 
 int main(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
-  const ftd::Invocation call{.args = {argv + std::min(argc, 2), argv + argc}};
-  if (verb == "login") return ftd::RunLogin(call);
-  if (verb == "whoami") return ftd::RunWhoami(call);
+  if (verb == "login") return ftd::RunLogin();
+  if (verb == "whoami") return ftd::RunWhoami();
   std::cerr << "ftctl-hub is a part of ftctl: run `ftctl login` or `ftctl whoami`" << std::endl;
   return ftd::kExitUsage;
 }

@@ -9,17 +9,17 @@
 #include "absl/strings/str_cat.h"
 #include "artifacts/error.h"
 #include "client/exit_codes.h"
+#include "client/flags.h"
 #include "client/verbs.h"
 
 namespace ftd {
 namespace {
 
-int RunHubProgram(const std::string& verb, const Invocation& call) {
+int RunHubProgram(const std::string& verb) {
   std::error_code error;
   std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   program.replace_filename("ftctl-hub");
   std::vector<std::string> arguments = {program.string(), verb};
-  arguments.insert(arguments.end(), call.args.begin(), call.args.end());
   std::vector<char*> argv;
   argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -30,8 +30,20 @@ int RunHubProgram(const std::string& verb, const Invocation& call) {
 
 }  // namespace
 
-int LoginVerb(const Invocation& call) { return RunHubProgram("login", call); }
+int LoginVerb(const Invocation& call) {
+  Flags flags(call, "login",
+              "Store a Hugging Face token where all its tools look for it, after the hub has "
+              "accepted it.\nIt is read from the terminal without being shown, or from stdin.",
+              "  ftctl login\n  ftctl login <token.txt\n");
+  if (const auto code = flags.Parse()) return *code;
+  return RunHubProgram("login");
+}
 
-int WhoamiVerb(const Invocation& call) { return RunHubProgram("whoami", call); }
+int WhoamiVerb(const Invocation& call) {
+  Flags flags(call, "whoami", "Print the name that the hub knows the stored token by.",
+              "  ftctl whoami\n");
+  if (const auto code = flags.Parse()) return *code;
+  return RunHubProgram("whoami");
+}
 
 }  // namespace ftd

@@ -115,7 +115,9 @@ int LsVerb(const Invocation& call) {
   Flags flags(call, "ls", "List jobs, newest first.",
               "  ftctl ls\n  ftctl ls --state RUNNING --state QUEUED\n  ftctl ls -o json | jq -r "
               "'.[].id'\n");
-  flags.Repeated("--state", "Only jobs in this state; may be given several times", &options.states);
+  flags.Repeated(
+      "--state", "Only jobs in this state; may be given several times", &options.states,
+      "QUEUED|HELD|PREPARING|RUNNING|PAUSING|PAUSED|CANCELLING|SUCCEEDED|FAILED|CANCELLED");
   flags.Int64("-n,--limit", "At most this many [all]",
               [&](int64_t value) { options.limit = value; });
   flags.Switch("-q,--quiet", "The ids alone", &options.quiet);

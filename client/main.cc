@@ -8,49 +8,22 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "artifacts/cli/generate.h"
+#include "client/command_docs.h"
 #include "client/exit_codes.h"
 #include "client/nearest.h"
 #include "client/text.h"
 #include "client/verbs.h"
+#include "client/version.h"
 
 namespace ftd {
 namespace {
 
-struct Verb {
-  const char* name;
-  const char* help;
-  int (*run)(const Invocation&);
-};
-
-constexpr Verb kVerbs[] = {
-    {"run", "Fine-tune here and now, with a private ftd: no set-up", RunVerb},
-    {"submit", "Queue a job", SubmitVerb},
-    {"ls", "List jobs", LsVerb},
-    {"show", "Show a job", ShowVerb},
-    {"watch", "Follow a job live", WatchVerb},
-    {"wait", "Wait until a job has ended", WaitVerb},
-    {"logs", "Print what a job's worker wrote", LogsVerb},
-    {"metrics", "Print a job's recorded steps", MetricsVerb},
-    {"checkpoints", "List a job's checkpoints", CheckpointsVerb},
-    {"get", "Take a job's result home", GetVerb},
-    {"cancel", "End a job", CancelVerb},
-    {"pause", "Stop a running job with a checkpoint, and free the device", PauseVerb},
-    {"resume", "Let a paused job go on", ResumeVerb},
-    {"hold", "Keep a queued job back", HoldVerb},
-    {"release", "Let a held job run", ReleaseVerb},
-    {"update", "Change a job's priority or labels", UpdateVerb},
-    {"retry", "Queue a job that has ended once more", RetryVerb},
-    {"rm", "Forget a job that has ended", RmVerb},
-    {"models", "List, fetch, verify and remove the hub's models", ModelsVerb},
-    {"login", "Store a Hugging Face token", LoginVerb},
-    {"whoami", "Show whose token is stored", WhoamiVerb},
-    {"info", "Show the server", InfoVerb},
-};
-
 void PrintHelp() {
   std::cout << "ftctl fine-tunes language models on the machine where ftd runs.\n\n"
                "Usage: ftctl [--address unix:PATH|HOST:PORT] VERB ...\n\nVerbs:\n";
-  for (const Verb& verb : kVerbs) std::cout << "  " << PadRight(verb.name, 13) << verb.help << "\n";
+  for (const Verb& verb : Verbs())
+    std::cout << "  " << PadRight(verb.name, 13) << verb.help << "\n";
   std::cout
       << "\nExamples:\n"
          "  ftctl run --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl\n"
@@ -72,7 +45,7 @@ int UsageError(const std::string& message) {
 
 int RunVerbNamed(const std::string& name, const Invocation& call) {
   std::vector<std::string> names;
-  for (const Verb& verb : kVerbs) {
+  for (const Verb& verb : Verbs()) {
     if (name == verb.name) return verb.run(call);
     names.emplace_back(verb.name);
   }
@@ -122,7 +95,7 @@ int Dispatch(std::vector<std::string> args) {
     args.erase(args.begin());
     if (flag == "-h" || flag == "--help") return Help(args);
     if (flag == "--version") {
-      std::cout << "ftctl " << FTD_VERSION << std::endl;
+      std::cout << "ftctl " << kFtctlVersion << std::endl;
       return kExitOk;
     }
     if (const auto code = TakeServerFlag(flag, args, call.address)) return *code;
@@ -141,5 +114,7 @@ int Dispatch(std::vector<std::string> args) {
 int main(int argc, char** argv) {
   // gRPC's own remarks about connections are not for users; each error is told once, by us.
   setenv("GRPC_VERBOSITY", "NONE", 0);
+  int exit_code = 0;
+  if (ftd::IsGenerateCall(argc, argv, ftd::DescribeFtctl, &exit_code)) return exit_code;
   return ftd::Dispatch({argv + 1, argv + argc});
 }

@@ -166,13 +166,31 @@ int Verify(const Invocation& call) {
 
 struct SubVerb {
   const char* name;
+  const char* help;
   int (*run)(const Invocation&);
 };
-constexpr SubVerb kSubVerbs[] = {{"ls", List}, {"pull", Pull}, {"rm", Remove}, {"verify", Verify}};
+constexpr SubVerb kSubVerbs[] = {{"ls", "List them", List},
+                                 {"pull", "Fetch a model into the cache", Pull},
+                                 {"rm", "Remove one from the cache", Remove},
+                                 {"verify", "Compare one with its digests", Verify}};
+
+// Without a verb of its own it is `models ls`.
+int Describe(const Invocation& call) {
+  List(call);
+  for (const SubVerb& verb : kSubVerbs) {
+    CommandDoc doc;
+    verb.run({.describe = &doc});
+    doc.name = verb.name;
+    doc.summary = verb.help;
+    call.describe->commands.push_back(std::move(doc));
+  }
+  return kExitOk;
+}
 
 }  // namespace
 
 int ModelsVerb(const Invocation& call) {
+  if (call.describe != nullptr) return Describe(call);
   if (call.args.empty() || absl::StartsWith(call.args[0], "-")) return List(call);
   Invocation rest = call;
   rest.args.erase(rest.args.begin());

@@ -111,10 +111,10 @@ int RunVerb(const Invocation& call) {
       kExamples);
   AddSubmitFlags(flags, &options.submit);
   flags.Text("--output-dir", "Where the result goes [./NAME-result, or the model's name]",
-             &options.output_dir);
+             &options.output_dir, "DIR");
   flags.Text("--state-dir",
              "Keep ftd's files (checkpoints, logs) in this directory [a temporary one]",
-             &options.state_dir);
+             &options.state_dir, "DIR");
   if (const auto code = flags.Parse()) return *code;
   if (const absl::Status status = ResolveOutputDirectory(&options); !status.ok())
     return Fail(status);

@@ -21,15 +21,15 @@ void AddModelAndData(Flags& flags, SubmitFlags* submit) {
       "--mode",
       "lora: adapters on a frozen model; full: all weights; qlora: adapters on a 4-bit model",
       {"lora", "full", "qlora"}, &submit->mode);
-  flags.Text("--model,--model-name",
-             "Directory in Hugging Face's layout, or an alias that ftd knows",
-             [spec](const std::string& v) { spec->set_model(v); });
+  flags.Text(
+      "--model,--model-name", "Directory in Hugging Face's layout, or an alias that ftd knows",
+      [spec](const std::string& v) { spec->set_model(v); }, "MODEL");
   flags.Text("--revision", "Branch, tag or commit of a hub model [main]",
              [spec](const std::string& v) { spec->set_revision(v); });
   flags.Text("--dataset",
              "Rows: a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), a directory or a quoted "
              "glob, sent to ftd; or OWNER/NAME on the hub [tatsu-lab/alpaca, 512 rows]",
-             &submit->dataset);
+             &submit->dataset, "PATH");
   flags.Text("--dataset-revision", "Branch, tag or commit of a hub dataset [main]",
              &submit->hub_dataset.revision);
   flags.Text("--dataset-config", "Configuration of a hub dataset, where it has several",
@@ -124,8 +124,9 @@ void AddLora(Flags& flags, SubmitFlags* submit) {
           spec->mutable_lora()->add_target_modules(std::string(absl::StripAsciiWhitespace(name)));
         }
       });
-  flags.Text("--init-adapter", "PEFT adapter directory to start from",
-             [spec](const std::string& v) { spec->mutable_lora()->set_init_adapter(v); });
+  flags.Text(
+      "--init-adapter", "PEFT adapter directory to start from",
+      [spec](const std::string& v) { spec->mutable_lora()->set_init_adapter(v); }, "DIR");
 }
 
 void AddRecordKeeping(Flags& flags, SubmitFlags* submit) {
@@ -142,7 +143,7 @@ void AddRecordKeeping(Flags& flags, SubmitFlags* submit) {
              [request](const std::string& v) { request->set_name(v); });
   flags.Int32("--priority", "Higher runs earlier, -1000 to 1000 [0]",
               [request](int32_t v) { request->set_priority(v); });
-  flags.Repeated("--label", "KEY=VALUE; may be given several times", &submit->labels);
+  flags.Repeated("--label", "May be given several times", &submit->labels, "KEY=VALUE");
   flags.Text("--request-id", "UUID that makes a repeated submit the same job [a new one]",
              [request](const std::string& v) { request->set_request_id(v); });
 }

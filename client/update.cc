@@ -29,8 +29,8 @@ int UpdateVerb(const Invocation& call) {
       [&](Flags& flags) {
         flags.Int32("--priority", "Higher runs earlier, -1000 to 1000",
                     [&](int32_t priority) { request.set_priority(priority); });
-        flags.Repeated("--label", "KEY=VALUE to set; may be given several times", &labels);
-        flags.Repeated("--remove-label", "KEY to remove; may be given several times", &removed);
+        flags.Repeated("--label", "To set; may be given several times", &labels, "KEY=VALUE");
+        flags.Repeated("--remove-label", "To remove; may be given several times", &removed, "KEY");
       });
 }
 

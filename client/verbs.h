@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/span.h"
+#include "artifacts/cli/command_doc.h"
 #include "client/server_address.h"
 
 namespace ftd {
@@ -12,12 +14,15 @@ namespace ftd {
 struct Invocation {
   ServerAddress address;          // of the flags before the verb
   std::vector<std::string> args;  // behind the verb
+  // Not null: the verb does nothing but put down here what it takes (Flags::Parse does it).
+  CommandDoc* describe = nullptr;
 };
 
 // Each parses its own flags, talks to ftd, and returns the exit code (exit_codes.h). stdout carries
 // data only.
 int CancelVerb(const Invocation& call);
 int CheckpointsVerb(const Invocation& call);
+int CompletionVerb(const Invocation& call);
 int GetVerb(const Invocation& call);
 int HoldVerb(const Invocation& call);
 int InfoVerb(const Invocation& call);
@@ -38,5 +43,14 @@ int UpdateVerb(const Invocation& call);
 int WaitVerb(const Invocation& call);
 int WatchVerb(const Invocation& call);
 int WhoamiVerb(const Invocation& call);
+
+struct Verb {
+  const char* name;
+  const char* help;
+  int (*run)(const Invocation&);
+};
+
+// All of them, in the order of `ftctl help`.
+absl::Span<const Verb> Verbs();
 
 }  // namespace ftd

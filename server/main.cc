@@ -9,8 +9,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "artifacts/cli/generate.h"
 #include "artifacts/nearest.h"
 #include "server/build_info.h"
 #include "server/daemon.h"
@@ -48,6 +50,31 @@ int ReportUsage(const CLI::App& app, const CLI::ParseError& error) {
   return kExitUsage;
 }
 
+// For the manual and for shells.
+ftd::ProgramDoc Describe(const CLI::App& app) {
+  ftd::ProgramDoc program{.command = ftd::DescribeCommand(app), .version = ftd::kVersion};
+  program.section = 8;
+  program.command.name = "ftd";
+  program.command.summary = "the fine-tuning daemon";
+  ftd::DocSection environment{.title = "ENVIRONMENT"};
+  for (const ftd::OptionHelp& option : ftd::OptionKeys()) {
+    environment.rows.emplace_back(
+        "FTD_" + absl::AsciiStrToUpper(option.key),
+        "The same as " + FlagName(option.key) + "; in the file: " + option.key + ".");
+  }
+  program.sections = {environment,
+                      {"FILES",
+                       {{"$XDG_CONFIG_HOME/ftd/ftd.toml", "The settings. Where there is none:"},
+                        {"/etc/ftd/ftd.toml", "the machine's. Its table models names models."}}},
+                      {"EXIT STATUS",
+                       {{"0", "It was stopped, or the settings are good."},
+                        {"1", "It cannot serve; the last line of the log says why."},
+                        {"2", "The command line itself."},
+                        {"78", "The settings are bad."}}},
+                      {"SEE ALSO", {{"ftctl(1)", "The client."}}}};
+  return program;
+}
+
 int ParseFlags(int argc, char** argv, Flags& flags) {
   CLI::App app(
       "ftd: the fine-tuning daemon. Settings come from flags, FTD_* variables and ftd.toml, in "
@@ -61,9 +88,14 @@ int ParseFlags(int argc, char** argv, Flags& flags) {
         ->multi_option_policy(option.repeatable ? CLI::MultiOptionPolicy::TakeAll
                                                 : CLI::MultiOptionPolicy::TakeLast);
   }
-  app.add_option("--config", flags.config_file, "Configuration file (TOML)");
+  app.add_option("--config", flags.config_file, "Configuration file (TOML)")->type_name("FILE");
   app.add_flag("--check-config", flags.check_config, "Check the settings and exit: 0 good, 78 bad");
   app.add_flag("--print-config", flags.print_config, "Print the settings as TOML and exit");
+  int generated = 0;
+  if (ftd::IsGenerateCall(
+          argc, argv, [&] { return Describe(app); }, &generated)) {
+    return generated == 0 ? -1 : generated;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

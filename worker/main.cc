@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "artifacts/cli/generate.h"
 #include "artifacts/error.h"
 #include "worker/attempt.h"
 #include "worker/logits_command.h"
@@ -44,6 +45,48 @@ int ExitStatus(const absl::Status& status, const std::string& program = "ft-work
   }
 }
 
+void AddPreviewOptions(CLI::App& preview, ftd::PreviewOptions& options) {
+  preview.add_option("--model", options.model_dir, "Model directory")->type_name("DIR")->required();
+  preview.add_option("--dataset", options.dataset, "File, directory or glob")
+      ->type_name("PATH")
+      ->required();
+  preview.add_option("-n", options.n, "Rows to print")->capture_default_str();
+  preview
+      .add_option("--seq-length,--seq_length", options.seq_length, "Cut rows to this many tokens")
+      ->capture_default_str();
+  preview.add_option("-o,--output", options.output, "Format")
+      ->type_name("json|text")
+      ->capture_default_str();
+  preview
+      .add_option("--dataset-shape,--dataset_shape", options.shape,
+                  "What a row consists of [by the columns]")
+      ->type_name("alpaca|text|prompt-completion");
+  preview.add_option("--columns", options.columns, "FIELD=COLUMN,…");
+  preview.add_option("--template", options.prompt_template,
+                     R"(Text of a row, such as "Q: {question}\nA: {answer}")");
+  preview.add_option("--train-on,--train_on", options.train_on, "Tokens to learn")
+      ->type_name("all|completions");
+  preview.add_option("--skip-bad-rows,--skip_bad_rows", options.skip_bad_rows,
+                     "Bad rows to pass over");
+}
+
+// For the manual and for shells.
+ftd::ProgramDoc Describe(const CLI::App& command, const std::string& name,
+                         const std::string& summary) {
+  ftd::ProgramDoc program{.command = ftd::DescribeCommand(command), .version = ftd::kVersion};
+  program.command.name = name;
+  program.command.summary = summary;
+  program.sections = {
+      {"EXIT STATUS",
+       {{"0", "Done."},
+        {"1", "Training failed."},
+        {"2", "The command line itself."},
+        {"65 to 77", "As of ftctl: the input, the output, the hub or a right is at fault."},
+        {"130", "A signal stopped it; the run can go on from its checkpoint."}}},
+      {"SEE ALSO", {{"ftctl(1), ftd(8), ft-train(1), ft-worker(1)", "The rest of ftd."}}}};
+  return program;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -57,48 +100,46 @@ int main(int argc, char** argv) {
   CLI::App* attempt =
       app.add_subcommand("attempt", "Run the attempt that a directory describes (for ftd).");
   attempt->add_option("--dir", attempt_dir, "The attempt's directory, with request.json")
+      ->type_name("DIR")
       ->required();
   attempt->add_option("--lock-fd", lock_fd, "Inherited descriptor of worker.lock");
   attempt->add_option("--token-fd", token_fd, "Inherited descriptor to read the hub token from");
 
   ftd::PreviewOptions preview_options;
   CLI::App* preview = app.add_subcommand("preview", "Print rows exactly as training sees them.");
-  preview->add_option("--model", preview_options.model_dir, "Model directory")->required();
-  preview->add_option("--dataset", preview_options.dataset, "File, directory or glob")->required();
-  preview->add_option("-n", preview_options.n, "Rows to print")->capture_default_str();
-  preview
-      ->add_option("--seq-length,--seq_length", preview_options.seq_length,
-                   "Cut rows to this many tokens")
-      ->capture_default_str();
-  preview->add_option("-o,--output", preview_options.output, "json or text")->capture_default_str();
-  preview->add_option("--dataset-shape,--dataset_shape", preview_options.shape,
-                      "alpaca, text or prompt-completion [by the columns]");
-  preview->add_option("--columns", preview_options.columns, "FIELD=COLUMN,…");
-  preview->add_option("--template", preview_options.prompt_template,
-                      R"(Text of a row, such as "Q: {question}\nA: {answer}")");
-  preview->add_option("--train-on,--train_on", preview_options.train_on, "all or completions");
-  preview->add_option("--skip-bad-rows,--skip_bad_rows", preview_options.skip_bad_rows,
-                      "Bad rows to pass over");
+  AddPreviewOptions(*preview, preview_options);
 
   ftd::LogitsOptions logits_options;
   CLI::App* logits = app.add_subcommand("logits", "Write the model's logits for given token ids.");
-  logits->add_option("--model", logits_options.model_dir, "Model directory")->required();
-  logits->add_option("--adapter", logits_options.adapter_dir, "PEFT adapter directory");
+  logits->add_option("--model", logits_options.model_dir, "Model directory")
+      ->type_name("DIR")
+      ->required();
+  logits->add_option("--adapter", logits_options.adapter_dir, "PEFT adapter directory")
+      ->type_name("DIR");
   logits
       ->add_option("--input", logits_options.input,
                    "JSON: token ids, or an array of arrays of them")
+      ->type_name("FILE")
       ->required();
-  logits->add_option("--output", logits_options.output, "New safetensors file")->required();
+  logits->add_option("--output", logits_options.output, "New safetensors file")
+      ->type_name("FILE")
+      ->required();
   logits->add_flag("--nf4", logits_options.nf4, "Quantise the projections, as mode qlora does");
 
   ftd::TrainOptions train_options;
   CLI::App* train = app.add_subcommand("train", "Fine-tune in the foreground (also: ft-train).");
   ftd::AddTrainOptions(*train, train_options);
 
+  const bool is_train = std::filesystem::path(argv[0]).filename() == "ft-train";
+  const auto describe = [&] {
+    return is_train ? Describe(*train, "ft-train", "fine-tune a language model in the foreground")
+                    : Describe(app, "ft-worker", "the training process of ftd");
+  };
+  int generated = 0;
+  if (ftd::IsGenerateCall(argc, argv, describe, &generated)) return generated;
   try {
     std::vector<std::string> words(argv + 1, argv + argc);
-    if (std::filesystem::path(argv[0]).filename() == "ft-train")
-      words.insert(words.begin(), "train");
+    if (is_train) words.insert(words.begin(), "train");
     std::reverse(words.begin(), words.end());
     app.parse(words);
   } catch (const CLI::ParseError& error) {

@@ -53,9 +53,9 @@ std::string BothSpellings(const std::string& name) {
 }
 
 template <typename T>
-void Field(CLI::App& app, Json& into, const std::string& flag, const std::string& key,
-           const std::string& help) {
-  app.add_option_function<T>(
+CLI::Option* Field(CLI::App& app, Json& into, const std::string& flag, const std::string& key,
+                   const std::string& help) {
+  return app.add_option_function<T>(
       BothSpellings(flag), [&into, key](const T& value) { into[key] = value; }, help);
 }
 
@@ -162,8 +162,8 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
       ->check(CLI::IsMember(presets));
   options.spec = options.dataset = Json::object();
   Json &spec = options.spec, &dataset = options.dataset;
-  Field<std::string>(app, spec, "model_name", "model",
-                     "Directory, alias, or OWNER/NAME of the hub");
+  Field<std::string>(app, spec, "model_name", "model", "Directory, alias, or OWNER/NAME of the hub")
+      ->type_name("MODEL");
   Word(app, spec, "mode", {"lora", "full", "qlora"}, "Way of fine-tuning [lora]");
   Word(app, spec, "dtype", {"float32", "float16", "bfloat16"},
        "Arithmetic [bfloat16 on a GPU, float32 on the CPU]");
@@ -191,11 +191,13 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
       BothSpellings("lora_dropout"), [&spec](double p) { spec["lora"]["dropout"] = p; },
       "Dropout before A [0]");
   app.add_option_function<std::string>(
-      BothSpellings("init_adapter"),
-      [&spec](const std::string& dir) { spec["lora"]["init_adapter"] = dir; },
-      "PEFT adapter directory to start from");
+         BothSpellings("init_adapter"),
+         [&spec](const std::string& dir) { spec["lora"]["init_adapter"] = dir; },
+         "PEFT adapter directory to start from")
+      ->type_name("DIR");
   Field<std::string>(app, dataset, "dataset", "server_path",
-                     "File, directory or glob of rows [tatsu-lab/alpaca of the hub]");
+                     "File, directory or glob of rows [tatsu-lab/alpaca of the hub]")
+      ->type_name("PATH");
   Field<int64_t>(app, dataset, "dataset_size", "size",
                  "First rows to use [512, 70b-lora 500; of a named dataset all]");
   Field<int64_t>(app, spec, "seed", "seed", "Adapters, order of epochs, dropout [42]");
@@ -209,9 +211,11 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
          "The result is of the best evaluation, not of the last step");
   Switch(app, spec, "playbook_warmup",
          "Train 0.05 epochs before the first step, as NVIDIA's scripts do");
-  app.add_option(BothSpellings("log_dir"), options.log_dir, "TensorBoard's [OUTPUT_DIR/logs]");
+  app.add_option(BothSpellings("log_dir"), options.log_dir, "TensorBoard's [OUTPUT_DIR/logs]")
+      ->type_name("DIR");
   app.add_option(BothSpellings("output_dir"), options.output_dir,
-                 "Result and checkpoints [a new directory under outputs/]");
+                 "Result and checkpoints [a new directory under outputs/]")
+      ->type_name("DIR");
   app.add_option("--resume", options.resume, "Go on from 'latest' or from a checkpoint directory");
 }
 

@@ -59,6 +59,22 @@ def test_the_installed_programs_run_where_they_lie(prefix):
     assert f'"{prefix}/bin/ft-worker"' in printed.stdout.replace("'", '"')
 
 
+def test_pages_and_completions_lie_where_they_are_looked_for(prefix, tmp_path):
+    """man and the shells' own loaders find them, and nothing tells them where but the prefix."""
+    home = {"HOME": str(tmp_path), "LC_ALL": "C.UTF-8", "PATH": f"{prefix}/bin:/usr/bin:/bin"}
+    for program in {path.name for path in (prefix / "bin").iterdir()} - {"ftctl-hub"}:
+        page = run("man", "-w", program, env=home).stdout.strip()
+        assert page == f"{prefix}/share/man/man{8 if program == 'ftd' else 1}/{program}.{8 if program == 'ftd' else 1}"
+        by_bash = run("bash", "--norc", "-c", ". /usr/share/bash-completion/bash_completion; _completion_loader $0; "
+                      "complete -p $0", program, env={**home, "XDG_DATA_DIRS": f"{prefix}/share"})
+        assert by_bash.stdout == f"complete -F _{program.replace('-', '_')}_complete {program}\n", by_bash.stderr
+        by_zsh = run("zsh", "-f", "-c", f"fpath=({prefix}/share/zsh/site-functions $fpath); autoload -Uz compinit; "
+                     "compinit -u -D; print -r -- $_comps[$0]", program, env=home)
+        assert by_zsh.stdout == f"_{program}\n", by_zsh.stderr
+        by_fish = run("fish", "-c", "complete -C$argv[1]", f"{program} --help", env={**home, "XDG_DATA_DIRS": f"{prefix}/share"})
+        assert by_fish.stdout.startswith("--help\t"), by_fish.stderr
+
+
 def test_the_unit_names_the_installed_programs(prefix, unit):
     programs = re.findall(r"^Exec\w+=(\S+)", unit.read_text(), re.MULTILINE)
     assert programs == [f"{prefix}/bin/ftd", "/bin/kill", f"{prefix}/libexec/ftd/reap-workers"]

@@ -150,6 +150,9 @@ def test_the_package(package):
     unit = (package / "lib/systemd/system/ftd.service").read_text()
     assert re.search(r"^ExecStart=/nix/store/\w+-ftd-[\d.]+/bin/ftd$", unit, re.MULTILINE)
     assert os.access(package / "libexec/ftd/reap-workers", os.X_OK)
+    for file in ("man/man8/ftd.8", "man/man1/ftctl.1", "bash-completion/completions/ftctl", "zsh/site-functions/_ftctl",
+                 "fish/vendor_completions.d/ftctl.fish"):
+        assert (package / "share" / file).stat().st_size > 1000, file
 
 
 def test_the_package_depends_on_its_sources_alone(box):

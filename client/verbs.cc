@@ -1,0 +1,36 @@
+#include "client/verbs.h"
+
+namespace ftd {
+namespace {
+
+constexpr Verb kVerbs[] = {
+    {"run", "Fine-tune here and now, with a private ftd: no set-up", RunVerb},
+    {"submit", "Queue a job", SubmitVerb},
+    {"ls", "List jobs", LsVerb},
+    {"show", "Show a job", ShowVerb},
+    {"watch", "Follow a job live", WatchVerb},
+    {"wait", "Wait until a job has ended", WaitVerb},
+    {"logs", "Print what a job's worker wrote", LogsVerb},
+    {"metrics", "Print a job's recorded steps", MetricsVerb},
+    {"checkpoints", "List a job's checkpoints", CheckpointsVerb},
+    {"get", "Take a job's result home", GetVerb},
+    {"cancel", "End a job", CancelVerb},
+    {"pause", "Stop a running job with a checkpoint, and free the device", PauseVerb},
+    {"resume", "Let a paused job go on", ResumeVerb},
+    {"hold", "Keep a queued job back", HoldVerb},
+    {"release", "Let a held job run", ReleaseVerb},
+    {"update", "Change a job's priority or labels", UpdateVerb},
+    {"retry", "Queue a job that has ended once more", RetryVerb},
+    {"rm", "Forget a job that has ended", RmVerb},
+    {"models", "List, fetch, verify and remove the hub's models", ModelsVerb},
+    {"login", "Store a Hugging Face token", LoginVerb},
+    {"whoami", "Show whose token is stored", WhoamiVerb},
+    {"info", "Show the server", InfoVerb},
+    {"completion", "Print a script that lets a shell complete ftctl", CompletionVerb},
+};
+
+}  // namespace
+
+absl::Span<const Verb> Verbs() { return kVerbs; }
+
+}  // namespace ftd

@@ -1,0 +1,9 @@
+// What this ftctl was built from.
+#pragma once
+
+namespace ftd {
+
+extern const char kFtctlVersion[];   // the VERSION file
+extern const char kFtctlRevision[];  // the source revision, or "unknown" outside a git checkout
+
+}  // namespace ftd
