@@ -32,7 +32,8 @@ struct ExitCodeHelp {
 inline constexpr ExitCodeHelp kExitCodes[] = {
     {kExitOk, "done; for watch, wait, submit --watch and run: the job SUCCEEDED"},
     {kExitRefused,
-     "refused: wrong state, name in use, request id reused, gated model, does not fit in memory"},
+     "refused: wrong state, name in use, request id reused, gated model, does not fit in memory; "
+     "doctor: something failed"},
     {kExitUsage, "the command line itself"},
     {kExitBadData, "bad field, dataset or model file; unsupported architecture"},
     {kExitNoInput, "model, dataset or file not found"},

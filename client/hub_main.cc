@@ -1,5 +1,5 @@
-// ftctl-hub: what `ftctl login` and `ftctl whoami` run once they have read their flags. The token
-// with which the hub knows the user.
+// ftctl-hub: what `ftctl login`, `whoami` and `doctor` run once they have read their flags. The
+// token with which the hub knows the user.
 #include <termios.h>
 #include <unistd.h>
 
@@ -7,6 +7,7 @@
 #include <csignal>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,7 @@
 #include "artifacts/hub/settings.h"
 #include "client/exit_codes.h"
 #include "client/text.h"
+#include "nlohmann/json.hpp"
 
 namespace ftd {
 namespace {
@@ -113,6 +115,37 @@ int RunWhoami() {
   return kExitOk;
 }
 
+// How the token is, for `ftctl doctor`: verdict, what was found, what to do.
+std::vector<std::string> JudgeToken(const hub::Settings& settings) {
+  const std::string token = hub::FindToken(settings);
+  const std::string stored = token.empty() ? "no token is stored" : "a token is stored";
+  if (settings.offline) {
+    return {"ok", absl::StrCat("HF_HUB_OFFLINE is set, so the hub is not asked; ", stored), ""};
+  }
+  if (token.empty()) {
+    return {"warn", "no token is stored; gated models, such as Llama's, need one", "`ftctl login`"};
+  }
+  hub::HttpClient http;
+  const auto user = hub::WhoAmI(http, settings, token);
+  if (user.ok()) return {"ok", absl::StrCat(*user, " at ", settings.endpoint), ""};
+  if (user.status().code() == absl::StatusCode::kUnauthenticated) {
+    return {"fail", absl::StrCat(settings.endpoint, " does not know the token that is stored"),
+            "make a new one there and `ftctl login`"};
+  }
+  return {"warn",
+          absl::StrCat(stored, ", but ", settings.endpoint,
+                       " does not answer: ", std::string(user.status().message())),
+          "see to the network, HTTPS_PROXY or HF_ENDPOINT; without a hub set HF_HUB_OFFLINE=1"};
+}
+
+int RunDoctor() {
+  const std::vector<std::string> said = JudgeToken(hub::SettingsFromEnvironment());
+  const nlohmann::json finding = {
+      {"verdict", said[0]}, {"found", Printable(said[1])}, {"mend", said[2]}};
+  std::cout << finding.dump() << std::endl;
+  return kExitOk;
+}
+
 }  // namespace
 }  // namespace ftd
 
@@ -120,6 +153,7 @@ int main(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
   if (verb == "login") return ftd::RunLogin();
   if (verb == "whoami") return ftd::RunWhoami();
+  if (verb == "doctor") return ftd::RunDoctor();
   std::cerr << "ftctl-hub is a part of ftctl: run `ftctl login` or `ftctl whoami`" << std::endl;
   return ftd::kExitUsage;
 }

@@ -26,6 +26,7 @@ constexpr Verb kVerbs[] = {
     {"login", "Store a Hugging Face token", LoginVerb},
     {"whoami", "Show whose token is stored", WhoamiVerb},
     {"info", "Show the server", InfoVerb},
+    {"doctor", "Look for what keeps ftd from working, and say the mend", DoctorVerb},
     {"completion", "Print a script that lets a shell complete ftctl", CompletionVerb},
 };
 

@@ -23,6 +23,7 @@ struct Invocation {
 int CancelVerb(const Invocation& call);
 int CheckpointsVerb(const Invocation& call);
 int CompletionVerb(const Invocation& call);
+int DoctorVerb(const Invocation& call);
 int GetVerb(const Invocation& call);
 int HoldVerb(const Invocation& call);
 int InfoVerb(const Invocation& call);

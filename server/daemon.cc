@@ -22,6 +22,7 @@
 #include "server/listen_address.h"
 #include "server/log.h"
 #include "server/rpc_metrics.h"
+#include "server/server_info.h"
 #include "server/service_manager.h"
 #include "server/sqlite.h"
 #include "server/tls.h"
@@ -232,17 +233,10 @@ absl::Status Daemon::WriteAddresses() const {
 }
 
 v1::ServerInfo Daemon::Info() const {
-  v1::ServerInfo info;
-  info.set_version(kVersion);
-  info.set_revision(kRevision);
-  info.set_state_dir(state_dir_.root());
+  v1::ServerInfo info = DescribeServer(options_, state_dir_, device_);
   info.set_listen_address(addresses_.front());
   info.set_metrics_address(metrics_->address());
   *info.mutable_start_time() = MicrosToTimestamp(start_time_);
-  info.add_modes(v1::JobSpec::LORA);
-  info.add_modes(v1::JobSpec::FULL);
-  info.add_modes(v1::JobSpec::QLORA);
-  info.set_device(device_.Name());
   return info;
 }
 

@@ -100,3 +100,12 @@ def test_ctrl_c_of_run_ends_everything(tiny, tmp_path):
     assert process.returncode == 130 and "cancelling the job" in err
     wait_for(lambda: not processes_under(tmp_path / "cache"))
     assert list((tmp_path / "cache").rglob("run-*")) == []
+
+
+def test_the_doctor_finds_no_fault_here():
+    with Ftd() as ftd:
+        environment = {"HF_HUB_OFFLINE": "1", "XDG_CONFIG_HOME": str(ftd.state_dir)}
+        rows = {row["check"]: row for row in json.loads(ftd.ftctl("doctor", "-o", "json", env=environment).stdout)}
+        assert "fail" not in {row["verdict"] for row in rows.values()}, rows
+        assert f"free in {ftd.state_dir}" in rows["state disk"]["found"]
+        assert rows["worker"]["verdict"] == "ok" and "LibTorch" in rows["worker"]["found"]

@@ -1,0 +1,25 @@
+// Another program, run to its end.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace ftd {
+
+struct ChildResult {
+  int exit_code = 0;   // 128 + n where signal n ended it
+  std::string output;  // what it wrote on stdout and stderr
+};
+
+// Runs argv[0], a path, with no input. NOT_FOUND and others where it cannot be started;
+// DEADLINE_EXCEEDED where it has not ended after `limit`, and is killed. Safe among threads.
+absl::StatusOr<ChildResult> RunChild(const std::vector<std::string>& argv,
+                                     std::chrono::milliseconds limit);
+
+// The path of a program beside this one.
+std::string ProgramBeside(const std::string& name);
+
+}  // namespace ftd
