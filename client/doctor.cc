@@ -146,6 +146,10 @@ int DoctorVerb(const Invocation& call) {
                [&](double value) { least_free_gb = std::clamp(value, 0.0, kMostGigabytes); });
   flags.Choice("-o,--output", "Format [table]", {"table", "json", "yaml"}, &output);
   if (const auto code = flags.Parse()) return *code;
+  // For the worker's check; now, while there is one thread.
+  if (const auto path = LibraryPath(); path.ok() && !path->empty()) {
+    setenv("LD_LIBRARY_PATH", path->c_str(), /*overwrite=*/1);
+  }
   const auto findings = Examine(flags.address(), static_cast<int64_t>(least_free_gb * kGigabyte));
   output == "table" ? Print(findings) : PrintStructured(Structured(findings), output);
   for (const Finding& finding : findings) {

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "artifacts/libtorch_path.h"
 #include "client/child_process.h"
 #include "client/names.h"
 #include "client/nvidia_driver.h"
@@ -116,12 +118,23 @@ Finding CheckDevice(const ServerInfo* info) {
           "(DeviceAllow= in the unit); then restart ftd"};
 }
 
+absl::StatusOr<std::string> LibraryPath() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value == nullptr ? "" : value);
+  };
+  return ftd::LibraryPathFor(variable("FTD_LIBTORCH"), variable("LD_LIBRARY_PATH"));
+}
+
 Finding CheckWorker(const ServerInfo* info) {
+  if (const auto path = LibraryPath(); !path.ok()) {
+    return Failed("worker", path.status(), "mend FTD_LIBTORCH, in ftd's environment too");
+  }
   const std::string worker =
       info != nullptr && !info->worker().empty() ? info->worker() : ProgramBeside("ft-worker");
   const std::string libtorch =
-      "LibTorch must lie in lib/ftd beside bin/, or where ft-worker was built with it; not below "
-      "/home or /root, which the service cannot see";
+      "put LibTorch's folder at lib/ftd/torch beside bin/, or name it in FTD_LIBTORCH, in ftd's "
+      "environment too; not below /home or /root, which the service cannot see";
   const auto ran = RunChild({worker, "--version"}, kWorkerLimit);
   if (!ran.ok()) {
     return Failed("worker", ran.status(),

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "client/connection.h"
 #include "ftd/v1/fine_tuning.pb.h"
 
@@ -31,6 +32,8 @@ Finding CheckQueue(Connection& connection, const ftd::v1::ServerInfo& info);
 
 // Of this machine. `info` is null where no server answers.
 Finding CheckDevice(const ftd::v1::ServerInfo* info);
+// The LD_LIBRARY_PATH that FTD_LIBTORCH asks to start ft-worker with.
+absl::StatusOr<std::string> LibraryPath();
 // Starts the worker, so that the loader must find LibTorch.
 Finding CheckWorker(const ftd::v1::ServerInfo* info);
 // The settings that the ftd beside this program would start with.
