@@ -71,8 +71,9 @@ absl::Status RenameDurably(const std::filesystem::path& from, const std::filesys
   return SyncPath(to.has_parent_path() ? to.parent_path() : ".");
 }
 
-absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view data) {
-  std::filesystem::path temporary = path;
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view data,
+                                 const std::filesystem::path& scratch_dir) {
+  std::filesystem::path temporary = scratch_dir.empty() ? path : scratch_dir / path.filename();
   temporary += absl::StrCat(kUnfinishedMark, ::getpid());
   absl::Status written = [&]() -> absl::Status {
     FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_TRUNC));

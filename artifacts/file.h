@@ -45,9 +45,11 @@ absl::Status WriteAll(int fd, std::string_view data,
 
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path);
 
-// Writes `path` so that after any crash it holds the old bytes or the new ones: temporary file in
-// the same directory, fsync, rename, fsync of the directory.
-absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view data);
+// Writes `path` so that after any crash it holds the old bytes or the new ones: temporary file,
+// fsync, rename, fsync of the directory. A crash may leave the temporary file; it lies in
+// `scratch_dir`, which has to be on the file system of `path`, or else in the directory of `path`.
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view data,
+                                 const std::filesystem::path& scratch_dir = {});
 
 // fsync of a file or directory, by path.
 absl::Status SyncPath(const std::filesystem::path& path);

@@ -90,8 +90,10 @@ absl::Status Cache::WriteRef(const RepoId& repo, const std::string& revision,
   if (IsCommit(revision) || !IsRefName(revision) || ReadRef(repo, revision) == commit)
     return absl::OkStatus();
   const fs::path path = RepoDir(repo) / "refs" / revision;
+  const fs::path scratch = RepoDir(repo) / "blobs";  // in refs/ it would be one, if left behind
   FTD_RETURN_IF_ERROR(MakeDirectories(path.parent_path()));
-  return WriteFileAtomically(path, commit);
+  FTD_RETURN_IF_ERROR(MakeDirectories(scratch));
+  return WriteFileAtomically(path, commit, scratch);
 }
 
 bool Cache::Has(const RepoRevision& revision, const RepoFile& file) const {
@@ -102,9 +104,10 @@ absl::Status Cache::Link(const RepoRevision& revision, const RepoFile& file) con
   const fs::path link = Snapshot(revision.repo, revision.commit) / file.path;
   FTD_RETURN_IF_ERROR(MakeDirectories(link.parent_path()));
   const fs::path target = Blob(revision.repo, file.etag).lexically_relative(link.parent_path());
-  // By a rename, since a link to an older blob may be there and must never be missing.
-  fs::path fresh = link;
-  fresh += absl::StrCat(kUnfinishedMark, getpid());
+  // By a rename, since a link to an older blob may be there and must never be missing. Not from
+  // snapshots/, where a kill in between would leave the model one file too many. The blob's lock
+  // makes the name ours; what a kill left there goes now.
+  const fs::path fresh = Blob(revision.repo, file.etag + ".link");
   std::error_code error;
   fs::remove(fresh, error);
   fs::create_symlink(target, fresh, error);
@@ -118,7 +121,9 @@ absl::Status Cache::Tag() const {
   const fs::path path = root_ / "CACHEDIR.TAG";
   std::error_code error;
   if (fs::exists(path, error)) return absl::OkStatus();
-  return WriteFileAtomically(path, "Signature: 8a477f597d28d172789f06886806bc55\n");
+  const fs::path scratch = root_ / ".locks";  // whatever else is in the root counts as a repository
+  FTD_RETURN_IF_ERROR(MakeDirectories(scratch));
+  return WriteFileAtomically(path, "Signature: 8a477f597d28d172789f06886806bc55\n", scratch);
 }
 
 absl::StatusOr<std::optional<Fd>> Cache::TryLock(const RepoId& repo,

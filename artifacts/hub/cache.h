@@ -44,7 +44,7 @@ class Cache {
 
   // Whether the snapshot has the file with as many bytes as it should have.
   bool Has(const RepoRevision& revision, const RepoFile& file) const;
-  // Makes the snapshot's link to a blob that is there.
+  // Makes the snapshot's link to a blob that is there. Requires the blob's lock.
   absl::Status Link(const RepoRevision& revision, const RepoFile& file) const;
 
   // Marks the cache as one, so that backups leave it out (the CACHEDIR.TAG convention).

@@ -143,9 +143,15 @@ absl::StatusOr<int64_t> RemoveRepo(const Cache& cache, const RepoId& repo) {
     }
     locks.push_back(*std::move(lock));
   }
-  // Out of everybody's sight first: no reader meets half of it.
-  const fs::path doomed = cache.root() / absl::StrCat(kUnfinishedMark, "removed-", getpid(), "-",
-                                                      dir.filename().string());
+  // Out of everybody's sight first: no reader meets half of it. What a killed removal left goes
+  // too.
+  const std::string mark = absl::StrCat(kUnfinishedMark, "removed-");
+  const fs::path bin = cache.root() / ".locks";
+  fs::create_directories(bin, error);  // or the rename fails and says so
+  for (const fs::path& left : Entries(bin)) {
+    if (absl::StartsWith(left.filename().string(), mark)) fs::remove_all(left, error);
+  }
+  const fs::path doomed = bin / absl::StrCat(mark, getpid(), "-", dir.filename().string());
   fs::rename(dir, doomed, error);
   if (error) return ErrnoError(error.value(), absl::StrCat("remove ", dir.string()));
   fs::remove_all(doomed, error);

@@ -254,8 +254,11 @@ TEST_F(CacheTest, DamageIsFoundAndRemovalIsWhole) {
   EXPECT_EQ(*damaged, std::vector<std::string>{"blobs/" + kSha256});
   ASSERT_EQ(ListCache(cache_).size(), 1U);
   EXPECT_EQ(ListCache(cache_)[0].repo.name, "owner/name");
+  const fs::path left = cache_.root() / ".locks" / ".tmp-removed-1-models--owner--name";
+  Put(left / "blobs" / kSha1, "of a removal that was killed");
   ASSERT_TRUE(RemoveRepo(cache_, kModelRepo).ok());
   EXPECT_TRUE(ListCache(cache_).empty());
+  EXPECT_FALSE(fs::exists(left));
   EXPECT_EQ(RemoveRepo(cache_, kModelRepo).status().code(), absl::StatusCode::kNotFound);
 }
 

@@ -18,6 +18,7 @@ from mounts import on_small_disk
 
 FETCH = BUILD / "tests" / "hub_fetch"
 BIG = random.Random(7).randbytes(8 << 20)
+SCAN_WARNINGS = "[str(w) for w in hf.scan_cache_dir().warnings]"
 ETAG = hashlib.sha256(WEIGHTS).hexdigest()
 
 
@@ -195,6 +196,27 @@ def size_of(path: pathlib.Path) -> int:
 def test_kills(hub, home):
     count = int(os.environ.get("FTD_HUB_KILLS", "20"))
     kills(hub, home, int(os.environ.get("FTD_TEST_SEED", "1")), count)
+
+
+def test_a_kill_before_any_rename_or_link_leaves_what_both_clients_know(hub, home):
+    """Nothing in snapshots/, refs/ or the cache's root that a reader would take for a file, a ref or a repository."""
+    killed = 0
+    while True:
+        home_of_run = home / str(killed)
+        hub.add_repo("ann/tiny", TINY)
+        process = popen(hub, home_of_run, LD_PRELOAD=str(BUILD / "tests" / "die_at_call.so"), DIE_AT_CALL=str(killed + 1),
+                        ASAN_OPTIONS="verify_asan_link_order=0")
+        process.communicate(timeout=DEADLINE_S)
+        if process.returncode != -signal.SIGKILL:
+            break
+        killed += 1
+        cache = in_cache(home_of_run)
+        seen = [p for p in cache.glob("snapshots/*/**/*") if not p.is_dir()]
+        assert {"/".join(p.relative_to(cache).parts[2:]) for p in seen} <= set(TINY)
+        assert [str(w) for w in value(hub, home_of_run, SCAN_WARNINGS) if "doesn't exist" not in w] == []
+        fetch(hub, home_of_run)
+        assert files_of(home_of_run) == TINY and value(hub, home_of_run, SCAN_WARNINGS) == []
+    assert process.returncode == 0 and killed == 2 + 3 * len(TINY), "tag, ref; blob, link, its rename"
 
 
 # What can go wrong on the way
