@@ -4,16 +4,14 @@
 #include <algorithm>
 #include <iostream>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "artifacts/error.h"
 #include "client/connection.h"
 #include "client/exit_codes.h"
 #include "client/flags.h"
 #include "client/json_output.h"
-#include "client/nearest.h"
 #include "client/progress_text.h"
+#include "client/sub_verbs.h"
 #include "client/table.h"
 #include "client/terminal.h"
 #include "client/text.h"
@@ -164,46 +162,13 @@ int Verify(const Invocation& call) {
                    "` and `ftctl models pull ", model, "` bring it anew")));
 }
 
-struct SubVerb {
-  const char* name;
-  const char* help;
-  int (*run)(const Invocation&);
-};
-constexpr SubVerb kSubVerbs[] = {{"ls", "List them", List},
-                                 {"pull", "Fetch a model into the cache", Pull},
-                                 {"rm", "Remove one from the cache", Remove},
-                                 {"verify", "Compare one with its digests", Verify}};
-
-// Without a verb of its own it is `models ls`.
-int Describe(const Invocation& call) {
-  List(call);
-  for (const SubVerb& verb : kSubVerbs) {
-    CommandDoc doc;
-    verb.run({.describe = &doc});
-    doc.name = verb.name;
-    doc.summary = verb.help;
-    call.describe->commands.push_back(std::move(doc));
-  }
-  return kExitOk;
-}
+constexpr Verb kSubVerbs[] = {{"ls", "List them", List},
+                              {"pull", "Fetch a model into the cache", Pull},
+                              {"rm", "Remove one from the cache", Remove},
+                              {"verify", "Compare one with its digests", Verify}};
 
 }  // namespace
 
-int ModelsVerb(const Invocation& call) {
-  if (call.describe != nullptr) return Describe(call);
-  if (call.args.empty() || absl::StartsWith(call.args[0], "-")) return List(call);
-  Invocation rest = call;
-  rest.args.erase(rest.args.begin());
-  std::vector<std::string> names;
-  for (const SubVerb& verb : kSubVerbs) {
-    if (call.args[0] == verb.name) return verb.run(rest);
-    names.emplace_back(verb.name);
-  }
-  const std::string nearest = Nearest(call.args[0], names);
-  return Fail(Error(absl::StatusCode::kInvalidArgument, "USAGE",
-                    absl::StrCat("unknown verb 'models ", Printable(call.args[0]), "'; ",
-                                 nearest.empty() ? "it is one of " : "did you mean ",
-                                 nearest.empty() ? absl::StrJoin(names, ", ") : nearest + "?")));
-}
+int ModelsVerb(const Invocation& call) { return RunSubVerb(call, "models", kSubVerbs); }
 
 }  // namespace ftd

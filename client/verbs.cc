@@ -25,6 +25,7 @@ constexpr Verb kVerbs[] = {
     {"models", "List, fetch, verify and remove the hub's models", ModelsVerb},
     {"login", "Store a Hugging Face token", LoginVerb},
     {"whoami", "Show whose token is stored", WhoamiVerb},
+    {"token", "Make, list and revoke the tokens that let callers in over TCP", TokenVerb},
     {"info", "Show the server", InfoVerb},
     {"doctor", "Look for what keeps ftd from working, and say the mend", DoctorVerb},
     {"completion", "Print a script that lets a shell complete ftctl", CompletionVerb},

@@ -2,7 +2,8 @@
 //
 // A line is what sha256sum prints, with the token's name in the place of the file's: 64 hexadecimal
 // digits, two spaces, the name. Empty lines and those that begin with # count for nothing. The file
-// is looked at anew for each call, so a line that is gone no longer lets anybody in.
+// is looked at anew for each call, so a line that is gone no longer lets anybody in. Lines that are
+// not of the token at hand stay as they are.
 #pragma once
 
 #include <filesystem>
@@ -31,6 +32,15 @@ class AccessTokens {
   // in the log.
   explicit AccessTokens(std::filesystem::path file) : file_(std::move(file)) {}
 
+  // In the order of the file. Errors: FAILED_PRECONDITION CONFIG_INVALID, the file is bad.
+  absl::StatusOr<std::vector<std::string>> Names() const;
+  // Makes a token of 256 random bits and gives it; nobody can ask for it again. Errors:
+  // INVALID_ARGUMENT FIELD_INVALID; ALREADY_EXISTS NAME_IN_USE; FAILED_PRECONDITION CONFIG_INVALID,
+  // PATH_NOT_WRITABLE.
+  absl::StatusOr<std::string> Create(const std::string& name);
+  // Errors: NOT_FOUND TOKEN_NOT_FOUND; FAILED_PRECONDITION CONFIG_INVALID, PATH_NOT_WRITABLE.
+  absl::Status Revoke(const std::string& name);
+
   // The name of the token that is `secret`; none if there is none. Takes equally long for all
   // secrets.
   std::optional<std::string> Find(const std::string& secret) const;
@@ -42,9 +52,12 @@ class AccessTokens {
     int64_t size = -1, seconds = 0, nanoseconds = 0;
     bool operator==(const Version&) const = default;
   };
+  absl::StatusOr<std::string> ReadChecked() const;
+  absl::Status Write(const std::string& text) const;
   void Refresh() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::filesystem::path file_;
+  absl::Mutex changes_;  // one at a time
   mutable absl::Mutex mutex_;
   mutable Version version_ ABSL_GUARDED_BY(mutex_);
   mutable std::vector<AccessToken> tokens_ ABSL_GUARDED_BY(mutex_);

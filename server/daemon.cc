@@ -168,11 +168,19 @@ absl::Status Daemon::BindUnixSockets() {
 }
 
 void Daemon::MakeService() {
-  const auto user_of = [this](const grpc::CallbackServerContext& context) {
+  const auto local_user =
+      [this](const grpc::CallbackServerContext& context) -> std::optional<std::string> {
     for (const auto& listener : listeners_) {
-      if (auto user = listener->UserOf(context.peer())) return *std::move(user);
+      if (auto user = listener->UserOf(context.peer())) return user;
     }
-    return CallerName(*context.auth_context());
+    return std::nullopt;
+  };
+  const auto user_of = [local_user](const grpc::CallbackServerContext& context) {
+    const auto user = local_user(context);
+    return user.has_value() ? *user : CallerName(*context.auth_context());
+  };
+  const auto is_local = [local_user](const grpc::CallbackServerContext& context) {
+    return local_user(context).has_value();
   };
   service_ = std::make_unique<FineTuningService>(
       ServiceParts{.store = *store_,
@@ -181,6 +189,8 @@ void Daemon::MakeService() {
                    .hub = hub_,
                    .pool = pool_,
                    .submit_pool = submit_pool_,
+                   .tokens = tokens_,
+                   .is_local = is_local,
                    .user_of = user_of,
                    .server_info = [this] { return Info(); },
                    .stopping = [this] { return stopping_.load(); }});

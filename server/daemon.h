@@ -80,7 +80,7 @@ class Daemon {
   std::unique_ptr<FineTuningService> service_;
   std::vector<std::unique_ptr<UnixListener>> listeners_;
   std::vector<std::string> addresses_;  // as bound
-  const AccessTokens tokens_;
+  AccessTokens tokens_;
   std::unique_ptr<grpc::Server> server_;
 };
 

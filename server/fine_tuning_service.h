@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "ftd/v1/fine_tuning.grpc.pb.h"
+#include "server/access_tokens.h"
 #include "server/job_store.h"
 #include "server/model_catalog.h"
 #include "server/state_dir.h"
@@ -23,6 +24,9 @@ struct ServiceParts {
   WatchHub& hub;
   TaskPool& pool;
   TaskPool& submit_pool;  // for calls that may wait for the hub
+  AccessTokens& tokens;
+  // Whether a call came over a unix socket: from this machine, by who may use it.
+  std::function<bool(const grpc::CallbackServerContext&)> is_local;
   // The name of who makes a call; empty when unknown.
   std::function<std::string(const grpc::CallbackServerContext&)> user_of;
   // Everything of GetServerInfo but the counts.
@@ -58,6 +62,9 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
       Context*, const v1::VerifyModelRequest* request) override;
   Unary* ListCheckpoints(Context*, const v1::ListCheckpointsRequest*,
                          v1::ListCheckpointsResponse*) override;
+  Unary* CreateToken(Context*, const v1::CreateTokenRequest*, v1::CreateTokenResponse*) override;
+  Unary* ListTokens(Context*, const v1::ListTokensRequest*, v1::ListTokensResponse*) override;
+  Unary* RevokeToken(Context*, const v1::RevokeTokenRequest*, v1::RevokeTokenResponse*) override;
   Unary* GetServerInfo(Context*, const v1::GetServerInfoRequest*, v1::ServerInfo*) override;
   grpc::ServerReadReactor<v1::UploadFileRequest>* UploadFile(Context*,
                                                              v1::UploadFileResponse*) override;
@@ -88,6 +95,8 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   static Unary* OnPool(TaskPool& pool, Context* context, std::function<absl::Status()> work);
   // UNAVAILABLE while the daemon is stopping: nothing is queued any more.
   absl::Status CheckServing() const;
+  // PERMISSION_DENIED for who calls over TCP: tokens are managed on the machine.
+  absl::Status CheckLocal(const Context& context) const;
   absl::Status Submit(const Context& context, const v1::SubmitJobRequest& request,
                       v1::Job* response);
   absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);

@@ -36,7 +36,8 @@ def verbs_of(program):
     text = help_of(program)
     names = re.findall(r"^  ([a-z]+)  ", text, re.M) if program in ("ftctl", "ft-worker") else []
     found = [(program, name) for name in names]
-    return found + [("ftctl", "models", name) for name in ("ls", "pull", "rm", "verify")] * (program == "ftctl")
+    below = {"models": ("ls", "pull", "rm", "verify"), "token": ("ls", "create", "revoke")}
+    return found + [("ftctl", verb, name) for verb in below for name in below[verb]] * (program == "ftctl")
 
 
 VERBS = [words for program in PROGRAMS for words in verbs_of(program)]

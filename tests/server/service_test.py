@@ -220,8 +220,7 @@ def test_unknown_jobs_everywhere(ftd):
 def test_what_is_not_built_says_so(ftd):
     stub = ftd.stub
     for call in [lambda: stub.Drain(api.DrainRequest()), lambda: stub.Generate(api.GenerateRequest()),
-                 lambda: stub.WatchQueue(api.WatchQueueRequest()),
-                 lambda: stub.CreateToken(api.CreateTokenRequest())]:
+                 lambda: stub.WatchQueue(api.WatchQueueRequest())]:
         expect_error(call, Code.UNIMPLEMENTED, "MODE_UNSUPPORTED")
 
 

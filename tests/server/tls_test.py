@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import types
+from concurrent import futures
 
 import grpc
 import pytest
@@ -18,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from ftd_fixture import BIN, api, api_grpc, jobs, wait_until
-from helpers import ROWS, fake_ftd, submit
+from helpers import ROWS, expect_error, fake_ftd, submit
 from pki import Authority
 
 Code = grpc.StatusCode
@@ -319,6 +320,116 @@ def test_ftctl_says_why_it_does_not_get_in(pki, tmp_path):
             assert result.returncode == code, (args, result.returncode, result.stderr)
             assert re.search(says, result.stderr) and not result.stdout, result.stderr
             assert "not-the-token" not in result.stderr
+
+
+# Tokens by ftctl and the API.
+
+def test_a_token_is_made_used_and_revoked(pki, tmp_path):
+    by_hand = "# kept as it is\n\n" + token_line("by hand", SECRET).rstrip("\n")  # no line break at the end
+    secret_file = tmp_path / "dashboard.token"
+    with tls_ftd(pki, certificates=False, tokens=by_hand) as ftd:
+        made = ftd.ftctl("token", "create", "dashboard", "--file", secret_file)
+        secret = secret_file.read_text().strip()
+        assert made.stdout == "" and secret not in made.stderr and secret_file.stat().st_mode & 0o777 == 0o600
+        assert len(base64.urlsafe_b64decode(secret.removeprefix("ftd_") + "=")) == 32
+        assert ftd.tokens.read_text() == by_hand + "\n" + token_line("dashboard", secret)
+        printed = ftd.ftctl("token", "create", "laptop@home").stdout.strip()
+        assert printed != secret
+        assert ftd.ftctl("token").stdout.splitlines() == ["by hand", "dashboard", "laptop@home"]
+        assert json.loads(ftd.ftctl("token", "ls", "-o", "json").stdout) == ["by hand", "dashboard", "laptop@home"]
+        with tls_channel(ftd, pki.ours, None, bearer(secret)) as channel:
+            stub = api_grpc.FineTuningStub(channel)
+            job = stub.SubmitJob(api.SubmitJobRequest(spec=ftd.spec(ftd.model, ROWS)))
+            assert job.owner == "dashboard" and list(stub.WatchJob(api.WatchJobRequest(job=job.id), timeout=60))
+            ftd.ftctl("token", "revoke", "dashboard")
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.GetServerInfo(api.GetServerInfoRequest(), timeout=20)
+            assert caught.value.code() == Code.UNAUTHENTICATED
+        assert outcome(tls_channel(ftd, pki.ours, None, bearer(printed)))[0] == Code.OK
+        assert ftd.tokens.read_text() == by_hand + "\n" + token_line("laptop@home", printed)
+        assert places_with([secret, printed], ftd.root, [ftd.process.pid]) == []
+        assert secret not in ftd.log() and "access token dashboard is revoked, by" in ftd.log()
+
+
+def test_tokens_are_managed_on_the_machine_alone(pki):
+    calls = [("CreateToken", api.CreateTokenRequest(name="more")), ("ListTokens", api.ListTokensRequest()),
+             ("RevokeToken", api.RevokeTokenRequest(name="dashboard"))]
+    line = token_line("dashboard", SECRET)
+    with tls_ftd(pki, tokens=line) as ftd:
+        for channel in (tls_channel(ftd, pki.ours, None, bearer(SECRET)), tls_channel(ftd, pki.ours, pki.laptop)):
+            with channel:
+                for method, request in calls:
+                    call = getattr(api_grpc.FineTuningStub(channel), method)
+                    expect_error(lambda: call(request, timeout=20), Code.PERMISSION_DENIED, "NOT_OWNER")
+        assert ftd.tokens.read_text() == line
+    with fake_ftd(start=False) as ftd:  # plaintext on loopback, which anybody on the machine may reach
+        ftd.args += ["--listen", "127.0.0.1:0"]
+        ftd.start()
+        with grpc.insecure_channel(tcp_address(ftd)) as channel:
+            call = api_grpc.FineTuningStub(channel).CreateToken
+            expect_error(lambda: call(calls[0][1], timeout=20), Code.PERMISSION_DENIED, "NOT_OWNER")
+        refused = ftctl("--address", tcp_address(ftd), "token", "create", "more")
+        assert refused.returncode == 77 and "on ftd's machine" in refused.stderr and not refused.stdout
+
+
+def test_tokens_that_cannot_be_made(pki, tmp_path):
+    line = token_line("dashboard", SECRET)
+    taken = tmp_path / "taken"
+    taken.write_text("kept")
+    with tls_ftd(pki, tokens=line) as ftd:
+        for name in ("", ".x", "-x", "a b", "a\nb", "a/b", "\u00e4", "x" * 64):
+            expect_error(lambda: ftd.stub.CreateToken(api.CreateTokenRequest(name=name)), Code.INVALID_ARGUMENT, "FIELD_INVALID")
+        expect_error(lambda: ftd.stub.CreateToken(api.CreateTokenRequest(name="dashboard")), Code.ALREADY_EXISTS, "NAME_IN_USE")
+        expect_error(lambda: ftd.stub.RevokeToken(api.RevokeTokenRequest(name="nobody")), Code.NOT_FOUND, "TOKEN_NOT_FOUND")
+        rows = [
+            (["create", "dashboard", "--file", tmp_path / "new"], 1, "revoke it first"),
+            (["create", "x y"], 65, "letters, digits"),
+            (["create", "laptop", "--file", taken], 73, "File exists"),
+            (["create", "laptop", "--file", tmp_path / "no" / "where"], 73, "No such file"),
+            (["revoke", "nobody"], 66, "ftctl token ls"),
+            (["crate", "x"], 2, "did you mean create"),
+            (["create"], 2, "NAME"),
+        ]
+        for args, code, says in rows:
+            result = ftd.ftctl("token", *args, check=False)
+            assert result.returncode == code and says in result.stderr and not result.stdout, (args, result)
+        assert not (tmp_path / "new").exists() and taken.read_text() == "kept" and ftd.tokens.read_text() == line
+        ftd.tokens.write_text("rubbish\n")
+        for call in (lambda: ftd.stub.CreateToken(api.CreateTokenRequest(name="a")), lambda: ftd.stub.ListTokens(api.ListTokensRequest()),
+                     lambda: ftd.stub.RevokeToken(api.RevokeTokenRequest(name="a"))):
+            error = expect_error(call, Code.FAILED_PRECONDITION, "CONFIG_INVALID")
+            assert f"{ftd.tokens}: line 1" in error.details()
+        assert ftd.tokens.read_text() == "rubbish\n"
+
+
+def test_a_token_file_that_ftd_may_not_write(pki, tmp_path):
+    with fake_ftd(start=False) as ftd:
+        ftd.args += ["--token-file", tmp_path / "missing" / "tokens"]
+        ftd.start()
+        error = expect_error(lambda: ftd.stub.CreateToken(api.CreateTokenRequest(name="a")), Code.FAILED_PRECONDITION,
+                             "PATH_NOT_WRITABLE")
+        assert str(tmp_path / "missing") in error.details()
+        assert ftd.ftctl("token", "create", "a", check=False).returncode == 73
+
+
+def test_a_token_file_behind_a_link_stays_there(pki, tmp_path):
+    real = tmp_path / "real"
+    real.write_text("")
+    (tmp_path / "link").symlink_to(real)
+    with fake_ftd(start=False) as ftd:
+        ftd.args += ["--token-file", tmp_path / "link"]
+        ftd.start()
+        secret = ftd.ftctl("token", "create", "a").stdout.strip()
+        assert (tmp_path / "link").is_symlink() and real.read_text() == token_line("a", secret)
+
+
+def test_tokens_made_at_once_are_all_kept(pki):
+    with fake_ftd() as ftd, futures.ThreadPoolExecutor(16) as pool:
+        names = [f"t{i}" for i in range(64)]
+        secrets = list(pool.map(lambda name: ftd.stub.CreateToken(api.CreateTokenRequest(name=name)).token, names))
+        assert len(set(secrets)) == 64 and sorted(ftd.stub.ListTokens(api.ListTokensRequest()).names) == sorted(names)
+        lines = (ftd.state_dir / "access-tokens").read_text().splitlines(keepends=True)
+        assert sorted(lines) == sorted(map(token_line, names, secrets))
 
 
 def places_with(secrets, directory, pids):
