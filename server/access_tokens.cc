@@ -91,7 +91,7 @@ absl::Status AccessTokens::Write(const std::string& text) const {
   std::error_code ignored;  // a file that is not there yet has no other name
   const std::filesystem::path real = std::filesystem::weakly_canonical(file_, ignored);
   const absl::Status written = WriteFileAtomically(real.empty() ? file_ : real, text);
-  if (written.ok()) return written;
+  if (written.ok()) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
                absl::StrCat("ftd cannot change its token_file: ", written.message(),
                             "; one that ftd may not write is changed by whoever wrote it"));

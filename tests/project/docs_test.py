@@ -1,0 +1,90 @@
+"""What the documents say of the product is there: messages, settings, variables, links."""
+import pathlib
+import re
+import subprocess
+import tomllib
+
+import pytest
+from ftd_fixture import BIN
+from tree import ROOT
+
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SOURCES = [path for part in ("artifacts", "client", "server", "worker") for path in (ROOT / part).rglob("*.*")
+           if path.suffix in (".h", ".cc")]
+
+
+def rows(path: pathlib.Path, head: str) -> list[list[str]]:
+    """The cells of each row of the tables whose first column is called `head`."""
+    found, inside = [], False
+    for line in path.read_text().splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if cells and cells[0] == head:
+            inside = True
+        elif not cells:
+            inside = False
+        elif inside and not cells[0].startswith("---"):
+            found.append(cells)
+    assert found, f"{path.name} has no table of {head}"
+    return found
+
+
+def code(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def said() -> str:
+    """All that the product's strings say, adjacent literals joined."""
+    texts = []
+    for path in SOURCES:
+        joined = re.sub(r'"\s*\n\s*"', "", path.read_text())
+        texts += re.findall(r'"((?:[^"\\\n]|\\.)*)"', joined)
+    return "\n".join(texts).replace('\\"', '"').replace("\\n", "\n")
+
+
+def test_every_message_of_troubleshooting_is_one_of_ours():
+    path = ROOT / "docs" / "troubleshooting.md"
+    cells = [row[0] for head in ("the message has", "reason, or the message has") for row in rows(path, head)]
+    foreign = {"Permission denied"}  # the kernel's
+    reasons = re.search(r"enum FailureReason \{(.*?)^\}", (ROOT / "proto/ftd/v1/job.proto").read_text(), re.S | re.M)[1]
+    everything = said() + reasons
+    unknown = [text for cell in cells for text in code(cell) if text not in everything and text not in foreign]
+    assert unknown == [] and len(cells) > 20
+
+
+def test_every_setting_is_documented_and_no_other():
+    documented = [key for row in rows(ROOT / "docs" / "configuration.md", "key") for key in code(row[0])]
+    printed = subprocess.run([BIN / "ftd", "--print-config"], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert sorted(key.strip("[]") for key in documented) == sorted({*tomllib.loads(printed), "models"})
+
+
+def test_every_variable_of_the_documents_is_read():
+    documented = set()
+    for row in rows(ROOT / "docs" / "configuration.md", "variable"):
+        documented |= set(code(row[0]))
+    documented |= set(re.findall(r"FTCTL_[A-Z_]+", (ROOT / "docs" / "configuration.md").read_text()))
+    foreign = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "LISTEN_FDS"}  # libcurl's and libsystemd's
+    everything = said()
+    assert [name for name in sorted(documented - foreign) if name not in everything] == [] and len(documented) > 15
+
+
+def anchors(path: pathlib.Path) -> set[str]:
+    heads = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", path.read_text(), flags=re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", path.read_text(), flags=re.S)):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            dead.append(target)
+    assert dead == []
+
+
+def test_every_document_is_reached_from_the_readme():
+    linked = set(re.findall(r"\]\(docs/([\w-]+\.md)", (ROOT / "README.md").read_text()))
+    assert linked == {path.name for path in DOCS[1:]}
