@@ -24,6 +24,9 @@ const prometheus::Histogram::BucketBoundaries kJobSeconds = {
 const prometheus::Histogram::BucketBoundaries kLagSeconds = {0.001, 0.002, 0.005, 0.01, 0.025,
                                                              0.05,  0.1,   0.5,   1,    5};
 
+const prometheus::Histogram::BucketBoundaries kCheckpointSeconds = {0.1, 0.5, 1,   2,   5,
+                                                                    15,  60,  180, 600, 1800};
+
 double Seconds(int64_t micros) { return static_cast<double>(micros) / 1e6; }
 
 }  // namespace
@@ -68,7 +71,12 @@ Metrics::Metrics(const MetricsSources& sources)
                   .Name("ftd_sqlite_commit_seconds")
                   .Help("Time of a transaction's commit, flush to disk included.")
                   .Register(*registry_)
-                  .Add({}, kLagSeconds)) {}
+                  .Add({}, kLagSeconds)),
+      checkpoint_(BuildHistogram()
+                      .Name("ftd_checkpoint_duration_seconds")
+                      .Help("Time to write a checkpoint, flush to disk included.")
+                      .Register(*registry_)
+                      .Add({}, kCheckpointSeconds)) {}
 
 absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Start(const std::string& listen,
                                                         const MetricsSources& sources) {
@@ -123,6 +131,10 @@ void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& 
   const int64_t now = NowMicros();
   for (const StepRow& row : news.rows) {
     ingest_lag_.Observe(Seconds(std::max<int64_t>(0, now - row.time_unix_micros)));
+  }
+  for (const v1::WorkerEvent& event : news.events) {
+    if (event.checkpoint().has_write_seconds())
+      checkpoint_.Observe(event.checkpoint().write_seconds());
   }
   training_->OnNews(job, attempt, news);
 }

@@ -61,6 +61,7 @@ class Metrics {
   prometheus::Histogram& duration_;
   prometheus::Histogram& ingest_lag_;
   prometheus::Histogram& commit_;
+  prometheus::Histogram& checkpoint_;
   std::unique_ptr<prometheus::Exposer> exposer_;
   std::string address_;
 };

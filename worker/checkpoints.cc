@@ -1,6 +1,7 @@
 #include "worker/checkpoints.h"
 
 #include <algorithm>
+#include <chrono>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,7 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
                                                const fs::path& run_dir,
                                                const std::string& spec_hash,
                                                const std::string& trainer_state_json) {
+  const auto start = std::chrono::steady_clock::now();
   const std::string name = CheckpointName(trainer.steps_taken());
   const fs::path final_dir = run_dir / name;
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
@@ -30,6 +32,8 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
   checkpoint.set_step(manifest.step);
   checkpoint.set_path(final_dir.string());
   checkpoint.set_size_bytes(manifest.total_bytes);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  checkpoint.set_write_seconds(taken.count());
   return checkpoint;
 }
 

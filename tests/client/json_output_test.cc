@@ -43,8 +43,8 @@ TEST(ToJson, FieldsStandInTheOrderOfTheProto) {
   std::vector<std::string> keys;
   const ordered_json json = ToJson(ftd::v1::Checkpoint());
   for (const auto& [key, value] : json.items()) keys.push_back(key);
-  EXPECT_EQ(keys,
-            (std::vector<std::string>{"step", "path", "size_bytes", "create_time", "attempt"}));
+  EXPECT_EQ(keys, (std::vector<std::string>{"step", "path", "size_bytes", "create_time", "attempt",
+                                            "write_seconds"}));
 }
 
 TEST(ToJson, UnknownEnumValuesAreNumbers) {

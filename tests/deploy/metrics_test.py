@@ -153,6 +153,14 @@ def test_few_series(ftd, training):
     assert 150 < len(samples(scrape(ftd))) <= MAX_SERIES
 
 
+def test_checkpoints_are_timed(ftd, training):
+    """As many as are counted, and none took longer than there was time."""
+    found = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in samples(scrape(ftd))}
+    counted = sum(value for name, value in found.items() if name.startswith("ftd_checkpoints_total{"))
+    assert found["ftd_checkpoint_duration_seconds_count"] == counted >= 1
+    assert 0 < found["ftd_checkpoint_duration_seconds_sum"] < time.time() - found["ftd_start_time_seconds"]
+
+
 def test_the_reference_names_each_metric(ftd, training):
     described = set(re.findall(r"^\| `([a-z]\w+)`", (REPO / "docs/metrics.md").read_text(), re.MULTILINE))
     assert described == {name for name in families(scrape(ftd)) if not name.startswith("exposer_")}
