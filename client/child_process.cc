@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,6 +73,25 @@ absl::StatusOr<ChildResult> RunChild(const std::vector<std::string>& argv, milli
   }
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
+}
+
+absl::StatusOr<std::string> InTrustedHands(const std::string& program) {
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(program, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("run ", program));
+  for (std::filesystem::path path = real;; path = path.parent_path()) {
+    struct stat found {};
+    const bool known = lstat(path.c_str(), &found) == 0;
+    const bool ours = known && (found.st_uid == 0 || found.st_uid == geteuid());
+    // In a sticky directory only owners replace what is theirs.
+    const bool guarded = (found.st_mode & (S_IWGRP | S_IWOTH)) == 0 ||
+                         (S_ISDIR(found.st_mode) && (found.st_mode & S_ISVTX) != 0);
+    if (!ours || !guarded) {
+      return absl::PermissionDeniedError(
+          absl::StrCat(path.string(), " can be changed by others than root and you"));
+    }
+    if (!path.has_relative_path()) return real.string();
+  }
 }
 
 std::string ProgramBeside(const std::string& name) {

@@ -19,6 +19,10 @@ struct ChildResult {
 absl::StatusOr<ChildResult> RunChild(const std::vector<std::string>& argv,
                                      std::chrono::milliseconds limit);
 
+// The path of `program` without links, if none but root and this user can change what lies there:
+// what somebody else named may be started then. PERMISSION_DENIED if others can; NOT_FOUND.
+absl::StatusOr<std::string> InTrustedHands(const std::string& program);
+
 // The path of a program beside this one.
 std::string ProgramBeside(const std::string& name);
 

@@ -130,12 +130,20 @@ Finding CheckWorker(const ServerInfo* info) {
   if (const auto path = LibraryPath(); !path.ok()) {
     return Failed("worker", path.status(), "mend FTD_LIBTORCH, in ftd's environment too");
   }
-  const std::string worker =
-      info != nullptr && !info->worker().empty() ? info->worker() : ProgramBeside("ft-worker");
+  const std::string beside = ProgramBeside("ft-worker");
+  const std::string worker = info != nullptr && !info->worker().empty() ? info->worker() : beside;
   const std::string libtorch =
       "put LibTorch's folder at lib/ftd/torch beside bin/, or name it in FTD_LIBTORCH, in ftd's "
       "environment too; not below /home or /root, which the service cannot see";
-  const auto ran = RunChild({worker, "--version"}, kWorkerLimit);
+  // ftd named it: whoever took ftd over must not have root start what they like.
+  const auto trusted = worker == beside ? beside : InTrustedHands(worker);
+  if (absl::IsPermissionDenied(trusted.status())) {
+    return {"worker", Verdict::kWarn,
+            absl::StrCat(worker, " was not started: ", trusted.status().message()),
+            "run `ftctl doctor` as ftd's user, or have it belong to root"};
+  }
+  const auto ran = trusted.ok() ? RunChild({*trusted, "--version"}, kWorkerLimit)
+                                : absl::StatusOr<ChildResult>(trusted.status());
   if (!ran.ok()) {
     return Failed("worker", ran.status(),
                   "install ft-worker beside ftd, or set `worker` in ftd.toml to where it is");

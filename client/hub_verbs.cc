@@ -3,11 +3,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "artifacts/error.h"
+#include "client/child_process.h"
 #include "client/exit_codes.h"
 #include "client/flags.h"
 #include "client/verbs.h"
@@ -16,16 +16,14 @@ namespace ftd {
 namespace {
 
 int RunHubProgram(const std::string& verb) {
-  std::error_code error;
-  std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  program.replace_filename("ftctl-hub");
-  std::vector<std::string> arguments = {program.string(), verb};
+  const std::string program = ProgramBeside("ftctl-hub");
+  std::vector<std::string> arguments = {program, verb};
   std::vector<char*> argv;
   argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   execv(program.c_str(), argv.data());
-  return Fail(ErrnoError(errno, absl::StrCat("run ", program.string())));
+  return Fail(ErrnoError(errno, absl::StrCat("run ", program)));
 }
 
 }  // namespace

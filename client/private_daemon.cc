@@ -1,4 +1,5 @@
 #include "client/private_daemon.h"
+#include "client/child_process.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -44,10 +45,8 @@ fs::path CacheHome() {
 }
 
 absl::StatusOr<fs::path> DaemonBinary() {
-  std::error_code error;
-  const fs::path self = fs::read_symlink("/proc/self/exe", error);
-  const fs::path binary = self.parent_path() / "ftd";
-  if (!error && access(binary.c_str(), X_OK) == 0) return binary;
+  const fs::path binary = ProgramBeside("ftd");
+  if (access(binary.c_str(), X_OK) == 0) return binary;
   return Error(
       absl::StatusCode::kUnavailable, "FTD_MISSING",
       absl::StrCat("there is no ftd beside ftctl (", binary.string(), "); `ftctl run` needs both"));

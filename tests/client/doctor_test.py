@@ -181,6 +181,30 @@ def test_the_worker(machine):
     assert "No such file" in found["found"] and "install ft-worker" in found["mend"]
 
 
+@pytest.mark.parametrize("spoil", ["worker", "folder", "owner", "link"])
+def test_a_worker_that_others_can_change_is_not_started(machine, spoil):
+    """ftd names it: whoever took ftd over would have root start theirs."""
+    proof = machine.worker.parent / "started"
+    machine.write_worker(f"touch {proof}; echo 'ft-worker {VERSION} ({REVISION}), LibTorch 2.11.0'")
+    folder = machine.worker.parent
+    if spoil == "worker":
+        machine.worker.chmod(0o777)
+    elif spoil == "folder":
+        folder.chmod(0o777)
+    elif spoil == "owner":
+        if os.geteuid() != 0:
+            pytest.skip("only root can give files away")
+        os.chown(machine.worker, 12345, -1)
+    else:
+        (folder / "open").mkdir()
+        machine.worker.rename(folder / "open" / "real")
+        machine.worker.symlink_to(folder / "open" / "real")
+        (folder / "open").chmod(0o777)
+    found = machine.only_fault("worker")
+    assert found["verdict"] == "warn" and "can be changed by others" in found["found"]
+    assert not proof.exists()
+
+
 def test_a_gpu_and_a_worker_without_cuda(machine):
     machine.info.device = "cuda"
     assert machine.findings()["device"]["verdict"] == "ok"
