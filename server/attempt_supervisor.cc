@@ -10,6 +10,11 @@ namespace {
 
 constexpr int64_t kHeartbeatCheckMicros = 2000000;
 
+const char* WithWhat(StopRequest how) {
+  if (how == StopRequest::kFinish) return "with the result of its steps";
+  return how == StopRequest::kSave ? "with a checkpoint" : "at once";
+}
+
 }  // namespace
 
 AttemptSupervisor::AttemptSupervisor(Job job, Attempt attempt, std::filesystem::path dir,
@@ -48,6 +53,8 @@ void AttemptSupervisor::AskToStop(StopRequest how, int64_t term_after_ms, int64_
   if (const absl::Status sent = control_.Send(request); !sent.ok()) {
     LogInfo(AboutThis(), sent.message(), "; it is sent SIGTERM");
     term_at_ = now;
+  } else {
+    LogInfo(AboutThis(), "the worker is told to stop, ", WithWhat(how));
   }
 }
 

@@ -19,7 +19,7 @@ from watch_test import Collector, check, kind
 
 Code = grpc.StatusCode
 LONG = "steps=100000 step_ms=5"
-SHORT = "steps=60 step_ms=5 save=10"
+SHORT = "steps=60 step_ms=12 save=10"
 
 
 def pause(ftd, job):
@@ -162,6 +162,8 @@ def test_kill_9_of_the_daemon_while_pausing(freed_before_the_restart):
         job = submit(ftd)
         wait_for_step(ftd, job.id, 13)
         pid = pausing_and_frozen(ftd, job.id)
+        if freed_before_the_restart:  # else the next daemon tells it
+            wait_until(lambda: "the worker is told to stop" in ftd.log(), "the worker to be told")
         ftd.kill()
         if freed_before_the_restart:
             os.kill(pid, signal.SIGCONT)

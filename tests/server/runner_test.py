@@ -137,10 +137,10 @@ def test_a_result_that_cannot_be_published_fails_the_job_and_is_kept():
 
 
 def test_a_killed_worker_is_tried_again_from_its_newest_checkpoint():
-    with fake_ftd("steps=60 step_ms=5 save=10") as ftd:
+    with fake_ftd("steps=60 step_ms=12 save=10") as ftd:
         job = submit(ftd)
         wait_for_step(ftd, job.id, 25)
-        unfinished = ftd.attempt_dir(job.id, 1) / ".tmp-checkpoint-30"
+        unfinished = ftd.attempt_dir(job.id, 1) / ".tmp-checkpoint-33"  # one that the worker itself does not make
         unfinished.mkdir()
         (unfinished / "weights").write_text("half of them")
         os.kill(ftd.worker_pid(job.id), signal.SIGKILL)
