@@ -217,7 +217,7 @@ def test_a_crash_while_pausing_is_a_pause():
 
 
 def test_a_watcher_sees_through_pauses_and_restarts():
-    with fake_ftd("steps=300 step_ms=4 save=50") as ftd:
+    with fake_ftd("steps=300 step_ms=8 save=50") as ftd:
         job = submit(ftd)
         collector = Collector(ftd, job.id)
         thread = threading.Thread(target=collector.run, daemon=True)

@@ -85,7 +85,7 @@ def test_a_cancel_survives_the_daemon():
 
 
 def test_a_killed_daemon_loses_nothing_and_the_worker_goes_on():
-    with fake_ftd("steps=400 step_ms=5 save=100") as ftd:
+    with fake_ftd("steps=400 step_ms=10 save=100") as ftd:
         job, later = submit(ftd), submit(ftd)
         wait_for_step(ftd, job.id, 20)
         pid = ftd.worker_pid(job.id)
@@ -223,7 +223,7 @@ def test_the_queue_goes_on_after_a_failure():
 
 
 def test_sigterm_puts_the_job_back_at_the_head_and_it_resumes():
-    with fake_ftd("steps=200 step_ms=5") as ftd:
+    with fake_ftd("steps=200 step_ms=10") as ftd:
         job = submit(ftd)
         wait_for_step(ftd, job.id, 10)
         urgent = submit(ftd, priority=100)
@@ -320,7 +320,7 @@ def test_the_daemon_died_before_it_had_started_the_worker():
 
 def test_a_recycled_pid_is_not_signalled():
     """After a reboot another process has the worker's pid: it must not be touched, and the job resumes."""
-    with fake_ftd("steps=400 step_ms=5 save=10") as ftd:
+    with fake_ftd("steps=400 step_ms=10 save=10") as ftd:
         job = submit(ftd)
         wait_for_step(ftd, job.id, 15)
         pid = ftd.worker_pid(job.id)
