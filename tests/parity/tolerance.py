@@ -1,4 +1,5 @@
 """The tolerances of docs/numerics.md, float32 on the CPU against Hugging Face, and how each is measured."""
+import itertools
 import math
 
 LOSS = 1e-5  # relative, every step. Hugging Face's own float32 against float64: about 4e-7
@@ -25,9 +26,19 @@ def apart(a, b):
     return [abs(x - y) / abs(y) for x, y in zip(a, b, strict=True)]
 
 
-def outside(losses, eager, sdpa):
-    """The farthest that a step is from the nearer of Hugging Face's two attention implementations."""
-    return max(map(min, apart(losses, eager), apart(losses, sdpa)))
+# Ways in which Hugging Face computes the same: two attention implementations, and rows padded to the longest or further.
+# Both change the order of sums alone, and so show how far apart right answers are.
+HF_WAYS = [(attention, multiple) for attention in ("eager", "sdpa") for multiple in (None, 64)]
+
+
+def spread(curves):
+    """The most that two of Hugging Face's curves are apart at any step."""
+    return max(relative(a, b) for a, b in itertools.combinations(curves, 2))
+
+
+def outside(losses, curves):
+    """The farthest that a step is from the nearest of Hugging Face's curves."""
+    return max(map(min, *(apart(losses, curve) for curve in curves)))
 
 
 def weight_distance(actual, expected, leave_out=0.0):
