@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -29,9 +30,10 @@ struct Header {
 };
 static_assert(sizeof(Header) == 64);
 
+// StepRow's fields before `mfu`, byte for byte; older workers wrote zeros where it is.
 struct DiskRow {
-  StepRow row;
-  char padding[128 - sizeof(StepRow) - sizeof(uint32_t)];
+  char numbers[offsetof(StepRow, mfu)];
+  float mfu;
   uint32_t crc;
 };
 static_assert(sizeof(DiskRow) == 128);
@@ -39,6 +41,21 @@ static_assert(sizeof(DiskRow) == 128);
 uint32_t Checksum(const DiskRow& row) {
   return static_cast<uint32_t>(
       ::crc32(0, reinterpret_cast<const Bytef*>(&row), offsetof(DiskRow, crc)));
+}
+
+DiskRow ToDisk(const StepRow& row) {
+  DiskRow disk{};
+  std::memcpy(disk.numbers, &row, sizeof disk.numbers);
+  disk.mfu = static_cast<float>(row.mfu);
+  disk.crc = Checksum(disk);
+  return disk;
+}
+
+StepRow FromDisk(const DiskRow& disk) {
+  StepRow row;
+  std::memcpy(&row, disk.numbers, sizeof disk.numbers);
+  row.mfu = disk.mfu;
+  return row;
 }
 
 absl::StatusOr<Header> ReadHeader(int fd, const std::filesystem::path& path) {
@@ -90,9 +107,7 @@ absl::StatusOr<StepLogWriter> StepLogWriter::Create(const std::filesystem::path&
 }
 
 absl::Status StepLogWriter::Append(const StepRow& row) {
-  DiskRow disk{};
-  disk.row = row;
-  disk.crc = Checksum(disk);
+  const DiskRow disk = ToDisk(row);
   return WriteAll(fd_.get(), {reinterpret_cast<const char*>(&disk), sizeof disk}, path_);
 }
 
@@ -130,7 +145,7 @@ absl::StatusOr<std::vector<StepRow>> ReadStepRows(const std::filesystem::path& p
     for (size_t i = 0; i < whole; ++i) {
       if (Checksum(chunk[i]) != chunk[i].crc) return rows;
       if (max_rows > 0 && static_cast<int64_t>(rows.size()) == max_rows) return rows;
-      rows.push_back(chunk[i].row);
+      rows.push_back(FromDisk(chunk[i]));
     }
     if (whole < chunk.size()) return rows;
     offset += static_cast<off_t>(whole * sizeof(DiskRow));

@@ -33,6 +33,7 @@ struct StepRow {
   int64_t time_unix_micros = 0;
   double entropy = 0;              // 0 in logs of workers that did not measure it
   double mean_token_accuracy = 0;  // likewise
+  double mfu = 0;                  // 0 where it is not known; the file keeps it as a float
 };
 
 // The header's fields.

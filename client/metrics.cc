@@ -40,7 +40,8 @@ ordered_json PointJson(const Point& point) {
                        {"tokens_total", step.tokens_total()},
                        {"padding_ratio", JsonNumber(step.padding_ratio())},
                        {"tokens_per_second", JsonNumber(step.tokens_per_second())},
-                       {"step_seconds", JsonNumber(step.step_seconds())}};
+                       {"step_seconds", JsonNumber(step.step_seconds())},
+                       {"mfu", step.has_mfu() ? JsonNumber(step.mfu()) : ordered_json(nullptr)}};
   if (point.evaluation != nullptr) {
     json["eval_loss"] = JsonNumber(point.evaluation->loss());
     json["eval_entropy"] = JsonNumber(point.evaluation->entropy());
@@ -62,6 +63,7 @@ std::vector<std::string> TableRow(const Point& point) {
           absl::StrCat(step.tokens()),
           Fixed(100 * step.padding_ratio(), 0) + "%",
           Fixed(step.tokens_per_second(), 0),
+          step.has_mfu() ? Fixed(100 * step.mfu(), 1) + "%" : "",
           Fixed(step.step_seconds(), 3)};
 }
 
@@ -79,6 +81,7 @@ class StepPrinter {
     if (format_ == "csv") {  // every line has every column
       for (const char* column : {"eval_loss", "eval_entropy", "eval_mean_token_accuracy"})
         if (!json.contains(column)) json[column] = "";
+      if (json["mfu"].is_null()) json["mfu"] = "";
     }
     if (format_ == "csv" && count_ == 0) std::cout << Csv(json, true);
     if (format_ == "csv") std::cout << Csv(json, false);
@@ -91,7 +94,7 @@ class StepPrinter {
     if (format_ == "json") std::cout << (count_ == 0 ? "[]\n" : "\n]\n");
     if (format_ == "table") {
       std::cout << Table({"STEP", "EPOCH", "LOSS", "EVAL_LOSS", "ENTROPY", "ACCURACY", "GRAD_NORM",
-                          "LR", "TOKENS", "PADDING", "TOK/S", "SECONDS"},
+                          "LR", "TOKENS", "PADDING", "TOK/S", "MFU", "SECONDS"},
                          rows_);
     }
     std::cout << std::flush;

@@ -48,6 +48,7 @@ std::string StepText(const WatchState& state) {
   absl::StrAppend(&line, "  loss ", Fixed(step.loss(), 4), "  grad_norm ",
                   Fixed(step.grad_norm(), 2), "  lr ", Scientific(step.learning_rate(), 1), "  ",
                   Fixed(step.tokens_per_second(), 0), " tok/s");
+  if (step.has_mfu()) absl::StrAppend(&line, "  MFU ", Fixed(100 * step.mfu(), 1), "%");
   if (const auto eta = state.eta_seconds()) absl::StrAppend(&line, "  ETA ", ShortDuration(*eta));
   return line;
 }

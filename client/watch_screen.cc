@@ -127,6 +127,7 @@ void AddMetrics(const WatchState& state, const ScreenStyle& style, Lines* lines)
       {"", Fixed(state.seconds_per_step(), 2), " s/step"},
       {"padding ", Fixed(100 * step.padding_ratio(), 0), "%"},
   };
+  if (step.has_mfu()) metrics.push_back({"MFU ", Fixed(100 * step.mfu(), 1), "%"});
   if (!state.evaluations().empty())
     metrics.push_back({"eval loss ", Fixed(state.evaluations().back().loss(), 4), ""});
   StyledLine line;

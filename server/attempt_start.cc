@@ -58,7 +58,7 @@ void AddDataset(const StateDir& state_dir, v1::AttemptRequest& request) {
 }
 
 absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
-                          const PreparedAttempt& prepared, const fs::path& device_lock) {
+                          const PreparedAttempt& prepared, const Device& device) {
   v1::AttemptRequest request;
   request.set_job_id(job.id);
   request.set_attempt(prepared.attempt.number);
@@ -69,7 +69,9 @@ absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
   for (int32_t earlier = 1; earlier < prepared.attempt.number; ++earlier) {
     request.add_earlier_step_logs(state_dir.AttemptDir(job.id, earlier) / kStepsLog);
   }
-  request.set_device_lock(device_lock);
+  request.set_device_lock(device.lock);
+  request.set_peak_tflops(device.peak_tflops);
+  request.set_host_memory_reserve_bytes(device.host_memory_reserve_bytes);
   request.set_job_name(job.name);
   request.set_sources_json(job.sources_json);
   request.set_finish(job.keep);
@@ -85,7 +87,7 @@ absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
 }  // namespace
 
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
-                                               int32_t number, const fs::path& device_lock,
+                                               int32_t number, const Device& device,
                                                const std::function<void()>& progress) {
   PreparedAttempt prepared;
   prepared.dir = state_dir.AttemptDir(job.id, number);
@@ -93,7 +95,7 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
   FTD_RETURN_IF_ERROR(RecreateDirectory(prepared.dir));
   if (number > 1) prepared.attempt.resumed_from = NewestGoodCheckpoint(state_dir, job.id, progress);
   FTD_ASSIGN_OR_RETURN(prepared.lock, LockForWorker(prepared.dir));
-  FTD_RETURN_IF_ERROR(WriteRequest(state_dir, job, prepared, device_lock));
+  FTD_RETURN_IF_ERROR(WriteRequest(state_dir, job, prepared, device));
   return prepared;
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "artifacts/file.h"
+#include "server/device.h"
 #include "server/job.h"
 #include "server/state_dir.h"
 
@@ -22,8 +23,7 @@ struct PreparedAttempt {
 // the checkpoint to resume from. What a daemon that died at this point had left there is removed:
 // no worker was started in it. `progress` is called while the checkpoint is read.
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
-                                               int32_t number,
-                                               const std::filesystem::path& device_lock,
+                                               int32_t number, const Device& device,
                                                const std::function<void()>& progress);
 
 // True when a living worker holds the attempt's lock.

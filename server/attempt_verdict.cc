@@ -13,7 +13,14 @@ namespace {
 
 using End = v1::WorkerEvent::End;
 
+// The host's memory ran short. What takes it may be the job or anything else.
+bool IsMemoryGuards(const AttemptEvidence& evidence) {
+  return evidence.end.has_value() && evidence.end->outcome() == End::FAILED &&
+         evidence.end->failure_reason() == v1::HOST_MEMORY_GUARD;
+}
+
 std::string HowItEnded(const AttemptEvidence& evidence) {
+  if (IsMemoryGuards(evidence)) return evidence.end->message();
   if (evidence.hung) return "the worker stood still and was killed";
   if (!evidence.daemon_cause.empty()) return evidence.daemon_cause;
   if (evidence.end.has_value() && evidence.end->outcome() == End::SUCCEEDED) {
@@ -90,15 +97,27 @@ AttemptVerdict Failed(const AttemptEvidence& evidence) {
   return verdict;
 }
 
+int64_t BackoffSeconds(const AttemptEvidence& evidence, int32_t crashes) {
+  if (IsMemoryGuards(evidence)) return crashes < 2 ? 30 : 120;
+  return crashes < 2 ? 1 : 2;
+}
+
 Move CrashMove(const AttemptEvidence& evidence, const std::string& cause, int64_t now) {
   const int32_t crashes = evidence.made_progress ? 0 : evidence.crashes + 1;
   if (crashes < kMaxCrashes) {
-    const int64_t backoff_seconds = crashes < 2 ? 1 : 2;
     return {
         .to = JobState::kQueued,
         .message = absl::StrCat("attempt ", evidence.attempt, ": ", cause, "; it is tried again"),
         .at_head = true,
-        .not_before = now + backoff_seconds * 1000000,
+        .not_before = now + BackoffSeconds(evidence, crashes) * 1000000,
+        .crashes = crashes};
+  }
+  if (IsMemoryGuards(evidence)) {
+    return {
+        .to = JobState::kFailed,
+        .message = absl::StrCat(kMaxCrashes, " attempts in a row made no progress. Last: ", cause),
+        .failure_reason = "HOST_MEMORY_GUARD",
+        .hint = evidence.end->hint(),
         .crashes = crashes};
   }
   const std::string tail(absl::StripAsciiWhitespace(evidence.log_tail));
@@ -145,7 +164,8 @@ AttemptVerdict Judge(const AttemptEvidence& evidence, int64_t now) {
   const auto outcome =
       evidence.end.has_value() ? evidence.end->outcome() : End::OUTCOME_UNSPECIFIED;
   if (outcome == End::SUCCEEDED && evidence.has_result) return Succeeded(evidence);
-  if (outcome == End::FAILED) return Failed(evidence);
+  const bool guards = IsMemoryGuards(evidence);
+  if (outcome == End::FAILED && !guards) return Failed(evidence);
   const bool stop_wanted = evidence.asked_to_stop || evidence.state == JobState::kCancelling ||
                            evidence.state == JobState::kPausing;
   if (outcome == End::STOPPED || stop_wanted || evidence.never_started) return Stopped(evidence);

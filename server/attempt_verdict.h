@@ -40,7 +40,7 @@ struct AttemptVerdict {
   bool publish = false;  // the result is to be published before the job is moved
 };
 
-// `now` in microseconds: a retry waits 1 s, then 2 s.
+// `now` in microseconds: a retry waits 1 s, then 2 s; 30 s, then 120 s where memory ran short.
 AttemptVerdict JudgeAttempt(const AttemptEvidence& evidence, int64_t now);
 
 }  // namespace ftd

@@ -77,7 +77,7 @@ void BlockSignals() {
 Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> store)
     : options_(std::move(options)),
       state_dir_(std::move(state_dir)),
-      device_(FindDevice(state_dir_)),
+      device_(FindDevice(state_dir_, options_)),
       start_time_(NowMicros()),
       store_(std::move(store)),
       pool_(kPoolThreads),
@@ -143,7 +143,7 @@ absl::Status Daemon::MakeRunner() {
       .turn = [this](const Job* running) { return pulse_.Beat(running); },
       .progress = [this] { pulse_.Progress(); }};
   const RunnerOptions runner_options{.worker = options_.worker,
-                                     .device_lock = device_.lock,
+                                     .device = device_,
                                      .stop_grace_seconds = options_.stop_grace_seconds,
                                      .hang_seconds = options_.hang_seconds};
   FTD_ASSIGN_OR_RETURN(runner_, Runner::Create(*store_, state_dir_, runner_options, observer));

@@ -1,9 +1,11 @@
 // Which device this machine trains on.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 
 #include "artifacts/train_spec.h"
+#include "server/options.h"
 #include "server/state_dir.h"
 
 namespace ftd {
@@ -13,6 +15,9 @@ struct Device {
   // What a worker holds a lock on while it computes: the GPU's node, or a file of the state
   // directory.
   std::filesystem::path lock;
+  // What the configuration says of it, for the worker (AttemptRequest).
+  double peak_tflops = 0;
+  int64_t host_memory_reserve_bytes = -1;
 
   const char* Name() const { return cuda ? "cuda" : "cpu"; }
   // bfloat16 does not pay on a CPU.
@@ -20,6 +25,6 @@ struct Device {
 };
 
 // By the device nodes that NVIDIA's driver makes; no driver library is loaded.
-Device FindDevice(const StateDir& state_dir);
+Device FindDevice(const StateDir& state_dir, const Options& options);
 
 }  // namespace ftd

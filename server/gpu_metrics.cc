@@ -8,6 +8,10 @@
 #include "server/metric_family.h"
 
 namespace ftd {
+namespace {
+
+using prometheus::MetricFamily;
+using prometheus::MetricType;
 
 // The part of nvml.h that is used, after NVML's API reference; 0 is NVML_SUCCESS everywhere.
 struct Nvml {
@@ -28,20 +32,18 @@ struct Nvml {
   int (*temperature)(Device device, int sensor, unsigned* celsius);
 };
 
-namespace {
-
-using prometheus::MetricFamily;
-using prometheus::MetricType;
-
 constexpr int kGpuSensor = 0;  // NVML_TEMPERATURE_GPU
+// A scrape waits no longer for a GPU. Prometheus gives up after 10 s by default.
+constexpr absl::Duration kPatience = absl::Seconds(2);
 
 template <typename Function>
 void Find(void* library, const char* name, Function& function) {
   function = reinterpret_cast<Function>(dlsym(library, name));
 }
 
-// Null when the library is missing, too old to know its GPUs, or finds no driver.
-Nvml* Load() {
+// Null when the library is missing, too old to know its GPUs, or finds no driver. Never unloaded,
+// as the driver keeps threads.
+const Nvml* Load() {
   void* const library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return nullptr;
   auto* const nvml = new Nvml;
@@ -101,19 +103,14 @@ struct GpuFamilies {
   }
 };
 
-}  // namespace
-
-GpuMetrics::GpuMetrics() : nvml_(Load()) {}
-GpuMetrics::~GpuMetrics() { delete nvml_; }
-
-std::vector<MetricFamily> GpuMetrics::Collect() const {
+std::vector<MetricFamily> AskGpus() {
+  static const Nvml* const nvml = Load();
   unsigned devices = 0;
-  if (nvml_ == nullptr || !Ask(nvml_->count, &devices)) return {};
+  if (nvml == nullptr || !Ask(nvml->count, &devices)) return {};
   GpuFamilies families;
   for (unsigned i = 0; i < devices; ++i) {
     Nvml::Device device = nullptr;
-    if (Ask(nvml_->by_index, i, &device))
-      families.Add(*nvml_, device, {{"gpu", std::to_string(i)}});
+    if (Ask(nvml->by_index, i, &device)) families.Add(*nvml, device, {{"gpu", std::to_string(i)}});
   }
   std::vector<MetricFamily> with_samples;
   for (MetricFamily* family : {&families.used, &families.total, &families.load, &families.power,
@@ -121,6 +118,14 @@ std::vector<MetricFamily> GpuMetrics::Collect() const {
     if (!family->metric.empty()) with_samples.push_back(std::move(*family));
   }
   return with_samples;
+}
+
+}  // namespace
+
+GpuMetrics::GpuMetrics() : sampler_(AskGpus) {}
+
+std::vector<MetricFamily> GpuMetrics::Collect() const {
+  return sampler_.Fresh(kPatience).value_or(std::vector<MetricFamily>());
 }
 
 }  // namespace ftd

@@ -2,23 +2,24 @@
 #pragma once
 
 #include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
 
 #include <vector>
 
+#include "server/sampler.h"
+
 namespace ftd {
 
-struct Nvml;  // the library's functions, found at run time
-
 // Families ftd_gpu_*, labelled `gpu` (NVML's index). What a machine or a GPU does not answer is
-// absent: all of it without libnvidia-ml.so.1, memory on a DGX Spark. Thread-safe.
+// absent: all of it without libnvidia-ml.so.1, or while a driver in trouble lets a call hang;
+// memory on a DGX Spark. Thread-safe.
 class GpuMetrics : public prometheus::Collectable {
  public:
   GpuMetrics();
-  ~GpuMetrics() override;
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  Nvml* const nvml_;  // null where there is none; never unloaded, as the driver keeps threads
+  const Sampler<std::vector<prometheus::MetricFamily>> sampler_;
 };
 
 }  // namespace ftd

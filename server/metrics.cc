@@ -52,6 +52,11 @@ Metrics::Metrics(const MetricsSources& sources)
                         .Name("ftd_worker_exits_total")
                         .Help("Worker processes that ended, by exit status or signal.")
                         .Register(*registry_)),
+      memory_guard_trips_(BuildCounter()
+                              .Name("ftd_memory_guard_trips_total")
+                              .Help("Attempts that ended because the host's memory ran short.")
+                              .Register(*registry_)
+                              .Add({})),
       queue_wait_(BuildHistogram()
                       .Name("ftd_job_queue_wait_seconds")
                       .Help("From submit to the first attempt.")
@@ -133,6 +138,7 @@ void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& 
     ingest_lag_.Observe(Seconds(std::max<int64_t>(0, now - row.time_unix_micros)));
   }
   for (const v1::WorkerEvent& event : news.events) {
+    if (event.end().failure_reason() == v1::HOST_MEMORY_GUARD) memory_guard_trips_.Increment();
     if (event.checkpoint().has_write_seconds())
       checkpoint_.Observe(event.checkpoint().write_seconds());
   }

@@ -57,6 +57,7 @@ class Metrics {
   prometheus::Family<prometheus::Counter>& finished_;
   prometheus::Family<prometheus::Counter>& attempts_;
   prometheus::Family<prometheus::Counter>& worker_exits_;
+  prometheus::Counter& memory_guard_trips_;
   prometheus::Histogram& queue_wait_;
   prometheus::Histogram& duration_;
   prometheus::Histogram& ingest_lag_;

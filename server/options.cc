@@ -37,6 +37,7 @@ struct Option {
   std::string Options::*text = nullptr;
   std::vector<std::string> Options::*list = nullptr;
   int64_t Options::*number = nullptr;
+  double Options::*real = nullptr;
   int64_t least = 0;
   int64_t greatest = 0;
 };
@@ -108,6 +109,20 @@ const std::vector<Option>& Table() {
        .number = &Options::hang_seconds,
        .least = 0,
        .greatest = 604800},
+      {.key = "peak_tflops",
+       .type = "TFLOPS",
+       .help = "What the device does at most in the dtype of the jobs, for their MFU. Default: by "
+               "the GPU's model; unknown for a CPU.",
+       .real = &Options::peak_tflops,
+       .least = 0,
+       .greatest = 1000000},
+      {.key = "host_memory_reserve_mib",
+       .type = "MIB",
+       .help = "A job saves and stops when the host has less memory left; 0: never. Default: -1, "
+               "which is 8192 where the GPU shares the host's memory, else 0.",
+       .number = &Options::host_memory_reserve_mib,
+       .least = -1,
+       .greatest = 1 << 30},
   };
   return table;
 }
@@ -126,14 +141,16 @@ absl::Status UnknownKey(const std::string& source, const std::string& key) {
                                   "\"?"));
 }
 
-absl::Status SetNumber(Options& options, const Option& option, int64_t value,
-                       const std::string& source) {
-  if (value < option.least || value > option.greatest) {
-    return Bad(source, absl::StrCat(option.key, " must be ", option.least, " to ", option.greatest,
-                                    "; got ", value));
+template <typename Number>
+absl::Status SetNumber(Options& options, const Option& option, Number Options::*member,
+                       Number value, const std::string& source) {
+  // Written so that what is no number fails.
+  if (value >= static_cast<Number>(option.least) && value <= static_cast<Number>(option.greatest)) {
+    options.*member = value;
+    return absl::OkStatus();
   }
-  options.*option.number = value;
-  return absl::OkStatus();
+  return Bad(source, absl::StrCat(option.key, " must be ", option.least, " to ", option.greatest,
+                                  "; got ", value));
 }
 
 absl::Status SetFromText(Options& options, const Option& option, const std::string& value,
@@ -142,12 +159,18 @@ absl::Status SetFromText(Options& options, const Option& option, const std::stri
     options.*option.text = value;
   } else if (option.list != nullptr) {
     options.*option.list = absl::StrSplit(value, ',', absl::SkipEmpty());
+  } else if (option.real != nullptr) {
+    double number = 0;
+    if (!absl::SimpleAtod(value, &number)) {
+      return Bad(source, absl::StrCat(option.key, " must be a number; got \"", value, "\""));
+    }
+    return SetNumber(options, option, option.real, number, source);
   } else {
     int64_t number = 0;
     if (!absl::SimpleAtoi(value, &number)) {
       return Bad(source, absl::StrCat(option.key, " must be a whole number; got \"", value, "\""));
     }
-    return SetNumber(options, option, number, source);
+    return SetNumber(options, option, option.number, number, source);
   }
   return absl::OkStatus();
 }
@@ -178,9 +201,13 @@ absl::Status SetFromToml(Options& options, const Option& option, const toml::nod
     options.*option.text = *text;
     return absl::OkStatus();
   }
+  if (option.real != nullptr) {
+    if (!node.is_number()) return Bad(source, absl::StrCat(option.key, " must be a number"));
+    return SetNumber(options, option, option.real, *node.value<double>(), source);
+  }
   const auto number = node.value_exact<int64_t>();
   if (!number) return Bad(source, absl::StrCat(option.key, " must be a whole number"));
-  return SetNumber(options, option, *number, source);
+  return SetNumber(options, option, option.number, *number, source);
 }
 
 absl::Status ReadModels(Options& options, const toml::node& node, const std::string& source) {
@@ -296,6 +323,7 @@ std::string OptionsToToml(const Options& options) {
   for (const Option& option : Table()) {
     if (option.text != nullptr) table.insert(option.key, options.*option.text);
     if (option.number != nullptr) table.insert(option.key, options.*option.number);
+    if (option.real != nullptr) table.insert(option.key, options.*option.real);
     if (option.list == nullptr) continue;
     toml::array values;
     for (const std::string& value : options.*option.list) values.push_back(value);

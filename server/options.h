@@ -47,6 +47,13 @@ struct Options {
   // A worker whose heartbeat and logs stand still for this many seconds is taken for hung and
   // killed; 0: never.
   int64_t hang_seconds = 1800;
+  // What the device does at most in the dtype that jobs train in, TFLOP/s: what their MFU is
+  // measured against. 0: what is known of its model; nothing is of a CPU.
+  double peak_tflops = 0;
+  // What jobs must leave free of the host's memory, MiB: a worker that sees less saves and stops,
+  // at less than half it ends at once. 0: no limit. -1: 8192 where the GPU shares the host's
+  // memory, else 0.
+  int64_t host_memory_reserve_mib = -1;
   // Names for model directories or hub repositories: `[models]` in TOML only. They go before the
   // built-in ones (artifacts/hub/aliases.h).
   std::map<std::string, std::string> models;

@@ -201,7 +201,7 @@ absl::Status Runner::StartAttempt(const Job& queued) {
   const int32_t number = attempts.empty() ? 1 : attempts.back().number + 1;
   FTD_ASSIGN_OR_RETURN(
       PreparedAttempt prepared,
-      PrepareAttempt(state_dir_, queued, number, options_.device_lock, observer_.progress));
+      PrepareAttempt(state_dir_, queued, number, options_.device, observer_.progress));
   FTD_ASSIGN_OR_RETURN(const Job job, store_.StartAttempt(queued, prepared.attempt));
   unsettled_ = true;  // until it is followed or concluded
   const std::string token =

@@ -19,14 +19,15 @@
 #include "artifacts/file.h"
 #include "server/attempt_start.h"
 #include "server/attempt_supervisor.h"
+#include "server/device.h"
 #include "server/job_store.h"
 #include "server/state_dir.h"
 
 namespace ftd {
 
 struct RunnerOptions {
-  std::string worker;                 // program
-  std::filesystem::path device_lock;  // handed to workers
+  std::string worker;  // program
+  Device device;       // that workers use
   int64_t stop_grace_seconds = 60;
   int64_t hang_seconds = 0;
 };

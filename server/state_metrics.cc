@@ -3,10 +3,10 @@
 #include <sys/statvfs.h>
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <system_error>
 
+#include "artifacts/host_memory.h"
 #include "server/build_info.h"
 #include "server/metric_family.h"
 
@@ -32,16 +32,18 @@ double FileBytes(const std::filesystem::path& path) {
   return error ? 0 : static_cast<double>(size);
 }
 
-// MemAvailable of /proc/meminfo, in bytes.
-double AvailableMemory() {
-  std::ifstream meminfo("/proc/meminfo");
-  std::string key;
-  double kibibytes = 0;
-  while (meminfo >> key >> kibibytes) {
-    if (key == "MemAvailable:") return kibibytes * 1024;
-    meminfo.ignore(64, '\n');
+// Of all files below, as their sizes say. What cannot be read, or goes meanwhile, counts nothing.
+double TreeBytes(const std::filesystem::path& root) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  double bytes = 0;
+  fs::recursive_directory_iterator file(root, fs::directory_options::skip_permission_denied, error);
+  for (; !error && file != fs::recursive_directory_iterator(); file.increment(error)) {
+    std::error_code unread;
+    if (!file->is_symlink(unread) && file->is_regular_file(unread))
+      bytes += FileBytes(file->path());
   }
-  return 0;
+  return bytes;
 }
 
 void AddFreeBytes(MetricFamily& family, const char* role, const std::filesystem::path& path) {
@@ -54,7 +56,11 @@ void AddFreeBytes(MetricFamily& family, const char* role, const std::filesystem:
 }  // namespace
 
 StateMetrics::StateMetrics(const MetricsSources& sources)
-    : sources_(sources), start_time_(static_cast<double>(NowMicros()) / 1e6) {}
+    : sources_(sources),
+      start_time_(static_cast<double>(NowMicros()) / 1e6),
+      results_bytes_([results = sources.state_dir.Results()] { return TreeBytes(results); }) {
+  results_bytes_.Last();  // so that it is there when the first scrape comes
+}
 
 std::vector<MetricFamily> StateMetrics::Collect() const {
   std::vector<MetricFamily> families;
@@ -87,7 +93,7 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
   families.push_back(SingleGauge("ftd_watchers", "Streams that follow a job.",
                                  static_cast<double>(sources_.hub.size())));
   families.push_back(SingleGauge("ftd_host_memory_available_bytes", "MemAvailable of the host.",
-                                 AvailableMemory()));
+                                 static_cast<double>(AvailableHostMemory())));
   const std::string database = sources_.state_dir.Database();
   families.push_back(
       SingleGauge("ftd_sqlite_db_bytes", "Size of the database.", FileBytes(database)));
@@ -97,6 +103,9 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
   AddFreeBytes(space, "state", sources_.state_dir.root());
   AddFreeBytes(space, "results", sources_.state_dir.Results());
   families.push_back(std::move(space));
+  if (const auto bytes = results_bytes_.Last()) {
+    families.push_back(SingleGauge("ftd_results_bytes", "Size of all published results.", *bytes));
+  }
   return families;
 }
 

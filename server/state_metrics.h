@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "server/job_store.h"
+#include "server/sampler.h"
 #include "server/state_dir.h"
 #include "server/watch_hub.h"
 
@@ -30,6 +31,7 @@ class StateMetrics : public prometheus::Collectable {
  private:
   const MetricsSources sources_;
   const double start_time_;
+  const Sampler<double> results_bytes_;
 };
 
 }  // namespace ftd

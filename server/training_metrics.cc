@@ -110,11 +110,12 @@ MetricFamily TrainingMetrics::StepSecondsFamily(const std::vector<const Series*>
 
 std::vector<MetricFamily> TrainingMetrics::Collect() const {
   absl::MutexLock lock(&mutex_);
-  std::vector<const Series*> all, with_steps, with_evaluations;
+  std::vector<const Series*> all, with_steps, with_evaluations, with_mfu;
   for (const auto& [id, series] : series_) {
     if (series.end_time != 0 && NowMicros() - series.end_time > kKeepMicros) continue;
     all.push_back(&series);
     if (series.steps > 0) with_steps.push_back(&series);
+    if (series.last.mfu > 0) with_mfu.push_back(&series);
     if (series.eval_loss.has_value()) with_evaluations.push_back(&series);
   }
   std::vector<MetricFamily> families;
@@ -144,6 +145,8 @@ std::vector<MetricFamily> TrainingMetrics::Collect() const {
       with_steps, [](S s) { return s.last.grad_norm; });
   add(kGauge, "ftd_train_padding_ratio", "Share of padding in the last step.", with_steps,
       [](S s) { return s.last.padding_ratio; });
+  add(kGauge, "ftd_train_mfu_ratio", "Model FLOPs utilisation of the last step.", with_mfu,
+      [](S s) { return s.last.mfu; });
   add(kCounter, "ftd_train_tokens_total", "Non-padding input tokens.", with_steps,
       [](S s) { return static_cast<double>(s.last.tokens_total); });
   add(kCounter, "ftd_train_samples_total", "Rows of the data.", with_steps,

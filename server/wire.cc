@@ -107,6 +107,7 @@ v1::StepMetrics ToWire(const StepRow& row) {
   wire.set_samples(row.samples);
   wire.set_entropy(row.entropy);
   wire.set_mean_token_accuracy(row.mean_token_accuracy);
+  if (row.mfu > 0) wire.set_mfu(row.mfu);
   return wire;
 }
 

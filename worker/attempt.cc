@@ -48,7 +48,10 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
                                   .step_log = dir / "steps.log",
                                   .tensorboard = dir / "tensorboard",
                                   .result = dir / "result"},
-                       .hub_token = std::move(hub_token)};
+                       .hub_token = std::move(hub_token),
+                       .end_now = [&events](const v1::WorkerEvent::End& end) {
+                         if (events->End(end)) ::_exit(1);
+                       }};
   const v1::WorkerEvent::End end = RunTraining(order, *events, flags);
   if (end.outcome() == v1::WorkerEvent::End::FAILED)
     std::fprintf(stderr, "error: %s\n", end.message().c_str());

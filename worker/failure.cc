@@ -19,6 +19,9 @@ std::string HintFor(v1::FailureReason reason) {
       return "choose a Llama-architecture model with a BPE tokenizer.json";
     case v1::GPU_OUT_OF_MEMORY:
       return "lower --batch-size or --seq-length, or add --gradient-checkpointing";
+    case v1::HOST_MEMORY_GUARD:
+      return "free memory of the host, or lower --batch-size or --seq-length; what the last "
+             "checkpoint holds is not lost";
     case v1::DISK_FULL:
       return "free space where the message says, then try again";
     case v1::LOSS_DIVERGED:

@@ -112,6 +112,7 @@ std::string MetricsJsonl(const RunHistory& history) {
                  {"padding_ratio", row.padding_ratio},
                  {"tokens_per_second", row.tokens_per_second},
                  {"step_seconds", row.step_seconds}};
+    if (row.mfu > 0) json["mfu"] = row.mfu;
     for (; evaluation != history.evaluations.end() && evaluation->step() <= row.step;
          ++evaluation) {
       json["eval_loss"] = evaluation->loss();

@@ -65,14 +65,15 @@ absl::StatusOr<TensorboardWriter> TensorboardWriter::Create(const std::filesyste
 }
 
 absl::Status TensorboardWriter::Append(const StepRow& row) {
-  return AppendScalars(static_cast<double>(row.time_unix_micros) * 1e-6, row.step,
-                       {{"train/loss", row.loss},
-                        {"train/entropy", row.entropy},
-                        {"train/mean_token_accuracy", row.mean_token_accuracy},
-                        {"train/grad_norm", row.grad_norm},
-                        {"train/learning_rate", row.learning_rate},
-                        {"train/epoch", row.epoch},
-                        {"train/tokens_per_second", row.tokens_per_second}});
+  std::vector<Scalar> scalars = {{"train/loss", row.loss},
+                                 {"train/entropy", row.entropy},
+                                 {"train/mean_token_accuracy", row.mean_token_accuracy},
+                                 {"train/grad_norm", row.grad_norm},
+                                 {"train/learning_rate", row.learning_rate},
+                                 {"train/epoch", row.epoch},
+                                 {"train/tokens_per_second", row.tokens_per_second}};
+  if (row.mfu > 0) scalars.emplace_back("train/mfu", row.mfu);
+  return AppendScalars(static_cast<double>(row.time_unix_micros) * 1e-6, row.step, scalars);
 }
 
 absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation) {
@@ -84,7 +85,7 @@ absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation) {
 }
 
 absl::Status TensorboardWriter::AppendScalars(double wall_time, int64_t step,
-                                              std::initializer_list<Scalar> scalars) {
+                                              const std::vector<Scalar>& scalars) {
   tensorboard::Event event;
   event.set_wall_time(wall_time);
   event.set_step(step);

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <initializer_list>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "artifacts/file.h"
@@ -28,7 +28,7 @@ class TensorboardWriter {
 
  private:
   using Scalar = std::pair<const char*, double>;
-  absl::Status AppendScalars(double wall_time, int64_t step, std::initializer_list<Scalar> scalars);
+  absl::Status AppendScalars(double wall_time, int64_t step, const std::vector<Scalar>& scalars);
   TensorboardWriter(Fd fd, std::filesystem::path path)
       : fd_(std::move(fd)), path_(std::move(path)) {}
   absl::Status AppendRecord(const std::string& payload);

@@ -104,10 +104,12 @@ void TrainConsole::Step(const StepRow& row) {
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
   const double left = elapsed / static_cast<double>(steps_) *
                       static_cast<double>(outline_.steps_planned - row.step);
-  std::fprintf(stderr, "%sstep %lld/%lld  loss %.4f  lr %.3g  %.0f tok/s  ETA %s%s",
+  const std::string mfu = row.mfu > 0 ? absl::StrFormat("  MFU %.1f %%", 100 * row.mfu) : "";
+  std::fprintf(stderr, "%sstep %lld/%lld  loss %.4f  lr %.3g  %.0f tok/s%s  ETA %s%s",
                terminal_ ? "\r\033[K" : "", static_cast<long long>(row.step),
                static_cast<long long>(outline_.steps_planned), row.loss, row.learning_rate,
-               row.tokens_per_second, HoursMinutesSeconds(left).c_str(), terminal_ ? "" : "\n");
+               row.tokens_per_second, mfu.c_str(), HoursMinutesSeconds(left).c_str(),
+               terminal_ ? "" : "\n");
   line_open_ = terminal_;
 }
 

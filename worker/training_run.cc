@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "artifacts/error.h"
+#include "artifacts/host_memory.h"
 #include "artifacts/hub/repo_name.h"
 #include "artifacts/manifest.h"
 #include "artifacts/row_source.h"
@@ -25,6 +27,7 @@
 #include "worker/engine/train.h"
 #include "worker/failure.h"
 #include "worker/logging_window.h"
+#include "worker/memory_guard.h"
 #include "worker/result.h"
 #include "worker/run_history.h"
 #include "worker/run_record.h"
@@ -50,6 +53,7 @@ class TrainingRun {
         spec_(order.spec),
         places_(order.places),
         hub_token_(order.hub_token),
+        end_now_(order.end_now),
         observer_(observer),
         flags_(flags),
         window_(spec_.logging_steps) {}
@@ -57,7 +61,7 @@ class TrainingRun {
   // The end record's content.
   v1::WorkerEvent::End Run() {
     try {
-      const absl::Status status = RunPhases();
+      const absl::Status status = RunGuarded();
       if (!status.ok()) return FailureOf(status);
     } catch (const engine::EngineError& error) {
       return FailureOf(error);
@@ -71,6 +75,18 @@ class TrainingRun {
   }
 
  private:
+  absl::Status RunGuarded() {
+    const auto emergency = [this](const absl::Status& why) {
+      ::alarm(1);  // where memory is short a file may take for ever
+      end_now_(FailureOf(why));
+    };
+    FTD_ASSIGN_OR_RETURN(const auto guard,
+                         MemoryGuard::Start(HostMemoryReserve(request_.host_memory_reserve_bytes()),
+                                            &flags_, emergency, AvailableHostMemory));
+    FTD_RETURN_IF_ERROR(RunPhases());
+    return stopped_ ? guard->verdict() : absl::OkStatus();
+  }
+
   absl::Status RunPhases() {
     if (request_.finish()) {
       if (request_.resume_from().empty()) {
@@ -102,6 +118,8 @@ class TrainingRun {
     FTD_RETURN_IF_ERROR(ResumeState());
     observer_.Outline({last_step_ + 1, trainer_->steps_planned(), dataset_rows_,
                        trainer_->trainable_parameters(), trainer_->total_parameters()});
+    peak_flops_ = request_.peak_tflops() > 0 ? request_.peak_tflops() * 1e12
+                                             : engine::DevicePeakFlops(spec_.dtype);
     FTD_ASSIGN_OR_RETURN(step_log_, StepLogWriter::Create(places_.step_log, last_step_ + 1,
                                                           trainer_->steps_planned()));
     FTD_ASSIGN_OR_RETURN(TensorboardWriter tensorboard,
@@ -182,6 +200,8 @@ class TrainingRun {
         1 - static_cast<double>(result.tokens) / static_cast<double>(result.padded_tokens);
     row.tokens_per_second = static_cast<double>(result.tokens) / seconds;
     row.step_seconds = seconds;
+    row.data_wait_seconds = result.data_wait_seconds;
+    if (peak_flops_ > 0) row.mfu = result.model_flops / (seconds * peak_flops_);
     row.samples = result.samples;
     row.time_unix_micros = absl::GetCurrentTimeNanos() / 1000;
     return row;
@@ -308,6 +328,7 @@ class TrainingRun {
   const TrainSpec& spec_;
   const RunPlaces& places_;
   const std::string& hub_token_;
+  const std::function<void(const v1::WorkerEvent::End&)>& end_now_;
   RunObserver& observer_;
   StopFlags& flags_;
   std::string spec_hash_;
@@ -316,7 +337,8 @@ class TrainingRun {
   std::vector<v1::Evaluation> evaluations_;
   LoggingWindow window_;
   int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
-  double epoch_ = 0;  // after last_step_
+  double epoch_ = 0;       // after last_step_
+  double peak_flops_ = 0;  // of the device; 0: not known
   int64_t dataset_rows_ = 0, dropped_rows_ = 0, skipped_rows_ = 0;
   bool stopped_ = false;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -28,6 +29,9 @@ struct RunOrder {
   TrainSpec spec;  // that of the request
   RunPlaces places;
   std::string hub_token;
+  // For when there is no time to end in order: tells of the end and ends the process. Called from
+  // another thread.
+  std::function<void(const v1::WorkerEvent::End&)> end_now;
 };
 
 // Fetches what is missing, tokenises, loads, resumes, trains with checkpoints, and writes the

@@ -135,7 +135,8 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfConfig(std::vector<LocalDat
   for (const std::string& folder : folders) known += (known.empty() ? "" : ", ") + folder;
   if (config.empty()) {
     if (elsewhere || folders.size() < 2) return files;
-    return DatasetInvalid(Concat(where, " has several configurations; choose one of ", known));
+    return DatasetInvalid(Concat(where, " has several configurations; choose one of ", known,
+                                 " with --dataset-config"));
   }
   std::erase_if(files, [&](const auto& file) { return !file.name.starts_with(config + "/"); });
   if (files.empty()) {

@@ -97,8 +97,8 @@ absl::StatusOr<const CardConfig*> Find(const std::vector<CardConfig>& configs,
     if (name.empty() ? config.is_default : config.name == name) return &config;
   }
   if (name.empty()) {
-    return DatasetInvalid(
-        absl::StrCat(where, " has several configurations; choose one of ", Names(configs)));
+    return DatasetInvalid(absl::StrCat(where, " has several configurations; choose one of ",
+                                       Names(configs), " with --dataset-config"));
   }
   return DatasetInvalid(
       absl::StrCat(where, " has no configuration \"", name, "\"; it has ", Names(configs)));

@@ -54,7 +54,7 @@ TEST(StepLog, ReadsBackRowsAndHeader) {
 
 // A row as the first workers wrote it: thirteen numbers, zeros, CRC-32 (zlib's) of what is before
 // it.
-TEST(StepLog, RowsOfOlderWorkersHaveNoEntropy) {
+TEST(StepLog, RowsOfOlderWorkersLackWhatTheyDidNotMeasure) {
   const TempDir dir;
   std::string bytes = ReadFile(Log(dir, "steps.log", 1, 1, 2.5))->substr(0, 64);
   const double numbers[] = {2.5, 3.5};
@@ -69,6 +69,34 @@ TEST(StepLog, RowsOfOlderWorkersHaveNoEntropy) {
   EXPECT_EQ(rows->front().grad_norm, 3.5);
   EXPECT_EQ(rows->front().entropy, 0);
   EXPECT_EQ(rows->front().mean_token_accuracy, 0);
+  EXPECT_EQ(rows->front().mfu, 0);
+}
+
+TEST(StepLog, KeepsEachNumber) {
+  const TempDir dir;
+  auto log = StepLogWriter::Create(dir / "steps.log", 7, 10);
+  ASSERT_OK(log);
+  const StepRow row = {.step = 7,
+                       .epoch = 0.1,
+                       .loss = 2.3,
+                       .grad_norm = 0.7,
+                       .learning_rate = 1e-4,
+                       .tokens = 123,
+                       .tokens_total = 1LL << 40,
+                       .padding_ratio = 0.3,
+                       .tokens_per_second = 456.7,
+                       .step_seconds = 0.27,
+                       .data_wait_seconds = 0.001,
+                       .samples = 4,
+                       .time_unix_micros = 1790000000000001,
+                       .entropy = 1.9,
+                       .mean_token_accuracy = 0.51,
+                       .mfu = 0.4375};
+  ASSERT_OK(log->Append(row));
+  const auto rows = ReadStepRows(dir / "steps.log");
+  ASSERT_OK(rows);
+  ASSERT_EQ(rows->size(), 1u);
+  EXPECT_EQ(std::memcmp(&rows->front(), &row, sizeof row), 0);
 }
 
 TEST(StepLog, TheHeartbeatIsSeenAtOnce) {

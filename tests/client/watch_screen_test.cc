@@ -87,6 +87,16 @@ TEST(WatchScreen, WholePictureInAscii) {
             "Ctrl-C leaves the job running; ftctl cancel first ends it");
 }
 
+TEST(WatchScreen, MfuWhereItIsKnown) {
+  WatchState state = Training();
+  EXPECT_THAT(Render(state, {100, 15, false, false}), Not(HasSubstr("MFU")));
+  WatchJobResponse step;
+  step.mutable_step()->set_step(31);
+  step.mutable_step()->set_mfu(0.4375);
+  state.Apply(step);
+  EXPECT_THAT(Render(state, {100, 15, false, false}), HasSubstr("MFU 43.8%"));
+}
+
 TEST(WatchScreen, EverySizeStaysInside) {
   WatchState state = Training();
   AddCheckpointAndWarning(&state);

@@ -1,8 +1,10 @@
 // An NVML of two GPUs, for tests: FTD_FAKE_NVML=unified is a DGX Spark's, whose memory it does not
-// tell; FTD_FAKE_NVML=none has no driver under it.
+// tell; FTD_FAKE_NVML=none has no driver under it; FTD_FAKE_NVML=hangs lets each question about
+// heat hang.
 #include <chrono>
 #include <cstdlib>
 #include <string_view>
+#include <thread>
 
 namespace {
 
@@ -68,6 +70,7 @@ int nvmlDeviceGetTotalEnergyConsumption(void*, unsigned long long* millijoules) 
 
 int nvmlDeviceGetTemperature(void*, int sensor, unsigned* celsius) {
   if (sensor != 0) return kInvalidArgument;
+  if (Is("hangs")) std::this_thread::sleep_for(std::chrono::hours(1));
   *celsius = 61;
   return kSuccess;
 }

@@ -149,6 +149,22 @@ def test_ft_train_with_a_preset(hub, home, tmp_path):
     assert refused.returncode != 0 and REPO in refused.stderr and not (tmp_path / "c").exists()
 
 
+def test_ft_train_with_a_dataset_of_the_hub(hub, home, model, tmp_path):
+    row = json.dumps({"text": "a row"}).encode() + b"\n"
+    hub.add_repo("ann/rows", {"train.jsonl": row * 9, "test.jsonl": row * 2}, type="dataset")
+    hub.add_repo("ann/many", {"a/train.jsonl": row * 3, "b/train.jsonl": row * 5}, type="dataset")
+
+    def train(*flags):
+        return subprocess.run([BIN / "ft-train", "--model_name", model, "--dataset", *flags, "--max_steps", "1"], cwd=tmp_path,
+                              env={**os.environ, **environment(hub, home)}, capture_output=True, text=True, timeout=DEADLINE_S)
+
+    assert "Dataset: ann/rows, 9 rows" in train("ann/rows").stdout
+    assert "Dataset: ann/rows, 2 rows" in train("ann/rows", "--dataset_split", "test").stdout
+    refused = train("ann/many")
+    assert refused.returncode == 65 and "choose one of a, b with --dataset-config" in refused.stderr
+    assert "Dataset: ann/many, 5 rows" in train("ann/many", "--dataset-config", "b").stdout
+
+
 def test_datasets_of_the_hub(ftd, hub, model):
     row = {"prompt": "one", "completion": " two"}
     jsonl = (json.dumps(row) + "\n").encode()

@@ -1,5 +1,6 @@
 """ft-train: the scripts' flags in the foreground. Its results are those of a job."""
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,35 @@ def test_the_same_as_a_job(mode, model, dataset, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
     assert [round(e.value, 5) for e in events.Scalars("train/loss")] == [round(s.loss, 5) for s in steps]
+
+
+# Of ftctl's calls, of the queue, and what ft-train does as the scripts do; the rest of `ftctl submit` it takes too.
+NOT_TRAINS = {"--address", "--tls-ca", "--tls-cert", "--tls-key", "--token-file", "--quiet", "--output", "--watch", "--validate-only",
+              "--name", "--priority", "--label", "--request-id", "--model",
+              "--dataset-shuffle-seed", "--shuffle", "--no-shuffle", "--no-gradient-checkpointing", "--no-load-best-model-at-end"}
+
+
+def test_takes_the_flags_of_a_job():
+    ours, theirs = (set(re.findall(r"--[a-z][a-z-]+", subprocess.run([BIN / program, *verb, "--help"], capture_output=True, text=True).stdout))
+                    for program, verb in (("ft-train", []), ("ftctl", ["submit"])))
+    assert len(theirs) > 40 and theirs - ours - NOT_TRAINS == set()
+
+
+@pytest.mark.parametrize("flags", [
+    {"lr_scheduler_type": "cosine_with_min_lr", "min_lr_rate": 0.1, "warmup_steps": 2, "weight_decay": 0.1, "max_grad_norm": 0.01,
+     "use_rslora": True, "target_modules": "q_proj,down_proj", "lora_rank": 4, "lora_alpha": 3, "save_total_limit": 1},
+    {"lr_scheduler_type": "cosine_with_min_lr", "min_lr": 1e-5, "template": "Q: {instruction}\\nA: {output}", "mode": "full"},
+    {"dataset_shape": "prompt-completion", "columns": "prompt=instruction,completion=output", "train_on": "all", "skip_bad_rows": 1},
+], ids=["lora", "full", "columns"])
+def test_further_flags_do_as_a_job_s(flags, model, dataset, tmp_path):
+    flags = {"max_steps": 6, "learning_rate": 1e-3, **flags}
+    words = [word for name, value in flags.items() for word in ([f"--{name}"] if value is True else [f"--{name}", value])]
+    train("--model_name", model, "--dataset", dataset, *words, *FLAGS, "--output_dir", tmp_path / "out")
+    train("--model_name", model, "--dataset", dataset, "--mode", flags.get("mode", "lora"), "--max_steps", 6, "--learning_rate", 1e-3, *FLAGS,
+          "--output_dir", tmp_path / "plain")
+    with Ftd() as ftd:
+        job = submit(ftd, model, dataset, dataset_shuffle_seed=42, **flags)
+        assert weights(tmp_path / "out") == weights(ftd.wait(job, "SUCCEEDED").result_dir) != weights(tmp_path / "plain")
 
 
 def logged_losses(logs):

@@ -20,6 +20,12 @@ std::optional<End> Ended(End::Outcome outcome) {
   return end;
 }
 
+std::optional<End> EndedByTheGuard() {
+  std::optional<End> end = Ended(End::FAILED);
+  end->set_failure_reason(v1::HOST_MEMORY_GUARD);
+  return end;
+}
+
 struct Row {
   const char* name;
   AttemptEvidence evidence;
@@ -179,6 +185,29 @@ const Row kRows[] = {
      AttemptState::kCrashed,
      JobState::kFailed,
      "WORKER_HUNG"},
+    {"memory ran short",
+     {.state = JobState::kRunning, .crashes = 1, .end = EndedByTheGuard()},
+     AttemptState::kCrashed,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"memory ran short, with progress",
+     {.state = JobState::kRunning, .crashes = 2, .end = EndedByTheGuard(), .made_progress = true},
+     AttemptState::kCrashed,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"memory ran short for the third time",
+     {.state = JobState::kRunning, .crashes = 2, .end = EndedByTheGuard()},
+     AttemptState::kCrashed,
+     JobState::kFailed,
+     "HOST_MEMORY_GUARD"},
+    {"memory ran short while it was paused",
+     {.state = JobState::kPausing, .crashes = 2, .end = EndedByTheGuard()},
+     AttemptState::kStopped,
+     JobState::kPaused},
     {"exit 0 without a word",
      {.state = JobState::kRunning, .exit = {.exit_code = 0}},
      AttemptState::kCrashed,
@@ -208,6 +237,18 @@ TEST(AttemptVerdict, Table) {
     // A success goes through RUNNING; every other move is legal from where the job is.
     EXPECT_TRUE(IsLegalMove(row.evidence.state, verdict.move.to) || verdict.publish);
   }
+}
+
+TEST(AttemptVerdict, MemoryIsWaitedForLonger) {
+  AttemptEvidence evidence{.state = JobState::kRunning, .end = EndedByTheGuard()};
+  EXPECT_EQ(JudgeAttempt(evidence, 0).move.not_before, 30 * 1000000);
+  evidence.crashes = 1;
+  EXPECT_EQ(JudgeAttempt(evidence, 0).move.not_before, 120 * 1000000);
+  evidence.crashes = 2;
+  const Move move = JudgeAttempt(evidence, 0).move;
+  EXPECT_THAT(move.message,
+              HasSubstr("3 attempts in a row made no progress. Last: what the worker says"));
+  EXPECT_EQ(move.hint, "what to do");
 }
 
 TEST(AttemptVerdict, APauseTellsWhereTheJobGoesOn) {

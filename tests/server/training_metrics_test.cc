@@ -65,6 +65,20 @@ double Value(const TrainingMetrics& metrics, const std::string& name) {
   return NAN;
 }
 
+TEST(TrainingMetrics, MfuIsThereWhereItIsKnown) {
+  TrainingMetrics metrics;
+  AttemptNews news = Steps(1, 1);
+  metrics.OnNews(JobNamed("unknown"), AttemptNumber(1), news);
+  EXPECT_TRUE(std::isnan(Value(metrics, "ftd_train_mfu_ratio")));
+  news.rows.front().mfu = 0.4;
+  metrics.OnNews(JobNamed("known"), AttemptNumber(1), news);
+  for (const prometheus::MetricFamily& family : metrics.Collect()) {
+    if (family.name != "ftd_train_mfu_ratio") continue;
+    ASSERT_EQ(family.metric.size(), 1u);
+    EXPECT_EQ(family.metric.front().gauge.value, 0.4);
+  }
+}
+
 TEST(TrainingMetrics, AThousandJobsLeaveTheLastOnes) {
   TrainingMetrics metrics;
   for (int i = 0; i < 1000; ++i) {

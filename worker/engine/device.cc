@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "worker/engine/cuda/launch.h"
+#include "worker/engine/flops.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {
@@ -44,6 +46,12 @@ c10::Device TrainingDevice() {
 }
 
 std::string DeviceName() { return TrainingDevice().is_cuda() ? "cuda:0" : "cpu"; }
+
+double DevicePeakFlops(Dtype dtype) {
+  return TrainingDevice().is_cuda() ? PeakFlops(cuda::DeviceModel(), dtype) : 0;
+}
+
+bool DeviceSharesHostMemory() { return TrainingDevice().is_cuda() && cuda::SharesHostMemory(); }
 
 int ThreadCount() { return at::get_num_threads(); }
 

@@ -48,6 +48,8 @@ struct StepResult {
   int64_t padded_tokens = 0;       // had each micro-batch been padded to its longest row
   int64_t samples = 0;             // rows
   double epoch = 0;                // passes over the data at the end of the step
+  double model_flops = 0;          // floating-point operations that the step takes (flops.h)
+  double data_wait_seconds = 0;    // until its rows were read and on the device
 };
 
 // What one evaluation measured, as transformers' Trainer and TRL do.
@@ -59,6 +61,13 @@ struct EvalResult {
 
 // "cpu", or "cuda:0" when LibTorch's CUDA libraries load and see one.
 std::string DeviceName();
+
+// The most floating-point operations a second that the device does in that dtype, by NVIDIA's data
+// sheets; 0 where they are not known, as on a CPU.
+double DevicePeakFlops(Dtype dtype);
+
+// Does what the device holds come out of the host's memory, as on a DGX Spark?
+bool DeviceSharesHostMemory();
 
 // CPU threads that the engine computes with; OMP_NUM_THREADS sets it.
 int ThreadCount();

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "worker/engine/adapter.h"
 #include "worker/engine/batches.h"
 #include "worker/engine/device.h"
+#include "worker/engine/flops.h"
 #include "worker/engine/model.h"
 #include "worker/engine/optimizer.h"
 #include "worker/engine/state.h"
@@ -18,6 +20,12 @@
 
 namespace ftd::engine {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 constexpr double kWarmUpEpochs = 0.05;  // of NVIDIA's scripts
 
@@ -54,6 +62,7 @@ struct Trainer::Impl {
   Model model;
   std::map<std::string, TensorDtype> source_dtypes;
   std::vector<Parameter*> trainable;
+  ModelFlops flops;
   int64_t steps_taken = 0;
 
   Impl(const TrainSpec& spec_in, const std::filesystem::path& model_dir,
@@ -77,6 +86,7 @@ struct Trainer::Impl {
       AddAdapters(model, spec.lora, spec.seed);
     }
     trainable = model.TrainableParameters();
+    flops = FlopsOf(model);
     KeepBuffers();
   }
 
@@ -84,13 +94,16 @@ struct Trainer::Impl {
     return dir / (spec.mode == Mode::kFull ? "model.safetensors" : "adapter_model.safetensors");
   }
 
-  // Adds one micro-batch's gradients, and to `result` its samples and tokens.
+  // Adds one micro-batch's gradients, and to `result` its samples, tokens and work.
   LossSums RunMicroBatch(const std::vector<int64_t>& indices, int64_t num_items,
                          uint64_t dropout_seed, StepResult& result) {
+    const auto start = Clock::now();
     const std::vector<TokenizedRow> batch_rows = ReadRows(*rows, indices);
     size_t longest = 0;
     for (const TokenizedRow& row : batch_rows) longest = std::max(longest, row.input_ids.size());
     const FlatBatch batch = MakeFlatBatch(batch_rows, device);
+    result.data_wait_seconds += SecondsSince(start);
+    result.model_flops += flops.Of(batch);
     result.samples += static_cast<int64_t>(indices.size());
     result.tokens += batch.documents.offsets.back();
     result.padded_tokens += static_cast<int64_t>(longest * indices.size());
@@ -101,14 +114,16 @@ struct Trainer::Impl {
   std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat) {
     const int64_t step = steps_taken + 1;
     const auto micro_batches = plan.MicroBatches(step);
+    StepResult result;
+    const auto start = Clock::now();
     int64_t num_items = 0;
     for (const auto& indices : micro_batches) num_items += CountLabels(*rows, indices);
     num_items = std::max<int64_t>(num_items, 1);
+    result.data_wait_seconds = SecondsSince(start);
     // float16 has no room for a gradient shared out among thousands of labels: there it is that of
     // their sum, and divided in float32 afterwards.
     const int64_t divisor = spec.dtype == Dtype::kFloat16 ? 1 : num_items;
     ForgetGradients(trainable);
-    StepResult result;
     for (size_t i = 0; i < micro_batches.size(); ++i) {
       if (stop) return std::nullopt;
       const LossSums sums =

@@ -12,6 +12,8 @@ constexpr char kAbsent[] = "built without CUDA kernels";
 }  // namespace
 
 bool Available() { return false; }
+const char* DeviceModel() { return ""; }
+bool SharesHostMemory() { return false; }
 const char* LaunchError() { return kAbsent; }
 const char* DequantizeNf4(const Nf4Pointers&, void*, Type, int64_t, Stream) { return kAbsent; }
 const char* QuantizeNf4(const void*, Type, Type, int64_t, uint8_t*, float*, Stream) {

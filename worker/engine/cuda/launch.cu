@@ -17,6 +17,24 @@ bool Available() {
   return available;
 }
 
+const char* DeviceModel() {
+  static cudaDeviceProp properties;
+  int device = 0;
+  const bool known = cudaGetDevice(&device) == cudaSuccess &&
+                     cudaGetDeviceProperties(&properties, device) == cudaSuccess;
+  cudaGetLastError();
+  return known ? properties.name : "";
+}
+
+bool SharesHostMemory() {
+  int device = 0, integrated = 0;
+  const bool known =
+      cudaGetDevice(&device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&integrated, cudaDevAttrIntegrated, device) == cudaSuccess;
+  cudaGetLastError();
+  return known && integrated == 1;
+}
+
 const char* LaunchError() {
   const cudaError_t error = cudaGetLastError();
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);

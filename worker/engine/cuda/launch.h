@@ -16,6 +16,13 @@ enum class Type { kFloat32, kBfloat16, kFloat16 };
 // Does the build have kernels that run on the current device?
 bool Available();
 
+// CUDA's name for the current device, such as "NVIDIA H100 80GB HBM3"; empty without one. Not
+// thread-safe.
+const char* DeviceModel();
+
+// Is the current device's memory the host's?
+bool SharesHostMemory();
+
 // What became of the launch just made.
 const char* LaunchError();
 

@@ -1,0 +1,94 @@
+// A figure that is slow to get, or that a fault may hold up for ever, got on a thread of its own.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+
+namespace ftd {
+
+// Thread-safe. `take` is called on the sampler's thread, when a sample is asked for. A sampler that
+// goes while a call hangs leaves its thread behind, so `take` must own what it uses.
+template <typename T>
+class Sampler {
+ public:
+  explicit Sampler(std::function<T()> take)
+      : shared_(std::make_shared<Shared>()),
+        thread_([shared = shared_, take = std::move(take)] { Run(*shared, take); }) {}
+
+  ~Sampler() {
+    bool busy = false;
+    {
+      absl::MutexLock lock(&shared_->mutex);
+      shared_->closed = true;
+      busy = shared_->busy;
+    }
+    busy ? thread_.detach() : thread_.join();
+  }
+
+  // A sample begun after this call, or nothing when it is not there in time. While one hangs,
+  // nobody waits again.
+  std::optional<T> Fresh(absl::Duration patience) const {
+    absl::MutexLock lock(&shared_->mutex);
+    if (shared_->busy && absl::Now() - shared_->begin > patience) return std::nullopt;
+    // One under way may have begun too early: wait for the one after.
+    const int64_t wanted = shared_->taken + (shared_->busy ? 2 : 1);
+    shared_->asked = wanted;
+    const auto there = [&] { return shared_->taken >= wanted; };
+    if (!shared_->mutex.AwaitWithTimeout(absl::Condition(&there), patience)) return std::nullopt;
+    return shared_->last;
+  }
+
+  // The last sample, or nothing before the first. Asks for another when it was begun a second ago,
+  // and so long that samples take no more than a hundredth of the time.
+  std::optional<T> Last() const {
+    absl::MutexLock lock(&shared_->mutex);
+    const absl::Duration age = std::max(absl::Seconds(1), 100 * shared_->cost);
+    if (!shared_->busy && absl::Now() - shared_->begin > age) shared_->asked = shared_->taken + 1;
+    return shared_->last;
+  }
+
+ private:
+  struct Shared {
+    absl::Mutex mutex;
+    int64_t asked ABSL_GUARDED_BY(mutex) = 0;  // number of the last sample wanted
+    int64_t taken ABSL_GUARDED_BY(mutex) = 0;  // samples
+    bool busy ABSL_GUARDED_BY(mutex) = false;
+    bool closed ABSL_GUARDED_BY(mutex) = false;
+    std::optional<T> last ABSL_GUARDED_BY(mutex);
+    absl::Time begin ABSL_GUARDED_BY(mutex) = absl::InfinitePast();  // of the latest
+    absl::Duration cost ABSL_GUARDED_BY(mutex);                      // time that the last one took
+  };
+
+  static void Run(Shared& shared, const std::function<T()>& take) {
+    absl::MutexLock lock(&shared.mutex);
+    const auto due = [&] { return shared.closed || shared.asked > shared.taken; };
+    while (true) {
+      shared.mutex.Await(absl::Condition(&due));
+      if (shared.closed) return;
+      shared.busy = true;
+      shared.begin = absl::Now();
+      shared.mutex.Unlock();
+      T sample = take();
+      shared.mutex.Lock();
+      shared.busy = false;
+      shared.last = std::move(sample);
+      shared.cost = absl::Now() - shared.begin;
+      ++shared.taken;
+    }
+  }
+
+  const std::shared_ptr<Shared> shared_;
+  std::thread thread_;
+};
+
+}  // namespace ftd

@@ -1,0 +1,36 @@
+// The flags of `ft-worker train`: those of NVIDIA's DGX Spark scripts, and what `ftctl submit` has
+// beyond them, under the same names.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace ftd {
+
+struct TrainOptions {
+  std::string preset;                    // "llama3-8b-lora", …, or empty
+  nlohmann::json spec;                   // what was given of a JobSpec
+  nlohmann::json dataset;                // and of its dataset
+  std::string columns;                   // "field=column,…"
+  double peak_tflops = 0;                // AttemptRequest's
+  int64_t host_memory_reserve_mib = -1;  // likewise; below 0: its default
+  std::string output_dir;                // empty: a new one under outputs/
+  std::string log_dir;                   // empty: output_dir/logs
+  std::string resume;                    // "latest", a checkpoint's directory, or empty
+};
+
+// Declares the options on a sub-command. `options` must outlive the parsing.
+void AddTrainOptions(CLI::App& app, TrainOptions& options);
+
+// The JobSpec that was asked for, in proto3 JSON, defaults left out. INVALID_ARGUMENT when no model
+// is named or a column map does not read.
+absl::StatusOr<std::string> GivenSpecJson(const TrainOptions& options);
+
+}  // namespace ftd
