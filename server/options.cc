@@ -42,93 +42,88 @@ struct Option {
   int64_t greatest = 0;
 };
 
-const std::vector<Option>& Table() {
-  static const std::vector<Option> table = {
-      {.key = "state_dir",
-       .type = "DIR",
-       .help =
-           "Where jobs, uploads and results live. Default: $STATE_DIRECTORY, else the XDG state "
-           "directory. Change it to use another disk.",
-       .text = &Options::state_dir},
-      {.key = "listen",
-       .type = "ADDRESS",
-       .help = "unix:PATH or HOST:PORT, off loopback with TLS only; may be repeated. Default: "
-               "ftd.sock in "
-               "$RUNTIME_DIRECTORY, else in $XDG_RUNTIME_DIR/ftd, else in /run/ftd; none where the "
-               "service "
-               "manager passes sockets.",
-       .list = &Options::listen},
-      {.key = "tls_cert",
-       .type = "FILE",
-       .help = "Certificate (PEM, with its chain) for TLS 1.3 on HOST:PORT. Default: none, no TLS.",
-       .text = &Options::tls_cert},
-      {.key = "tls_key",
-       .type = "FILE",
-       .help = "Its key (PEM). Goes with --tls-cert.",
-       .text = &Options::tls_key},
-      {.key = "tls_client_ca",
-       .type = "FILE",
-       .help = "Authority (PEM) whose certificates let clients in over TLS. Default: none, clients "
-               "need a token.",
-       .text = &Options::tls_client_ca},
-      {.key = "token_file",
-       .type = "FILE",
-       .help = "SHA-256 and name of each token that lets clients in over TLS. Default: "
-               "access-tokens in the state directory.",
-       .text = &Options::token_file},
-      {.key = "metrics_listen",
-       .type = "HOST:PORT",
-       .help = "Where /metrics is served (port 0: any free one), or off. Default: 127.0.0.1:7444.",
-       .text = &Options::metrics_listen},
-      {.key = "worker",
-       .type = "PROGRAM",
-       .help = "Program that runs an attempt. Default: ft-worker beside ftd.",
-       .text = &Options::worker},
-      {.key = "dataset_roots",
-       .type = "DIR",
-       .help = "Folder whose files a job may name instead of uploading them; may be repeated. "
-               "Default: none.",
-       .list = &Options::dataset_roots},
-      {.key = "max_queued",
-       .type = "N",
-       .help = "Jobs that may wait; more are refused. Default: 1000.",
-       .number = &Options::max_queued,
-       .least = 1,
-       .greatest = 1000000},
-      {.key = "stop_grace_seconds",
-       .type = "S",
-       .help = "Time for the last checkpoint when ftd is stopped. Default: 60. Raise it for big "
-               "models on slow disks.",
-       .number = &Options::stop_grace_seconds,
-       .least = 0,
-       .greatest = 86400},
-      {.key = "hang_seconds",
-       .type = "S",
-       .help =
-           "A worker that gives no sign of life for so long is killed; 0: never. Default: 1800.",
-       .number = &Options::hang_seconds,
-       .least = 0,
-       .greatest = 604800},
-      {.key = "peak_tflops",
-       .type = "TFLOPS",
-       .help = "What the device does at most in the dtype of the jobs, for their MFU. Default: by "
-               "the GPU's model; unknown for a CPU.",
-       .real = &Options::peak_tflops,
-       .least = 0,
-       .greatest = 1000000},
-      {.key = "host_memory_reserve_mib",
-       .type = "MIB",
-       .help = "A job saves and stops when the host has less memory left; 0: never. Default: -1, "
-               "which is 8192 where the GPU shares the host's memory, else 0.",
-       .number = &Options::host_memory_reserve_mib,
-       .least = -1,
-       .greatest = 1 << 30},
-  };
-  return table;
-}
+constexpr Option kTable[] = {
+    {.key = "state_dir",
+     .type = "DIR",
+     .help = "Where jobs, uploads and results live. Default: $STATE_DIRECTORY, else the XDG state "
+             "directory. Change it to use another disk.",
+     .text = &Options::state_dir},
+    {.key = "listen",
+     .type = "ADDRESS",
+     .help = "unix:PATH or HOST:PORT, off loopback with TLS only; may be repeated. Default: "
+             "ftd.sock in "
+             "$RUNTIME_DIRECTORY, else in $XDG_RUNTIME_DIR/ftd, else in /run/ftd; none where the "
+             "service "
+             "manager passes sockets.",
+     .list = &Options::listen},
+    {.key = "tls_cert",
+     .type = "FILE",
+     .help = "Certificate (PEM, with its chain) for TLS 1.3 on HOST:PORT. Default: none, no TLS.",
+     .text = &Options::tls_cert},
+    {.key = "tls_key",
+     .type = "FILE",
+     .help = "Its key (PEM). Goes with --tls-cert.",
+     .text = &Options::tls_key},
+    {.key = "tls_client_ca",
+     .type = "FILE",
+     .help = "Authority (PEM) whose certificates let clients in over TLS. Default: none, clients "
+             "need a token.",
+     .text = &Options::tls_client_ca},
+    {.key = "token_file",
+     .type = "FILE",
+     .help = "SHA-256 and name of each token that lets clients in over TLS. Default: "
+             "access-tokens in the state directory.",
+     .text = &Options::token_file},
+    {.key = "metrics_listen",
+     .type = "HOST:PORT",
+     .help = "Where /metrics is served (port 0: any free one), or off. Default: 127.0.0.1:7444.",
+     .text = &Options::metrics_listen},
+    {.key = "worker",
+     .type = "PROGRAM",
+     .help = "Program that runs an attempt. Default: ft-worker beside ftd.",
+     .text = &Options::worker},
+    {.key = "dataset_roots",
+     .type = "DIR",
+     .help = "Folder whose files a job may name instead of uploading them; may be repeated. "
+             "Default: none.",
+     .list = &Options::dataset_roots},
+    {.key = "max_queued",
+     .type = "N",
+     .help = "Jobs that may wait; more are refused. Default: 1000.",
+     .number = &Options::max_queued,
+     .least = 1,
+     .greatest = 1000000},
+    {.key = "stop_grace_seconds",
+     .type = "S",
+     .help = "Time for the last checkpoint when ftd is stopped. Default: 60. Raise it for big "
+             "models on slow disks.",
+     .number = &Options::stop_grace_seconds,
+     .least = 0,
+     .greatest = 86400},
+    {.key = "hang_seconds",
+     .type = "S",
+     .help = "A worker that gives no sign of life for so long is killed; 0: never. Default: 1800.",
+     .number = &Options::hang_seconds,
+     .least = 0,
+     .greatest = 604800},
+    {.key = "peak_tflops",
+     .type = "TFLOPS",
+     .help = "What the device does at most in the dtype of the jobs, for their MFU. Default: by "
+             "the GPU's model; unknown for a CPU.",
+     .real = &Options::peak_tflops,
+     .least = 0,
+     .greatest = 1000000},
+    {.key = "host_memory_reserve_mib",
+     .type = "MIB",
+     .help = "A job saves and stops when the host has less memory left; 0: never. Default: -1, "
+             "which is 8192 where the GPU shares the host's memory, else 0.",
+     .number = &Options::host_memory_reserve_mib,
+     .least = -1,
+     .greatest = 1 << 30},
+};
 
 const Option* Find(const std::string& key) {
-  for (const Option& option : Table()) {
+  for (const Option& option : kTable) {
     if (key == option.key) return &option;
   }
   return nullptr;
@@ -136,7 +131,7 @@ const Option* Find(const std::string& key) {
 
 absl::Status UnknownKey(const std::string& source, const std::string& key) {
   std::vector<std::string> known = {"models"};
-  for (const Option& option : Table()) known.emplace_back(option.key);
+  for (const Option& option : kTable) known.emplace_back(option.key);
   return Bad(source, absl::StrCat("unknown key \"", key, "\"; did you mean \"", Nearest(key, known),
                                   "\"?"));
 }
@@ -283,7 +278,7 @@ absl::Status Complete(Options& options) {
 const std::vector<OptionHelp>& OptionKeys() {
   static const std::vector<OptionHelp> keys = [] {
     std::vector<OptionHelp> all;
-    for (const Option& option : Table()) {
+    for (const Option& option : kTable) {
       all.push_back({option.key, option.type, option.help, option.list != nullptr});
     }
     return all;
@@ -293,7 +288,7 @@ const std::vector<OptionHelp>& OptionKeys() {
 
 Settings EnvironmentSettings() {
   Settings settings;
-  for (const Option& option : Table()) {
+  for (const Option& option : kTable) {
     const std::string value =
         EnvironmentValue(("FTD_" + absl::AsciiStrToUpper(option.key)).c_str());
     if (!value.empty()) settings[option.key] = value;
@@ -320,7 +315,7 @@ absl::StatusOr<Options> LoadOptions(const Settings& flags, const Settings& envir
 
 std::string OptionsToToml(const Options& options) {
   toml::table table;
-  for (const Option& option : Table()) {
+  for (const Option& option : kTable) {
     if (option.text != nullptr) table.insert(option.key, options.*option.text);
     if (option.number != nullptr) table.insert(option.key, options.*option.number);
     if (option.real != nullptr) table.insert(option.key, options.*option.real);
