@@ -1,12 +1,13 @@
 // ft-worker: trains one attempt of a job for ftd, and shows what training sees.
 
-#include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <iostream>
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "artifacts/cli/generate.h"
 #include "artifacts/error.h"
 #include "worker/attempt.h"
@@ -87,12 +88,48 @@ ftd::ProgramDoc Describe(const CLI::App& command, const std::string& name,
   return program;
 }
 
+std::string Version(const char* program) {
+  return absl::StrCat(program, " ", ftd::kVersion, " (", ftd::kRevision, "), LibTorch ",
+                      ftd::kTorchVersion);
+}
+
+int RunTrain(const ftd::TrainOptions& options) {
+  int exit_status = 0;
+  const int refused = ExitStatus(ftd::Train(options, &exit_status), "ft-train");
+  return refused != 0 ? refused : exit_status;
+}
+
+// The exit status, unless `app` was parsed and there is something to do.
+std::optional<int> Parse(CLI::App& app, int argc, char** argv,
+                         const std::function<ftd::ProgramDoc()>& describe) {
+  int generated = 0;
+  if (ftd::IsGenerateCall(argc, argv, describe, &generated)) return generated;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return std::nullopt;
+}
+
+int TrainMain(int argc, char** argv) {
+  CLI::App app("Fine-tune a language model in the foreground.", "ft-train");
+  app.set_version_flag("--version", Version("ft-train"));
+  ftd::TrainOptions options;
+  ftd::AddTrainOptions(app, options);
+  const auto describe = [&] {
+    return Describe(app, "ft-train", "fine-tune a language model in the foreground");
+  };
+  if (const auto done = Parse(app, argc, argv, describe)) return *done;
+  return RunTrain(options);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("The training process of ftd. Usually started by the daemon.");
-  app.set_version_flag("--version", std::string("ft-worker ") + ftd::kVersion + " (" +
-                                        ftd::kRevision + "), LibTorch " + ftd::kTorchVersion);
+  if (std::filesystem::path(argv[0]).filename() == "ft-train") return TrainMain(argc, argv);
+  CLI::App app("The training process of ftd. Usually started by the daemon.", "ft-worker");
+  app.set_version_flag("--version", Version("ft-worker"));
   app.require_subcommand(1);
 
   std::string attempt_dir;
@@ -130,27 +167,10 @@ int main(int argc, char** argv) {
   CLI::App* train = app.add_subcommand("train", "Fine-tune in the foreground (also: ft-train).");
   ftd::AddTrainOptions(*train, train_options);
 
-  const bool is_train = std::filesystem::path(argv[0]).filename() == "ft-train";
-  const auto describe = [&] {
-    return is_train ? Describe(*train, "ft-train", "fine-tune a language model in the foreground")
-                    : Describe(app, "ft-worker", "the training process of ftd");
-  };
-  int generated = 0;
-  if (ftd::IsGenerateCall(argc, argv, describe, &generated)) return generated;
-  try {
-    std::vector<std::string> words(argv + 1, argv + argc);
-    if (is_train) words.insert(words.begin(), "train");
-    std::reverse(words.begin(), words.end());
-    app.parse(words);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  const auto describe = [&] { return Describe(app, "ft-worker", "the training process of ftd"); };
+  if (const auto done = Parse(app, argc, argv, describe)) return *done;
   if (*attempt) return ftd::RunAttempt(attempt_dir, lock_fd, token_fd);
-  if (*train) {
-    int exit_status = 0;
-    const int refused = ExitStatus(ftd::Train(train_options, &exit_status), "ft-train");
-    return refused != 0 ? refused : exit_status;
-  }
+  if (*train) return RunTrain(train_options);
   if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));
   return ExitStatus(ftd::Logits(logits_options));
 }

@@ -111,8 +111,8 @@ std::string MetricsJsonl(const RunHistory& history) {
                  {"tokens_total", row.tokens_total},
                  {"padding_ratio", row.padding_ratio},
                  {"tokens_per_second", row.tokens_per_second},
-                 {"step_seconds", row.step_seconds}};
-    if (row.mfu > 0) json["mfu"] = row.mfu;
+                 {"step_seconds", row.step_seconds},
+                 {"mfu", row.mfu > 0 ? Json(row.mfu) : Json(nullptr)}};
     for (; evaluation != history.evaluations.end() && evaluation->step() <= row.step;
          ++evaluation) {
       json["eval_loss"] = evaluation->loss();

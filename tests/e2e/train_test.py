@@ -55,6 +55,11 @@ def test_takes_the_flags_of_a_job():
     assert len(theirs) > 40 and theirs - ours - NOT_TRAINS == set()
 
 
+def test_version_and_usage():
+    assert re.fullmatch(r"ft-train \d+\.\d+\.\d+ \(.*\), LibTorch \S+\n", train("--version").stdout)
+    assert "Usage: ft-train [OPTIONS] [preset]" in train("--help").stdout
+
+
 @pytest.mark.parametrize("flags", [
     {"lr_scheduler_type": "cosine_with_min_lr", "min_lr_rate": 0.1, "warmup_steps": 2, "weight_decay": 0.1, "max_grad_norm": 0.01,
      "use_rslora": True, "target_modules": "q_proj,down_proj", "lora_rank": 4, "lora_alpha": 3, "save_total_limit": 1},
