@@ -44,7 +44,13 @@ SLOW_INPUT_SECONDS = 20  # an input that takes longer is a finding
 def run_pytest(path, seed, only="", **environment):
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-rP", ROOT / "tests" / path] + (["-k", only] if only else [])
     environment = {name: str(value) for name, value in environment.items()}
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "FTD_TEST_SEED": str(seed), **environment}).returncode == 0
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "FTD_TEST_SEED": str(seed), **environment})
+    try:
+        return process.wait() == 0
+    except SystemExit:  # what subprocess.run does here is SIGKILL: its daemons would stay
+        process.terminate()
+        process.wait()
+        raise
 
 
 def training_kills(kills, seed):
@@ -86,12 +92,15 @@ def fuzz(name, runs, seed, cpu_seconds):
                                env={**os.environ, "ASAN_OPTIONS": "detect_container_overflow=0"})
     threading.Thread(target=stop_after, args=(process, cpu_seconds), daemon=True).start()
     executed = 0
-    for line in process.stderr:
-        if re.match(r"#\d+\s+(pulse|DONE|INITED)", line) or "ERROR" in line or "SUMMARY" in line:
-            print(line, end="", flush=True)
-        if match := re.match(r"stat::number_of_executed_units:\s*(\d+)", line):
-            executed = int(match[1])
-    return executed, process.wait() == 0
+    try:
+        for line in process.stderr:
+            if re.match(r"#\d+\s+(pulse|DONE|INITED)", line) or "ERROR" in line or "SUMMARY" in line:
+                print(line, end="", flush=True)
+            if match := re.match(r"stat::number_of_executed_units:\s*(\d+)", line):
+                executed = int(match[1])
+        return executed, process.wait() == 0
+    finally:
+        process.kill()
 
 
 SOAKS = {
@@ -121,6 +130,7 @@ def cpu_seconds():
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shard", default="1/1", help="I/N: the I-th of N parts")
     parser.add_argument("--seed", type=int, default=int(time.time()))
