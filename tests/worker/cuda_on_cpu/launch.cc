@@ -1,0 +1,11 @@
+// launch.cu's place, so that none of the build's own kernels is linked beside these.
+#include "worker/engine/cuda/launch.h"
+
+namespace ftd::engine::cuda {
+
+bool Available() { return false; }
+const char* DeviceModel() { return ""; }
+bool SharesHostMemory() { return false; }
+const char* LaunchError() { return nullptr; }
+
+}  // namespace ftd::engine::cuda
