@@ -1,104 +1,142 @@
-// The GPU's kernels against their twins: NF4's bytes against the CPU's, the loss against float64
-// and against ATen. Without a GPU all of them are skipped; cuda_on_cpu_test.cc runs the same source
-// anywhere.
+// The CUDA kernels against the CPU's and against the definitions in float64. Each runs several
+// times and must give the same bits: it must not matter in which order threads run.
 
 #include <ATen/ATen.h>
 
-#include <array>
+#include <functional>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernel_cases.h"
-#include "worker/engine/attention.h"
+#include "kernel_device.h"
 #include "worker/engine/cuda_kernels.h"
-#include "worker/engine/device.h"
 #include "worker/engine/loss.h"
 #include "worker/engine/nf4.h"
-#include "worker/engine/train.h"
 
 namespace ftd::engine {
 namespace {
 
+constexpr at::ScalarType kDtypes[] = {at::kFloat, at::kBFloat16, at::kHalf};
+constexpr int64_t kNf4Block = 64;
+
 class CudaKernelsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    InitializeProcess();
-    device_ = TrainingDevice();
-    if (!device_.is_cuda()) GTEST_SKIP() << "no GPU";
-    ASSERT_TRUE(cuda::Serves(device_)) << "none of the kernels' images runs on this GPU";
+    const char* why = nullptr;
+    if (!HasKernelDevice(&why)) GTEST_SKIP() << why;
     at::manual_seed(1);
   }
-
-  c10::Device device_ = c10::kCPU;
-  const TileKernel tile_ = [this](const at::Tensor& logits, const at::Tensor& targets) {
-    const at::Tensor tile = logits.clone().to(device_);
-    const at::Tensor sums = cuda::CrossEntropyInPlace(tile, targets.to(device_));
-    return Tile{tile.cpu(), sums.cpu()};
-  };
 };
 
-double RelativeNorm(const at::Tensor& device, const at::Tensor& host) {
-  const at::Tensor difference = device.cpu().to(at::kDouble) - host.to(at::kDouble);
-  return (difference.norm() / host.to(at::kDouble).norm()).item<double>();
+bool SameBytes(const at::Tensor& a, const at::Tensor& b) {
+  return at::equal(a.contiguous().view(at::kByte), b.contiguous().view(at::kByte));
 }
 
-std::vector<std::pair<int64_t, int64_t>> Matrices() {
-  auto matrices = kSmallMatrices;
-  matrices.insert(matrices.end(), {{576, 1536}, {1024, 2048}});
-  return matrices;
+// A copy on the device that begins one element later than an allocation would: no vector fits.
+at::Tensor Shifted(const at::Tensor& tensor) {
+  at::Tensor room = at::zeros({tensor.numel() + 1}, tensor.options());
+  room.narrow(0, 1, tensor.numel()).copy_(tensor.flatten());
+  return OnKernelDevice(room).narrow(0, 1, tensor.numel()).view(tensor.sizes());
 }
 
-TEST_F(CudaKernelsTest, QuantisedBytesAreTheCpus) {
-  for (const auto& [rows, cols] : Matrices()) {
+// What `kernel` makes, on the CPU.
+std::vector<at::Tensor> RunKernel(const std::function<std::vector<at::Tensor>()>& kernel) {
+  std::vector<at::Tensor> first;
+  for (int run = 0; run < 3; ++run) {
+    std::vector<at::Tensor> results = kernel();
+    for (at::Tensor& result : results) result = result.cpu();
+    if (run == 0) first = results;
+    for (size_t i = 0; i < results.size(); ++i)
+      EXPECT_TRUE(SameBytes(results[i], first[i])) << "another run, other bits";
+  }
+  return first;
+}
+
+// Shapes around the sizes of NF4's blocks, [rows, columns].
+const std::pair<int64_t, int64_t> kMatrices[] = {{64, 64}, {1, 1},    {1, 2},    {3, 5},
+                                                 {1, 63},  {1, 65},   {7, 64},   {33, 66},
+                                                 {55, 65}, {257, 64}, {100, 96}, {48, 176}};
+
+// Ways to fill a matrix.
+std::vector<std::pair<std::string, at::Tensor>> Fillings(int64_t rows, int64_t cols) {
+  const at::Tensor normal = at::randn({rows, cols});
+  at::Tensor outlier = normal * 1e-3;
+  outlier.view({-1})[rows * cols / 2] = 6e4;
+  const at::Tensor kept = at::rand({rows, 1}).lt(0.3);  // blocks that are all zero beside others
+  const at::Tensor sizes = at::exp2(at::randint(-30, 15, {rows, 1}).to(at::kFloat));
+  // Values on the codes and half-way between them.
+  const at::Tensor grid = at::round(at::rand({rows, cols}) * 15) / 15;
+  return {{"normal", normal},
+          {"weights", normal * 0.02},
+          {"zeros", at::zeros({rows, cols})},
+          {"outlier", outlier},
+          {"sparse", normal * kept},
+          {"spread", normal * sizes},
+          {"grid", grid},
+          {"denormal", normal * 1e-41},
+          {"tiny", normal * 1e-37},
+          {"negative", -at::ones({rows, cols})}};
+}
+
+// The largest of each block; that of a last, shorter one has a floor.
+at::Tensor BlockScales(const at::Tensor& weight) {
+  const int64_t count = weight.numel(), blocks = (count + kNf4Block - 1) / kNf4Block;
+  const at::Tensor sizes = weight.to(at::kFloat).flatten().abs();
+  at::Tensor scales =
+      at::constant_pad_nd(sizes, {0, blocks * kNf4Block - count}).view({blocks, kNf4Block}).amax(1);
+  if (count % kNf4Block != 0) scales.narrow(0, blocks - 1, 1).clamp_min_(1e-38F);
+  return scales;
+}
+
+TEST_F(CudaKernelsTest, Nf4CodesAreTheCpus) {
+  for (const auto& [rows, cols] : kMatrices) {
     for (const auto& [name, values] : Fillings(rows, cols)) {
-      for (const at::ScalarType dtype : kKernelDtypes) {
-        for (const at::ScalarType rounding : kKernelDtypes) {
+      for (const at::ScalarType dtype : kDtypes) {
+        for (const at::ScalarType rounding : kDtypes) {
           SCOPED_TRACE(name + " " + std::to_string(rows) + "x" + std::to_string(cols) + " " +
                        c10::toString(dtype) + " as " + c10::toString(rounding));
           const at::Tensor weight = values.to(dtype);
-          const Nf4Tensor host = QuantizeNf4(weight, rounding);
-          const Nf4Tensor device = QuantizeNf4(weight, rounding, device_);
-          ASSERT_TRUE(device.codes.is_cuda() && device.absmax.is_cuda());
-          EXPECT_TRUE(SameBytes(device.codes, host.codes));
-          EXPECT_TRUE(SameBytes(device.absmax, host.absmax));
-          EXPECT_TRUE(SameBytes(device.nested_absmax, host.nested_absmax));
-          EXPECT_EQ(device.nested_offset, host.nested_offset);
+          const at::Tensor codes = QuantizeNf4(weight, rounding).codes;
+          const at::Tensor scales = BlockScales(weight.to(rounding));
+          const at::Tensor device_codes = OnKernelDevice(at::full_like(codes, 0xEE));
+          const at::Tensor device_scales = OnKernelDevice(at::full_like(scales, -1));
+          cuda::QuantizeNf4Blocks(OnKernelDevice(weight), rounding, device_codes, device_scales);
+          EXPECT_TRUE(SameBytes(device_codes.cpu(), codes));
+          EXPECT_TRUE(SameBytes(device_scales.cpu(), scales));
         }
       }
     }
   }
 }
 
-Nf4Tensor OnDevice(Nf4Tensor q, c10::Device device) {
-  for (at::Tensor* tensor : {&q.codes, &q.absmax, &q.nested_absmax, &q.nested_map})
-    if (tensor->defined()) *tensor = tensor->to(device);
-  return q;
-}
-
 TEST_F(CudaKernelsTest, DequantisedValuesAreTheCpus) {
-  for (const auto& [rows, cols] : Matrices()) {
+  for (const auto& [rows, cols] : kMatrices) {
     for (const auto& [name, values] : Fillings(rows, cols)) {
-      Nf4Tensor nested = QuantizeNf4(values, at::kFloat);
+      const Nf4Tensor nested = QuantizeNf4(values, at::kFloat);
       Nf4Tensor plain = nested;  // scales that are not quantised again
       plain.absmax = at::rand({nested.absmax.numel()});
       for (const Nf4Tensor& q : {nested, plain}) {
-        for (const at::ScalarType dtype : kKernelDtypes) {
-          // An offset of one element takes the vectors' alignment away.
-          for (const int64_t offset : {0, 1}) {
-            SCOPED_TRACE(name + " " + std::to_string(rows) + "x" + std::to_string(cols) + " " +
-                         c10::toString(dtype) + " at " + std::to_string(offset));
-            const at::Tensor host = at::empty({rows, cols}, dtype);
-            DequantizeNf4(q, host);
-            const at::Tensor room = at::full({rows * cols + 2}, 7, host.options().device(device_));
-            const at::Tensor device = room.narrow(0, offset, rows * cols).view({rows, cols});
-            DequantizeNf4(OnDevice(q, device_), device);
-            EXPECT_TRUE(SameBytes(device, host));
-            EXPECT_EQ(room[rows * cols + offset].item<float>(), 7) << "written past the end";
-            const at::Tensor twin = at::empty_like(device);
-            DequantizeNf4ByAten(OnDevice(q, device_), twin);
-            EXPECT_TRUE(SameBytes(twin, host)) << "ATen's";
+        Nf4Tensor device = q;
+        for (at::Tensor* part :
+             {&device.codes, &device.absmax, &device.nested_absmax, &device.nested_map})
+          *part = OnKernelDevice(*part);
+        for (const at::ScalarType dtype : kDtypes) {
+          SCOPED_TRACE(name + " " + std::to_string(rows) + "x" + std::to_string(cols) + " " +
+                       c10::toString(dtype));
+          const at::Tensor host = at::empty({rows, cols}, dtype);
+          DequantizeNf4(q, host);
+          const int64_t count = host.numel();
+          for (const int64_t offset : {0, 1}) {  // with 1 no vector fits
+            const at::Tensor room = RunKernel([&] {
+              at::Tensor room = OnKernelDevice(at::full({count + 9}, 7, dtype));
+              cuda::DequantizeNf4(device, room.narrow(0, offset, count).view(host.sizes()));
+              return std::vector<at::Tensor>{room};
+            })[0];
+            EXPECT_TRUE(SameBytes(room.narrow(0, offset, count).view(host.sizes()), host));
+            EXPECT_TRUE(room.narrow(0, count + offset, 9 - offset).eq(7).all().item<bool>())
+                << "written past the end";
           }
         }
       }
@@ -106,71 +144,226 @@ TEST_F(CudaKernelsTest, DequantisedValuesAreTheCpus) {
   }
 }
 
+struct Tile {
+  at::Tensor gradient;  // [S, V], in the logits' dtype
+  at::Tensor sums;      // [3] float64: nll, entropy, correct
+};
+
+Tile TileOf(const at::Tensor& logits, const at::Tensor& targets) {
+  const std::vector<at::Tensor> results = RunKernel([&] {
+    const at::Tensor tile = OnKernelDevice(logits);
+    const at::Tensor sums = cuda::CrossEntropyInPlace(tile, OnKernelDevice(targets));
+    return std::vector<at::Tensor>{tile, sums};
+  });
+  return {results[0], results[1]};
+}
+
+// The largest difference of the gradient that rounding to `dtype` explains.
+double GradientTolerance(at::ScalarType dtype) {
+  return dtype == at::kFloat ? 1e-6 : dtype == at::kHalf ? 6e-4 : 4.5e-3;
+}
+
+// logits [S, V] of any dtype, on the CPU, against the definitions and ATen's twin.
+void CheckTile(const at::Tensor& logits, const at::Tensor& targets) {
+  const int64_t S = logits.size(0), V = logits.size(1);
+  const at::Tensor log_p = at::log_softmax(logits.to(at::kDouble), 1), p = log_p.exp();
+  const double nll = -log_p.gather(1, targets.unsqueeze(1)).sum().item<double>();
+  const double entropy = -at::nan_to_num(p * log_p, 0.0).sum().item<double>();
+  const at::Tensor gradient = p - at::one_hot(targets, V).to(at::kDouble);
+  const Tile tile = TileOf(logits, targets);
+  at::Tensor twin = logits.to(at::kFloat);
+  const LossSums expected = CrossEntropyByAten(twin, targets);
+  EXPECT_NEAR(tile.sums[0].item<double>(), nll, 1e-6 * nll + 2e-6 * static_cast<double>(S));
+  EXPECT_NEAR(tile.sums[1].item<double>(), entropy, 1e-5 * static_cast<double>(S));
+  EXPECT_EQ(tile.sums[2].item<double>(), static_cast<double>(expected.correct));
+  EXPECT_EQ(tile.gradient.scalar_type(), logits.scalar_type());
+  const at::Tensor difference = tile.gradient.to(at::kDouble) - gradient;
+  EXPECT_LE(difference.abs().max().item<double>(), GradientTolerance(logits.scalar_type()));
+}
+
 TEST_F(CudaKernelsTest, LossTileEqualsTheDefinitions) {
-  for (const int64_t vocabulary : kVocabularies) TileEqualsTheDefinitions(tile_, vocabulary);
-}
-
-TEST_F(CudaKernelsTest, LossTileOfOddRows) {
-  OfEquallyLikelyTokensTheFirstCounts(tile_);
-  MinusInfinityCountsForNothing(tile_);
-  NotANumberIsSeen(tile_);
-}
-
-TEST_F(CudaKernelsTest, TheSameTileGivesTheSameBits) {
-  const at::Tensor logits = at::randn({64, 128256}).to(at::kBFloat16).to(device_);
-  const at::Tensor targets = at::randint(128256, {64}, at::kLong).to(device_);
-  const at::Tensor first = logits.clone(), second = logits.clone();
-  const at::Tensor sums = cuda::CrossEntropyInPlace(first, targets);
-  EXPECT_TRUE(at::equal(cuda::CrossEntropyInPlace(second, targets), sums));
-  EXPECT_TRUE(at::equal(first, second));
-}
-
-// The head's loss as the engine computes it, in chunks, on both devices.
-TEST_F(CudaKernelsTest, LinearCrossEntropyEqualsTheCpus) {
-  const int64_t S = 500, D = 12, V = 300001;  // several chunks
-  Parameter head, device_head;
-  head.value = at::randn({V, D});
-  device_head.value = head.value.to(device_);
-  head.MakeTrainable(true);
-  device_head.MakeTrainable(true);
-  const at::Tensor x = at::randn({S, D}), targets = at::randint(V, {S}, at::kLong);
-  const LossResult host = LinearCrossEntropy(head, x, targets, 900);
-  const LossResult device =
-      LinearCrossEntropy(device_head, x.to(device_), targets.to(device_), 900);
-  EXPECT_NEAR(device.sums.nll, host.sums.nll, 1e-5 * host.sums.nll);
-  EXPECT_NEAR(device.sums.entropy, host.sums.entropy, 1e-5 * host.sums.entropy);
-  EXPECT_EQ(device.sums.positions, S);
-  EXPECT_TRUE(at::allclose(device.dx.cpu(), host.dx, 1e-4, 1e-6));
-  EXPECT_TRUE(at::allclose(device_head.grad.cpu(), head.grad, 1e-4, 1e-6));
-}
-
-// Documents of many lengths, grouped-query heads, every head size in use.
-TEST_F(CudaKernelsTest, AttentionEqualsTheCpus) {
-  const std::vector<int64_t> offsets = {0, 1, 130, 131, 196, 700};
-  const Documents on_host = MakeDocuments(offsets, at::kCPU);
-  const Documents on_device = MakeDocuments(offsets, device_);
-  for (const auto& [heads, kv_heads, head_dim] :
-       {std::array<int64_t, 3>{6, 2, 8}, {9, 3, 64}, {4, 4, 128}, {2, 1, 256}}) {
-    const AttentionShape shape{heads, kv_heads, head_dim};
-    for (const auto& [dtype, tolerance] :
-         {std::pair{at::kFloat, 1e-4}, {at::kBFloat16, 2e-2}, {at::kHalf, 3e-3}}) {
-      SCOPED_TRACE(std::to_string(head_dim) + " " + at::toString(dtype));
-      const at::Tensor qkv = at::randn({700, (heads + 2 * kv_heads) * head_dim}).to(dtype);
-      const at::Tensor dout = at::randn({700, heads * head_dim}).to(dtype);
-      AttentionSaved host_saved, device_saved;
-      const at::Tensor host_qkv = qkv.to(at::kFloat);
-      const at::Tensor host = AttentionForward(host_qkv, on_host, shape, &host_saved);
-      const at::Tensor dhost =
-          AttentionBackward(host_qkv, on_host, shape, host_saved, dout.to(at::kFloat));
-      const at::Tensor device = AttentionForward(qkv.to(device_), on_device, shape, &device_saved);
-      const at::Tensor ddevice =
-          AttentionBackward(qkv.to(device_), on_device, shape, device_saved, dout.to(device_));
-      EXPECT_LT(RelativeNorm(device, host), tolerance);
-      EXPECT_LT(RelativeNorm(ddevice, dhost), tolerance);
-      const at::Tensor again =
-          AttentionBackward(qkv.to(device_), on_device, shape, device_saved, dout.to(device_));
-      EXPECT_TRUE(at::equal(again, ddevice)) << "not deterministic";
+  // Vocabularies around the widths of packets, warps and blocks, and real ones.
+  for (const int64_t V : {1, 2, 3, 7, 8, 9, 33, 4095, 4096, 4097, 32003, 49152, 128256, 151936}) {
+    for (const double spread : {0.0, 0.01, 1.0, 10.0, 100.0}) {
+      for (const at::ScalarType dtype : kDtypes) {
+        SCOPED_TRACE(std::to_string(V) + " entries, spread " + std::to_string(spread) + ", " +
+                     c10::toString(dtype));
+        const at::Tensor logits = (at::randn({3, V}) * spread).to(dtype);
+        at::Tensor targets = at::randint(V, {3}, at::kLong);
+        targets[0] = logits[0].to(at::kFloat).argmax();
+        CheckTile(logits, targets);
+      }
     }
+  }
+}
+
+TEST_F(CudaKernelsTest, OfEquallyLikelyTokensTheFirstCounts) {
+  for (const at::ScalarType dtype : kDtypes) {
+    at::Tensor logits = at::zeros({4, 5000}, dtype);
+    for (const int64_t at : {17, 18, 4321}) logits.select(1, at).fill_(3);
+    const at::Tensor targets = at::tensor({17, 18, 4321, 0}, at::kLong);
+    EXPECT_EQ(TileOf(logits, targets).sums[2].item<double>(), 1);
+  }
+}
+
+TEST_F(CudaKernelsTest, MinusInfinityCountsForNothing) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const at::ScalarType dtype : kDtypes) {
+    at::Tensor logits = at::randn({5, 1003}).to(dtype);
+    logits.narrow(1, 100, 700).fill_(-infinity);
+    logits[0].fill_(-infinity);
+    logits[0][3] = 1;
+    CheckTile(logits, at::tensor({3, 99, 800, 0, 1002}, at::kLong));
+  }
+}
+
+TEST_F(CudaKernelsTest, NotANumberIsSeen) {
+  for (const at::ScalarType dtype : kDtypes) {
+    at::Tensor logits = at::randn({2, 1000}).to(dtype);
+    logits[1][777] = std::numeric_limits<double>::quiet_NaN();
+    EXPECT_TRUE(TileOf(logits, at::zeros({2}, at::kLong)).sums[0].isnan().item<bool>());
+  }
+}
+
+// Rounded to the dtype, in float64.
+at::Tensor Rounded(const at::Tensor& exact, at::ScalarType dtype) {
+  return exact.to(dtype).to(at::kDouble);
+}
+
+// float32: to within a few roundings of the largest. The others: what float64 rounds to, but for
+// one element in a hundred that falls to a neighbour.
+void ExpectEqualTo(const at::Tensor& exact, const at::Tensor& actual) {
+  const at::ScalarType dtype = actual.scalar_type();
+  const at::Tensor expected = Rounded(exact, dtype), value = actual.to(at::kDouble);
+  const at::Tensor difference = (value - expected).abs();
+  if (dtype == at::kFloat) {
+    const double largest = expected.abs().max().item<double>();
+    EXPECT_LE(difference.max().item<double>(), 3e-6 * largest);
+    return;
+  }
+  const double step = dtype == at::kHalf ? 1.0 / 512 : 1.0 / 64;
+  EXPECT_TRUE(difference.le(expected.abs() * step + 1e-7).all().item<bool>());
+  const auto other = difference.gt(0).sum().item<int64_t>();
+  EXPECT_LE(other, 1 + actual.numel() / 100) << "of " << actual.numel();
+}
+
+// Widths around those of vectors and blocks, and real ones.
+const std::pair<int64_t, int64_t> kRows[] = {{1, 1},    {3, 8},    {2, 15},   {7, 16},
+                                             {5, 17},   {9, 576},  {4, 1000}, {3, 2047},
+                                             {2, 2048}, {3, 4096}, {2, 8200}};
+
+TEST_F(CudaKernelsTest, RmsNormEqualsTheDefinition) {
+  constexpr double kEps = 1e-5;
+  for (const auto& [T, D] : kRows) {
+    for (const double size : {1e-3, 1.0, 300.0}) {
+      for (const at::ScalarType dtype : kDtypes) {
+        SCOPED_TRACE(std::to_string(T) + "x" + std::to_string(D) + " " + c10::toString(dtype) +
+                     " of size " + std::to_string(size));
+        const at::Tensor x = (at::randn({T, D}) * size).to(dtype);
+        const at::Tensor w = (1 + 0.1 * at::randn({D})).to(dtype), dy = at::randn({T, D}).to(dtype);
+        const at::Tensor x64 = x.to(at::kDouble), w64 = w.to(at::kDouble);
+        const at::Tensor rstd64 = (x64.square().mean({-1}, true) + kEps).rsqrt();
+        const at::Tensor y64 = Rounded(x64 * rstd64, dtype) * w64;
+        const at::Tensor g = dy.to(at::kDouble) * w64, x_hat = x64 * rstd64;
+        const at::Tensor dx64 = rstd64 * (g - x_hat * (g * x_hat).mean({-1}, true));
+
+        const std::vector<at::Tensor> results = RunKernel([&] {
+          const at::Tensor on_x = OnKernelDevice(x), on_w = OnKernelDevice(w);
+          at::Tensor rstd;
+          const at::Tensor y = cuda::RmsNormForward(on_x, on_w, kEps, &rstd);
+          return std::vector<at::Tensor>{
+              y, rstd, cuda::RmsNormAgain(on_x, on_w, rstd),
+              cuda::RmsNormBackward(on_x, on_w, rstd, OnKernelDevice(dy))};
+        });
+        ExpectEqualTo(y64, results[0]);
+        at::Tensor rstd;
+        ExpectEqualTo(y64, cuda::RmsNormForward(Shifted(x), Shifted(w), kEps, &rstd).cpu());
+        ExpectEqualTo(rstd64, results[1]);
+        EXPECT_TRUE(SameBytes(results[2], results[0]));
+        // A row of one element has a gradient of nearly nothing, a difference of equals.
+        if (D > 1) ExpectEqualTo(dx64, results[3]);
+      }
+    }
+  }
+}
+
+TEST_F(CudaKernelsTest, RopeHasTheDefinitionsBits) {
+  const int64_t T = 9, heads = 5;
+  for (const int64_t half : {1, 7, 8, 12, 32, 64}) {
+    for (const bool backward : {false, true}) {
+      for (const at::ScalarType dtype : kDtypes) {
+        SCOPED_TRACE(std::to_string(half) + " pairs, " + c10::toString(dtype));
+        // Heads lie among others, as queries and keys do before the values.
+        const at::Tensor qkv = at::randn({T, (heads + 2) * 2 * half}).to(dtype);
+        const at::Tensor angles = at::randn({T, 1, half});
+        const at::Tensor cos = angles.cos().to(dtype), sin = angles.sin().to(dtype);
+        at::Tensor expected = qkv.to(at::kDouble);
+        const at::Tensor rotated = expected.narrow(1, 0, heads * 2 * half).view({T, heads, -1});
+        const at::Tensor first = rotated.narrow(2, 0, half).clone(),
+                         second = rotated.narrow(2, half, half).clone();
+        const at::Tensor c = cos.to(at::kDouble), s = sin.to(at::kDouble) * (backward ? -1.0 : 1.0);
+        rotated.narrow(2, 0, half)
+            .copy_(Rounded(Rounded(first * c, dtype) - Rounded(second * s, dtype), dtype));
+        rotated.narrow(2, half, half)
+            .copy_(Rounded(Rounded(second * c, dtype) + Rounded(first * s, dtype), dtype));
+        const at::Tensor actual = RunKernel([&] {
+          const at::Tensor there = OnKernelDevice(qkv);
+          cuda::ApplyRope(there.narrow(1, 0, heads * 2 * half).view({T, heads, 2 * half}),
+                          OnKernelDevice(cos), OnKernelDevice(sin), backward);
+          return std::vector<at::Tensor>{there};
+        })[0];
+        EXPECT_TRUE(at::equal(actual.to(at::kDouble), expected));
+        const at::Tensor shifted = Shifted(qkv);
+        cuda::ApplyRope(shifted.narrow(1, 0, heads * 2 * half).view({T, heads, 2 * half}),
+                        Shifted(cos), Shifted(sin), backward);
+        EXPECT_TRUE(at::equal(shifted.cpu().to(at::kDouble), expected));
+      }
+    }
+  }
+}
+
+TEST_F(CudaKernelsTest, SwigluEqualsTheDefinition) {
+  for (const auto& [T, F] : kRows) {
+    for (const double size : {1.0, 40.0}) {
+      for (const at::ScalarType dtype : kDtypes) {
+        SCOPED_TRACE(std::to_string(T) + "x" + std::to_string(F) + " " + c10::toString(dtype) +
+                     " of size " + std::to_string(size));
+        const at::Tensor gate_up = (at::randn({T, 2 * F}) * size).to(dtype);
+        const at::Tensor da = at::randn({T, F}).to(dtype);
+        const at::Tensor gate = gate_up.narrow(1, 0, F).to(at::kDouble),
+                         up = gate_up.narrow(1, F, F).to(at::kDouble), d = da.to(at::kDouble);
+        const at::Tensor sigmoid = gate.sigmoid();
+        const at::Tensor silu = Rounded(gate * sigmoid, dtype);
+        const at::Tensor d_silu = Rounded(d * up, dtype);
+
+        const std::vector<at::Tensor> results = RunKernel([&] {
+          const at::Tensor there = OnKernelDevice(gate_up);
+          return std::vector<at::Tensor>{cuda::SwigluForward(there),
+                                         cuda::SwigluBackward(there, OnKernelDevice(da))};
+        });
+        ExpectEqualTo(silu * up, results[0]);
+        EXPECT_TRUE(SameBytes(cuda::SwigluForward(Shifted(gate_up)).cpu(), results[0]));
+        EXPECT_TRUE(
+            SameBytes(cuda::SwigluBackward(Shifted(gate_up), Shifted(da)).cpu(), results[1]));
+        ExpectEqualTo(d_silu * sigmoid * (1 + gate * (1 - sigmoid)), results[1].narrow(1, 0, F));
+        ExpectEqualTo(d * silu, results[1].narrow(1, F, F));
+      }
+    }
+  }
+}
+
+TEST_F(CudaKernelsTest, NoRowsAreNoError) {
+  for (const at::ScalarType dtype : kDtypes) {
+    const at::Tensor x = OnKernelDevice(at::empty({0, 16}, dtype));
+    const at::Tensor w = OnKernelDevice(at::ones({16}, dtype));
+    const at::Tensor angles = OnKernelDevice(at::empty({0, 1, 4}, dtype));
+    at::Tensor rstd;
+    EXPECT_EQ(cuda::RmsNormForward(x, w, 1e-5, &rstd).numel(), 0);
+    EXPECT_EQ(cuda::RmsNormAgain(x, w, rstd).numel(), 0);
+    EXPECT_EQ(cuda::RmsNormBackward(x, w, rstd, x).numel(), 0);
+    EXPECT_EQ(cuda::SwigluForward(x).size(1), 8);
+    EXPECT_EQ(cuda::SwigluBackward(x, OnKernelDevice(at::empty({0, 8}, dtype))).numel(), 0);
+    cuda::ApplyRope(x.view({0, 2, 8}), angles, angles, /*backward=*/false);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "worker/engine/cuda_kernels.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -8,13 +9,18 @@
 
 #include "worker/engine/cuda/loss_tile.h"
 #include "worker/engine/cuda/nf4.h"
+#include "worker/engine/cuda/rms_norm.h"
+#include "worker/engine/cuda/rope.h"
+#include "worker/engine/cuda/swiglu.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine::cuda {
 namespace {
 
-// Through c10's registry, so that nothing of CUDA need be linked.
+// Through c10's registry, so that nothing of CUDA need be linked. The CPU, where cuda_on_cpu's
+// kernels run, has none.
 Stream CurrentStream(c10::Device device) {
+  if (device.is_cpu()) return nullptr;
   const c10::impl::VirtualGuardImpl guard(device.type());
   return static_cast<Stream>(guard.getStream(device).native_handle());
 }
@@ -80,6 +86,61 @@ at::Tensor CrossEntropyInPlace(const at::Tensor& logits, const at::Tensor& targe
                  CurrentStream(logits.device())),
         "LossTile");
   return row_sums.sum(0, /*keepdim=*/false, at::kDouble);
+}
+
+at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
+  at::Tensor y = at::empty_like(x);
+  *rstd = at::empty({x.size(0), 1}, x.options().dtype(at::kFloat));
+  Check(RmsNormForward(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()), x.size(0),
+                       x.size(1), static_cast<float>(eps), rstd->mutable_data_ptr<float>(),
+                       y.mutable_data_ptr(), CurrentStream(x.device())),
+        "RmsNormForward");
+  return y;
+}
+
+at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd) {
+  at::Tensor y = at::empty_like(x);
+  Check(RmsNormAgain(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()), x.size(0),
+                     x.size(1), rstd.const_data_ptr<float>(), y.mutable_data_ptr(),
+                     CurrentStream(x.device())),
+        "RmsNormAgain");
+  return y;
+}
+
+at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd,
+                           const at::Tensor& dy) {
+  at::Tensor dx = at::empty_like(x);
+  Check(RmsNormBackward(x.const_data_ptr(), w.const_data_ptr(), rstd.const_data_ptr<float>(),
+                        dy.const_data_ptr(), TypeOf(x.scalar_type()), x.size(0), x.size(1),
+                        dx.mutable_data_ptr(), CurrentStream(x.device())),
+        "RmsNormBackward");
+  return dx;
+}
+
+void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin,
+               bool backward) {
+  const RopeHeads views{heads.mutable_data_ptr(), heads.size(0),   heads.size(1),
+                        heads.size(2) / 2,        heads.stride(0), heads.stride(1)};
+  Check(ApplyRope(views, TypeOf(heads.scalar_type()), cos.const_data_ptr(), sin.const_data_ptr(),
+                  backward, CurrentStream(heads.device())),
+        "ApplyRope");
+}
+
+at::Tensor SwigluForward(const at::Tensor& gate_up) {
+  at::Tensor a = at::empty({gate_up.size(0), gate_up.size(1) / 2}, gate_up.options());
+  Check(SwigluForward(gate_up.const_data_ptr(), TypeOf(gate_up.scalar_type()), a.size(0), a.size(1),
+                      a.mutable_data_ptr(), CurrentStream(a.device())),
+        "SwigluForward");
+  return a;
+}
+
+at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da) {
+  at::Tensor d_gate_up = at::empty_like(gate_up);
+  Check(SwigluBackward(gate_up.const_data_ptr(), da.const_data_ptr(), TypeOf(da.scalar_type()),
+                       da.size(0), da.size(1), d_gate_up.mutable_data_ptr(),
+                       CurrentStream(da.device())),
+        "SwigluBackward");
+  return d_gate_up;
 }
 
 }  // namespace ftd::engine::cuda

@@ -27,4 +27,15 @@ void QuantizeNf4Blocks(const at::Tensor& weight, at::ScalarType dtype, const at:
 // sums of nll, entropy and correct (loss.h's LossSums), [3] float64 on the device.
 at::Tensor CrossEntropyInPlace(const at::Tensor& logits, const at::Tensor& targets);
 
+// norm.h's, rope.h's and swiglu.h's operations, shaped as cpu_kernels.h's; float32, bfloat16 or
+// float16, all of one dtype but rstd, which is float32.
+at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd);
+at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd);
+at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd,
+                           const at::Tensor& dy);
+void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin,
+               bool backward);
+at::Tensor SwigluForward(const at::Tensor& gate_up);
+at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da);
+
 }  // namespace ftd::engine::cuda

@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 
 #include "worker/engine/cpu_kernels.h"
+#include "worker/engine/cuda_kernels.h"
 
 namespace ftd::engine {
 namespace {
@@ -16,12 +17,14 @@ at::Tensor Normalised(const at::Tensor& x, const NormSaved& saved) {
 
 at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, NormSaved* saved) {
   if (cpu::Serves(x)) return cpu::RmsNormForward(x, w, eps, &saved->rstd);
+  if (cuda::Serves(x.device())) return cuda::RmsNormForward(x, w, eps, &saved->rstd);
   saved->rstd = x.to(at::kFloat).square().mean({-1}, /*keepdim=*/true).add_(eps).rsqrt_();
   return RmsNormAgain(x, w, *saved);
 }
 
 at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved) {
   if (cpu::Serves(x)) return cpu::RmsNormAgain(x, w, saved.rstd);
+  if (cuda::Serves(x.device())) return cuda::RmsNormAgain(x, w, saved.rstd);
   return Normalised(x, saved).to(x.scalar_type()).mul_(w);
 }
 
@@ -29,6 +32,7 @@ at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormS
                            const at::Tensor& dy, const at::Tensor& w_grad) {
   if (w_grad.defined()) w_grad.add_(dy.to(at::kFloat).mul(Normalised(x, saved)).sum(0));
   if (cpu::Serves(x)) return cpu::RmsNormBackward(x, w, saved.rstd, dy);
+  if (cuda::Serves(x.device())) return cuda::RmsNormBackward(x, w, saved.rstd, dy);
   const at::Tensor x_hat = Normalised(x, saved);
   // With x̂ = x·rstd and g = dy·w:  dx = rstd · (g − x̂ · mean(g·x̂)).
   at::Tensor g = dy.to(at::kFloat).mul(w);

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "worker/engine/cpu_kernels.h"
+#include "worker/engine/cuda_kernels.h"
 
 namespace ftd::engine {
 
@@ -44,6 +45,7 @@ RopeTable MakeRopeTable(const at::Tensor& frequencies, const at::Tensor& positio
 
 void ApplyRope(at::Tensor heads, const RopeTable& table, bool backward) {
   if (cpu::Serves(heads)) return cpu::ApplyRope(heads, table.cos, table.sin, backward);
+  if (cuda::Serves(heads.device())) return cuda::ApplyRope(heads, table.cos, table.sin, backward);
   const int64_t half = heads.size(-1) / 2;
   at::Tensor first = heads.narrow(-1, 0, half), second = heads.narrow(-1, half, half);
   const at::Tensor sin = backward ? table.sin.neg() : table.sin;

@@ -7,16 +7,19 @@
 #include <ATen/ops/silu_backward.h>
 
 #include "worker/engine/cpu_kernels.h"
+#include "worker/engine/cuda_kernels.h"
 
 namespace ftd::engine {
 at::Tensor SwigluForward(const at::Tensor& gate_up) {
   if (cpu::Serves(gate_up)) return cpu::SwigluForward(gate_up);
+  if (cuda::Serves(gate_up.device())) return cuda::SwigluForward(gate_up);
   const int64_t f = gate_up.size(1) / 2;
   return at::silu(gate_up.narrow(1, 0, f)).mul_(gate_up.narrow(1, f, f));
 }
 
 at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da) {
   if (cpu::Serves(gate_up)) return cpu::SwigluBackward(gate_up, da);
+  if (cuda::Serves(gate_up.device())) return cuda::SwigluBackward(gate_up, da);
   const int64_t f = gate_up.size(1) / 2;
   const at::Tensor gate = gate_up.narrow(1, 0, f), up = gate_up.narrow(1, f, f);
   at::Tensor d_gate_up = at::empty_like(gate_up);

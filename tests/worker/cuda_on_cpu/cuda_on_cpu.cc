@@ -20,7 +20,9 @@ namespace {
 constexpr unsigned kWarp = 32;
 constexpr size_t kStack = size_t{64} << 10;
 
-Order order = Order::kAscending;
+enum class Order { kAscending, kDescending, kShuffled };
+
+constexpr unsigned kMostThreads = 1024;  // of a block
 
 [[noreturn]] void Die(const char* what) {
   std::fprintf(stderr, "cuda_on_cpu: %s\n", what);
@@ -72,7 +74,7 @@ class Block {
     for (unsigned i = 0; i < threads; ++i) ++warps_[i / kWarp].expected;
   }
 
-  void Run();
+  void Run(Order order);
 
   Meeting& all() { return all_; }
   Meeting& warp() { return warps_[threadIdx.x / kWarp]; }
@@ -125,7 +127,7 @@ unsigned Block::Meet(Meeting& meeting) {
   return round % 2;
 }
 
-void Block::Run() {
+void Block::Run(Order order) {
   current = this;
   std::vector<unsigned> turns(threads_.size());
   std::iota(turns.begin(), turns.end(), 0U);
@@ -150,13 +152,14 @@ void Block::Run() {
 
 }  // namespace
 
-void SetOrder(Order value) { order = value; }
-
 void RunBlocks(unsigned blocks, unsigned threads, const std::function<void()>& thread) {
+  if (blocks == 0 || threads == 0 || threads > kMostThreads) Die("no launch of that size");
+  static unsigned launches = 0;
+  const auto order = static_cast<Order>(launches++ % 3);
   const Stacks stacks(threads);
   for (unsigned index = 0; index < blocks; ++index) {
     // An OS thread each: its thread-local variables are the block's shared memory.
-    std::thread([&] { Block(index, threads, stacks, thread).Run(); }).join();
+    std::thread([&] { Block(index, threads, stacks, thread).Run(order); }).join();
   }
 }
 

@@ -2,10 +2,10 @@
 // a machine without a GPU runs the kernels' own source. CMakeLists.txt turns their launches into
 // calls of Launch.
 //
-// A block's threads are coroutines of one OS thread, resumed one after another in an order of the
-// test's choice. Each block has shared memory of its own, zeroed, so what a kernel reads before any
-// thread wrote it shows. Not shown: races within a warp, the device's own arithmetic (__expf,
-// contraction), and whatever depends on time.
+// A block's threads are coroutines of one OS thread, resumed one after another. Each block has
+// shared memory of its own, zeroed, so what a kernel reads before any thread wrote it shows. Not
+// shown: races within a warp, the device's own arithmetic (__expf, contraction), and whatever
+// depends on time.
 #pragma once
 
 #include <cstdint>
@@ -37,14 +37,9 @@ float __shfl_xor_sync(unsigned mask, float value, int lane_mask);
 
 namespace ftd::cuda_on_cpu {
 
-// In which order the threads of a block are resumed.
-enum class Order { kAscending, kDescending, kShuffled };
-
-// For the launches that follow.
-void SetOrder(Order order);
-
-// Runs `thread` for each thread of each block. Ends the process with a message where threads wait
-// for others that never come.
+// Runs `thread` for each thread of each block; one launch in ascending order, the next in
+// descending and the third in a shuffled one. Ends the process with a message where a GPU would
+// refuse the launch, and where threads wait for others that never come.
 void RunBlocks(unsigned blocks, unsigned threads, const std::function<void()>& thread);
 
 template <typename... Parameters, typename... Arguments>

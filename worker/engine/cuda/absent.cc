@@ -3,6 +3,9 @@
 #include "worker/engine/cuda/launch.h"
 #include "worker/engine/cuda/loss_tile.h"
 #include "worker/engine/cuda/nf4.h"
+#include "worker/engine/cuda/rms_norm.h"
+#include "worker/engine/cuda/rope.h"
+#include "worker/engine/cuda/swiglu.h"
 
 namespace ftd::engine::cuda {
 namespace {
@@ -20,6 +23,25 @@ const char* QuantizeNf4(const void*, Type, Type, int64_t, uint8_t*, float*, Stre
   return kAbsent;
 }
 const char* LossTile(void*, Type, const int64_t*, int64_t, int32_t, float*, Stream) {
+  return kAbsent;
+}
+const char* RmsNormForward(const void*, const void*, Type, int64_t, int64_t, float, float*, void*,
+                           Stream) {
+  return kAbsent;
+}
+const char* RmsNormAgain(const void*, const void*, Type, int64_t, int64_t, const float*, void*,
+                         Stream) {
+  return kAbsent;
+}
+const char* RmsNormBackward(const void*, const void*, const float*, const void*, Type, int64_t,
+                            int64_t, void*, Stream) {
+  return kAbsent;
+}
+const char* ApplyRope(const RopeHeads&, Type, const void*, const void*, bool, Stream) {
+  return kAbsent;
+}
+const char* SwigluForward(const void*, Type, int64_t, int64_t, void*, Stream) { return kAbsent; }
+const char* SwigluBackward(const void*, const void*, Type, int64_t, int64_t, void*, Stream) {
   return kAbsent;
 }
 

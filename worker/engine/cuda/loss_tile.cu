@@ -1,15 +1,12 @@
 #include "worker/engine/cuda/loss_tile.h"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
+#include "worker/engine/cuda/elements.h"
 #include "worker/engine/cuda/loss_row.h"
 
 namespace ftd::engine::cuda {
 namespace {
 
 constexpr int kThreads = 512;
-constexpr int kWarp = 32;
 
 // Sixteen bytes of a row. A row may begin anywhere, so packets are counted from the last 16-byte
 // boundary at or before it; the first and the last may be partly outside.
@@ -126,23 +123,16 @@ __global__ void __launch_bounds__(kThreads)
   result[2] = likeliest ? 1 : 0;
 }
 
-template <typename T>
-const char* Launch(void* logits, const int64_t* targets, int64_t rows, int32_t vocabulary,
-                   float* row_sums, Stream stream) {
-  Tile<T><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(static_cast<T*>(logits), targets,
-                                                                vocabulary, row_sums);
-  return LaunchError();
-}
-
 }  // namespace
 
 const char* LossTile(void* logits, Type type, const int64_t* targets, int64_t rows,
                      int32_t vocabulary, float* row_sums, Stream stream) {
-  if (type == Type::kBfloat16)
-    return Launch<__nv_bfloat16>(logits, targets, rows, vocabulary, row_sums, stream);
-  if (type == Type::kFloat16)
-    return Launch<__half>(logits, targets, rows, vocabulary, row_sums, stream);
-  return Launch<float>(logits, targets, rows, vocabulary, row_sums, stream);
+  WithType(type, [&](auto zero) {
+    using T = decltype(zero);
+    Tile<T><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(static_cast<T*>(logits), targets,
+                                                                  vocabulary, row_sums);
+  });
+  return LaunchError();
 }
 
 }  // namespace ftd::engine::cuda

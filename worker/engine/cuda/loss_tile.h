@@ -13,7 +13,8 @@ constexpr int kRowSums = 3;
 // Turns logits [rows, vocabulary] into softmax − one-hot(target), rounded once, to `type`; the
 // arithmetic is float32. targets [rows] are below `vocabulary`. Of each row, row_sums [rows, 3] get
 // −log p(target), the entropy, and whether the target is the likeliest entry (1 or 0; of equals the
-// first is). The order of summation is fixed: the same tile gives the same bits.
+// first is). The order of summation depends on the rows' addresses to 16 bytes and on nothing else:
+// the same tile in an allocation of its own gives the same bits.
 const char* LossTile(void* logits, Type type, const int64_t* targets, int64_t rows,
                      int32_t vocabulary, float* row_sums, Stream stream);
 

@@ -1,15 +1,12 @@
 #include "worker/engine/cuda/nf4.h"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
+#include "worker/engine/cuda/elements.h"
 #include "worker/engine/nf4_math.h"
 
 namespace ftd::engine::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarp = 32;
 constexpr int kShare =
     8;  // elements of a thread that dequantises: 4 bytes read, 16 written in bf16
 static_assert(kNf4Block % kShare == 0, "a thread's elements have one scale");
@@ -52,9 +49,9 @@ __global__ void __launch_bounds__(kThreads)
     words[i] = share.words[i];
 }
 
-__device__ float Rounded(float value, Type type) {
-  if (type == Type::kBfloat16) return static_cast<float>(__float2bfloat16_rn(value));
-  if (type == Type::kFloat16) return static_cast<float>(__float2half_rn(value));
+__device__ float RoundedTo(Type type, float value) {
+  if (type == Type::kBfloat16) return Rounded<__nv_bfloat16>(value);
+  if (type == Type::kFloat16) return Rounded<__half>(value);
   return value;
 }
 
@@ -73,8 +70,8 @@ __global__ void __launch_bounds__(kThreads)
   if (block * kNf4Block >= count) return;  // the whole warp
   const int lane = threadIdx.x % kWarp;
   const int64_t high = block * kNf4Block + 2 * lane, low = high + 1;
-  const float a = high < count ? Rounded(static_cast<float>(values[high]), rounding) : 0;
-  const float b = low < count ? Rounded(static_cast<float>(values[low]), rounding) : 0;
+  const float a = high < count ? RoundedTo(rounding, static_cast<float>(values[high])) : 0;
+  const float b = low < count ? RoundedTo(rounding, static_cast<float>(values[low])) : 0;
   float largest = Nf4Larger(Nf4Larger(0, fabsf(a)), fabsf(b));
   for (int step = kWarp / 2; step > 0; step /= 2)
     largest = Nf4Larger(largest, __shfl_xor_sync(0xFFFFFFFF, largest, step));
@@ -86,44 +83,29 @@ __global__ void __launch_bounds__(kThreads)
   codes[high / 2] = static_cast<uint8_t>(code);
 }
 
-unsigned BlocksFor(int64_t threads) {
-  return static_cast<unsigned>((threads + kThreads - 1) / kThreads);
-}
-
-template <typename T>
-const char* LaunchDequantize(const Nf4Pointers& q, void* out, int64_t count, Stream stream) {
-  const bool aligned = reinterpret_cast<uintptr_t>(q.codes) % sizeof(uint32_t) == 0 &&
-                       reinterpret_cast<uintptr_t>(out) % sizeof(uint4) == 0;
-  const unsigned blocks = BlocksFor((count + kShare - 1) / kShare);
-  Dequantize<T><<<blocks, kThreads, 0, stream>>>(q, static_cast<T*>(out), count, aligned);
-  return LaunchError();
-}
-
-template <typename T>
-const char* LaunchQuantize(const void* values, Type rounding, int64_t count, uint8_t* codes,
-                           float* scales, Stream stream) {
-  const unsigned blocks = BlocksFor((count + kNf4Block - 1) / kNf4Block * kWarp);
-  Quantize<T><<<blocks, kThreads, 0, stream>>>(static_cast<const T*>(values), rounding, count,
-                                               codes, scales);
-  return LaunchError();
-}
-
 }  // namespace
 
 const char* DequantizeNf4(const Nf4Pointers& q, void* out, Type type, int64_t count,
                           Stream stream) {
-  if (type == Type::kBfloat16) return LaunchDequantize<__nv_bfloat16>(q, out, count, stream);
-  if (type == Type::kFloat16) return LaunchDequantize<__half>(q, out, count, stream);
-  return LaunchDequantize<float>(q, out, count, stream);
+  const bool aligned = reinterpret_cast<uintptr_t>(q.codes) % sizeof(uint32_t) == 0 &&
+                       reinterpret_cast<uintptr_t>(out) % sizeof(uint4) == 0;
+  const unsigned blocks = BlocksFor((count + kShare - 1) / kShare, kThreads);
+  WithType(type, [&](auto zero) {
+    using T = decltype(zero);
+    Dequantize<T><<<blocks, kThreads, 0, stream>>>(q, static_cast<T*>(out), count, aligned);
+  });
+  return LaunchError();
 }
 
 const char* QuantizeNf4(const void* values, Type type, Type rounding, int64_t count, uint8_t* codes,
                         float* scales, Stream stream) {
-  if (type == Type::kBfloat16)
-    return LaunchQuantize<__nv_bfloat16>(values, rounding, count, codes, scales, stream);
-  if (type == Type::kFloat16)
-    return LaunchQuantize<__half>(values, rounding, count, codes, scales, stream);
-  return LaunchQuantize<float>(values, rounding, count, codes, scales, stream);
+  const unsigned blocks = BlocksFor((count + kNf4Block - 1) / kNf4Block * kWarp, kThreads);
+  WithType(type, [&](auto zero) {
+    using T = decltype(zero);
+    Quantize<T><<<blocks, kThreads, 0, stream>>>(static_cast<const T*>(values), rounding, count,
+                                                 codes, scales);
+  });
+  return LaunchError();
 }
 
 }  // namespace ftd::engine::cuda

@@ -1,0 +1,73 @@
+// What the kernels share: dtypes as C++ types, and elements of a row sixteen bytes at a time.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <type_traits>
+
+#include "worker/engine/cuda/launch.h"
+
+namespace ftd::engine::cuda {
+
+constexpr int kWarp = 32;
+
+// f(a value of the C++ type).
+template <typename F>
+auto WithType(Type type, F f) {
+  if (type == Type::kBfloat16) return f(__nv_bfloat16());
+  if (type == Type::kFloat16) return f(__half());
+  return f(float());
+}
+
+// N elements that lie together and are read and written at once.
+template <typename T, int N>
+struct alignas(N * sizeof(T)) Elements {
+  T x[N];
+};
+
+constexpr int kVectorBytes = 16;
+
+// f(a value of the C++ type, how many elements a thread may take at once): as many as make a vector
+// where the pointers and the strides, in elements, are whole numbers of it, else one. `f` launches.
+template <typename F>
+const char* WithElements(Type type, std::initializer_list<const void*> pointers,
+                         std::initializer_list<int64_t> strides, F f) {
+  WithType(type, [&](auto zero) {
+    constexpr int kVector = kVectorBytes / sizeof(zero);
+    bool fits = true;
+    for (const void* pointer : pointers)
+      fits &= reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0;
+    for (const int64_t stride : strides) fits &= stride % kVector == 0;
+    if (fits) {
+      f(zero, std::integral_constant<int, kVector>());
+    } else {
+      f(zero, std::integral_constant<int, 1>());
+    }
+  });
+  return LaunchError();
+}
+
+template <int N, typename T>
+__device__ Elements<T, N> Load(const T* from) {
+  return *reinterpret_cast<const Elements<T, N>*>(from);
+}
+
+template <int N, typename T>
+__device__ void Store(const Elements<T, N>& elements, T* to) {
+  *reinterpret_cast<Elements<T, N>*>(to) = elements;
+}
+
+// What a float32 result becomes where ATen keeps it in T between two operators.
+template <typename T>
+__device__ float Rounded(float value) {
+  return static_cast<float>(static_cast<T>(value));
+}
+
+inline unsigned BlocksFor(int64_t threads, int threads_per_block) {
+  return static_cast<unsigned>((threads + threads_per_block - 1) / threads_per_block);
+}
+
+}  // namespace ftd::engine::cuda

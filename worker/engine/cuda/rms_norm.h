@@ -1,0 +1,23 @@
+// norm.h on the GPU, one block a row. Where ATen's operators would round to the dtype, so do these;
+// the order of summation is fixed.
+#pragma once
+
+#include <cstdint>
+
+#include "worker/engine/cuda/launch.h"
+
+namespace ftd::engine::cuda {
+
+// y [rows, width] and rstd [rows] of x [rows, width] and w [width].
+const char* RmsNormForward(const void* x, const void* w, Type type, int64_t rows, int64_t width,
+                           float eps, float* rstd, void* y, Stream stream);
+
+// The same y, from rstd.
+const char* RmsNormAgain(const void* x, const void* w, Type type, int64_t rows, int64_t width,
+                         const float* rstd, void* y, Stream stream);
+
+// dx [rows, width].
+const char* RmsNormBackward(const void* x, const void* w, const float* rstd, const void* dy,
+                            Type type, int64_t rows, int64_t width, void* dx, Stream stream);
+
+}  // namespace ftd::engine::cuda

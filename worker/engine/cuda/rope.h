@@ -1,0 +1,21 @@
+// rope.h on the GPU. Where ATen's operators would round to the dtype, so does this.
+#pragma once
+
+#include <cstdint>
+
+#include "worker/engine/cuda/launch.h"
+
+namespace ftd::engine::cuda {
+
+// Heads of one batch; strides in elements, within a head 1.
+struct RopeHeads {
+  void* data;  // [rows, heads, 2·half]
+  int64_t rows, heads, half;
+  int64_t row_stride, head_stride;
+};
+
+// Rotates in place; cos and sin [rows, half] contiguous, of the heads' dtype.
+const char* ApplyRope(const RopeHeads& heads, Type type, const void* cos, const void* sin,
+                      bool backward, Stream stream);
+
+}  // namespace ftd::engine::cuda
