@@ -26,6 +26,8 @@ struct alignas(16) uint4 {
 
 extern thread_local dim3 threadIdx, blockIdx;
 
+inline void __stwb(uint4* to, uint4 value) { *to = value; }
+
 // Waits for the whole block. All of a block's threads must come to each of these: the real ones
 // let threads leave before, which no kernel of ours needs.
 void __syncthreads();

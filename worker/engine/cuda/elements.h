@@ -5,6 +5,7 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <type_traits>
 
@@ -24,7 +25,7 @@ auto WithType(Type type, F f) {
 
 // N elements that lie together and are read and written at once.
 template <typename T, int N>
-struct alignas(N * sizeof(T)) Elements {
+struct Elements {
   T x[N];
 };
 
@@ -52,12 +53,26 @@ const char* WithElements(Type type, std::initializer_list<const void*> pointers,
 
 template <int N, typename T>
 __device__ Elements<T, N> Load(const T* from) {
-  return *reinterpret_cast<const Elements<T, N>*>(from);
+  if constexpr (N == 1) {
+    return {*from};
+  } else {
+    static_assert(sizeof(Elements<T, N>) == sizeof(uint4), "one vector");
+    const uint4 words = *reinterpret_cast<const uint4*>(from);
+    Elements<T, N> elements;
+    memcpy(&elements, &words, sizeof(words));
+    return elements;
+  }
 }
 
 template <int N, typename T>
 __device__ void Store(const Elements<T, N>& elements, T* to) {
-  *reinterpret_cast<Elements<T, N>*>(to) = elements;
+  if constexpr (N == 1) {
+    *to = elements.x[0];
+  } else {
+    uint4 words;
+    memcpy(&words, &elements, sizeof(words));
+    __stwb(reinterpret_cast<uint4*>(to), words);  // an assignment may come out as several stores
+  }
 }
 
 // What a float32 result becomes where ATen keeps it in T between two operators.
