@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "artifacts/ceil_div.h"
 #include "artifacts/error.h"
 #include "nlohmann/json.hpp"
 
@@ -17,8 +18,6 @@ bool IsExtent(const Json& json) {
   constexpr int64_t kMost = int64_t{1} << 31;
   return json.is_number_integer() && json.get<int64_t>() >= 1 && json.get<int64_t>() <= kMost;
 }
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 absl::Status Corrupt(const std::string& name, const std::string& message) {
   return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
@@ -76,15 +75,15 @@ absl::StatusOr<Nf4View> FindNf4(const ModelWeights& weights, const std::string& 
   if (state == nullptr) return Corrupt(name + kState, "is missing");
   Nf4View view;
   FTD_ASSIGN_OR_RETURN(const bool nested, ReadState(name + kState, state->data, &view));
-  const int64_t elements = view.rows * view.cols, blocks = CeilDivide(elements, kNf4Block);
-  FTD_ASSIGN_OR_RETURN(view.codes, FindPart(weights, name, std::nullopt, CeilDivide(elements, 2)));
+  const int64_t elements = view.rows * view.cols, blocks = CeilDiv(elements, kNf4Block);
+  FTD_ASSIGN_OR_RETURN(view.codes, FindPart(weights, name, std::nullopt, CeilDiv(elements, 2)));
   FTD_ASSIGN_OR_RETURN(view.absmax, FindPart(weights, name + ".absmax",
                                              nested ? TensorDtype::kU8 : TensorDtype::kF32,
                                              nested ? blocks : blocks * 4));
   if (!nested) return view;
   FTD_ASSIGN_OR_RETURN(view.nested_absmax,
                        FindPart(weights, name + ".nested_absmax", TensorDtype::kF32,
-                                CeilDivide(blocks, kNf4NestedBlock) * 4));
+                                CeilDiv(blocks, kNf4NestedBlock) * 4));
   FTD_ASSIGN_OR_RETURN(view.nested_map, FindPart(weights, name + ".nested_quant_map",
                                                  TensorDtype::kF32, int64_t{256} * 4));
   return view;

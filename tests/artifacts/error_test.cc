@@ -2,7 +2,7 @@
 
 #include <cerrno>
 
-#include "tests/artifacts/temp_dir.h"
+#include "tests/support/expect_status.h"
 
 namespace ftd {
 namespace {

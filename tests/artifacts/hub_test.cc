@@ -14,7 +14,7 @@
 #include "artifacts/hub/repo.h"
 #include "artifacts/hub/selection.h"
 #include "artifacts/hub/sources.h"
-#include "tests/artifacts/temp_dir.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd::hub {
 namespace {

@@ -1,7 +1,8 @@
 #include "artifacts/manifest.h"
 
 #include "artifacts/file.h"
-#include "tests/artifacts/temp_dir.h"
+#include "tests/support/expect_status.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {

@@ -4,7 +4,8 @@
 
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
-#include "tests/artifacts/temp_dir.h"
+#include "tests/support/expect_status.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {

@@ -3,7 +3,8 @@
 #include <sstream>
 
 #include "tests/artifacts/small_tokenizer.h"
-#include "tests/artifacts/temp_dir.h"
+#include "tests/support/expect_status.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {

@@ -1,6 +1,7 @@
 #include "artifacts/sha256.h"
 
-#include "tests/artifacts/temp_dir.h"
+#include "gtest/gtest.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {

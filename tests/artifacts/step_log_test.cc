@@ -6,7 +6,8 @@
 #include <tuple>
 
 #include "artifacts/file.h"
-#include "tests/artifacts/temp_dir.h"
+#include "tests/support/expect_status.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {

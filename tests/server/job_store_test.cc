@@ -11,7 +11,7 @@
 #include "artifacts/error.h"
 #include "server/id.h"
 #include "server/job_states.h"
-#include "tests/server/temp_dir.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {

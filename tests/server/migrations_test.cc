@@ -9,7 +9,7 @@
 #include "artifacts/error.h"
 #include "artifacts/file.h"
 #include "server/job_store.h"
-#include "tests/server/temp_dir.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {

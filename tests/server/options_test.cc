@@ -9,7 +9,7 @@
 #include "artifacts/file.h"
 #include "artifacts/nearest.h"
 #include "server/listen_address.h"
-#include "tests/server/temp_dir.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "ftd/v1/worker.pb.h"
 #include "gtest/gtest.h"
-#include "tests/worker/tiny_model.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {
@@ -20,11 +20,10 @@ constexpr std::chrono::seconds kDeadline{10};
 class ControlServerTest : public ::testing::Test {
  protected:
   // Longer than a socket address may be.
-  ControlServerTest() : dir_(testing::FreshDir("control") / std::string(120, 'x')) {
+  ControlServerTest() : dir_(temp_ / std::string(120, 'x')) {
     std::filesystem::create_directories(dir_);
     server_ = ControlServer::Start(dir_, &flags_, [this] { abandoned_.set_value(); }).value();
   }
-  ~ControlServerTest() override { std::filesystem::remove_all(dir_.parent_path()); }
 
   v1::ControlReply Send(const std::string& bytes) {
     const std::filesystem::path cwd = std::filesystem::current_path();
@@ -42,6 +41,7 @@ class ControlServerTest : public ::testing::Test {
     return reply;
   }
 
+  TempDir temp_;
   std::filesystem::path dir_;
   StopFlags flags_;
   std::promise<void> abandoned_;

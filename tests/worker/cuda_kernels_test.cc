@@ -9,8 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "artifacts/ceil_div.h"
 #include "gtest/gtest.h"
-#include "kernel_device.h"
+#include "tests/worker/kernel_device.h"
 #include "worker/engine/cuda_kernels.h"
 #include "worker/engine/loss.h"
 #include "worker/engine/nf4.h"
@@ -82,7 +83,7 @@ std::vector<std::pair<std::string, at::Tensor>> Fillings(int64_t rows, int64_t c
 
 // The largest of each block; that of a last, shorter one has a floor.
 at::Tensor BlockScales(const at::Tensor& weight) {
-  const int64_t count = weight.numel(), blocks = (count + kNf4Block - 1) / kNf4Block;
+  const int64_t count = weight.numel(), blocks = CeilDiv(count, kNf4Block);
   const at::Tensor sizes = weight.to(at::kFloat).flatten().abs();
   at::Tensor scales =
       at::constant_pad_nd(sizes, {0, blocks * kNf4Block - count}).view({blocks, kNf4Block}).amax(1);

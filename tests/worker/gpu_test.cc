@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernel_device.h"
+#include "tests/worker/kernel_device.h"
 #include "worker/engine/attention.h"
 #include "worker/engine/cuda_kernels.h"
 #include "worker/engine/device.h"

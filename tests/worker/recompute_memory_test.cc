@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "gtest/gtest.h"
+#include "tests/support/temp_dir.h"
 #include "tests/worker/tiny_model.h"
 #include "worker/engine/train.h"
 
@@ -43,17 +44,16 @@ int64_t PeakOfStep(const TrainSpec& spec, const std::filesystem::path& model_dir
 }
 
 TEST(RecomputeMemoryTest, AStepHoldsLess) {
-  const auto dir = ftd::testing::FreshDir("recompute");
-  ftd::testing::WriteTinyModel(dir, 1, /*layers=*/12);
+  const TempDir dir;
+  ftd::testing::WriteTinyModel(dir.path(), 1, /*layers=*/12);
   for (const Mode mode : {Mode::kLora, Mode::kFull}) {
     TrainSpec spec = ftd::testing::TinySpec(mode, 1);
-    const int64_t keeping = PeakOfStep(spec, dir);
+    const int64_t keeping = PeakOfStep(spec, dir.path());
     spec.gradient_checkpointing = true;
-    const int64_t recomputing = PeakOfStep(spec, dir);
+    const int64_t recomputing = PeakOfStep(spec, dir.path());
     EXPECT_GT(recomputing, 0);
     EXPECT_LT(recomputing, keeping / 2) << ModeName(mode) << " kept " << keeping;
   }
-  std::filesystem::remove_all(dir);
 }
 
 }  // namespace

@@ -83,12 +83,4 @@ TrainSpec TinySpec(Mode mode, int max_steps) {
   return spec;
 }
 
-std::filesystem::path FreshDir(const std::string& name) {
-  auto dir = std::filesystem::path(::testing::TempDir()) /
-             ("ftd-" + std::to_string(::getpid()) + "-" + name);
-  std::filesystem::remove_all(dir);
-  std::filesystem::create_directories(dir);
-  return dir;
-}
-
 }  // namespace ftd::testing

@@ -19,7 +19,4 @@ std::vector<TokenizedRow> RandomRows(int count, int longest, uint32_t seed);
 // A spec of batch 2 with all adapters, no shuffle.
 TrainSpec TinySpec(Mode mode, int max_steps);
 
-// A fresh directory below the test runner's temporary one.
-std::filesystem::path FreshDir(const std::string& name);
-
 }  // namespace ftd::testing

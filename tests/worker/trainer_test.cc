@@ -8,13 +8,13 @@
 #include "artifacts/safetensors.h"
 #include "artifacts/sha256.h"
 #include "gtest/gtest.h"
+#include "tests/support/temp_dir.h"
 #include "tests/worker/tiny_model.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {
 namespace {
 
-using ::ftd::testing::FreshDir;
 using ::ftd::testing::RandomRows;
 using ::ftd::testing::TinySpec;
 
@@ -26,8 +26,7 @@ std::unique_ptr<RowSource> InMemory(std::vector<TokenizedRow> rows) {
 
 class TrainerTest : public ::testing::TestWithParam<Mode> {
  protected:
-  TrainerTest() : dir_(FreshDir("trainer")) { ftd::testing::WriteTinyModel(dir_ / "model", 1); }
-  ~TrainerTest() override { std::filesystem::remove_all(dir_); }
+  TrainerTest() { ftd::testing::WriteTinyModel(dir_ / "model", 1); }
 
   Trainer Make(const TrainSpec& spec) {
     return {spec, dir_ / "model", InMemory(RandomRows(11, 40, 7)), nullptr, nullptr};
@@ -42,17 +41,15 @@ class TrainerTest : public ::testing::TestWithParam<Mode> {
 
   // sha256 of the weights that the trainer would hand out.
   std::string Weights(const Trainer& trainer) {
-    const auto dir = FreshDir("weights");
-    trainer.ExportWeights(dir);
+    const TempDir dir;
+    trainer.ExportWeights(dir.path());
     const char* name = std::filesystem::exists(dir / "model.safetensors")
                            ? "model.safetensors"
                            : "adapter_model.safetensors";
-    std::string hash = Sha256File(dir / name).value();
-    std::filesystem::remove_all(dir);
-    return hash;
+    return Sha256File(dir / name).value();
   }
 
-  std::filesystem::path dir_;
+  TempDir dir_;
 };
 
 // The hard settings at once: dropout, accumulation, an epoch that ends with a part of a step, a new
@@ -71,16 +68,15 @@ TEST_P(TrainerTest, ResumedRunEqualsUnbrokenRunBitForBit) {
   std::vector<double> expected = Steps(unbroken, 12);
   for (int cut : {1, 3, 7, 11}) {
     SCOPED_TRACE(cut);
-    const auto state = FreshDir("state");
+    const TempDir state;
     Trainer first = Make(spec);
     std::vector<double> losses = Steps(first, cut);
-    first.SaveState(state);
+    first.SaveState(state.path());
     Trainer second = Make(spec);
-    second.LoadState(state, cut);
+    second.LoadState(state.path(), cut);
     for (double loss : Steps(second, 12 - cut)) losses.push_back(loss);
     EXPECT_EQ(losses, expected);
     EXPECT_EQ(Weights(second), Weights(unbroken));
-    std::filesystem::remove_all(state);
   }
 }
 
@@ -160,41 +156,39 @@ TEST_P(PrecisionTest, HfParityKeepsNoMasterAndResumesBitForBit) {
   Trainer unbroken = Make(spec);
   std::vector<double> expected = Steps(unbroken, 6);
   EXPECT_NE(expected, other);
-  const auto state = FreshDir("state");
+  const TempDir state;
   Trainer first = Make(spec);
   std::vector<double> losses = Steps(first, 3);
-  first.SaveState(state);
+  first.SaveState(state.path());
   for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
     const auto saved = SafetensorsFile::Open(state / file).value();
     for (const auto& [name, view] : saved.tensors())
       EXPECT_EQ(view.dtype, TensorDtype::kBF16) << name;
   }
   Trainer second = Make(spec);
-  second.LoadState(state, 3);
+  second.LoadState(state.path(), 3);
   for (double loss : Steps(second, 3)) losses.push_back(loss);
   EXPECT_EQ(losses, expected);
   EXPECT_EQ(Weights(second), Weights(unbroken));
-  std::filesystem::remove_all(state);
 }
 
 INSTANTIATE_TEST_SUITE_P(Full, PrecisionTest, ::testing::Values(Mode::kFull),
                          [](const auto& info) { return std::string(ModeName(info.param)); });
 
 TEST(TrainerInputTest, DamagedStateNamesTheTensor) {
-  const auto dir = FreshDir("damaged");
+  const TempDir dir;
   ftd::testing::WriteTinyModel(dir / "model", 1);
   Trainer trainer(TinySpec(Mode::kLora, 2), dir / "model", InMemory(RandomRows(4, 10, 1)), nullptr,
                   nullptr);
   ASSERT_TRUE(WriteSafetensors(dir / "adapter_model.safetensors", {}, {}).ok());
   try {
-    trainer.LoadState(dir, 1);
+    trainer.LoadState(dir.path(), 1);
     FAIL() << "an empty state was taken";
   } catch (const EngineError& error) {
     EXPECT_EQ(error.kind(), EngineError::Kind::kModel);
     EXPECT_NE(std::string(error.what()).find("q_proj.lora_A.weight is missing"), std::string::npos)
         << error.what();
   }
-  std::filesystem::remove_all(dir);
 }
 
 }  // namespace

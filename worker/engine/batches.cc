@@ -8,12 +8,11 @@
 #include <cmath>
 #include <numeric>
 
+#include "artifacts/ceil_div.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {
 namespace {
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 at::Tensor OnDevice(const std::vector<int64_t>& values, c10::Device device) {
   return at::from_blob(const_cast<int64_t*>(values.data()), {static_cast<int64_t>(values.size())},

@@ -14,6 +14,7 @@
 #include <cmath>
 #include <vector>
 
+#include "artifacts/ceil_div.h"
 #include "worker/engine/cuda_kernels.h"
 #include "worker/engine/multiversion.h"
 #include "worker/engine/nf4_math.h"
@@ -28,8 +29,6 @@ constexpr std::array<float, kNf4Values> kValues = [] {
   for (int i = 0; i < kNf4Values; ++i) values[i] = Nf4Value(i);
   return values;
 }();
-
-int64_t BlocksOf(int64_t elements, int64_t block) { return (elements + block - 1) / block; }
 
 float LargestOf(const float* values, int64_t count) {
   float largest = 0;
@@ -63,7 +62,7 @@ float QuantizeBlock(const float* values, int64_t count, uint8_t* codes) {
   const float scale = Nf4Scale(whole ? LargestOfBlock(values) : LargestOf(values, count), whole);
   std::array<float, kNf4Block> scaled{};
   for (int64_t i = 0; i < count; ++i) scaled[i] = Nf4Scaled(values[i], scale, whole);
-  PackBlock(scaled.data(), codes, BlocksOf(count, 2));
+  PackBlock(scaled.data(), codes, CeilDiv(count, 2));
   return scale;
 }
 
@@ -126,7 +125,7 @@ class MapSearch {
 void QuantizeScales(const at::Tensor& scales, Nf4Tensor& out) {
   const at::Tensor mean = scales.mean();
   const at::Tensor centred = scales - mean;
-  const int64_t count = scales.numel(), blocks = BlocksOf(count, kNf4NestedBlock);
+  const int64_t count = scales.numel(), blocks = CeilDiv(count, kNf4NestedBlock);
   out.nested_offset = mean.item<float>();
   out.nested_map = DynamicMap();
   out.absmax = at::empty({count}, at::TensorOptions(at::kByte));
@@ -187,8 +186,8 @@ Nf4Tensor QuantizeNf4(const at::Tensor& weight, at::ScalarType dtype, c10::Devic
   Nf4Tensor q;
   q.rows = weight.size(0);
   q.cols = weight.size(1);
-  q.codes = at::empty({BlocksOf(count, 2)}, options.dtype(at::kByte));
-  const at::Tensor scales = at::empty({BlocksOf(count, kNf4Block)}, options.dtype(at::kFloat));
+  q.codes = at::empty({CeilDiv(count, 2)}, options.dtype(at::kByte));
+  const at::Tensor scales = at::empty({CeilDiv(count, kNf4Block)}, options.dtype(at::kFloat));
   if (by_cuda) {
     cuda::QuantizeNf4Blocks(weight.to(device), dtype, q.codes, scales);
   } else {

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "artifacts/ceil_div.h"
 #include "artifacts/judge.h"
 #include "worker/engine/adapter.h"
 #include "worker/engine/batches.h"
@@ -177,7 +178,7 @@ struct Trainer::Impl {
       result.mean_token_accuracy += sums.Mean(static_cast<double>(sums.correct));
       beat(begin + static_cast<int64_t>(indices.size()));
     }
-    const int64_t batches = (all + size - 1) / size;
+    const int64_t batches = CeilDiv(all, size);
     result.loss /= static_cast<double>(all);
     result.entropy /= static_cast<double>(batches);
     result.mean_token_accuracy /= static_cast<double>(batches);

@@ -2,7 +2,7 @@
 #include "artifacts/dataset/csv_rows.h"
 
 #include "artifacts/concat.h"
-#include "tests/artifacts/temp_dir.h"
+#include "tests/support/expect_status.h"
 
 namespace ftd {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "artifacts/dataset/row_encoder.h"
 #include "tests/artifacts/small_tokenizer.h"
-#include "tests/artifacts/temp_dir.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 

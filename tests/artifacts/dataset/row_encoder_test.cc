@@ -1,6 +1,7 @@
 #include "artifacts/dataset/row_encoder.h"
 
 #include "tests/artifacts/dataset/model_dir.h"
+#include "tests/support/expect_status.h"
 
 namespace ftd {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "artifacts/concat.h"
 #include "artifacts/dataset/json_row.h"
-#include "tests/artifacts/temp_dir.h"
+#include "tests/support/expect_status.h"
 
 namespace ftd {
 namespace {

@@ -5,6 +5,7 @@
 #include "artifacts/concat.h"
 #include "artifacts/file.h"
 #include "tests/artifacts/dataset/model_dir.h"
+#include "tests/support/expect_status.h"
 
 namespace ftd {
 namespace {

@@ -2,7 +2,8 @@
 
 #include <random>
 
-#include "tests/artifacts/temp_dir.h"
+#include "tests/support/expect_status.h"
+#include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {

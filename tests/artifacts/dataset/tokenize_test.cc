@@ -2,6 +2,7 @@
 
 #include "artifacts/concat.h"
 #include "tests/artifacts/dataset/model_dir.h"
+#include "tests/support/expect_status.h"
 
 namespace ftd {
 namespace {

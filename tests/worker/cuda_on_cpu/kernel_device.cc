@@ -2,7 +2,7 @@
 // either begins where the first ends or ends where the second begins, as nearly as alignment
 // allows: the kernels' order of summation may depend on that, and the GPU's allocations have it
 // too.
-#include "kernel_device.h"
+#include "tests/worker/kernel_device.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/CPUAllocator.h>

@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <type_traits>
 
+#include "artifacts/ceil_div.h"
 #include "worker/engine/cuda/launch.h"
 
 namespace ftd::engine::cuda {
@@ -82,7 +83,7 @@ __device__ float Rounded(float value) {
 }
 
 inline unsigned BlocksFor(int64_t threads, int threads_per_block) {
-  return static_cast<unsigned>((threads + threads_per_block - 1) / threads_per_block);
+  return static_cast<unsigned>(CeilDiv(threads, threads_per_block));
 }
 
 }  // namespace ftd::engine::cuda

@@ -89,7 +89,7 @@ const char* DequantizeNf4(const Nf4Pointers& q, void* out, Type type, int64_t co
                           Stream stream) {
   const bool aligned = reinterpret_cast<uintptr_t>(q.codes) % sizeof(uint32_t) == 0 &&
                        reinterpret_cast<uintptr_t>(out) % sizeof(uint4) == 0;
-  const unsigned blocks = BlocksFor((count + kShare - 1) / kShare, kThreads);
+  const unsigned blocks = BlocksFor(CeilDiv(count, kShare), kThreads);
   WithType(type, [&](auto zero) {
     using T = decltype(zero);
     Dequantize<T><<<blocks, kThreads, 0, stream>>>(q, static_cast<T*>(out), count, aligned);
@@ -99,7 +99,7 @@ const char* DequantizeNf4(const Nf4Pointers& q, void* out, Type type, int64_t co
 
 const char* QuantizeNf4(const void* values, Type type, Type rounding, int64_t count, uint8_t* codes,
                         float* scales, Stream stream) {
-  const unsigned blocks = BlocksFor((count + kNf4Block - 1) / kNf4Block * kWarp, kThreads);
+  const unsigned blocks = BlocksFor(CeilDiv(count, kNf4Block) * kWarp, kThreads);
   WithType(type, [&](auto zero) {
     using T = decltype(zero);
     Quantize<T><<<blocks, kThreads, 0, stream>>>(static_cast<const T*>(values), rounding, count,
