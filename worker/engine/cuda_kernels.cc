@@ -38,6 +38,14 @@ Type TypeOf(at::ScalarType type) {
   }
 }
 
+// A kernel takes addresses as they come, and one of the host's would end all use of the GPU.
+void CheckOneDevice(at::TensorList tensors) {
+  for (const at::Tensor& tensor : tensors) {
+    if (tensor.device() != tensors[0].device())
+      throw EngineError(EngineError::Kind::kInternal, "a CUDA kernel was given the host's memory");
+  }
+}
+
 void Check(const char* error, const char* what) {
   if (error == nullptr) return;
   throw EngineError(EngineError::Kind::kInternal,
@@ -54,6 +62,8 @@ bool Serves(c10::Device device) {
 
 void DequantizeNf4(const Nf4Tensor& q, const at::Tensor& out) {
   const bool nested = q.absmax.scalar_type() == at::kByte;
+  CheckOneDevice({out, q.codes, q.absmax});
+  if (nested) CheckOneDevice({out, q.nested_absmax, q.nested_map});
   Nf4Pointers pointers{};
   pointers.codes = q.codes.const_data_ptr<uint8_t>();
   if (nested) {
@@ -71,6 +81,7 @@ void DequantizeNf4(const Nf4Tensor& q, const at::Tensor& out) {
 
 void QuantizeNf4Blocks(const at::Tensor& weight, at::ScalarType dtype, const at::Tensor& codes,
                        const at::Tensor& scales) {
+  CheckOneDevice({weight, codes, scales});
   Check(QuantizeNf4(weight.const_data_ptr(), TypeOf(weight.scalar_type()), TypeOf(dtype),
                     weight.numel(), codes.mutable_data_ptr<uint8_t>(),
                     scales.mutable_data_ptr<float>(), CurrentStream(weight.device())),
@@ -78,6 +89,7 @@ void QuantizeNf4Blocks(const at::Tensor& weight, at::ScalarType dtype, const at:
 }
 
 at::Tensor CrossEntropyInPlace(const at::Tensor& logits, const at::Tensor& targets) {
+  CheckOneDevice({logits, targets});
   const at::Tensor row_sums =
       at::empty({logits.size(0), kRowSums}, logits.options().dtype(at::kFloat));
   Check(LossTile(logits.mutable_data_ptr(), TypeOf(logits.scalar_type()),
@@ -89,6 +101,7 @@ at::Tensor CrossEntropyInPlace(const at::Tensor& logits, const at::Tensor& targe
 }
 
 at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
+  CheckOneDevice({x, w});
   at::Tensor y = at::empty_like(x);
   *rstd = at::empty({x.size(0), 1}, x.options().dtype(at::kFloat));
   Check(RmsNormForward(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()), x.size(0),
@@ -99,6 +112,7 @@ at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, 
 }
 
 at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd) {
+  CheckOneDevice({x, w, rstd});
   at::Tensor y = at::empty_like(x);
   Check(RmsNormAgain(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()), x.size(0),
                      x.size(1), rstd.const_data_ptr<float>(), y.mutable_data_ptr(),
@@ -109,6 +123,7 @@ at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const at::Tens
 
 at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd,
                            const at::Tensor& dy) {
+  CheckOneDevice({x, w, rstd, dy});
   at::Tensor dx = at::empty_like(x);
   Check(RmsNormBackward(x.const_data_ptr(), w.const_data_ptr(), rstd.const_data_ptr<float>(),
                         dy.const_data_ptr(), TypeOf(x.scalar_type()), x.size(0), x.size(1),
@@ -119,6 +134,7 @@ at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::T
 
 void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin,
                bool backward) {
+  CheckOneDevice({heads, cos, sin});
   const RopeHeads views{heads.mutable_data_ptr(), heads.size(0),   heads.size(1),
                         heads.size(2) / 2,        heads.stride(0), heads.stride(1)};
   Check(ApplyRope(views, TypeOf(heads.scalar_type()), cos.const_data_ptr(), sin.const_data_ptr(),
@@ -135,6 +151,7 @@ at::Tensor SwigluForward(const at::Tensor& gate_up) {
 }
 
 at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da) {
+  CheckOneDevice({gate_up, da});
   at::Tensor d_gate_up = at::empty_like(gate_up);
   Check(SwigluBackward(gate_up.const_data_ptr(), da.const_data_ptr(), TypeOf(da.scalar_type()),
                        da.size(0), da.size(1), d_gate_up.mutable_data_ptr(),

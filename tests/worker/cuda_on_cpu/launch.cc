@@ -3,7 +3,7 @@
 
 namespace ftd::engine::cuda {
 
-bool Available() { return false; }
+bool Available() { return true; }
 const char* DeviceModel() { return ""; }
 bool SharesHostMemory() { return false; }
 const char* LaunchError() { return nullptr; }
