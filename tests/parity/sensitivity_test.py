@@ -1,4 +1,4 @@
-"""The parity checks can fail: typical mistakes of a Llama implementation all land outside the tolerances.
+"""The parity checks can fail: typical mistakes of a Llama implementation, and of what stores it, land outside the tolerances.
 
 Each mistake is made in Hugging Face's own model, in float32, and measured as the other tests measure ftd.
 """
@@ -7,7 +7,7 @@ import torch
 import transformers.models.llama.modeling_llama as llama
 from case import CASES
 from reference import Batches, Reference, load_model, logits_of
-from tolerance import LOGITS, LOSS, logit_distance, relative
+from tolerance import LOGITS, LOSS, WEIGHTS, logit_distance, relative, rounded_distance
 
 
 def interleaved_rope(model, case, monkeypatch):
@@ -70,3 +70,55 @@ def test_mistake_shows(case, mistake, monkeypatch):
     by_logits = logit_distance(logits_of(model, reference.expected["prompt_ids"]), reference.logits["base"])
     assert by_loss > LOSS or by_logits > LOGITS, (by_loss, by_logits)
     print(f"{case.name} {mistake.__name__}: loss {by_loss:.1e}, logits {by_logits:.1e}")
+
+
+def truncated(weights):
+    """The upper half of each float32, as a cast by shifting takes it."""
+    return {name: (w.view(torch.int32) & -65536).view(torch.float32).to(torch.bfloat16) for name, w in weights.items()}
+
+
+def rounded(weights):
+    return {name: w.to(torch.bfloat16) for name, w in weights.items()}
+
+
+def rounded_to_7_bits(weights):
+    return {name: (w.to(torch.bfloat16).view(torch.int16) & -2).view(torch.bfloat16) for name, w in weights.items()}
+
+
+def rounded_through_float16(weights):
+    return rounded({name: w.half().float() for name, w in weights.items()})
+
+
+def one_row_of_another_step(weights):
+    """A row of the last layer's largest matrix that misses a thousandth of itself: less than half a unit of any weight."""
+    changed = {name: w.clone() for name, w in weights.items()}
+    changed[_last_matrix(weights)][5] *= 1.001
+    return rounded(changed)
+
+
+def one_weight_a_unit_off(weights):
+    """The largest one of a matrix, by a unit of its last place."""
+    changed = rounded(weights)
+    flat = changed[_last_matrix(weights)].view(torch.int16).view(-1)
+    flat[weights[_last_matrix(weights)].abs().argmax()] += 1
+    return changed
+
+
+def _last_matrix(weights):
+    return [name for name in weights if name.endswith("down_proj.weight")][-1]
+
+
+STORED_WRONG = [truncated, rounded_to_7_bits, rounded_through_float16, one_row_of_another_step, one_weight_a_unit_off]
+
+
+@pytest.mark.parametrize("mistake", STORED_WRONG, ids=lambda m: m.__name__)
+@pytest.mark.parametrize("case", [case for case in CASES if case.dtype == "bfloat16"], ids=lambda c: c.name)
+def test_mistake_of_rounding_shows(case, mistake):
+    expected = Reference(case).final_weights("full")
+    # Right answers are 1e-7 apart before they are rounded (tolerance.py); ten times as much passes.
+    generator = torch.Generator().manual_seed(1)
+    near = {name: w + torch.randn(w.shape, generator=generator) * w.square().mean().sqrt() * 1e-6 for name, w in expected.items()}
+    assert rounded_distance(rounded(near), expected) <= WEIGHTS / 2
+    distance = rounded_distance(mistake(expected), expected)
+    print(f"{case.name} {mistake.__name__}: {distance:.1e}")
+    assert distance > WEIGHTS
