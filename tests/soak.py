@@ -9,6 +9,7 @@
     job-kills         216 kills and restarts of workers and daemon while jobs train, with the same results
     control           200 moments at which jobs are paused, resumed, held, released, reordered or ended early with a result
     trixie            the tarball trains on a Debian trixie that has nothing else installed
+    parity-isa        every test of parity with Hugging Face, with MKL, oneDNN and ATen held to each of three instruction sets
     fuzz-json_rows    10,000,000 inputs or an hour of a processor each, by libFuzzer with AddressSanitizer
     fuzz-csv_rows     and UndefinedBehaviorSanitizer; what reaches new code lands in build-fuzz/corpus
     fuzz-hub_answer
@@ -39,6 +40,12 @@ CONTROL_MODES = 2
 KILLS_OF_ONE_RESUME_TEST = 18  # nine cases, twice each
 FUZZ_RUNS, FUZZ_CPU_SECONDS = 10_000_000, 3600
 SLOW_INPUT_SECONDS = 20  # an input that takes longer is a finding
+# What other processors compute with. On AMD's, MKL does not heed MKL_ENABLE_INSTRUCTIONS; MKL_CBWR it does everywhere.
+INSTRUCTION_SETS = [
+    {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "MKL_CBWR": "COMPATIBLE"},
+    {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "MKL_ENABLE_INSTRUCTIONS": "AVX512"},  # no bfloat16, no AMX
+]
 
 
 def run_pytest(path, seed, only="", **environment):
@@ -67,6 +74,16 @@ def job_kills(kills, seed):
 def control(moments, seed):
     of_a_mode = -(-moments // CONTROL_MODES)
     return of_a_mode * CONTROL_MODES, run_pytest("e2e/control_test.py", seed, FTD_CONTROL_MOMENTS=of_a_mode)
+
+
+def parity_isa(sets, seed):
+    """Consecutive ones, so that shards, whose seeds are consecutive, have done all between them."""
+    passed = True
+    for k in range(sets):
+        held = INSTRUCTION_SETS[(seed + k) % len(INSTRUCTION_SETS)]
+        print("[soak]", *(f"{name}={value}" for name, value in held.items()), flush=True)
+        passed = run_pytest("parity", seed, **held) and passed
+    return sets, passed
 
 
 def stop_after(process, cpu_seconds):
@@ -109,6 +126,7 @@ SOAKS = {
     "training-kills": (MODES * 200, training_kills),
     "job-kills": (216, job_kills),
     "control": (200, control),
+    "parity-isa": (len(INSTRUCTION_SETS), parity_isa),
     "trixie": (1, lambda n, seed: (n, run_pytest("deploy/trixie_test.py", seed))),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_CPU_SECONDS * n // FUZZ_RUNS))
        for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card")},

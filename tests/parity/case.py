@@ -2,7 +2,7 @@
 
 Random weights would hide mistakes: with them attention is nearly uniform and the order of heads or the layout of RoPE
 hardly moves the loss. A few hundred steps on real text make every part matter (sensitivity_test.py shows how much).
-A case is a function of its fields alone. It is made once per build directory and shared by all test programs.
+A case is a function of its fields and of the processor. It is made once per build directory and shared by all test programs.
 """
 import dataclasses
 import fcntl
@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import sys
 
@@ -96,12 +97,20 @@ def _cache_dir():
     return pathlib.Path(os.environ.get("FTD_BUILD_DIR", ROOT / "build")) / "parity"
 
 
+def _processor():
+    """The model and instruction set that the sums of a case follow, with what holds the libraries to a part of them."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    told = {line for line in lines if re.match(r"(model name|flags|Features)\s*:", line)}
+    held = {name: value for name, value in os.environ.items() if name.startswith(("ATEN_CPU", "MKL_", "ONEDNN_", "DNNL_"))}
+    return sorted(told), sorted(held.items())
+
+
 def _fingerprint(case):
     """Changes with whatever a case's bytes may depend on."""
     here = pathlib.Path(__file__).parent
     sources = b"".join((here / name).read_bytes() for name in ("case.py", "reference.py"))
     versions = [importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "tokenizers")]
-    return hashlib.sha256(repr((case, versions)).encode() + sources).hexdigest()[:12]
+    return hashlib.sha256(repr((case, versions, _processor())).encode() + sources).hexdigest()[:12]
 
 
 def made(case, finish):
