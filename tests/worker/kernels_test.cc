@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "gtest/gtest.h"
@@ -130,7 +131,12 @@ TEST(LossTest, ChunksEqualTheWholeCrossEntropy) {
   expected.backward();
   const LossResult result = LinearCrossEntropy(head, x, targets, 900);
   EXPECT_NEAR(result.sums.nll / 900, expected.item<double>(), 1e-5);
-  EXPECT_LT(Distance(result.dx, x64.grad()), 1e-5);
+  // A library may add the 300,001 products of an element up one after another, and is off by 1e-4
+  // then, as MKL is with MKL_CBWR=COMPATIBLE. So: no farther than twice what plain ATen is.
+  at::Tensor dlogits = at::softmax(at::mm(x, head.value.t()), 1);
+  dlogits.scatter_add_(1, targets.unsqueeze(1), at::full({S, 1}, -1.0)).div_(900);
+  const double plain = Distance(at::mm(dlogits, head.value), x64.grad());
+  EXPECT_LT(Distance(result.dx, x64.grad()), std::max(1e-5, 2 * plain)) << plain;
   EXPECT_LT(Distance(head.grad, w64.grad()), 1e-5);
 }
 
