@@ -33,14 +33,14 @@ def test_the_same_as_a_job(mode, model, dataset, tmp_path):
         steps = ftd.steps(job)
     said = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
     assert float(said["Train loss"]) == pytest.approx(sum(s.loss for s in steps) / 6, abs=6e-5)
-    seconds = float(said["Training runtime"].split()[0])
-    assert float(said["Steps per second"]) == pytest.approx(6 / seconds, rel=0.2)
-    assert float(said["Samples per second"]) == pytest.approx(24 / seconds, rel=0.2)
+    seconds = float(said["Training runtime"].split()[0])  # like the rates, of two decimals: little of a fast processor's
+    for rate, count in (("Steps per second", 6), ("Samples per second", 24)):
+        assert count / (seconds + 0.0051) - 0.0051 <= float(said[rate]) <= count / max(seconds - 0.0051, 1e-9) + 0.0051
     assert said["Output"] == said["Result"] == str(tmp_path / "out")
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
-    assert [round(e.value, 5) for e in events.Scalars("train/loss")] == [round(s.loss, 5) for s in steps]
+    assert [e.value for e in events.Scalars("train/loss")] == pytest.approx([s.loss for s in steps], rel=1e-7)  # float32
 
 
 # Of ftctl's calls, of the queue, and what ft-train does as the scripts do; the rest of `ftctl submit` it takes too.
