@@ -1,7 +1,7 @@
-"""bfloat16 and float16 against TRL's trainer, within what Hugging Face's own implementations differ by.
+"""bfloat16 and float16 against TRL's trainer, as near as Hugging Face's own implementations are to each other.
 
-The spread is measured in the run: the most that two of TRL's curves are apart at any step (tolerance.py, HF_WAYS).
-hf_parity must be within it, and float32 masters must not, or the check would see nothing.
+Their spread is measured in the run, on the processor at hand (tolerance.py, HF_WAYS and NEAR). hf_parity must be within
+it, and float32 masters must not, or the check would see nothing.
 """
 import json
 
@@ -12,7 +12,7 @@ from datasets import Dataset
 from ftd_fixture import Ftd
 from hf_models import trainable
 from reference import BATCH, MAX_LENGTH, Reference, load_tokenizer
-from tolerance import HF_WAYS, apart, outside, spread
+from tolerance import HF_WAYS, NEAR, apart, outside, spread
 from trl import SFTConfig, SFTTrainer
 
 ROWS, EPOCHS, SEED = 32, 2, 42
@@ -62,13 +62,15 @@ def test_within_hugging_faces_own_spread(daemon, reference, mode, tmp_path):
     precision = ["--precision", "hf_parity"] if mode == "full" else []
     ours = our_losses(daemon, reference, mode, "--dtype", "bfloat16", *precision)
     print(f"{outside(ours, theirs):.1e} away, TRL's from each other {spread(theirs):.1e}")
-    assert outside(ours, theirs) <= spread(theirs)
+    assert outside(ours, theirs) <= NEAR * spread(theirs)
     if mode == "full":
         masters = our_losses(daemon, reference, mode, "--dtype", "bfloat16")
+        print(f"float32 masters {outside(masters, theirs):.1e} away")
         assert outside(masters, theirs) > 5 * spread(theirs)
 
     float32 = trl_losses(reference, mode, torch.float32, "eager", tmp_path)
     float16 = our_losses(daemon, reference, mode, "--dtype", "float16")
+    print(f"from float32: float16 {sum(apart(float16, float32)):.1e}, bfloat16 {sum(apart(theirs[0], float32)):.1e}")
     assert sum(apart(float16, float32)) < sum(apart(theirs[0], float32)) / 2
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ from datasets import Dataset
 from ftd_fixture import BIN
 from hf_models import NF4_CASES, made_for_nf4, trainable
 from reference import Reference, Run
-from tolerance import HF_WAYS, LOSS, QLORA_TRL_LOSS, outside, relative, spread
+from tolerance import HF_WAYS, LOSS, NEAR, QLORA_TRL_LOSS, outside, relative, spread
 from trl import SFTConfig, SFTTrainer
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "hub"))
@@ -90,7 +91,8 @@ def test_the_scripts_curve(run, tmp_path):
     assert len(losses) == len(expected) == 11
     assert relative(losses, expected) <= LOSS
     assert rates == pytest.approx(expected_rates, rel=1e-12)
-    assert f"Train loss: {train_loss:.4f}" in said
+    # As printed. Both rounded, right answers that lie on two sides of a half would differ.
+    assert float(re.search(r"Train loss: (\d+\.\d{4})\n", said)[1]) == pytest.approx(train_loss, abs=5e-5 + LOSS * train_loss)
     if run.mode == "qlora":
         as_it_is, _, train_loss = scripts_curve(case, run, ROWS, tmp_path / "trl")
         print(f"TRL's bfloat16 adapters: {relative(losses, as_it_is):.1e} away")
@@ -114,11 +116,11 @@ def test_the_scripts_warm_up(tmp_path):
 
 @pytest.mark.parametrize("run", RUNS[:2], ids=lambda run: run.name)
 def test_the_scripts_curve_in_bfloat16(run, tmp_path):
-    """The scripts' default dtype, within the spread of Hugging Face's own implementations, measured here."""
+    """The scripts' default dtype, as near as Hugging Face's own implementations are to each other, measured here."""
     case = case_of(run, CASES[4])  # stored in bfloat16
     theirs = [scripts_curve(case, run, FEW_ROWS, tmp_path / "trl", "bfloat16", attention, pad_to_multiple_of=multiple)[0]
               for attention, multiple in HF_WAYS]
     precision = ["--precision", "hf_parity"] if run.mode == "full" else []
     losses, _, _ = our_curve(case, run, FEW_ROWS, tmp_path, "--dtype", "bfloat16", *precision)
     print(f"{outside(losses, theirs):.1e} away, TRL's from each other {spread(theirs):.1e}")
-    assert outside(losses, theirs) <= spread(theirs)
+    assert outside(losses, theirs) <= NEAR * spread(theirs)

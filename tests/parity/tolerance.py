@@ -1,6 +1,7 @@
 """The tolerances of docs/numerics.md, float32 on the CPU against Hugging Face, and how each is measured."""
 import itertools
 import math
+import statistics
 
 import torch
 
@@ -35,14 +36,31 @@ def apart(a, b):
 HF_WAYS = [(attention, multiple) for attention in ("eager", "sdpa") for multiple in (None, 64)]
 
 
+# How far a bfloat16 curve may be from the nearest of those, in units of how far they are from each other, both as means
+# over the steps. Hugging Face's own curves with ATen held to AVX2 or to none, or without oneDNN, are up to 1.1 such units
+# from those without (and by the largest step up to 1.4: it is a matter of luck); float32 masters are 25 from them.
+NEAR = 1.5
+
+
 def spread(curves):
-    """The most that two of Hugging Face's curves are apart at any step."""
-    return max(relative(a, b) for a, b in itertools.combinations(curves, 2))
+    """How far the two of Hugging Face's curves that are the farthest apart are from each other, the mean over the steps."""
+    return max(statistics.fmean(apart(a, b)) for a, b in itertools.combinations(curves, 2))
 
 
 def outside(losses, curves):
-    """The farthest that a step is from the nearest of Hugging Face's curves."""
-    return max(map(min, *(apart(losses, curve) for curve in curves)))
+    """How far each step is from the nearest of Hugging Face's curves, the mean over the steps."""
+    return statistics.fmean(map(min, *(apart(losses, curve) for curve in curves)))
+
+
+def same_accuracy(actual, expected, tokens):
+    """Whether token accuracies are equal, but for one token at one step.
+
+    Of some 10,000 positions of a case the two likeliest tokens of one are 2e-6 to 2e-4 apart, and logits are off by 1e-5:
+    on some processor, at some step, another of the two comes first. A micro-batch counts as much as a longer one, so its
+    tokens may count double.
+    """
+    off = [(abs(a - b), n) for a, b, n in zip(actual, expected, tokens, strict=True) if abs(a - b) > 1e-6 * b]  # of float32
+    return len(off) <= 1 and all(difference <= 2 / n for difference, n in off)
 
 
 def weight_distance(actual, expected, leave_out=0.0):
