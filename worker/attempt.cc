@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "artifacts/device_lock.h"
 #include "artifacts/error.h"
 #include "artifacts/manifest.h"
 #include "worker/attempt_request.h"

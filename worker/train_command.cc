@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "artifacts/device_lock.h"
 #include "artifacts/error.h"
 #include "artifacts/hub/settings.h"
 #include "worker/attempt_request.h"
@@ -58,7 +59,6 @@ absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& di
   request.set_job_name(dir.filename().string());
   request.set_token_cache_dir((dir / ".ftd" / "tokens").string());
   if (!options.log_dir.empty()) request.set_log_dir(fs::absolute(options.log_dir).string());
-  if (gpu) request.set_device_lock("/dev/nvidia0");  // the one that the daemon's workers lock
   return TrainOutput::Begin(dir, request);
 }
 
@@ -102,6 +102,8 @@ absl::Status Train(const TrainOptions& options, int* exit_status) {
                        ControlServer::Start(dir / ".ftd", &flags, [] { ::_exit(1); }));
   // Of the machine, not of the run: each start has its own.
   v1::AttemptRequest request = output.request();
+  const bool gpu = engine::DeviceName() != "cpu";
+  request.set_device_lock(gpu ? GpuLockFile().string() : "");  // what the daemon's workers lock
   request.set_peak_tflops(options.peak_tflops);
   request.set_host_memory_reserve_bytes(
       options.host_memory_reserve_mib < 0 ? -1 : options.host_memory_reserve_mib << 20);

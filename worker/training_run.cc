@@ -1,10 +1,7 @@
 #include "worker/training_run.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <memory>
@@ -14,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "artifacts/device_lock.h"
 #include "artifacts/error.h"
 #include "artifacts/host_memory.h"
 #include "artifacts/hub/repo_name.h"
@@ -347,14 +345,6 @@ class TrainingRun {
 
 v1::WorkerEvent::End RunTraining(const RunOrder& order, RunObserver& observer, StopFlags& flags) {
   return TrainingRun(order, observer, flags).Run();
-}
-
-absl::StatusOr<Fd> LockFile(const fs::path& path) {
-  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | O_CREAT));
-  while (::flock(fd.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return ErrnoError(errno, absl::StrCat("lock ", path.string()));
-  }
-  return fd;
 }
 
 }  // namespace ftd

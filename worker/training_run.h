@@ -6,8 +6,6 @@
 #include <functional>
 #include <string>
 
-#include "absl/status/statusor.h"
-#include "artifacts/file.h"
 #include "artifacts/train_spec.h"
 #include "ftd/v1/worker.pb.h"
 #include "worker/control_server.h"
@@ -38,9 +36,5 @@ struct RunOrder {
 // result. The end record tells how it ended; nothing is thrown. Call engine::InitializeProcess
 // first.
 v1::WorkerEvent::End RunTraining(const RunOrder& order, RunObserver& observer, StopFlags& flags);
-
-// Holds an exclusive flock on `path`, which is made when it is not there, as long as the descriptor
-// is open; waits for it.
-absl::StatusOr<Fd> LockFile(const std::filesystem::path& path);
 
 }  // namespace ftd
