@@ -80,7 +80,12 @@ void ReadSchedule(FieldReader& fields, TrainSpec* out) {
   fields.Integer("seed", std::numeric_limits<int64_t>::min() / 2,
                  std::numeric_limits<int64_t>::max() / 2, &out->seed);
   fields.Bool("shuffle", &out->shuffle);
-  fields.Bool("gradient_checkpointing", &out->gradient_checkpointing);
+  if (fields.Has("gradient_checkpointing")) {
+    bool on = false;
+    fields.Bool("gradient_checkpointing", &on);
+    out->gradient_checkpointing = on ? Checkpointing::kOn : Checkpointing::kOff;
+  }
+  fields.Bool("deterministic", &out->deterministic);
   fields.Integer("logging_steps", 1, 1 << 30, &out->logging_steps);
   fields.Integer("save_steps", 0, 1 << 30, &out->save_steps);
   fields.Integer("save_total_limit", 1, 1 << 20, &out->save_total_limit);
@@ -135,6 +140,11 @@ void ReadPrecision(FieldReader& fields, TrainSpec* out) {
                    "hf_parity does not go with float16: AdamW's second moment vanishes in it; use "
                    "bfloat16, or fp32_master");
   }
+}
+
+Json CheckpointingJson(Checkpointing checkpointing) {
+  if (checkpointing == Checkpointing::kAuto) return nullptr;
+  return checkpointing == Checkpointing::kOn;
 }
 
 absl::StatusOr<TrainSpec> Resolve(const Json& spec, Dtype default_dtype) {
@@ -195,6 +205,18 @@ std::string_view PrecisionName(Precision precision) {
   return precision == Precision::kHfParity ? "hf_parity" : "fp32_master";
 }
 
+std::string_view CheckpointingName(Checkpointing checkpointing) {
+  switch (checkpointing) {
+    case Checkpointing::kAuto:
+      return "auto";
+    case Checkpointing::kOn:
+      return "on";
+    case Checkpointing::kOff:
+      return "off";
+  }
+  return "";
+}
+
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype) {
   const Json spec = Json::parse(job_spec_json, nullptr, /*allow_exceptions=*/false);
   if (!spec.is_object()) return FieldError({{"spec", "must be a JSON object"}});
@@ -222,7 +244,8 @@ std::string TrainSpecToJson(const TrainSpec& spec) {
       {"seed", spec.seed},
       {"shuffle", spec.shuffle},
       {"dtype", absl::AsciiStrToUpper(std::string(DtypeName(spec.dtype)))},
-      {"gradient_checkpointing", spec.gradient_checkpointing},
+      {"gradient_checkpointing", CheckpointingJson(spec.gradient_checkpointing)},
+      {"deterministic", spec.deterministic},
       {"logging_steps", spec.logging_steps},
       {"save_steps", spec.save_steps},
       {"save_total_limit", spec.save_total_limit},

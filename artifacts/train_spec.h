@@ -25,10 +25,18 @@ enum class Dtype { kFloat32, kBfloat16, kFloat16 };
 // Hugging Face's Trainer does with a model loaded in it.
 enum class Precision { kFp32Master, kHfParity };
 
+// Which layers keep only their input and are computed again in the backward pass.
+enum class Checkpointing {
+  kAuto,  // on a GPU as many as its free memory asks for, on a CPU none
+  kOn,    // all
+  kOff,   // none
+};
+
 // "LORA" and "lora", …
 std::string_view ModeName(Mode mode);                 // "lora"
 std::string_view DtypeName(Dtype dtype);              // "float32"
 std::string_view PrecisionName(Precision precision);  // "fp32_master"
+std::string_view CheckpointingName(Checkpointing);    // "auto"
 
 // The projections that can carry an adapter, in the order of a layer's computation.
 inline constexpr const char* kAllTargetModules[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
@@ -65,7 +73,8 @@ struct TrainSpec {
   bool shuffle = true;
   Dtype dtype = Dtype::kFloat32;
   Precision precision = Precision::kFp32Master;
-  bool gradient_checkpointing = false;
+  Checkpointing gradient_checkpointing = Checkpointing::kAuto;
+  bool deterministic = true;  // on a GPU; a CPU's kernels are in any case
   int32_t logging_steps = 1;
   int32_t save_steps = 500;
   int32_t save_total_limit = 2;
@@ -80,7 +89,8 @@ struct TrainSpec {
 // dtype), and judges every range. INVALID_ARGUMENT FIELD_INVALID naming all bad fields.
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype);
 
-// JobSpec JSON with every field set; ResolveTrainSpec of it gives the same spec.
+// JobSpec JSON with every field set (gradient_checkpointing null: auto); ResolveTrainSpec of it
+// gives the same spec.
 std::string TrainSpecToJson(const TrainSpec& spec);
 
 }  // namespace ftd

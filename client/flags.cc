@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "artifacts/cli/bare_flag.h"
 #include "client/exit_codes.h"
 #include "client/nearest.h"
 #include "client/text.h"
@@ -135,6 +136,14 @@ void Flags::Choice(const std::string& names, const std::string& help,
     }
     *value = text;
   });
+}
+
+void Flags::ChoiceOrBare(const std::string& name, const std::string& help,
+                         const std::vector<std::string>& choices, const std::string& bare,
+                         std::string* value) {
+  Choice(name, help, choices, value);
+  const auto takes = [](const std::string& word) { return word.empty() || word[0] != '-'; };
+  impl_->args = WithBareValue(std::move(impl_->args), {{name}, bare, takes});
 }
 
 void Flags::Int32(const std::string& names, const std::string& help,

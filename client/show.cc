@@ -62,6 +62,11 @@ std::string Hyperparameters(const ftd::v1::JobSpec& spec) {
                                               : absl::StrCat(", ", spec.num_epochs(), " epochs"));
   if (spec.has_lora())
     absl::StrAppend(&text, ", rank ", spec.lora().rank(), ", alpha ", spec.lora().alpha());
+  const char* const on_or_off = spec.gradient_checkpointing() ? "on" : "off";
+  absl::StrAppend(&text, ", gradient checkpointing ",
+                  spec.has_gradient_checkpointing() ? on_or_off : "auto");
+  if (spec.has_deterministic() && !spec.deterministic())
+    absl::StrAppend(&text, ", not deterministic");
   return text;
 }
 

@@ -60,6 +60,21 @@ void AddModelAndData(Flags& flags, SubmitFlags* submit) {
   for (const char* name : {"--mode", "--model"}) flags.Require(name);
 }
 
+void AddComputation(Flags& flags, SubmitFlags* submit) {
+  JobSpec* spec = submit->request.mutable_spec();
+  flags.ChoiceOrBare("--gradient-checkpointing",
+                     "Compute layers again in the backward pass: less memory, up to a third more "
+                     "work; auto: on a GPU as many as its free memory asks for, on a CPU none "
+                     "[auto; bare: on]",
+                     {"auto", "on", "off"}, "on", &submit->gradient_checkpointing);
+  flags.Switch("--no-gradient-checkpointing", "The same as --gradient-checkpointing off",
+               [submit](bool) { submit->gradient_checkpointing = "off"; });
+  flags.Switch("--no-deterministic",
+               "Faster kernels on a GPU; a resumed run may differ from an unbroken one in last "
+               "bits [deterministic]",
+               [spec](bool) { spec->set_deterministic(false); });
+}
+
 void AddTraining(Flags& flags, SubmitFlags* submit) {
   JobSpec* spec = submit->request.mutable_spec();
   flags.Group("Training");
@@ -99,9 +114,7 @@ void AddTraining(Flags& flags, SubmitFlags* submit) {
   flags.Switch("--load-best-model-at-end,!--no-load-best-model-at-end",
                "The result is of the best evaluation, not of the last step [off]",
                [spec](bool v) { spec->set_load_best_model_at_end(v); });
-  flags.Switch("--gradient-checkpointing,!--no-gradient-checkpointing",
-               "Less memory for about a third more work [off]",
-               [spec](bool v) { spec->set_gradient_checkpointing(v); });
+  AddComputation(flags, submit);
 }
 
 void AddLora(Flags& flags, SubmitFlags* submit) {
@@ -224,6 +237,8 @@ absl::Status CompleteRequest(SubmitFlags* submit) {
     JobSpec::LrSchedulerType_Parse(EnumWord(submit->lr_scheduler_type), &type);
     spec->set_lr_scheduler_type(type);
   }
+  if (const std::string& which = submit->gradient_checkpointing; which == "on" || which == "off")
+    spec->set_gradient_checkpointing(which == "on");
   FTD_RETURN_IF_ERROR(CompleteDataset(*submit, spec));
   if (spec->has_lora() && !spec->lora().init_adapter().empty()) {
     spec->mutable_lora()->set_init_adapter(Absolute(spec->lora().init_adapter()));

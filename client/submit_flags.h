@@ -23,6 +23,7 @@ struct SubmitFlags {
   std::string dtype;
   std::string lr_scheduler_type;
   std::string precision;
+  std::string gradient_checkpointing;
   std::vector<std::string> labels;  // "k=v"
 };
 

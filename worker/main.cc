@@ -1,10 +1,13 @@
 // ft-worker: trains one attempt of a job for ftd, and shows what training sees.
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <iostream>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -105,7 +108,9 @@ std::optional<int> Parse(CLI::App& app, int argc, char** argv,
   int generated = 0;
   if (ftd::IsGenerateCall(argc, argv, describe, &generated)) return generated;
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> args = ftd::TrainArguments({argv + 1, argv + argc});
+    std::reverse(args.begin(), args.end());  // CLI11's order
+    app.parse(std::move(args));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }

@@ -191,6 +191,8 @@ std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
          {"dropped_rows", facts.dropped_rows},
          {"skipped_rows", facts.skipped_rows}}},
        {"numerics", Numerics(spec)},
+       {"deterministic", spec.deterministic},
+       {"gradient_checkpointing", CheckpointingName(spec.gradient_checkpointing)},
        {"steps", facts.steps},
        {"tokens_total", facts.tokens_total},
        {"trainable_parameters", facts.trainable_parameters},

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "artifacts/cli/bare_flag.h"
 #include "artifacts/dataset_spec.h"
 #include "artifacts/error.h"
 #include "artifacts/hub/repo_name.h"
@@ -39,6 +41,9 @@ std::string BothSpellings(const std::string& name) {
   return dashed == name ? "--" + name : absl::StrCat("--", name, ",--", dashed);
 }
 
+constexpr char kCheckpointing[] = "gradient_checkpointing";
+constexpr const char* kCheckpointingWords[] = {"auto", "on", "off"};
+
 // Options that fill one JSON object, whose keys are their names unless another is given.
 class Fields {
  public:
@@ -67,6 +72,24 @@ class Fields {
   void Switch(const std::string& name, const std::string& help) {
     app_.add_flag_callback(
         BothSpellings(name), [into = &into_, name] { (*into)[name] = true; }, help);
+  }
+  void SwitchOff(const std::string& name, const std::string& key, const std::string& help) {
+    app_.add_flag_callback(
+        BothSpellings(name), [into = &into_, key] { (*into)[key] = false; }, help);
+  }
+  // A bool of the wire, absent for auto.
+  void GradientCheckpointing() {
+    const auto set = [into = &into_](const std::string& value) {
+      (*into)[kCheckpointing] = value == "auto" ? Json(nullptr) : Json(value == "on");
+    };
+    app_.add_option_function<std::string>(
+            BothSpellings(kCheckpointing), set,
+            "Compute layers again in the backward pass: less memory, up to a third more work; "
+            "auto: on a GPU as many as its free memory asks for, on a CPU none [auto; bare: on]")
+        ->check(CLI::IsMember(std::vector<std::string>(std::begin(kCheckpointingWords),
+                                                       std::end(kCheckpointingWords))));
+    SwitchOff(absl::StrCat("no_", kCheckpointing), kCheckpointing,
+              "The same as --gradient_checkpointing off");
   }
 
  private:
@@ -125,7 +148,9 @@ void AddTraining(Fields spec) {
   spec.Add<double>("min_lr_rate", "Where cosine_with_min_lr ends: a share of the peak");
   spec.Add<double>("weight_decay", "Decoupled weight decay [0]");
   spec.Add<double>("max_grad_norm", "Gradients are clipped to this norm [1]");
-  spec.Switch("gradient_checkpointing", "Recompute layers: less memory, a third more work");
+  spec.GradientCheckpointing();
+  spec.SwitchOff("no_deterministic", "deterministic",
+                 "Faster kernels on a GPU; a resumed run may differ in last bits");
   spec.Add<int64_t>("seed", "Adapters, order of epochs, dropout [42]");
   spec.Switch("playbook_warmup", "Train 0.05 epochs before the first step, as NVIDIA's scripts do");
 }
@@ -205,6 +230,15 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
   AddTraining(spec);
   AddLora(app, options.spec);
   AddRecordKeeping(spec, app, options);
+}
+
+std::vector<std::string> TrainArguments(std::vector<std::string> args) {
+  const auto takes = [](const std::string& word) {
+    return std::find(std::begin(kCheckpointingWords), std::end(kCheckpointingWords), word) !=
+           std::end(kCheckpointingWords);
+  };
+  const std::vector<std::string> names = absl::StrSplit(BothSpellings(kCheckpointing), ',');
+  return WithBareValue(std::move(args), {names, "on", takes});
 }
 
 absl::StatusOr<std::string> GivenSpecJson(const TrainOptions& options) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
@@ -28,6 +29,10 @@ struct TrainOptions {
 
 // Declares the options on a sub-command. `options` must outlive the parsing.
 void AddTrainOptions(CLI::App& app, TrainOptions& options);
+
+// The words of the command line as those options read them: NVIDIA's scripts say
+// --gradient_checkpointing without a value, and a preset may follow it.
+std::vector<std::string> TrainArguments(std::vector<std::string> args);
 
 // The JobSpec that was asked for, in proto3 JSON, defaults left out. INVALID_ARGUMENT when no model
 // is named or a column map does not read.

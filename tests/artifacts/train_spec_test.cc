@@ -63,6 +63,38 @@ TEST(TrainSpec, ItsJsonResolvesToItself) {
   EXPECT_EQ(second->dtype, Dtype::kFloat16);
 }
 
+// Specs that a release without auto stored hold true or false; none of before held `deterministic`.
+TEST(TrainSpec, AbsentIsAutoAndDeterministic) {
+  const struct {
+    json given;  // discarded: absent
+    Checkpointing meant;
+  } kTable[] = {{json::value_t::discarded, Checkpointing::kAuto},
+                {nullptr, Checkpointing::kAuto},
+                {true, Checkpointing::kOn},
+                {false, Checkpointing::kOff}};
+  for (const auto& row : kTable) {
+    json spec = Minimal("LORA");
+    if (!row.given.is_discarded()) spec["gradient_checkpointing"] = row.given;
+    const auto resolved = Resolve(spec);
+    ASSERT_OK(resolved);
+    EXPECT_EQ(resolved->gradient_checkpointing, row.meant);
+    EXPECT_TRUE(resolved->deterministic);
+    const json stored = json::parse(TrainSpecToJson(*resolved));
+    ASSERT_TRUE(stored.contains("gradient_checkpointing"));
+    EXPECT_EQ(stored["gradient_checkpointing"].is_null(), row.meant == Checkpointing::kAuto);
+    EXPECT_EQ(Resolve(stored)->gradient_checkpointing, row.meant);
+  }
+  json spec = Minimal("LORA");
+  spec["deterministic"] = false;
+  const auto resolved = Resolve(spec);
+  ASSERT_OK(resolved);
+  EXPECT_FALSE(resolved->deterministic);
+  EXPECT_FALSE(Resolve(json::parse(TrainSpecToJson(*resolved)))->deterministic);
+  EXPECT_EQ(CheckpointingName(Checkpointing::kAuto), "auto");
+  EXPECT_EQ(CheckpointingName(Checkpointing::kOn), "on");
+  EXPECT_EQ(CheckpointingName(Checkpointing::kOff), "off");
+}
+
 TEST(TrainSpec, RangesNameTheField) {
   const struct {
     const char* field;
@@ -101,6 +133,8 @@ TEST(TrainSpec, RangesNameTheField) {
       {"load_best_model_at_end", true},  // likewise
       {"playbook_warmup", "yes"},
       {"shuffle", "yes"},
+      {"gradient_checkpointing", "on"},
+      {"deterministic", 1},
       {"lora.rank", 0},
       {"lora.rank", 4097},
       {"lora.alpha", 0},

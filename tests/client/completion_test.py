@@ -128,6 +128,7 @@ OFFERS = [
     ("ftctl submit --mode q", {"qlora"}),
     ("ftctl run --seq-length 5 --dtype b", {"bfloat16"}),
     ("ftctl submit --shuffle --precision ", {"fp32_master", "hf_parity"}),
+    ("ftctl submit --gradient-checkpointing ", {"auto", "on", "off"}),
     ("ftctl ls --state PAUS", {"PAUSING", "PAUSED"}),
     ("ftctl ls --state QUEUED --state H", {"HELD"}),
     ("ftctl show first -o ", {"table", "json", "yaml"}),
@@ -147,6 +148,7 @@ OFFERS = [
     ("ftd --config ro", {"rows.jsonl"}),
     ("ft-train llama3-8b", {"llama3-8b-lora"}),
     ("ft-train --mode ", {"lora", "full", "qlora"}),
+    ("ft-train --gradient_checkpointing o", {"on", "off"}),
     ("ft-train --output_dir ", {"adapter/"}),
     ("ft-worker pre", {"preview"}),
 ]

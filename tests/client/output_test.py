@@ -63,6 +63,23 @@ def test_show_for_people():
             assert part in text, part
 
 
+@pytest.mark.parametrize("set_fields, said", [
+    ({}, "gradient checkpointing auto"),
+    ({"gradient_checkpointing": True, "deterministic": True}, "gradient checkpointing on"),
+    ({"gradient_checkpointing": False, "deterministic": False}, "gradient checkpointing off, not deterministic"),
+])
+def test_show_names_what_is_recomputed(set_fields, said):
+    job = make_job("RUNNING")
+    for name, value in set_fields.items():
+        setattr(job.spec, name, value)
+    with FakeFtd(GetJob=lambda request, context: job) as fake:
+        settings, = (line for line in fake.ftctl("show", "x").stdout.splitlines() if line.startswith("settings"))
+        assert settings.endswith(said)
+        spec = json.loads(fake.ftctl("show", "x", "-o", "json").stdout)["spec"]
+        assert spec["gradient_checkpointing"] is set_fields.get("gradient_checkpointing")
+        assert spec["deterministic"] is set_fields.get("deterministic")
+
+
 def test_ls_reads_every_page():
     everything = [jobs.Job(id=f"ft-{i}", state=jobs.Job.SUCCEEDED) for i in range(25)]
 

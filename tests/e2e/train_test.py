@@ -1,4 +1,5 @@
 """ft-train: the scripts' flags in the foreground. Its results are those of a job."""
+import json
 import pathlib
 import re
 import shutil
@@ -46,7 +47,7 @@ def test_the_same_as_a_job(mode, model, dataset, tmp_path):
 # Of ftctl's calls, of the queue, and what ft-train does as the scripts do; the rest of `ftctl submit` it takes too.
 NOT_TRAINS = {"--address", "--tls-ca", "--tls-cert", "--tls-key", "--token-file", "--quiet", "--output", "--watch", "--validate-only",
               "--name", "--priority", "--label", "--request-id", "--model",
-              "--dataset-shuffle-seed", "--shuffle", "--no-shuffle", "--no-gradient-checkpointing", "--no-load-best-model-at-end"}
+              "--dataset-shuffle-seed", "--shuffle", "--no-shuffle", "--no-load-best-model-at-end"}
 
 
 def test_takes_the_flags_of_a_job():
@@ -75,6 +76,32 @@ def test_further_flags_do_as_a_job_s(flags, model, dataset, tmp_path):
     with Ftd() as ftd:
         job = submit(ftd, model, dataset, dataset_shuffle_seed=42, **flags)
         assert weights(tmp_path / "out") == weights(ftd.wait(job, "SUCCEEDED").result_dir) != weights(tmp_path / "plain")
+
+
+def test_what_is_recomputed_is_recorded_and_changes_nothing(model, dataset, tmp_path):
+    """Bare as NVIDIA's scripts have it, also before a preset, and with each of its words; a job's stored spec too."""
+    common = ["--model_name", model, "--dataset", dataset, "--max_steps", 2, *FLAGS]
+    cases = {
+        ("--gradient_checkpointing", "llama3-8b-lora"): ("on", True, True), ("--gradient-checkpointing", "off"): ("off", False, True),
+        ("--no_gradient_checkpointing",): ("off", False, True), ("--gradient_checkpointing=auto", "--no_deterministic"): ("auto", None, False),
+    }
+    seen = []
+    for i, (flags, (name, stored, deterministic)) in enumerate(cases.items()):
+        out = tmp_path / str(i)
+        train(*flags, *common, "--output_dir", out)
+        record = json.loads((out / "ftd_run.json").read_text())
+        assert (record["gradient_checkpointing"], record["deterministic"]) == (name, deterministic)
+        assert (record["spec"]["gradient_checkpointing"], record["spec"]["deterministic"]) == (stored, deterministic)
+        seen.append(weights(out))
+    assert seen[0] != {} and all(one == seen[0] for one in seen)
+    with Ftd() as ftd:
+        for given, name in ({}, "auto"), ({"gradient_checkpointing": True, "no_deterministic": True}, "on"):
+            job = ftd.wait(submit(ftd, model, dataset, max_steps=2, dataset_shuffle_seed=42, **given), "SUCCEEDED")
+            assert job.spec.HasField("gradient_checkpointing") == bool(given)
+            assert job.spec.deterministic != bool(given)
+            record = json.loads((pathlib.Path(job.result_dir) / "ftd_run.json").read_text())
+            assert (record["gradient_checkpointing"], record["deterministic"]) == (name, not given)
+            assert weights(job.result_dir) == seen[0]
 
 
 def logged_losses(logs):
@@ -150,6 +177,8 @@ ERRORS = [  # flags, words, exit status
     (["llama3-9b-lora"], "llama3-9b-lora", 2),
     (["--resume", "latest"], "--output_dir", 2),
     (["--resume", "latest", "--output_dir", "nothing"], "nothing", 66),
+    (["--model_name", "MODEL", "--dataset", "DATASET", "--gradient_checkpointing=true"], "{auto,on,off}", 2),
+    (["--resume", "latest", "--output_dir", "nothing", "--gradient_checkpointing", "auto"], "settings that it was started with", 2),
     (["--resume", "latest", "--output_dir", "nothing", "--seed", "3"], "settings that it was started with", 2),
 ]
 

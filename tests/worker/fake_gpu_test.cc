@@ -100,7 +100,7 @@ TEST_P(FakeGpuTest, EqualsTheCpu) { ExpectEqualsTheCpu(Spec(), "plain"); }
 
 TEST_P(FakeGpuTest, EqualsTheCpuWithGradientCheckpointing) {
   TrainSpec spec = Spec();
-  spec.gradient_checkpointing = true;
+  spec.gradient_checkpointing = Checkpointing::kOn;
   ExpectEqualsTheCpu(spec, "checkpointing");
 }
 

@@ -49,7 +49,7 @@ TEST(RecomputeMemoryTest, AStepHoldsLess) {
   for (const Mode mode : {Mode::kLora, Mode::kFull}) {
     TrainSpec spec = ftd::testing::TinySpec(mode, 1);
     const int64_t keeping = PeakOfStep(spec, dir.path());
-    spec.gradient_checkpointing = true;
+    spec.gradient_checkpointing = Checkpointing::kOn;
     const int64_t recomputing = PeakOfStep(spec, dir.path());
     EXPECT_GT(recomputing, 0);
     EXPECT_LT(recomputing, keeping / 2) << ModeName(mode) << " kept " << keeping;

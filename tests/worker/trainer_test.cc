@@ -97,7 +97,7 @@ TEST_P(TrainerTest, StoppedStepLeavesNoTrace) {
 TEST_P(TrainerTest, GradientCheckpointingChangesNothing) {
   TrainSpec spec = HardSpec(GetParam());
   Trainer keeping = Make(spec);
-  spec.gradient_checkpointing = true;
+  spec.gradient_checkpointing = Checkpointing::kOn;
   Trainer recomputing = Make(spec);
   EXPECT_EQ(Steps(recomputing, 6), Steps(keeping, 6));
   EXPECT_EQ(Weights(recomputing), Weights(keeping));

@@ -108,8 +108,9 @@ struct Trainer::Impl {
     result.samples += static_cast<int64_t>(indices.size());
     result.tokens += batch.documents.offsets.back();
     result.padded_tokens += static_cast<int64_t>(longest * indices.size());
-    return ForwardBackward(
-        model, batch, {num_items, spec.lora.dropout, dropout_seed, spec.gradient_checkpointing});
+    return ForwardBackward(model, batch,
+                           {num_items, spec.lora.dropout, dropout_seed,
+                            spec.gradient_checkpointing == Checkpointing::kOn});
   }
 
   std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat) {
