@@ -128,7 +128,7 @@ Move CrashMove(const AttemptEvidence& evidence, const std::string& cause, int64_
           .hint =
               "`ftctl logs` shows the worker's whole output; out of memory is the usual cause of "
               "signal 9: "
-              "use a smaller batch_size or seq_length, or gradient_checkpointing",
+              "use a smaller --batch-size or --seq-length, or --gradient-checkpointing on",
           .crashes = crashes};
 }
 

@@ -2,13 +2,21 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "artifacts/error.h"
 
 namespace ftd {
 namespace {
 
+// How a run takes less memory.
+std::string Smaller(const FailedRun& run) {
+  const bool recomputes_all = run.gradient_checkpointing == Checkpointing::kOn;
+  return absl::StrCat("lower --batch-size or --seq-length",
+                      recomputes_all ? "" : ", or give --gradient-checkpointing on");
+}
+
 // What a user can do about it.
-std::string HintFor(v1::FailureReason reason) {
+std::string HintFor(v1::FailureReason reason, const FailedRun& run) {
   switch (reason) {
     case v1::DATASET_INVALID:
       return "mend the row that the message names, then try again";
@@ -18,10 +26,10 @@ std::string HintFor(v1::FailureReason reason) {
     case v1::MODEL_UNSUPPORTED:
       return "choose a Llama-architecture model with a BPE tokenizer.json";
     case v1::GPU_OUT_OF_MEMORY:
-      return "lower --batch-size or --seq-length, or add --gradient-checkpointing";
+      return Smaller(run);
     case v1::HOST_MEMORY_GUARD:
-      return "free memory of the host, or lower --batch-size or --seq-length; what the last "
-             "checkpoint holds is not lost";
+      return absl::StrCat("free memory of the host, or ", Smaller(run),
+                          "; what the last checkpoint holds is not lost");
     case v1::DISK_FULL:
       return "free space where the message says, then try again";
     case v1::LOSS_DIVERGED:
@@ -39,18 +47,23 @@ std::string HintFor(v1::FailureReason reason) {
   }
 }
 
-v1::WorkerEvent::End Failure(v1::FailureReason reason, const std::string& message) {
+v1::WorkerEvent::End Failure(v1::FailureReason reason, const std::string& message,
+                             const FailedRun& run) {
   v1::WorkerEvent::End end;
   end.set_outcome(v1::WorkerEvent::End::FAILED);
   end.set_failure_reason(reason);
   end.set_message(message);
-  end.set_hint(HintFor(reason));
+  end.set_hint(HintFor(reason, run));
   return end;
+}
+
+v1::WorkerEvent::End HostMemoryRanOut(const std::string& said, const FailedRun& run) {
+  return Failure(v1::HOST_MEMORY_GUARD, absl::StrCat("the host's memory ran out: ", said), run);
 }
 
 }  // namespace
 
-v1::WorkerEvent::End FailureOf(const absl::Status& status) {
+v1::WorkerEvent::End FailureOf(const absl::Status& status, const FailedRun& run) {
   v1::FailureReason reason = v1::INTERNAL;
   const std::string name = ReasonOf(status);
   if (name == "PATH_NOT_WRITABLE") {
@@ -60,21 +73,26 @@ v1::WorkerEvent::End FailureOf(const absl::Status& status) {
   } else if (!v1::FailureReason_Parse(name, &reason)) {
     reason = v1::INTERNAL;
   }
-  return Failure(reason, std::string(status.message()));
+  return Failure(reason, std::string(status.message()), run);
 }
 
-v1::WorkerEvent::End FailureOf(const engine::EngineError& error) {
+v1::WorkerEvent::End FailureOf(const engine::EngineError& error, const FailedRun& run) {
   switch (error.kind()) {
     case engine::EngineError::Kind::kModel:
-      return Failure(v1::MODEL_CORRUPT, error.what());
+      return Failure(v1::MODEL_CORRUPT, error.what(), run);
     case engine::EngineError::Kind::kOutOfMemory:
-      return Failure(v1::GPU_OUT_OF_MEMORY, error.what());
+      if (run.on_gpu) return Failure(v1::GPU_OUT_OF_MEMORY, error.what(), run);
+      return HostMemoryRanOut(error.what(), run);
     case engine::EngineError::Kind::kDiskFull:
-      return Failure(v1::DISK_FULL, error.what());
+      return Failure(v1::DISK_FULL, error.what(), run);
     case engine::EngineError::Kind::kInternal:
       break;
   }
-  return Failure(v1::INTERNAL, error.what());
+  return Failure(v1::INTERNAL, error.what(), run);
+}
+
+v1::WorkerEvent::End FailureOf(const std::bad_alloc& error, const FailedRun& run) {
+  return HostMemoryRanOut(error.what(), run);
 }
 
 }  // namespace ftd

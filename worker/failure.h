@@ -1,13 +1,25 @@
 // From what went wrong to the end record that says so.
 #pragma once
 
+#include <new>
+
 #include "absl/status/status.h"
+#include "artifacts/train_spec.h"
 #include "ftd/v1/worker.pb.h"
 #include "worker/engine/train.h"
 
 namespace ftd {
 
-v1::WorkerEvent::End FailureOf(const absl::Status& status);
-v1::WorkerEvent::End FailureOf(const engine::EngineError& error);
+// What the advice depends on.
+struct FailedRun {
+  Checkpointing gradient_checkpointing = Checkpointing::kAuto;
+  bool on_gpu = false;
+};
+
+v1::WorkerEvent::End FailureOf(const absl::Status& status, const FailedRun& run);
+// Out of memory: the GPU's, or the host's on a CPU.
+v1::WorkerEvent::End FailureOf(const engine::EngineError& error, const FailedRun& run);
+// The host's memory ran out outside of the engine.
+v1::WorkerEvent::End FailureOf(const std::bad_alloc& error, const FailedRun& run);
 
 }  // namespace ftd

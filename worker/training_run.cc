@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -60,11 +61,14 @@ class TrainingRun {
   v1::WorkerEvent::End Run() {
     try {
       const absl::Status status = RunGuarded();
-      if (!status.ok()) return FailureOf(status);
+      if (!status.ok()) return FailureOf(status, Traits());
     } catch (const engine::EngineError& error) {
-      return FailureOf(error);
+      return FailureOf(error, Traits());
+    } catch (const std::bad_alloc& error) {
+      return FailureOf(error, Traits());
     } catch (const std::exception& error) {
-      return FailureOf(engine::EngineError(engine::EngineError::Kind::kInternal, error.what()));
+      return FailureOf(engine::EngineError(engine::EngineError::Kind::kInternal, error.what()),
+                       Traits());
     }
     v1::WorkerEvent::End end;
     end.set_outcome(stopped_ ? v1::WorkerEvent::End::STOPPED : v1::WorkerEvent::End::SUCCEEDED);
@@ -76,7 +80,7 @@ class TrainingRun {
   absl::Status RunGuarded() {
     const auto emergency = [this](const absl::Status& why) {
       ::alarm(1);  // where memory is short a file may take for ever
-      end_now_(FailureOf(why));
+      end_now_(FailureOf(why, Traits()));
     };
     FTD_ASSIGN_OR_RETURN(const auto guard,
                          MemoryGuard::Start(HostMemoryReserve(request_.host_memory_reserve_bytes()),
@@ -299,6 +303,11 @@ class TrainingRun {
     FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
     while (!rows.empty() && rows.back().step > last_step_) rows.pop_back();
     return RunHistory{std::move(rows), evaluations_};
+  }
+
+  FailedRun Traits() const {
+    return {.gradient_checkpointing = spec_.gradient_checkpointing,
+            .on_gpu = engine::DeviceName() != "cpu"};
   }
 
   RunFacts Facts() const {

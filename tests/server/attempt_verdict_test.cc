@@ -278,6 +278,7 @@ TEST(AttemptVerdict, TheLastFailureSaysWhatHappened) {
   EXPECT_THAT(verdict.move.message, HasSubstr("signal 11 (SIGSEGV)"));
   EXPECT_THAT(verdict.move.message, HasSubstr("out of paper"));
   EXPECT_THAT(verdict.move.hint, HasSubstr("ftctl logs"));
+  EXPECT_THAT(verdict.move.hint, HasSubstr("--gradient-checkpointing on"));
   EXPECT_EQ(verdict.move.attempt, 3);
 }
 
