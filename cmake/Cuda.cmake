@@ -34,7 +34,8 @@ if(NOT CMAKE_CUDA_COMPILER)
   return()
 endif()
 
-# Ampere, Hopper, and the two Blackwells as far as this nvcc knows them; the newest also as code for later GPUs.
+# Ampere, Hopper, and the two Blackwells as far as this nvcc knows them; these two also as code for what comes between them
+# (Thor's 110 runs no image of 120) and after.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   execute_process(COMMAND "${CMAKE_CUDA_COMPILER}" --list-gpu-arch OUTPUT_VARIABLE FTD_NVCC_KNOWS)
   foreach(arch 80 90 100 120)
@@ -45,6 +46,9 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
       list(APPEND FTD_CUDA_UNKNOWN "sm_${arch}")
     endif()
   endforeach()
+  if(FTD_CUDA_NEWEST EQUAL 120)
+    list(APPEND CMAKE_CUDA_ARCHITECTURES "100-virtual")
+  endif()
   list(APPEND CMAKE_CUDA_ARCHITECTURES "${FTD_CUDA_NEWEST}-virtual")
 endif()
 enable_language(CUDA)

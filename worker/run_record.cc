@@ -193,6 +193,7 @@ std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
        {"numerics", Numerics(spec)},
        {"deterministic", spec.deterministic},
        {"gradient_checkpointing", CheckpointingName(spec.gradient_checkpointing)},
+       {"recomputed_layers", facts.recomputed_layers},
        {"steps", facts.steps},
        {"tokens_total", facts.tokens_total},
        {"trainable_parameters", facts.trainable_parameters},

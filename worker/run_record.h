@@ -36,6 +36,8 @@ struct RunFacts {
   std::string dataset_sha256, device;
   int64_t dataset_rows = 0, eval_rows = 0, dropped_rows = 0, skipped_rows = 0;
   int64_t steps = 0, tokens_total = 0, trainable_parameters = 0, total_parameters = 0;
+  int64_t recomputed_layers =
+      0;  // by gradient checkpointing, at most in a micro-batch of this attempt
   int threads = 0;
 };
 

@@ -327,6 +327,7 @@ class TrainingRun {
     facts.tokens_total = tokens_total_;
     facts.trainable_parameters = trainer_->trainable_parameters();
     facts.total_parameters = trainer_->total_parameters();
+    facts.recomputed_layers = trainer_->recomputed_layers();
     facts.threads = engine::ThreadCount();
     return facts;
   }

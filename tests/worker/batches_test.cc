@@ -1,9 +1,12 @@
 #include "worker/engine/batches.h"
 
 #include <numeric>
+#include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/worker/tiny_model.h"
+#include "worker/engine/train.h"
 
 namespace ftd::engine {
 namespace {
@@ -60,7 +63,7 @@ TEST(BatchPlanTest, ShufflesAsTorchDoes) {
 
 TEST(FlatBatchTest, TargetsAreTheNextTokensOfEachDocument) {
   const TokenizedRow a{{5, 6, 7}, {5, kIgnoreLabel, 7}}, b{{8}, {8}}, c{{9, 1}, {9, 1}};
-  const FlatBatch batch = MakeFlatBatch({a, b, c}, c10::kCPU);
+  const FlatBatch batch = ToDevice(Pack({a, b, c}, c10::kCPU), c10::kCPU);
   auto values = [](const at::Tensor& t) {
     return std::vector<int64_t>(t.const_data_ptr<int64_t>(),
                                 t.const_data_ptr<int64_t>() + t.numel());
@@ -70,7 +73,64 @@ TEST(FlatBatchTest, TargetsAreTheNextTokensOfEachDocument) {
   EXPECT_EQ(batch.documents.offsets, (std::vector<int64_t>{0, 3, 4, 6}));
   EXPECT_EQ(values(batch.supervised), (std::vector<int64_t>{1, 4}));
   EXPECT_EQ(values(batch.targets), (std::vector<int64_t>{7, 1}));
+  EXPECT_EQ(values(batch.distinct_ids), (std::vector<int64_t>{1, 5, 6, 7, 8, 9}));
+  EXPECT_EQ(values(batch.id_places), (std::vector<int64_t>{1, 2, 3, 4, 5, 0}));
   EXPECT_EQ(CountLabels(RowsInMemory({a, b, c}), {0, 1, 2}), 2);
+}
+
+// Rows of one token that is their number.
+RowsInMemory NumberedRows(int32_t count) {
+  std::vector<TokenizedRow> rows;
+  for (int32_t i = 0; i < count; ++i) rows.push_back({{i, i}, {i, i}});
+  return RowsInMemory(std::move(rows));
+}
+
+std::vector<int64_t> RowsOf(const MicroBatch& batch) {
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < batch.packed.tokens(); i += 2)
+    rows.push_back(batch.packed.numbers.const_data_ptr<int64_t>()[i]);
+  return rows;
+}
+
+TEST(BatchLoaderTest, GivesThePlansMicroBatchesInAnyOrder) {
+  TrainSpec spec = Spec(3, 2, true);
+  spec.max_steps = 6;
+  const RowsInMemory rows = NumberedRows(8);
+  BatchPlan plan(spec, 8);
+  BatchLoader loader(rows, plan, c10::kCPU);
+  for (const int64_t step :
+       {1, 2, 3, 4, 5, 6, 3, 1, 2}) {  // back as well, as after a broken-off step
+    const Batches expected = plan.MicroBatches(step);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const MicroBatch batch = loader.Take(step, i);
+      EXPECT_EQ(RowsOf(batch), expected[i]) << step;
+      EXPECT_EQ(batch.of, expected.size());
+      EXPECT_EQ(batch.rows, static_cast<int64_t>(expected[i].size()));
+      EXPECT_EQ(batch.padded_tokens, 2 * batch.rows);
+      EXPECT_EQ(batch.step_labels, step % 2 == 1 ? 6 : 2);
+    }
+  }
+}
+
+// Row 5 cannot be read.
+class RowsWithAHole : public RowsInMemory {
+ public:
+  using RowsInMemory::RowsInMemory;
+  absl::StatusOr<TokenizedRow> Read(int64_t row) const override {
+    if (row == 5) return absl::DataLossError("row 5 is gone");
+    return RowsInMemory::Read(row);
+  }
+};
+
+TEST(BatchLoaderTest, AnErrorComesWithTheMicroBatchThatItBelongsTo) {
+  TrainSpec spec = Spec(2, 1, false);
+  spec.max_steps = 4;
+  const RowsWithAHole rows(std::vector<TokenizedRow>(8, TokenizedRow{{1, 2}, {1, 2}}));
+  BatchLoader loader(rows, BatchPlan(spec, 8), c10::kCPU);
+  loader.Take(1, 0);
+  loader.Take(2, 0);
+  EXPECT_THROW(loader.Take(3, 0), EngineError);
+  EXPECT_EQ(loader.Take(4, 0).rows, 2);
 }
 
 }  // namespace

@@ -95,9 +95,9 @@ TEST_F(GpuTest, LinearCrossEntropyEqualsTheCpus) {
   const LossResult host = LinearCrossEntropy(head, x, targets, 900);
   const LossResult device =
       LinearCrossEntropy(device_head, x.to(device_), targets.to(device_), 900);
-  EXPECT_NEAR(device.sums.nll, host.sums.nll, 1e-5 * host.sums.nll);
-  EXPECT_NEAR(device.sums.entropy, host.sums.entropy, 1e-5 * host.sums.entropy);
-  EXPECT_EQ(device.sums.positions, S);
+  const LossSums expected = OnHost(host.sums, S), actual = OnHost(device.sums.cpu(), S);
+  EXPECT_NEAR(actual.nll, expected.nll, 1e-5 * expected.nll);
+  EXPECT_NEAR(actual.entropy, expected.entropy, 1e-5 * expected.entropy);
   EXPECT_TRUE(at::allclose(device.dx.cpu(), host.dx, 1e-4, 1e-6));
   EXPECT_TRUE(at::allclose(device_head.grad.cpu(), head.grad, 1e-4, 1e-6));
 }
@@ -105,8 +105,9 @@ TEST_F(GpuTest, LinearCrossEntropyEqualsTheCpus) {
 // Documents of many lengths, grouped-query heads, every head size in use.
 TEST_F(GpuTest, AttentionEqualsTheCpus) {
   const std::vector<int64_t> offsets = {0, 1, 130, 131, 196, 700};
-  const Documents on_host = MakeDocuments(offsets, at::kCPU);
-  const Documents on_device = MakeDocuments(offsets, device_);
+  const Documents on_host = MakeDocuments(offsets);
+  const Documents on_device =
+      MakeDocuments(offsets, at::tensor(offsets, at::kLong).to(at::kInt).to(device_));
   for (const auto& [heads, kv_heads, head_dim] :
        {std::array<int64_t, 3>{6, 2, 8}, {9, 3, 64}, {4, 4, 128}, {2, 1, 256}}) {
     const AttentionShape shape{heads, kv_heads, head_dim};
@@ -115,18 +116,23 @@ TEST_F(GpuTest, AttentionEqualsTheCpus) {
       SCOPED_TRACE(std::to_string(head_dim) + " " + at::toString(dtype));
       const at::Tensor qkv = at::randn({700, (heads + 2 * kv_heads) * head_dim}).to(dtype);
       const at::Tensor dout = at::randn({700, heads * head_dim}).to(dtype);
+      const at::Tensor angles = at::randn({700, 1, head_dim / 2});
+      const RopeTable host_rope{angles.cos().to(dtype).to(at::kFloat),
+                                angles.sin().to(dtype).to(at::kFloat)};
+      const RopeTable device_rope{host_rope.cos.to(device_, dtype),
+                                  host_rope.sin.to(device_, dtype)};
       AttentionSaved host_saved, device_saved;
       const at::Tensor host_qkv = qkv.to(at::kFloat);
       const at::Tensor host = AttentionForward(host_qkv, on_host, shape, &host_saved);
       const at::Tensor dhost =
-          AttentionBackward(host_qkv, on_host, shape, host_saved, dout.to(at::kFloat));
+          AttentionBackward(host_qkv, on_host, shape, host_rope, host_saved, dout.to(at::kFloat));
       const at::Tensor device = AttentionForward(qkv.to(device_), on_device, shape, &device_saved);
-      const at::Tensor ddevice =
-          AttentionBackward(qkv.to(device_), on_device, shape, device_saved, dout.to(device_));
+      const at::Tensor ddevice = AttentionBackward(qkv.to(device_), on_device, shape, device_rope,
+                                                   device_saved, dout.to(device_));
       EXPECT_LT(RelativeNorm(device, host), tolerance);
       EXPECT_LT(RelativeNorm(ddevice, dhost), tolerance);
-      const at::Tensor again =
-          AttentionBackward(qkv.to(device_), on_device, shape, device_saved, dout.to(device_));
+      const at::Tensor again = AttentionBackward(qkv.to(device_), on_device, shape, device_rope,
+                                                 device_saved, dout.to(device_));
       EXPECT_TRUE(at::equal(again, ddevice)) << "not deterministic";
     }
   }

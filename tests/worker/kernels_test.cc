@@ -42,8 +42,12 @@ TEST(RmsNormTest, ForwardAndBackwardEqualAutograd) {
     at::Tensor w_grad = at::ones({D});
     EXPECT_LT(Distance(RmsNormForward(x, w, 1e-5, &saved), y64.detach()), kFloatTolerance);
     EXPECT_LT(Distance(RmsNormAgain(x, w, saved), y64.detach()), kFloatTolerance);
-    EXPECT_LT(Distance(RmsNormBackward(x, w, saved, dy, w_grad), x64.grad()), 10 * kFloatTolerance);
+    EXPECT_LT(Distance(RmsNormBackward(x, w, saved, dy, {}, w_grad), x64.grad()),
+              10 * kFloatTolerance);
     EXPECT_LT(Distance(w_grad - 1, w64.grad()), 10 * kFloatTolerance) << "adds to what is there";
+    const at::Tensor residual = at::randn({T, D});
+    EXPECT_LT(Distance(RmsNormBackward(x, w, saved, dy, residual, {}), x64.grad() + residual),
+              10 * kFloatTolerance);
   }
 }
 
@@ -89,20 +93,34 @@ TEST(SwigluTest, FarValuesStayFinite) {
   EXPECT_TRUE(at::isfinite(SwigluBackward(gate_up, at::ones({1, 5}))).all().item<bool>());
 }
 
-TEST(AttentionTest, EqualsPlainSoftmaxPerDocument) {
+// Heads [.., 2·half] rotated as transformers' apply_rotary_pos_emb does: x·cos +
+// rotate_half(x)·sin.
+at::Tensor RotatedAsHuggingFace(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  const int64_t half = x.size(-1) / 2;
+  const at::Tensor turned = at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1);
+  return x * at::cat({cos, cos}, -1) + turned * at::cat({sin, sin}, -1);
+}
+
+TEST(AttentionTest, WithRopeEqualsPlainSoftmaxPerDocument) {
   const AttentionShape shape{6, 2, 8};
   const std::vector<int64_t> offsets = {0, 5, 6, 43};
-  const at::Tensor qkv = at::randn({43, 80}), dout = at::randn({43, 48});
-  at::Tensor leaf = qkv.to(at::kDouble).requires_grad_();
+  const at::Tensor plain = at::randn({43, 80}), dout = at::randn({43, 48});
+  const at::Tensor angles = at::randn({43, 1, 4});
+  const RopeTable rope{angles.cos(), angles.sin()};
+  at::Tensor leaf = plain.to(at::kDouble).requires_grad_();
+  const at::Tensor cos = rope.cos.to(at::kDouble), sin = rope.sin.to(at::kDouble);
   std::vector<at::Tensor> outs;
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
-    const int64_t t = offsets[d + 1] - offsets[d];
-    const at::Tensor doc = leaf.narrow(0, offsets[d], t);
-    const at::Tensor q = doc.narrow(1, 0, 48).view({t, 6, 8}).transpose(0, 1);
-    const at::Tensor k =
-        doc.narrow(1, 48, 16).view({t, 2, 8}).transpose(0, 1).repeat_interleave(3, 0);
-    const at::Tensor v =
-        doc.narrow(1, 64, 16).view({t, 2, 8}).transpose(0, 1).repeat_interleave(3, 0);
+    const int64_t begin = offsets[d], t = offsets[d + 1] - begin;
+    const auto heads = [&](int64_t first, int64_t count, bool rotated) {
+      const at::Tensor x =
+          leaf.narrow(0, begin, t).narrow(1, first * 8, count * 8).view({t, count, 8});
+      return (rotated ? RotatedAsHuggingFace(x, cos.narrow(0, begin, t), sin.narrow(0, begin, t))
+                      : x)
+          .transpose(0, 1)
+          .repeat_interleave(6 / count, 0);
+    };
+    const at::Tensor q = heads(0, 6, true), k = heads(6, 2, true), v = heads(8, 2, false);
     const at::Tensor mask = at::full({t, t}, -1e300, at::kDouble).triu(1);
     const at::Tensor p = at::softmax(at::matmul(q, k.transpose(1, 2)) / std::sqrt(8.0) + mask, -1);
     outs.push_back(at::matmul(p, v).transpose(0, 1).reshape({t, 48}));
@@ -110,12 +128,14 @@ TEST(AttentionTest, EqualsPlainSoftmaxPerDocument) {
   const at::Tensor expected = at::cat(outs);
   expected.backward(dout.to(at::kDouble));
 
-  const Documents documents = MakeDocuments(offsets, at::kCPU);
+  const Documents documents = MakeDocuments(offsets);
   EXPECT_EQ(documents.longest, 37);
+  const at::Tensor qkv = plain.clone();
+  RotateQueriesAndKeys(qkv, shape, rope);
   AttentionSaved saved;
   EXPECT_LT(Distance(AttentionForward(qkv, documents, shape, &saved), expected.detach()),
             kFloatTolerance);
-  EXPECT_LT(Distance(AttentionBackward(qkv, documents, shape, saved, dout), leaf.grad()),
+  EXPECT_LT(Distance(AttentionBackward(qkv, documents, shape, rope, saved, dout), leaf.grad()),
             10 * kFloatTolerance);
 }
 
@@ -130,7 +150,7 @@ TEST(LossTest, ChunksEqualTheWholeCrossEntropy) {
   const at::Tensor expected = at::cross_entropy_loss(at::mm(x64, w64.t()), targets) * (S / 900.0);
   expected.backward();
   const LossResult result = LinearCrossEntropy(head, x, targets, 900);
-  EXPECT_NEAR(result.sums.nll / 900, expected.item<double>(), 1e-5);
+  EXPECT_NEAR(OnHost(result.sums, S).nll / 900, expected.item<double>(), 1e-5);
   // A library may add the 300,001 products of an element up one after another, and is off by 1e-4
   // then, as MKL is with MKL_CBWR=COMPATIBLE. So: no farther than twice what plain ATen is.
   at::Tensor dlogits = at::softmax(at::mm(x, head.value.t()), 1);
@@ -145,7 +165,7 @@ TEST(LossTest, UnlikelyTargetsAndLargeLogitsStayExact) {
   head.value = at::eye(3) * 200.0;
   const at::Tensor x = at::eye(3), targets = at::tensor({1, 1, 0}, at::kLong);
   const LossResult result = LinearCrossEntropy(head, x, targets, 3);
-  EXPECT_NEAR(result.sums.nll, 400.0,
+  EXPECT_NEAR(OnHost(result.sums, 3).nll, 400.0,
               1e-3);  // two rows that are surely wrong by 200 nats, one that is right
   EXPECT_TRUE(at::isfinite(result.dx).all().item<bool>());
 }
@@ -164,13 +184,12 @@ TEST(LossTest, EntropyAndAccuracyOfBothImplementations) {
       const int64_t correct = log_p.argmax(1).eq(targets).sum().item<int64_t>();
       const at::Tensor expected = log_p.exp() - at::one_hot(targets, V).to(at::kDouble);
       at::Tensor kernel = logits.clone(), aten = logits.clone();
-      const LossSums by_kernel = cpu::CrossEntropyInPlace(kernel, targets);
-      const LossSums by_aten = CrossEntropyByAten(aten, targets);
+      const LossSums by_kernel = OnHost(cpu::CrossEntropyInPlace(kernel, targets), S);
+      const LossSums by_aten = OnHost(CrossEntropyByAten(aten, targets), S);
       for (const LossSums& sums : {by_kernel, by_aten}) {
         EXPECT_NEAR(sums.entropy, entropy, 1e-5 * static_cast<double>(S));
         EXPECT_NEAR(sums.nll, nll, 1e-6 * nll + 1e-6);
         EXPECT_EQ(sums.correct, correct);
-        EXPECT_EQ(sums.positions, S);
       }
       EXPECT_LT(Distance(kernel, expected), 1e-5);
       EXPECT_LT(Distance(aten, expected), 1e-5);
@@ -182,15 +201,16 @@ TEST(LossTest, OfEquallyLikelyTokensTheFirstCounts) {
   const at::Tensor logits = at::tensor({1.0F, 3.0F, 3.0F}).repeat({3, 1});
   const at::Tensor targets = at::arange(3, at::kLong);
   at::Tensor kernel = logits.clone(), aten = logits.clone();
-  EXPECT_EQ(cpu::CrossEntropyInPlace(kernel, targets).correct, 1);
-  EXPECT_EQ(CrossEntropyByAten(aten, targets).correct, 1);
+  EXPECT_EQ(OnHost(cpu::CrossEntropyInPlace(kernel, targets), 3).correct, 1);
+  EXPECT_EQ(OnHost(CrossEntropyByAten(aten, targets), 3).correct, 1);
 }
 
 TEST(LossTest, NotANumberIsSeen) {
   Parameter head;
   head.value = at::full({4, 2}, std::nan(""));
-  EXPECT_TRUE(std::isnan(
-      LinearCrossEntropy(head, at::ones({1, 2}), at::zeros({1}, at::kLong), 1).sums.nll));
+  const LossResult result =
+      LinearCrossEntropy(head, at::ones({1, 2}), at::zeros({1}, at::kLong), 1);
+  EXPECT_TRUE(std::isnan(OnHost(result.sums, 1).nll));
 }
 
 }  // namespace

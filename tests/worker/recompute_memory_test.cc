@@ -45,7 +45,7 @@ int64_t PeakOfStep(const TrainSpec& spec, const std::filesystem::path& model_dir
 
 TEST(RecomputeMemoryTest, AStepHoldsLess) {
   const TempDir dir;
-  ftd::testing::WriteTinyModel(dir.path(), 1, /*layers=*/12);
+  ftd::testing::WriteTinyModel(dir.path(), 1, {.layers = 12});
   for (const Mode mode : {Mode::kLora, Mode::kFull}) {
     TrainSpec spec = ftd::testing::TinySpec(mode, 1);
     const int64_t keeping = PeakOfStep(spec, dir.path());

@@ -9,11 +9,15 @@
 
 namespace ftd::testing {
 
-// Writes config.json and model.safetensors (float32; hidden 32, 4 heads on 2 kv heads, vocabulary
-// 64, tied) into `dir`, which it creates. The weights are a function of `seed`.
-void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed, int layers = 2);
+struct TinyShape {
+  int layers = 2, hidden = 32, inner = 48, heads = 4, kv_heads = 2, vocabulary = 64;
+};
 
-// Rows of 1 to `longest` random tokens.
+// Writes config.json and model.safetensors (float32, tied) into `dir`, which it creates. The
+// weights are a function of `seed`.
+void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed, const TinyShape& shape = {});
+
+// Rows of 1 to `longest` random tokens below 64.
 std::vector<TokenizedRow> RandomRows(int count, int longest, uint32_t seed);
 
 // A spec of batch 2 with all adapters, no shuffle.

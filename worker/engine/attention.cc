@@ -7,11 +7,13 @@
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include <algorithm>
 #include <cmath>
+
+#include "worker/engine/cuda_kernels.h"
+#include "worker/engine/device.h"
 
 namespace ftd::engine {
 namespace {
@@ -54,10 +56,11 @@ Qkv BackwardByAutograd(const Qkv& x, const AttentionShape& shape, const at::Tens
   return {leaf.q.grad(), leaf.k.grad(), leaf.v.grad()};
 }
 
-// What ATen's flash kernels take: they need Ampere or newer, as bfloat16 does.
+// What ATen's flash kernels take: they need Ampere or newer.
 bool TakenByVarlen(const at::Tensor& qkv, const AttentionShape& shape) {
   const bool sixteen_bits = qkv.scalar_type() == at::kBFloat16 || qkv.scalar_type() == at::kHalf;
-  return qkv.is_cuda() && sixteen_bits && shape.head_dim % 8 == 0 && shape.head_dim <= 256;
+  return qkv.is_cuda() && sixteen_bits && shape.head_dim % 8 == 0 && shape.head_dim <= 256 &&
+         DeviceHasFlashAttention();
 }
 
 // The whole batch's q, k and v of a flat [T, (N+2K)·H] tensor as [T, heads, H]; views.
@@ -67,6 +70,16 @@ Qkv SplitFlat(const at::Tensor& qkv, const AttentionShape& s) {
         .view({qkv.size(0), heads, s.head_dim});
   };
   return {part(0, s.heads), part(s.heads, s.kv_heads), part(s.heads + s.kv_heads, s.kv_heads)};
+}
+
+// Queries and keys of qkv as [T, N+K, H]; a view.
+at::Tensor QueriesAndKeys(const at::Tensor& qkv, const AttentionShape& s) {
+  const int64_t heads = s.heads + s.kv_heads;
+  return qkv.narrow(1, 0, heads * s.head_dim).view({qkv.size(0), heads, s.head_dim});
+}
+
+void RotateBackInPlace(const at::Tensor& dqkv, const AttentionShape& s, const RopeTable& rope) {
+  ApplyRope(QueriesAndKeys(dqkv, s), rope, /*backward=*/true);
 }
 
 at::Tensor VarlenForward(const at::Tensor& qkv, const Documents& documents,
@@ -83,8 +96,8 @@ at::Tensor VarlenForward(const at::Tensor& qkv, const Documents& documents,
 }
 
 at::Tensor VarlenBackward(const at::Tensor& qkv, const Documents& documents,
-                          const AttentionShape& shape, const AttentionSaved& saved,
-                          const at::Tensor& dout) {
+                          const AttentionShape& shape, const RopeTable& rope,
+                          const AttentionSaved& saved, const at::Tensor& dout) {
   const Qkv x = SplitFlat(qkv, shape);
   const auto heads = [&](const at::Tensor& flat) {
     return flat.view({qkv.size(0), shape.heads, shape.head_dim});
@@ -93,30 +106,31 @@ at::Tensor VarlenBackward(const at::Tensor& qkv, const Documents& documents,
       heads(dout), x.q, x.k, x.v, heads(saved.out), saved.lse[0], documents.cu_seqlens,
       documents.cu_seqlens, documents.longest, documents.longest, 0.0, /*is_causal=*/true,
       saved.rng_state, saved.unused, Scale(shape));
+  if (cuda::Serves(qkv.device()))
+    return cuda::RotateBack(dq.contiguous(), dk.contiguous(), dv.contiguous(), rope.cos, rope.sin);
   at::Tensor dqkv = at::empty_like(qkv);
   Qkv target = SplitFlat(dqkv, shape);
   target.q.copy_(dq);
   target.k.copy_(dk);
   target.v.copy_(dv);
+  RotateBackInPlace(dqkv, shape, rope);
   return dqkv;
 }
 
 }  // namespace
 
-Documents MakeDocuments(std::vector<int64_t> offsets, c10::Device device) {
-  Documents documents{std::move(offsets), {}, 0};
+Documents MakeDocuments(std::vector<int64_t> offsets, at::Tensor cu_seqlens) {
+  Documents documents{std::move(offsets), std::move(cu_seqlens), 0};
   for (size_t d = 0; d + 1 < documents.offsets.size(); ++d) {
     documents.longest =
         std::max(documents.longest, documents.offsets[d + 1] - documents.offsets[d]);
   }
-  if (!device.is_cpu()) {
-    documents.cu_seqlens =
-        at::from_blob(documents.offsets.data(), {static_cast<int64_t>(documents.offsets.size())},
-                      at::TensorOptions(at::kLong))
-            .to(at::kInt)
-            .to(device);
-  }
   return documents;
+}
+
+void RotateQueriesAndKeys(const at::Tensor& qkv, const AttentionShape& shape,
+                          const RopeTable& rope) {
+  ApplyRope(QueriesAndKeys(qkv, shape), rope, /*backward=*/false);
 }
 
 at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
@@ -142,9 +156,9 @@ at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
 }
 
 at::Tensor AttentionBackward(const at::Tensor& qkv, const Documents& documents,
-                             const AttentionShape& shape, const AttentionSaved& saved,
-                             const at::Tensor& dout) {
-  if (TakenByVarlen(qkv, shape)) return VarlenBackward(qkv, documents, shape, saved, dout);
+                             const AttentionShape& shape, const RopeTable& rope,
+                             const AttentionSaved& saved, const at::Tensor& dout) {
+  if (TakenByVarlen(qkv, shape)) return VarlenBackward(qkv, documents, shape, rope, saved, dout);
   const std::vector<int64_t>& offsets = documents.offsets;
   at::Tensor dqkv = at::empty_like(qkv);
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
@@ -166,6 +180,7 @@ at::Tensor AttentionBackward(const at::Tensor& qkv, const Documents& documents,
     target.k.copy_(grad.k);
     target.v.copy_(grad.v);
   }
+  RotateBackInPlace(dqkv, shape, rope);
   return dqkv;
 }
 

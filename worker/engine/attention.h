@@ -5,10 +5,11 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <vector>
+
+#include "worker/engine/rope.h"
 
 namespace ftd::engine {
 
@@ -19,7 +20,7 @@ struct Documents {
   int64_t longest = 0;           // tokens
 };
 
-Documents MakeDocuments(std::vector<int64_t> offsets, c10::Device device);
+Documents MakeDocuments(std::vector<int64_t> offsets, at::Tensor cu_seqlens = {});
 
 // Kept for the backward pass.
 struct AttentionSaved {
@@ -33,14 +34,18 @@ struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
 };
 
+// Rotates the queries and keys of qkv [T, (N+2K)·H] in place.
+void RotateQueriesAndKeys(const at::Tensor& qkv, const AttentionShape& shape,
+                          const RopeTable& rope);
+
 // out [T, N·H] of qkv [T, (N+2K)·H], rotated already. On a GPU, 16-bit types go through one varlen
 // flash kernel (Dao 2023) for the whole batch; float32 goes document by document.
 at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
                             const AttentionShape& shape, AttentionSaved* saved);
 
-// d(qkv) [T, (N+2K)·H] of dout [T, N·H].
+// The gradient [T, (N+2K)·H] of qkv before its rotation, from qkv after it and dout [T, N·H].
 at::Tensor AttentionBackward(const at::Tensor& qkv, const Documents& documents,
-                             const AttentionShape& shape, const AttentionSaved& saved,
-                             const at::Tensor& dout);
+                             const AttentionShape& shape, const RopeTable& rope,
+                             const AttentionSaved& saved, const at::Tensor& dout);
 
 }  // namespace ftd::engine

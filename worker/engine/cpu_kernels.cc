@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
 
 #include <bit>
 #include <cmath>
@@ -244,12 +245,12 @@ at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da) {
   return d_gate_up;
 }
 
-LossSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
+DeviceSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
   const int64_t S = logits.size(0), V = logits.size(1);
   float* data = logits.mutable_data_ptr<float>();
   const int64_t* target = targets.const_data_ptr<int64_t>();
-  std::vector<LossSums> rows(
-      static_cast<size_t>(S));  // summed in order afterwards: the threads do not show
+  // Summed in order afterwards, so that the threads do not show.
+  std::vector<LossSums> rows(static_cast<size_t>(S));
   at::parallel_for(0, S, Grain(V), [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
       float* row = data + s * V;
@@ -264,9 +265,14 @@ LossSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
       row[target[s]] -= 1;
     }
   });
-  LossSums total;
-  for (const LossSums& row : rows) total += row;
-  return total;
+  DeviceSums sums = at::zeros({3}, at::TensorOptions(at::kDouble));
+  auto* total = sums.mutable_data_ptr<double>();
+  for (const LossSums& row : rows) {
+    total[0] += row.nll;
+    total[1] += row.entropy;
+    total[2] += static_cast<double>(row.correct);
+  }
+  return sums;
 }
 
 }  // namespace ftd::engine::cpu

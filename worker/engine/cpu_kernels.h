@@ -28,6 +28,6 @@ at::Tensor SwigluForward(const at::Tensor& gate_up);
 at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da);
 
 // loss.h's CrossEntropyByAten, in place: logits [S, V] contiguous.
-LossSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets);
+DeviceSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets);
 
 }  // namespace ftd::engine::cpu

@@ -6,7 +6,10 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <string>
+#include <string_view>
 
+#include "artifacts/ceil_div.h"
+#include "worker/engine/cuda/dropout.h"
 #include "worker/engine/cuda/loss_tile.h"
 #include "worker/engine/cuda/nf4.h"
 #include "worker/engine/cuda/rms_norm.h"
@@ -48,8 +51,11 @@ void CheckOneDevice(at::TensorList tensors) {
 
 void Check(const char* error, const char* what) {
   if (error == nullptr) return;
-  throw EngineError(EngineError::Kind::kInternal,
-                    std::string("CUDA kernel ") + what + " did not start: " + error);
+  // The first launch of a kernel loads its code, for which a full device has no room.
+  const bool full = std::string_view(error) == "out of memory";
+  throw EngineError(
+      full ? EngineError::Kind::kOutOfMemory : EngineError::Kind::kInternal,
+      std::string("CUDA kernel ") + what + " did not start, or one before it failed: " + error);
 }
 
 }  // namespace
@@ -122,14 +128,29 @@ at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const at::Tens
 }
 
 at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd,
-                           const at::Tensor& dy) {
+                           const at::Tensor& dy, const at::Tensor& residual) {
   CheckOneDevice({x, w, rstd, dy});
+  if (residual.defined()) CheckOneDevice({x, residual});
   at::Tensor dx = at::empty_like(x);
-  Check(RmsNormBackward(x.const_data_ptr(), w.const_data_ptr(), rstd.const_data_ptr<float>(),
-                        dy.const_data_ptr(), TypeOf(x.scalar_type()), x.size(0), x.size(1),
-                        dx.mutable_data_ptr(), CurrentStream(x.device())),
-        "RmsNormBackward");
+  Check(
+      RmsNormBackward(x.const_data_ptr(), w.const_data_ptr(), rstd.const_data_ptr<float>(),
+                      dy.const_data_ptr(), residual.defined() ? residual.const_data_ptr() : nullptr,
+                      TypeOf(x.scalar_type()), x.size(0), x.size(1), dx.mutable_data_ptr(),
+                      CurrentStream(x.device())),
+      "RmsNormBackward");
   return dx;
+}
+
+void AddRmsNormWeightGrad(const at::Tensor& x, const at::Tensor& rstd, const at::Tensor& dy,
+                          const at::Tensor& w_grad) {
+  CheckOneDevice({x, rstd, dy, w_grad});
+  const at::Tensor partial =
+      at::empty({CeilDiv(x.size(0), kWeightGradRows), x.size(1)}, x.options().dtype(at::kFloat));
+  Check(AddRmsNormWeightGrad(x.const_data_ptr(), rstd.const_data_ptr<float>(), dy.const_data_ptr(),
+                             TypeOf(x.scalar_type()), x.size(0), x.size(1),
+                             partial.mutable_data_ptr<float>(), w_grad.mutable_data_ptr(),
+                             TypeOf(w_grad.scalar_type()), CurrentStream(x.device())),
+        "AddRmsNormWeightGrad");
 }
 
 void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin,
@@ -140,6 +161,20 @@ void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor&
   Check(ApplyRope(views, TypeOf(heads.scalar_type()), cos.const_data_ptr(), sin.const_data_ptr(),
                   backward, CurrentStream(heads.device())),
         "ApplyRope");
+}
+
+at::Tensor RotateBack(const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv,
+                      const at::Tensor& cos, const at::Tensor& sin) {
+  CheckOneDevice({dq, dk, dv, cos, sin});
+  const QkvGradient gradient{dq.const_data_ptr(), dk.const_data_ptr(), dv.const_data_ptr(),
+                             dq.size(0),          dq.size(1),          dk.size(1),
+                             dq.size(2) / 2};
+  const int64_t heads = dq.size(1) + 2 * dk.size(1);
+  at::Tensor dqkv = at::empty({dq.size(0), heads * dq.size(2)}, dq.options());
+  Check(RotateBack(gradient, TypeOf(dq.scalar_type()), cos.const_data_ptr(), sin.const_data_ptr(),
+                   dqkv.mutable_data_ptr(), CurrentStream(dq.device())),
+        "RotateBack");
+  return dqkv;
 }
 
 at::Tensor SwigluForward(const at::Tensor& gate_up) {
@@ -158,6 +193,21 @@ at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da) {
                        CurrentStream(da.device())),
         "SwigluBackward");
   return d_gate_up;
+}
+
+at::Tensor Dropped(const at::Tensor& x, const DropoutMask& mask) {
+  at::Tensor y = at::empty_like(x);
+  Check(Dropped(x.const_data_ptr(), TypeOf(x.scalar_type()), x.numel(), mask, y.mutable_data_ptr(),
+                CurrentStream(x.device())),
+        "Dropped");
+  return y;
+}
+
+void AddDropped(const at::Tensor& sum, const at::Tensor& x, const DropoutMask& mask) {
+  CheckOneDevice({sum, x});
+  Check(AddDropped(sum.mutable_data_ptr(), x.const_data_ptr(), TypeOf(x.scalar_type()), x.numel(),
+                   mask, CurrentStream(x.device())),
+        "AddDropped");
 }
 
 }  // namespace ftd::engine::cuda

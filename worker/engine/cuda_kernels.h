@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "worker/engine/dropout_mask.h"
 #include "worker/engine/nf4.h"
 
 namespace ftd::engine::cuda {
@@ -32,10 +33,21 @@ at::Tensor CrossEntropyInPlace(const at::Tensor& logits, const at::Tensor& targe
 at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd);
 at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd);
 at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd,
-                           const at::Tensor& dy);
+                           const at::Tensor& dy, const at::Tensor& residual);
+// Adds the gradient of w to w_grad [D], of any of the dtypes.
+void AddRmsNormWeightGrad(const at::Tensor& x, const at::Tensor& rstd, const at::Tensor& dy,
+                          const at::Tensor& w_grad);
 void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin,
                bool backward);
+// dqkv [T, (N+2K)·H] of dq [T, N, H], dk and dv [T, K, H], contiguous: ApplyRope backward of dq and
+// dk, and dv.
+at::Tensor RotateBack(const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv,
+                      const at::Tensor& cos, const at::Tensor& sin);
 at::Tensor SwigluForward(const at::Tensor& gate_up);
 at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da);
+
+// dropout.h's operations.
+at::Tensor Dropped(const at::Tensor& x, const DropoutMask& mask);
+void AddDropped(const at::Tensor& sum, const at::Tensor& x, const DropoutMask& mask);
 
 }  // namespace ftd::engine::cuda

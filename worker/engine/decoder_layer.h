@@ -51,12 +51,20 @@ struct DecoderLayerSaved {
   at::Tensor gate_up;  // [T, 2F]
   LinearSaved gate_up_lora;
   LinearSaved down_lora;
+  // Kept only from a layer's recomputation to its backward pass, which follows at once.
+  at::Tensor normed1, normed2;  // [T, D]
+  at::Tensor product;           // [T, F]
 };
 
 // y [T, D] of x [T, D]. `index` is the layer's, for its dropout masks.
 at::Tensor DecoderLayerForward(const DecoderLayer& layer, int64_t index,
                                const BatchContext& context, const at::Tensor& x,
                                DecoderLayerSaved* saved);
+
+// Everything that the backward pass needs of the forward pass, from saved->x, without the last
+// projection, whose output nobody needs.
+void DecoderLayerRecompute(const DecoderLayer& layer, int64_t index, const BatchContext& context,
+                           DecoderLayerSaved* saved);
 
 // dx [T, D] of dy [T, D]; adds to the layer's gradients. Undefined unless `needs_dx`.
 at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchContext& context,

@@ -2,13 +2,16 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
 #include <malloc.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
+#include "artifacts/host_memory.h"
 #include "worker/engine/cuda/launch.h"
 #include "worker/engine/flops.h"
 #include "worker/engine/train.h"
@@ -29,13 +32,31 @@ bool CudaIsUsable() {
   return at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0;
 }
 
-// A run that was killed and resumed must give the bits of one that was not, so kernels that add up
-// in a random order (the embedding's gradient, attention's backward pass) make way for those that
-// do not. An operator that has no such kernel warns: none that a step uses should.
-void MakeCudaDeterministic() {
-  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
-  // Would fill every new tensor with NaN.
-  at::globalContext().setDeterministicFillUninitializedMemory(false);
+// Sums of products stay in float32 to their end, however a product is split up.
+void ForbidShortSums() {
+  at::Context& context = at::globalContext();
+  context.setAllowBF16ReductionCuBLAS(false);
+  context.setAllowFP16ReductionCuBLAS(false);
+}
+
+// cuBLAS reads it when it is loaded. Its results depend on the order of streams' use of a workspace
+// unless it has one of these sizes for each, and deterministic algorithms refuse any other.
+void SetCublasWorkspace() {
+  constexpr char kName[] = "CUBLAS_WORKSPACE_CONFIG";
+  const char* set = std::getenv(kName);
+  const std::string_view value = set == nullptr ? "" : set;
+  if (value == ":4096:8" || value == ":16:8") return;
+  if (!value.empty()) {
+    std::fprintf(stderr, "warning: %s=%s is not deterministic; using :4096:8\n", kName, set);
+  }
+  ::setenv(kName, ":4096:8", /*overwrite=*/1);
+}
+
+// Each batch has another number of tokens, and so blocks of other sizes: segments that grow leave
+// no gaps. The allocator reads it, under its old name too, when it is loaded.
+void SetAllocator() {
+  if (std::getenv("PYTORCH_CUDA_ALLOC_CONF") == nullptr)
+    ::setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True", /*overwrite=*/0);
 }
 
 }  // namespace
@@ -55,10 +76,35 @@ bool DeviceSharesHostMemory() { return TrainingDevice().is_cuda() && cuda::Share
 
 int ThreadCount() { return at::get_num_threads(); }
 
+bool DeviceHasFlashAttention() {
+  static const int capability = cuda::ComputeCapability();
+  return TrainingDevice().is_cuda() && (capability == 0 || capability >= 80);
+}
+
+// Strictly: with warnings alone, attention's backward pass would go on adding up dQ in any order.
+// An operator that has no deterministic kernel throws: none that a step uses does.
+void SetDeterministic(bool deterministic) {
+  if (!TrainingDevice().is_cuda()) return;
+  at::Context& context = at::globalContext();
+  context.setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
+  context.setDeterministicFillUninitializedMemory(false);  // would fill every new tensor with NaN
+}
+
 void InitializeProcess() {
-  // cuBLAS reads it when it is loaded; without it two streams may share a workspace.
-  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
-  if (TrainingDevice().is_cuda()) MakeCudaDeterministic();
+  SetCublasWorkspace();
+  SetAllocator();
+  if (!TrainingDevice().is_cuda()) return;
+  SetDeterministic(true);
+  ForbidShortSums();
+}
+
+int64_t FreeDeviceMemory() {
+  const c10::Device device = TrainingDevice();
+  c10::DeviceAllocator* allocator = c10::getDeviceAllocator(device.type());
+  allocator->emptyCache();
+  // Where it is the host's, the page cache makes room.
+  if (DeviceSharesHostMemory()) return AvailableHostMemory();
+  return static_cast<int64_t>(allocator->getMemoryInfo(device.index()).first);
 }
 
 void KeepBuffers() {

@@ -10,6 +10,17 @@ namespace ftd::engine {
 // nothing for them, neither at build nor at start.
 c10::Device TrainingDevice();
 
+// Whether a GPU must add up in an order of its own making, so that a run that was killed and
+// resumed gives the bits of one that was not. On a CPU the order is always the same.
+void SetDeterministic(bool deterministic);
+
+// Has the training device ATen's flash attention? That takes Ampere or newer.
+bool DeviceHasFlashAttention();
+
+// Bytes that can still be allocated on the training device, which must be a GPU; what the allocator
+// keeps for later is given back to the device first.
+int64_t FreeDeviceMemory();
+
 // From now on keeps freed memory for the next step. A step allocates and frees the same large
 // buffers again and again; glibc would hand each back to the kernel and fault it in anew, a fifth
 // of a step on the CPU. What stays for good is best allocated before: it would leave holes that

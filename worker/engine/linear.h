@@ -14,7 +14,9 @@
 #include <optional>
 #include <vector>
 
+#include "worker/engine/dropout.h"
 #include "worker/engine/nf4_weight.h"
+#include "worker/engine/norm.h"
 #include "worker/engine/parameter.h"
 
 namespace ftd::engine {
@@ -40,24 +42,37 @@ struct LinearLayer {
   int64_t in_features() const { return nf4.defined() ? nf4.cols() : weight.value.size(1); }
 };
 
-// Seeds the dropout masks of one call, so that a recomputed or resumed pass draws the same ones.
-struct Dropout {
-  double p = 0;
-  uint64_t seed = 0;
-};
-
 // What the forward pass keeps for the backward pass.
 struct LinearSaved {
   at::Tensor t;  // [T, P·R]: drop(x) Aᵀ
 };
 
+// A map's input in the backward pass: x [T, I] itself, or what makes it again, RMSNorm's input,
+// weight and statistics.
+struct LinearInput {
+  at::Tensor x;
+  at::Tensor norm_input, norm_weight;
+  NormSaved norm;
+
+  at::Tensor Value() const { return x.defined() ? x : RmsNormAgain(norm_input, norm_weight, norm); }
+};
+
+// Is the normed x of a frozen map left out of the backward pass, for tensors like that? On a GPU in
+// bfloat16: not in float16, which a statistic's factor may overflow, and not on a CPU, whose
+// results stay what they were.
+bool NormFoldsIntoProduct(const at::Tensor& x);
+
 // y [T, O] of x [T, I].
 at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
                          LinearSaved* saved);
 
+// What the forward pass saves, without y: for a layer that is recomputed and whose y nobody needs.
+void LinearRecompute(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
+                     LinearSaved* saved);
+
 // Adds to the gradients of the layer's trainable parameters; returns dx [T, I], or an undefined
-// tensor unless `needs_dx`. `x` is the forward pass's.
-at::Tensor LinearBackward(LinearLayer& layer, const at::Tensor& x, const LinearSaved& saved,
+// tensor unless `needs_dx`. `input` is the forward pass's x.
+at::Tensor LinearBackward(LinearLayer& layer, const LinearInput& input, const LinearSaved& saved,
                           const Dropout& dropout, const at::Tensor& dy, bool needs_dx);
 
 }  // namespace ftd::engine

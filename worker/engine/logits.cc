@@ -1,6 +1,4 @@
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/mm.h>
-#include <c10/util/Exception.h>
 
 #include "artifacts/file.h"
 #include "artifacts/json_number.h"
@@ -8,6 +6,7 @@
 #include "worker/engine/adapter.h"
 #include "worker/engine/batches.h"
 #include "worker/engine/device.h"
+#include "worker/engine/guarded.h"
 #include "worker/engine/model.h"
 #include "worker/engine/tensor_io.h"
 #include "worker/engine/train.h"
@@ -53,8 +52,7 @@ void CheckIds(const std::vector<int32_t>& ids, int64_t vocab_size) {
 void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir,
                  Dtype dtype, bool nf4, const std::vector<std::vector<int32_t>>& sequences,
                  bool single, const std::filesystem::path& output) {
-  at::NoGradGuard no_grad;
-  try {
+  Guarded([&] {
     const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
     const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
     Model model = LoadModel(config, weights, dtype, nf4 || config.nf4, TrainingDevice(), nullptr);
@@ -62,16 +60,13 @@ void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::
     std::vector<NamedTensor> outputs;
     for (size_t i = 0; i < sequences.size(); ++i) {
       CheckIds(sequences[i], config.vocab_size);
-      const at::Tensor hidden = Infer(model, MakeFlatBatch({{sequences[i], {}}}, TrainingDevice()));
+      const at::Tensor hidden =
+          Infer(model, ToDevice(Pack({{sequences[i], {}}}, TrainingDevice()), TrainingDevice()));
       outputs.push_back({single ? "logits" : "logits." + std::to_string(i),
                          at::mm(hidden, model.head().value.t()).to(at::kFloat)});
     }
     SaveTensors(output, outputs);
-  } catch (const c10::OutOfMemoryError& error) {
-    throw EngineError(EngineError::Kind::kOutOfMemory, error.what_without_backtrace());
-  } catch (const c10::Error& error) {
-    throw EngineError(EngineError::Kind::kInternal, error.what_without_backtrace());
-  }
+  });
 }
 
 }  // namespace ftd::engine

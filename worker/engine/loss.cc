@@ -5,7 +5,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
@@ -15,49 +15,44 @@
 namespace ftd::engine {
 namespace {
 
-// float32 logits of one chunk, in bytes. Large enough for full speed of the products, small beside
-// the model: a GPU reads the head anew for each chunk, which only about a thousand rows hide; and a
-// head that is trained has its gradient read and written for each.
-int64_t ChunkBytes(const Parameter& head) {
-  if (cuda::Serves(head.value.device())) return 512 << 20;
-  return head.trainable() ? 256 << 20 : 64 << 20;
-}
+constexpr int64_t kTile = 128;  // rows of a matrix product that a GPU computes together
 
 // Positions whose logits are made at a time.
 int64_t ChunkOf(const Parameter& head) {
-  const int64_t row_bytes = head.value.size(0) * 4;
-  return std::clamp<int64_t>(ChunkBytes(head) / row_bytes, 16, 4096);
+  return LossChunk(head.value.size(0), head.trainable(), cuda::Serves(head.value.device()));
 }
 
-// Turns logits [S, V] of any dtype into the gradient in the same dtype. The sums stay on the device
-// where that has a kernel, so that no chunk waits for the one before: [3] float64, nll, entropy and
-// correct.
-at::Tensor CrossEntropy(at::Tensor& logits, const at::Tensor& targets) {
+// Turns logits [S, V] of any dtype into the gradient in the same dtype.
+DeviceSums CrossEntropy(at::Tensor& logits, const at::Tensor& targets) {
   if (cuda::Serves(logits.device())) return cuda::CrossEntropyInPlace(logits, targets);
   const at::ScalarType dtype = logits.scalar_type();
   logits = logits.to(at::kFloat);
-  const LossSums sums = cpu::Serves(logits) ? cpu::CrossEntropyInPlace(logits, targets)
-                                            : CrossEntropyByAten(logits, targets);
+  const DeviceSums sums = cpu::Serves(logits) ? cpu::CrossEntropyInPlace(logits, targets)
+                                              : CrossEntropyByAten(logits, targets);
   logits = logits.to(dtype);
-  return at::tensor({sums.nll, sums.entropy, static_cast<double>(sums.correct)});
+  return sums;
 }
 
-LossSums OnHost(const at::Tensor& sums, int64_t positions) {
-  const at::Tensor host = sums.cpu();  // waits for the device
-  const double* sum = host.const_data_ptr<double>();
-  return {sum[0], sum[1], static_cast<int64_t>(sum[2]), positions};
-}
+// Sums of no positions.
+DeviceSums NoSums(const at::Tensor& x) { return at::zeros({3}, x.options().dtype(at::kDouble)); }
 
 }  // namespace
 
-void LossSums::operator+=(const LossSums& other) {
-  nll += other.nll;
-  entropy += other.entropy;
-  correct += other.correct;
-  positions += other.positions;
+int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu) {
+  // float32 logits of one chunk, in bytes. Large enough for full speed of the products, small
+  // beside the model: a GPU reads the head anew for each chunk, which only about a thousand rows
+  // hide; and a head that is trained has its gradient read and written for each.
+  const int64_t bytes = on_gpu ? 512 << 20 : trained_head ? 256 << 20 : 64 << 20;
+  const int64_t rows = std::clamp<int64_t>(bytes / (vocabulary * 4), 16, 4096);
+  return on_gpu && rows > kTile ? rows / kTile * kTile : rows;
 }
 
-LossSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets) {
+LossSums OnHost(const DeviceSums& sums, int64_t positions) {
+  const double* sum = sums.const_data_ptr<double>();
+  return {sum[0], sum[1], static_cast<int64_t>(sum[2]), positions};
+}
+
+DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets) {
   const at::Tensor column = targets.unsqueeze(1);
   const at::Tensor correct = logits.argmax(1).eq(targets).sum(at::kDouble);
   at::_log_softmax_out(logits, logits, 1, /*half_to_float=*/false);
@@ -65,19 +60,19 @@ LossSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets) {
   const at::Tensor p = logits.exp();
   const at::Tensor entropy = logits.mul_(p).sum(at::kDouble).neg();
   logits = p.scatter_add(1, column, at::full(column.sizes(), -1.0, p.options()));
-  return OnHost(at::stack({nll, entropy, correct}), targets.numel());
+  return at::stack({nll, entropy, correct});
 }
 
-LossSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets) {
+DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets) {
   const int64_t S = x.size(0), chunk = ChunkOf(head);
-  at::Tensor sums;
+  DeviceSums sums;
   for (int64_t begin = 0; begin < S; begin += chunk) {
     const int64_t count = std::min(chunk, S - begin);
     at::Tensor logits = at::mm(x.narrow(0, begin, count), head.value.t());
-    const at::Tensor chunk_sums = CrossEntropy(logits, targets.narrow(0, begin, count));
+    const DeviceSums chunk_sums = CrossEntropy(logits, targets.narrow(0, begin, count));
     sums = sums.defined() ? sums.add_(chunk_sums) : chunk_sums;
   }
-  return S > 0 ? OnHost(sums, S) : LossSums{};
+  return sums.defined() ? sums : NoSums(x);
 }
 
 LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Tensor& targets,
@@ -86,7 +81,6 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
   const double scale = 1.0 / static_cast<double>(num_items);
   LossResult result;
   result.dx = at::empty_like(x);
-  at::Tensor sums;
   // Several chunks are summed in float32 whatever head.grad is, so that it is rounded once.
   at::Tensor head_sum;
   if (head.trainable() && head.grad.scalar_type() != at::kFloat && S > chunk)
@@ -95,8 +89,8 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
     const int64_t count = std::min(chunk, S - begin);
     const at::Tensor x_chunk = x.narrow(0, begin, count);
     at::Tensor dlogits = at::mm(x_chunk, head.value.t());
-    const at::Tensor chunk_sums = CrossEntropy(dlogits, targets.narrow(0, begin, count));
-    sums = sums.defined() ? sums.add_(chunk_sums) : chunk_sums;
+    const DeviceSums chunk_sums = CrossEntropy(dlogits, targets.narrow(0, begin, count));
+    result.sums = result.sums.defined() ? result.sums.add_(chunk_sums) : chunk_sums;
     at::Tensor dx_chunk = result.dx.narrow(0, begin, count);
     at::mm_out(dx_chunk, dlogits, head.value);
     dx_chunk.mul_(scale);
@@ -107,7 +101,7 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
     }
   }
   if (head_sum.defined()) head.FreshGrad().add_(head_sum);
-  if (S > 0) result.sums = OnHost(sums, S);
+  if (!result.sums.defined()) result.sums = NoSums(x);
   return result;
 }
 

@@ -24,21 +24,29 @@ struct LossSums {
   double Mean(double sum) const {
     return sum / static_cast<double>(std::max<int64_t>(positions, 1));
   }
-
-  void operator+=(const LossSums& other);
 };
 
+// The same where they were computed, so that nobody waits for them: [3] float64, nll, entropy and
+// correct.
+using DeviceSums = at::Tensor;
+
+// Of S positions; `sums` is on the host.
+LossSums OnHost(const DeviceSums& sums, int64_t positions);
+
 struct LossResult {
-  LossSums sums;
-  at::Tensor dx;  // [S, D] gradient of sums.nll / num_items
+  DeviceSums sums;
+  at::Tensor dx;  // [S, D] gradient of nll / num_items
 };
 
 // Turns float32 logits [S, V] into softmax − one-hot(target), the gradient of −log softmax[target],
 // by ATen. cpu_kernels.h's and cuda_kernels.h's do the same in one pass.
-LossSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets);
+DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets);
 
 // The sums alone, for evaluation. x and targets as below.
-LossSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets);
+DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets);
+
+// Positions whose logits are made at a time.
+int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu);
 
 // x [S, D] after the final norm, at the positions that have a target; targets [S] int64; num_items:
 // labels of the whole step. Adds to head.grad when the head is trainable. The softmax is taken in

@@ -1,6 +1,5 @@
 #include "worker/engine/model.h"
 
-#include <ATen/ops/_unique2.h>
 #include <ATen/ops/embedding_dense_backward.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -34,16 +33,30 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
 bool EmbeddingTrains(const Model& model) { return model.embedding.trainable(); }
 
 // grad[id] += dx of every token, in float32 where grad is.
-void AccumulateEmbedding(const at::Tensor& grad, const at::Tensor& ids, const at::Tensor& dx) {
+void AccumulateEmbedding(const at::Tensor& grad, const FlatBatch& batch, const at::Tensor& dx) {
   if (grad.scalar_type() == at::kFloat) {
-    grad.index_add_(0, ids, dx.to(at::kFloat));
+    grad.index_add_(0, batch.input_ids, dx.to(at::kFloat));
   } else {
     // Of the rows that occur, not of the whole vocabulary.
-    const auto [rows, places, counts] = at::_unique2(ids, /*sorted=*/true, /*return_inverse=*/true);
-    const at::Tensor sums = at::embedding_dense_backward(
-        dx, places, rows.size(0), /*padding_idx=*/-1, /*scale_grad_by_freq=*/false);
-    grad.index_add_(0, rows, sums);
+    const at::Tensor sums =
+        at::embedding_dense_backward(dx, batch.id_places, batch.distinct_ids.size(0),
+                                     /*padding_idx=*/-1, /*scale_grad_by_freq=*/false);
+    grad.index_add_(0, batch.distinct_ids, sums);
   }
+}
+
+// From the last layer's output x [T, D] to the loss and back: dx [T, D]. Only positions that have a
+// target go on to the vocabulary.
+LossResult HeadForwardBackward(Model& model, const FlatBatch& batch, const at::Tensor& x,
+                               double eps, int64_t num_items) {
+  const at::Tensor final_x = x.index_select(0, batch.supervised);
+  NormSaved saved;
+  const at::Tensor normed = RmsNormForward(final_x, model.final_norm.value, eps, &saved);
+  LossResult loss = LinearCrossEntropy(model.head(), normed, batch.targets, num_items);
+  const at::Tensor dfinal = RmsNormBackward(final_x, model.final_norm.value, saved, loss.dx,
+                                            /*residual=*/{}, model.final_norm.FreshGrad());
+  loss.dx = at::zeros(x.sizes(), x.options()).index_copy_(0, batch.supervised, dfinal);
+  return loss;
 }
 
 }  // namespace
@@ -120,12 +133,12 @@ at::Tensor Infer(Model& model, const FlatBatch& batch) {
   return RmsNormForward(x, model.final_norm.value, context.eps, &norm);
 }
 
-LossSums EvaluateBatch(Model& model, const FlatBatch& batch) {
+DeviceSums EvaluateBatch(Model& model, const FlatBatch& batch) {
   const at::Tensor x = Infer(model, batch).index_select(0, batch.supervised);
   return CrossEntropySums(model.head(), x, batch.targets);
 }
 
-LossSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options) {
+DeviceSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options) {
   BatchContext context = MakeContext(model, batch);
   context.dropout = options.dropout;
   context.dropout_seed = options.dropout_seed;
@@ -135,29 +148,20 @@ LossSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions
   at::Tensor x = model.embedding.value.index_select(0, batch.input_ids);
   for (int64_t i = 0; i < layers; ++i) {
     x = DecoderLayerForward(model.layers[i], i, context, x, &saved[i]);
-    if (options.recompute_layers) saved[i] = DecoderLayerSaved{.x = saved[i].x};
+    if (i < options.recomputed_layers) saved[i] = DecoderLayerSaved{.x = saved[i].x};
   }
-
-  // Only positions that have a target go on to the vocabulary.
-  const at::Tensor final_x = x.index_select(0, batch.supervised);
-  NormSaved final_saved;
-  const at::Tensor normed =
-      RmsNormForward(final_x, model.final_norm.value, context.eps, &final_saved);
-  const LossResult loss =
-      LinearCrossEntropy(model.head(), normed, batch.targets, options.num_items);
-  const at::Tensor dfinal = RmsNormBackward(final_x, model.final_norm.value, final_saved, loss.dx,
-                                            model.final_norm.FreshGrad());
-  at::Tensor dx = at::zeros(x.sizes(), x.options()).index_copy_(0, batch.supervised, dfinal);
+  auto [sums, dx] = HeadForwardBackward(model, batch, x, context.eps, options.num_items);
+  x = at::Tensor();
 
   for (int64_t i = layers - 1; i >= 0; --i) {
-    if (options.recompute_layers)
-      DecoderLayerForward(model.layers[i], i, context, at::Tensor(saved[i].x), &saved[i]);
+    if (i < options.recomputed_layers)
+      DecoderLayerRecompute(model.layers[i], i, context, &saved[i]);
     dx = DecoderLayerBackward(model.layers[i], i, context, saved[i], dx,
                               i > 0 || EmbeddingTrains(model));
     saved[i] = {};
   }
-  if (EmbeddingTrains(model)) AccumulateEmbedding(model.embedding.FreshGrad(), batch.input_ids, dx);
-  return loss.sums;
+  if (EmbeddingTrains(model)) AccumulateEmbedding(model.embedding.FreshGrad(), batch, dx);
+  return sums;
 }
 
 }  // namespace ftd::engine

@@ -41,6 +41,9 @@ struct FlatBatch {
   Documents documents;
   at::Tensor supervised;  // [S] int64: positions whose next token is a label
   at::Tensor targets;     // [S] int64
+  // The U tokens that occur, ascending, and where among them each of input_ids is:
+  at::Tensor distinct_ids;  // [U] int64
+  at::Tensor id_places;     // [T] int64
 };
 
 // Reads the weights in the compute dtype onto the device; with `nf4`, which a model that is
@@ -52,16 +55,18 @@ Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dt
 at::Tensor Infer(Model& model, const FlatBatch& batch);
 
 // What the model makes of the batch's labels, without dropout and gradients.
-LossSums EvaluateBatch(Model& model, const FlatBatch& batch);
+DeviceSums EvaluateBatch(Model& model, const FlatBatch& batch);
 
 struct PassOptions {
   int64_t num_items = 1;  // labels of the whole step
   double dropout = 0;
   uint64_t dropout_seed = 0;
-  bool recompute_layers = false;  // gradient checkpointing: keep only each layer's input
+  // Gradient checkpointing: of the first so many layers only the input is kept. The first, because
+  // their backward pass comes last, when what the others kept is free again.
+  int64_t recomputed_layers = 0;
 };
 
-// Forward and backward; adds to the gradients.
-LossSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options);
+// Forward and backward; adds to the gradients. Nothing in it waits for the device.
+DeviceSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options);
 
 }  // namespace ftd::engine

@@ -29,15 +29,24 @@ at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const NormSave
 }
 
 at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved,
-                           const at::Tensor& dy, const at::Tensor& w_grad) {
+                           const at::Tensor& dy, const at::Tensor& residual,
+                           const at::Tensor& w_grad) {
+  if (cuda::Serves(x.device())) {
+    if (w_grad.defined()) cuda::AddRmsNormWeightGrad(x, saved.rstd, dy, w_grad);
+    return cuda::RmsNormBackward(x, w, saved.rstd, dy, residual);
+  }
   if (w_grad.defined()) w_grad.add_(dy.to(at::kFloat).mul(Normalised(x, saved)).sum(0));
-  if (cpu::Serves(x)) return cpu::RmsNormBackward(x, w, saved.rstd, dy);
-  if (cuda::Serves(x.device())) return cuda::RmsNormBackward(x, w, saved.rstd, dy);
-  const at::Tensor x_hat = Normalised(x, saved);
-  // With x̂ = x·rstd and g = dy·w:  dx = rstd · (g − x̂ · mean(g·x̂)).
-  at::Tensor g = dy.to(at::kFloat).mul(w);
-  const at::Tensor projection = g.mul(x_hat).mean({-1}, /*keepdim=*/true);
-  return g.sub_(x_hat * projection).mul_(saved.rstd).to(x.scalar_type());
+  at::Tensor dx;
+  if (cpu::Serves(x)) {
+    dx = cpu::RmsNormBackward(x, w, saved.rstd, dy);
+  } else {
+    const at::Tensor x_hat = Normalised(x, saved);
+    // With x̂ = x·rstd and g = dy·w:  dx = rstd · (g − x̂ · mean(g·x̂)).
+    at::Tensor g = dy.to(at::kFloat).mul(w);
+    const at::Tensor projection = g.mul(x_hat).mean({-1}, /*keepdim=*/true);
+    dx = g.sub_(x_hat * projection).mul_(saved.rstd).to(x.scalar_type());
+  }
+  return residual.defined() ? dx.add_(residual) : dx;
 }
 
 }  // namespace ftd::engine

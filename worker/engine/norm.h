@@ -17,8 +17,11 @@ at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, 
 // The same y again, from the saved statistics.
 at::Tensor RmsNormAgain(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved);
 
-// dx [T, D]. Adds to `w_grad` [D] (float32) when it is defined.
+// dx [T, D], plus `residual` [T, D] when it is defined: the gradient that x has beside the norm.
+// Both are rounded to x's dtype before they are added. Adds the weight's gradient, summed in
+// float32, to `w_grad` [D] when that is defined.
 at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved,
-                           const at::Tensor& dy, const at::Tensor& w_grad);
+                           const at::Tensor& dy, const at::Tensor& residual,
+                           const at::Tensor& w_grad);
 
 }  // namespace ftd::engine

@@ -9,6 +9,8 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 
+#include <optional>
+
 namespace ftd::engine {
 namespace {
 
@@ -23,16 +25,21 @@ std::vector<at::Tensor> Gradients(const std::vector<Parameter*>& parameters) {
 
 }  // namespace
 
-double GradientNorm(const std::vector<Parameter*>& parameters) {
-  return at::linalg_vector_norm(at::stack(at::_foreach_norm(Gradients(parameters), 2)))
-      .item<double>();
+at::Tensor GradientNorm(const std::vector<Parameter*>& parameters) {
+  return at::linalg_vector_norm(at::stack(at::_foreach_norm(Gradients(parameters), 2)));
 }
 
-void ClipGradients(const std::vector<Parameter*>& parameters, double norm, double max_norm) {
-  const at::TensorOptions options(parameters.front()->grad.scalar_type());
-  const at::Tensor coefficient = (at::full({}, norm, options) + 1e-6).reciprocal_().mul_(max_norm);
-  if (const auto factor = coefficient.item<double>(); factor < 1)
+at::Tensor ClipGradients(const std::vector<Parameter*>& parameters, const at::Tensor& norm,
+                         double max_norm) {
+  if (norm.is_cuda() && norm.scalar_type() == at::kFloat)
+    return norm.add(1e-6).div_(max_norm).clamp_min_(1);
+  const at::Tensor coefficient = norm.add(1e-6).reciprocal_().mul_(max_norm);
+  if (norm.is_cuda()) {
+    at::_foreach_mul_(Gradients(parameters), coefficient.clamp_max_(1));
+  } else if (const auto factor = coefficient.item<double>(); factor < 1) {
     ScaleGradients(parameters, factor);
+  }
+  return {};
 }
 
 void ScaleGradients(const std::vector<Parameter*>& parameters, double factor) {
@@ -55,7 +62,7 @@ void ResetMoments(const std::vector<Parameter*>& parameters) {
 }
 
 void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate,
-               double weight_decay) {
+               double weight_decay, const at::Tensor& grad_scale) {
   // One number for all: a GPU would be handed a fill for each otherwise.
   const at::Tensor step_number = at::full({}, static_cast<double>(step),
                                           parameters.front()->master.options().dtype(at::kFloat));
@@ -72,7 +79,8 @@ void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double l
     const std::vector<at::Tensor> steps(masters.size(), step_number);
     at::_fused_adamw_(masters, grads, exp_avgs, exp_avg_sqs, {}, steps, learning_rate, kBeta1,
                       kBeta2, decays ? weight_decay : 0.0, kEps, /*amsgrad=*/false,
-                      /*maximize=*/false);
+                      /*maximize=*/false,
+                      grad_scale.defined() ? std::optional(grad_scale) : std::nullopt);
   }
   std::vector<at::Tensor> values, masters;
   for (const Parameter* p : parameters) {

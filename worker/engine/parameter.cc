@@ -1,5 +1,6 @@
 #include "worker/engine/parameter.h"
 
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros_like.h>
@@ -8,12 +9,6 @@
 #include <utility>
 
 namespace ftd::engine {
-namespace {
-
-constexpr int64_t kRowsAtATime = 8192;
-
-}  // namespace
-
 void Parameter::MakeTrainable(bool weight_decay, at::ScalarType dtype) {
   master = value.to(dtype);  // the same tensor when it is of that dtype already
   grad = at::empty_like(master);
@@ -34,15 +29,20 @@ void AddProduct(const at::Tensor& sum, Onto onto, const at::Tensor& a, const at:
     sum.addmm_(a.t(), b, onto == Onto::kSum ? 1.0 : 0.0, scale);
     return;
   }
+  if (sum.is_cuda() && sum.scalar_type() == at::kFloat) {
+    // cuBLAS multiplies 16-bit numbers into a float32 sum.
+    at::Tensor out = sum;
+    at::addmm_out(out, out, a.t(), b, at::kFloat, onto == Onto::kSum ? 1.0 : 0.0, scale);
+    return;
+  }
   if (onto == Onto::kNothing && sum.scalar_type() == a.scalar_type()) {
     at::Tensor out = sum;
     at::mm_out(out, a.t(), b);
     if (scale != 1) out.mul_(scale);
     return;
   }
-  // A vocabulary's product at once would be a tensor of hundreds of megabytes.
-  for (int64_t begin = 0; begin < sum.size(0); begin += kRowsAtATime) {
-    const int64_t rows = std::min(kRowsAtATime, sum.size(0) - begin);
+  for (int64_t begin = 0; begin < sum.size(0); begin += kProductRows) {
+    const int64_t rows = std::min(kProductRows, sum.size(0) - begin);
     const at::Tensor part = sum.narrow(0, begin, rows);
     const at::Tensor product = at::mm(a.narrow(1, begin, rows).t(), b);
     if (onto == Onto::kSum) {

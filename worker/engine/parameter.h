@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,10 @@ struct Parameter {
   // grad, for adding to: zeros when it was stale. Undefined when the parameter is frozen.
   at::Tensor& FreshGrad();
 };
+
+// Rows of a product that is made beside the sum which it belongs to at a time: a vocabulary's at
+// once would be a tensor of hundreds of megabytes.
+constexpr int64_t kProductRows = 8192;
 
 // What a product does to the sum that it belongs to.
 enum class Onto { kSum, kNothing };

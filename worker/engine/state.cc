@@ -1,8 +1,10 @@
 #include "worker/engine/state.h"
 
 #include <cstdio>
+#include <limits>
 
 #include "artifacts/file.h"
+#include "artifacts/json_number.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/tensor_io.h"
 #include "worker/engine/train.h"
@@ -11,6 +13,7 @@ namespace ftd::engine {
 namespace {
 
 constexpr int64_t kShardBytes = 5'000'000'000;
+constexpr char kMemoryBudgetFile[] = "memory_budget.json", kActivationBytes[] = "activation_bytes";
 
 std::vector<NamedTensor> Collect(const std::vector<Parameter*>& parameters,
                                  const std::string& prefix, at::Tensor Parameter::*member) {
@@ -66,6 +69,21 @@ void ReadMoments(const std::vector<Parameter*>& parameters, const std::filesyste
   const SafetensorsFile file = ValueOrThrow(SafetensorsFile::Open(path));
   Fill(parameters, "exp_avg.", &Parameter::exp_avg, file, path);
   Fill(parameters, "exp_avg_sq.", &Parameter::exp_avg_sq, file, path);
+}
+
+void WriteMemoryBudget(int64_t bytes, const std::filesystem::path& dir) {
+  const nlohmann::json json = {{kActivationBytes, bytes}};
+  ThrowIfError(WriteFileAtomically(dir / kMemoryBudgetFile, json.dump() + "\n"));
+}
+
+int64_t ReadMemoryBudget(const std::filesystem::path& dir) {
+  const std::filesystem::path path = dir / kMemoryBudgetFile;
+  if (!std::filesystem::exists(path)) return std::numeric_limits<int64_t>::max();
+  const auto json = nlohmann::json::parse(ValueOrThrow(ReadFile(path)), nullptr, false);
+  const int64_t bytes = json.is_object() ? IntegerOr(json, kActivationBytes, 0) : 0;
+  if (bytes <= 0)
+    throw EngineError(EngineError::Kind::kModel, path.string() + ": no number of bytes");
+  return bytes;
 }
 
 void WriteModelShards(const std::vector<Parameter*>& parameters,

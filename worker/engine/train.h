@@ -49,7 +49,7 @@ struct StepResult {
   int64_t samples = 0;             // rows
   double epoch = 0;                // passes over the data at the end of the step
   double model_flops = 0;          // floating-point operations that the step takes (flops.h)
-  double data_wait_seconds = 0;    // until its rows were read and on the device
+  double data_wait_seconds = 0;    // until its rows were read
 };
 
 // What one evaluation measured, as transformers' Trainer and TRL do.
@@ -93,6 +93,9 @@ class Trainer {
   int64_t eval_rows() const;
   int64_t trainable_parameters() const;
   int64_t total_parameters() const;
+  // Layers that gradient checkpointing recomputed, in the micro-batch that had the most of them so
+  // far.
+  int64_t recomputed_layers() const;
 
   // One optimizer step. When `stop` becomes true meanwhile, the step is abandoned without a trace
   // and the result is empty. `beat` is called after each micro-batch. Requires: steps_taken() <

@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
 #include <random>
 #include <thread>
 #include <vector>
+
+#include "launches.h"
 
 thread_local dim3 threadIdx, blockIdx;
 
@@ -23,6 +26,8 @@ constexpr size_t kStack = size_t{64} << 10;
 enum class Order { kAscending, kDescending, kShuffled };
 
 constexpr unsigned kMostThreads = 1024;  // of a block
+
+std::atomic<int64_t> launches{0};
 
 [[noreturn]] void Die(const char* what) {
   std::fprintf(stderr, "cuda_on_cpu: %s\n", what);
@@ -152,9 +157,10 @@ void Block::Run(Order order) {
 
 }  // namespace
 
+int64_t Launches() { return launches; }
+
 void RunBlocks(unsigned blocks, unsigned threads, const std::function<void()>& thread) {
   if (blocks == 0 || threads == 0 || threads > kMostThreads) Die("no launch of that size");
-  static unsigned launches = 0;
   const auto order = static_cast<Order>(launches++ % 3);
   const Stacks stacks(threads);
   for (unsigned index = 0; index < blocks; ++index) {

@@ -5,6 +5,7 @@ namespace ftd::engine::cuda {
 
 bool Available() { return true; }
 const char* DeviceModel() { return ""; }
+int ComputeCapability() { return 0; }
 bool SharesHostMemory() { return false; }
 const char* LaunchError() { return nullptr; }
 

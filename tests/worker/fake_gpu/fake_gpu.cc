@@ -5,17 +5,27 @@
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/view_native.h>
+#include <c10/core/Allocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <tuple>
 #include <vector>
 
+#include "tests/worker/cuda_on_cpu/launches.h"
+#include "tests/worker/fake_gpu/fake_gpu.h"
+
 namespace ftd::engine {
 namespace {
+
+FakeGpuCounts counts;
 
 const c10::Device kGpu(c10::kCUDA, 0);
 
@@ -41,7 +51,37 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
 
 C10_REGISTER_GUARD_IMPL(CUDA, Guard)
 
-// What autograd asks for.
+// Host memory that copies need not wait for. A thread may take it while another computes.
+class PinnedAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    const std::lock_guard lock(mutex_);
+    begins_.insert(memory);
+    return {memory, memory, Free, c10::kCPU};
+  }
+  void copy_data(void* to, const void* from, size_t bytes) const override {
+    default_copy_data(to, from, bytes);
+  }
+  static bool Holds(const void* data) {
+    const std::lock_guard lock(mutex_);
+    return begins_.count(data) > 0;
+  }
+
+ private:
+  static void Free(void* memory) {
+    const std::lock_guard lock(mutex_);
+    begins_.erase(memory);
+    std::free(memory);
+  }
+
+  inline static std::mutex mutex_;
+  inline static std::set<const void*> begins_;
+};
+
+PinnedAllocator pinned_allocator;
+
+// What autograd and pinned memory ask for.
 class CUDAHooks final : public at::CUDAHooksInterface {
  public:
   explicit CUDAHooks(at::CUDAHooksArgs /*unused*/) {}
@@ -50,7 +90,8 @@ class CUDAHooks final : public at::CUDAHooksInterface {
   bool isAvailable() const override { return true; }
   bool hasCUDA() const override { return true; }
   bool hasPrimaryContext(c10::DeviceIndex /*device*/) const override { return true; }
-  bool isPinnedPtr(const void* /*data*/) const override { return false; }
+  at::Allocator* getPinnedMemoryAllocator() const override { return &pinned_allocator; }
+  bool isPinnedPtr(const void* data) const override { return PinnedAllocator::Holds(data); }
   c10::DeviceIndex deviceCount() const override { return 1; }
 };
 
@@ -60,9 +101,13 @@ REGISTER_CUDA_HOOKS(CUDAHooks);
 
 // The device's tensor over a host tensor's memory, which lives as long.
 at::Tensor OnGpu(const at::Tensor& host) {
+  constexpr int64_t kBlock = 512;
+  const int64_t bytes = (static_cast<int64_t>(host.nbytes()) + kBlock - 1) / kBlock * kBlock;
+  counts.bytes += bytes;
+  counts.peak_bytes = std::max(counts.peak_bytes, counts.bytes);
   return at::for_blob(host.mutable_data_ptr(), host.sizes())
       .strides(host.strides())
-      .deleter([host](void* /*data*/) {})
+      .deleter([host, bytes](void* /*data*/) { counts.bytes -= bytes; })
       .options(host.options().device(kGpu))
       .target_device(kGpu)
       .make_tensor();
@@ -84,6 +129,7 @@ at::Tensor Argument(const c10::OperatorHandle& op, const at::Tensor& tensor) {
 }
 
 void RunOnCpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  ++counts.operators;
   const c10::FunctionSchema& schema = op.schema();
   const size_t count = schema.arguments().size(), first = stack->size() - count;
   const std::vector<c10::IValue> arguments(stack->begin() + static_cast<int64_t>(first),
@@ -147,9 +193,43 @@ at::Tensor EmptyStrided(at::IntArrayRef size, at::IntArrayRef stride,
   return Filled(at::empty_strided(size, stride, at::TensorOptions(dtype.value_or(at::kFloat))));
 }
 
-at::Tensor& Copy(at::Tensor& to, const at::Tensor& from, bool /*non_blocking*/) {
+at::Tensor& Copy(at::Tensor& to, const at::Tensor& from, bool non_blocking) {
+  if (to.is_cuda() && from.is_cuda()) {
+    ++counts.operators;
+  } else if (to.is_cuda()) {
+    ++counts.copies_in;
+    counts.waits += non_blocking && from.is_pinned() ? 0 : 1;
+  } else {
+    ++counts.copies_out;
+    ++counts.waits;
+  }
   (to.is_cuda() ? OnHost(to) : to).copy_(from.is_cuda() ? OnHost(from) : from);
   return to;
+}
+
+at::Scalar LocalScalarDense(const at::Tensor& number) {
+  ++counts.copies_out;
+  ++counts.waits;
+  return OnHost(number).item();
+}
+
+// CUDA's alone: 16-bit factors, a float32 sum.
+at::Tensor& AddmmDtype(const at::Tensor& self, const at::Tensor& a, const at::Tensor& b,
+                       at::ScalarType type, const at::Scalar& beta, const at::Scalar& alpha,
+                       at::Tensor& out) {
+  ++counts.operators;
+  TORCH_CHECK(type == at::kFloat && out.scalar_type() == at::kFloat && self.is_same(out));
+  TORCH_CHECK(a.is_cuda() && b.is_cuda() && a.scalar_type() == b.scalar_type() &&
+              (a.scalar_type() == at::kBFloat16 || a.scalar_type() == at::kHalf));
+  OnHost(out).addmm_(OnHost(a).to(at::kFloat), OnHost(b).to(at::kFloat), beta, alpha);
+  return out;
+}
+
+at::Tensor MmDtype(const at::Tensor& a, const at::Tensor& b, at::ScalarType type) {
+  ++counts.operators;
+  TORCH_CHECK(type == at::kFloat && a.is_cuda() && b.is_cuda());
+  TORCH_CHECK(a.scalar_type() == b.scalar_type() && a.scalar_type() != at::kFloat);
+  return OnGpu(at::mm(OnHost(a).to(at::kFloat), OnHost(b).to(at::kFloat)));
 }
 
 // Documents' borders, checked as the kernel would.
@@ -188,6 +268,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> FlashForw
     int64_t longest_q, int64_t longest_k, double dropout, bool causal, bool /*debug_mask*/,
     std::optional<double> scale, std::optional<int64_t> /*left*/, std::optional<int64_t> /*right*/,
     const std::optional<at::Tensor>& /*used*/, const std::optional<at::Tensor>& /*slopes*/) {
+  ++counts.operators;
   TORCH_CHECK(causal && dropout == 0 && longest_q == longest_k);
   TORCH_CHECK(q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf);
   TORCH_CHECK(cu_seqlens_k->is_same(*cu_seqlens_q));
@@ -214,6 +295,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> FlashBackward(
     const at::Tensor& cu_seqlens_k, int64_t longest_q, int64_t longest_k, double dropout,
     bool causal, const at::Tensor& rng, const at::Tensor& unused, std::optional<double> scale,
     std::optional<int64_t> /*left*/, std::optional<int64_t> /*right*/) {
+  ++counts.operators;
   TORCH_CHECK(causal && dropout == 0 && longest_q == longest_k);
   TORCH_CHECK(cu_seqlens_k.is_same(cu_seqlens_q) && rng.is_cuda() && unused.is_cuda());
   const std::vector<int64_t> borders = Borders(cu_seqlens_q, longest_q, q.size(0));
@@ -253,10 +335,26 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   library.impl("copy_", TORCH_FN(Copy));
   library.impl("as_strided", TORCH_FN(at::native::as_strided_tensorimpl));
   library.impl("view", TORCH_FN(at::native::view));
+  library.impl("view.dtype", TORCH_FN(at::native::view_dtype));
+  library.impl("_local_scalar_dense", TORCH_FN(LocalScalarDense));
+  library.impl("addmm.dtype_out", TORCH_FN(AddmmDtype));
+  library.impl("mm.dtype", TORCH_FN(MmDtype));
   library.impl("_reshape_alias", TORCH_FN(at::native::_reshape_alias));
   library.impl("_flash_attention_forward", TORCH_FN(FlashForward));
   library.impl("_flash_attention_backward", TORCH_FN(FlashBackward));
 }
 
 }  // namespace
+
+FakeGpuCounts CountsOfFakeGpu() {
+  FakeGpuCounts result = counts;
+  result.kernels = cuda_on_cpu::Launches() - counts.kernels;
+  return result;
+}
+
+void ResetFakeGpuCounts() {
+  const int64_t bytes = counts.bytes;
+  counts = {.kernels = cuda_on_cpu::Launches(), .bytes = bytes, .peak_bytes = bytes};
+}
+
 }  // namespace ftd::engine

@@ -1,5 +1,6 @@
 // In place of the .cu files where the build has no nvcc: nothing is available, so nothing is
 // launched.
+#include "worker/engine/cuda/dropout.h"
 #include "worker/engine/cuda/launch.h"
 #include "worker/engine/cuda/loss_tile.h"
 #include "worker/engine/cuda/nf4.h"
@@ -16,6 +17,7 @@ constexpr char kAbsent[] = "built without CUDA kernels";
 
 bool Available() { return false; }
 const char* DeviceModel() { return ""; }
+int ComputeCapability() { return 0; }
 bool SharesHostMemory() { return false; }
 const char* LaunchError() { return kAbsent; }
 const char* DequantizeNf4(const Nf4Pointers&, void*, Type, int64_t, Stream) { return kAbsent; }
@@ -33,8 +35,21 @@ const char* RmsNormAgain(const void*, const void*, Type, int64_t, int64_t, const
                          Stream) {
   return kAbsent;
 }
-const char* RmsNormBackward(const void*, const void*, const float*, const void*, Type, int64_t,
-                            int64_t, void*, Stream) {
+const char* RmsNormBackward(const void*, const void*, const float*, const void*, const void*, Type,
+                            int64_t, int64_t, void*, Stream) {
+  return kAbsent;
+}
+const char* AddRmsNormWeightGrad(const void*, const float*, const void*, Type, int64_t, int64_t,
+                                 float*, void*, Type, Stream) {
+  return kAbsent;
+}
+const char* RotateBack(const QkvGradient&, Type, const void*, const void*, void*, Stream) {
+  return kAbsent;
+}
+const char* Dropped(const void*, Type, int64_t, const DropoutMask&, void*, Stream) {
+  return kAbsent;
+}
+const char* AddDropped(void*, const void*, Type, int64_t, const DropoutMask&, Stream) {
   return kAbsent;
 }
 const char* ApplyRope(const RopeHeads&, Type, const void*, const void*, bool, Stream) {

@@ -7,6 +7,15 @@ namespace {
 
 __global__ void Probe() {}
 
+// Of the current device; 0 without one.
+int Attribute(cudaDeviceAttr attribute) {
+  int device = 0, value = 0;
+  const bool known = cudaGetDevice(&device) == cudaSuccess &&
+                     cudaDeviceGetAttribute(&value, attribute, device) == cudaSuccess;
+  cudaGetLastError();  // a failure is answered, and is no later launch's
+  return known ? value : 0;
+}
+
 }  // namespace
 
 bool Available() {
@@ -26,14 +35,12 @@ const char* DeviceModel() {
   return known ? properties.name : "";
 }
 
-bool SharesHostMemory() {
-  int device = 0, integrated = 0;
-  const bool known =
-      cudaGetDevice(&device) == cudaSuccess &&
-      cudaDeviceGetAttribute(&integrated, cudaDevAttrIntegrated, device) == cudaSuccess;
-  cudaGetLastError();
-  return known && integrated == 1;
+int ComputeCapability() {
+  return 10 * Attribute(cudaDevAttrComputeCapabilityMajor) +
+         Attribute(cudaDevAttrComputeCapabilityMinor);
 }
+
+bool SharesHostMemory() { return Attribute(cudaDevAttrIntegrated) == 1; }
 
 const char* LaunchError() {
   const cudaError_t error = cudaGetLastError();

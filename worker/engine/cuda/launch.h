@@ -20,6 +20,10 @@ bool Available();
 // thread-safe.
 const char* DeviceModel();
 
+// The current device's compute capability as 10 · major + minor, such as 90; 0 where it is not
+// known.
+int ComputeCapability();
+
 // Is the current device's memory the host's?
 bool SharesHostMemory();
 

@@ -60,7 +60,8 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
-    Backward(const T* x, const T* w, const float* rstd, const T* dy, int64_t width, T* dx) {
+    Backward(const T* x, const T* w, const float* rstd, const T* dy, const T* residual,
+             int64_t width, T* dx) {
   const int64_t begin = blockIdx.x * width;
   const float r = rstd[blockIdx.x];
   // With x̂ = x·rstd and g = dy·w:  dx = rstd · (g − x̂ · mean(g·x̂)).
@@ -82,8 +83,56 @@ __global__ void __launch_bounds__(kThreads)
       const float g = static_cast<float>(d.x[k]) * static_cast<float>(weight.x[k]);
       out.x[k] = static_cast<T>((g - static_cast<float>(row.x[k]) * r * projection) * r);
     }
+    if (residual != nullptr) {
+      const auto other = Load<N>(residual + begin + i);
+#pragma unroll
+      for (int k = 0; k < N; ++k)
+        out.x[k] = static_cast<T>(static_cast<float>(out.x[k]) + static_cast<float>(other.x[k]));
+    }
     Store<N>(out, dx + begin + i);
   }
+}
+
+// Sums of dy · x̂ over kWeightGradRows rows, N columns a thread; a block for each stretch of rows
+// and of columns.
+template <typename T, int N>
+__global__ void __launch_bounds__(kThreads)
+    WeightGradOfRows(const T* x, const float* rstd, const T* dy, int64_t rows, int64_t width,
+                     int64_t column_blocks, float* partial) {
+  const int64_t stretch = blockIdx.x / column_blocks;
+  const int64_t column = (blockIdx.x % column_blocks * kThreads + threadIdx.x) * N;
+  if (column >= width) return;
+  const int64_t begin = stretch * kWeightGradRows;
+  const int64_t end = begin + kWeightGradRows < rows ? begin + kWeightGradRows : rows;
+  float sums[N] = {};
+  for (int64_t row = begin; row < end; ++row) {
+    const auto values = Load<N>(x + row * width + column), d = Load<N>(dy + row * width + column);
+    const float r = rstd[row];
+#pragma unroll
+    for (int k = 0; k < N; ++k)
+      sums[k] += static_cast<float>(d.x[k]) * (static_cast<float>(values.x[k]) * r);
+  }
+#pragma unroll
+  for (int k = 0; k < N; ++k) partial[stretch * width + column + k] = sums[k];
+}
+
+// Adds those sums to the gradient: a block for kWarp columns, whose warps take stretches in turn.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    AddWeightGrad(const float* partial, int64_t stretches, int64_t width, T* w_grad) {
+  __shared__ float sums[kThreads / kWarp][kWarp];
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const int64_t column = int64_t{blockIdx.x} * kWarp + lane;
+  float sum = 0;
+  if (column < width) {
+    for (int64_t stretch = warp; stretch < stretches; stretch += kThreads / kWarp)
+      sum += partial[stretch * width + column];
+  }
+  sums[warp][lane] = sum;
+  __syncthreads();
+  if (warp != 0 || column >= width) return;
+  for (int other = 1; other < kThreads / kWarp; ++other) sum += sums[other][lane];
+  w_grad[column] = static_cast<T>(static_cast<float>(w_grad[column]) + sum);
 }
 
 }  // namespace
@@ -109,14 +158,38 @@ const char* RmsNormAgain(const void* x, const void* w, Type type, int64_t rows, 
 }
 
 const char* RmsNormBackward(const void* x, const void* w, const float* rstd, const void* dy,
-                            Type type, int64_t rows, int64_t width, void* dx, Stream stream) {
+                            const void* residual, Type type, int64_t rows, int64_t width, void* dx,
+                            Stream stream) {
   if (rows == 0) return nullptr;
-  return WithElements(type, {x, w, dy, dx}, {width}, [&](auto zero, auto n) {
+  return WithElements(type, {x, w, dy, residual, dx}, {width}, [&](auto zero, auto n) {
     using T = decltype(zero);
     Backward<T, decltype(n)::value><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-        static_cast<const T*>(x), static_cast<const T*>(w), rstd, static_cast<const T*>(dy), width,
-        static_cast<T*>(dx));
+        static_cast<const T*>(x), static_cast<const T*>(w), rstd, static_cast<const T*>(dy),
+        static_cast<const T*>(residual), width, static_cast<T*>(dx));
   });
+}
+
+const char* AddRmsNormWeightGrad(const void* x, const float* rstd, const void* dy, Type type,
+                                 int64_t rows, int64_t width, float* partial, void* w_grad,
+                                 Type grad_type, Stream stream) {
+  if (rows == 0) return nullptr;
+  const int64_t stretches = CeilDiv(rows, kWeightGradRows);
+  const char* error = WithElements(type, {x, dy}, {width}, [&](auto zero, auto n) {
+    using T = decltype(zero);
+    constexpr int N = decltype(n)::value;
+    const int64_t column_blocks = CeilDiv(width, int64_t{kThreads} * N);
+    const auto blocks = static_cast<unsigned>(stretches * column_blocks);
+    WeightGradOfRows<T, N><<<blocks, kThreads, 0, stream>>>(static_cast<const T*>(x), rstd,
+                                                            static_cast<const T*>(dy), rows, width,
+                                                            column_blocks, partial);
+  });
+  if (error != nullptr) return error;
+  WithType(grad_type, [&](auto zero) {
+    using T = decltype(zero);
+    AddWeightGrad<T><<<BlocksFor(width, kWarp), kThreads, 0, stream>>>(partial, stretches, width,
+                                                                       static_cast<T*>(w_grad));
+  });
+  return LaunchError();
 }
 
 }  // namespace ftd::engine::cuda

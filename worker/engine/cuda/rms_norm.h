@@ -16,8 +16,18 @@ const char* RmsNormForward(const void* x, const void* w, Type type, int64_t rows
 const char* RmsNormAgain(const void* x, const void* w, Type type, int64_t rows, int64_t width,
                          const float* rstd, void* y, Stream stream);
 
-// dx [rows, width].
+// dx [rows, width], plus `residual` [rows, width] unless that is nullptr.
 const char* RmsNormBackward(const void* x, const void* w, const float* rstd, const void* dy,
-                            Type type, int64_t rows, int64_t width, void* dx, Stream stream);
+                            const void* residual, Type type, int64_t rows, int64_t width, void* dx,
+                            Stream stream);
+
+// The weight's gradient is summed over this many rows at a time, then over those sums.
+constexpr int64_t kWeightGradRows = 64;
+
+// w_grad [width], of `grad_type`, += Σ dy · x · rstd over the rows. Room for the first sums:
+// partial [⌈rows / kWeightGradRows⌉, width].
+const char* AddRmsNormWeightGrad(const void* x, const float* rstd, const void* dy, Type type,
+                                 int64_t rows, int64_t width, float* partial, void* w_grad,
+                                 Type grad_type, Stream stream);
 
 }  // namespace ftd::engine::cuda

@@ -18,4 +18,15 @@ struct RopeHeads {
 const char* ApplyRope(const RopeHeads& heads, Type type, const void* cos, const void* sin,
                       bool backward, Stream stream);
 
+// Gradients of queries [rows, heads, 2·half], keys and values [rows, kv_heads, 2·half], contiguous.
+struct QkvGradient {
+  const void *dq, *dk, *dv;
+  int64_t rows, heads, kv_heads, half;
+};
+
+// Puts them side by side into dqkv [rows, (heads + 2·kv_heads)·2·half], queries and keys rotated
+// back: what ApplyRope backward makes of a copy.
+const char* RotateBack(const QkvGradient& gradient, Type type, const void* cos, const void* sin,
+                       void* dqkv, Stream stream);
+
 }  // namespace ftd::engine::cuda

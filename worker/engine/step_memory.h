@@ -1,0 +1,53 @@
+// How much of the device's memory a micro-batch takes beyond the weights and the optimizer's state,
+// and how many layers must therefore be recomputed. Functions of shapes alone, without torch: the
+// same shapes give the same answer, on any machine.
+//
+// They replay what model.cc and decoder_layer.cc allocate and free, in their order; fake_gpu_test
+// holds them against what those really do.
+#pragma once
+
+#include <cstdint>
+
+namespace ftd::engine {
+
+// Legend: D model, N heads, K kv heads, H head dim, F ffn, V vocabulary; T tokens, S labels.
+struct StepShape {
+  // The model.
+  int64_t layers = 0;
+  int64_t hidden = 0;      // D
+  int64_t heads = 0;       // N
+  int64_t kv_heads = 0;    // K
+  int64_t head_dim = 0;    // H
+  int64_t inner = 0;       // F
+  int64_t vocabulary = 0;  // V
+  int64_t element = 0;     // bytes of a number in the compute dtype
+
+  // What trains.
+  int64_t grad_element = 4;  // bytes of a number in the gradients
+  bool full = false;         // the weights, else adapters
+  bool dropout = false;      // on adapters' inputs
+  bool norm_folds = false;   // linear.h's NormFoldsIntoProduct
+  bool accumulated = false;  // gradients of other micro-batches are there already
+  struct Ranks {             // of all adapters of a map together
+    int64_t qkv = 0, o = 0, gate_up = 0, down = 0;
+  };
+  Ranks ranks;
+  int64_t rank = 0;  // of one adapter
+
+  // The micro-batch.
+  int64_t tokens = 0;     // T
+  int64_t labels = 0;     // S
+  int64_t documents = 0;  // rows
+  int64_t distinct = 0;   // different tokens
+  int64_t longest = 0;    // tokens of the longest document
+};
+
+// The most bytes that tensors of forward and backward pass take at a time, the batch's own
+// included, when the first `recomputed` layers are.
+int64_t StepPeakBytes(const StepShape& shape, int64_t recomputed);
+
+// The fewest layers to recompute so that the step takes at most `available` bytes, with what
+// operators take within themselves; all of them when nothing suffices.
+int64_t LayersToRecompute(const StepShape& shape, int64_t available);
+
+}  // namespace ftd::engine
