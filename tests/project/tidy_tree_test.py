@@ -29,7 +29,8 @@ def test_tracked_files_are_small():
 
 
 def test_requirements_are_pinned():
-    lines = [line for line in tree.text("requirements.txt").splitlines() if line and not line.startswith("#")]
+    lines = [line for name in ("requirements.txt", "requirements-nvcc.txt") for line in tree.text(name).splitlines()
+             if line and not line.startswith("#")]
     assert lines and [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.\-]+==[0-9][^\s]*", line)] == []
 
 
@@ -57,7 +58,7 @@ def commands(program, names):
 
 def test_dev_verbs_in_documents_exist():
     usage = subprocess.run([tree.ROOT / "dev"], check=True, capture_output=True, text=True).stdout
-    verbs = set(re.findall(r"^  ([a-z]+)", usage, re.MULTILINE))
+    verbs = set(re.findall(r"^  ([a-z][a-z-]*)", usage, re.MULTILINE))
     used = commands("./dev", tree.files(".md"))
     assert {"demo", "test", "bench"} <= used and used <= verbs
 
