@@ -9,6 +9,8 @@
 #include "gtest/gtest.h"
 #include "worker/engine/attention.h"
 #include "worker/engine/cpu_kernels.h"
+#include "worker/engine/dropout.h"
+#include "worker/engine/linear.h"
 #include "worker/engine/loss.h"
 #include "worker/engine/norm.h"
 #include "worker/engine/rope.h"
@@ -137,6 +139,56 @@ TEST(AttentionTest, WithRopeEqualsPlainSoftmaxPerDocument) {
             kFloatTolerance);
   EXPECT_LT(Distance(AttentionBackward(qkv, documents, shape, rope, saved, dout), leaf.grad()),
             10 * kFloatTolerance);
+}
+
+// A map of three parts, two of them adapted, with a trained weight or a frozen one, against
+// autograd over y_part = x Wᵀ + s · (x ∘ m_part) Aᵀ Bᵀ, where m_part is what Dropped makes of ones.
+TEST(LinearTest, WithAndWithoutDropoutEqualsAutograd) {
+  const int64_t T = 13, I = 20, R = 3, P = 2;
+  for (const double p : {0.0, 0.3}) {
+    for (const bool trained : {false, true}) {
+      SCOPED_TRACE(std::to_string(p) + (trained ? " trained" : " frozen"));
+      LinearLayer layer;
+      layer.weight.value = at::randn({17, I});
+      if (trained) layer.weight.MakeTrainable(true);
+      layer.lora_a.value = at::randn({P * R, I});
+      layer.lora_a.MakeTrainable(true);
+      layer.scale = 1.7;
+      layer.rank = R;
+      layer.adapters = {{0, 8, {}}, {11, 6, {}}};
+      for (Adapter& adapter : layer.adapters) {
+        adapter.b.value = at::randn({adapter.count, R});
+        adapter.b.MakeTrainable(true);
+      }
+      const Dropout dropout{p, 99, 5};
+      const at::Tensor x = at::randn({T, I}), dy = at::randn({T, 17});
+
+      const auto leaf = [](const at::Tensor& t) { return t.to(at::kDouble).requires_grad_(); };
+      at::Tensor x64 = leaf(x), w64 = leaf(layer.weight.value), a64 = leaf(layer.lora_a.value);
+      std::vector<at::Tensor> b64, columns = x64.mm(w64.t()).split({8, 3, 6}, 1);
+      for (size_t i = 0; i < P; ++i) {
+        b64.push_back(leaf(layer.adapters[i].b.value));
+        const at::Tensor mask = Dropped(at::ones({T, I}), dropout.Mask(i)).to(at::kDouble);
+        const at::Tensor a = a64.narrow(0, static_cast<int64_t>(i) * R, R);
+        columns[2 * i] = columns[2 * i] + 1.7 * (x64 * mask).mm(a.t()).mm(b64[i].t());
+      }
+      const at::Tensor y64 = at::cat(columns, 1);
+      y64.backward(dy.to(at::kDouble));
+
+      LinearSaved saved, again;
+      EXPECT_LT(Distance(LinearForward(layer, x, dropout, &saved), y64.detach()), kFloatTolerance);
+      LinearRecompute(layer, x, dropout, &again);
+      EXPECT_TRUE(at::equal(again.t, saved.t));
+      const at::Tensor dx = LinearBackward(layer, {x}, saved, dropout, dy, /*needs_dx=*/true);
+      EXPECT_LT(Distance(dx, x64.grad()), kFloatTolerance);
+      EXPECT_LT(Distance(layer.lora_a.grad, a64.grad()), kFloatTolerance);
+      for (size_t i = 0; i < P; ++i)
+        EXPECT_LT(Distance(layer.adapters[i].b.grad, b64[i].grad()), kFloatTolerance);
+      if (trained) {
+        EXPECT_LT(Distance(layer.weight.grad, w64.grad()), kFloatTolerance);
+      }
+    }
+  }
 }
 
 TEST(LossTest, ChunksEqualTheWholeCrossEntropy) {
