@@ -195,7 +195,7 @@ std::vector<MemoryCase> MemoryCases() {
   return cases;
 }
 
-// The free memory of which a step may take so many bytes (trainer.cc's SpareBytes).
+// The free memory of which a step may take so many bytes (the inverse of ActivationBudget).
 int64_t FreeFor(int64_t bytes) { return (bytes + (int64_t{1} << 30)) * 32 / 31 + 32; }
 
 TEST_F(FakeGpuCountsTest, AStepTakesTheMemoryThatWasPredicted) {

@@ -39,6 +39,7 @@ def train():
         signal.pause()
     rows = [step(number, batch) for number in range(int(flag("--max_steps", 8)))]
     (out / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (out / "ftd_run.json").write_text(json.dumps({"recomputed_layers": 8}))
     bits = {"bits": out.name, "resume": "--resume" in sys.argv}.get(FAULT, "")
     for file in ("adapter_model.safetensors", "model.safetensors"):
         (out / file).write_text(f"weights {bits}")
