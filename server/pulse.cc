@@ -99,8 +99,10 @@ int64_t Pulse::Beat(const Job* running) {
   constexpr int64_t kLongestMs = 60000;
   if (!enabled_) return kLongestMs;
   const int64_t now = SteadyMicros();
+  // The stop before the status: it may come between the two, and the status would be told seconds
+  // later.
   const int64_t next = std::min(
-      {BeatWatchdog(now), BeatStatus(running, now), BeatStop(now), now + kLongestMs * 1000});
+      {BeatWatchdog(now), BeatStop(now), BeatStatus(running, now), now + kLongestMs * 1000});
   return (next - now) / 1000 + 1;
 }
 
