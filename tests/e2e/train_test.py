@@ -113,7 +113,8 @@ def logged_losses(logs):
     return points
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(model, dataset, tmp_path):
+def test_ctrl_c_saves_and_says_how_to_go_on(model, dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # on a busy machine two would wait for each other in each of 800 small steps
     flags = ["--model_name", model, "--dataset", dataset, *FLAGS, "--max_steps", 400, "--save_steps", 1000,
              "--logging_steps", 25]
     process = subprocess.Popen(command(*flags, "--output_dir", tmp_path / "out", "--log_dir", tmp_path / "logs"),
