@@ -6,29 +6,24 @@
 // device that it has and leaves the results and report.json in DIR. Without a GPU every test is
 // skipped; --report then still runs the CPU's side.
 
-#include <ATen/ATen.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <map>
-#include <memory>
 #include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "artifacts/file.h"
-#include "artifacts/safetensors.h"
 #include "artifacts/sha256.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/temp_dir.h"
 #include "tests/worker/tiny_model.h"
+#include "tests/worker/whole_run.h"
 #include "worker/engine/tensor_io.h"
 #include "worker/engine/train.h"
 
@@ -38,9 +33,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr int kSteps = 4;
 constexpr char kReportFlag[] = "--report=";
-const std::atomic<bool> kNeverStop{false};
 
 struct Case {
   std::string name;
@@ -51,10 +44,7 @@ struct Case {
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 Case MakeCase(Mode mode, Dtype dtype, const std::string& variant) {
-  TrainSpec spec = ftd::testing::TinySpec(mode, kSteps);
-  spec.dtype = dtype;
-  spec.gradient_accumulation_steps = 2;
-  if (mode != Mode::kFull) spec.lora.dropout = 0.2;
+  TrainSpec spec = ftd::testing::RunSpec(mode, dtype);
   if (variant == "checkpointing") spec.gradient_checkpointing = Checkpointing::kOn;
   if (variant == "hf_parity") spec.precision = Precision::kHfParity;
   return {std::string(ModeName(mode)) + "_" + std::string(DtypeName(dtype)) + "_" + variant, spec};
@@ -75,53 +65,31 @@ std::vector<Case> Cases() {
 
 // What a case came to on one device.
 struct Outcome {
-  std::vector<double> numbers;  // loss, gradient norm, entropy of each step; then the evaluation's
+  std::vector<double> numbers;  // whole_run.h's
   fs::path result;              // the weights' file
   std::string sha256;           // of that file
   std::string resumed_sha256;   // of the result of a run that was broken off and resumed
 };
 
-Trainer Make(const TrainSpec& spec, const fs::path& model) {
-  const auto rows = [](uint32_t seed) {
-    return std::make_unique<RowsInMemory>(ftd::testing::RandomRows(5, 9, seed));
-  };
-  return {spec, model, rows(7), rows(8), nullptr};
-}
-
-std::vector<double> Finish(Trainer& trainer) {
-  std::vector<double> numbers;
-  while (trainer.steps_taken() < kSteps) {
-    const StepResult step = *trainer.Step(kNeverStop, [] {});
-    numbers.insert(numbers.end(), {step.loss, step.grad_norm, step.entropy});
-  }
-  numbers.push_back(trainer.Evaluate(kNeverStop, [](int64_t) {})->loss);
-  return numbers;
-}
-
-fs::path Export(const Trainer& trainer, Mode mode, const fs::path& dir) {
-  fs::create_directories(dir);
-  trainer.ExportWeights(dir);
-  return dir / (mode == Mode::kFull ? "model.safetensors" : "adapter_model.safetensors");
-}
-
 // Trains the case on this process's device, once in one go and once broken off after two steps.
 Outcome Train(const Case& c, const fs::path& model, const fs::path& dir) {
   Outcome outcome;
-  Trainer unbroken = Make(c.spec, model);
-  outcome.numbers = Finish(unbroken);
-  outcome.result = Export(unbroken, c.spec.mode, dir / c.name);
+  Trainer unbroken = ftd::testing::TrainerOf(c.spec, model);
+  outcome.numbers = ftd::testing::FinishRun(unbroken);
+  outcome.result = ftd::testing::ExportRun(unbroken, c.spec.mode, dir / c.name);
   outcome.sha256 = Sha256File(outcome.result).value();
 
   const TempDir state;
   {
-    Trainer first = Make(c.spec, model);
-    for (int i = 0; i < 2; ++i) first.Step(kNeverStop, [] {});
+    Trainer first = ftd::testing::TrainerOf(c.spec, model);
+    for (int i = 0; i < 2; ++i) ftd::testing::TakeStep(first);
     first.SaveState(state.path());
   }
-  Trainer second = Make(c.spec, model);
+  Trainer second = ftd::testing::TrainerOf(c.spec, model);
   second.LoadState(state.path(), 2);
-  Finish(second);
-  const fs::path resumed = Export(second, c.spec.mode, dir / (c.name + "_resumed"));
+  ftd::testing::FinishRun(second);
+  const fs::path resumed =
+      ftd::testing::ExportRun(second, c.spec.mode, dir / (c.name + "_resumed"));
   outcome.resumed_sha256 = Sha256File(resumed).value();
   return outcome;
 }
@@ -144,10 +112,10 @@ void WriteReport(const fs::path& dir) {
 // Runs this program with --report=DIR and without a GPU. Returns its exit status.
 int SpawnCpuReport(const fs::path& dir) {
   const std::string flag = kReportFlag + dir.string();
-  std::vector<std::string> variables = {"CUDA_VISIBLE_DEVICES="};
+  constexpr char kHidden[] = "CUDA_VISIBLE_DEVICES=";
+  std::vector<std::string> variables = {kHidden};
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    if (std::string_view(*variable).substr(0, 21) != "CUDA_VISIBLE_DEVICES=")
-      variables.emplace_back(*variable);
+    if (!std::string_view(*variable).starts_with(kHidden)) variables.emplace_back(*variable);
   }
   std::vector<char*> environment;
   environment.reserve(variables.size() + 1);
@@ -166,7 +134,7 @@ int SpawnCpuReport(const fs::path& dir) {
 class GpuTrainerTest : public ::testing::TestWithParam<Case> {
  protected:
   static void SetUpTestSuite() {
-    if (DeviceName() == "cpu") return;
+    if (!UsesGpu()) return;
     dir_ = new TempDir;
     ASSERT_EQ(SpawnCpuReport(*dir_ / "cpu"), 0);
     report_ = new Json(Json::parse(ReadFile(*dir_ / "cpu" / "report.json").value()));
@@ -177,20 +145,8 @@ class GpuTrainerTest : public ::testing::TestWithParam<Case> {
     delete dir_;
   }
   void SetUp() override {
-    if (DeviceName() == "cpu") GTEST_SKIP() << "no GPU";
+    if (!UsesGpu()) GTEST_SKIP() << "no GPU";
     ASSERT_NE(report_, nullptr) << "the CPU's side failed";
-  }
-
-  static void ExpectNearWeights(const fs::path& gpu_file, const fs::path& host_file, Dtype dtype) {
-    const auto host = SafetensorsFile::Open(host_file).value();
-    const auto gpu = SafetensorsFile::Open(gpu_file).value();
-    ASSERT_EQ(gpu.tensors().size(), host.tensors().size());
-    for (const auto& [tensor, view] : host.tensors()) {
-      const at::Tensor a = ViewAsTensor(view), b = ViewAsTensor(gpu.tensors().at(tensor));
-      // Adam's first steps have the size of the learning rate however small a gradient is.
-      const double distance = ((a - b).norm() / a.norm()).item<double>();
-      EXPECT_LE(distance, dtype == Dtype::kFloat32 ? 1e-3 : 0.2) << tensor;
-    }
   }
 
   static TempDir* dir_;
@@ -207,11 +163,8 @@ TEST_P(GpuTrainerTest, EqualsTheCpuAndResumesToTheBit) {
 
   const Json& host = (*report_)["cases"][c.name];
   const auto expected = host["numbers"].get<std::vector<double>>();
-  const double tolerance = c.spec.dtype == Dtype::kFloat32 ? 1e-5 : 3e-2;
-  ASSERT_EQ(gpu.numbers.size(), expected.size());
-  for (size_t i = 0; i < expected.size(); ++i)
-    EXPECT_NEAR(gpu.numbers[i], expected[i], tolerance * std::abs(expected[i])) << i;
-  ExpectNearWeights(gpu.result, host["result"].get<std::string>(), c.spec.dtype);
+  ftd::testing::ExpectNearNumbers(gpu.numbers, expected, c.spec.dtype);
+  ftd::testing::ExpectNearWeights(gpu.result, host["result"].get<std::string>(), c.spec.dtype);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, GpuTrainerTest, ::testing::ValuesIn(Cases()),
