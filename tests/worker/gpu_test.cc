@@ -1,4 +1,4 @@
-// The engine's parts on the GPU against the same on the CPU; and cuda_kernels_test.cc's device.
+// The engine's parts on the GPU against the same on the CPU; and kernel_checks.h's device.
 // Without a GPU all of them are skipped.
 
 #include <ATen/ATen.h>

@@ -1,4 +1,4 @@
-// Where cuda_kernels_test.cc runs the CUDA kernels: on the GPU (gpu_test.cc), or on the CPU
+// Where kernel_checks.h runs the CUDA kernels: on the GPU (gpu_test.cc), or on the CPU
 // (cuda_on_cpu/kernel_device.cc).
 #pragma once
 
