@@ -1,4 +1,4 @@
-"""What `./dev soak parity-isa` holds the libraries to holds for the worker of a job too, and the reference is made anew."""
+"""What `./dev soak parity-isa` holds the libraries to holds for the worker of a job too, and the reference is computed again."""
 import os
 import pathlib
 

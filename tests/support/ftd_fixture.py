@@ -19,7 +19,6 @@ import importlib
 import json
 import os
 import pathlib
-import shlex
 import shutil
 import signal
 import subprocess
@@ -36,8 +35,6 @@ BUILD = pathlib.Path(os.environ.get("FTD_BUILD_DIR", REPO / "build"))
 BIN = BUILD / "bin"
 DEADLINE_S = float(os.environ.get("FTD_TEST_DEADLINE_S", "60"))
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
-# These hold ATen and oneDNN to an instruction set. ftd hands a worker OMP_* and MKL_*, and nothing else that it need not have.
-INSTRUCTION_SETS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 
 _stubs_dir = None
 
@@ -153,21 +150,11 @@ class Ftd:
         command = [str(BIN / "ftd"), "--state-dir", str(self.state_dir), "--listen", self.address]
         if not any(str(a).startswith("--metrics-listen") for a in self.args):
             command += ["--metrics-listen", "off"]
-        if worker := self.worker or self._worker_of_an_instruction_set():
-            command += ["--worker", str(worker)]
+        if self.worker is not None:
+            command += ["--worker", str(self.worker)]
         if self.config_path is not None:
             command += ["--config", str(self.config_path)]
         return command + [str(a) for a in self.args]
-
-    def _worker_of_an_instruction_set(self):
-        """A script that gives ft-worker our INSTRUCTION_SETS, where there are any."""
-        settings = [f"export {name}={shlex.quote(os.environ[name])}" for name in INSTRUCTION_SETS if name in os.environ]
-        if not settings:
-            return None
-        script = self.root / "ft-worker"
-        script.write_text("\n".join(["#!/bin/sh", *settings, f'exec {shlex.quote(str(BIN / "ft-worker"))} "$@"', ""]))
-        script.chmod(0o755)
-        return script
 
     def start(self) -> "Ftd":
         """Starts the daemon and returns once it answers."""
