@@ -53,7 +53,7 @@ absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& di
   if (dir.empty()) dir = DefaultOutput(options);
   dir = fs::absolute(dir);
   FTD_ASSIGN_OR_RETURN(const std::string spec, GivenSpecJson(options));
-  const bool gpu = engine::DeviceName() != "cpu";
+  const bool gpu = engine::UsesGpu();
   FTD_ASSIGN_OR_RETURN(v1::AttemptRequest request,
                        FindTrainSources(spec, gpu ? Dtype::kBfloat16 : Dtype::kFloat32));
   request.set_job_name(dir.filename().string());
@@ -102,8 +102,8 @@ absl::Status Train(const TrainOptions& options, int* exit_status) {
                        ControlServer::Start(dir / ".ftd", &flags, [] { ::_exit(1); }));
   // Of the machine, not of the run: each start has its own.
   v1::AttemptRequest request = output.request();
-  const bool gpu = engine::DeviceName() != "cpu";
-  request.set_device_lock(gpu ? GpuLockFile().string() : "");  // what the daemon's workers lock
+  // What the daemon's workers lock.
+  request.set_device_lock(engine::UsesGpu() ? GpuLockFile().string() : "");
   request.set_peak_tflops(options.peak_tflops);
   request.set_host_memory_reserve_bytes(
       options.host_memory_reserve_mib < 0 ? -1 : options.host_memory_reserve_mib << 20);

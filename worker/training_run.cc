@@ -306,8 +306,7 @@ class TrainingRun {
   }
 
   FailedRun Traits() const {
-    return {.gradient_checkpointing = spec_.gradient_checkpointing,
-            .on_gpu = engine::DeviceName() != "cpu"};
+    return {.gradient_checkpointing = spec_.gradient_checkpointing, .on_gpu = engine::UsesGpu()};
   }
 
   RunFacts Facts() const {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "artifacts/ceil_div.h"
 #include "worker/engine/cuda_kernels.h"
 #include "worker/engine/multiversion.h"
 
@@ -30,12 +31,11 @@ FTD_MULTIVERSION void MakeFactors(const DropoutMask& mask, int64_t first, int64_
 template <typename Body>
 void ForEachStretch(const DropoutMask& mask, int64_t count, Body body) {
   constexpr int64_t kElements = kStretch * kDropoutGroup;
-  at::parallel_for(0, (count + kElements - 1) / kElements, 8, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, CeilDiv(count, kElements), 8, [&](int64_t begin, int64_t end) {
     float factors[kElements];
     for (int64_t stretch = begin; stretch < end; ++stretch) {
       const int64_t first = stretch * kElements, elements = std::min(kElements, count - first);
-      MakeFactors(mask, first / kDropoutGroup, (elements + kDropoutGroup - 1) / kDropoutGroup,
-                  factors);
+      MakeFactors(mask, first / kDropoutGroup, CeilDiv(elements, int64_t{kDropoutGroup}), factors);
       body(first, elements, factors);
     }
   });

@@ -61,6 +61,7 @@ struct EvalResult {
 
 // "cpu", or "cuda:0" when LibTorch's CUDA libraries load and see one.
 std::string DeviceName();
+inline bool UsesGpu() { return DeviceName() != "cpu"; }
 
 // The most floating-point operations a second that the device does in that dtype, by NVIDIA's data
 // sheets; 0 where they are not known, as on a CPU.

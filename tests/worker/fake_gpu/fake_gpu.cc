@@ -19,6 +19,7 @@
 #include <tuple>
 #include <vector>
 
+#include "artifacts/ceil_div.h"
 #include "tests/worker/cuda_on_cpu/launches.h"
 #include "tests/worker/fake_gpu/fake_gpu.h"
 
@@ -55,7 +56,8 @@ C10_REGISTER_GUARD_IMPL(CUDA, Guard)
 class PinnedAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    constexpr size_t kAlignment = 64;
+    void* memory = std::aligned_alloc(kAlignment, CeilDiv(bytes, kAlignment) * kAlignment);
     const std::lock_guard lock(mutex_);
     begins_.insert(memory);
     return {memory, memory, Free, c10::kCPU};
@@ -102,7 +104,7 @@ REGISTER_CUDA_HOOKS(CUDAHooks);
 // The device's tensor over a host tensor's memory, which lives as long.
 at::Tensor OnGpu(const at::Tensor& host) {
   constexpr int64_t kBlock = 512;
-  const int64_t bytes = (static_cast<int64_t>(host.nbytes()) + kBlock - 1) / kBlock * kBlock;
+  const int64_t bytes = CeilDiv(static_cast<int64_t>(host.nbytes()), kBlock) * kBlock;
   counts.bytes += bytes;
   counts.peak_bytes = std::max(counts.peak_bytes, counts.bytes);
   return at::for_blob(host.mutable_data_ptr(), host.sizes())

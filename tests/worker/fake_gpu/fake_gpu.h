@@ -25,7 +25,7 @@ struct FakeGpuCounts {
 
 FakeGpuCounts CountsOfFakeGpu();
 
-// Starts to count anew, the bytes from those that are there.
+// Sets the counts to zero, and the bytes and their peak to those that are allocated now.
 void ResetFakeGpuCounts();
 
 // Which device TrainingDevice() names from now on; the CPU at first.
