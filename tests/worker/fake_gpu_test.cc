@@ -1,6 +1,8 @@
 // Whole training runs on the GPU's ways through the engine, against the CPU's. See fake_gpu.h for
 // what that shows.
 
+#include <ATen/ATen.h>
+
 #include <string>
 #include <tuple>
 #include <vector>
@@ -11,6 +13,8 @@
 #include "tests/worker/fake_gpu/fake_gpu.h"
 #include "tests/worker/tiny_model.h"
 #include "tests/worker/whole_run.h"
+#include "worker/engine/device.h"
+#include "worker/engine/linear.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {
@@ -49,6 +53,14 @@ class FakeGpuTest : public ::testing::TestWithParam<std::tuple<Mode, Dtype>> {
 };
 
 TEST_P(FakeGpuTest, EqualsTheCpu) { ExpectEqualsTheCpu(Spec(), "plain"); }
+
+// Without dropout A's gradient is made another way (linear.h's NormFoldsIntoProduct).
+TEST_P(FakeGpuTest, EqualsTheCpuWithoutDropout) {
+  TrainSpec spec = Spec();
+  if (spec.mode == Mode::kFull) GTEST_SKIP() << "has none anyway";
+  spec.lora.dropout = 0;
+  ExpectEqualsTheCpu(spec, "no-dropout");
+}
 
 TEST_P(FakeGpuTest, EqualsTheCpuWithGradientCheckpointing) {
   TrainSpec spec = Spec();
@@ -90,6 +102,41 @@ INSTANTIATE_TEST_SUITE_P(
       return std::string(ModeName(std::get<0>(info.param))) + "_" +
              std::string(DtypeName(std::get<1>(info.param)));
     });
+
+// A's gradient without the norm's output, first of a step and added to another, against its
+// definition in float64.
+TEST(NormFoldsIntoProductTest, AsGradientEqualsTheDefinition) {
+  UseFakeGpu(true);
+  const int64_t T = 29, I = 40, O = 24, R = 4;
+  const auto on_gpu = [](const at::Tensor& t) { return t.to(TrainingDevice(), at::kBFloat16); };
+  const auto exact = [](const at::Tensor& t) { return t.cpu().to(at::kDouble); };
+  LinearLayer layer;
+  layer.weight.value = on_gpu(at::randn({O, I}));
+  layer.lora_a.value = on_gpu(at::randn({R, I}));
+  layer.lora_a.MakeTrainable(true);
+  layer.scale = 2;
+  layer.rank = R;
+  layer.adapters = {{0, O, {}}};
+  layer.adapters[0].b.value = on_gpu(at::randn({O, R}));
+  layer.adapters[0].b.MakeTrainable(true);
+  // Rows of different sizes, so that each has a statistic of its own.
+  const at::Tensor h = on_gpu(at::randn({T, I}) * at::exp2(at::randint(-4, 5, {T, 1})));
+  const at::Tensor w = on_gpu(1 + 0.3 * at::randn({I})), dy = on_gpu(at::randn({T, O}));
+  LinearInput input{{}, h, w, {}};
+  const at::Tensor normed = RmsNormForward(h, w, 1e-5, &input.norm);
+  ASSERT_TRUE(NormFoldsIntoProduct(h));
+  LinearSaved saved;
+  LinearForward(layer, normed, {}, &saved);
+
+  const at::Tensor x64 = exact(h) * exact(input.norm.rstd) * exact(w);
+  const at::Tensor once = (2 * exact(dy).mm(exact(layer.adapters[0].b.value))).t().mm(x64);
+  for (const double times : {1.0, 2.0}) {
+    LinearBackward(layer, input, saved, {}, dy, /*needs_dx=*/true);
+    const at::Tensor distance = exact(layer.lora_a.grad) - times * once;
+    EXPECT_LT((distance.norm() / (times * once).norm()).item<double>(), 1e-2) << times;
+  }
+  UseFakeGpu(false);
+}
 
 }  // namespace
 }  // namespace ftd::engine

@@ -45,6 +45,7 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 Case MakeCase(Mode mode, Dtype dtype, const std::string& variant) {
   TrainSpec spec = ftd::testing::RunSpec(mode, dtype);
+  if (variant == "no_dropout") spec.lora.dropout = 0;
   if (variant == "checkpointing") spec.gradient_checkpointing = Checkpointing::kOn;
   if (variant == "hf_parity") spec.precision = Precision::kHfParity;
   return {std::string(ModeName(mode)) + "_" + std::string(DtypeName(dtype)) + "_" + variant, spec};
@@ -56,6 +57,7 @@ std::vector<Case> Cases() {
     for (const Dtype dtype : {Dtype::kFloat32, Dtype::kBfloat16, Dtype::kFloat16}) {
       cases.push_back(MakeCase(mode, dtype, "plain"));
       cases.push_back(MakeCase(mode, dtype, "checkpointing"));
+      if (mode != Mode::kFull) cases.push_back(MakeCase(mode, dtype, "no_dropout"));
     }
   }
   // Not in float16: there Adam's ε is 0 and training diverges on any device.
