@@ -125,13 +125,6 @@ int64_t FirstTokenId(const Json& json, const char* name) {
   return value.is_number_integer() ? value.get<int64_t>() : -1;
 }
 
-Dtype StorageDtype(const Json& json) {
-  const Json value = json.value("dtype", json.value("torch_dtype", Json("float32")));
-  if (value == "bfloat16") return Dtype::kBfloat16;
-  if (value == "float16") return Dtype::kFloat16;
-  return Dtype::kFloat32;
-}
-
 absl::StatusOr<ModelConfig> Parse(const Json& json) {
   FTD_RETURN_IF_ERROR(RefuseOtherArchitectures(json));
   ModelConfig config;
@@ -155,9 +148,7 @@ absl::StatusOr<ModelConfig> Parse(const Json& json) {
   config.tie_word_embeddings = json.value("tie_word_embeddings", false);
   FTD_RETURN_IF_ERROR(ReadRope(json, &config));
   FTD_RETURN_IF_ERROR(ReadQuantization(json, &config));
-  config.bos_token_id = FirstTokenId(json, "bos_token_id");
   config.eos_token_id = FirstTokenId(json, "eos_token_id");
-  config.dtype = StorageDtype(json);
   return config;
 }
 

@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "artifacts/train_spec.h"
 
 namespace ftd {
 
@@ -35,10 +34,8 @@ struct ModelConfig {
   double rms_norm_eps = 1e-6;
   bool tie_word_embeddings = false;
   RopeConfig rope;
-  int64_t bos_token_id = -1;      // -1: none
-  int64_t eos_token_id = -1;      // the first, when config.json lists several
-  Dtype dtype = Dtype::kFloat32;  // what the weights are stored in, as config.json says
-  bool nf4 = false;               // bitsandbytes has quantised the projections to NF4
+  int64_t eos_token_id = -1;  // the first, when config.json lists several; -1: none
+  bool nf4 = false;           // bitsandbytes has quantised the projections to NF4
 };
 
 // Parses config.json. FAILED_PRECONDITION MODEL_UNSUPPORTED when the architecture, activation, RoPE

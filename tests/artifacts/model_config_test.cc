@@ -48,8 +48,6 @@ TEST(ModelConfig, BothSpellingsSayTheSame) {
     EXPECT_EQ(config->rope.theta, 500000.0);
     EXPECT_EQ(config->rope.factor, 32.0);
     EXPECT_EQ(config->rope.original_max_position_embeddings, 8192);
-    EXPECT_EQ(config->dtype, Dtype::kBfloat16);
-    EXPECT_EQ(config->bos_token_id, 128000);
     EXPECT_EQ(config->eos_token_id, 128001);
   }
 }
@@ -69,7 +67,6 @@ TEST(ModelConfig, DefaultsOfAnOldFile) {
   EXPECT_EQ(config->rope.theta, 10000.0);
   EXPECT_EQ(config->rms_norm_eps, 1e-6);
   EXPECT_FALSE(config->tie_word_embeddings);
-  EXPECT_EQ(config->bos_token_id, -1);
   EXPECT_EQ(config->eos_token_id, -1);
 }
 
