@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tokenising a whole dataset: ftd against `datasets.map` with a fast tokenizer, two processes, interleaved in one run.
 
-    python bench/dataset.py [--rounds N] [--mb N] [NAME …]        names: those of tests/artifacts/make_tokenizers.py
+    python bench/dataset.py [--rounds N] [--mb N] [NAME …]        names: those of tests/lib/tokenizer/make_tokenizers.py
 
 Both begin with a JSON Lines file of texts on disk and end with token ids on disk, cut to 2048, EOS at the end. ftd reads,
 parses, tokenises on two threads, writes, hashes, syncs and verifies its store. `datasets` loads the file into Arrow
@@ -22,7 +22,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallel
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "artifacts"), str(ROOT / "examples")]
+sys.path[:0] = [str(ROOT / "tests" / "lib" / "tokenizer"), str(ROOT / "examples")]
 PROCESSES, LENGTH = 2, 2048
 
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "hub"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 from hub_fixture import Hub  # noqa: E402
 
 PYTHON = "import huggingface_hub as hf; hf.snapshot_download('ann/big')"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Encoding speed of ftd's tokenizer against Hugging Face's `tokenizers`, one thread each, interleaved in one run.
 
-    python bench/tokenizer.py [--rounds N] [NAME …]        names: those of tests/artifacts/make_tokenizers.py
+    python bench/tokenizer.py [--rounds N] [NAME …]        names: those of tests/lib/tokenizer/make_tokenizers.py
 
 The texts are Alpaca rows and the standard library's sources, in pieces as a dataset has them. `tokenizers` is called
 by encode_batch_fast, its quickest way (no offsets), with its word cache warm like ours. MB/s of UTF-8, best and
@@ -21,7 +21,7 @@ import time
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "artifacts"), str(ROOT / "examples")]
+sys.path[:0] = [str(ROOT / "tests" / "lib" / "tokenizer"), str(ROOT / "examples")]
 
 import fetch  # noqa: E402
 import make_tokenizers  # noqa: E402

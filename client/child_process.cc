@@ -12,8 +12,8 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 namespace {

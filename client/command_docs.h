@@ -1,7 +1,7 @@
 // What ftctl takes, as data: what its manual page and its completions are made of.
 #pragma once
 
-#include "artifacts/cli/command_doc.h"
+#include "lib/cli/command_doc.h"
 
 namespace ftd {
 

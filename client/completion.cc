@@ -5,8 +5,6 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/cli/generate.h"
-#include "artifacts/hub/aliases.h"
 #include "client/command_docs.h"
 #include "client/connection.h"
 #include "client/exit_codes.h"
@@ -14,6 +12,8 @@
 #include "client/names.h"
 #include "client/text.h"
 #include "client/verbs.h"
+#include "lib/cli/generate.h"
+#include "lib/spec/aliases.h"
 
 namespace ftd {
 namespace {

@@ -13,9 +13,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
 #include "client/rpc_status.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 namespace {

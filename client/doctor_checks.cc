@@ -8,12 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "artifacts/libtorch_path.h"
 #include "client/child_process.h"
 #include "client/names.h"
 #include "client/nvidia_driver.h"
 #include "client/text.h"
 #include "client/version.h"
+#include "lib/base/libtorch_path.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {

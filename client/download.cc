@@ -8,9 +8,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
-#include "artifacts/sha256.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
 
 namespace ftd {
 namespace {

@@ -3,8 +3,8 @@
 #include <iostream>
 #include <string>
 
-#include "artifacts/error.h"
 #include "client/text.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

@@ -52,7 +52,7 @@ inline constexpr ExitCodeHelp kExitCodes[] = {
      "signals"},
 };
 
-// By the status's code and reason (artifacts/error.h).
+// By the status's code and reason (lib/base/error.h).
 int ExitCodeOf(const absl::Status& status);
 
 // Prints "ftctl: MESSAGE" on stderr and returns ExitCodeOf. Requires: `status` is not OK.

@@ -10,10 +10,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "artifacts/cli/bare_flag.h"
 #include "client/exit_codes.h"
 #include "client/nearest.h"
 #include "client/text.h"
+#include "lib/cli/bare_flag.h"
 
 namespace ftd {
 namespace {

@@ -28,7 +28,7 @@ class Flags {
                   const std::string& type = "");
 
   // `names` as in "-n,--lines". `type` names what it takes, by which shells complete it: FILE, DIR,
-  // PATH, MODEL (artifacts/cli/command_doc.h).
+  // PATH, MODEL (lib/cli/command_doc.h).
   void Text(const std::string& names, const std::string& help,
             std::function<void(const std::string&)> set, const std::string& type = "TEXT");
   void Text(const std::string& names, const std::string& help, std::string* value,

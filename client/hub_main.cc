@@ -11,12 +11,12 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/hub/http_client.h"
-#include "artifacts/hub/repo.h"
-#include "artifacts/hub/settings.h"
 #include "client/exit_codes.h"
 #include "client/text.h"
+#include "lib/base/error.h"
+#include "lib/hub/transport/http_client.h"
+#include "lib/hub/transport/repo.h"
+#include "lib/hub/transport/settings.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
 #include "client/child_process.h"
 #include "client/exit_codes.h"
 #include "client/flags.h"
 #include "client/verbs.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

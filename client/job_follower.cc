@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
 #include "client/exit_codes.h"
 #include "client/rpc_status.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

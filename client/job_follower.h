@@ -10,8 +10,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
-#include "artifacts/file.h"
 #include "client/connection.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 

@@ -4,7 +4,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "artifacts/error.h"
 #include "client/connection.h"
 #include "client/exit_codes.h"
 #include "client/flags.h"
@@ -14,6 +13,7 @@
 #include "client/text.h"
 #include "client/times.h"
 #include "client/verbs.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

@@ -8,13 +8,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "artifacts/cli/generate.h"
 #include "client/command_docs.h"
 #include "client/exit_codes.h"
 #include "client/nearest.h"
 #include "client/text.h"
 #include "client/verbs.h"
 #include "client/version.h"
+#include "lib/cli/generate.h"
 
 namespace ftd {
 namespace {

@@ -2,8 +2,8 @@
 #include <chrono>
 #include <thread>
 
-#include "artifacts/error.h"
 #include "client/job_action.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

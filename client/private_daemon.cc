@@ -13,8 +13,8 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 namespace {

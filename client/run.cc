@@ -4,7 +4,6 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
 #include "client/connection.h"
 #include "client/download.h"
 #include "client/exit_codes.h"
@@ -17,6 +16,7 @@
 #include "client/terminal.h"
 #include "client/text.h"
 #include "client/verbs.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

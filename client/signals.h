@@ -4,7 +4,7 @@
 #include <csignal>
 #include <initializer_list>
 
-#include "artifacts/file.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 

@@ -7,10 +7,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "artifacts/error.h"
 #include "client/exit_codes.h"
 #include "client/nearest.h"
 #include "client/text.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

@@ -2,10 +2,10 @@
 
 #include <filesystem>
 
-#include "artifacts/dataset_spec.h"
-#include "artifacts/error.h"
-#include "artifacts/hub/repo_name.h"
 #include "client/upload.h"
+#include "lib/base/error.h"
+#include "lib/spec/dataset_spec.h"
+#include "lib/spec/repo_name.h"
 
 namespace ftd {
 namespace {

@@ -5,9 +5,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "artifacts/dataset_spec.h"
-#include "artifacts/error.h"
 #include "client/uuid.h"
+#include "lib/base/error.h"
+#include "lib/spec/dataset_spec.h"
 
 namespace ftd {
 namespace {

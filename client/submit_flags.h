@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "artifacts/dataset_spec.h"
 #include "client/flags.h"
 #include "ftd/v1/fine_tuning.pb.h"
+#include "lib/spec/dataset_spec.h"
 
 namespace ftd {
 

@@ -9,7 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "artifacts/file.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 namespace {

@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
 #include "client/connection.h"
 #include "client/exit_codes.h"
 #include "client/flags.h"
 #include "client/json_output.h"
 #include "client/sub_verbs.h"
 #include "client/text.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 namespace {

@@ -2,9 +2,9 @@
 #include <string>
 #include <vector>
 
-#include "artifacts/error.h"
 #include "client/job_action.h"
 #include "client/submit_flags.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 

@@ -8,10 +8,10 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/dataset/dataset_files.h"
-#include "artifacts/error.h"
-#include "artifacts/sha256.h"
 #include "client/text.h"
+#include "lib/base/error.h"
+#include "lib/base/sha256.h"
+#include "lib/data/dataset_files.h"
 
 namespace ftd {
 namespace {

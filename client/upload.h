@@ -12,7 +12,7 @@ namespace ftd {
 // Hashes the files that `name` stands for (a file, a directory, a glob), sends the bytes that ftd
 // does not have, and names them in `dataset` by sha256 and file name. Progress of a big file is
 // shown on stderr when that is a terminal. Errors: FindDatasetFiles'
-// (artifacts/dataset/dataset_files.h); DATA_LOSS when a file changed while it was sent.
+// (lib/data/dataset_files.h); DATA_LOSS when a file changed while it was sent.
 absl::Status UploadDataset(Connection& connection, const std::string& name,
                            ftd::v1::Dataset* dataset);
 

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "artifacts/cli/command_doc.h"
 #include "client/server_address.h"
+#include "lib/cli/command_doc.h"
 
 namespace ftd {
 

@@ -7,9 +7,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
-#include "artifacts/file.h"
-#include "artifacts/manifest.h"
-#include "artifacts/record_log.h"
+#include "lib/base/file.h"
+#include "lib/base/manifest.h"
+#include "lib/runlog/record_log.h"
 #include "server/log.h"
 #include "server/wire.h"
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "artifacts/step_log.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/runlog/step_log.h"
 #include "server/state_dir.h"
 
 namespace ftd {

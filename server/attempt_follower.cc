@@ -5,8 +5,8 @@
 
 #include <cerrno>
 
-#include "artifacts/error.h"
-#include "artifacts/record_log.h"
+#include "lib/base/error.h"
+#include "lib/runlog/record_log.h"
 #include "server/attempt_files.h"
 #include "server/log.h"
 

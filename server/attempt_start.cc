@@ -9,8 +9,8 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/base/error.h"
 #include "server/attempt_files.h"
 #include "server/wire.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "artifacts/file.h"
+#include "lib/base/file.h"
 #include "server/device.h"
 #include "server/job.h"
 #include "server/state_dir.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <csignal>
 
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "absl/status/status.h"
-#include "artifacts/file.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 

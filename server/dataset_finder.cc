@@ -6,9 +6,9 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/dataset/dataset_files.h"
-#include "artifacts/error.h"
-#include "artifacts/sha256.h"
+#include "lib/base/error.h"
+#include "lib/base/sha256.h"
+#include "lib/data/dataset_files.h"
 #include "server/log.h"
 #include "server/uploads.h"
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "artifacts/dataset_spec.h"
-#include "artifacts/hub/dataset_finder.h"
+#include "lib/hub/dataset_finder.h"
+#include "lib/spec/dataset_spec.h"
 #include "server/state_dir.h"
 
 namespace ftd {
@@ -21,7 +21,7 @@ class DatasetFinder {
 
   // Fills in what only the server knows: the files and the bytes that the job is bound to. Errors:
   // INVALID_ARGUMENT FIELD_INVALID, DATASET_INVALID, NOT_FOUND DATASET_NOT_FOUND, and for the hub
-  // those of GetRevision (artifacts/hub/repo.h).
+  // those of GetRevision (lib/hub/transport/repo.h).
   absl::StatusOr<FoundDataset> Find(DatasetSpec& dataset) const;
 
  private:

@@ -1,6 +1,6 @@
 #include "server/device.h"
 
-#include "artifacts/device_lock.h"
+#include "lib/base/device_lock.h"
 
 namespace ftd {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 
-#include "artifacts/train_spec.h"
+#include "lib/spec/train_spec.h"
 #include "server/options.h"
 #include "server/state_dir.h"
 

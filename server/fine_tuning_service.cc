@@ -8,8 +8,8 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/sha256.h"
+#include "lib/base/error.h"
+#include "lib/base/sha256.h"
 #include "server/attempt_files.h"
 #include "server/grpc_status.h"
 #include "server/job_view.h"

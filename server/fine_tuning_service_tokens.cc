@@ -1,5 +1,5 @@
 // The calls that manage who gets in over TCP.
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/fine_tuning_service.h"
 #include "server/log.h"
 

@@ -2,9 +2,9 @@
 
 #include <string>
 
-#include "artifacts/error.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

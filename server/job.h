@@ -74,7 +74,7 @@ struct Job {
   std::string spec_json;
   std::string model_dir;
   std::string dataset_path;
-  std::string sources_json;  // artifacts/hub/sources.h; empty: nothing from the hub
+  std::string sources_json;  // lib/hub/sources.h; empty: nothing from the hub
   std::map<std::string, std::string> labels;
   int32_t priority = 0;
   std::string owner;

@@ -6,7 +6,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/attempt_files.h"
 #include "server/job_fields.h"
 #include "server/job_states.h"

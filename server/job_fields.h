@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 

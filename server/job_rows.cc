@@ -1,7 +1,7 @@
 #include "server/job_rows.h"
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/job_sql.h"
 #include "server/job_states.h"
 #include "server/json.h"

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/job_rows.h"
 #include "server/job_sql.h"
 #include "server/job_states.h"

@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/attempt_files.h"
 #include "server/job_states.h"
 #include "server/wire.h"

@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "server/attempt_files.h"
 #include "server/job_states.h"
 

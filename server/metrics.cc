@@ -5,7 +5,7 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/job_states.h"
 #include "server/listen_address.h"
 #include "server/log.h"

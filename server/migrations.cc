@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/schema_sql.h"
 
 namespace ftd {

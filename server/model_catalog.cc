@@ -6,10 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "artifacts/error.h"
-#include "artifacts/hub/catalog.h"
-#include "artifacts/hub/fetch.h"
-#include "artifacts/hub/sources.h"
+#include "lib/base/error.h"
+#include "lib/hub/catalog.h"
+#include "lib/hub/fetch.h"
+#include "lib/hub/sources.h"
 #include "server/job_states.h"
 
 namespace ftd {

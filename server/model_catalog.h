@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "artifacts/hub/model_finder.h"
 #include "ftd/v1/fine_tuning.pb.h"
+#include "lib/hub/model_finder.h"
 #include "server/job_store.h"
 #include "server/model_task.h"
 

@@ -10,8 +10,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "artifacts/hub/fetch.h"
 #include "ftd/v1/fine_tuning.pb.h"
+#include "lib/hub/fetch.h"
 #include "server/stream_source.h"
 
 namespace ftd {

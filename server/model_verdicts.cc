@@ -5,7 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/judge.h"
+#include "lib/spec/judge.h"
 
 namespace ftd {
 namespace {

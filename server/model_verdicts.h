@@ -9,7 +9,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "artifacts/model_config.h"
+#include "lib/model/model_config.h"
 
 namespace ftd {
 

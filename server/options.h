@@ -55,7 +55,7 @@ struct Options {
   // memory, else 0.
   int64_t host_memory_reserve_mib = -1;
   // Names for model directories or hub repositories: `[models]` in TOML only. They go before the
-  // built-in ones (artifacts/hub/aliases.h).
+  // built-in ones (lib/spec/aliases.h).
   std::map<std::string, std::string> models;
 };
 

@@ -1,6 +1,6 @@
 #include "server/prefetcher.h"
 
-#include "artifacts/hub/sources.h"
+#include "lib/hub/sources.h"
 #include "server/log.h"
 
 namespace ftd {

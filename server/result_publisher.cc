@@ -3,8 +3,8 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "server/attempt_files.h"
 
 namespace ftd {

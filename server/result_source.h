@@ -8,9 +8,9 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
-#include "artifacts/file.h"
-#include "artifacts/sha256.h"
 #include "ftd/v1/fine_tuning.pb.h"
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
 #include "server/job.h"
 #include "server/stream_source.h"
 

@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/hub/settings.h"
-#include "artifacts/manifest.h"
+#include "lib/base/error.h"
+#include "lib/base/manifest.h"
+#include "lib/hub/transport/settings.h"
 #include "server/attempt_evidence.h"
 #include "server/attempt_files.h"
 #include "server/job_states.h"

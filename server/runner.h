@@ -16,7 +16,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
-#include "artifacts/file.h"
+#include "lib/base/file.h"
 #include "server/attempt_start.h"
 #include "server/attempt_supervisor.h"
 #include "server/device.h"

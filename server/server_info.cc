@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <filesystem>
 
-#include "artifacts/hub/settings.h"
+#include "lib/hub/transport/settings.h"
 #include "server/build_info.h"
 
 namespace ftd {

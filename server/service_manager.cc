@@ -13,7 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

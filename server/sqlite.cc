@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

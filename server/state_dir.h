@@ -2,7 +2,7 @@
 //
 //   ftd.db                              jobs, attempts, state events
 //   uploads/<sha256>                    dataset files, by content
-//   tokens/<key>/                       tokenised datasets, by content (artifacts/dataset/)
+//   tokens/<key>/                       tokenised datasets, by content (lib/data/)
 //   jobs/<id>/attempts/<n>/             the contract with the worker (proto/ftd/v1/worker.proto)
 //   results/<name or id>/               published results
 //   device.lock                         held by the worker that computes, on a machine without a
@@ -16,7 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "artifacts/file.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 

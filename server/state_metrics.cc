@@ -6,7 +6,7 @@
 #include <string>
 #include <system_error>
 
-#include "artifacts/host_memory.h"
+#include "lib/base/host_memory.h"
 #include "server/build_info.h"
 #include "server/metric_family.h"
 

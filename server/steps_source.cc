@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <limits>
 
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/attempt_files.h"
 #include "server/wire.h"
 

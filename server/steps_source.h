@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "artifacts/step_log.h"
 #include "ftd/v1/fine_tuning.pb.h"
+#include "lib/runlog/step_log.h"
 #include "server/job_store.h"
 #include "server/state_dir.h"
 #include "server/stream_source.h"

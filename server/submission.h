@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "artifacts/hub/model_finder.h"
-#include "artifacts/hub/sources.h"
-#include "artifacts/train_spec.h"
+#include "lib/hub/model_finder.h"
+#include "lib/hub/sources.h"
+#include "lib/spec/train_spec.h"
 #include "server/dataset_finder.h"
 #include "server/job_store.h"
 #include "server/log.h"

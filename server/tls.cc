@@ -10,8 +10,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "artifacts/certificate.h"
-#include "artifacts/error.h"
+#include "lib/base/certificate.h"
+#include "lib/base/error.h"
 #include "server/log.h"
 
 namespace ftd {
@@ -58,7 +58,9 @@ class CallerCheck : public grpc::AuthMetadataProcessor {
     }
     const auto name = tokens_.Find(value.substr(sizeof(kBearer) - 1));
     if (name.has_value()) return Welcome(*name, context);
-    return Refuse("ftd does not know this token: it is wrong or revoked; `ftctl token create` on ftd's machine makes a new one");
+    return Refuse(
+        "ftd does not know this token: it is wrong or revoked; `ftctl token create` on ftd's "
+        "machine makes a new one");
   }
 
   static grpc::Status Welcome(const std::string& name, grpc::AuthContext* context) {

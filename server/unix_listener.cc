@@ -16,7 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/log.h"
 
 namespace ftd {

@@ -15,7 +15,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "artifacts/file.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 

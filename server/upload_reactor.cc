@@ -3,7 +3,7 @@
 #include <memory>
 #include <utility>
 
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/grpc_status.h"
 
 namespace ftd {

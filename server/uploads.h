@@ -9,8 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "artifacts/file.h"
-#include "artifacts/sha256.h"
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
 
 namespace ftd {
 

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "artifacts/error.h"
-#include "artifacts/record_log.h"
+#include "lib/base/error.h"
+#include "lib/runlog/record_log.h"
 #include "server/attempt_files.h"
 #include "server/job_states.h"
 #include "server/job_view.h"

@@ -17,9 +17,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "artifacts/step_log.h"
 #include "ftd/v1/fine_tuning.pb.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/runlog/step_log.h"
 #include "server/job_store.h"
 #include "server/resume_token.h"
 #include "server/state_dir.h"

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <string>
 
-#include "artifacts/step_log.h"
 #include "ftd/v1/fine_tuning.pb.h"
 #include "ftd/v1/job.pb.h"
+#include "lib/runlog/step_log.h"
 #include "server/job.h"
 
 namespace ftd {

@@ -18,8 +18,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "artifacts/error.h"
-#include "artifacts/libtorch_path.h"
+#include "lib/base/error.h"
+#include "lib/base/libtorch_path.h"
 #include "server/attempt_files.h"
 
 extern char** environ;

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "artifacts/file.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 

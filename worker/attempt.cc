@@ -5,9 +5,9 @@
 
 #include <cstdio>
 
-#include "artifacts/device_lock.h"
-#include "artifacts/error.h"
-#include "artifacts/manifest.h"
+#include "lib/base/device_lock.h"
+#include "lib/base/error.h"
+#include "lib/base/manifest.h"
 #include "worker/attempt_request.h"
 #include "worker/control_server.h"
 #include "worker/engine/train.h"

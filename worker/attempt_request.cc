@@ -3,10 +3,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
-#include "artifacts/sha256.h"
 #include "google/protobuf/util/json_util.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "artifacts/train_spec.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/spec/train_spec.h"
 
 namespace ftd {
 

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
-#include "artifacts/manifest.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/manifest.h"
 
 namespace ftd {
 

@@ -12,7 +12,7 @@
 namespace ftd {
 
 // Writes `run_dir`/checkpoint-N for the trainer's current step, sealed with a manifest
-// (artifacts/manifest.h), with `trainer_state_json` beside the state. A leftover of an unfinished
+// (lib/base/manifest.h), with `trainer_state_json` beside the state. A leftover of an unfinished
 // one is replaced.
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
                                                const std::filesystem::path& run_dir,

@@ -1,10 +1,10 @@
 // The reader of Parquet and Arrow files, where it is in this build.
 #pragma once
 
-#include "artifacts/dataset/row_reader.h"
+#include "lib/data/rows/row_reader.h"
 
 #ifdef FTD_ARROW
-#include "artifacts/dataset/arrow_rows.h"
+#include "lib/data/rows/arrow_rows.h"
 #endif
 
 namespace ftd {

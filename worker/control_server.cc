@@ -13,8 +13,8 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
-#include "artifacts/file.h"
+#include "lib/base/file.h"
 
 namespace ftd {
 

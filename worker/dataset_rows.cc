@@ -2,13 +2,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "artifacts/concat.h"
-#include "artifacts/dataset/token_cache.h"
-#include "artifacts/error.h"
-#include "artifacts/numpy_random.h"
-#include "artifacts/sha256.h"
-#include "artifacts/tokenizer.h"
-#include "artifacts/train_test_split.h"
+#include "lib/base/concat.h"
+#include "lib/base/error.h"
+#include "lib/base/sha256.h"
+#include "lib/data/numpy_random.h"
+#include "lib/data/token_cache.h"
+#include "lib/data/train_test_split.h"
+#include "lib/tokenizer/tokenizer.h"
 #include "worker/columnar.h"
 
 namespace ftd {

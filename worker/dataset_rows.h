@@ -6,9 +6,9 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "artifacts/row_source.h"
-#include "artifacts/train_spec.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/data/row_source.h"
+#include "lib/spec/train_spec.h"
 #include "worker/control_server.h"
 #include "worker/run_observer.h"
 

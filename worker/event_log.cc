@@ -5,7 +5,7 @@
 #include <cstdio>
 
 #include "absl/time/clock.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "artifacts/record_log.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/runlog/record_log.h"
 #include "worker/run_observer.h"
 
 namespace ftd {

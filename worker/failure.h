@@ -4,8 +4,8 @@
 #include <new>
 
 #include "absl/status/status.h"
-#include "artifacts/train_spec.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/spec/train_spec.h"
 #include "worker/engine/train.h"
 
 namespace ftd {

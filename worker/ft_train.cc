@@ -12,7 +12,7 @@
 #include <iostream>
 #include <string>
 
-#include "artifacts/libtorch_path.h"
+#include "lib/base/libtorch_path.h"
 
 namespace {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "artifacts/step_log.h"
+#include "lib/runlog/step_log.h"
 
 namespace ftd {
 

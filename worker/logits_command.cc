@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
-#include "artifacts/judge.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/spec/judge.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/train.h"
 

@@ -11,8 +11,8 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "artifacts/cli/generate.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
+#include "lib/cli/generate.h"
 #include "worker/attempt.h"
 #include "worker/logits_command.h"
 #include "worker/preview.h"

@@ -7,7 +7,7 @@
 #include <cerrno>
 
 #include "absl/strings/str_format.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "worker/engine/train.h"
 
 namespace ftd {

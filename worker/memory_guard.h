@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "absl/status/status.h"
-#include "artifacts/file.h"
+#include "lib/base/file.h"
 #include "worker/control_server.h"
 
 namespace ftd {

@@ -3,12 +3,12 @@
 #include <cstdio>
 #include <vector>
 
-#include "artifacts/dataset/dataset_files.h"
-#include "artifacts/dataset/dataset_reader.h"
-#include "artifacts/dataset/row_encoder.h"
-#include "artifacts/dataset_spec.h"
-#include "artifacts/error.h"
-#include "artifacts/tokenizer.h"
+#include "lib/base/error.h"
+#include "lib/data/dataset_files.h"
+#include "lib/data/dataset_reader.h"
+#include "lib/data/row_encoder.h"
+#include "lib/spec/dataset_spec.h"
+#include "lib/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 #include "worker/columnar.h"
 

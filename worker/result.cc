@@ -1,9 +1,9 @@
 #include "worker/result.h"
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
-#include "artifacts/manifest.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/manifest.h"
 
 namespace ftd {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "absl/status/status.h"
-#include "artifacts/train_spec.h"
+#include "lib/spec/train_spec.h"
 #include "worker/engine/train.h"
 #include "worker/run_history.h"
 #include "worker/run_record.h"

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/file.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {

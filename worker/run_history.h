@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "artifacts/step_log.h"
 #include "ftd/v1/job.pb.h"
+#include "lib/runlog/step_log.h"
 
 namespace ftd {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "artifacts/step_log.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/runlog/step_log.h"
 
 namespace ftd {
 

@@ -4,7 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "artifacts/manifest.h"
+#include "lib/base/manifest.h"
 #include "nlohmann/json.hpp"
 #include "worker/logging_window.h"
 #include "worker/version.h"

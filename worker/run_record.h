@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "artifacts/train_spec.h"
+#include "lib/spec/train_spec.h"
 #include "worker/run_history.h"
 
 namespace ftd {

@@ -2,9 +2,9 @@
 
 #include <unistd.h>
 
-#include "artifacts/error.h"
-#include "artifacts/file.h"
-#include "artifacts/hub/sources.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/hub/sources.h"
 
 namespace ftd {
 

@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "tensorboard/event.pb.h"
 
 namespace ftd {

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "artifacts/file.h"
-#include "artifacts/step_log.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/base/file.h"
+#include "lib/runlog/step_log.h"
 
 namespace ftd {
 

@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "artifacts/concat.h"
+#include "lib/base/concat.h"
 
 namespace ftd {
 namespace {

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <string>
 
-#include "artifacts/train_spec.h"
+#include "lib/spec/train_spec.h"
 #include "worker/run_observer.h"
 
 namespace ftd {

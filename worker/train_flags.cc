@@ -9,10 +9,10 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "artifacts/cli/bare_flag.h"
-#include "artifacts/dataset_spec.h"
-#include "artifacts/error.h"
-#include "artifacts/hub/repo_name.h"
+#include "lib/base/error.h"
+#include "lib/cli/bare_flag.h"
+#include "lib/spec/dataset_spec.h"
+#include "lib/spec/repo_name.h"
 
 namespace ftd {
 namespace {

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
-#include "artifacts/manifest.h"
-#include "artifacts/step_log.h"
 #include "google/protobuf/util/json_util.h"
+#include "lib/base/error.h"
+#include "lib/base/manifest.h"
+#include "lib/runlog/step_log.h"
 #include "worker/attempt_request.h"
 
 namespace ftd {

@@ -10,8 +10,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "artifacts/file.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/base/file.h"
 #include "worker/training_run.h"
 
 namespace ftd {

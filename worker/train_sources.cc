@@ -3,15 +3,15 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "artifacts/dataset/dataset_files.h"
-#include "artifacts/error.h"
-#include "artifacts/hub/dataset_finder.h"
-#include "artifacts/hub/model_finder.h"
-#include "artifacts/hub/settings.h"
-#include "artifacts/hub/sources.h"
-#include "artifacts/judge.h"
-#include "artifacts/sha256.h"
 #include "google/protobuf/util/json_util.h"
+#include "lib/base/error.h"
+#include "lib/base/sha256.h"
+#include "lib/data/dataset_files.h"
+#include "lib/hub/dataset_finder.h"
+#include "lib/hub/model_finder.h"
+#include "lib/hub/sources.h"
+#include "lib/hub/transport/settings.h"
+#include "lib/spec/judge.h"
 
 namespace ftd {
 namespace {

@@ -6,8 +6,8 @@
 #include <functional>
 #include <string>
 
-#include "artifacts/train_spec.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/spec/train_spec.h"
 #include "worker/control_server.h"
 #include "worker/run_observer.h"
 

@@ -45,7 +45,7 @@ let
     ../../CMakeLists.txt
     ../../LICENSE
     ../../VERSION
-    ../../artifacts
+    ../../lib
     ../../client
     ../../cmake
     (lib.fileset.difference ../../deploy ../../deploy/nix)

@@ -1,4 +1,4 @@
-"""Models from the hub, as users have them: a name and a token. The hub is the test hub (tests/hub)."""
+"""Models from the hub, as users have them: a name and a token. The hub is the test hub (tests/support/hub_server.py)."""
 import json
 import os
 import pathlib
@@ -6,7 +6,6 @@ import pty
 import select
 import stat
 import subprocess
-import sys
 
 import pyarrow
 import pyarrow.parquet
@@ -16,7 +15,6 @@ from ftd_fixture import BIN, DEADLINE_S, Ftd, processes_under, wait_until
 from mounted_ftd import MountedFtd
 from tiny_model import make_tiny_llama
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "hub"))
 from hub_fixture import Hub  # noqa: E402
 
 PROMPT = (

@@ -8,14 +8,12 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 
 import pytest
 from nix_box import REPO, SYSTEM, NixBox
 from safetensors.numpy import load_file
 from tiny_model import make_tiny_llama
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "hub"))
 from hub_fixture import Hub  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("FTD_BUILD_DIR", REPO / "build"))

@@ -9,7 +9,6 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 
 import pyarrow
 import pyarrow.parquet
@@ -23,7 +22,6 @@ from reference import Reference, Run
 from tolerance import HF_WAYS, LOSS, NEAR, QLORA_TRL_LOSS, outside, relative, spread
 from trl import SFTConfig, SFTTrainer
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "hub"))
 from hub_fixture import Hub  # noqa: E402
 
 ROWS = 84  # 11 steps, the last one short

@@ -9,7 +9,7 @@ from ftd_fixture import BIN
 from tree import ROOT
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SOURCES = [path for part in ("artifacts", "client", "server", "worker") for path in (ROOT / part).rglob("*.*")
+SOURCES = [path for part in ("lib", "client", "server", "worker") for path in (ROOT / part).rglob("*.*")
            if path.suffix in (".h", ".cc")]
 
 

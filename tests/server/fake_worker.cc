@@ -47,11 +47,11 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "artifacts/file.h"
-#include "artifacts/manifest.h"
-#include "artifacts/record_log.h"
-#include "artifacts/step_log.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/base/file.h"
+#include "lib/base/manifest.h"
+#include "lib/runlog/record_log.h"
+#include "lib/runlog/step_log.h"
 
 namespace ftd {
 namespace {

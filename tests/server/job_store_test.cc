@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/id.h"
 #include "server/job_states.h"
 #include "tests/support/temp_dir.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "artifacts/error.h"
-#include "artifacts/file.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "server/job_store.h"
 #include "tests/support/temp_dir.h"
 

@@ -5,9 +5,9 @@
 
 #include <cstdlib>
 
-#include "artifacts/error.h"
-#include "artifacts/file.h"
-#include "artifacts/nearest.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/nearest.h"
 #include "server/listen_address.h"
 #include "tests/support/temp_dir.h"
 

@@ -6,7 +6,7 @@
 #include <random>
 #include <set>
 
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "server/id.h"
 #include "server/page_token.h"
 #include "server/resume_token.h"

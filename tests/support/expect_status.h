@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "artifacts/ceil_div.h"
 #include "gtest/gtest.h"
+#include "lib/base/ceil_div.h"
 #include "tests/worker/kernel_checks.h"
 #include "worker/engine/cuda_kernels.h"
 #include "worker/engine/loss.h"

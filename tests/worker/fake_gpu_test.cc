@@ -7,8 +7,8 @@
 #include <tuple>
 #include <vector>
 
-#include "artifacts/sha256.h"
 #include "gtest/gtest.h"
+#include "lib/base/sha256.h"
 #include "tests/support/temp_dir.h"
 #include "tests/worker/fake_gpu/fake_gpu.h"
 #include "tests/worker/tiny_model.h"

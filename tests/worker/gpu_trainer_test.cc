@@ -17,9 +17,9 @@
 #include <string_view>
 #include <vector>
 
-#include "artifacts/file.h"
-#include "artifacts/sha256.h"
 #include "gtest/gtest.h"
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/temp_dir.h"
 #include "tests/worker/tiny_model.h"

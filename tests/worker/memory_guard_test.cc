@@ -5,9 +5,9 @@
 #include <future>
 #include <thread>
 
-#include "artifacts/error.h"
-#include "artifacts/host_memory.h"
 #include "gtest/gtest.h"
+#include "lib/base/error.h"
+#include "lib/base/host_memory.h"
 
 namespace ftd {
 namespace {

@@ -6,9 +6,9 @@
 #include <random>
 #include <string>
 
-#include "artifacts/file.h"
-#include "artifacts/safetensors.h"
 #include "gtest/gtest.h"
+#include "lib/base/file.h"
+#include "lib/model/safetensors.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd::testing {

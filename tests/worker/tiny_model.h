@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "artifacts/row_source.h"
-#include "artifacts/train_spec.h"
+#include "lib/data/row_source.h"
+#include "lib/spec/train_spec.h"
 
 namespace ftd::testing {
 

@@ -4,10 +4,10 @@
 #include <atomic>
 #include <fstream>
 
-#include "artifacts/file.h"
-#include "artifacts/safetensors.h"
-#include "artifacts/sha256.h"
 #include "gtest/gtest.h"
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
+#include "lib/model/safetensors.h"
 #include "tests/support/temp_dir.h"
 #include "tests/worker/tiny_model.h"
 #include "worker/engine/train.h"

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <memory>
 
-#include "artifacts/safetensors.h"
 #include "gtest/gtest.h"
+#include "lib/model/safetensors.h"
 #include "tests/worker/tiny_model.h"
 #include "worker/engine/tensor_io.h"
 

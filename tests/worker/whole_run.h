@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "artifacts/train_spec.h"
+#include "lib/spec/train_spec.h"
 #include "worker/engine/train.h"
 
 namespace ftd::testing {

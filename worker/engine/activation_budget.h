@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "artifacts/train_spec.h"
+#include "lib/spec/train_spec.h"
 #include "worker/engine/model.h"
 #include "worker/engine/step_memory.h"
 

@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "artifacts/train_spec.h"
+#include "lib/spec/train_spec.h"
 #include "worker/engine/model.h"
 
 namespace ftd::engine {

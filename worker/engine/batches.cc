@@ -8,7 +8,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "artifacts/ceil_div.h"
+#include "lib/base/ceil_div.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "artifacts/row_source.h"
-#include "artifacts/train_spec.h"
+#include "lib/data/row_source.h"
+#include "lib/spec/train_spec.h"
 #include "worker/engine/model.h"
 
 namespace ftd::engine {

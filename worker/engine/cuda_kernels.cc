@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "artifacts/ceil_div.h"
+#include "lib/base/ceil_div.h"
 #include "worker/engine/cuda/dropout.h"
 #include "worker/engine/cuda/loss_tile.h"
 #include "worker/engine/cuda/nf4.h"

@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "artifacts/host_memory.h"
+#include "lib/base/host_memory.h"
 #include "worker/engine/cuda/launch.h"
 #include "worker/engine/flops.h"
 #include "worker/engine/train.h"

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "artifacts/ceil_div.h"
+#include "lib/base/ceil_div.h"
 #include "worker/engine/cuda_kernels.h"
 #include "worker/engine/multiversion.h"
 

@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-#include "artifacts/train_spec.h"
+#include "lib/spec/train_spec.h"
 #include "worker/engine/model.h"
 
 namespace ftd::engine {

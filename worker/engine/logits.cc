@@ -1,7 +1,7 @@
 #include <ATen/ops/mm.h>
 
-#include "artifacts/file.h"
-#include "artifacts/json_number.h"
+#include "lib/base/file.h"
+#include "lib/base/json_number.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/adapter.h"
 #include "worker/engine/batches.h"

@@ -8,9 +8,9 @@
 #include <functional>
 #include <vector>
 
-#include "artifacts/model_config.h"
-#include "artifacts/safetensors.h"
-#include "artifacts/train_spec.h"
+#include "lib/model/model_config.h"
+#include "lib/model/safetensors.h"
+#include "lib/spec/train_spec.h"
 #include "worker/engine/decoder_layer.h"
 #include "worker/engine/loss.h"
 

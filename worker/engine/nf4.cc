@@ -14,7 +14,7 @@
 #include <cmath>
 #include <vector>
 
-#include "artifacts/ceil_div.h"
+#include "lib/base/ceil_div.h"
 #include "worker/engine/cuda_kernels.h"
 #include "worker/engine/multiversion.h"
 #include "worker/engine/nf4_math.h"

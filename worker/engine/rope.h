@@ -5,7 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "artifacts/model_config.h"
+#include "lib/model/model_config.h"
 
 namespace ftd::engine {
 

@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <limits>
 
-#include "artifacts/file.h"
-#include "artifacts/json_number.h"
+#include "lib/base/file.h"
+#include "lib/base/json_number.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/tensor_io.h"
 #include "worker/engine/train.h"

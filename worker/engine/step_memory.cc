@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "artifacts/ceil_div.h"
+#include "lib/base/ceil_div.h"
 #include "worker/engine/cuda/loss_tile.h"
 #include "worker/engine/cuda/rms_norm.h"
 #include "worker/engine/loss.h"

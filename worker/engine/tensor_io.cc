@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "artifacts/error.h"
+#include "lib/base/error.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {

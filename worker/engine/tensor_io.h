@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "artifacts/safetensors.h"
-#include "artifacts/train_spec.h"
+#include "lib/model/safetensors.h"
+#include "lib/spec/train_spec.h"
 
 namespace ftd::engine {
 

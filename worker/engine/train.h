@@ -1,4 +1,4 @@
-// The engine's whole surface: standard and artifacts types only, so that the worker that includes
+// The engine's whole surface: types of the standard library and lib only, so that the worker that includes
 // it sees no torch.
 //
 // Errors: every call throws EngineError. Not thread-safe; one Trainer a process.
@@ -14,9 +14,9 @@
 #include <string>
 #include <vector>
 
-#include "artifacts/model_config.h"
-#include "artifacts/row_source.h"
-#include "artifacts/train_spec.h"
+#include "lib/data/row_source.h"
+#include "lib/model/model_config.h"
+#include "lib/spec/train_spec.h"
 
 namespace ftd::engine {
 

@@ -7,8 +7,8 @@
 #include <numeric>
 #include <utility>
 
-#include "artifacts/ceil_div.h"
-#include "artifacts/judge.h"
+#include "lib/base/ceil_div.h"
+#include "lib/spec/judge.h"
 #include "worker/engine/activation_budget.h"
 #include "worker/engine/adapter.h"
 #include "worker/engine/batches.h"

@@ -2,8 +2,8 @@
 
 #include <ATen/ops/empty.h>
 
-#include "artifacts/file.h"
-#include "artifacts/nf4_view.h"
+#include "lib/base/file.h"
+#include "lib/model/nf4_view.h"
 #include "worker/engine/tensor_io.h"
 #include "worker/engine/train.h"
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "artifacts/safetensors.h"
+#include "lib/model/safetensors.h"
 #include "worker/engine/linear.h"
 
 namespace ftd::engine {

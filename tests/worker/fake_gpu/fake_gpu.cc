@@ -19,7 +19,7 @@
 #include <tuple>
 #include <vector>
 
-#include "artifacts/ceil_div.h"
+#include "lib/base/ceil_div.h"
 #include "tests/worker/cuda_on_cpu/launches.h"
 #include "tests/worker/fake_gpu/fake_gpu.h"
 

@@ -9,7 +9,7 @@
 #include <initializer_list>
 #include <type_traits>
 
-#include "artifacts/ceil_div.h"
+#include "lib/base/ceil_div.h"
 #include "worker/engine/cuda/launch.h"
 
 namespace ftd::engine::cuda {

@@ -1,0 +1,46 @@
+#include "lib/base/device_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool IsUsable(const fs::path& node) { return ::access(node.c_str(), R_OK | W_OK) == 0; }
+
+bool IsBelow(const fs::path& path, const fs::path& dir) {
+  const fs::path inner = path.lexically_normal(), outer = dir.lexically_normal();
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
+
+}  // namespace
+
+fs::path GpuLockFile(const fs::path& dev) {
+  constexpr int kMaxGpus = 16;
+  if (!IsUsable(dev / "nvidiactl")) return {};
+  for (int i = 0; i < kMaxGpus; ++i) {
+    const fs::path node = dev / absl::StrCat("nvidia", i);
+    if (IsUsable(node)) return node;
+  }
+  return {};
+}
+
+absl::StatusOr<Fd> LockFile(const fs::path& path, const fs::path& dev) {
+  const int create = IsBelow(path, dev) ? 0 : O_CREAT;
+  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | create));
+  while (::flock(fd.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return ErrnoError(errno, absl::StrCat("lock ", path.string()));
+  }
+  return fd;
+}
+
+}  // namespace ftd

@@ -1,0 +1,88 @@
+#include "lib/base/error.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+
+namespace ftd {
+namespace {
+
+constexpr char kReasonUrl[] = "ftd/reason";
+constexpr char kViolationsUrl[] = "ftd/violations";
+
+// Field names and descriptions hold neither of these, so they can part the payload.
+constexpr char kFieldEnd = '\x1f';
+constexpr char kViolationEnd = '\x1e';
+
+}  // namespace
+
+absl::Status Error(absl::StatusCode code, std::string_view reason, std::string_view message) {
+  absl::Status status(code, {message.data(), message.size()});
+  status.SetPayload(kReasonUrl, absl::Cord(absl::string_view(reason.data(), reason.size())));
+  return status;
+}
+
+absl::Status FieldError(const std::vector<FieldViolation>& violations) {
+  std::string payload;
+  std::vector<std::string> sentences;
+  for (const FieldViolation& violation : violations) {
+    absl::StrAppend(&payload, violation.field, std::string(1, kFieldEnd), violation.description,
+                    std::string(1, kViolationEnd));
+    sentences.push_back(absl::StrCat(violation.field, " ", violation.description));
+  }
+  absl::Status status =
+      Error(absl::StatusCode::kInvalidArgument, "FIELD_INVALID", absl::StrJoin(sentences, "; "));
+  status.SetPayload(kViolationsUrl, absl::Cord(payload));
+  return status;
+}
+
+std::string ReasonOf(const absl::Status& status) {
+  auto payload = status.GetPayload(kReasonUrl);
+  return payload ? std::string(*payload) : std::string();
+}
+
+std::vector<FieldViolation> ViolationsOf(const absl::Status& status) {
+  std::vector<FieldViolation> violations;
+  auto payload = status.GetPayload(kViolationsUrl);
+  if (!payload) return violations;
+  for (absl::string_view entry :
+       absl::StrSplit(std::string(*payload), kViolationEnd, absl::SkipEmpty())) {
+    std::vector<std::string> parts = absl::StrSplit(entry, absl::MaxSplits(kFieldEnd, 1));
+    if (parts.size() == 2) violations.push_back({parts[0], parts[1]});
+  }
+  return violations;
+}
+
+absl::Status Prefixed(const absl::Status& status, std::string_view prefix) {
+  if (status.ok()) return status;
+  absl::Status result(status.code(), absl::StrCat(absl::string_view(prefix.data(), prefix.size()),
+                                                  status.message()));
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& payload) { result.SetPayload(url, payload); });
+  return result;
+}
+
+absl::Status ErrnoError(int error, std::string_view what) {
+  std::string message =
+      absl::StrCat(absl::string_view(what.data(), what.size()), ": ", std::strerror(error));
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::NotFoundError(message);
+    case ENOSPC:
+    case EDQUOT:
+      return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE", message);
+    default:
+      return Error(absl::StatusCode::kInternal, "INTERNAL", message);
+  }
+}
+
+}  // namespace ftd

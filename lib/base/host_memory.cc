@@ -1,0 +1,19 @@
+#include "lib/base/host_memory.h"
+
+#include <fstream>
+#include <string>
+
+namespace ftd {
+
+int64_t AvailableHostMemory() {
+  std::ifstream meminfo("/proc/meminfo");
+  std::string key;
+  int64_t kibibytes = 0;
+  while (meminfo >> key >> kibibytes) {
+    if (key == "MemAvailable:") return kibibytes * 1024;
+    meminfo.ignore(64, '\n');
+  }
+  return 0;
+}
+
+}  // namespace ftd

@@ -1,0 +1,114 @@
+#include "lib/data/dataset_reader.h"
+
+#include <system_error>
+
+#include "lib/data/dataset_files.h"
+#include "lib/data/rows/byte_stream.h"
+#include "lib/data/rows/csv_rows.h"
+#include "lib/data/rows/json_rows.h"
+
+namespace ftd {
+namespace {
+
+constexpr size_t kReasonsKept = 5;
+
+absl::StatusOr<std::unique_ptr<RowReader>> OpenColumnar(const DatasetInput& file,
+                                                        OpenColumnarRows open) {
+  if (open == nullptr) {
+    return Error(absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
+                 Concat(file.name, ": this build reads no Parquet or Arrow files; convert it to ",
+                        "JSON Lines, or build with FTD_ARROW=ON"));
+  }
+  if (CompressionOfName(file.name) != Compression::kNone) {
+    return DatasetInvalid(Concat(file.name, ": Parquet and Arrow files are compressed within; ",
+                                 "decompress this one first"));
+  }
+  std::error_code error;
+  if (!std::filesystem::exists(file.path, error))
+    return absl::NotFoundError(Concat(file.path.string(), " is not there"));
+  return open(file.path, file.name);
+}
+
+absl::StatusOr<std::unique_ptr<RowReader>> OpenRows(const DatasetInput& file,
+                                                    OpenColumnarRows open_columnar) {
+  FTD_ASSIGN_OR_RETURN(const DatasetFormat format, FormatOfName(file.name));
+  if (format == DatasetFormat::kParquet || format == DatasetFormat::kArrow)
+    return OpenColumnar(file, open_columnar);
+  FTD_ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> stream, OpenByteStream(file.path, file.name));
+  if (format == DatasetFormat::kJson) return OpenJsonRows(std::move(stream), file.name);
+  return OpenCsvRows(std::move(stream), file.name, format == DatasetFormat::kTsv ? '\t' : ',');
+}
+
+}  // namespace
+
+DatasetReader::DatasetReader(DatasetOptions options)
+    : options_(std::move(options)), renderer_(options_.rules) {
+  for (const DatasetInput& file : options_.files) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(file.path, error);
+    if (!error) total_bytes_ += static_cast<int64_t>(size);
+  }
+}
+
+int64_t DatasetReader::consumed_bytes() const {
+  return finished_bytes_ + (reader_ == nullptr ? 0 : reader_->consumed_bytes());
+}
+
+absl::StatusOr<bool> DatasetReader::OpenNext() {
+  if (reader_ != nullptr) finished_bytes_ += reader_->consumed_bytes();
+  reader_.reset();
+  if (next_file_ == options_.files.size()) return false;
+  FTD_ASSIGN_OR_RETURN(reader_, OpenRows(options_.files[next_file_], options_.open_columnar));
+  ++next_file_;
+  return true;
+}
+
+absl::StatusOr<bool> DatasetReader::Next(Example* example) {
+  if (options_.limit > 0 && rows_ == options_.limit) return false;
+  while (true) {
+    if (reader_ == nullptr) {
+      FTD_ASSIGN_OR_RETURN(const bool opened, OpenNext());
+      if (!opened) break;
+    }
+    FTD_ASSIGN_OR_RETURN(const bool found, reader_->Next(&row_));
+    if (!found) {
+      FTD_ASSIGN_OR_RETURN(const bool opened, OpenNext());
+      if (!opened) break;
+      continue;
+    }
+    absl::StatusOr<Example> made =
+        row_.problem.ok() ? renderer_.Render(row_) : absl::StatusOr<Example>(row_.problem);
+    if (!made.ok()) {
+      FTD_RETURN_IF_ERROR(Skip(row_, made.status()));
+      continue;
+    }
+    *example = *std::move(made);
+    ++rows_;
+    return true;
+  }
+  if (rows_ > 0) return false;
+  const std::string& name = options_.files[0].name;
+  if (skipped_ > 0) {
+    return DatasetInvalid(Concat(name, ": no row is good; the first bad one is ", reasons_[0]));
+  }
+  const std::string whose = options_.files.size() == 1
+                                ? Concat(name, " has")
+                                : Concat("the ", options_.files.size(), " files have");
+  return DatasetInvalid(Concat(whose, " no rows; a dataset needs at least one"));
+}
+
+absl::Status DatasetReader::Skip(const Row& row, const absl::Status& problem) {
+  const DatasetInput& file = options_.files[next_file_ - 1];
+  absl::Status named = Prefixed(problem, Concat(file.name, " ", row.unit, " ", row.number, ": "));
+  if (skipped_ == options_.skip_bad_rows) {
+    if (skipped_ == 0) return named;
+    return DatasetInvalid(Concat(std::string(named.message()), "; ", skipped_,
+                                 " bad rows before it",
+                                 " were skipped, as many as skip_bad_rows allows"));
+  }
+  ++skipped_;
+  if (reasons_.size() < kReasonsKept) reasons_.emplace_back(named.message());
+  return absl::OkStatus();
+}
+
+}  // namespace ftd

@@ -1,0 +1,96 @@
+#include "lib/data/row_encoder.h"
+
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/concat.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/model/model_config.h"
+#include "nlohmann/json.hpp"
+
+namespace ftd {
+namespace {
+
+using nlohmann::json;
+
+absl::Status Corrupt(const std::filesystem::path& path, std::string_view problem) {
+  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+               Concat(path.string(), ": ", problem, "; fetch the model again"));
+}
+
+// The "eos_token" of a JSON file: a string or {"content": string}. Empty when file or field is
+// absent or null.
+absl::StatusOr<std::string> EosIn(const std::filesystem::path& path) {
+  absl::StatusOr<std::string> text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return std::string();
+  FTD_RETURN_IF_ERROR(text.status());
+  const json document = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!document.is_object()) return Corrupt(path, "not a JSON object");
+  const auto field = document.find("eos_token");
+  if (field == document.end() || field->is_null()) return std::string();
+  if (field->is_string()) return field->get<std::string>();
+  if (field->is_object() && field->contains("content") && (*field)["content"].is_string()) {
+    return (*field)["content"].get<std::string>();
+  }
+  return Corrupt(path, R"("eos_token" must be a string or an object with a "content")");
+}
+
+absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir,
+                                    const Tokenizer& tokenizer) {
+  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    FTD_ASSIGN_OR_RETURN(std::string eos, EosIn(model_dir / name));
+    if (eos.empty()) continue;
+    if (tokenizer.TokenToId(eos) >= 0) return eos;
+    return Corrupt(model_dir / name, Concat("eos_token \"", eos, "\" is not in tokenizer.json"));
+  }
+  FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(model_dir));
+  std::string eos;
+  if (config.eos_token_id >= 0 && config.eos_token_id < tokenizer.VocabSize()) {
+    eos = tokenizer.Decode({static_cast<int32_t>(config.eos_token_id)});
+  }
+  if (!eos.empty()) return eos;
+  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+               Concat(model_dir.string(),
+                      " names no end-of-sequence token: set eos_token in tokenizer_config.json"));
+}
+
+}  // namespace
+
+std::string RowEncoder::WithEos(const Example& example) const {
+  const bool has_eos =
+      std::string_view(example.text).substr(example.completion_begin).ends_with(eos_token);
+  return has_eos ? example.text : example.text + eos_token;
+}
+
+TokenizedRow RowEncoder::Encode(const Example& example) const {
+  TokenizedRow row;
+  row.input_ids = tokenizer->Encode(WithEos(example), /*add_special_tokens=*/true);
+  size_t ignored = 0;
+  if (example.completion_only) {
+    const std::vector<int32_t> prompt =
+        tokenizer->Encode(std::string_view(example.text).substr(0, example.completion_begin),
+                          /*add_special_tokens=*/true);
+    ignored =
+        std::mismatch(prompt.begin(), prompt.end(), row.input_ids.begin(), row.input_ids.end())
+            .first -
+        prompt.begin();
+  }
+  if (seq_length > 0 && row.input_ids.size() > static_cast<size_t>(seq_length))
+    row.input_ids.resize(seq_length);
+  row.labels = row.input_ids;
+  std::fill_n(row.labels.begin(), std::min(ignored, row.labels.size()), kIgnoreLabel);
+  return row;
+}
+
+absl::StatusOr<RowEncoder> MakeRowEncoder(const std::filesystem::path& model_dir,
+                                          const Tokenizer& tokenizer, int32_t seq_length) {
+  RowEncoder encoder;
+  encoder.tokenizer = &tokenizer;
+  encoder.seq_length = seq_length;
+  FTD_ASSIGN_OR_RETURN(encoder.eos_token, FindEos(model_dir, tokenizer));
+  return encoder;
+}
+
+}  // namespace ftd

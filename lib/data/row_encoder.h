@@ -1,0 +1,37 @@
+// From a row's text to token ids and labels, as TRL's SFTTrainer prepares them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "lib/data/row_shape.h"
+#include "lib/data/row_source.h"
+#include "lib/tokenizer/tokenizer.h"
+
+namespace ftd {
+
+// Immutable; may be used from many threads at once.
+struct RowEncoder {
+  const Tokenizer* tokenizer = nullptr;
+  std::string eos_token;   // appended to a text, or a completion, that does not end with it
+  int32_t seq_length = 0;  // cut on the right; 0: never
+
+  // As TRL does: text and EOS, then the tokenizer's own special tokens around them, then the cut. A
+  // text that spells out a BOS keeps it beside the tokenizer's own. Where only the completion is
+  // learned, labels begin where the ids of the prompt alone and those of the whole text part: that
+  // may be before the prompt's end, when a token reaches over it.
+  TokenizedRow Encode(const Example& example) const;
+  // The text with EOS: exactly what is tokenised.
+  std::string WithEos(const Example& example) const;
+};
+
+// The encoder of a model directory. EOS comes from tokenizer_config.json, else from
+// special_tokens_map.json, else by its id in config.json. MODEL_UNSUPPORTED when there is none,
+// MODEL_CORRUPT when a file is damaged. The returned encoder points at `tokenizer`, which must
+// outlive it.
+absl::StatusOr<RowEncoder> MakeRowEncoder(const std::filesystem::path& model_dir,
+                                          const Tokenizer& tokenizer, int32_t seq_length);
+
+}  // namespace ftd

@@ -1,0 +1,237 @@
+#include "lib/data/rows/arrow_rows.h"
+
+#include <arrow/array.h>
+#include <arrow/io/file.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/memory_pool.h>
+#include <arrow/record_batch.h>
+#include <parquet/arrow/reader.h>
+#include <parquet/exception.h>
+
+#include <exception>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "lib/base/utf8.h"
+
+namespace ftd {
+namespace {
+
+constexpr int64_t kParquetBatchRows = 1024;
+constexpr int64_t kParquetBufferBytes = 1 << 20;
+constexpr std::string_view kParquetMagic = "PAR1", kArrowFileMagic = "ARROW1";
+
+using BatchPtr = std::shared_ptr<arrow::RecordBatch>;
+using FilePtr = std::shared_ptr<arrow::io::ReadableFile>;
+
+// The C library's allocator: what it has given back can be used by training, other than Arrow's
+// own.
+arrow::MemoryPool* Pool() { return arrow::system_memory_pool(); }
+
+absl::Status Damaged(const std::string& name, std::string_view what) {
+  return DatasetInvalid(Concat(name, ": ", RepairUtf8(what.substr(0, 300)),
+                               "; the file is damaged or not what its name says"));
+}
+
+// Batches of an open file, in order; nullptr behind the last one.
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+  virtual arrow::Result<BatchPtr> Next() = 0;
+};
+
+class ParquetBatches : public BatchSource {
+ public:
+  static arrow::Result<std::unique_ptr<BatchSource>> Open(const FilePtr& file) {
+    parquet::ReaderProperties properties(Pool());
+    properties.enable_buffered_stream();  // else a whole column of a row group is read at once
+    properties.set_buffer_size(kParquetBufferBytes);
+    parquet::ArrowReaderProperties arrow_properties(/*use_threads=*/false);
+    arrow_properties.set_batch_size(kParquetBatchRows);
+    arrow_properties.set_pre_buffer(false);
+    parquet::arrow::FileReaderBuilder builder;
+    ARROW_RETURN_NOT_OK(builder.Open(file, properties));
+    builder.memory_pool(Pool())->properties(arrow_properties);
+    auto source = std::make_unique<ParquetBatches>();
+    ARROW_ASSIGN_OR_RAISE(source->file_, builder.Build());
+    ARROW_ASSIGN_OR_RAISE(source->batches_, source->file_->GetRecordBatchReader());
+    return source;
+  }
+  arrow::Result<BatchPtr> Next() override { return batches_->Next(); }
+
+ private:
+  std::unique_ptr<parquet::arrow::FileReader> file_;  // outlives batches_
+  std::unique_ptr<arrow::RecordBatchReader> batches_;
+};
+
+arrow::ipc::IpcReadOptions IpcOptions() {
+  arrow::ipc::IpcReadOptions options = arrow::ipc::IpcReadOptions::Defaults();
+  options.memory_pool = Pool();
+  options.use_threads = false;
+  return options;
+}
+
+class IpcStreamBatches : public BatchSource {
+ public:
+  static arrow::Result<std::unique_ptr<BatchSource>> Open(const FilePtr& file) {
+    auto source = std::make_unique<IpcStreamBatches>();
+    ARROW_ASSIGN_OR_RAISE(source->reader_,
+                          arrow::ipc::RecordBatchStreamReader::Open(file, IpcOptions()));
+    return source;
+  }
+  arrow::Result<BatchPtr> Next() override { return reader_->Next(); }
+
+ private:
+  std::shared_ptr<arrow::ipc::RecordBatchStreamReader> reader_;
+};
+
+class IpcFileBatches : public BatchSource {
+ public:
+  static arrow::Result<std::unique_ptr<BatchSource>> Open(const FilePtr& file) {
+    auto source = std::make_unique<IpcFileBatches>();
+    ARROW_ASSIGN_OR_RAISE(source->reader_,
+                          arrow::ipc::RecordBatchFileReader::Open(file, IpcOptions()));
+    return source;
+  }
+  arrow::Result<BatchPtr> Next() override {
+    if (next_ == reader_->num_record_batches()) return nullptr;
+    return reader_->ReadRecordBatch(next_++);
+  }
+
+ private:
+  std::shared_ptr<arrow::ipc::RecordBatchFileReader> reader_;
+  int next_ = 0;
+};
+
+template <typename Strings>
+Cell TextCell(const arrow::Array& array, int64_t i) {
+  const auto view = static_cast<const Strings&>(array).GetView(i);
+  return {.kind = Cell::Kind::kText, .text = std::string(view)};
+}
+
+template <typename Integers>
+Cell IntegerCell(const arrow::Array& array, int64_t i) {
+  return {.kind = Cell::Kind::kInteger,
+          .text = std::to_string(static_cast<const Integers&>(array).Value(i))};
+}
+
+Cell CellAt(const arrow::Array& array, int64_t i) {
+  if (array.IsNull(i)) return {};
+  switch (array.type_id()) {
+    case arrow::Type::STRING:
+      return TextCell<arrow::StringArray>(array, i);
+    case arrow::Type::LARGE_STRING:
+      return TextCell<arrow::LargeStringArray>(array, i);
+    case arrow::Type::STRING_VIEW:
+      return TextCell<arrow::StringViewArray>(array, i);
+    case arrow::Type::INT8:
+      return IntegerCell<arrow::Int8Array>(array, i);
+    case arrow::Type::INT16:
+      return IntegerCell<arrow::Int16Array>(array, i);
+    case arrow::Type::INT32:
+      return IntegerCell<arrow::Int32Array>(array, i);
+    case arrow::Type::INT64:
+      return IntegerCell<arrow::Int64Array>(array, i);
+    case arrow::Type::UINT8:
+      return IntegerCell<arrow::UInt8Array>(array, i);
+    case arrow::Type::UINT16:
+      return IntegerCell<arrow::UInt16Array>(array, i);
+    case arrow::Type::UINT32:
+      return IntegerCell<arrow::UInt32Array>(array, i);
+    case arrow::Type::UINT64:
+      return IntegerCell<arrow::UInt64Array>(array, i);
+    case arrow::Type::DICTIONARY: {
+      const auto& dictionary = static_cast<const arrow::DictionaryArray&>(array);
+      return CellAt(*dictionary.dictionary(), dictionary.GetValueIndex(i));
+    }
+    default:
+      return {.kind = Cell::Kind::kOther};
+  }
+}
+
+// Arrow reports most errors by Status, but Parquet's decoders throw.
+template <typename Body>
+absl::Status Caught(const std::string& name, Body body) {
+  try {
+    const arrow::Status status = body();
+    if (status.ok()) return absl::OkStatus();
+    if (status.IsOutOfMemory()) return absl::ResourceExhaustedError(Concat(name, ": no memory"));
+    return Damaged(name, status.message());
+  } catch (const std::exception& error) {
+    return Damaged(name, error.what());
+  }
+}
+
+class ArrowRows : public RowReader {
+ public:
+  ArrowRows(FilePtr file, std::unique_ptr<BatchSource> batches, std::string name)
+      : file_(std::move(file)), batches_(std::move(batches)), name_(std::move(name)) {}
+
+  // Where the last batch was read from, which is near enough: Parquet reads a row group's columns
+  // by turns.
+  int64_t consumed_bytes() const override { return file_->Tell().ValueOr(0); }
+
+  absl::StatusOr<bool> Next(Row* row) override {
+    while (batch_ == nullptr || next_ == batch_->num_rows()) {
+      FTD_RETURN_IF_ERROR(Caught(name_, [this] { return NextBatch(); }));
+      if (batch_ == nullptr) return false;
+    }
+    row->unit = "row";
+    row->number = ++rows_;
+    row->problem = absl::OkStatus();
+    row->cells.clear();
+    for (int column = 0; column < batch_->num_columns(); ++column) {
+      Cell cell = CellAt(*columns_[static_cast<size_t>(column)], next_);
+      cell.name = batch_->column_name(column);
+      if (cell.kind == Cell::Kind::kText && !IsValidUtf8(cell.text))
+        row->problem = DatasetInvalid(Concat(QuotedName(cell.name), " is not UTF-8"));
+      row->cells.push_back(std::move(cell));
+    }
+    ++next_;
+    return true;
+  }
+
+ private:
+  arrow::Status NextBatch() {
+    columns_.clear();
+    ARROW_ASSIGN_OR_RAISE(batch_, batches_->Next());
+    next_ = 0;
+    if (batch_ == nullptr) return arrow::Status::OK();
+    // Offsets of a damaged file must not lead out of its buffers.
+    ARROW_RETURN_NOT_OK(batch_->ValidateFull());
+    columns_ = batch_->columns();
+    return arrow::Status::OK();
+  }
+
+  FilePtr file_;
+  std::unique_ptr<BatchSource> batches_;
+  const std::string name_;
+  BatchPtr batch_;
+  arrow::ArrayVector columns_;  // of batch_
+  int64_t next_ = 0;            // row of batch_
+  int64_t rows_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(const std::filesystem::path& path,
+                                                         const std::string& name) {
+  FilePtr file;
+  std::unique_ptr<BatchSource> batches;
+  FTD_RETURN_IF_ERROR(Caught(name, [&]() -> arrow::Status {
+    ARROW_ASSIGN_OR_RAISE(file, arrow::io::ReadableFile::Open(path.string(), Pool()));
+    char head[kArrowFileMagic.size()] = {};
+    ARROW_ASSIGN_OR_RAISE(const int64_t size, file->ReadAt(0, sizeof head, head));
+    ARROW_RETURN_NOT_OK(file->Seek(0));
+    const std::string_view magic(head, static_cast<size_t>(size));
+    auto open = magic.starts_with(kParquetMagic)     ? ParquetBatches::Open
+                : magic.starts_with(kArrowFileMagic) ? IpcFileBatches::Open
+                                                     : IpcStreamBatches::Open;
+    ARROW_ASSIGN_OR_RAISE(batches, open(file));
+    return arrow::Status::OK();
+  }));
+  return std::make_unique<ArrowRows>(std::move(file), std::move(batches), name);
+}
+
+}  // namespace ftd

@@ -1,0 +1,19 @@
+// Rows of Parquet files and of Arrow IPC files and streams, through Arrow C++.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "lib/data/rows/row_reader.h"
+
+namespace ftd {
+
+// What the file is shows in its first bytes. One batch of rows is in memory at a time. Rows are
+// told by number. Columns of strings (also large, viewed or dictionary-encoded) and of whole
+// numbers are usable; all others, nested ones among them, are cells of kind kOther.
+// INVALID_ARGUMENT DATASET_INVALID for a damaged file, naming it.
+absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(const std::filesystem::path& path,
+                                                         const std::string& name);
+
+}  // namespace ftd

@@ -1,0 +1,113 @@
+#include "lib/data/tokenize.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace ftd {
+namespace {
+
+constexpr size_t kBatchRows = 256, kBatchBytes = 256 << 10;  // what a thread takes at a time
+
+struct Batch {
+  std::vector<Example> examples;
+  TokenBlock block;
+  bool done = false;  // guarded by the threads' mutex
+};
+
+// Threads that encode batches, in any order.
+class EncodingThreads {
+ public:
+  EncodingThreads(const RowEncoder& encoder, int threads) : encoder_(encoder) {
+    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
+  }
+  // Batches that nobody has begun are left.
+  ~EncodingThreads() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopped_ = true;
+    work_.notify_all();
+  }
+  EncodingThreads(const EncodingThreads&) = delete;
+  EncodingThreads& operator=(const EncodingThreads&) = delete;
+
+  // `batch` must live until it is done or this object is gone.
+  void Submit(Batch* batch) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    queue_.push_back(batch);
+    work_.notify_one();
+  }
+  void WaitFor(const Batch& batch) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    finished_.wait(lock, [&] { return batch.done; });
+  }
+
+ private:
+  void Run() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (true) {
+      work_.wait(lock, [this] { return stopped_ || !queue_.empty(); });
+      if (stopped_) return;
+      Batch* batch = queue_.front();
+      queue_.pop_front();
+      lock.unlock();
+      for (const Example& example : batch->examples) batch->block.Add(encoder_.Encode(example));
+      lock.lock();
+      batch->done = true;
+      finished_.notify_one();
+    }
+  }
+
+  const RowEncoder& encoder_;
+  std::mutex mutex_;
+  std::condition_variable work_, finished_;
+  std::deque<Batch*> queue_;
+  bool stopped_ = false;
+  std::vector<std::jthread> threads_;  // last: joined before the rest goes away
+};
+
+// Fills a batch; empty at the end.
+absl::Status ReadBatch(DatasetReader& reader, Batch* batch) {
+  size_t bytes = 0;
+  while (batch->examples.size() < kBatchRows && bytes < kBatchBytes) {
+    Example example;
+    FTD_ASSIGN_OR_RETURN(const bool found, reader.Next(&example));
+    if (!found) break;
+    bytes += example.text.size();
+    batch->examples.push_back(std::move(example));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> TokenizeRows(DatasetReader& reader, const RowEncoder& encoder, int threads,
+                                     TokenStoreWriter& store, const std::function<bool()>& go_on) {
+  const int useful = std::max(threads, 1);
+  const size_t most = 2 * static_cast<size_t>(useful) + 1;
+  std::deque<std::unique_ptr<Batch>> under_way;
+  EncodingThreads encoders(encoder, useful);
+  int64_t dropped = 0;
+  for (bool more = true; more || !under_way.empty();) {
+    if (!go_on()) return absl::CancelledError("tokenising was cancelled");
+    if (more && under_way.size() < most) {
+      auto batch = std::make_unique<Batch>();
+      FTD_RETURN_IF_ERROR(ReadBatch(reader, batch.get()));
+      more = !batch->examples.empty();
+      if (!more) continue;
+      under_way.push_back(std::move(batch));
+      encoders.Submit(under_way.back().get());
+      continue;
+    }
+    encoders.WaitFor(*under_way.front());
+    FTD_RETURN_IF_ERROR(store.Append(under_way.front()->block));
+    dropped += under_way.front()->block.dropped_rows();
+    under_way.pop_front();
+  }
+  return dropped;
+}
+
+}  // namespace ftd

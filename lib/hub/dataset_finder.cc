@@ -1,0 +1,137 @@
+#include "lib/hub/dataset_finder.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
+#include "lib/data/rows/row.h"
+#include "lib/data/splits.h"
+#include "lib/hub/dataset_card.h"
+#include "lib/hub/fetch.h"
+#include "lib/hub/find_revision.h"
+#include "lib/hub/transport/cache.h"
+#include "lib/hub/transport/settings.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kPatienceSeconds = 20;
+constexpr size_t kSha256Digits = 64;
+constexpr char kCard[] = "README.md";
+constexpr int64_t kMaxCardBytes = 16 << 20;
+
+// The files of the wanted configuration and split: as the card says, else as the names tell.
+absl::StatusOr<std::vector<LocalDatasetFile>> Choose(std::vector<LocalDatasetFile> files,
+                                                     const std::vector<hub::CardConfig>& card,
+                                                     const HubDataset& wanted,
+                                                     const std::string& where) {
+  if (!card.empty())
+    return hub::FilesOfCard(card, std::move(files), wanted.config, wanted.split, where);
+  FTD_ASSIGN_OR_RETURN(files, FilesOfConfig(std::move(files), wanted.config, where));
+  FTD_ASSIGN_OR_RETURN(files, DataFilesOf(std::move(files), where));
+  return FilesOfSplit(std::move(files), wanted.split, where);
+}
+
+// All files of a snapshot, when the cache alone has to tell.
+std::vector<LocalDatasetFile> FilesIn(const fs::path& snapshot) {
+  std::vector<LocalDatasetFile> files;
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(snapshot, error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_regular_file(ignored))
+      files.push_back({it->path().lexically_relative(snapshot).string(), it->path()});
+  }
+  return files;
+}
+
+std::vector<LocalDatasetFile> FilesOf(const hub::RepoRevision& revision, const fs::path& snapshot) {
+  std::vector<LocalDatasetFile> files;
+  for (const hub::RepoFile& file : revision.files)
+    files.push_back({file.path, snapshot / file.path});
+  return files;
+}
+
+// Leaves in `revision` the chosen files alone.
+void Keep(const std::vector<LocalDatasetFile>& chosen, hub::RepoRevision& revision) {
+  std::erase_if(revision.files, [&](const hub::RepoFile& file) {
+    return std::none_of(chosen.begin(), chosen.end(),
+                        [&](const LocalDatasetFile& c) { return c.name == file.path; });
+  });
+}
+
+// What the card declares, fetched when the hub has more of it than the cache.
+absl::StatusOr<std::vector<hub::CardConfig>> ReadCard(const hub::Settings& settings,
+                                                      const hub::Cache& cache,
+                                                      hub::RepoRevision revision,
+                                                      const fs::path& snapshot,
+                                                      const std::string& where) {
+  std::erase_if(revision.files, [](const auto& file) { return file.path != kCard; });
+  if (!revision.files.empty()) {
+    if (revision.files[0].size > kMaxCardBytes)
+      return DatasetInvalid(absl::StrCat(where, ": its README.md is larger than 16 MiB"));
+    FTD_RETURN_IF_ERROR(hub::FetchFiles(settings, hub::FindToken(settings), cache, revision,
+                                        {.patience_seconds = kPatienceSeconds}));
+  }
+  const auto readme = ReadFile(snapshot / kCard);
+  if (absl::IsNotFound(readme.status())) return std::vector<hub::CardConfig>();
+  FTD_RETURN_IF_ERROR(readme.status());
+  return hub::ConfigsOfCard(*readme, where);
+}
+
+// Fetches those files whose sha256 the hub does not tell.
+absl::Status FetchSmall(const hub::Settings& settings, const hub::Cache& cache,
+                        hub::RepoRevision revision) {
+  std::erase_if(revision.files,
+                [](const hub::RepoFile& file) { return file.etag.size() == kSha256Digits; });
+  return hub::FetchFiles(settings, hub::FindToken(settings), cache, revision,
+                         {.patience_seconds = kPatienceSeconds});
+}
+
+absl::StatusOr<std::string> Sha256Of(const LocalDatasetFile& file,
+                                     const hub::RepoRevision& revision) {
+  for (const hub::RepoFile& known : revision.files) {
+    if (known.path == file.name && known.etag.size() == kSha256Digits) return known.etag;
+  }
+  return Sha256File(file.path);
+}
+
+}  // namespace
+
+absl::StatusOr<FoundDataset> FindHubDataset(DatasetSpec& dataset, const HubWarning& warn) {
+  const hub::Settings settings = hub::SettingsFromEnvironment();
+  const hub::Cache cache(settings.cache_dir);
+  const hub::RepoId repo{hub::RepoType::kDataset, dataset.hub.name};
+  FTD_ASSIGN_OR_RETURN(hub::RepoRevision revision,
+                       FindRevision(settings, repo, dataset.hub.revision, warn));
+  const fs::path snapshot = cache.Snapshot(repo, revision.commit);
+  const bool online = !revision.files.empty();
+  const std::string where = absl::StrCat("dataset ", dataset.hub.name);
+  FTD_ASSIGN_OR_RETURN(const auto card, ReadCard(settings, cache, revision, snapshot, where));
+  FTD_ASSIGN_OR_RETURN(
+      const std::vector<LocalDatasetFile> chosen,
+      Choose(online ? FilesOf(revision, snapshot) : FilesIn(snapshot), card, dataset.hub, where));
+  if (online) {
+    Keep(chosen, revision);
+    FTD_RETURN_IF_ERROR(hub::CheckDisk(cache, revision));
+    FTD_RETURN_IF_ERROR(FetchSmall(settings, cache, revision));
+  }
+  dataset.files.clear();
+  for (const LocalDatasetFile& file : chosen) {
+    FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256Of(file, revision));
+    dataset.files.push_back({std::move(sha256), file.name, file.path});
+  }
+  dataset.hub.revision = revision.commit;
+  if (dataset.file_name.empty()) dataset.file_name = dataset.hub.name;
+  FoundDataset found;
+  found.path = snapshot;
+  found.source = std::move(revision);
+  return found;
+}
+
+}  // namespace ftd

@@ -1,0 +1,212 @@
+#include "lib/hub/transport/http_client.h"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
+namespace ftd::hub {
+namespace {
+
+constexpr int kMostRedirects = 10;
+constexpr size_t kMostBody = 64u << 20;
+constexpr long kConnectTimeoutMs = 10000, kSilenceSeconds = 30, kBufferBytes = 512 << 10;
+
+struct UrlDeleter {
+  void operator()(CURLU* url) const { curl_url_cleanup(url); }
+};
+using Url = std::unique_ptr<CURLU, UrlDeleter>;
+
+Url ParseUrl(const std::string& text) {
+  Url url(curl_url());
+  if (curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return nullptr;
+  return url;
+}
+
+std::string Part(const Url& url, CURLUPart part) {
+  char* text = nullptr;
+  if (curl_url_get(url.get(), part, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) return "";
+  std::string copy = text;
+  curl_free(text);
+  return copy;
+}
+
+bool SameOrigin(const Url& a, const Url& b) {
+  return Part(a, CURLUPART_SCHEME) == Part(b, CURLUPART_SCHEME) &&
+         absl::EqualsIgnoreCase(Part(a, CURLUPART_HOST), Part(b, CURLUPART_HOST)) &&
+         Part(a, CURLUPART_PORT) == Part(b, CURLUPART_PORT);
+}
+
+// Scheme, host and path: a query may be a signature that opens the file to whoever reads the log.
+std::string Shown(const std::string& url) { return url.substr(0, url.find('?')); }
+
+absl::Status Protocol(const std::string& url, absl::string_view what) {
+  return Error(absl::StatusCode::kDataLoss, "HUB_PROTOCOL", absl::StrCat(Shown(url), ": ", what));
+}
+
+bool IsRedirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+// Where a redirect leads, and whether the token may go along.
+absl::Status Follow(const HttpResponse& response, HttpRequest& request) {
+  const Url from = ParseUrl(request.url);
+  Url to = ParseUrl(request.url);
+  if (curl_url_set(to.get(), CURLUPART_URL, response.Header("location").c_str(), 0) != CURLUE_OK)
+    return Protocol(request.url, "redirects to an address that is none");
+  const std::string scheme = Part(to, CURLUPART_SCHEME);
+  if (scheme != "https" && !(scheme == "http" && Part(from, CURLUPART_SCHEME) == "http"))
+    return Protocol(request.url, absl::StrCat("redirects from https to ", scheme));
+  if (!SameOrigin(from, to)) request.bearer.clear();
+  request.url = Part(to, CURLUPART_URL);
+  return absl::OkStatus();
+}
+
+CURL* NewHandle() {
+  static std::once_flag once;
+  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+  return curl_easy_init();
+}
+
+}  // namespace
+
+const std::string& HttpResponse::Header(const std::string& lower_case_name) const {
+  static const std::string* const kNone = new std::string;
+  const auto it = headers.find(lower_case_name);
+  return it == headers.end() ? *kNone : it->second;
+}
+
+// One request on the wire, and curl's callbacks.
+struct HttpClient::Transfer {
+  const HttpClient* client;
+  const HttpRequest* request;
+  BodySink* sink;
+  CURL* curl;
+  HttpResponse response;
+  bool begun = false;
+  absl::Status status;  // why a callback ended it
+
+  static size_t OnHeader(char* data, size_t, size_t size, void* self) {
+    auto* transfer = static_cast<Transfer*>(self);
+    const absl::string_view line(data, size);
+    if (absl::StartsWith(line, "HTTP/")) {  // of the final answer, after a proxy's or a 100's
+      transfer->response.headers.clear();
+    } else if (const size_t colon = line.find(':'); colon != line.npos) {
+      transfer->response.headers[absl::AsciiStrToLower(line.substr(0, colon))] =
+          std::string(absl::StripAsciiWhitespace(line.substr(colon + 1)));
+    }
+    return size;
+  }
+
+  static size_t OnBody(char* data, size_t, size_t size, void* self) {
+    auto* transfer = static_cast<Transfer*>(self);
+    transfer->status = transfer->Take({data, size});
+    return transfer->status.ok() ? size : CURL_WRITEFUNC_ERROR;
+  }
+
+  static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+    return static_cast<Transfer*>(self)->client->cancelled() ? 1 : 0;
+  }
+
+  absl::Status Begin() {
+    long status = 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    response.status = static_cast<int>(status);
+    begun = true;
+    return ToSink() ? sink->Begin(response) : absl::OkStatus();
+  }
+
+  bool ToSink() const { return sink != nullptr && response.status / 100 == 2; }
+
+  absl::Status Take(std::string_view bytes) {
+    if (!begun) FTD_RETURN_IF_ERROR(Begin());
+    if (ToSink()) return sink->Data(bytes);
+    if (response.body.size() + bytes.size() > kMostBody)
+      return Protocol(request->url, "sends more than an answer can have");
+    response.body += bytes;
+    return absl::OkStatus();
+  }
+};
+
+HttpClient::HttpClient(std::function<bool()> cancelled)
+    : cancelled_(std::move(cancelled)), curl_(NewHandle(), curl_easy_cleanup) {}
+
+HttpClient::~HttpClient() = default;
+
+absl::StatusOr<HttpResponse> HttpClient::Get(const HttpRequest& request, BodySink* sink) {
+  HttpRequest next = request;
+  for (int redirects = 0; redirects <= kMostRedirects; ++redirects) {
+    FTD_ASSIGN_OR_RETURN(HttpResponse response, GetOnce(next, sink));
+    if (!IsRedirect(response.status) || response.Header("location").empty()) return response;
+    FTD_RETURN_IF_ERROR(Follow(response, next));
+  }
+  return Protocol(request.url, "redirects without end");
+}
+
+absl::StatusOr<HttpResponse> HttpClient::GetOnce(const HttpRequest& request, BodySink* sink) {
+  CURL* curl = curl_.get();
+  curl_easy_reset(curl);  // keeps the connections
+  Transfer transfer{this, &request, sink, curl, {}, false, {}};
+  std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers(nullptr, curl_slist_free_all);
+  if (!request.bearer.empty()) {
+    headers.reset(
+        curl_slist_append(nullptr, absl::StrCat("Authorization: Bearer ", request.bearer).c_str()));
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+  }
+  curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_USERAGENT, "ftd");
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, kBufferBytes);
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kSilenceSeconds);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, Transfer::OnHeader);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, Transfer::OnBody);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, Transfer::OnProgress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
+  // Not CURLOPT_RESUME_FROM, which takes a server's answer with the whole file for an error.
+  const std::string range = absl::StrCat(request.first_byte, "-");
+  if (request.first_byte > 0) curl_easy_setopt(curl, CURLOPT_RANGE, range.c_str());
+  if (const char* authorities = std::getenv("SSL_CERT_FILE"); authorities != nullptr)
+    curl_easy_setopt(curl, CURLOPT_CAINFO, authorities);
+  char why[CURL_ERROR_SIZE] = "";
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
+
+  const CURLcode code = curl_easy_perform(curl);
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, nullptr);
+  if (!transfer.status.ok()) return transfer.status;
+  if (code == CURLE_ABORTED_BY_CALLBACK) return absl::CancelledError("cancelled");
+  if (code != CURLE_OK) {
+    return Error(absl::StatusCode::kUnavailable, "HUB_UNREACHABLE",
+                 absl::StrCat(Shown(request.url), ": ", *why ? why : curl_easy_strerror(code)));
+  }
+  if (!transfer.begun) FTD_RETURN_IF_ERROR(transfer.Begin());
+  return std::move(transfer.response);
+}
+
+absl::Status HttpClient::Sleep(double seconds) const {
+  using std::chrono::steady_clock;
+  const auto end = steady_clock::now() + std::chrono::duration<double>(seconds);
+  while (!cancelled()) {
+    const auto left = end - steady_clock::now();
+    if (left.count() <= 0) return absl::OkStatus();
+    std::this_thread::sleep_for(
+        std::min<std::chrono::duration<double>>(left, std::chrono::milliseconds(100)));
+  }
+  return absl::CancelledError("cancelled");
+}
+
+}  // namespace ftd::hub

@@ -1,0 +1,68 @@
+// What the hub says of a repository: its commit, its files, or why it says nothing.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/hub/transport/http_client.h"
+#include "lib/hub/transport/settings.h"
+#include "lib/spec/repo_name.h"
+
+namespace ftd::hub {
+
+enum class RepoType { kModel, kDataset };
+
+struct RepoId {
+  RepoType type = RepoType::kModel;
+  std::string name;  // "meta-llama/Llama-3.1-8B-Instruct"
+};
+
+// "model meta-llama/Llama-3.1-8B-Instruct", for messages.
+std::string Described(const RepoId& repo);
+
+struct RepoFile {
+  std::string path;  // relative, '/' between its parts, checked against leaving its directory
+  int64_t size = 0;
+  std::string etag;  // what its blob is called: sha256 of a large file, else git's sha1; hex
+};
+
+// A repository at one commit.
+struct RepoRevision {
+  RepoId repo;
+  std::string commit;  // 40 hex digits
+  std::vector<RepoFile> files;
+};
+
+// Reads the hub's answer about a repository at a revision (api/models/…?blobs=true). DATA_LOSS
+// HUB_PROTOCOL when a file has no size or digest, or a path that leads out of its directory.
+absl::StatusOr<RepoRevision> ParseRevision(const RepoId& repo, const std::string& body);
+
+// Asks the hub what `revision` (branch, tag or commit) stands for: one request. `token` may be
+// empty. Passing troubles (5xx, 429, no connection) are tried again `retries` times.
+// Errors, each saying what to do: NOT_FOUND MODEL_NOT_FOUND or DATASET_NOT_FOUND (also a revision),
+// FAILED_PRECONDITION MODEL_GATED, UNAUTHENTICATED TOKEN_INVALID, UNAVAILABLE HUB_UNREACHABLE,
+// DATA_LOSS HUB_PROTOCOL when the answer makes no sense.
+absl::StatusOr<RepoRevision> GetRevision(HttpClient& http, const Settings& settings,
+                                         const std::string& token, const RepoId& repo,
+                                         const std::string& revision, int retries);
+
+// The name of the token's user. UNAUTHENTICATED TOKEN_INVALID when the hub does not know it.
+absl::StatusOr<std::string> WhoAmI(HttpClient& http, const Settings& settings,
+                                   const std::string& token);
+
+// Address of a file's bytes.
+std::string FileUrl(const Settings& settings, const RepoRevision& revision, const RepoFile& file);
+
+// The error that a response with a bad status stands for; `what` names the repository or file.
+absl::Status HubError(const HttpResponse& response, const Settings& settings, const RepoId& repo,
+                      const std::string& revision, bool has_token);
+
+// Whether another try may succeed, and after how many seconds: by Retry-After, else by back-off.
+// `attempt` counts from 0.
+bool IsPassing(const HttpResponse& response);
+double RetrySeconds(const HttpResponse* response, int attempt);
+
+}  // namespace ftd::hub

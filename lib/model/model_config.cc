@@ -1,0 +1,185 @@
+#include "lib/model/model_config.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "nlohmann/json.hpp"
+
+namespace ftd {
+namespace {
+
+using Json = nlohmann::json;
+
+absl::Status Corrupt(const std::string& message) {
+  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT", "config.json: " + message);
+}
+
+absl::Status Unsupported(const std::string& message) {
+  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+               "config.json: " + message);
+}
+
+// A positive integer; `fallback` when absent or null; 0 means required.
+absl::Status ReadSize(const Json& json, const char* name, int64_t fallback, int64_t* value) {
+  if (!json.contains(name) || json[name].is_null()) {
+    if (fallback == 0) return Corrupt(absl::StrCat(name, " is missing"));
+    *value = fallback;
+    return absl::OkStatus();
+  }
+  constexpr int64_t kMost = int64_t{1} << 31;
+  if (!json[name].is_number_integer() || json[name].get<int64_t>() < 1 ||
+      json[name].get<int64_t>() > kMost) {
+    return Corrupt(
+        absl::StrCat(name, " is ", json[name].dump(), "; it must be a positive integer"));
+  }
+  *value = json[name].get<int64_t>();
+  return absl::OkStatus();
+}
+
+absl::Status ReadPositive(const Json& json, const char* name, double* value) {
+  if (!json.contains(name) || json[name].is_null()) return absl::OkStatus();
+  if (!json[name].is_number() || !std::isfinite(json[name].get<double>()) ||
+      json[name].get<double>() <= 0) {
+    return Corrupt(absl::StrCat(name, " is ", json[name].dump(), "; it must be a positive number"));
+  }
+  *value = json[name].get<double>();
+  return absl::OkStatus();
+}
+
+// transformers 5 has one object `rope_parameters` with rope_theta inside; transformers 4 has
+// `rope_theta` beside `rope_scaling` (null for the default).
+absl::Status ReadRope(const Json& json, ModelConfig* config) {
+  RopeConfig& rope = config->rope;
+  rope.original_max_position_embeddings = static_cast<double>(config->max_position_embeddings);
+  FTD_RETURN_IF_ERROR(ReadPositive(json, "rope_theta", &rope.theta));
+  const char* name = json.contains("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  if (!json.contains(name) || json[name].is_null()) return absl::OkStatus();
+  const Json& scaling = json[name];
+  if (!scaling.is_object()) return Corrupt(absl::StrCat(name, " must be an object"));
+  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "rope_theta", &rope.theta));
+  const Json type_json = scaling.value("rope_type", scaling.value("type", Json("default")));
+  const std::string type = type_json.is_string() ? type_json.get<std::string>() : type_json.dump();
+  if (type == "default") return absl::OkStatus();
+  if (type != "llama3") {
+    return Unsupported(
+        absl::StrCat(name, " has rope_type ", type, "; supported are default and llama3"));
+  }
+  rope.type = RopeConfig::Type::kLlama3;
+  for (const char* field : {"factor", "low_freq_factor", "high_freq_factor"}) {
+    if (!scaling.contains(field)) return Corrupt(absl::StrCat(name, ".", field, " is missing"));
+  }
+  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "factor", &rope.factor));
+  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "low_freq_factor", &rope.low_freq_factor));
+  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "high_freq_factor", &rope.high_freq_factor));
+  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "original_max_position_embeddings",
+                                   &rope.original_max_position_embeddings));
+  if (rope.high_freq_factor <= rope.low_freq_factor) {
+    return Corrupt(absl::StrCat(name, ".high_freq_factor must be greater than low_freq_factor"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RefuseOtherArchitectures(const Json& json) {
+  const std::string model_type = json.value("model_type", std::string("(none)"));
+  if (model_type != "llama") {
+    return Unsupported(absl::StrCat("model_type is ", model_type,
+                                    "; this build trains Llama-architecture models "
+                                    "(model_type llama)"));
+  }
+  const std::string activation = json.value("hidden_act", std::string("silu"));
+  if (activation != "silu")
+    return Unsupported(absl::StrCat("hidden_act is ", activation, "; supported is silu"));
+  for (const char* bias : {"attention_bias", "mlp_bias"}) {
+    if (json.contains(bias) && json[bias].is_boolean() && json[bias].get<bool>()) {
+      return Unsupported(absl::StrCat(bias, " is true; projections with a bias are not supported"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Of all quantised models, bitsandbytes' NF4 ones are what QLoRA can train on.
+absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
+  if (!json.contains("quantization_config") || json["quantization_config"].is_null())
+    return absl::OkStatus();
+  const Json& quantization = json["quantization_config"];
+  if (!quantization.is_object()) return Corrupt("quantization_config must be an object");
+  const std::string method = quantization.value("quant_method", std::string("(none)"));
+  std::string kind = method;
+  if (method == "bitsandbytes") {
+    kind = quantization.value("load_in_4bit", false)
+               ? quantization.value("bnb_4bit_quant_type", std::string("fp4"))
+               : "8-bit";
+  }
+  config->nf4 = kind == "nf4";
+  if (config->nf4) return absl::OkStatus();
+  return Unsupported(absl::StrCat(
+      "quantization_config says ", method, kind == method ? "" : absl::StrCat(" ", kind),
+      "; take the unquantised model, or for mode qlora one that bitsandbytes quantised to nf4"));
+}
+
+int64_t FirstTokenId(const Json& json, const char* name) {
+  if (!json.contains(name)) return -1;
+  const Json& value = json[name].is_array() && !json[name].empty() ? json[name][0] : json[name];
+  return value.is_number_integer() ? value.get<int64_t>() : -1;
+}
+
+absl::StatusOr<ModelConfig> Parse(const Json& json) {
+  FTD_RETURN_IF_ERROR(RefuseOtherArchitectures(json));
+  ModelConfig config;
+  FTD_RETURN_IF_ERROR(ReadSize(json, "vocab_size", 0, &config.vocab_size));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "hidden_size", 0, &config.hidden_size));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "intermediate_size", 0, &config.intermediate_size));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "num_hidden_layers", 0, &config.num_hidden_layers));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "num_attention_heads", 0, &config.num_attention_heads));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "num_key_value_heads", config.num_attention_heads,
+                               &config.num_key_value_heads));
+  FTD_RETURN_IF_ERROR(
+      ReadSize(json, "max_position_embeddings", 2048, &config.max_position_embeddings));
+  const int64_t even_share = config.hidden_size / config.num_attention_heads;
+  FTD_RETURN_IF_ERROR(
+      ReadSize(json, "head_dim", even_share > 0 ? even_share : 1, &config.head_dim));
+  if (config.num_attention_heads % config.num_key_value_heads != 0) {
+    return Corrupt("num_attention_heads must be a multiple of num_key_value_heads");
+  }
+  if (config.head_dim % 2 != 0) return Corrupt("head_dim must be even");
+  FTD_RETURN_IF_ERROR(ReadPositive(json, "rms_norm_eps", &config.rms_norm_eps));
+  config.tie_word_embeddings = json.value("tie_word_embeddings", false);
+  FTD_RETURN_IF_ERROR(ReadRope(json, &config));
+  FTD_RETURN_IF_ERROR(ReadQuantization(json, &config));
+  config.eos_token_id = FirstTokenId(json, "eos_token_id");
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return Corrupt("not a JSON object; download the model again");
+  try {
+    return Parse(json);
+  } catch (const Json::exception& error) {  // a field of another JSON type than its name promises
+    return Corrupt(error.what());
+  }
+}
+
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& model_dir) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(model_dir, ignored)) {
+    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                 absl::StrCat("model directory ", model_dir.string(), " does not exist"));
+  }
+  auto text = ReadFile(model_dir / "config.json");
+  if (absl::IsNotFound(text.status())) {
+    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                 absl::StrCat(model_dir.string(),
+                              " has no config.json; it must be a Hugging Face model directory"));
+  }
+  if (!text.ok()) return text.status();
+  auto config = ParseModelConfig(*text);
+  if (!config.ok()) return Prefixed(config.status(), absl::StrCat(model_dir.string(), "/"));
+  return config;
+}
+
+}  // namespace ftd

@@ -1,0 +1,213 @@
+#include "lib/model/safetensors.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "nlohmann/json.hpp"
+
+namespace ftd {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
+
+struct DtypeRow {
+  TensorDtype dtype;
+  std::string_view name;
+  size_t bytes;
+};
+constexpr DtypeRow kDtypes[] = {
+    {TensorDtype::kF64, "F64", 8},   {TensorDtype::kF32, "F32", 4}, {TensorDtype::kF16, "F16", 2},
+    {TensorDtype::kBF16, "BF16", 2}, {TensorDtype::kI64, "I64", 8}, {TensorDtype::kI32, "I32", 4},
+    {TensorDtype::kU8, "U8", 1},
+};
+
+absl::Status Corrupt(const std::filesystem::path& path, std::string_view message) {
+  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+               absl::StrCat(path.string(), ": ", absl::string_view(message.data(), message.size()),
+                            "; download or copy the file again"));
+}
+
+// shape × dtype in bytes, or nothing when it overflows.
+std::optional<uint64_t> ByteSize(const std::vector<int64_t>& shape, TensorDtype dtype) {
+  uint64_t size = TensorDtypeSize(dtype);
+  for (int64_t extent : shape) {
+    if (extent < 0 || __builtin_mul_overflow(size, static_cast<uint64_t>(extent), &size))
+      return std::nullopt;
+  }
+  return size;
+}
+
+absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const std::string& name,
+                                      const Json& entry, std::string_view data) {
+  const std::string dtype_name = entry.at("dtype").get<std::string>();
+  const auto* row = std::find_if(std::begin(kDtypes), std::end(kDtypes),
+                                 [&](const DtypeRow& r) { return r.name == dtype_name; });
+  if (row == std::end(kDtypes)) {
+    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+                 absl::StrCat(path.string(), ": tensor ", name, " has dtype ", dtype_name,
+                              "; supported are float32, float16 and bfloat16 weights"));
+  }
+  TensorView view;
+  view.dtype = row->dtype;
+  for (const Json& extent : entry.at("shape")) {
+    if (!extent.is_number_integer())
+      return Corrupt(path, absl::StrCat("tensor ", name, " has a bad shape"));
+    view.shape.push_back(extent.get<int64_t>());
+  }
+  const Json& offsets = entry.at("data_offsets");
+  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+      !offsets[1].is_number_unsigned()) {
+    return Corrupt(path, absl::StrCat("tensor ", name, " has bad data_offsets"));
+  }
+  const auto begin = offsets[0].get<uint64_t>(), end = offsets[1].get<uint64_t>();
+  if (begin > end || end > data.size()) {
+    return Corrupt(path, absl::StrCat("tensor ", name, " ends at byte ", end, " of ", data.size(),
+                                      "; the file is cut short or its header lies"));
+  }
+  if (ByteSize(view.shape, view.dtype) != end - begin) {
+    return Corrupt(path, absl::StrCat("tensor ", name, " has ", end - begin,
+                                      " bytes, not what its shape needs"));
+  }
+  view.data = data.substr(begin, end - begin);
+  return view;
+}
+
+// Tensors must lie back to back: the format allows neither overlap nor holes.
+absl::Status CheckCoverage(const std::filesystem::path& path,
+                           const std::map<std::string, TensorView>& tensors,
+                           std::string_view data) {
+  std::vector<std::string_view> spans;
+  spans.reserve(tensors.size());
+  for (const auto& [name, view] : tensors) spans.push_back(view.data);
+  std::sort(spans.begin(), spans.end(), [](std::string_view a, std::string_view b) {
+    return std::make_pair(a.data(), a.size()) < std::make_pair(b.data(), b.size());
+  });
+  const char* expected = data.data();
+  for (std::string_view span : spans) {
+    if (span.data() != expected) return Corrupt(path, "tensors overlap or leave a hole");
+    expected = span.data() + span.size();
+  }
+  if (expected != data.data() + data.size())
+    return Corrupt(path, "bytes are left over behind the last tensor");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string_view TensorDtypeName(TensorDtype dtype) {
+  return kDtypes[static_cast<int>(dtype)].name;
+}
+size_t TensorDtypeSize(TensorDtype dtype) { return kDtypes[static_cast<int>(dtype)].bytes; }
+
+absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::path& path) {
+  FTD_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
+  SafetensorsFile file(std::move(mapped));
+  std::string_view bytes = file.file_.bytes();
+  uint64_t header_bytes = 0;
+  if (bytes.size() < sizeof header_bytes) return Corrupt(path, "shorter than a safetensors header");
+  std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
+  if (header_bytes > kMaxHeaderBytes || header_bytes > bytes.size() - sizeof header_bytes) {
+    return Corrupt(path,
+                   absl::StrCat("its header claims ", header_bytes, " bytes of ", bytes.size()));
+  }
+  const std::string_view header_text = bytes.substr(sizeof header_bytes, header_bytes);
+  const std::string_view data = bytes.substr(sizeof header_bytes + header_bytes);
+  const Json header = Json::parse(header_text, nullptr, /*allow_exceptions=*/false);
+  if (!header.is_object()) return Corrupt(path, "its header is not JSON");
+  try {
+    for (const auto& [name, entry] : header.items()) {
+      if (name == "__metadata__") {
+        file.metadata_ = entry.get<std::map<std::string, std::string>>();
+        continue;
+      }
+      FTD_ASSIGN_OR_RETURN(TensorView view, ParseEntry(path, name, entry, data));
+      file.tensors_.emplace(name, std::move(view));
+    }
+  } catch (const Json::exception& error) {
+    return Corrupt(path, absl::StrCat("its header is malformed (", error.what(), ")"));
+  }
+  FTD_RETURN_IF_ERROR(CheckCoverage(path, file.tensors_, data));
+  return file;
+}
+
+absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& model_dir) {
+  ModelWeights weights;
+  std::map<std::string, std::vector<std::string>> names_by_file;
+  const auto index_path = model_dir / "model.safetensors.index.json";
+  std::error_code ignored;
+  if (std::filesystem::exists(index_path, ignored)) {
+    FTD_ASSIGN_OR_RETURN(std::string text, ReadFile(index_path));
+    const Json index = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
+      return Corrupt(index_path, "no weight_map");
+    }
+    for (const auto& [name, file] : index["weight_map"].items()) {
+      if (!file.is_string() || std::filesystem::path(file.get<std::string>()).has_parent_path()) {
+        return Corrupt(index_path,
+                       absl::StrCat("weight_map names a file outside the model for ", name));
+      }
+      names_by_file[file.get<std::string>()].push_back(name);
+    }
+  } else if (std::filesystem::exists(model_dir / "model.safetensors", ignored)) {
+    names_by_file["model.safetensors"] = {};
+  } else {
+    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                 absl::StrCat(model_dir.string(),
+                              " has neither model.safetensors nor model.safetensors.index.json"));
+  }
+  for (const auto& [file_name, names] : names_by_file) {
+    const auto path = model_dir / file_name;
+    auto file = SafetensorsFile::Open(path);
+    if (absl::IsNotFound(file.status()))
+      return Corrupt(path, "the index names it, but it is missing");
+    if (!file.ok()) return file.status();
+    for (const std::string& name : names) {
+      if (!file->tensors().count(name))
+        return Corrupt(path, absl::StrCat("the index promises ", name, " in it"));
+    }
+    weights.tensors_.insert(file->tensors().begin(), file->tensors().end());
+    weights.files_.push_back(std::move(*file));
+  }
+  return weights;
+}
+
+const TensorView* ModelWeights::Find(const std::string& name) const {
+  auto it = tensors_.find(name);
+  return it == tensors_.end() ? nullptr : &it->second;
+}
+
+absl::Status WriteSafetensors(const std::filesystem::path& path,
+                              const std::vector<TensorToWrite>& tensors,
+                              const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  uint64_t offset = 0;
+  for (const TensorToWrite& t : tensors) {
+    header[t.name] = {{"dtype", TensorDtypeName(t.tensor.dtype)},
+                      {"shape", t.tensor.shape},
+                      {"data_offsets", {offset, offset + t.tensor.data.size()}}};
+    offset += t.tensor.data.size();
+  }
+  std::string text = header.dump();
+  uint64_t padded = (sizeof(uint64_t) + text.size() + 63) / 64 * 64 - sizeof(uint64_t);
+  text.resize(padded, ' ');
+  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL));
+  FTD_RETURN_IF_ERROR(
+      WriteAll(fd.get(), {reinterpret_cast<const char*>(&padded), sizeof padded}, path));
+  FTD_RETURN_IF_ERROR(WriteAll(fd.get(), text, path));
+  for (const TensorToWrite& t : tensors)
+    FTD_RETURN_IF_ERROR(WriteAll(fd.get(), t.tensor.data, path));
+  if (::fsync(fd.get()) != 0) return ErrnoError(errno, absl::StrCat("fsync ", path.string()));
+  return absl::OkStatus();
+}
+
+}  // namespace ftd

@@ -1,0 +1,79 @@
+// safetensors files and Hugging Face's sharded index, read by mmap with every bound checked, and
+// written.
+//
+// Format: u64 header length, JSON header {name: {dtype, shape, data_offsets}}, bytes
+// (huggingface/safetensors).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/file.h"
+
+namespace ftd {
+
+enum class TensorDtype { kF64, kF32, kF16, kBF16, kI64, kI32, kU8 };
+
+std::string_view TensorDtypeName(TensorDtype dtype);  // "F32"
+size_t TensorDtypeSize(TensorDtype dtype);            // bytes of an element
+
+// A tensor inside a mapped file. Valid as long as the file's owner lives. The data may be
+// unaligned.
+struct TensorView {
+  TensorDtype dtype;
+  std::vector<int64_t> shape;
+  std::string_view data;
+};
+
+// One file. FAILED_PRECONDITION MODEL_CORRUPT for a header that lies: longer than the file, not
+// JSON, an unknown dtype, offsets that are out of range, overlap, leave holes, or do not match
+// shape × dtype.
+class SafetensorsFile {
+ public:
+  static absl::StatusOr<SafetensorsFile> Open(const std::filesystem::path& path);
+  const std::map<std::string, TensorView>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+ private:
+  explicit SafetensorsFile(MappedFile file) : file_(std::move(file)) {}
+  MappedFile file_;
+  std::map<std::string, TensorView> tensors_;
+  std::map<std::string, std::string> metadata_;
+};
+
+// All weights of a model directory: model.safetensors, or the shards that
+// model.safetensors.index.json names.
+class ModelWeights {
+ public:
+  // NOT_FOUND MODEL_NOT_FOUND when there is neither file; MODEL_CORRUPT when a shard is missing or
+  // lacks a tensor.
+  static absl::StatusOr<ModelWeights> Open(const std::filesystem::path& model_dir);
+  // nullptr when absent.
+  const TensorView* Find(const std::string& name) const;
+  const std::map<std::string, TensorView>& tensors() const { return tensors_; }
+
+ private:
+  std::vector<SafetensorsFile> files_;
+  std::map<std::string, TensorView> tensors_;
+};
+
+// A tensor to be written; `data` must hold shape × dtype bytes.
+struct TensorToWrite {
+  std::string name;
+  TensorView tensor;
+};
+
+// Writes one file, tensors in the given order behind a header padded to 64 bytes so that each
+// file's data starts aligned; fsyncs it. The path must not exist.
+absl::Status WriteSafetensors(const std::filesystem::path& path,
+                              const std::vector<TensorToWrite>& tensors,
+                              const std::map<std::string, std::string>& metadata);
+
+}  // namespace ftd

@@ -1,0 +1,68 @@
+#include "lib/runlog/record_log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
+namespace ftd {
+namespace {
+
+constexpr size_t kFrameBytes = 8;
+
+uint32_t Checksum(std::string_view data) {
+  return static_cast<uint32_t>(
+      ::crc32(0, reinterpret_cast<const Bytef*>(data.data()), static_cast<uInt>(data.size())));
+}
+
+}  // namespace
+
+absl::StatusOr<RecordLogWriter> RecordLogWriter::Create(const std::filesystem::path& path) {
+  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND));
+  return RecordLogWriter(std::move(fd), path);
+}
+
+absl::Status RecordLogWriter::Append(std::string_view payload, bool sync) {
+  if (payload.empty() || payload.size() > kMaxRecordBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("record of ", payload.size(), " bytes for ", path_.string()));
+  }
+  uint32_t frame[2] = {static_cast<uint32_t>(payload.size()), Checksum(payload)};
+  std::string record(reinterpret_cast<const char*>(frame), sizeof frame);
+  record.append(payload);
+  FTD_RETURN_IF_ERROR(WriteAll(fd_.get(), record, path_));
+  if (sync && ::fsync(fd_.get()) != 0)
+    return ErrnoError(errno, absl::StrCat("fsync ", path_.string()));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RecordBatch> ReadRecords(const std::filesystem::path& path, uint64_t offset,
+                                        size_t max_records) {
+  RecordBatch batch;
+  batch.next_offset = offset;
+  auto fd = OpenFile(path, O_RDONLY);
+  if (absl::IsNotFound(fd.status())) return batch;
+  if (!fd.ok()) return fd.status();
+  std::string payload;
+  while (max_records == 0 || batch.payloads.size() < max_records) {
+    uint32_t frame[2];
+    ssize_t n = ::pread(fd->get(), frame, sizeof frame, static_cast<off_t>(batch.next_offset));
+    if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
+    if (n < static_cast<ssize_t>(kFrameBytes) || frame[0] == 0 || frame[0] > kMaxRecordBytes) break;
+    payload.resize(frame[0]);
+    n = ::pread(fd->get(), payload.data(), payload.size(),
+                static_cast<off_t>(batch.next_offset + kFrameBytes));
+    if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
+    if (static_cast<size_t>(n) < payload.size() || Checksum(payload) != frame[1]) break;
+    batch.next_offset += kFrameBytes + payload.size();
+    batch.payloads.push_back(payload);
+  }
+  return batch;
+}
+
+}  // namespace ftd

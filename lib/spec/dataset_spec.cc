@@ -1,0 +1,230 @@
+#include "lib/spec/dataset_spec.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+
+#include "absl/strings/ascii.h"
+#include "lib/base/concat.h"
+#include "lib/base/field_reader.h"
+#include "lib/base/sha256.h"
+#include "lib/data/dataset_files.h"
+#include "lib/spec/repo_name.h"
+
+namespace ftd {
+namespace {
+
+using Json = nlohmann::json;
+
+// The values of an enum by the names of the wire; the first is the one of a field that is not set.
+template <typename Enum>
+struct EnumName {
+  const char* name;
+  Enum value;
+};
+constexpr EnumName<RowShape> kShapes[] = {{"SHAPE_UNSPECIFIED", RowShape::kFound},
+                                          {"ALPACA", RowShape::kAlpaca},
+                                          {"TEXT", RowShape::kText},
+                                          {"PROMPT_COMPLETION", RowShape::kPromptCompletion}};
+constexpr EnumName<TrainOn> kTrainOns[] = {{"TRAIN_ON_UNSPECIFIED", TrainOn::kByShape},
+                                           {"ALL", TrainOn::kAll},
+                                           {"COMPLETIONS", TrainOn::kCompletions}};
+
+template <typename Enum, size_t N>
+void ReadEnum(FieldReader& fields, const char* field, const EnumName<Enum> (&names)[N],
+              Enum* value) {
+  std::string given = names[0].name;
+  fields.String(field, &given);
+  const auto* found = std::find_if(std::begin(names), std::end(names),
+                                   [&](const auto& known) { return given == known.name; });
+  if (found != std::end(names)) {
+    *value = found->value;
+    return;
+  }
+  std::string known;
+  for (size_t i = 1; i < N; ++i) known += Concat(i == 1 ? "" : ", ", names[i].name);
+  fields.Violate(field, Concat("must be one of ", known, "; got ", given));
+}
+
+template <typename Enum, size_t N>
+const char* NameOf(const EnumName<Enum> (&names)[N], Enum value) {
+  return std::find_if(std::begin(names), std::end(names),
+                      [&](const auto& known) { return value == known.value; })
+      ->name;
+}
+
+bool IsSha256(const std::string& text) {
+  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
+           return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
+         });
+}
+
+void ReadFiles(const Json& dataset, FieldReader& fields, DatasetSpec* out,
+               std::vector<FieldViolation>* violations) {
+  if (!fields.Has("files")) return;
+  if (!dataset["files"].is_array()) return fields.Violate("files", "must be a list");
+  for (const Json& entry : dataset["files"]) {
+    if (!entry.is_object()) return fields.Violate("files", "must be a list of objects");
+    DatasetFile file;
+    FieldReader reader(entry, "dataset.files.", violations);
+    reader.String("sha256", &file.sha256);
+    reader.String("name", &file.name);
+    reader.String("server_path", &file.server_path);
+    if (!IsSha256(file.sha256))
+      return reader.Violate("sha256", "must be 64 lower-case hexadecimal digits");
+    out->files.push_back(std::move(file));
+  }
+}
+
+bool HasNoSource(const DatasetSpec& spec) {
+  return spec.upload_sha256.empty() && spec.server_path.empty() && spec.hub.name.empty() &&
+         spec.files.empty();
+}
+
+void ReadColumns(const Json& dataset, FieldReader& fields, DatasetSpec* out) {
+  if (!fields.Has("columns")) return;
+  if (!dataset["columns"].is_object()) return fields.Violate("columns", "must be an object");
+  for (const auto& [field, column] : dataset["columns"].items()) {
+    if (!column.is_string()) return fields.Violate("columns", "must map names to names");
+    out->rules.columns[field] = column.get<std::string>();
+  }
+}
+
+void ReadHub(const Json& dataset, FieldReader& fields, DatasetSpec* out,
+             std::vector<FieldViolation>* violations) {
+  if (!fields.Has("hub")) return;
+  if (!dataset["hub"].is_object()) return fields.Violate("hub", "must be an object");
+  FieldReader reader(dataset["hub"], "dataset.hub.", violations);
+  reader.String("name", &out->hub.name);
+  reader.String("revision", &out->hub.revision);
+  reader.String("config", &out->hub.config);
+  reader.String("split", &out->hub.split);
+  if (out->hub.split.empty()) out->hub.split = "train";
+  if (!hub::IsRepoName(out->hub.name)) reader.Violate("name", "must be OWNER/NAME on the hub");
+}
+
+// At most one source; without any the default. Uploads' names must tell a format that is read;
+// files on the server are judged when they have been found.
+void JudgeSource(const DatasetSpec& spec, FieldReader& fields) {
+  const bool uploads = spec.server_path.empty() && spec.hub.name.empty() && !spec.files.empty();
+  if (!spec.upload_sha256.empty() && !IsSha256(spec.upload_sha256)) {
+    fields.Violate("upload_sha256", "must be 64 lower-case hexadecimal digits");
+  } else if (!spec.upload_sha256.empty() && uploads) {
+    fields.Violate("files", "is for several files; give dataset.upload_sha256 or these");
+  }
+  if (!spec.server_path.empty() || !spec.hub.name.empty()) return;
+  for (const DatasetFile& file : FilesOf(spec)) {
+    const auto format = FormatOfName(file.name);
+    if (format.ok()) continue;
+    return fields.Violate(uploads ? "files" : "file_name",
+                          Concat("is refused: ", std::string(format.status().message())));
+  }
+}
+
+}  // namespace
+
+void ReadDatasetSpec(const Json& dataset, DatasetSpec* out,
+                     std::vector<FieldViolation>* violations) {
+  FieldReader fields(dataset, "dataset.", violations);
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  fields.String("upload_sha256", &out->upload_sha256);
+  fields.String("server_path", &out->server_path);
+  fields.String("file_name", &out->file_name);
+  fields.String("sha256", &out->sha256);
+  fields.Integer("size", 0, kMost, &out->size);
+  ReadFiles(dataset, fields, out, violations);
+  ReadHub(dataset, fields, out, violations);
+  if (HasNoSource(*out)) {
+    out->hub = {kDefaultDataset, "", "", "train"};
+    if (!fields.Has("size")) out->size = kDefaultDatasetSize;
+    out->shuffle_seed = kScriptShuffleSeed;
+  }
+  ReadEnum(fields, "shape", kShapes, &out->rules.shape);
+  ReadColumns(dataset, fields, out);
+  fields.String("template", &out->rules.prompt_template);
+  ReadEnum(fields, "train_on", kTrainOns, &out->rules.train_on);
+  fields.Integer("skip_bad_rows", 0, kMost, &out->skip_bad_rows);
+  if (fields.Has("shuffle_seed"))
+    fields.Integer("shuffle_seed", 0, kMost, &out->shuffle_seed.emplace());
+  JudgeSource(*out, fields);
+  for (const FieldViolation& bad : JudgeRowRules(out->rules))
+    violations->push_back({"dataset." + bad.field, bad.description});
+}
+
+nlohmann::ordered_json DatasetSpecToJson(const DatasetSpec& spec) {
+  nlohmann::ordered_json files = nlohmann::ordered_json::array();
+  for (const DatasetFile& file : spec.files) {
+    files.push_back(
+        {{"sha256", file.sha256}, {"name", file.name}, {"server_path", file.server_path}});
+  }
+  nlohmann::ordered_json json = {{"file_name", spec.file_name},
+                                 {"size", spec.size},
+                                 {"sha256", spec.sha256},
+                                 {"files", files},
+                                 {"shape", NameOf(kShapes, spec.rules.shape)},
+                                 {"columns", spec.rules.columns},
+                                 {"template", spec.rules.prompt_template},
+                                 {"train_on", NameOf(kTrainOns, spec.rules.train_on)},
+                                 {"skip_bad_rows", spec.skip_bad_rows}};
+  if (spec.shuffle_seed.has_value()) json["shuffle_seed"] = *spec.shuffle_seed;
+  if (!spec.upload_sha256.empty()) {
+    json["upload_sha256"] = spec.upload_sha256;
+  } else if (!spec.server_path.empty()) {
+    json["server_path"] = spec.server_path;
+  } else if (!spec.hub.name.empty()) {
+    json["hub"] = {{"name", spec.hub.name},
+                   {"revision", spec.hub.revision},
+                   {"config", spec.hub.config},
+                   {"split", spec.hub.split}};
+  }
+  return json;
+}
+
+std::string EnumWord(std::string_view word) {
+  std::string name = absl::AsciiStrToUpper(std::string(word));
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+absl::StatusOr<std::map<std::string, std::string>> ParseColumnMap(std::string_view text) {
+  std::map<std::string, std::string> columns;
+  while (!text.empty()) {
+    const std::string_view pair = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(pair.size() + 1, text.size()));
+    const size_t equals = pair.find('=');
+    if (equals == 0 || equals == std::string_view::npos || equals + 1 == pair.size()) {
+      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
+                   Concat("columns needs FIELD=COLUMN,…; got '", pair, "'"));
+    }
+    columns[std::string(pair.substr(0, equals))] = std::string(pair.substr(equals + 1));
+  }
+  return columns;
+}
+
+std::string UnescapedTemplate(std::string_view text) {
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char next = text[i] == '\\' && i + 1 < text.size() ? text[i + 1] : '\0';
+    if (next == 'n' || next == 't' || next == '\\') {
+      plain.push_back(next == 'n' ? '\n' : next == 't' ? '\t' : '\\');
+      ++i;
+    } else {
+      plain.push_back(text[i]);
+    }
+  }
+  return plain;
+}
+
+std::vector<DatasetFile> FilesOf(const DatasetSpec& spec) {
+  if (spec.upload_sha256.empty()) return spec.files;
+  return {{spec.upload_sha256, spec.file_name, ""}};
+}
+
+std::string DatasetSha256(const std::vector<DatasetFile>& files) {
+  if (files.size() == 1) return files[0].sha256;
+  Sha256 hash;
+  for (const DatasetFile& file : files) hash.Update(file.sha256 + "\n");
+  return hash.HexDigest();
+}
+
+}  // namespace ftd

@@ -1,0 +1,32 @@
+// What the daemon asks of a model and an adapter before it queues a job: headers only, no weights
+// are read.
+#pragma once
+
+#include <filesystem>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/model/model_config.h"
+#include "lib/spec/train_spec.h"
+
+namespace ftd {
+
+// The part of JudgeModel that can be judged before a repository's weights are there: config.json
+// and tokenizer.json.
+absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const std::filesystem::path& model_dir);
+
+// What the daemon asks at submit: config.json, tokenizer.json and all safetensors headers are
+// there, agree with each other, and are supported. Reads headers only. Returns the config.
+absl::StatusOr<ModelConfig> JudgeModel(const std::filesystem::path& model_dir);
+
+// Can the mode train that model? FAILED_PRECONDITION MODEL_UNSUPPORTED for a quantised one in
+// another mode than QLORA.
+absl::Status JudgeMode(const std::filesystem::path& model_dir, const ModelConfig& model, Mode mode);
+
+// A PEFT adapter directory that is to start a job must be LoRA, the spec's rank, alpha and
+// target modules, and shapes that fit the model. FAILED_PRECONDITION ADAPTER_MISMATCH, NOT_FOUND
+// MODEL_NOT_FOUND, MODEL_CORRUPT.
+absl::Status JudgeAdapter(const std::filesystem::path& adapter_dir, const ModelConfig& model,
+                          const LoraSpec& lora);
+
+}  // namespace ftd

@@ -1,0 +1,123 @@
+#include "lib/spec/lr_schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <string>
+
+#include "lib/base/field_reader.h"
+
+namespace ftd {
+namespace {
+
+using Type = LrSchedule::Type;
+
+constexpr struct {
+  Type type;
+  const char* name;
+} kNames[] = {{Type::kLinear, "LINEAR"},
+              {Type::kCosine, "COSINE"},
+              {Type::kCosineWithMinLr, "COSINE_WITH_MIN_LR"},
+              {Type::kConstant, "CONSTANT"},
+              {Type::kConstantWithWarmup, "CONSTANT_WITH_WARMUP"}};
+
+void ReadType(FieldReader& fields, Type* type) {
+  std::string wanted = "LR_SCHEDULER_TYPE_UNSPECIFIED";
+  fields.String("lr_scheduler_type", &wanted);
+  if (wanted == "LR_SCHEDULER_TYPE_UNSPECIFIED") return;
+  for (const auto& entry : kNames) {
+    if (wanted == entry.name) {
+      *type = entry.type;
+      return;
+    }
+  }
+  fields.Violate("lr_scheduler_type",
+                 "must be linear, cosine, cosine_with_min_lr, constant or constant_with_warmup; "
+                 "got " +
+                     wanted);
+}
+
+void ReadWarmup(FieldReader& fields, LrSchedule* schedule) {
+  fields.Number(
+      "warmup_steps", "of steps, or a share of all steps below 1",
+      [](double x) { return x >= 0 && x <= 1e12 && (x < 1 || x == std::floor(x)); },
+      &schedule->warmup_steps);
+  if (schedule->type == Type::kConstant && schedule->warmup_steps > 0) {
+    fields.Violate("warmup_steps",
+                   "is not for a constant rate; use lr_scheduler_type constant_with_warmup");
+  }
+}
+
+void ReadMinimum(FieldReader& fields, double peak, LrSchedule* schedule) {
+  const bool rate = fields.Has("min_lr_rate"), absolute = fields.Has("min_lr");
+  if (schedule->type != Type::kCosineWithMinLr) {
+    for (const char* name : {"min_lr", "min_lr_rate"}) {
+      if (fields.Has(name))
+        fields.Violate(name, "is only for lr_scheduler_type cosine_with_min_lr");
+    }
+    return;
+  }
+  if (rate == absolute) {
+    return fields.Violate("min_lr_rate",
+                          "or min_lr is required by cosine_with_min_lr: one of them");
+  }
+  fields.Number(
+      "min_lr_rate", "from 0 to 1", [](double x) { return x >= 0 && x <= 1; },
+      &schedule->min_lr_rate);
+  double min_lr = 0;
+  fields.Number(
+      "min_lr", "from 0 to the learning rate", [peak](double x) { return x >= 0 && x <= peak; },
+      &min_lr);
+  if (absolute) schedule->min_lr_rate = min_lr / peak;
+}
+
+// Half a cosine wave from 1 down to `lowest` while `progress` goes from 0 to 1.
+double HalfCosine(double progress, double lowest) {
+  const double factor = 0.5 * (1.0 + std::cos(std::numbers::pi * 0.5 * 2.0 * progress));
+  return std::max(0.0, factor * (1 - lowest) + lowest);
+}
+
+}  // namespace
+
+LrSchedule ReadLrSchedule(const nlohmann::json& job_spec, double peak,
+                          std::vector<FieldViolation>* violations) {
+  LrSchedule schedule;
+  FieldReader fields(job_spec, "", violations);
+  ReadType(fields, &schedule.type);
+  ReadWarmup(fields, &schedule);
+  ReadMinimum(fields, peak, &schedule);
+  return schedule;
+}
+
+nlohmann::ordered_json LrScheduleToJson(const LrSchedule& schedule) {
+  nlohmann::ordered_json json;
+  for (const auto& entry : kNames) {
+    if (entry.type == schedule.type) json["lr_scheduler_type"] = entry.name;
+  }
+  json["warmup_steps"] = schedule.warmup_steps;
+  if (schedule.type == Type::kCosineWithMinLr) json["min_lr_rate"] = schedule.min_lr_rate;
+  return json;
+}
+
+double LearningRate(const LrSchedule& schedule, double peak, int64_t step, int64_t steps) {
+  if (schedule.type == Type::kConstant) return peak;
+  const double total = static_cast<double>(steps);
+  const double warmup =
+      schedule.warmup_steps >= 1 ? schedule.warmup_steps : std::ceil(total * schedule.warmup_steps);
+  const double done = static_cast<double>(step - 1);
+  if (done < warmup) return peak * (done / warmup);
+  const double rest = std::max(1.0, total - warmup);
+  switch (schedule.type) {
+    case Type::kLinear:
+      return peak * std::max(0.0, (total - done) / rest);
+    case Type::kCosine:
+    case Type::kCosineWithMinLr:
+      return peak * HalfCosine((done - warmup) / rest, schedule.min_lr_rate);
+    case Type::kConstant:
+    case Type::kConstantWithWarmup:
+      break;
+  }
+  return peak;
+}
+
+}  // namespace ftd

@@ -1,0 +1,133 @@
+#include "lib/tokenizer/added_tokens.h"
+
+#include <algorithm>
+
+#include "lib/base/utf8.h"
+#include "utf8proc.h"
+
+namespace ftd {
+namespace {
+
+// \w of Rust's regex crate: letters, marks, digits, connectors, and the circled letters, which are
+// alphabetic.
+bool IsWord(uint32_t c) {
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+      return true;
+    default:
+      return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
+             (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
+             (c >= 0x1F170 && c <= 0x1F189);
+  }
+}
+
+// Where the last code point of `text` begins. Requires: valid UTF-8, not empty.
+size_t LastCodePoint(std::string_view text) {
+  size_t pos = text.size() - 1;
+  while ((static_cast<unsigned char>(text[pos]) & 0xC0) == 0x80) --pos;
+  return pos;
+}
+
+bool TouchesWord(std::string_view before, std::string_view after) {
+  return (!before.empty() && IsWord(DecodeUtf8(before, LastCodePoint(before)))) ||
+         (!after.empty() && IsWord(DecodeUtf8(after, 0)));
+}
+
+size_t TrailingSpaceBegin(std::string_view text) {
+  while (!text.empty()) {
+    const size_t last = LastCodePoint(text);
+    if (!IsUnicodeSpace(DecodeUtf8(text, last))) break;
+    text = text.substr(0, last);
+  }
+  return text.size();
+}
+
+size_t LeadingSpaceEnd(std::string_view text) {
+  size_t pos = 0;
+  while (pos < text.size() && IsUnicodeSpace(DecodeUtf8(text, pos))) {
+    pos += Utf8Length(static_cast<unsigned char>(text[pos]));
+  }
+  return pos;
+}
+
+}  // namespace
+
+AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens)
+    : tokens_(std::move(tokens)), nodes_(1) {
+  for (size_t i = 0; i < tokens_.size(); ++i) Add(static_cast<int32_t>(i));
+}
+
+void AddedTokenMatcher::Add(int32_t token) {
+  const std::string& pattern = tokens_[token].pattern;
+  if (pattern.empty()) return;
+  first_.set(static_cast<unsigned char>(pattern[0]));
+  uint32_t node = 0;
+  for (const unsigned char byte : pattern) {
+    uint32_t child = Step(node, byte);
+    if (child == 0) {
+      child = static_cast<uint32_t>(nodes_.size());
+      auto& next = nodes_[node].next;
+      next.insert(std::upper_bound(next.begin(), next.end(), std::make_pair(byte, uint32_t{0})),
+                  {byte, child});
+      nodes_.emplace_back();
+    }
+    node = child;
+  }
+  nodes_[node].token = token;
+}
+
+uint32_t AddedTokenMatcher::Step(uint32_t node, unsigned char byte) const {
+  const auto& next = nodes_[node].next;
+  const auto child = std::lower_bound(next.begin(), next.end(), std::make_pair(byte, uint32_t{0}));
+  return child != next.end() && child->first == byte ? child->second : 0;
+}
+
+int32_t AddedTokenMatcher::LongestAt(std::string_view text, size_t pos) const {
+  int32_t longest = -1;
+  uint32_t node = 0;
+  for (; pos < text.size(); ++pos) {
+    node = Step(node, static_cast<unsigned char>(text[pos]));
+    if (node == 0) break;
+    if (nodes_[node].token >= 0) longest = nodes_[node].token;
+  }
+  return longest;
+}
+
+void AddedTokenMatcher::Split(
+    std::string_view text, absl::FunctionRef<void(std::string_view piece, int32_t id)> sink) const {
+  size_t done = 0;
+  for (size_t pos = 0; pos < text.size();) {
+    if (!first_.test(static_cast<unsigned char>(text[pos]))) {
+      ++pos;
+      continue;
+    }
+    const int32_t found = LongestAt(text, pos);
+    if (found < 0) {
+      ++pos;
+      continue;
+    }
+    const AddedToken& token = tokens_[found];
+    size_t begin = pos;
+    size_t end = pos + token.pattern.size();
+    pos = end;  // what is stripped beside a token may still hold the next one
+    if (token.single_word && TouchesWord(text.substr(0, begin), text.substr(end))) continue;
+    if (token.lstrip) begin = std::max(TrailingSpaceBegin(text.substr(0, begin)), done);
+    if (token.rstrip) end += LeadingSpaceEnd(text.substr(end));
+    if (done < begin) sink(text.substr(done, begin - done), -1);
+    sink(text.substr(begin, end - begin), token.id);
+    done = end;
+  }
+  if (done < text.size()) sink(text.substr(done), -1);
+}
+
+}  // namespace ftd

@@ -1,0 +1,286 @@
+#include "lib/tokenizer/bpe.h"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+
+#include "absl/strings/str_format.h"
+#include "lib/base/concat.h"
+#include "lib/base/error.h"
+#include "lib/base/utf8.h"
+#include "lib/tokenizer/byte_level.h"
+#include "lib/tokenizer/json_fields.h"
+
+namespace ftd {
+namespace {
+
+constexpr std::string_view kMeta = "\xE2\x96\x81";  // ▁, SentencePiece's space
+constexpr Merge kNoMerge{std::numeric_limits<uint32_t>::max(), -1};
+// Up to this many symbols, looking at every pair for the best one is faster than keeping a heap.
+constexpr size_t kShortWord = 32;
+// How many merges ahead of its use the vocabulary's memory is asked for.
+constexpr size_t kAhead = 12;
+// Scratch beyond this many elements is given back after the word that needed it.
+constexpr size_t kKeptScratch = 1 << 16;
+
+// An affix that only WordPiece-like vocabularies have: null and "" are fine.
+absl::Status NoAffix(const nlohmann::json& model, const char* name) {
+  FTD_ASSIGN_OR_RETURN(const std::string affix, StringFieldOr(model, name, "", "model BPE"));
+  if (affix.empty()) return absl::OkStatus();
+  return UnsupportedTokenizer(
+      Concat("a BPE model with ", name, " \"", affix, "\" is not supported"));
+}
+
+}  // namespace
+
+absl::StatusOr<BpeModel> BpeModel::Build(const ModelJson& json, bool byte_words) {
+  if (!json.has_vocab || !json.has_merges)
+    return CorruptTokenizer("model BPE: vocab or merges is missing");
+  BpeModel model;
+  std::string unk_token;
+  FTD_RETURN_IF_ERROR(model.SetOptions(json.rest["model"], &unk_token));
+  model.IndexVocabulary(json);
+  model.unk_id_ = unk_token.empty() ? -1 : model.by_spelling_.Find(unk_token);
+  if (byte_words) {
+    bool complete = true;
+    for (int b = 0; b < 256; ++b) {
+      const char byte = static_cast<char>(b);
+      complete = complete && model.by_spelling_.Find(BytesToAlphabet({&byte, 1})) >= 0;
+    }
+    // A byte that has no token is dropped, or becomes the tokens of its letter: then letters are
+    // what counts.
+    model.takes_bytes_ = complete || (model.unk_id_ < 0 && !model.byte_fallback_);
+    if (model.takes_bytes_) model.IndexBytes();
+  }
+  for (int b = 0; b < 256; ++b) {
+    const char byte = static_cast<char>(b);
+    model.single_ids_[b] = model.takes_bytes_ || b < 0x80 ? model.words().Find({&byte, 1}) : -1;
+    model.fallback_ids_[b] = model.by_spelling_.Find(absl::StrFormat("<0x%02X>", b));
+  }
+  FTD_RETURN_IF_ERROR(model.IndexMerges(json));
+  return model;
+}
+
+absl::Status BpeModel::SetOptions(const nlohmann::json& model, std::string* unk_token) {
+  FTD_RETURN_IF_ERROR(NoAffix(model, "continuing_subword_prefix"));
+  FTD_RETURN_IF_ERROR(NoAffix(model, "end_of_word_suffix"));
+  const auto dropout = model.find("dropout");
+  if (dropout != model.end() && !dropout->is_null() &&
+      !(dropout->is_number() && dropout->get<double>() == 0)) {
+    return UnsupportedTokenizer(
+        "a BPE model with dropout is not supported: set \"dropout\" to null");
+  }
+  FTD_ASSIGN_OR_RETURN(*unk_token, StringFieldOr(model, "unk_token", "", "model BPE"));
+  FTD_ASSIGN_OR_RETURN(fuse_unk_, BoolFieldOr(model, "fuse_unk", false, "model BPE"));
+  FTD_ASSIGN_OR_RETURN(byte_fallback_, BoolFieldOr(model, "byte_fallback", false, "model BPE"));
+  FTD_ASSIGN_OR_RETURN(ignore_merges_, BoolFieldOr(model, "ignore_merges", false, "model BPE"));
+  return absl::OkStatus();
+}
+
+void BpeModel::IndexVocabulary(const ModelJson& json) {
+  size_t bytes = 0;
+  int32_t end = 0;
+  for (const ModelJson::Token& token : json.vocab) {
+    bytes += token.text.size;
+    end = std::max(end, token.id + 1);
+  }
+  tokens_.assign(end, {0, 0});
+  spellings_.reserve(bytes);
+  by_spelling_.Reserve(json.vocab.size(), bytes);
+  for (const ModelJson::Token& token : json.vocab) {
+    const std::string_view text = json.view(token.text);
+    if (by_spelling_.Find(text) < 0) ++size_;
+    by_spelling_.Insert(text, token.id);
+    tokens_[token.id] = {static_cast<uint32_t>(spellings_.size()), token.text.size};
+    spellings_.append(text);
+  }
+}
+
+// Tokens with a code point outside the alphabet match no bytes, and are left out.
+void BpeModel::IndexBytes() {
+  byte_words_.Reserve(tokens_.size(), spellings_.size());
+  for (int32_t id = 0; id < end_id(); ++id) {
+    const std::string_view spelling = IdToToken(id);
+    if (by_spelling_.Find(spelling) != id) continue;
+    const auto bytes = AlphabetToBytes(spelling);
+    if (bytes.has_value() && !bytes->empty()) byte_words_.Insert(*bytes, id);
+  }
+}
+
+absl::Status BpeModel::IndexMerges(const ModelJson& json) {
+  merges_.Reserve(json.merges.size());
+  splits_at_meta_ = !takes_bytes_ && !ignore_merges_ && by_spelling_.Find(kMeta) >= 0;
+  std::string joined;
+  for (size_t rank = 0; rank < json.merges.size(); ++rank) {
+    if (rank + kAhead < json.merges.size()) {
+      const ModelJson::MergePair& ahead = json.merges[rank + kAhead];
+      by_spelling_.Prefetch(json.view(ahead.left));
+      by_spelling_.Prefetch(json.view(ahead.right));
+      by_spelling_.Prefetch(joined.assign(json.view(ahead.left)).append(json.view(ahead.right)));
+    }
+    const std::string_view left = json.view(json.merges[rank].left);
+    const std::string_view right = json.view(json.merges[rank].right);
+    joined.assign(left);
+    joined.append(right);
+    const int32_t left_id = by_spelling_.Find(left);
+    const int32_t right_id = by_spelling_.Find(right);
+    const int32_t joined_id = by_spelling_.Find(joined);
+    if (left_id < 0 || right_id < 0 || joined_id < 0) {
+      return CorruptTokenizer(Concat("merge ", rank, " (\"", left, "\" \"", right,
+                                     "\") has no token for \"",
+                                     left_id < 0    ? left
+                                     : right_id < 0 ? right
+                                                    : joined,
+                                     "\""));
+    }
+    merges_.Insert(left_id, right_id, {static_cast<uint32_t>(rank), joined_id});
+    if (right.starts_with(kMeta) && !left.ends_with(kMeta)) splits_at_meta_ = false;
+  }
+  return absl::OkStatus();
+}
+
+int32_t BpeModel::TokenToId(std::string_view token) const { return by_spelling_.Find(token); }
+
+std::string_view BpeModel::IdToToken(int32_t id) const {
+  if (id < 0 || id >= end_id()) return {};
+  return std::string_view(spellings_).substr(tokens_[id].first, tokens_[id].second);
+}
+
+void BpeModel::EncodeWord(std::string_view word, BpeScratch& scratch,
+                          std::vector<int32_t>* out) const {
+  if (!splits_at_meta_) return EncodePart(word, scratch, out);
+  size_t begin = 0;
+  for (size_t meta = word.find(kMeta); meta != std::string_view::npos;
+       meta = word.find(kMeta, meta + kMeta.size())) {
+    if (meta == begin || word.substr(begin, meta - begin).ends_with(kMeta)) continue;
+    EncodePart(word.substr(begin, meta - begin), scratch, out);
+    begin = meta;
+  }
+  EncodePart(word.substr(begin), scratch, out);
+}
+
+void BpeModel::EncodePart(std::string_view word, BpeScratch& scratch,
+                          std::vector<int32_t>* out) const {
+  if (word.empty()) return;
+  if (word.size() == 1 && single_ids_[static_cast<unsigned char>(word[0])] >= 0) {
+    out->push_back(single_ids_[static_cast<unsigned char>(word[0])]);
+    return;
+  }
+  const uint64_t hash = HashBytes(word);
+  if (scratch.cache.Find(word, hash, out)) return;
+  const size_t begin = out->size();
+  const int32_t whole = ignore_merges_ ? words().Find(word, hash) : -1;
+  if (whole >= 0) {
+    out->push_back(whole);
+  } else {
+    scratch.ids.clear();
+    ToSymbols(word, &scratch.ids);
+    scratch.ids.size() <= kShortWord ? MergeShort(scratch) : MergeLong(scratch);
+    out->insert(out->end(), scratch.ids.begin(), scratch.ids.end());
+    if (scratch.ids.capacity() > kKeptScratch) scratch.ids = {};
+  }
+  scratch.cache.Insert(word, hash, out->data() + begin, out->size() - begin);
+}
+
+// The ids before any merge. As in `tokenizers`, byte tokens do not flush an unknown token that
+// waits to be fused.
+void BpeModel::ToSymbols(std::string_view word, std::vector<int32_t>* ids) const {
+  if (takes_bytes_) {
+    for (const unsigned char byte : word) {
+      if (single_ids_[byte] >= 0) ids->push_back(single_ids_[byte]);
+    }
+    return;
+  }
+  bool unk_waits = false;
+  for (size_t pos = 0, length; pos < word.size(); pos += length) {
+    const auto lead = static_cast<unsigned char>(word[pos]);
+    length = Utf8Length(lead);
+    const std::string_view character = word.substr(pos, length);
+    const int32_t id = lead < 0x80 ? single_ids_[lead] : by_spelling_.Find(character);
+    if (id >= 0) {
+      if (unk_waits) ids->push_back(unk_id_);
+      unk_waits = false;
+      ids->push_back(id);
+    } else if (!(byte_fallback_ && ToByteTokens(character, ids)) && unk_id_ >= 0) {
+      if (unk_waits && !fuse_unk_) ids->push_back(unk_id_);
+      unk_waits = true;
+    }
+  }
+  if (unk_waits) ids->push_back(unk_id_);
+}
+
+// False, and nothing appended, when one of the bytes has no token.
+bool BpeModel::ToByteTokens(std::string_view character, std::vector<int32_t>* ids) const {
+  for (const unsigned char byte : character) {
+    if (fallback_ids_[byte] < 0) return false;
+  }
+  for (const unsigned char byte : character) ids->push_back(fallback_ids_[byte]);
+  return true;
+}
+
+// Merges scratch.ids in place: again and again the pair of least rank, the leftmost of equals.
+void BpeModel::MergeShort(BpeScratch& scratch) const {
+  std::vector<int32_t>& ids = scratch.ids;
+  std::vector<Merge>& merges = scratch.merges;
+  const auto find = [&](size_t i) {
+    const Merge* merge = merges_.Find(ids[i], ids[i + 1]);
+    return merge == nullptr ? kNoMerge : *merge;
+  };
+  merges.clear();
+  for (size_t i = 0; i + 1 < ids.size(); ++i) merges.push_back(find(i));
+  while (!merges.empty()) {
+    const auto best =
+        std::min_element(merges.begin(), merges.end(),
+                         [](const Merge& a, const Merge& b) { return a.rank < b.rank; });
+    if (best->rank == kNoMerge.rank) return;
+    const size_t i = best - merges.begin();
+    ids[i] = best->id;
+    ids.erase(ids.begin() + i + 1);
+    merges.erase(best);
+    if (i > 0) merges[i - 1] = find(i - 1);
+    if (i < merges.size()) merges[i] = find(i);
+  }
+}
+
+// The same with a heap over a linked list, in O(n log n). An entry of the heap whose pair has
+// changed meanwhile is told by what the pair merges to now.
+void BpeModel::MergeLong(BpeScratch& scratch) const {
+  auto& symbols = scratch.symbols;
+  auto& heap = scratch.heap;
+  const auto count = static_cast<int32_t>(scratch.ids.size());
+  symbols.clear();
+  heap.clear();
+  const auto push = [&](int32_t left, int32_t right) {
+    const Merge* merge = merges_.Find(symbols[left].id, symbols[right].id);
+    if (merge == nullptr) return;
+    heap.push_back({merge->rank, left, merge->id});
+    std::push_heap(heap.begin(), heap.end(), std::greater<>());
+  };
+  for (int32_t i = 0; i < count; ++i)
+    symbols.push_back({scratch.ids[i], i - 1, i + 1 < count ? i + 1 : -1});
+  for (int32_t i = 0; i + 1 < count; ++i) push(i, i + 1);
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+    const BpeScratch::Candidate top = heap.back();
+    heap.pop_back();
+    BpeScratch::Symbol& left = symbols[top.position];
+    if (left.id < 0 || left.next < 0) continue;
+    const int32_t removed = left.next;
+    const Merge* merge = merges_.Find(left.id, symbols[removed].id);
+    if (merge == nullptr || merge->id != top.id) continue;
+    left.id = top.id;
+    left.next = symbols[removed].next;
+    symbols[removed].id = -1;
+    if (left.next >= 0) symbols[left.next].prev = top.position;
+    if (left.prev >= 0) push(left.prev, top.position);
+    if (left.next >= 0) push(top.position, left.next);
+  }
+  scratch.ids.clear();
+  for (const BpeScratch::Symbol& symbol : symbols) {
+    if (symbol.id >= 0) scratch.ids.push_back(symbol.id);
+  }
+  if (symbols.capacity() > kKeptScratch) symbols = {};
+  if (heap.capacity() > kKeptScratch) heap = {};
+}
+
+}  // namespace ftd

@@ -1,0 +1,62 @@
+#include "lib/tokenizer/hash_tables.h"
+
+namespace ftd {
+namespace {
+
+// The smallest power of two that keeps the load at or below two thirds, with a slot free.
+size_t SlotsFor(size_t count) {
+  size_t slots = 2;
+  while (2 * slots < 3 * (count + 1)) slots *= 2;
+  return slots;
+}
+
+}  // namespace
+
+void StringTable::Reserve(size_t count, size_t bytes) {
+  slots_.assign(SlotsFor(count), Slot{});
+  mask_ = slots_.size() - 1;
+  bytes_.clear();
+  bytes_.reserve(bytes);
+}
+
+size_t StringTable::Probe(std::string_view key, uint64_t hash) const {
+  for (size_t i = hash & mask_;; i = (i + 1) & mask_) {
+    const Slot& slot = slots_[i];
+    if (slot.id < 0) return i;
+    if (slot.tag == static_cast<uint32_t>(hash >> 32) &&
+        std::string_view(bytes_).substr(slot.offset, slot.size) == key) {
+      return i;
+    }
+  }
+}
+
+void StringTable::Insert(std::string_view key, int32_t id) {
+  const uint64_t hash = HashBytes(key);
+  Slot& slot = slots_[Probe(key, hash)];
+  if (slot.id < 0) {
+    slot = {static_cast<uint32_t>(hash >> 32), id, static_cast<uint32_t>(bytes_.size()),
+            static_cast<uint32_t>(key.size())};
+    bytes_.append(key);
+  } else {
+    slot.id = id;
+  }
+}
+
+int32_t StringTable::Find(std::string_view key, uint64_t hash) const {
+  if (slots_.empty()) return -1;
+  return slots_[Probe(key, hash)].id;
+}
+
+void MergeTable::Reserve(size_t count) {
+  slots_.assign(SlotsFor(count), Slot{});
+  mask_ = slots_.size() - 1;
+}
+
+void MergeTable::Insert(int32_t left, int32_t right, Merge merge) {
+  const uint64_t key = Key(left, right);
+  size_t i = Index(key);
+  while (slots_[i].key != kFree && slots_[i].key != key) i = (i + 1) & mask_;
+  slots_[i] = {key, merge};
+}
+
+}  // namespace ftd

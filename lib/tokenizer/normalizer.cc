@@ -1,0 +1,199 @@
+#include "lib/tokenizer/normalizer.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "lib/base/concat.h"
+#include "lib/base/error.h"
+#include "lib/base/utf8.h"
+#include "lib/tokenizer/json_fields.h"
+#include "lib/tokenizer/regex/unicode_tables.h"
+#include "utf8proc.h"
+
+namespace ftd {
+namespace {
+
+using nlohmann::json;
+
+bool IsInertMark(uint32_t point) {
+  const CodePointRange* end = kInertMarks + kInertMarksSize;
+  const CodePointRange* range = std::upper_bound(
+      kInertMarks, end, point, [](uint32_t p, const CodePointRange& r) { return p < r.first; });
+  return range != kInertMarks && (range - 1)->last >= point;
+}
+
+class UnicodeForm : public Normalizer {
+ public:
+  explicit UnicodeForm(int options) : options_(options) {}
+
+  // Inert marks neither compose nor move, so the stretches between them are normalised one by one.
+  void Apply(std::string* text, RegexScratch&) const override {
+    const bool ascii = std::none_of(text->begin(), text->end(), [](char c) { return c & 0x80; });
+    if (ascii) return;
+    std::string out;
+    out.reserve(text->size());
+    size_t begin = 0;
+    for (size_t pos = 0, length; pos < text->size(); pos += length) {
+      const auto lead = static_cast<unsigned char>((*text)[pos]);
+      length = Utf8Length(lead);
+      if (lead < 0x80 || !IsInertMark(DecodeUtf8(*text, pos))) continue;
+      AppendNormalized(std::string_view(*text).substr(begin, pos - begin), &out);
+      out.append(*text, pos, length);
+      begin = pos + length;
+    }
+    AppendNormalized(std::string_view(*text).substr(begin), &out);
+    *text = std::move(out);
+  }
+
+ private:
+  void AppendNormalized(std::string_view text, std::string* out) const {
+    if (text.empty()) return;
+    utf8proc_uint8_t* result = nullptr;
+    const utf8proc_ssize_t size =
+        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                     static_cast<utf8proc_ssize_t>(text.size()), &result,
+                     static_cast<utf8proc_option_t>(options_));
+    const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, &std::free);
+    if (size < 0) {  // out of memory: the text is valid
+      out->append(text);
+    } else {
+      out->append(reinterpret_cast<const char*>(result), static_cast<size_t>(size));
+    }
+  }
+
+  const int options_;
+};
+
+class Prepend : public Normalizer {
+ public:
+  explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
+  void Apply(std::string* text, RegexScratch&) const override {
+    if (!text->empty()) text->insert(0, prefix_);
+  }
+
+ private:
+  const std::string prefix_;
+};
+
+class Replace : public Normalizer {
+ public:
+  Replace(Regex pattern, std::string content)
+      : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  void Apply(std::string* text, RegexScratch& scratch) const override {
+    std::string out;
+    out.reserve(text->size() * 2);
+    pattern_.ForEachSpan(*text, scratch, [&](Span span) {
+      out.append(span.is_match ? std::string_view(content_)
+                               : std::string_view(*text).substr(span.begin, span.end - span.begin));
+    });
+    *text = std::move(out);
+  }
+
+ private:
+  const Regex pattern_;
+  const std::string content_;
+};
+
+class Lowercase : public Normalizer {
+ public:
+  void Apply(std::string* text, RegexScratch&) const override {
+    std::string out;
+    out.reserve(text->size());
+    for (size_t pos = 0; pos < text->size();
+         pos += Utf8Length(static_cast<unsigned char>((*text)[pos]))) {
+      const uint32_t point = DecodeUtf8(*text, pos);
+      AppendUtf8(Lower(point), &out);
+      if (point == 0x130)
+        AppendUtf8(0x307, &out);  // the one letter whose lower case is two code points
+    }
+    *text = std::move(out);
+  }
+
+ private:
+  static uint32_t Lower(uint32_t point) {
+    for (size_t i = 0; i < kLowerExceptionsSize; ++i) {
+      const MappedRange& range = kLowerExceptions[i];
+      if (point >= range.first && point <= range.last) return range.target + (point - range.first);
+    }
+    return static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(point)));
+  }
+};
+
+class Strip : public Normalizer {
+ public:
+  Strip(bool left, bool right) : left_(left), right_(right) {}
+  void Apply(std::string* text, RegexScratch&) const override {
+    size_t begin = text->size();  // of what is not white space
+    size_t end = 0;
+    for (size_t pos = 0, length; pos < text->size(); pos += length) {
+      length = Utf8Length(static_cast<unsigned char>((*text)[pos]));
+      if (IsUnicodeSpace(DecodeUtf8(*text, pos))) continue;
+      begin = std::min(begin, pos);
+      end = pos + length;
+    }
+    if (right_) text->resize(end);
+    if (left_) text->erase(0, std::min(begin, text->size()));
+  }
+
+ private:
+  const bool left_, right_;
+};
+
+absl::Status Parse(const json& section, Normalizers* out);
+
+absl::Status ParseSequence(const json& section, Normalizers* out) {
+  FTD_ASSIGN_OR_RETURN(const json* steps,
+                       ArrayField(section, "normalizers", "normalizer Sequence"));
+  for (const json& step : *steps) FTD_RETURN_IF_ERROR(Parse(step, out));
+  return absl::OkStatus();
+}
+
+absl::Status ParseReplace(const json& section, Normalizers* out) {
+  FTD_ASSIGN_OR_RETURN(const PatternField pattern, PatternOf(section, "normalizer Replace"));
+  FTD_ASSIGN_OR_RETURN(std::string content, StringField(section, "content", "normalizer Replace"));
+  Regex regex = Regex::Literal(pattern.text);
+  if (pattern.is_regex) {
+    FTD_ASSIGN_OR_RETURN(regex, Regex::Compile(pattern.text));
+  }
+  out->push_back(std::make_unique<Replace>(std::move(regex), std::move(content)));
+  return absl::OkStatus();
+}
+
+absl::Status Parse(const json& section, Normalizers* out) {
+  FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "normalizer"));
+  constexpr int kStable = UTF8PROC_STABLE;
+  if (type == "Sequence") return ParseSequence(section, out);
+  if (type == "Replace") return ParseReplace(section, out);
+  if (type == "NFC") {
+    out->push_back(std::make_unique<UnicodeForm>(kStable | UTF8PROC_COMPOSE));
+  } else if (type == "NFD") {
+    out->push_back(std::make_unique<UnicodeForm>(kStable | UTF8PROC_DECOMPOSE));
+  } else if (type == "NFKC") {
+    out->push_back(std::make_unique<UnicodeForm>(kStable | UTF8PROC_COMPOSE | UTF8PROC_COMPAT));
+  } else if (type == "NFKD") {
+    out->push_back(std::make_unique<UnicodeForm>(kStable | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT));
+  } else if (type == "Prepend") {
+    FTD_ASSIGN_OR_RETURN(std::string prefix, StringField(section, "prepend", "normalizer Prepend"));
+    out->push_back(std::make_unique<Prepend>(std::move(prefix)));
+  } else if (type == "Lowercase") {
+    out->push_back(std::make_unique<Lowercase>());
+  } else if (type == "Strip") {
+    FTD_ASSIGN_OR_RETURN(const bool left, BoolField(section, "strip_left", "normalizer Strip"));
+    FTD_ASSIGN_OR_RETURN(const bool right, BoolField(section, "strip_right", "normalizer Strip"));
+    out->push_back(std::make_unique<Strip>(left, right));
+  } else {
+    return UnsupportedTokenizer(Concat("the normalizer ", type, " is not supported"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Normalizers> ParseNormalizers(const json& section) {
+  Normalizers steps;
+  if (!section.is_null()) FTD_RETURN_IF_ERROR(Parse(section, &steps));
+  return steps;
+}
+
+}  // namespace ftd

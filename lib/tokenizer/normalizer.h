@@ -1,0 +1,29 @@
+// The normalizers of tokenizer.json.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/tokenizer/regex/regex.h"
+#include "nlohmann/json.hpp"
+
+namespace ftd {
+
+// One step. Immutable, usable from many threads with a scratch each.
+class Normalizer {
+ public:
+  virtual ~Normalizer() = default;
+  // Rewrites `text`, which is valid UTF-8 and stays so.
+  virtual void Apply(std::string* text, RegexScratch& scratch) const = 0;
+};
+
+using Normalizers = std::vector<std::unique_ptr<Normalizer>>;
+
+// The steps of a "normalizer" section, in order; none for null. Sequence, NFC, NFD, NFKC, NFKD,
+// Prepend, Replace, Lowercase, Strip; MODEL_UNSUPPORTED names any other, MODEL_CORRUPT a bad field.
+absl::StatusOr<Normalizers> ParseNormalizers(const nlohmann::json& section);
+
+}  // namespace ftd

@@ -1,0 +1,261 @@
+#include "lib/tokenizer/pre_tokenizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/base/concat.h"
+#include "lib/base/error.h"
+#include "lib/base/utf8.h"
+#include "lib/tokenizer/byte_level.h"
+#include "lib/tokenizer/json_fields.h"
+#include "lib/tokenizer/regex/unicode_tables.h"
+#include "lib/tokenizer/split_behavior.h"
+
+namespace ftd {
+namespace {
+
+using nlohmann::json;
+using PieceSink = absl::FunctionRef<void(const Piece&)>;
+
+constexpr std::string_view kGpt2Pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+// The part of `piece` from byte `begin` to `end`.
+Piece Part(const Piece& piece, size_t begin, size_t end) {
+  return {piece.text.substr(begin, end - begin), piece.at_start && begin == 0};
+}
+
+class SplitStep : public PreTokenizer {
+ public:
+  SplitStep(Regex pattern, SplitBehavior behavior, bool invert)
+      : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
+
+  void Split(const Piece& piece, RegexScratch& scratch, PieceSink sink) const override {
+    if (behavior_ == SplitBehavior::kIsolated) {
+      pattern_.ForEachSpan(piece.text, scratch,
+                           [&](Span span) { sink(Part(piece, span.begin, span.end)); });
+      return;
+    }
+    std::vector<Span> spans;
+    pattern_.ForEachSpan(piece.text, scratch, [&](Span span) {
+      span.is_match = span.is_match != invert_;
+      spans.push_back(span);
+    });
+    for (const Span& span : Arrange(spans, behavior_)) sink(Part(piece, span.begin, span.end));
+  }
+
+ private:
+  const Regex pattern_;
+  const SplitBehavior behavior_;
+  const bool invert_;
+};
+
+class ByteLevel : public PreTokenizer {
+ public:
+  ByteLevel(std::unique_ptr<Regex> pattern, bool add_prefix_space, bool to_letters)
+      : pattern_(std::move(pattern)),
+        add_prefix_space_(add_prefix_space),
+        to_letters_(to_letters) {}
+
+  void Split(const Piece& piece, RegexScratch& scratch, PieceSink sink) const override {
+    if (!add_prefix_space_ || piece.text.starts_with(" ")) return SplitSpaced(piece, scratch, sink);
+    const std::string spaced = Concat(" ", piece.text);
+    SplitSpaced({spaced, piece.at_start}, scratch, sink);
+  }
+
+ private:
+  void SplitSpaced(const Piece& piece, RegexScratch& scratch, PieceSink sink) const {
+    if (pattern_ == nullptr) return Emit(piece, sink);
+    pattern_->ForEachSpan(piece.text, scratch,
+                          [&](Span span) { Emit(Part(piece, span.begin, span.end), sink); });
+  }
+  void Emit(const Piece& piece, PieceSink sink) const {
+    if (!to_letters_) return sink(piece);
+    const std::string letters = BytesToAlphabet(piece.text);
+    sink({letters, piece.at_start});
+  }
+
+  const std::unique_ptr<Regex> pattern_;
+  const bool add_prefix_space_;
+  const bool to_letters_;
+};
+
+bool IsNumeric(uint32_t point) {
+  if (point < 0x80) return point >= '0' && point <= '9';
+  const CodePointRange* end = kNumeric + kNumericSize;
+  const CodePointRange* range = std::upper_bound(
+      kNumeric, end, point, [](uint32_t p, const CodePointRange& r) { return p < r.first; });
+  return range != kNumeric && (range - 1)->last >= point;
+}
+
+class Digits : public PreTokenizer {
+ public:
+  explicit Digits(bool individual) : individual_(individual) {}
+
+  void Split(const Piece& piece, RegexScratch&, PieceSink sink) const override {
+    size_t begin = 0;
+    bool in_digits = false;
+    for (size_t pos = 0; pos < piece.text.size();
+         pos += Utf8Length(static_cast<unsigned char>(piece.text[pos]))) {
+      const bool digit = IsNumeric(DecodeUtf8(piece.text, pos));
+      if (pos > begin && (digit != in_digits || (digit && individual_))) {
+        sink(Part(piece, begin, pos));
+        begin = pos;
+      }
+      in_digits = digit;
+    }
+    sink(Part(piece, begin, piece.text.size()));
+  }
+
+ private:
+  const bool individual_;
+};
+
+enum class PrependScheme { kAlways, kFirst, kNever };
+
+class Metaspace : public PreTokenizer {
+ public:
+  Metaspace(std::string replacement, PrependScheme scheme, bool split)
+      : replacement_(std::move(replacement)), scheme_(scheme), split_(split) {}
+
+  void Split(const Piece& piece, RegexScratch&, PieceSink sink) const override {
+    const bool starts_with_meta =
+        piece.text.starts_with(" ") || piece.text.starts_with(replacement_);
+    const bool prepend =
+        scheme_ == PrependScheme::kAlways || (scheme_ == PrependScheme::kFirst && piece.at_start);
+    std::string text(prepend && !starts_with_meta ? replacement_ : "");
+    text.reserve(piece.text.size() * 2);
+    for (const char c : piece.text) {
+      c == ' ' ? (void)text.append(replacement_) : text.push_back(c);
+    }
+    const Piece whole{text, piece.at_start};
+    size_t begin = 0;
+    while (split_) {  // each replaced space begins a word
+      const size_t end = text.find(replacement_, begin + 1);
+      if (end == std::string::npos) break;
+      sink(Part(whole, begin, end));
+      begin = end;
+    }
+    sink(Part(whole, begin, text.size()));
+  }
+
+ private:
+  const std::string replacement_;
+  const PrependScheme scheme_;
+  const bool split_;
+};
+
+absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseSplit(const json& section) {
+  constexpr std::string_view kWhat = "pre_tokenizer Split";
+  FTD_ASSIGN_OR_RETURN(const PatternField pattern, PatternOf(section, kWhat));
+  FTD_ASSIGN_OR_RETURN(const std::string name, StringField(section, "behavior", kWhat));
+  FTD_ASSIGN_OR_RETURN(const bool invert, BoolFieldOr(section, "invert", false, kWhat));
+  const auto behavior = SplitBehaviorOf(name);
+  if (!behavior.has_value()) {
+    return UnsupportedTokenizer(
+        Concat("pre_tokenizer Split with behavior \"", name, "\" is not supported"));
+  }
+  Regex regex = Regex::Literal(pattern.text);
+  if (pattern.is_regex) {
+    FTD_ASSIGN_OR_RETURN(regex, Regex::Compile(pattern.text));
+  }
+  return std::make_unique<SplitStep>(std::move(regex), *behavior, invert);
+}
+
+absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseByteLevel(const json& section, bool to_letters) {
+  constexpr std::string_view kWhat = "pre_tokenizer ByteLevel";
+  FTD_ASSIGN_OR_RETURN(const bool add_prefix_space, BoolField(section, "add_prefix_space", kWhat));
+  FTD_ASSIGN_OR_RETURN(const bool use_regex, BoolFieldOr(section, "use_regex", true, kWhat));
+  std::unique_ptr<Regex> pattern;
+  if (use_regex) {
+    FTD_ASSIGN_OR_RETURN(Regex regex, Regex::Compile(kGpt2Pattern));
+    pattern = std::make_unique<Regex>(std::move(regex));
+  }
+  return std::make_unique<ByteLevel>(std::move(pattern), add_prefix_space, to_letters);
+}
+
+absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseMetaspace(const json& section) {
+  constexpr std::string_view kWhat = "pre_tokenizer Metaspace";
+  FTD_ASSIGN_OR_RETURN(std::string replacement, StringField(section, "replacement", kWhat));
+  FTD_ASSIGN_OR_RETURN(const bool prefix, BoolFieldOr(section, "add_prefix_space", true, kWhat));
+  FTD_ASSIGN_OR_RETURN(const bool split, BoolFieldOr(section, "split", true, kWhat));
+  FTD_ASSIGN_OR_RETURN(const std::string name,
+                       StringFieldOr(section, "prepend_scheme", "always", kWhat));
+  if (replacement.empty() ||
+      Utf8Length(static_cast<unsigned char>(replacement[0])) != replacement.size()) {
+    return CorruptTokenizer("pre_tokenizer Metaspace: \"replacement\" must be one character");
+  }
+  PrependScheme scheme = PrependScheme::kAlways;
+  if (name == "first") {
+    scheme = PrependScheme::kFirst;
+  } else if (name == "never") {
+    scheme = PrependScheme::kNever;
+  } else if (name != "always") {
+    return CorruptTokenizer(
+        "pre_tokenizer Metaspace: \"prepend_scheme\" must be always, first or never");
+  }
+  if (!prefix && section.contains("prepend_scheme") && scheme != PrependScheme::kNever) {
+    return CorruptTokenizer(
+        "pre_tokenizer Metaspace: add_prefix_space false contradicts its prepend_scheme");
+  }
+  if (!prefix) scheme = PrependScheme::kNever;
+  return std::make_unique<Metaspace>(std::move(replacement), scheme, split);
+}
+
+// All steps of a section, Sequences unfolded.
+absl::Status Flatten(const json& section, std::vector<const json*>* out) {
+  FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "pre_tokenizer"));
+  if (type != "Sequence") {
+    out->push_back(&section);
+    return absl::OkStatus();
+  }
+  FTD_ASSIGN_OR_RETURN(const json* steps,
+                       ArrayField(section, "pretokenizers", "pre_tokenizer Sequence"));
+  for (const json& step : *steps) FTD_RETURN_IF_ERROR(Flatten(step, out));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseStep(const json& section, bool to_letters) {
+  FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "pre_tokenizer"));
+  if (type == "Split") return ParseSplit(section);
+  if (type == "ByteLevel") return ParseByteLevel(section, to_letters);
+  if (type == "Metaspace") return ParseMetaspace(section);
+  if (type == "Digits") {
+    FTD_ASSIGN_OR_RETURN(const bool individual,
+                         BoolFieldOr(section, "individual_digits", false, "pre_tokenizer Digits"));
+    return std::make_unique<Digits>(individual);
+  }
+  return UnsupportedTokenizer(Concat("the pre_tokenizer ", type, " is not supported"));
+}
+
+}  // namespace
+
+absl::StatusOr<PreTokenizers> PreTokenizers::Parse(const json& section, bool model_takes_bytes) {
+  PreTokenizers parsed;
+  if (section.is_null()) return parsed;
+  std::vector<const json*> steps;
+  FTD_RETURN_IF_ERROR(Flatten(section, &steps));
+  for (const json* step : steps) {
+    const bool last = step == steps.back();
+    FTD_ASSIGN_OR_RETURN(std::unique_ptr<PreTokenizer> parsed_step,
+                         ParseStep(*step, !(last && model_takes_bytes)));
+    parsed.steps_.push_back(std::move(parsed_step));
+  }
+  return parsed;
+}
+
+bool PreTokenizers::EndsWithByteLevel(const json& section) {
+  std::vector<const json*> steps;
+  return Flatten(section, &steps).ok() && !steps.empty() &&
+         TypeOf(*steps.back(), "").value() == "ByteLevel";
+}
+
+void PreTokenizers::Run(size_t step, const Piece& piece, RegexScratch& scratch,
+                        absl::FunctionRef<void(std::string_view)> sink) const {
+  if (piece.text.empty()) return;
+  if (step == steps_.size()) return sink(piece.text);
+  steps_[step]->Split(piece, scratch,
+                      [&](const Piece& part) { Run(step + 1, part, scratch, sink); });
+}
+
+}  // namespace ftd

@@ -1,0 +1,232 @@
+#include "lib/tokenizer/tokenizer.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_join.h"
+#include "lib/base/concat.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/utf8.h"
+#include "lib/tokenizer/added_tokens.h"
+#include "lib/tokenizer/bpe.h"
+#include "lib/tokenizer/decoder.h"
+#include "lib/tokenizer/json_fields.h"
+#include "lib/tokenizer/model_json.h"
+#include "lib/tokenizer/normalizer.h"
+#include "lib/tokenizer/post_processor.h"
+#include "lib/tokenizer/pre_tokenizer.h"
+
+namespace ftd {
+namespace {
+
+using nlohmann::json;
+
+// What one encoding thread writes to.
+struct Scratch {
+  RegexScratch regex;
+  BpeScratch bpe;
+  std::string normalized;
+};
+
+// Scratches for as many threads as encode at once. Thread-safe.
+class ScratchPool {
+ public:
+  std::unique_ptr<Scratch> Take() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (free_.empty()) return std::make_unique<Scratch>();
+    std::unique_ptr<Scratch> scratch = std::move(free_.back());
+    free_.pop_back();
+    return scratch;
+  }
+  void Give(std::unique_ptr<Scratch> scratch) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    free_.push_back(std::move(scratch));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Scratch>> free_;
+};
+
+class BpeTokenizer : public Tokenizer {
+ public:
+  explicit BpeTokenizer(BpeModel model) : model_(std::move(model)) {}
+
+  // Requires: called once, before any other method.
+  absl::Status Init(const json& document);
+
+  std::vector<int32_t> Encode(std::string_view text, bool add_special_tokens) const override;
+  std::string Decode(const std::vector<int32_t>& ids) const override;
+  int32_t TokenToId(std::string_view token) const override {
+    const auto added = added_ids_.find(ForAbseil(token));
+    return added != added_ids_.end() ? added->second : model_.TokenToId(token);
+  }
+  int32_t VocabSize() const override { return vocab_size_; }
+
+ private:
+  absl::Status AddTokens(const json& section);
+  void Normalize(std::string* text, RegexScratch& scratch) const {
+    for (const auto& step : normalizers_) step->Apply(text, scratch);
+  }
+  void EncodeSegment(std::string_view segment, bool at_start, Scratch& scratch,
+                     std::vector<int32_t>* out) const;
+
+  BpeModel model_;
+  Normalizers normalizers_;
+  PreTokenizers pre_tokenizers_;
+  PostProcessor post_processor_;
+  Decoders decoders_;
+  bool has_decoder_ = false;
+  AddedTokenMatcher raw_tokens_;         // matched in the text as it comes
+  AddedTokenMatcher normalized_tokens_;  // matched in normalised text
+  absl::flat_hash_map<std::string, int32_t> added_ids_;
+  absl::flat_hash_map<int32_t, std::string> added_spellings_;
+  int32_t vocab_size_ = 0;
+  mutable ScratchPool scratches_;
+};
+
+// `document`[`name`], null when absent.
+const json& Section(const json& document, const char* name) {
+  static const json null;
+  const auto it = document.find(name);
+  return it == document.end() ? null : *it;
+}
+
+absl::Status BpeTokenizer::Init(const json& document) {
+  FTD_ASSIGN_OR_RETURN(normalizers_, ParseNormalizers(Section(document, "normalizer")));
+  FTD_ASSIGN_OR_RETURN(pre_tokenizers_, PreTokenizers::Parse(Section(document, "pre_tokenizer"),
+                                                             model_.takes_bytes()));
+  FTD_ASSIGN_OR_RETURN(post_processor_, PostProcessor::Parse(Section(document, "post_processor")));
+  FTD_ASSIGN_OR_RETURN(decoders_, ParseDecoders(Section(document, "decoder")));
+  has_decoder_ = !Section(document, "decoder").is_null();
+  vocab_size_ = model_.end_id();
+  return AddTokens(Section(document, "added_tokens"));
+}
+
+absl::StatusOr<AddedToken> ParseAddedToken(const json& entry) {
+  constexpr std::string_view kWhat = "an added token";
+  AddedToken token;
+  FTD_ASSIGN_OR_RETURN(token.content, StringField(entry, "content", kWhat));
+  FTD_ASSIGN_OR_RETURN(token.single_word, BoolField(entry, "single_word", kWhat));
+  FTD_ASSIGN_OR_RETURN(token.lstrip, BoolField(entry, "lstrip", kWhat));
+  FTD_ASSIGN_OR_RETURN(token.rstrip, BoolField(entry, "rstrip", kWhat));
+  FTD_ASSIGN_OR_RETURN(token.normalized, BoolField(entry, "normalized", kWhat));
+  FTD_ASSIGN_OR_RETURN(token.special, BoolField(entry, "special", kWhat));
+  return token;
+}
+
+// Ids are given as `tokenizers` gives them: the vocabulary's where it has the token, else the next
+// free one. The "id" in the file is what that comes to.
+absl::Status BpeTokenizer::AddTokens(const json& section) {
+  if (section.is_null()) return absl::OkStatus();
+  if (!section.is_array()) return CorruptTokenizer("\"added_tokens\" must be an array");
+  RegexScratch scratch;
+  auto next_id = static_cast<int32_t>(model_.size());
+  std::vector<AddedToken> raw, normalized;
+  for (const json& entry : section) {
+    FTD_ASSIGN_OR_RETURN(AddedToken token, ParseAddedToken(entry));
+    if (token.content.empty() || added_ids_.contains(token.content)) continue;
+    token.id = model_.TokenToId(token.content);
+    if (token.id < 0) token.id = next_id++;
+    token.pattern = token.content;
+    if (token.normalized) Normalize(&token.pattern, scratch);
+    vocab_size_ = std::max(vocab_size_, token.id + 1);
+    added_ids_[token.content] = token.id;
+    added_spellings_[token.id] = token.pattern;
+    (token.normalized ? normalized : raw).push_back(std::move(token));
+  }
+  raw_tokens_ = AddedTokenMatcher(std::move(raw));
+  normalized_tokens_ = AddedTokenMatcher(std::move(normalized));
+  return absl::OkStatus();
+}
+
+std::vector<int32_t> BpeTokenizer::Encode(std::string_view text, bool add_special_tokens) const {
+  std::string repaired;
+  if (!IsValidUtf8(text)) {
+    repaired = RepairUtf8(text);
+    text = repaired;
+  }
+  std::unique_ptr<Scratch> scratch = scratches_.Take();
+  std::vector<int32_t> ids;
+  ids.reserve(text.size() / 3 + 8);
+  raw_tokens_.Split(text, [&](std::string_view piece, int32_t id) {
+    if (id >= 0) {
+      ids.push_back(id);
+    } else {
+      EncodeSegment(piece, piece.data() == text.data(), *scratch, &ids);
+    }
+  });
+  scratches_.Give(std::move(scratch));
+  return add_special_tokens ? post_processor_.Apply(std::move(ids)) : ids;
+}
+
+// A segment holds no token of raw_tokens_.
+void BpeTokenizer::EncodeSegment(std::string_view segment, bool at_start, Scratch& scratch,
+                                 std::vector<int32_t>* out) const {
+  if (!normalizers_.empty()) {
+    scratch.normalized.assign(segment);
+    Normalize(&scratch.normalized, scratch.regex);
+    segment = scratch.normalized;
+  }
+  normalized_tokens_.Split(segment, [&](std::string_view piece, int32_t id) {
+    if (id >= 0) return out->push_back(id);
+    pre_tokenizers_.ForEachWord(
+        {piece, at_start && piece.data() == segment.data()}, scratch.regex,
+        [&](std::string_view word) { model_.EncodeWord(word, scratch.bpe, out); });
+  });
+}
+
+std::string BpeTokenizer::Decode(const std::vector<int32_t>& ids) const {
+  std::vector<std::string> tokens;
+  for (const int32_t id : ids) {
+    const auto added = added_spellings_.find(id);
+    if (added != added_spellings_.end()) {
+      tokens.push_back(added->second);
+    } else if (const std::string_view token = model_.IdToToken(id); !token.empty()) {
+      tokens.emplace_back(token);
+    }
+  }
+  if (!has_decoder_) return absl::StrJoin(tokens, " ");
+  for (const auto& step : decoders_) step->Apply(&tokens);
+  return absl::StrJoin(tokens, "");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view tokenizer_json) {
+  FTD_ASSIGN_OR_RETURN(const ModelJson json, ParseModelJson(tokenizer_json));
+  if (!json.rest.is_object()) return CorruptTokenizer("must be an object");
+  const auto model = json.rest.find("model");
+  if (model == json.rest.end() || !model->is_object())
+    return CorruptTokenizer("\"model\" must be an object");
+  // Files from before 2020 leave the type out; merges tell that it is BPE.
+  FTD_ASSIGN_OR_RETURN(const std::string type,
+                       StringFieldOr(*model, "type", json.has_merges ? "BPE" : "?", "model"));
+  if (type != "BPE")
+    return UnsupportedTokenizer(Concat("the model ", type, " is not supported, only BPE is"));
+  const bool byte_level = PreTokenizers::EndsWithByteLevel(Section(json.rest, "pre_tokenizer"));
+  FTD_ASSIGN_OR_RETURN(BpeModel bpe, BpeModel::Build(json, byte_level));
+  auto tokenizer = std::make_unique<BpeTokenizer>(std::move(bpe));
+  FTD_RETURN_IF_ERROR(tokenizer->Init(json.rest));
+  return tokenizer;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(
+    const std::filesystem::path& tokenizer_json_file) {
+  absl::StatusOr<MappedFile> file = MappedFile::Open(tokenizer_json_file);
+  if (absl::IsNotFound(file.status())) {
+    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                 Concat("there is no ", tokenizer_json_file.string(),
+                        "; a model directory needs a tokenizer.json"));
+  }
+  FTD_RETURN_IF_ERROR(file.status());
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Parse(file->bytes());
+  if (!tokenizer.ok())
+    return Prefixed(tokenizer.status(), Concat(tokenizer_json_file.string(), ": "));
+  return tokenizer;
+}
+
+}  // namespace ftd

@@ -1,0 +1,42 @@
+// tokenizer.json of Hugging Face's `tokenizers`: BPE, byte-level (GPT-2, Llama 3, SmolLM2) and
+// SentencePiece-style (Llama 2, Mistral), with normalizers, pre-tokenizers, added tokens and
+// template post-processing.
+//
+// Token ids are those of the `tokenizers` library, string for string
+// (tests/lib/tokenizer/tokenizer_parity_test.py).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace ftd {
+
+// Immutable after loading; Encode may be called from many threads.
+class Tokenizer {
+ public:
+  // FAILED_PRECONDITION MODEL_UNSUPPORTED when a component is not one of those supported (it is
+  // named), MODEL_CORRUPT when the JSON is damaged. NOT_FOUND MODEL_NOT_FOUND from Load when the
+  // file is missing.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Parse(std::string_view tokenizer_json);
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(
+      const std::filesystem::path& tokenizer_json_file);
+  virtual ~Tokenizer() = default;
+
+  // Ids of UTF-8 `text` (invalid bytes are replaced by U+FFFD first). `add_special_tokens` applies
+  // the post-processor, which adds BOS where the model wants one.
+  virtual std::vector<int32_t> Encode(std::string_view text, bool add_special_tokens) const = 0;
+  // Text of ids, special tokens included.
+  virtual std::string Decode(const std::vector<int32_t>& ids) const = 0;
+  // -1 when there is no such token.
+  virtual int32_t TokenToId(std::string_view token) const = 0;
+  // One more than the largest id.
+  virtual int32_t VocabSize() const = 0;
+};
+
+}  // namespace ftd

@@ -1,0 +1,65 @@
+#include "lib/data/tokenize.h"
+
+#include "lib/base/concat.h"
+#include "tests/lib/data/model_dir.h"
+#include "tests/support/expect_status.h"
+
+namespace ftd {
+namespace {
+
+class TokenizeTest : public testing::Test {
+ protected:
+  TokenizeTest() : model_({{"tokenizer_config.json", {{"eos_token", "<eos>"}}}}) {
+    for (int i = 0; i < 3000; ++i) rows_ += Concat(R"({"text":"hello )", i, "\"}\n");
+  }
+  absl::StatusOr<int64_t> Run(int threads, const std::function<bool()>& go_on) {
+    std::filesystem::remove_all(dir_ / "store");
+    std::filesystem::create_directory(dir_ / "store");
+    DatasetReader reader({.files = {{dir_.Write("rows.jsonl", rows_), "rows.jsonl", ""}}});
+    FTD_ASSIGN_OR_RETURN(const RowEncoder encoder, model_.Encoder(seq_length_));
+    FTD_ASSIGN_OR_RETURN(TokenStoreWriter writer, TokenStoreWriter::Create(dir_ / "store"));
+    auto dropped = TokenizeRows(reader, encoder, threads, writer, go_on);
+    EXPECT_OK(writer.Finish());
+    return dropped;
+  }
+
+  ModelDir model_;
+  TempDir dir_;
+  std::string rows_;
+  int32_t seq_length_ = 0;
+};
+
+TEST_F(TokenizeTest, KeepsOrderOnAnyNumberOfThreads) {
+  const auto encoder = model_.Encoder();
+  for (const int threads : {0, 1, 3, 16}) {
+    ASSERT_OK(Run(threads, [] { return true; }));
+    const auto store = TokenStore::Open(dir_ / "store");
+    ASSERT_OK(store);
+    ASSERT_EQ((*store)->size(), 3000);
+    for (int64_t i = 0; i < (*store)->size(); ++i) {
+      const TokenizedRow expected = encoder->Encode({Concat("hello ", i)});
+      const auto row = (*store)->Read(i);
+      ASSERT_EQ(row->input_ids, expected.input_ids);
+      ASSERT_EQ(row->labels, expected.labels);
+    }
+  }
+}
+
+TEST_F(TokenizeTest, StopsWhenAsked) {
+  int calls = 0;
+  EXPECT_EQ(Run(2, [&] { return ++calls < 4; }).status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(TokenizeTest, ErrorsOfTheReaderEndTheWork) {
+  rows_ += "oops\n";
+  EXPECT_ERROR(Run(2, [] { return true; }), absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
+               "rows.jsonl line 3001: not JSON");
+}
+
+TEST_F(TokenizeTest, RowsWithNothingToLearnAreCounted) {
+  seq_length_ = 1;  // BOS alone
+  EXPECT_EQ(*Run(2, [] { return true; }), 3000);
+}
+
+}  // namespace
+}  // namespace ftd

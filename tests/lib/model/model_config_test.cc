@@ -1,0 +1,165 @@
+#include "lib/model/model_config.h"
+
+#include "lib/base/concat.h"
+#include "nlohmann/json.hpp"
+#include "tests/support/expect_status.h"
+#include "tests/support/temp_dir.h"
+
+namespace ftd {
+namespace {
+
+using nlohmann::json;
+constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
+
+// The shape of meta-llama/Llama-3.2-1B's config.json, as transformers 4 writes it.
+json Version4() {
+  return json::parse(
+      R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 128000,
+    "eos_token_id": [128001, 128008, 128009], "head_dim": 64, "hidden_act": "silu", "hidden_size": 2048,
+    "intermediate_size": 8192, "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama",
+    "num_attention_heads": 32, "num_hidden_layers": 16, "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
+    "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                     "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+    "rope_theta": 500000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16", "vocab_size": 128256})");
+}
+
+// The same as transformers 5 writes it.
+json Version5() {
+  json config = Version4();
+  config["rope_parameters"] = config["rope_scaling"];
+  config["rope_parameters"]["rope_theta"] = config["rope_theta"];
+  config["dtype"] = config["torch_dtype"];
+  for (const char* name : {"rope_scaling", "rope_theta", "torch_dtype"}) config.erase(name);
+  return config;
+}
+
+TEST(ModelConfig, BothSpellingsSayTheSame) {
+  for (const json& document : {Version4(), Version5()}) {
+    const auto config = ParseModelConfig(document.dump());
+    ASSERT_OK(config);
+    EXPECT_EQ(config->vocab_size, 128256);
+    EXPECT_EQ(config->hidden_size, 2048);
+    EXPECT_EQ(config->num_hidden_layers, 16);
+    EXPECT_EQ(config->num_key_value_heads, 8);
+    EXPECT_EQ(config->head_dim, 64);
+    EXPECT_EQ(config->rms_norm_eps, 1e-5);
+    EXPECT_TRUE(config->tie_word_embeddings);
+    EXPECT_EQ(config->rope.type, RopeConfig::Type::kLlama3);
+    EXPECT_EQ(config->rope.theta, 500000.0);
+    EXPECT_EQ(config->rope.factor, 32.0);
+    EXPECT_EQ(config->rope.original_max_position_embeddings, 8192);
+    EXPECT_EQ(config->eos_token_id, 128001);
+  }
+}
+
+TEST(ModelConfig, DefaultsOfAnOldFile) {
+  json document = Version4();
+  for (const char* name : {"head_dim", "num_key_value_heads", "rope_scaling", "rope_theta",
+                           "torch_dtype", "bos_token_id", "tie_word_embeddings", "rms_norm_eps"}) {
+    document.erase(name);
+  }
+  document["eos_token_id"] = nullptr;
+  const auto config = ParseModelConfig(document.dump());
+  ASSERT_OK(config);
+  EXPECT_EQ(config->head_dim, 64);
+  EXPECT_EQ(config->num_key_value_heads, 32);
+  EXPECT_EQ(config->rope.type, RopeConfig::Type::kDefault);
+  EXPECT_EQ(config->rope.theta, 10000.0);
+  EXPECT_EQ(config->rms_norm_eps, 1e-6);
+  EXPECT_FALSE(config->tie_word_embeddings);
+  EXPECT_EQ(config->eos_token_id, -1);
+}
+
+TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
+  const struct {
+    const char* field;
+    json value;
+    const char* text;
+  } kTable[] = {
+      {"model_type", "gpt2", "gpt2"},
+      {"model_type", nullptr, ""},
+      {"hidden_act", "gelu", "gelu"},
+      {"attention_bias", true, "attention_bias"},
+      {"mlp_bias", true, "mlp_bias"},
+      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2}}, "yarn"},
+      {"rope_scaling", {{"type", "linear"}, {"factor", 2}}, "linear"},
+      {"quantization_config", {{"quant_method", "bitsandbytes"}}, "bitsandbytes 8-bit"},
+      {"quantization_config",
+       {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}},
+       "bitsandbytes fp4"},
+      {"quantization_config", {{"quant_method", "gptq"}, {"bits", 4}}, "gptq"},
+  };
+  for (const auto& row : kTable) {
+    SCOPED_TRACE(row.field);
+    json document = Version4();
+    document[row.field] = row.value;
+    const auto config = ParseModelConfig(document.dump());
+    ASSERT_FALSE(config.ok());
+    EXPECT_EQ(config.status().code(), kPrecondition);
+    EXPECT_THAT(std::string(config.status().message()), testing::HasSubstr(row.text));
+    EXPECT_EQ(ReasonOf(config.status()),
+              row.value.is_null() ? "MODEL_CORRUPT" : "MODEL_UNSUPPORTED");
+  }
+}
+
+TEST(ModelConfig, Nf4IsKnown) {
+  json document = Version4();
+  EXPECT_FALSE(ParseModelConfig(document.dump())->nf4);
+  document["quantization_config"] = {
+      {"quant_method", "bitsandbytes"}, {"load_in_4bit", true}, {"bnb_4bit_quant_type", "nf4"}};
+  const auto config = ParseModelConfig(document.dump());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->nf4);
+}
+
+TEST(ModelConfig, AbsurdFieldsAreNamed) {
+  const struct {
+    const char* field;
+    json value;
+  } kTable[] = {
+      {"vocab_size", 0},
+      {"vocab_size", -1},
+      {"vocab_size", "many"},
+      {"vocab_size", 1e30},
+      {"hidden_size", 18446744073709551615u},
+      {"num_hidden_layers", json::array()},
+      {"num_attention_heads", 0},
+      {"num_key_value_heads", 5},
+      {"head_dim", 63},
+      {"rms_norm_eps", -1},
+      {"rms_norm_eps", "x"},
+      {"rope_theta", 0},
+      {"rope_scaling", {{"rope_type", "llama3"}}},
+      {"rope_scaling",
+       {{"rope_type", "llama3"}, {"factor", 0}, {"low_freq_factor", 1}, {"high_freq_factor", 4}}},
+      {"rope_scaling",
+       {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 4}, {"high_freq_factor", 4}}},
+      {"tie_word_embeddings", "yes"},
+  };
+  for (const auto& row : kTable) {
+    SCOPED_TRACE(Concat(row.field, " ", row.value.dump()));
+    json document = Version4();
+    document[row.field] = row.value;
+    EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_CORRUPT", "config.json");
+  }
+  for (const char* field : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                            "num_attention_heads"}) {
+    json document = Version4();
+    document.erase(field);
+    EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_CORRUPT", field);
+  }
+}
+
+TEST(ModelConfig, NotJsonOrMissing) {
+  for (const char* text : {"", "[]", R"({"vocab_size": 1)", "null", "\xff"}) {
+    EXPECT_ERROR(ParseModelConfig(text), kPrecondition, "MODEL_CORRUPT", "config.json");
+  }
+  const TempDir dir;
+  EXPECT_ERROR(ReadModelConfig(dir.path()), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+               "config.json");
+  EXPECT_ERROR(ReadModelConfig(dir / "nowhere"), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+               "nowhere");
+}
+
+}  // namespace
+}  // namespace ftd

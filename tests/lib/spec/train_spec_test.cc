@@ -1,0 +1,240 @@
+#include "lib/spec/train_spec.h"
+
+#include "lib/base/concat.h"
+#include "nlohmann/json.hpp"
+#include "tests/support/expect_status.h"
+
+namespace ftd {
+namespace {
+
+using nlohmann::json;
+
+json Minimal(const char* mode) {
+  return {
+      {"mode", mode}, {"model", "/models/x"}, {"dataset", {{"server_path", "/data/rows.jsonl"}}}};
+}
+
+absl::StatusOr<TrainSpec> Resolve(const json& spec) {
+  return ResolveTrainSpec(spec.dump(), Dtype::kFloat32);
+}
+
+TEST(TrainSpec, TheDefaultsAreTheScripts) {
+  const auto lora = Resolve(Minimal("LORA"));
+  ASSERT_OK(lora);
+  EXPECT_EQ(lora->learning_rate, 1e-4);
+  EXPECT_EQ(lora->batch_size, 8);
+  EXPECT_EQ(lora->gradient_accumulation_steps, 1);
+  EXPECT_EQ(lora->seq_length, 2048);
+  EXPECT_EQ(lora->num_epochs, 1);
+  EXPECT_EQ(lora->lora.rank, 8);
+  EXPECT_EQ(lora->lora.alpha, 16);
+  EXPECT_EQ(lora->lora.dropout, 0);
+  EXPECT_EQ(lora->seed, 42);
+  EXPECT_THAT(lora->lora.target_modules,
+              testing::ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
+                                   "down_proj"));
+  const auto full = ResolveTrainSpec(Minimal("FULL").dump(), Dtype::kBfloat16);
+  ASSERT_OK(full);
+  EXPECT_EQ(full->learning_rate, 5e-5);
+  EXPECT_EQ(full->dtype, Dtype::kBfloat16);
+}
+
+TEST(TrainSpec, ItsJsonResolvesToItself) {
+  json spec = Minimal("LORA");
+  spec["seed"] = "12345678901";
+  spec["learning_rate"] = 0.1;
+  spec["shuffle"] = false;
+  spec["dtype"] = "FLOAT16";
+  spec["eval_split"] = 0.1;
+  spec["eval_steps"] = 20;
+  spec["load_best_model_at_end"] = true;
+  spec["playbook_warmup"] = true;
+  spec["lora"] = {{"rank", 4}, {"target_modules", {"v_proj", "q_proj"}}};
+  const auto first = Resolve(spec);
+  ASSERT_OK(first);
+  EXPECT_EQ(first->seed, 12345678901);
+  EXPECT_EQ(first->eval_split, 0.1);
+  EXPECT_EQ(first->eval_steps, 20);
+  EXPECT_TRUE(first->load_best_model_at_end && first->playbook_warmup);
+  EXPECT_THAT(first->lora.target_modules, testing::ElementsAre("q_proj", "v_proj"));
+  const auto second = ResolveTrainSpec(TrainSpecToJson(*first), Dtype::kBfloat16);
+  ASSERT_OK(second);
+  EXPECT_EQ(TrainSpecToJson(*second), TrainSpecToJson(*first));
+  EXPECT_EQ(second->dtype, Dtype::kFloat16);
+}
+
+// Specs that a release without auto stored hold true or false; none of before held `deterministic`.
+TEST(TrainSpec, AbsentIsAutoAndDeterministic) {
+  const struct {
+    json given;  // discarded: absent
+    Checkpointing meant;
+  } kTable[] = {{json::value_t::discarded, Checkpointing::kAuto},
+                {nullptr, Checkpointing::kAuto},
+                {true, Checkpointing::kOn},
+                {false, Checkpointing::kOff}};
+  for (const auto& row : kTable) {
+    json spec = Minimal("LORA");
+    if (!row.given.is_discarded()) spec["gradient_checkpointing"] = row.given;
+    const auto resolved = Resolve(spec);
+    ASSERT_OK(resolved);
+    EXPECT_EQ(resolved->gradient_checkpointing, row.meant);
+    EXPECT_TRUE(resolved->deterministic);
+    const json stored = json::parse(TrainSpecToJson(*resolved));
+    ASSERT_TRUE(stored.contains("gradient_checkpointing"));
+    EXPECT_EQ(stored["gradient_checkpointing"].is_null(), row.meant == Checkpointing::kAuto);
+    EXPECT_EQ(Resolve(stored)->gradient_checkpointing, row.meant);
+  }
+  json spec = Minimal("LORA");
+  spec["deterministic"] = false;
+  const auto resolved = Resolve(spec);
+  ASSERT_OK(resolved);
+  EXPECT_FALSE(resolved->deterministic);
+  EXPECT_FALSE(Resolve(json::parse(TrainSpecToJson(*resolved)))->deterministic);
+  EXPECT_EQ(CheckpointingName(Checkpointing::kAuto), "auto");
+  EXPECT_EQ(CheckpointingName(Checkpointing::kOn), "on");
+  EXPECT_EQ(CheckpointingName(Checkpointing::kOff), "off");
+}
+
+TEST(TrainSpec, RangesNameTheField) {
+  const struct {
+    const char* field;
+    json value;
+  } kTable[] = {
+      {"num_epochs", 0},
+      {"num_epochs", -1},
+      {"max_steps", -1},
+      {"batch_size", 0},
+      {"batch_size", 1.5},
+      {"batch_size", "x"},
+      {"batch_size", 9999999999},
+      {"gradient_accumulation_steps", 0},
+      {"seq_length", 0},
+      {"seq_length", 1},
+      {"learning_rate", 0},
+      {"learning_rate", -1e-4},
+      {"learning_rate", "fast"},
+      {"lr_scheduler_type", "POLYNOMIAL"},
+      {"warmup_steps", -1},
+      {"warmup_steps", 1.5},
+      {"warmup_steps", "long"},
+      {"min_lr", 1e-5},
+      {"min_lr_rate", 0.1},
+      {"precision", "HF_PARITY"},  // with LORA
+      {"precision", "FP8"},
+      {"weight_decay", -0.1},
+      {"max_grad_norm", 0},
+      {"logging_steps", 0},
+      {"save_steps", -1},
+      {"save_total_limit", 0},
+      {"eval_split", -0.1},
+      {"eval_split", 1.5},
+      {"eval_split", "some"},
+      {"eval_steps", 5},                 // without eval_split
+      {"load_best_model_at_end", true},  // likewise
+      {"playbook_warmup", "yes"},
+      {"shuffle", "yes"},
+      {"gradient_checkpointing", "on"},
+      {"deterministic", 1},
+      {"lora.rank", 0},
+      {"lora.rank", 4097},
+      {"lora.alpha", 0},
+      {"lora.dropout", 1},
+      {"lora.dropout", -0.1},
+      {"lora.use_rslora", "yes"},
+      {"lora.target_modules", json::array({"lm_head"})},
+      {"model", ""},
+      {"mode", "NONE"},
+      {"dtype", "FLOAT8"},
+      {"dataset.upload_sha256", "abc"},
+      {"dataset.size", -1},
+  };
+  for (const auto& row : kTable) {
+    SCOPED_TRACE(Concat(row.field, " ", row.value.dump()));
+    json spec = Minimal("LORA");
+    const std::string field = row.field;
+    const size_t dot = field.find('.');
+    (dot == std::string::npos ? spec[field] : spec[field.substr(0, dot)][field.substr(dot + 1)]) =
+        row.value;
+    const auto resolved = Resolve(spec);
+    ASSERT_FALSE(resolved.ok());
+    EXPECT_EQ(resolved.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(ReasonOf(resolved.status()), "FIELD_INVALID");
+    ASSERT_EQ(ViolationsOf(resolved.status()).size(), 1u) << resolved.status();
+    EXPECT_EQ(ViolationsOf(resolved.status())[0].field, field);
+  }
+}
+
+TEST(TrainSpec, OneAnswerNamesAllBadFields) {
+  json spec = Minimal("LORA");
+  spec["batch_size"] = 0;
+  spec["lora"] = {{"rank", 0}};
+  spec["dataset"] = {{"size", -1}};
+  EXPECT_EQ(ViolationsOf(Resolve(spec).status()).size(), 3u) << Resolve(spec).status();
+}
+
+TEST(TrainSpec, QloraHasTheDefaultsOfLora) {
+  const auto lora = Resolve(Minimal("LORA")), qlora = Resolve(Minimal("QLORA"));
+  ASSERT_OK(lora);
+  ASSERT_OK(qlora);
+  EXPECT_EQ(qlora->mode, Mode::kQlora);
+  json expected = json::parse(TrainSpecToJson(*lora));
+  expected["mode"] = "QLORA";
+  EXPECT_EQ(json::parse(TrainSpecToJson(*qlora)), expected);
+}
+
+TEST(TrainSpec, FullTakesNoAdapter) {
+  json spec = Minimal("FULL");
+  spec["lora"] = {{"rank", 8}};
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "lora");
+}
+
+TEST(TrainSpec, ScheduleOfTheLearningRate) {
+  json spec = Minimal("FULL");
+  const auto plain = Resolve(spec);
+  ASSERT_OK(plain);
+  EXPECT_EQ(plain->lr_schedule.type, LrSchedule::Type::kLinear);
+  EXPECT_EQ(plain->lr_schedule.warmup_steps, 0);
+  spec["lr_scheduler_type"] = "COSINE_WITH_MIN_LR";
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "min_lr");
+  spec["min_lr"] = 5e-6;  // of the mode's 5e-5
+  spec["warmup_steps"] = 0.03;
+  const auto resolved = Resolve(spec);
+  ASSERT_OK(resolved);
+  EXPECT_DOUBLE_EQ(resolved->lr_schedule.min_lr_rate, 0.1);
+  const auto again = Resolve(json::parse(TrainSpecToJson(*resolved)));
+  ASSERT_OK(again);
+  EXPECT_EQ(TrainSpecToJson(*again), TrainSpecToJson(*resolved));
+  spec["min_lr_rate"] = 0.1;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "one of them");
+  spec.erase("min_lr_rate");
+  spec["min_lr"] = 1e-3;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "min_lr");
+  spec = Minimal("LORA");
+  spec["lr_scheduler_type"] = "CONSTANT";
+  spec["warmup_steps"] = 3;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID",
+               "constant_with_warmup");
+}
+
+TEST(TrainSpec, PrecisionOfFullFineTuning) {
+  json spec = Minimal("FULL");
+  EXPECT_EQ(Resolve(spec)->precision, Precision::kFp32Master);
+  spec["precision"] = "HF_PARITY";
+  spec["dtype"] = "BFLOAT16";
+  const auto parity = Resolve(spec);
+  ASSERT_OK(parity);
+  EXPECT_EQ(parity->precision, Precision::kHfParity);
+  EXPECT_EQ(Resolve(json::parse(TrainSpecToJson(*parity)))->precision, Precision::kHfParity);
+  spec["dtype"] = "FLOAT16";
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "float16");
+}
+
+TEST(TrainSpec, NotAnObject) {
+  for (const char* text : {"", "[]", "{", "3"}) {
+    EXPECT_ERROR(ResolveTrainSpec(text, Dtype::kFloat32), absl::StatusCode::kInvalidArgument,
+                 "FIELD_INVALID", "JSON");
+  }
+}
+
+}  // namespace
+}  // namespace ftd

@@ -1,0 +1,65 @@
+// The tokenizer as a filter, for tests and benchmarks in Python.
+//
+//   encode_lines TOKENIZER_JSON              stdin: a JSON string a line; stdout for each:
+//                                            {"ids": with special tokens, "plain": without,
+//                                            "decoded": text of plain}
+//   encode_lines TOKENIZER_JSON --time FILE  FILE: a JSON string a line; each line of stdin encodes
+//   all of them once;
+//                                            stdout: seconds, tokens
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "lib/tokenizer/tokenizer.h"
+#include "nlohmann/json.hpp"
+
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+void Filter(const ftd::Tokenizer& tokenizer) {
+  for (std::string line; std::getline(std::cin, line);) {
+    const auto text = json::parse(line).get<std::string>();
+    const std::vector<int32_t> plain = tokenizer.Encode(text, false);
+    const json reply = {{"ids", tokenizer.Encode(text, true)},
+                        {"plain", plain},
+                        {"decoded", tokenizer.Decode(plain)}};
+    std::cout << reply.dump() << '\n';
+  }
+}
+
+void Time(const ftd::Tokenizer& tokenizer, const char* path) {
+  std::vector<std::string> texts;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);)
+    texts.push_back(json::parse(line).get<std::string>());
+  for (std::string line; std::getline(std::cin, line);) {
+    size_t tokens = 0;
+    const auto begin = Clock::now();
+    for (const std::string& text : texts) tokens += tokenizer.Encode(text, false).size();
+    std::cout << Seconds(Clock::now() - begin) << ' ' << tokens << std::endl;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2 && !(argc == 4 && std::string(argv[2]) == "--time")) {
+    std::cerr << "usage: encode_lines TOKENIZER_JSON [--time FILE]\n";
+    return 2;
+  }
+  std::ios::sync_with_stdio(false);
+  const auto begin = Clock::now();
+  const auto tokenizer = ftd::Tokenizer::Load(argv[1]);
+  if (!tokenizer.ok()) {
+    std::cerr << tokenizer.status().message() << '\n';
+    return 1;
+  }
+  std::cerr << "loaded in " << Seconds(Clock::now() - begin) << " s\n";
+  argc == 2 ? Filter(**tokenizer) : Time(**tokenizer, argv[3]);
+}
