@@ -14,12 +14,12 @@
 #include "absl/strings/str_replace.h"
 #include "lib/base/nearest.h"
 #include "lib/cli/generate.h"
-#include "server/build_info.h"
 #include "server/daemon.h"
-#include "server/log.h"
-#include "server/options.h"
-#include "server/service_manager.h"
-#include "server/tls.h"
+#include "server/host/build_info.h"
+#include "server/host/log.h"
+#include "server/host/options.h"
+#include "server/host/service_manager.h"
+#include "server/host/tls.h"
 
 namespace {
 

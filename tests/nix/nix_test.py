@@ -164,7 +164,7 @@ def test_the_package_depends_on_its_sources_alone(box):
         assert box.evaluate(f"{PACKAGE}.drvPath") == before
     finally:
         document.write_text(text)
-    source = box.source / "server/log.cc"
+    source = box.source / "server/host/log.cc"
     text = source.read_text()
     try:
         source.write_text(text + "\n")

@@ -1,9 +1,9 @@
-#include "server/attempt_verdict.h"
+#include "server/attempts/attempt_verdict.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "server/job_states.h"
+#include "server/jobs/job_states.h"
 
 namespace ftd {
 namespace {

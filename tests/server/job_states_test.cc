@@ -1,6 +1,6 @@
 // Every pair of states, against the moves that docs/architecture.md lists, written out a second
 // time as text.
-#include "server/job_states.h"
+#include "server/jobs/job_states.h"
 
 #include <gtest/gtest.h>
 

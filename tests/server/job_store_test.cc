@@ -1,4 +1,4 @@
-#include "server/job_store.h"
+#include "server/jobs/job_store.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,8 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
-#include "server/id.h"
-#include "server/job_states.h"
+#include "server/jobs/id.h"
+#include "server/jobs/job_states.h"
 #include "tests/support/temp_dir.h"
 
 namespace ftd {

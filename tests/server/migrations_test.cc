@@ -1,4 +1,4 @@
-#include "server/migrations.h"
+#include "server/jobs/migrations.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "server/job_store.h"
+#include "server/jobs/job_store.h"
 #include "tests/support/temp_dir.h"
 
 namespace ftd {

@@ -1,4 +1,4 @@
-#include "server/options.h"
+#include "server/host/options.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/nearest.h"
-#include "server/listen_address.h"
+#include "server/host/listen_address.h"
 #include "tests/support/temp_dir.h"
 
 namespace ftd {

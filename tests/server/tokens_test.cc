@@ -7,11 +7,11 @@
 #include <set>
 
 #include "lib/base/error.h"
-#include "server/id.h"
-#include "server/page_token.h"
-#include "server/resume_token.h"
-#include "server/steps_source.h"
-#include "server/uploads.h"
+#include "server/api/page_token.h"
+#include "server/host/uploads.h"
+#include "server/jobs/id.h"
+#include "server/streams/resume_token.h"
+#include "server/streams/steps_source.h"
 
 namespace ftd {
 namespace {

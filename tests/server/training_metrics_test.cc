@@ -1,5 +1,5 @@
 // The series of jobs that train: what they say, and that a thousand jobs leave no more than one.
-#include "server/training_metrics.h"
+#include "server/metrics/training_metrics.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

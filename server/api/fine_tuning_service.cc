@@ -1,0 +1,287 @@
+#include "server/api/fine_tuning_service.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/util/json_util.h>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/sha256.h"
+#include "server/api/page_token.h"
+#include "server/attempts/attempt_files.h"
+#include "server/jobs/wire.h"
+#include "server/requests/job_view.h"
+#include "server/streams/grpc_status.h"
+#include "server/streams/log_source.h"
+#include "server/streams/result_source.h"
+#include "server/streams/steps_source.h"
+#include "server/streams/stream_reactor.h"
+#include "server/streams/upload_reactor.h"
+#include "server/streams/watch_source.h"
+
+namespace ftd {
+namespace {
+
+constexpr int64_t kDefaultPage = 50, kMaxPage = 1000;
+
+absl::Status Unbuilt(const char* method) {
+  return Error(absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
+               absl::StrCat(method, " is not offered by this build of ftd"));
+}
+
+// Labels are a map, whose order on the wire is free: two equal requests must hash alike.
+template <typename Request>
+std::string BodyHash(Request request) {
+  request.clear_request_id();
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream sink(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&sink);
+    coded.SetSerializationDeterministic(true);
+    request.SerializeToCodedStream(&coded);
+  }
+  return Sha256Hex(bytes);
+}
+
+// An open enum lets any number through; as JSON it would be a number, which is no name.
+absl::Status CheckEnums(const v1::JobSpec& spec) {
+  std::vector<FieldViolation> bad;
+  if (!v1::JobSpec::Mode_IsValid(spec.mode())) {
+    bad.push_back({"mode", "is none that this server knows"});
+  }
+  if (!v1::JobSpec::Dtype_IsValid(spec.dtype())) {
+    bad.push_back({"dtype", "is none that this server knows"});
+  }
+  return bad.empty() ? absl::OkStatus() : FieldError(bad);
+}
+
+absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, std::string owner) {
+  FTD_RETURN_IF_ERROR(CheckEnums(request.spec()));
+  Submission submission{.name = request.name(),
+                        .labels = {request.labels().begin(), request.labels().end()},
+                        .priority = request.priority(),
+                        .owner = std::move(owner)};
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  const auto printed =
+      google::protobuf::util::MessageToJsonString(request.spec(), &submission.spec_json, options);
+  if (!printed.ok()) return FieldError({{"spec", "has a value that JSON cannot hold"}});
+  if (!request.request_id().empty()) submission.request = {request.request_id(), BodyHash(request)};
+  return submission;
+}
+
+template <typename Source, typename Message>
+grpc::ServerWriteReactor<Message>* Stream(absl::StatusOr<std::unique_ptr<Source>> source,
+                                          WatchHub* hub, const std::string& job_id) {
+  if (!source.ok()) return StreamReactor<Message>::Refuse(source.status());
+  return StreamReactor<Message>::Start(*std::move(source), hub, job_id);
+}
+
+}  // namespace
+
+FineTuningService::Unary* FineTuningService::OnPool(TaskPool& pool, Context* context,
+                                                    std::function<absl::Status()> work) {
+  Unary* reactor = context->DefaultReactor();
+  pool.Post([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
+  return reactor;
+}
+
+absl::Status FineTuningService::View(const absl::StatusOr<Job>& job, v1::Job* response) {
+  FTD_RETURN_IF_ERROR(job.status());
+  FTD_ASSIGN_OR_RETURN(*response, ViewJob(parts_.store, parts_.state_dir, *job));
+  return absl::OkStatus();
+}
+
+absl::Status FineTuningService::CheckServing() const {
+  if (!parts_.stopping()) return absl::OkStatus();
+  return Error(absl::StatusCode::kUnavailable, "STOPPING",
+               "ftd is stopping; nothing was queued, try again");
+}
+
+absl::Status FineTuningService::Submit(const Context& context, const v1::SubmitJobRequest& request,
+                                       v1::Job* response) {
+  FTD_RETURN_IF_ERROR(CheckServing());
+  FTD_ASSIGN_OR_RETURN(const Submission submission, ToSubmission(request, parts_.user_of(context)));
+  if (!request.validate_only()) return View(parts_.submitter.Submit(submission), response);
+  FTD_ASSIGN_OR_RETURN(const Job job, parts_.submitter.Judge(submission));
+  *response = ToWire(job);
+  return absl::OkStatus();
+}
+
+FineTuningService::Unary* FineTuningService::SubmitJob(Context* context,
+                                                       const v1::SubmitJobRequest* request,
+                                                       v1::Job* response) {
+  return OnPool(parts_.submit_pool, context,
+                [=, this] { return Submit(*context, *request, response); });
+}
+
+FineTuningService::Unary* FineTuningService::GetJob(Context* context,
+                                                    const v1::GetJobRequest* request,
+                                                    v1::Job* response) {
+  return OnPool(context, [=, this] { return View(parts_.store.Get(request->job()), response); });
+}
+
+absl::Status FineTuningService::List(const v1::ListJobsRequest& request,
+                                     v1::ListJobsResponse* response) {
+  if (request.page_size() < 0) return FieldError({{"page_size", "must not be negative"}});
+  std::vector<JobState> states;
+  for (const int state : request.states()) {
+    if (!v1::Job::State_IsValid(state) || state == v1::Job::STATE_UNSPECIFIED) {
+      return FieldError({{"states", absl::StrCat("has ", state, ", which is no state of a job")}});
+    }
+    states.push_back(FromWire(static_cast<v1::Job::State>(state)));
+  }
+  FTD_ASSIGN_OR_RETURN(const int64_t before, DecodePageToken(request.page_token(), states));
+  const int64_t size =
+      request.page_size() == 0 ? kDefaultPage : std::min<int64_t>(request.page_size(), kMaxPage);
+  // One more than the page tells whether there is another.
+  FTD_ASSIGN_OR_RETURN(std::vector<Job> jobs, parts_.store.List(before, states, size + 1));
+  if (static_cast<int64_t>(jobs.size()) > size) {
+    jobs.pop_back();
+    response->set_next_page_token(EncodePageToken(jobs.back().ordinal, states));
+  }
+  for (const Job& job : jobs) {
+    FTD_ASSIGN_OR_RETURN(*response->add_jobs(),
+                         ViewJobBriefly(parts_.store, parts_.state_dir, job));
+  }
+  return absl::OkStatus();
+}
+
+FineTuningService::Unary* FineTuningService::ListJobs(Context* context,
+                                                      const v1::ListJobsRequest* request,
+                                                      v1::ListJobsResponse* response) {
+  return OnPool(context, [=, this] { return List(*request, response); });
+}
+
+FineTuningService::Unary* FineTuningService::RetryJob(Context* context,
+                                                      const v1::RetryJobRequest* request,
+                                                      v1::Job* response) {
+  return OnPool(context, [=, this]() -> absl::Status {
+    FTD_RETURN_IF_ERROR(CheckServing());
+    std::optional<RequestKey> key;
+    if (!request->request_id().empty()) key = {request->request_id(), BodyHash(*request)};
+    return View(parts_.submitter.Retry(request->job(), parts_.user_of(*context), key), response);
+  });
+}
+
+FineTuningService::Unary* FineTuningService::ListCheckpoints(
+    Context* context, const v1::ListCheckpointsRequest* request,
+    v1::ListCheckpointsResponse* response) {
+  return OnPool(context, [=, this]() -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(const Job job, parts_.store.Get(request->job()));
+    for (v1::Checkpoint& checkpoint : ListCheckpointDirs(parts_.state_dir, job.id)) {
+      *response->add_checkpoints() = std::move(checkpoint);
+    }
+    return absl::OkStatus();
+  });
+}
+
+FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,
+                                                           const v1::GetServerInfoRequest*,
+                                                           v1::ServerInfo* response) {
+  return OnPool(context, [=, this]() -> absl::Status {
+    *response = parts_.server_info();
+    FTD_ASSIGN_OR_RETURN(auto counts, parts_.store.CountByState());
+    response->set_queued(counts[JobState::kQueued]);
+    response->set_running(counts[JobState::kPreparing] + counts[JobState::kRunning] +
+                          counts[JobState::kPausing] + counts[JobState::kCancelling]);
+    return absl::OkStatus();
+  });
+}
+
+FineTuningService::Unary* FineTuningService::ListModels(Context* context,
+                                                        const v1::ListModelsRequest*,
+                                                        v1::ListModelsResponse* response) {
+  return OnPool(context, [=, this]() -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(*response, models_.List());
+    return absl::OkStatus();
+  });
+}
+
+FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
+                                                         const v1::DeleteModelRequest* request,
+                                                         v1::DeleteModelResponse* response) {
+  return OnPool(context, [=, this]() -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(*response, models_.Delete(*request));
+    return absl::OkStatus();
+  });
+}
+
+// The hub wakes a stream about once a second even if nothing is said to have happened.
+grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
+    Context*, const v1::PullModelRequest* request) {
+  return StreamReactor<v1::PullModelResponse>::Start(
+      std::make_unique<ModelTask<v1::PullModelResponse>>(
+          [this, request = *request](const auto& controls) {
+            return models_.Pull(request, controls);
+          }),
+      &parts_.hub);
+}
+
+grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyModel(
+    Context*, const v1::VerifyModelRequest* request) {
+  return StreamReactor<v1::VerifyModelResponse>::Start(
+      std::make_unique<ModelTask<v1::VerifyModelResponse>>(
+          [this, request = *request](const auto& controls) {
+            return models_.Verify(request, controls);
+          }),
+      &parts_.hub);
+}
+
+grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(
+    Context*, v1::UploadFileResponse* response) {
+  return std::make_unique<UploadReactor>(parts_.state_dir.Uploads(), parts_.pool, response)
+      .release();
+}
+
+grpc::ServerWriteReactor<v1::WatchJobResponse>* FineTuningService::WatchJob(
+    Context*, const v1::WatchJobRequest* request) {
+  auto reader =
+      WatchReader::Open(parts_.store, parts_.state_dir, request->job(), request->resume_token());
+  if (!reader.ok()) return StreamReactor<v1::WatchJobResponse>::Refuse(reader.status());
+  const std::string job_id = reader->job_id();
+  return StreamReactor<v1::WatchJobResponse>::Start(
+      std::make_unique<WatchSource>(*std::move(reader)), &parts_.hub, job_id);
+}
+
+grpc::ServerWriteReactor<v1::TailLogResponse>* FineTuningService::TailLog(
+    Context*, const v1::TailLogRequest* request) {
+  auto source = LogSource::Open(parts_.store, parts_.state_dir, *request);
+  const std::string job_id = source.ok() ? (*source)->job_id() : "";
+  WatchHub* hub = request->follow() ? &parts_.hub : nullptr;
+  return Stream<LogSource, v1::TailLogResponse>(std::move(source), hub, job_id);
+}
+
+grpc::ServerWriteReactor<v1::QueryMetricsResponse>* FineTuningService::QueryMetrics(
+    Context*, const v1::QueryMetricsRequest* request) {
+  return Stream<StepsSource, v1::QueryMetricsResponse>(
+      StepsSource::Open(parts_.store, parts_.state_dir, *request), nullptr, "");
+}
+
+grpc::ServerWriteReactor<v1::DownloadResultResponse>* FineTuningService::DownloadResult(
+    Context*, const v1::DownloadResultRequest* request) {
+  const auto job = parts_.store.Get(request->job());
+  if (!job.ok()) return StreamReactor<v1::DownloadResultResponse>::Refuse(job.status());
+  return Stream<ResultSource, v1::DownloadResultResponse>(ResultSource::Open(*job), nullptr, "");
+}
+
+#define FTD_UNBUILT_UNARY(Method, Response)                                                        \
+  FineTuningService::Unary* FineTuningService::Method(Context* context,                            \
+                                                      const v1::Method##Request*, v1::Response*) { \
+    Unary* reactor = context->DefaultReactor();                                                    \
+    reactor->Finish(ToGrpc(Unbuilt(#Method)));                                                     \
+    return reactor;                                                                                \
+  }
+#define FTD_UNBUILT_STREAM(Method)                                           \
+  grpc::ServerWriteReactor<v1::Method##Response>* FineTuningService::Method( \
+      Context*, const v1::Method##Request*) {                                \
+    return StreamReactor<v1::Method##Response>::Refuse(Unbuilt(#Method));    \
+  }
+#include "server/api/unbuilt_methods.inc"
+#undef FTD_UNBUILT_UNARY
+#undef FTD_UNBUILT_STREAM
+
+}  // namespace ftd

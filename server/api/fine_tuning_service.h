@@ -1,0 +1,109 @@
+// The API: a thin translation between messages and the daemon's parts. No decision is made here.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "ftd/v1/fine_tuning.grpc.pb.h"
+#include "server/host/access_tokens.h"
+#include "server/host/state_dir.h"
+#include "server/host/task_pool.h"
+#include "server/jobs/job_store.h"
+#include "server/requests/model_catalog.h"
+#include "server/requests/submission.h"
+#include "server/streams/watch_hub.h"
+
+namespace ftd {
+
+// What the service speaks for. All outlive it.
+struct ServiceParts {
+  JobStore& store;
+  const StateDir& state_dir;
+  Submitter& submitter;
+  WatchHub& hub;
+  TaskPool& pool;
+  TaskPool& submit_pool;  // for calls that may wait for the hub
+  AccessTokens& tokens;
+  // Whether a call came over a unix socket: from this machine, by who may use it.
+  std::function<bool(const grpc::CallbackServerContext&)> is_local;
+  // The name of who makes a call; empty when unknown.
+  std::function<std::string(const grpc::CallbackServerContext&)> user_of;
+  // Everything of GetServerInfo but the counts.
+  std::function<v1::ServerInfo()> server_info;
+  // True once the daemon is stopping: no more submits.
+  std::function<bool()> stopping;
+};
+
+class FineTuningService final : public v1::FineTuning::CallbackService {
+ public:
+  explicit FineTuningService(ServiceParts parts)
+      : parts_(std::move(parts)), models_(parts_.store, parts_.submitter.model_finder()) {}
+
+  using Context = grpc::CallbackServerContext;
+  using Unary = grpc::ServerUnaryReactor;
+
+  Unary* SubmitJob(Context*, const v1::SubmitJobRequest*, v1::Job*) override;
+  Unary* GetJob(Context*, const v1::GetJobRequest*, v1::Job*) override;
+  Unary* ListJobs(Context*, const v1::ListJobsRequest*, v1::ListJobsResponse*) override;
+  Unary* CancelJob(Context*, const v1::CancelJobRequest*, v1::Job*) override;
+  Unary* PauseJob(Context*, const v1::PauseJobRequest*, v1::Job*) override;
+  Unary* ResumeJob(Context*, const v1::ResumeJobRequest*, v1::Job*) override;
+  Unary* HoldJob(Context*, const v1::HoldJobRequest*, v1::Job*) override;
+  Unary* ReleaseJob(Context*, const v1::ReleaseJobRequest*, v1::Job*) override;
+  Unary* UpdateJob(Context*, const v1::UpdateJobRequest*, v1::Job*) override;
+  Unary* RetryJob(Context*, const v1::RetryJobRequest*, v1::Job*) override;
+  Unary* DeleteJob(Context*, const v1::DeleteJobRequest*, v1::DeleteJobResponse*) override;
+  Unary* ListModels(Context*, const v1::ListModelsRequest*, v1::ListModelsResponse*) override;
+  Unary* DeleteModel(Context*, const v1::DeleteModelRequest*, v1::DeleteModelResponse*) override;
+  grpc::ServerWriteReactor<v1::PullModelResponse>* PullModel(
+      Context*, const v1::PullModelRequest* request) override;
+  grpc::ServerWriteReactor<v1::VerifyModelResponse>* VerifyModel(
+      Context*, const v1::VerifyModelRequest* request) override;
+  Unary* ListCheckpoints(Context*, const v1::ListCheckpointsRequest*,
+                         v1::ListCheckpointsResponse*) override;
+  Unary* CreateToken(Context*, const v1::CreateTokenRequest*, v1::CreateTokenResponse*) override;
+  Unary* ListTokens(Context*, const v1::ListTokensRequest*, v1::ListTokensResponse*) override;
+  Unary* RevokeToken(Context*, const v1::RevokeTokenRequest*, v1::RevokeTokenResponse*) override;
+  Unary* GetServerInfo(Context*, const v1::GetServerInfoRequest*, v1::ServerInfo*) override;
+  grpc::ServerReadReactor<v1::UploadFileRequest>* UploadFile(Context*,
+                                                             v1::UploadFileResponse*) override;
+  grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(Context*,
+                                                           const v1::WatchJobRequest*) override;
+  grpc::ServerWriteReactor<v1::TailLogResponse>* TailLog(Context*,
+                                                         const v1::TailLogRequest*) override;
+  grpc::ServerWriteReactor<v1::QueryMetricsResponse>* QueryMetrics(
+      Context*, const v1::QueryMetricsRequest*) override;
+  grpc::ServerWriteReactor<v1::DownloadResultResponse>* DownloadResult(
+      Context*, const v1::DownloadResultRequest*) override;
+
+  // Not built yet: UNIMPLEMENTED MODE_UNSUPPORTED.
+#define FTD_UNBUILT_UNARY(Method, Response) \
+  Unary* Method(Context*, const v1::Method##Request*, v1::Response*) override;
+#define FTD_UNBUILT_STREAM(Method)                                                             \
+  grpc::ServerWriteReactor<v1::Method##Response>* Method(Context*, const v1::Method##Request*) \
+      override;
+#include "server/api/unbuilt_methods.inc"
+#undef FTD_UNBUILT_UNARY
+#undef FTD_UNBUILT_STREAM
+
+ private:
+  // Runs `work` on the pool and finishes the call with its status.
+  Unary* OnPool(Context* context, std::function<absl::Status()> work) {
+    return OnPool(parts_.pool, context, std::move(work));
+  }
+  static Unary* OnPool(TaskPool& pool, Context* context, std::function<absl::Status()> work);
+  // UNAVAILABLE while the daemon is stopping: nothing is queued any more.
+  absl::Status CheckServing() const;
+  // PERMISSION_DENIED for who calls over TCP: tokens are managed on the machine.
+  absl::Status CheckLocal(const Context& context) const;
+  absl::Status Submit(const Context& context, const v1::SubmitJobRequest& request,
+                      v1::Job* response);
+  absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
+  absl::Status View(const absl::StatusOr<Job>& job, v1::Job* response);
+
+  const ServiceParts parts_;
+  const ModelCatalog models_;
+};
+
+}  // namespace ftd

@@ -1,0 +1,55 @@
+#include "server/attempts/attempt_evidence.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "server/attempts/attempt_files.h"
+#include "server/attempts/result_publisher.h"
+
+namespace ftd {
+namespace {
+
+constexpr size_t kLogTailBytes = 2000;
+
+// The greatest step that an attempt before this one recorded.
+int64_t GreatestStepBefore(JobStore& store, const Job& job, const Attempt& attempt) {
+  int64_t greatest = 0;
+  const auto attempts = store.Attempts(job.id);
+  if (!attempts.ok()) return greatest;
+  for (const Attempt& earlier : *attempts) {
+    if (earlier.number < attempt.number) greatest = std::max(greatest, earlier.last_step);
+  }
+  return greatest;
+}
+
+}  // namespace
+
+AttemptEvidence GatherEvidence(JobStore& store, const StateDir& state_dir, const Job& job,
+                               Attempt& attempt) {
+  const std::filesystem::path dir = state_dir.AttemptDir(job.id, attempt.number);
+  AttemptEvidence evidence{.attempt = attempt.number};
+  if (const auto current = store.Get(job.id); current.ok()) {
+    evidence.state = current->state;
+    evidence.keep = current->keep;
+    evidence.crashes = current->crashes;
+  }
+  const auto events = ReadEvents(dir);
+  evidence.never_started = attempt.pid == 0 && events.empty();
+  for (const v1::WorkerEvent& event : events) {
+    if (event.has_end()) evidence.end = event.end();
+    evidence.made_progress |= event.has_checkpoint();
+  }
+  if (const auto range = ReadStepRange(dir)) {
+    attempt.first_step = range->first;
+    attempt.last_step = range->last.step;
+  }
+  evidence.made_progress |= attempt.last_step > GreatestStepBefore(store, job, attempt);
+  if (const auto checkpoints = ListCheckpointDirs(state_dir, job.id); !checkpoints.empty()) {
+    evidence.resume_step = checkpoints.back().step();
+  }
+  evidence.has_result = HasResult(state_dir, job, dir);
+  evidence.log_tail = FileTail(dir / kWorkerLog, kLogTailBytes);
+  return evidence;
+}
+
+}  // namespace ftd

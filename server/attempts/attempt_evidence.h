@@ -1,0 +1,15 @@
+// Reads what an attempt left behind, for its judgement.
+#pragma once
+
+#include "server/attempts/attempt_verdict.h"
+#include "server/host/state_dir.h"
+#include "server/jobs/job_store.h"
+
+namespace ftd {
+
+// What the store and the attempt's directory tell. Fills in the steps that `attempt` recorded. How
+// the process ended and what the daemon did to it is for the caller to add.
+AttemptEvidence GatherEvidence(JobStore& store, const StateDir& state_dir, const Job& job,
+                               Attempt& attempt);
+
+}  // namespace ftd

@@ -1,0 +1,64 @@
+// What an attempt's directory tells: its events, its steps, its checkpoints. Stateless reads, also
+// of a directory that a living worker writes to.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ftd/v1/worker.pb.h"
+#include "lib/runlog/step_log.h"
+#include "server/host/state_dir.h"
+
+namespace ftd {
+
+// Names in an attempt's directory.
+inline constexpr char kEventsLog[] = "events.log";
+inline constexpr char kStepsLog[] = "steps.log";
+inline constexpr char kWorkerLog[] = "worker.log";
+inline constexpr char kWorkerLock[] = "worker.lock";
+inline constexpr char kRequestFile[] = "request.json";
+inline constexpr char kResultDir[] = "result";
+
+// All events so far; a record that is no WorkerEvent is left out.
+std::vector<v1::WorkerEvent> ReadEvents(const std::filesystem::path& attempt_dir);
+
+// The steps that a log holds: none when there is no row.
+struct StepRange {
+  int64_t first = 0;
+  StepRow last;
+};
+std::optional<StepRange> ReadStepRange(const std::filesystem::path& attempt_dir);
+
+// A job's evaluations in the order of their steps; where an attempt repeated steps, its own count.
+std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std::string& job_id,
+                                           int32_t attempts);
+
+// Complete checkpoints of a job over all its attempts, by step, then attempt. Only manifests are
+// read.
+std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
+                                               const std::string& job_id);
+
+// The newest one whose bytes agree with its manifest; empty when there is none. `progress` is
+// called after each MiB read.
+std::filesystem::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id,
+                                           const std::function<void()>& progress);
+
+// Once an attempt has a checkpoint of its own, those of the attempts before it are of no more use.
+void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id, int32_t attempt);
+
+// What a worker that died had not finished: nobody will. Only for an attempt whose worker is gone.
+void RemoveUnfinished(const std::filesystem::path& attempt_dir);
+
+// The greatest step that counts at the end of attempt `number`: where an attempt repeated steps,
+// its own count.
+int64_t LastStepAfter(const StateDir& state_dir, const std::string& job_id, int32_t number);
+
+// The last `bytes` of a file, cut at a line's start; empty when it cannot be read.
+std::string FileTail(const std::filesystem::path& path, size_t bytes);
+
+}  // namespace ftd

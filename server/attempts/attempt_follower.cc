@@ -1,0 +1,56 @@
+#include "server/attempts/attempt_follower.h"
+
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "lib/base/error.h"
+#include "lib/runlog/record_log.h"
+#include "server/attempts/attempt_files.h"
+#include "server/host/log.h"
+
+namespace ftd {
+
+absl::StatusOr<AttemptFollower> AttemptFollower::Open(std::filesystem::path attempt_dir) {
+  Fd inotify(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!inotify.valid()) return ErrnoError(errno, "inotify_init1");
+  if (inotify_add_watch(inotify.get(), attempt_dir.c_str(), IN_MODIFY | IN_CREATE | IN_MOVED_TO) <
+      0) {
+    return ErrnoError(errno, "watch " + attempt_dir.string());
+  }
+  return AttemptFollower(std::move(attempt_dir), std::move(inotify));
+}
+
+AttemptNews AttemptFollower::Read() {
+  // Notices first: one that comes while the logs are being read brings the caller back.
+  alignas(inotify_event) char notices[4096];
+  while (read(inotify_.get(), notices, sizeof(notices)) > 0) continue;
+
+  AttemptNews news;
+  // Events before steps: the worker writes a step before an event that tells of it, so no event is
+  // seen too early.
+  if (const auto batch = ReadRecords(attempt_dir_ / kEventsLog, events_offset_); batch.ok()) {
+    events_offset_ = batch->next_offset;
+    for (const std::string& payload : batch->payloads) {
+      v1::WorkerEvent event;
+      if (event.ParseFromString(payload)) {
+        news.events.push_back(std::move(event));
+      } else {
+        LogWarning(attempt_dir_.string(), ": a record of events.log is no event; it is left out");
+      }
+    }
+  }
+  if (auto rows = ReadStepRows(attempt_dir_ / kStepsLog, next_row_); rows.ok()) {
+    next_row_ += static_cast<int64_t>(rows->size());
+    news.rows = *std::move(rows);
+  }
+  return news;
+}
+
+uint64_t AttemptFollower::Heartbeat() const {
+  const auto info = ReadStepLogInfo(attempt_dir_ / kStepsLog);
+  return info.ok() ? info->heartbeat : 0;
+}
+
+}  // namespace ftd

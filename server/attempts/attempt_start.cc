@@ -1,0 +1,107 @@
+#include "server/attempts/attempt_start.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include <google/protobuf/util/json_util.h>
+
+#include "absl/strings/str_cat.h"
+#include "ftd/v1/worker.pb.h"
+#include "lib/base/error.h"
+#include "server/attempts/attempt_files.h"
+#include "server/jobs/wire.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status RecreateDirectory(const fs::path& dir) {
+  std::error_code error;
+  fs::remove_all(dir, error);
+  if (!error) fs::create_directories(dir, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("create ", dir.string()));
+  return SyncPath(dir.parent_path());
+}
+
+absl::StatusOr<Fd> LockForWorker(const fs::path& dir) {
+  FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(dir / kWorkerLock, O_RDWR | O_CREAT, 0640));
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return ErrnoError(errno, absl::StrCat("lock ", dir.string()));
+  }
+  return lock;
+}
+
+// Files as the spec has bound the job to them. What is read in place may have changed since.
+void AddDataset(const StateDir& state_dir, v1::AttemptRequest& request) {
+  const auto add = [&](const std::string& path, const std::string& name, const std::string& sha256,
+                       bool verify) {
+    v1::AttemptRequest::DatasetFile& file = *request.add_dataset_files();
+    file.set_path(path);
+    file.set_name(name);
+    file.set_sha256(sha256);
+    file.set_verify(verify);
+  };
+  const v1::Dataset& dataset = request.spec().dataset();
+  if (const std::string& sha256 = dataset.upload_sha256(); !sha256.empty()) {
+    add(state_dir.Uploads() / sha256, dataset.file_name(), sha256, /*verify=*/false);
+  }
+  for (const v1::Dataset::File& file : dataset.files()) {
+    const bool in_place = !file.server_path().empty();
+    add(in_place ? file.server_path() : (state_dir.Uploads() / file.sha256()).string(), file.name(),
+        file.sha256(), in_place);
+  }
+  request.set_token_cache_dir(state_dir.TokenCache());
+}
+
+absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
+                          const PreparedAttempt& prepared, const Device& device) {
+  v1::AttemptRequest request;
+  request.set_job_id(job.id);
+  request.set_attempt(prepared.attempt.number);
+  *request.mutable_spec() = ToWire(job).spec();
+  request.set_model_dir(job.model_dir);
+  AddDataset(state_dir, request);
+  request.set_resume_from(prepared.attempt.resumed_from);
+  for (int32_t earlier = 1; earlier < prepared.attempt.number; ++earlier) {
+    request.add_earlier_step_logs(state_dir.AttemptDir(job.id, earlier) / kStepsLog);
+  }
+  request.set_device_lock(device.lock);
+  request.set_peak_tflops(device.peak_tflops);
+  request.set_host_memory_reserve_bytes(device.host_memory_reserve_bytes);
+  request.set_job_name(job.name);
+  request.set_sources_json(job.sources_json);
+  request.set_finish(job.keep);
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  options.add_whitespace = true;
+  std::string json;
+  const auto printed = google::protobuf::util::MessageToJsonString(request, &json, options);
+  if (!printed.ok()) return absl::InternalError(absl::StrCat("request.json: ", printed.ToString()));
+  return WriteFileAtomically(prepared.dir / kRequestFile, json);
+}
+
+}  // namespace
+
+absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
+                                               int32_t number, const Device& device,
+                                               const std::function<void()>& progress) {
+  PreparedAttempt prepared;
+  prepared.dir = state_dir.AttemptDir(job.id, number);
+  prepared.attempt.number = number;
+  FTD_RETURN_IF_ERROR(RecreateDirectory(prepared.dir));
+  if (number > 1) prepared.attempt.resumed_from = NewestGoodCheckpoint(state_dir, job.id, progress);
+  FTD_ASSIGN_OR_RETURN(prepared.lock, LockForWorker(prepared.dir));
+  FTD_RETURN_IF_ERROR(WriteRequest(state_dir, job, prepared, device));
+  return prepared;
+}
+
+bool WorkerLives(const fs::path& attempt_dir) {
+  const auto lock = OpenFile(attempt_dir / kWorkerLock, O_RDWR);
+  return lock.ok() && flock(lock->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+}  // namespace ftd

@@ -1,0 +1,32 @@
+// Makes the directory of a new attempt.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/base/file.h"
+#include "server/attempts/device.h"
+#include "server/host/state_dir.h"
+#include "server/jobs/job.h"
+
+namespace ftd {
+
+struct PreparedAttempt {
+  std::filesystem::path dir;
+  Attempt attempt;  // number, resumed_from
+  Fd lock;          // worker.lock, held
+};
+
+// Creates the directory of attempt `number` with request.json and a held worker.lock, and chooses
+// the checkpoint to resume from. What a daemon that died at this point had left there is removed:
+// no worker was started in it. `progress` is called while the checkpoint is read.
+absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
+                                               int32_t number, const Device& device,
+                                               const std::function<void()>& progress);
+
+// True when a living worker holds the attempt's lock.
+bool WorkerLives(const std::filesystem::path& attempt_dir);
+
+}  // namespace ftd

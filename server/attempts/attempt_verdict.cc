@@ -1,0 +1,186 @@
+#include "server/attempts/attempt_verdict.h"
+
+#include <cstring>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "server/jobs/job_states.h"
+
+namespace ftd {
+namespace {
+
+using End = v1::WorkerEvent::End;
+
+// The host's memory ran short. What takes it may be the job or anything else.
+bool IsMemoryGuards(const AttemptEvidence& evidence) {
+  return evidence.end.has_value() && evidence.end->outcome() == End::FAILED &&
+         evidence.end->failure_reason() == v1::HOST_MEMORY_GUARD;
+}
+
+std::string HowItEnded(const AttemptEvidence& evidence) {
+  if (IsMemoryGuards(evidence)) return evidence.end->message();
+  if (evidence.hung) return "the worker stood still and was killed";
+  if (!evidence.daemon_cause.empty()) return evidence.daemon_cause;
+  if (evidence.end.has_value() && evidence.end->outcome() == End::SUCCEEDED) {
+    return "the worker reported success but left no result";
+  }
+  if (evidence.exit.signal.has_value()) {
+    return absl::StrCat(
+        "the worker was ended by signal ", *evidence.exit.signal, " (SIG",
+        sigabbrev_np(*evidence.exit.signal) ? sigabbrev_np(*evidence.exit.signal) : "?", ")");
+  }
+  if (evidence.exit.exit_code.has_value()) {
+    return absl::StrCat("the worker ended with exit status ", *evidence.exit.exit_code,
+                        " without saying why");
+  }
+  return "the worker vanished while ftd was not running";
+}
+
+// Where a job goes whose worker has stopped because it was told to.
+Move StoppedMove(const AttemptEvidence& evidence) {
+  switch (evidence.state) {
+    case JobState::kCancelling:
+      if (!evidence.keep) return {.to = JobState::kCancelled, .message = "cancelled"};
+      return {.to = JobState::kQueued,
+              .message = "the worker left no result; the next attempt makes it",
+              .at_head = true};
+    case JobState::kPausing:
+      return {.to = JobState::kPaused,
+              .message = evidence.resume_step == 0
+                             ? "paused without a checkpoint: starts afresh"
+                             : absl::StrCat("paused; continues after step ", evidence.resume_step)};
+    default:
+      return {.to = JobState::kQueued,
+              .message = "interrupted; continues when its turn comes",
+              .at_head = true};
+  }
+}
+
+AttemptVerdict Stopped(const AttemptEvidence& evidence) {
+  return {.attempt_state = AttemptState::kStopped,
+          .attempt_reason = "stopped",
+          .move = StoppedMove(evidence)};
+}
+
+AttemptVerdict Succeeded(const AttemptEvidence& evidence) {
+  AttemptVerdict verdict{.attempt_state = AttemptState::kSucceeded, .attempt_reason = "completed"};
+  verdict.publish = evidence.state != JobState::kCancelling || evidence.keep;
+  if (!verdict.publish) {
+    verdict.move = StoppedMove(evidence);
+    return verdict;
+  }
+  verdict.move = {
+      .to = JobState::kSucceeded,
+      .message = evidence.keep ? absl::StrCat("ended early, after step ", evidence.end->last_step())
+                               : "completed",
+      .crashes = 0};
+  return verdict;
+}
+
+AttemptVerdict Failed(const AttemptEvidence& evidence) {
+  const End& end = *evidence.end;
+  AttemptVerdict verdict{.attempt_state = AttemptState::kFailed, .attempt_reason = end.message()};
+  if (evidence.state == JobState::kCancelling && !evidence.keep) {
+    verdict.move = StoppedMove(evidence);
+    return verdict;
+  }
+  const auto reason =
+      end.failure_reason() == v1::FAILURE_REASON_UNSPECIFIED ? v1::INTERNAL : end.failure_reason();
+  std::string name = v1::FailureReason_Name(reason);
+  if (name.empty()) name = "INTERNAL";
+  verdict.move = {.to = JobState::kFailed,
+                  .message = end.message(),
+                  .failure_reason = name,
+                  .hint = end.hint()};
+  return verdict;
+}
+
+int64_t BackoffSeconds(const AttemptEvidence& evidence, int32_t crashes) {
+  if (IsMemoryGuards(evidence)) return crashes < 2 ? 30 : 120;
+  return crashes < 2 ? 1 : 2;
+}
+
+Move CrashMove(const AttemptEvidence& evidence, const std::string& cause, int64_t now) {
+  const int32_t crashes = evidence.made_progress ? 0 : evidence.crashes + 1;
+  if (crashes < kMaxCrashes) {
+    return {
+        .to = JobState::kQueued,
+        .message = absl::StrCat("attempt ", evidence.attempt, ": ", cause, "; it is tried again"),
+        .at_head = true,
+        .not_before = now + BackoffSeconds(evidence, crashes) * 1000000,
+        .crashes = crashes};
+  }
+  if (IsMemoryGuards(evidence)) {
+    return {
+        .to = JobState::kFailed,
+        .message = absl::StrCat(kMaxCrashes, " attempts in a row made no progress. Last: ", cause),
+        .failure_reason = "HOST_MEMORY_GUARD",
+        .hint = evidence.end->hint(),
+        .crashes = crashes};
+  }
+  const std::string tail(absl::StripAsciiWhitespace(evidence.log_tail));
+  return {.to = JobState::kFailed,
+          .message = absl::StrCat(kMaxCrashes, " attempts in a row made no progress. Last: ", cause,
+                                  tail.empty() ? "" : ". Its last words:\n", tail),
+          .failure_reason = evidence.hung ? "WORKER_HUNG" : "WORKER_CRASHED",
+          .hint =
+              "`ftctl logs` shows the worker's whole output; out of memory is the usual cause of "
+              "signal 9: "
+              "use a smaller --batch-size or --seq-length, or --gradient-checkpointing on",
+          .crashes = crashes};
+}
+
+AttemptVerdict Crashed(const AttemptEvidence& evidence, int64_t now) {
+  const std::string cause = HowItEnded(evidence);
+  return {.attempt_state = AttemptState::kCrashed,
+          .attempt_reason = cause,
+          .move = CrashMove(evidence, cause, now)};
+}
+
+// What the loader said when it did not find one of the worker's libraries; else empty.
+std::string LoaderComplaint(const AttemptEvidence& evidence) {
+  constexpr int32_t kLoaderFailed = 127;
+  if (evidence.exit.exit_code != kLoaderFailed) return "";
+  for (const absl::string_view line : absl::StrSplit(evidence.log_tail, '\n')) {
+    if (absl::StrContains(line, "error while loading shared libraries")) return std::string(line);
+  }
+  return "";
+}
+
+// Another attempt would fare no better, nor would the jobs behind it.
+AttemptVerdict CannotLoad(const std::string& complaint) {
+  return {.attempt_state = AttemptState::kFailed,
+          .attempt_reason = complaint,
+          .move = {.to = JobState::kFailed,
+                   .message = absl::StrCat("the worker cannot start: ", complaint),
+                   .failure_reason = "WORKER_CRASHED",
+                   .hint = "put LibTorch's folder at lib/ftd/torch below ftd's prefix, or name it "
+                           "in FTD_LIBTORCH in ftd's environment; then `ftctl retry`"}};
+}
+
+AttemptVerdict Judge(const AttemptEvidence& evidence, int64_t now) {
+  const auto outcome =
+      evidence.end.has_value() ? evidence.end->outcome() : End::OUTCOME_UNSPECIFIED;
+  if (outcome == End::SUCCEEDED && evidence.has_result) return Succeeded(evidence);
+  const bool guards = IsMemoryGuards(evidence);
+  if (outcome == End::FAILED && !guards) return Failed(evidence);
+  const bool stop_wanted = evidence.asked_to_stop || evidence.state == JobState::kCancelling ||
+                           evidence.state == JobState::kPausing;
+  if (outcome == End::STOPPED || stop_wanted || evidence.never_started) return Stopped(evidence);
+  if (const std::string complaint = LoaderComplaint(evidence); !complaint.empty()) {
+    return CannotLoad(complaint);
+  }
+  return Crashed(evidence, now);
+}
+
+}  // namespace
+
+AttemptVerdict JudgeAttempt(const AttemptEvidence& evidence, int64_t now) {
+  AttemptVerdict verdict = Judge(evidence, now);
+  verdict.move.attempt = evidence.attempt;
+  return verdict;
+}
+
+}  // namespace ftd

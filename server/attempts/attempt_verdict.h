@@ -1,0 +1,46 @@
+// What the end of an attempt means for the job: a pure function of what the worker left.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "ftd/v1/worker.pb.h"
+#include "server/attempts/worker_process.h"
+#include "server/jobs/job.h"
+#include "server/jobs/job_store.h"
+
+namespace ftd {
+
+// Attempts in a row that may crash without progress before the job fails.
+inline constexpr int32_t kMaxCrashes = 3;
+
+// What is known once the worker is gone.
+struct AttemptEvidence {
+  JobState state = JobState::kPreparing;  // of the job
+  bool keep = false;                      // of the job
+  int32_t attempt = 0;
+  int32_t crashes = 0;  // of the job, before this attempt
+  std::optional<v1::WorkerEvent::End> end;
+  ExitStatus exit;
+  bool has_result = false;     // a result directory is there, or was published already
+  bool made_progress = false;  // a new greatest step or a new checkpoint
+  bool asked_to_stop = false;  // by the daemon
+  int64_t resume_step = 0;     // of the newest checkpoint; 0: none
+  std::string daemon_cause;    // why it could not be started; empty otherwise
+  bool never_started = false;  // the daemon died before it had started a worker
+  bool hung = false;           // it was killed because it stood still
+  std::string log_tail;        // of worker.log
+};
+
+struct AttemptVerdict {
+  AttemptState attempt_state = AttemptState::kCrashed;
+  std::string attempt_reason;
+  Move move;             // of the job; its result_dir is left to the caller
+  bool publish = false;  // the result is to be published before the job is moved
+};
+
+// `now` in microseconds: a retry waits 1 s, then 2 s; 30 s, then 120 s where memory ran short.
+AttemptVerdict JudgeAttempt(const AttemptEvidence& evidence, int64_t now);
+
+}  // namespace ftd

@@ -1,0 +1,55 @@
+#include "server/attempts/prefetcher.h"
+
+#include "lib/hub/sources.h"
+#include "server/host/log.h"
+
+namespace ftd {
+
+Prefetcher::Prefetcher(JobStore& store) : store_(store), thread_([this] { Run(); }) {}
+
+Prefetcher::~Prefetcher() {
+  ending_ = true;
+  Wake();
+  thread_.join();
+}
+
+void Prefetcher::Wake() {
+  const absl::MutexLock lock(&mutex_);
+  woken_ = true;
+}
+
+void Prefetcher::Run() {
+  while (true) {
+    {
+      const absl::MutexLock lock(&mutex_, absl::Condition(this, &Prefetcher::MustLook));
+      woken_ = false;
+    }
+    if (ending_) return;
+    FetchForNext();
+  }
+}
+
+void Prefetcher::FetchForNext() {
+  const auto active = store_.Active();
+  if (!active.ok() || active->empty()) return;  // the next job's own worker is about to
+  const auto next = store_.NextQueued();
+  if (!next.ok() || !next->has_value() || (*next)->sources_json.empty()) return;
+  const auto sources = hub::SourcesFromJson((*next)->sources_json);
+  if (!sources.ok() || hub::HasSources(*sources)) return;
+  const std::string id = (*next)->id;
+  LogInfo(About{.job = id}, "fetching its model while another job runs");
+  // A job that was cancelled, or overtaken, is fetched for no longer.
+  const auto still_next = [&] {
+    const auto now = store_.NextQueued();
+    return now.ok() && now->has_value() && (*now)->id == id;
+  };
+  std::atomic<bool> dropped{false};
+  hub::FetchOptions options;
+  options.progress = [&](const hub::FetchProgress&) { dropped = dropped || !still_next(); };
+  options.cancelled = [&] { return ending_ || dropped; };
+  const absl::Status fetched =
+      hub::FetchSources(*sources, hub::FindToken(hub::SettingsFromEnvironment()), options);
+  LogInfo(About{.job = id}, fetched.ok() ? "its model is there" : std::string(fetched.message()));
+}
+
+}  // namespace ftd

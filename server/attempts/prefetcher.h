@@ -1,0 +1,38 @@
+// Fetches the next queued job's files from the hub while another job has the device.
+#pragma once
+
+#include <atomic>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "server/jobs/job_store.h"
+
+namespace ftd {
+
+// A help only: whatever goes wrong here, the job's own worker will meet and tell.
+class Prefetcher {
+ public:
+  // `store` must outlive it.
+  explicit Prefetcher(JobStore& store);
+  // Breaks off what is being fetched; the bytes so far stay.
+  ~Prefetcher();
+  Prefetcher(const Prefetcher&) = delete;
+  Prefetcher& operator=(const Prefetcher&) = delete;
+
+  // Something in the store changed. Thread-safe, does not block.
+  void Wake();
+
+ private:
+  void Run();
+  void FetchForNext();
+  bool MustLook() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return woken_ || ending_; }
+
+  JobStore& store_;
+  absl::Mutex mutex_;
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> ending_{false};
+  std::thread thread_;
+};
+
+}  // namespace ftd

@@ -1,0 +1,116 @@
+#include "server/attempts/pulse.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "server/host/log.h"
+#include "server/host/service_manager.h"
+
+namespace ftd {
+namespace {
+
+constexpr int64_t kMicrosPerSecond = 1000000;
+constexpr int64_t kStatusInterval = kMicrosPerSecond;
+// While ftd stops it asks for so much time, and so often. How long it asks is bounded by
+// stop_grace_seconds, after which the worker is killed.
+constexpr int64_t kExtension = 15 * kMicrosPerSecond, kExtensionInterval = 5 * kMicrosPerSecond;
+
+int64_t SteadyMicros() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+Pulse::Pulse(JobStore& store, std::function<bool()> stopping)
+    : store_(store),
+      stopping_(std::move(stopping)),
+      enabled_(HasServiceManager()),
+      interval_(enabled_ ? WatchdogMicros() / 2 : 0) {}
+
+void Pulse::OnNews(const AttemptNews& news) {
+  for (const v1::WorkerEvent& event : news.events) {
+    if (!event.has_progress()) continue;
+    phase_ = absl::AsciiStrToLower(v1::Progress::Phase_Name(event.progress().phase()));
+    steps_planned_ = std::max(steps_planned_, event.progress().steps_planned());
+  }
+  if (!news.rows.empty()) step_ = news.rows.back().step;
+}
+
+int64_t Pulse::BeatWatchdog(int64_t now) {
+  if (interval_ == 0) return kNever;
+  if (now < next_alive_) return next_alive_;
+  const absl::Status alive = store_.Probe();
+  if (alive.ok() || absl::IsUnavailable(alive)) {  // somebody else writes: it answers
+    NotifyAlive();
+    return next_alive_ = now + interval_;
+  }
+  LogError("the watchdog is not told that ftd lives, because its database does not answer: ",
+           alive.message());
+  return next_alive_ = now + std::min(interval_, kMicrosPerSecond);
+}
+
+std::string Pulse::Status(const Job* running) {
+  auto counts = store_.CountByState();
+  const int64_t queued = counts.ok() ? (*counts)[JobState::kQueued] : 0;
+  const std::string queue = absl::StrCat(queued, " queued");
+  if (running == nullptr) {
+    return stopping_() ? "stopping" : absl::StrCat("idle; ", queue);
+  }
+  std::string what = absl::StrCat("running ", running->DisplayName());
+  if (stopping_()) what = absl::StrCat("stopping after a checkpoint of ", running->DisplayName());
+  if (step_ > 0) {
+    absl::StrAppend(&what, ", step ", step_);
+    if (steps_planned_ > 0) absl::StrAppend(&what, " of ", steps_planned_);
+  } else if (!phase_.empty()) {
+    absl::StrAppend(&what, ", ", phase_);
+  }
+  return absl::StrCat(what, "; ", queue);
+}
+
+int64_t Pulse::BeatStatus(const Job* running, int64_t now) {
+  if (const std::string id = running == nullptr ? "" : running->id; id != job_id_) {
+    job_id_ = id;
+    phase_.clear();
+    step_ = steps_planned_ = 0;
+  }
+  if (now < next_status_) return next_status_;
+  std::string status = Status(running);
+  if (status == status_) return kNever;
+  NotifyStatus(status);
+  status_ = std::move(status);
+  return next_status_ = now + kStatusInterval;
+}
+
+int64_t Pulse::BeatStop(int64_t now) {
+  if (!stopping_()) return kNever;
+  if (now >= next_extension_) {
+    NotifyNeedsTime(kExtension);
+    next_extension_ = now + kExtensionInterval;
+  }
+  return next_extension_;
+}
+
+int64_t Pulse::Beat(const Job* running) {
+  constexpr int64_t kLongestMs = 60000;
+  if (!enabled_) return kLongestMs;
+  const int64_t now = SteadyMicros();
+  // The stop before the status: it may come between the two, and the status would be told seconds
+  // later.
+  const int64_t next = std::min(
+      {BeatWatchdog(now), BeatStop(now), BeatStatus(running, now), now + kLongestMs * 1000});
+  return (next - now) / 1000 + 1;
+}
+
+void Pulse::Progress() {
+  if (!enabled_) return;
+  const int64_t now = SteadyMicros();
+  BeatWatchdog(now);
+  BeatStop(now);
+}
+
+}  // namespace ftd

@@ -1,0 +1,54 @@
+// The daemon's sign of life for the service manager, felt where the work is done: the runner calls
+// it from its loop, and it asks the database each time. So a daemon whose runner or whose database
+// stands still is restarted by the watchdog; the worker goes on, and the next daemon adopts it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "server/attempts/attempt_follower.h"
+#include "server/jobs/job_store.h"
+
+namespace ftd {
+
+// Used by the runner's thread alone.
+class Pulse {
+ public:
+  // `store` must outlive it. `stopping`: whether the daemon is.
+  Pulse(JobStore& store, std::function<bool()> stopping);
+
+  // What the running attempt's logs say.
+  void OnNews(const AttemptNews& news);
+  // A turn of the runner's loop, with the job whose worker runs, or null. Keeps the watchdog quiet,
+  // tells the status when it has changed, and, while the daemon stops, asks for the time that the
+  // last checkpoint takes. Returns within how many milliseconds it wants to be called again.
+  int64_t Beat(const Job* running);
+  // In the midst of a long piece of work: it goes on.
+  void Progress();
+
+ private:
+  static constexpr int64_t kNever = INT64_MAX;
+
+  std::string Status(const Job* running);
+  // When it is due next.
+  int64_t BeatWatchdog(int64_t now);
+  int64_t BeatStatus(const Job* running, int64_t now);
+  int64_t BeatStop(int64_t now);
+
+  JobStore& store_;
+  const std::function<bool()> stopping_;
+  const bool enabled_;
+  const int64_t interval_;  // of the watchdog's notifications; 0: none
+  // Times in microseconds of the steady clock, which nobody sets.
+  int64_t next_alive_ = 0;
+  int64_t next_status_ = 0;
+  int64_t next_extension_ = 0;
+  std::string status_;  // as told last
+  std::string job_id_;  // that the following is of
+  std::string phase_;   // "load", "train"
+  int64_t step_ = 0;
+  int64_t steps_planned_ = 0;
+};
+
+}  // namespace ftd

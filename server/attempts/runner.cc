@@ -1,0 +1,334 @@
+#include "server/attempts/runner.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/manifest.h"
+#include "lib/hub/transport/settings.h"
+#include "server/attempts/attempt_evidence.h"
+#include "server/attempts/attempt_files.h"
+#include "server/attempts/result_publisher.h"
+#include "server/host/log.h"
+#include "server/jobs/job_states.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kNever = INT64_MAX;
+constexpr int64_t kMicrosPerSecond = 1000000;
+constexpr int64_t kRetryPrepareMicros = 5 * kMicrosPerSecond;
+// A cancelled worker is gone within 5 s whatever it does.
+constexpr int64_t kCancelTermMs = 3000, kCancelKillMs = 4000;
+constexpr int64_t kNoHurryMs = int64_t{1} << 40;
+
+About AboutAttempt(const Job& job, const Attempt& attempt) {
+  return {.job = job.id, .attempt = attempt.number};
+}
+
+// Does it show that optimizer steps are being taken?
+bool ShowsRunning(const AttemptNews& news) {
+  return !news.rows.empty() ||
+         std::any_of(news.events.begin(), news.events.end(), [](const auto& event) {
+           return event.has_progress() && event.progress().phase() >= v1::Progress::TRAIN;
+         });
+}
+
+}  // namespace
+
+Runner::Runner(JobStore& store, const StateDir& state_dir, RunnerOptions options,
+               RunnerObserver observer, Fd wake, Fd finished)
+    : store_(store),
+      state_dir_(state_dir),
+      options_(std::move(options)),
+      observer_(std::move(observer)),
+      wake_(std::move(wake)),
+      finished_(std::move(finished)) {}
+
+absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(JobStore& store, const StateDir& state_dir,
+                                                       RunnerOptions options,
+                                                       RunnerObserver observer) {
+  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), finished(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.valid() || !finished.valid()) return ErrnoError(errno, "eventfd");
+  return std::unique_ptr<Runner>(new Runner(store, state_dir, std::move(options),
+                                            std::move(observer), std::move(wake),
+                                            std::move(finished)));
+}
+
+void Runner::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Runner::Wake() { eventfd_write(wake_.get(), 1); }
+
+void Runner::Stop() {
+  stopping_ = true;
+  Wake();
+}
+
+void Runner::Hasten() {
+  hastening_ = true;
+  Stop();
+}
+
+void Runner::Abandon() {
+  abandoned_ = true;
+  Wake();
+}
+
+void Runner::Join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Runner::Run() {
+  while (!abandoned_) {
+    if (active_ == nullptr && unsettled_) Recover();
+    int64_t until = kNever;
+    if (active_ != nullptr) {
+      until = Tend();
+    } else if (unsettled_) {
+      until = NowMicros() + kMicrosPerSecond;
+    } else if (!stopping_) {
+      until = StartNext();
+    }
+    if (active_ == nullptr && stopping_) break;
+    const int64_t turn_ms = observer_.turn(active_ == nullptr ? nullptr : &active_->job());
+    Wait(std::min(until, NowMicros() + turn_ms * 1000));
+  }
+  if (!abandoned_) eventfd_write(finished_.get(), 1);
+}
+
+void Runner::Wait(int64_t until) {
+  pollfd polled[] = {
+      {.fd = wake_.get(), .events = POLLIN},
+      {.fd = active_ == nullptr || exit_.has_value() ? -1 : active_->process().pidfd(),
+       .events = POLLIN},
+      {.fd = active_ == nullptr ? -1 : active_->logs_fd(), .events = POLLIN}};
+  int timeout_ms = -1;
+  if (until != kNever) {
+    timeout_ms = static_cast<int>(std::clamp<int64_t>((until - NowMicros()) / 1000 + 1, 0, 60000));
+  }
+  poll(polled, 3, timeout_ms);
+  eventfd_t count;
+  woken_ |= eventfd_read(wake_.get(), &count) == 0;
+}
+
+absl::StatusOr<WorkerProcess> Runner::FindWorker(const Attempt& attempt, const fs::path& dir) {
+  constexpr int kLooks = 100, kPauseMs = 10;
+  const ProcessIdentity known{
+      .pid = attempt.pid, .start_time = attempt.pid_start, .boot_id = attempt.boot_id};
+  // A worker that holds the lock has a process; only one that is just ending slips away between the
+  // two looks. One that has let it go may take a while to end, and has the device until then.
+  for (int look = 0; look < kLooks; ++look) {
+    if (!WorkerLives(dir) && !WorkerProcess::Lives(known)) {
+      return absl::NotFoundError(absl::StrCat("no worker lives in ", dir.string()));
+    }
+    auto process = WorkerProcess::Adopt(dir, known);
+    if (process.ok()) return process;
+    poll(nullptr, 0, kPauseMs);
+  }
+  return absl::UnavailableError(
+      absl::StrCat("a process that is no worker holds the lock in ", dir.string()));
+}
+
+void Runner::Recover() {
+  const auto jobs = store_.Active();
+  if (!jobs.ok()) {
+    LogError("cannot read the active jobs: ", jobs.status().message());
+    return;
+  }
+  unsettled_ = false;
+  woken_ = true;
+  for (const Job& job : *jobs) {
+    const auto attempts = store_.Attempts(job.id);
+    if (!attempts.ok() || attempts->empty()) continue;
+    const Attempt& attempt = attempts->back();
+    const fs::path dir = state_dir_.AttemptDir(job.id, attempt.number);
+    auto process = FindWorker(attempt, dir);
+    if (absl::IsUnavailable(process.status())) {
+      LogError(AboutAttempt(job, attempt), process.status().message(), "; end that process");
+      unsettled_ = true;
+      continue;
+    }
+    if (!process.ok()) {
+      unsettled_ |= !Conclude(job, attempt, ExitStatus{}, "");
+      continue;
+    }
+    LogInfo(AboutAttempt(job, attempt), "adopted the worker, pid ", process->identity().pid);
+    auto supervisor =
+        AttemptSupervisor::Create(job, attempt, dir, *std::move(process), options_.hang_seconds);
+    if (supervisor.ok()) {
+      active_ = *std::move(supervisor);
+      worker_up_ = true;
+    } else {
+      unsettled_ = true;
+      LogError(AboutAttempt(job, attempt),
+               "cannot follow the worker: ", supervisor.status().message());
+    }
+  }
+}
+
+int64_t Runner::StartNext() {
+  const int64_t now = NowMicros();
+  if (now < retry_at_) return retry_at_;
+  const auto next = store_.NextQueued();
+  if (!next.ok()) {
+    LogError("cannot read the queue: ", next.status().message());
+    return retry_at_ = now + kRetryPrepareMicros;
+  }
+  if (!next->has_value()) return kNever;
+  // Back-off is a matter of seconds, so whoever is first in the queue is waited for.
+  if ((*next)->not_before > now) return (*next)->not_before;
+  if (const absl::Status started = StartAttempt(**next); !started.ok()) {
+    // Cancelled, held or otherwise changed in this very moment: look again at once.
+    if (ReasonOf(started) == "STATE_CONFLICT") return now;
+    LogError(About{.job = (*next)->id}, "no attempt could be started: ", started.message());
+    return retry_at_ = now + kRetryPrepareMicros;
+  }
+  return now;
+}
+
+absl::Status Runner::StartAttempt(const Job& queued) {
+  FTD_ASSIGN_OR_RETURN(const auto attempts, store_.Attempts(queued.id));
+  const int32_t number = attempts.empty() ? 1 : attempts.back().number + 1;
+  FTD_ASSIGN_OR_RETURN(
+      PreparedAttempt prepared,
+      PrepareAttempt(state_dir_, queued, number, options_.device, observer_.progress));
+  FTD_ASSIGN_OR_RETURN(const Job job, store_.StartAttempt(queued, prepared.attempt));
+  unsettled_ = true;  // until it is followed or concluded
+  const std::string token =
+      job.sources_json.empty() ? "" : hub::FindToken(hub::SettingsFromEnvironment());
+  auto process = WorkerProcess::Spawn(options_.worker, prepared.dir, prepared.lock, token);
+  prepared.lock.Reset();
+  if (!process.ok()) {
+    unsettled_ =
+        !Conclude(job, prepared.attempt, ExitStatus{}, std::string(process.status().message()));
+    return absl::OkStatus();
+  }
+  Attempt& attempt = prepared.attempt;
+  attempt.pid = process->identity().pid;
+  attempt.pid_start = process->identity().start_time;
+  attempt.boot_id = process->identity().boot_id;
+  LogInfo(AboutAttempt(job, attempt), "started, pid ", attempt.pid,
+          attempt.resumed_from.empty() ? "" : ", from ", attempt.resumed_from);
+  // Without the record adoption goes by the command line: not worth giving up the attempt.
+  if (const absl::Status recorded = store_.RecordWorker(job.id, attempt); !recorded.ok()) {
+    LogWarning(AboutAttempt(job, attempt),
+               "the worker's pid could not be recorded: ", recorded.message());
+  }
+  saw_checkpoint_ = false;
+  FTD_ASSIGN_OR_RETURN(active_,
+                       AttemptSupervisor::Create(job, attempt, prepared.dir, *std::move(process),
+                                                 options_.hang_seconds));
+  unsettled_ = false;
+  woken_ = true;  // it may have been cancelled meanwhile
+  worker_up_ = true;
+  return absl::OkStatus();
+}
+
+void Runner::ObeyRequests() {
+  if (!std::exchange(woken_, false)) return;
+  const auto job = store_.Get(active_->job().id);
+  const bool cancelling = job.ok() && job->state == JobState::kCancelling;
+  const bool pausing = job.ok() && job->state == JobState::kPausing;
+  if ((cancelling && !job->keep) || hastening_) {
+    active_->AskToStop(StopRequest::kNow, kCancelTermMs, kCancelKillMs);
+  } else if (stopping_ || pausing) {
+    const int64_t grace_ms = options_.stop_grace_seconds * 1000;
+    active_->AskToStop(StopRequest::kSave, grace_ms, grace_ms);
+  } else if (cancelling) {
+    active_->AskToStop(StopRequest::kFinish, kNoHurryMs, kNoHurryMs);
+  }
+}
+
+void Runner::Digest(const AttemptNews& news) {
+  const Job& job = active_->job();
+  if (ShowsRunning(news)) {
+    // A conflict means that it runs already, or is being cancelled.
+    store_
+        .MoveJob(
+            job.id, {JobState::kPreparing},
+            {.to = JobState::kRunning, .message = "training", .attempt = active_->attempt().number})
+        .status()
+        .IgnoreError();
+  }
+  for (const v1::WorkerEvent& event : news.events) {
+    if (!event.has_checkpoint() || std::exchange(saw_checkpoint_, true)) continue;
+    RemoveOlderCheckpoints(state_dir_, job.id, active_->attempt().number);
+  }
+  observer_.news(job, active_->attempt(), news);
+}
+
+int64_t Runner::Tend() {
+  ObeyRequests();
+  // Whether it ended is asked before the logs are read, so that nothing is read too early.
+  if (!exit_.has_value()) exit_ = active_->process().Reap();
+  Digest(active_->Read());
+  if (!exit_.has_value()) return active_->Drive(NowMicros());
+  worker_up_ = false;
+  if (!Conclude(active_->job(), active_->attempt(), *exit_, "")) {
+    return NowMicros() + kMicrosPerSecond;
+  }
+  exit_.reset();
+  active_.reset();
+  return NowMicros();
+}
+
+absl::StatusOr<Job> Runner::JudgeAndStore(const Job& job, Attempt& attempt, const ExitStatus& exit,
+                                          const std::string& daemon_cause) {
+  attempt.exit_code = exit.exit_code;
+  attempt.signal = exit.signal;
+  AttemptEvidence evidence = GatherEvidence(store_, state_dir_, job, attempt);
+  evidence.exit = exit;
+  evidence.daemon_cause = daemon_cause;
+  evidence.never_started &= daemon_cause.empty();
+  if (active_ != nullptr) {
+    evidence.asked_to_stop = active_->asked_to_stop();
+    evidence.hung = active_->hung();
+  }
+  AttemptVerdict verdict = JudgeAttempt(evidence, NowMicros());
+  if (verdict.publish) {
+    // A worker that had no step left to take never showed RUNNING.
+    const Move running{.to = JobState::kRunning, .message = "training", .attempt = attempt.number};
+    store_.MoveJob(job.id, {JobState::kPreparing}, running).status().IgnoreError();
+    verdict.move = PublishedMove(state_dir_, job, verdict.move);
+  }
+  attempt.state = verdict.attempt_state;
+  attempt.reason = verdict.attempt_reason;
+  Job judged = job;
+  judged.state = evidence.state;
+  judged.keep = evidence.keep;
+  return store_.EndAttempt(judged, attempt, verdict.move);
+}
+
+bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& exit,
+                      const std::string& daemon_cause) {
+  // Users may pause or cancel it in this very moment, but no more often than this.
+  constexpr int kMostJudgements = 5;
+  Attempt attempt;
+  absl::StatusOr<Job> ended = absl::UnknownError("not judged yet");
+  for (int i = 0; i < kMostJudgements; ++i) {
+    attempt = started;
+    ended = JudgeAndStore(job, attempt, exit, daemon_cause);
+    if (ended.ok() || ReasonOf(ended.status()) != "STATE_CONFLICT") break;
+  }
+  if (!ended.ok()) {
+    LogError(AboutAttempt(job, attempt), "its end could not be stored: ", ended.status().message());
+    return false;
+  }
+  LogInfo(AboutAttempt(job, attempt), AttemptStateName(attempt.state), " (", attempt.reason,
+          "); the job is ", JobStateName(ended->state));
+  RemoveUnfinished(state_dir_.AttemptDir(job.id, attempt.number));
+  observer_.attempt_ended(*ended, attempt);
+  return true;
+}
+
+}  // namespace ftd

@@ -1,0 +1,119 @@
+// The runner: takes jobs from the queue one at a time, starts and follows their workers, judges how
+// they ended.
+//
+// One thread does all of it; the public calls may come from any thread. The truth is in the store
+// and in the attempts' directories, so that a runner which starts finds whatever an earlier one
+// left, a living worker included: adoption is the only way in which a restart is handled.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "lib/base/file.h"
+#include "server/attempts/attempt_start.h"
+#include "server/attempts/attempt_supervisor.h"
+#include "server/attempts/device.h"
+#include "server/host/state_dir.h"
+#include "server/jobs/job_store.h"
+
+namespace ftd {
+
+struct RunnerOptions {
+  std::string worker;  // program
+  Device device;       // that workers use
+  int64_t stop_grace_seconds = 60;
+  int64_t hang_seconds = 0;
+};
+
+// All are called on the runner's thread.
+struct RunnerObserver {
+  // An attempt's directory changed; what is new in its logs.
+  std::function<void(const Job&, const Attempt&, const AttemptNews&)> news;
+  // An attempt is over, and so stored.
+  std::function<void(const Job&, const Attempt&)> attempt_ended;
+  // A turn of the runner's loop, with the job whose worker runs, or null. Returns within how many
+  // milliseconds it wants to be called again.
+  std::function<int64_t(const Job* running)> turn;
+  // In the midst of a long piece of work: it goes on.
+  std::function<void()> progress;
+};
+
+class Runner {
+ public:
+  // `store` and `state_dir` must outlive the runner.
+  static absl::StatusOr<std::unique_ptr<Runner>> Create(JobStore& store, const StateDir& state_dir,
+                                                        RunnerOptions options,
+                                                        RunnerObserver observer);
+  // Requires: joined, or never started.
+  ~Runner() = default;
+
+  void Start();
+  // Something in the store changed: a job was submitted, paused, cancelled, released.
+  void Wake();
+  // Starts no more jobs and asks the worker to checkpoint and end; its job goes back to the head of
+  // the queue.
+  void Stop();
+  // Stop, but without waiting for a checkpoint.
+  void Hasten();
+  // Ends the runner at once and leaves the worker running, for the next daemon to adopt.
+  void Abandon();
+  // Returns once the thread has ended.
+  void Join();
+  // Readable once it has ended by itself, after Stop.
+  int finished_fd() const { return finished_.get(); }
+  // A worker runs at this moment. Any thread.
+  bool worker_up() const { return worker_up_; }
+
+ private:
+  Runner(JobStore& store, const StateDir& state_dir, RunnerOptions options, RunnerObserver observer,
+         Fd wake, Fd finished);
+
+  void Run();
+  void Wait(int64_t until);
+  // Adopts the living worker of an active job, or judges what a dead one left.
+  void Recover();
+  // NOT_FOUND: it is gone. UNAVAILABLE: somebody else holds its lock.
+  absl::StatusOr<WorkerProcess> FindWorker(const Attempt& attempt,
+                                           const std::filesystem::path& dir);
+  // Starts the next job; returns when to try again if none can start now.
+  int64_t StartNext();
+  absl::Status StartAttempt(const Job& job);
+  // Looks after the running attempt; returns when it wants to be called again.
+  int64_t Tend();
+  void ObeyRequests();
+  void Digest(const AttemptNews& news);
+  // Judges an attempt whose worker is gone, publishes, and stores the outcome; false when that
+  // could not be stored.
+  bool Conclude(const Job& job, const Attempt& attempt, const ExitStatus& exit,
+                const std::string& daemon_cause);
+  // The same once; fills in how the attempt ended. STATE_CONFLICT: the job changed meanwhile.
+  absl::StatusOr<Job> JudgeAndStore(const Job& job, Attempt& attempt, const ExitStatus& exit,
+                                    const std::string& daemon_cause);
+
+  JobStore& store_;
+  const StateDir& state_dir_;
+  const RunnerOptions options_;
+  const RunnerObserver observer_;
+  const Fd wake_;
+  const Fd finished_;
+  std::thread thread_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> hastening_{false};
+  std::atomic<bool> abandoned_{false};
+  std::atomic<bool> worker_up_{false};
+  std::unique_ptr<AttemptSupervisor> active_;
+  std::optional<ExitStatus> exit_;  // of the active attempt's worker, once it has ended
+  bool unsettled_ = true;           // the store may hold active jobs that nobody looks after
+  bool woken_ = true;               // requests may have come in
+  bool saw_checkpoint_ = false;     // of the active attempt
+  int64_t retry_at_ = 0;            // an attempt could not be prepared: not before this time
+};
+
+}  // namespace ftd

@@ -1,0 +1,174 @@
+#include "server/host/access_tokens.h"
+
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cerrno>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
+#include "server/host/log.h"
+
+namespace ftd {
+namespace {
+
+constexpr size_t kDigits = 64, kMaxName = 63, kSecretBytes = 32;
+
+// The time does not depend on where they differ.
+bool EqualInConstantTime(const std::string& a, const std::string& b) {
+  if (a.size() != b.size()) return false;
+  unsigned char difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
+  }
+  return difference == 0;
+}
+
+bool IsDigest(const std::string& text) {
+  return text.size() == kDigits &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c); });
+}
+
+// It is printed, and stands behind two spaces at the end of a line.
+bool IsTokenName(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxName && name[0] != '.' && name[0] != '-' &&
+         absl::c_all_of(name, [](unsigned char c) {
+           return absl::ascii_isalnum(c) || absl::StrContains("._@-", std::string(1, c));
+         });
+}
+
+absl::StatusOr<std::string> NewSecret() {
+  std::array<char, kSecretBytes> bytes{};
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return ErrnoError(errno, "read random bytes");
+  }
+  // Begins so that scanners for secrets may know it.
+  return "ftd_" + absl::WebSafeBase64Escape({bytes.data(), bytes.size()});
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<AccessToken>> ParseAccessTokens(const std::string& text) {
+  std::vector<AccessToken> tokens;
+  int number = 0;
+  for (const absl::string_view raw : absl::StrSplit(text, '\n')) {
+    ++number;
+    const absl::string_view line = absl::StripAsciiWhitespace(raw);
+    if (line.empty() || absl::StartsWith(line, "#")) continue;
+    const std::string digest = absl::AsciiStrToLower(line.substr(0, line.find(' ')));
+    const std::string name(absl::StripAsciiWhitespace(line.substr(digest.size())));
+    if (!IsDigest(digest) || name.empty()) {
+      return Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+                   absl::StrCat("line ", number, " is not a SHA-256 in ", kDigits,
+                                " hexadecimal digits, two spaces and a name"));
+    }
+    tokens.push_back({digest, name});
+  }
+  return tokens;
+}
+
+absl::StatusOr<std::string> AccessTokens::ReadChecked() const {
+  const auto text = ReadFile(file_);
+  if (absl::IsNotFound(text.status())) return "";
+  const absl::Status good = text.ok() ? ParseAccessTokens(*text).status() : text.status();
+  if (good.ok()) return *text;
+  return Error(absl::StatusCode::kFailedPrecondition, "CONFIG_INVALID",
+               absl::StrCat(file_.string(), ": ", good.message()));
+}
+
+absl::Status AccessTokens::Write(const std::string& text) const {
+  std::error_code ignored;  // a file that is not there yet has no other name
+  const std::filesystem::path real = std::filesystem::weakly_canonical(file_, ignored);
+  const absl::Status written = WriteFileAtomically(real.empty() ? file_ : real, text);
+  if (written.ok()) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+               absl::StrCat("ftd cannot change its token_file: ", written.message(),
+                            "; one that ftd may not write is changed by whoever wrote it"));
+}
+
+absl::StatusOr<std::vector<std::string>> AccessTokens::Names() const {
+  FTD_ASSIGN_OR_RETURN(const std::string text, ReadChecked());
+  FTD_ASSIGN_OR_RETURN(const std::vector<AccessToken> tokens, ParseAccessTokens(text));
+  std::vector<std::string> names;
+  names.reserve(tokens.size());
+  for (const AccessToken& token : tokens) names.push_back(token.name);
+  return names;
+}
+
+absl::StatusOr<std::string> AccessTokens::Create(const std::string& name) {
+  if (!IsTokenName(name)) {
+    return FieldError({{"name", absl::StrCat("must be 1 to ", kMaxName,
+                                             " letters, digits and . _ @ -, no . or - first")}});
+  }
+  absl::MutexLock lock(&changes_);
+  FTD_ASSIGN_OR_RETURN(const std::vector<std::string> names, Names());
+  if (absl::c_linear_search(names, name)) {
+    return Error(absl::StatusCode::kAlreadyExists, "NAME_IN_USE",
+                 absl::StrCat("there is a token \"", name, "\"; revoke it first"));
+  }
+  FTD_ASSIGN_OR_RETURN(const std::string secret, NewSecret());
+  FTD_ASSIGN_OR_RETURN(std::string text, ReadChecked());
+  if (!text.empty() && text.back() != '\n') text += '\n';
+  FTD_RETURN_IF_ERROR(Write(absl::StrCat(text, Sha256Hex(secret), "  ", name, "\n")));
+  return secret;
+}
+
+absl::Status AccessTokens::Revoke(const std::string& name) {
+  absl::MutexLock lock(&changes_);
+  FTD_ASSIGN_OR_RETURN(const std::string text, ReadChecked());
+  std::vector<absl::string_view> kept;
+  bool found = false;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    const auto token = ParseAccessTokens(std::string(line));
+    const bool named = !token->empty() && token->front().name == name;
+    if (!named) kept.push_back(line);
+    found = found || named;
+  }
+  if (found) return Write(absl::StrJoin(kept, "\n"));
+  return Error(absl::StatusCode::kNotFound, "TOKEN_NOT_FOUND",
+               absl::StrCat("there is no token \"", name, "\"; `ftctl token ls` lists them"));
+}
+
+void AccessTokens::Refresh() const {
+  Version version;
+  struct stat found;
+  if (stat(file_.c_str(), &found) == 0) {
+    version = {found.st_dev, found.st_ino, found.st_size, found.st_mtim.tv_sec,
+               found.st_mtim.tv_nsec};
+  }
+  if (version == version_) return;
+  version_ = version;
+  tokens_.clear();
+  if (version.size < 0) return;
+  const auto text = ReadFile(file_);
+  auto tokens = text.ok() ? ParseAccessTokens(*text) : text.status();
+  if (tokens.ok()) {
+    tokens_ = *std::move(tokens);
+  } else {
+    LogError("no token is accepted, because of ", file_.string(), ": ", tokens.status().message());
+  }
+}
+
+std::optional<std::string> AccessTokens::Find(const std::string& secret) const {
+  const std::string digest = Sha256Hex(secret);
+  absl::MutexLock lock(&mutex_);
+  Refresh();
+  std::optional<std::string> name;
+  for (const AccessToken& token : tokens_) {
+    if (EqualInConstantTime(token.sha256, digest)) name = token.name;
+  }
+  return name;
+}
+
+}  // namespace ftd

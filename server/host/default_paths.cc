@@ -1,0 +1,44 @@
+#include "server/host/default_paths.h"
+
+#include <cstdlib>
+#include <system_error>
+
+namespace ftd {
+
+namespace fs = std::filesystem;
+
+std::string EnvironmentValue(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+fs::path DefaultConfigFile() {
+  const std::string xdg = EnvironmentValue("XDG_CONFIG_HOME"), home = EnvironmentValue("HOME");
+  fs::path user = (xdg.empty() ? fs::path(home) / ".config" : fs::path(xdg)) / "ftd" / "ftd.toml";
+  std::error_code error;
+  if (fs::exists(user, error)) return user;
+  return fs::exists("/etc/ftd/ftd.toml", error) ? "/etc/ftd/ftd.toml" : fs::path();
+}
+
+std::string DefaultStateDir() {
+  if (std::string dir = EnvironmentValue("STATE_DIRECTORY"); !dir.empty()) return dir;
+  if (std::string xdg = EnvironmentValue("XDG_STATE_HOME"); !xdg.empty()) return xdg + "/ftd";
+  return EnvironmentValue("HOME") + "/.local/state/ftd";
+}
+
+std::string DefaultListen() {
+  if (std::string dir = EnvironmentValue("RUNTIME_DIRECTORY"); !dir.empty()) {
+    return "unix:" + dir + "/ftd.sock";
+  }
+  if (std::string xdg = EnvironmentValue("XDG_RUNTIME_DIR"); !xdg.empty()) {
+    return "unix:" + xdg + "/ftd/ftd.sock";
+  }
+  return "unix:/run/ftd/ftd.sock";
+}
+
+std::string DefaultWorker() {
+  std::error_code error;
+  return (fs::read_symlink("/proc/self/exe", error).parent_path() / "ft-worker").string();
+}
+
+}  // namespace ftd

@@ -1,0 +1,335 @@
+#include "server/host/options.h"
+
+#include <algorithm>
+#include <cctype>
+#include <sstream>
+
+#include <toml++/toml.h>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "lib/base/error.h"
+#include "lib/base/nearest.h"
+#include "lib/spec/repo_name.h"
+#include "server/host/default_paths.h"
+#include "server/host/listen_address.h"
+#include "server/host/service_manager.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status Bad(const std::string& source, const std::string& message) {
+  return Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+               absl::StrCat(source, ": ", message));
+}
+
+// One option: how its text is read into Options. Null members say which kind it is.
+struct Option {
+  const char* key;
+  const char* type;
+  const char* help;
+  std::string Options::*text = nullptr;
+  std::vector<std::string> Options::*list = nullptr;
+  int64_t Options::*number = nullptr;
+  double Options::*real = nullptr;
+  int64_t least = 0;
+  int64_t greatest = 0;
+};
+
+constexpr Option kTable[] = {
+    {.key = "state_dir",
+     .type = "DIR",
+     .help = "Where jobs, uploads and results live. Default: $STATE_DIRECTORY, else the XDG state "
+             "directory. Change it to use another disk.",
+     .text = &Options::state_dir},
+    {.key = "listen",
+     .type = "ADDRESS",
+     .help = "unix:PATH or HOST:PORT, off loopback with TLS only; may be repeated. Default: "
+             "ftd.sock in "
+             "$RUNTIME_DIRECTORY, else in $XDG_RUNTIME_DIR/ftd, else in /run/ftd; none where the "
+             "service "
+             "manager passes sockets.",
+     .list = &Options::listen},
+    {.key = "tls_cert",
+     .type = "FILE",
+     .help = "Certificate (PEM, with its chain) for TLS 1.3 on HOST:PORT. Default: none, no TLS.",
+     .text = &Options::tls_cert},
+    {.key = "tls_key",
+     .type = "FILE",
+     .help = "Its key (PEM). Goes with --tls-cert.",
+     .text = &Options::tls_key},
+    {.key = "tls_client_ca",
+     .type = "FILE",
+     .help = "Authority (PEM) whose certificates let clients in over TLS. Default: none, clients "
+             "need a token.",
+     .text = &Options::tls_client_ca},
+    {.key = "token_file",
+     .type = "FILE",
+     .help = "SHA-256 and name of each token that lets clients in over TLS. Default: "
+             "access-tokens in the state directory.",
+     .text = &Options::token_file},
+    {.key = "metrics_listen",
+     .type = "HOST:PORT",
+     .help = "Where /metrics is served (port 0: any free one), or off. Default: 127.0.0.1:7444.",
+     .text = &Options::metrics_listen},
+    {.key = "worker",
+     .type = "PROGRAM",
+     .help = "Program that runs an attempt. Default: ft-worker beside ftd.",
+     .text = &Options::worker},
+    {.key = "dataset_roots",
+     .type = "DIR",
+     .help = "Folder whose files a job may name instead of uploading them; may be repeated. "
+             "Default: none.",
+     .list = &Options::dataset_roots},
+    {.key = "max_queued",
+     .type = "N",
+     .help = "Jobs that may wait; more are refused. Default: 1000.",
+     .number = &Options::max_queued,
+     .least = 1,
+     .greatest = 1000000},
+    {.key = "stop_grace_seconds",
+     .type = "S",
+     .help = "Time for the last checkpoint when ftd is stopped. Default: 60. Raise it for big "
+             "models on slow disks.",
+     .number = &Options::stop_grace_seconds,
+     .least = 0,
+     .greatest = 86400},
+    {.key = "hang_seconds",
+     .type = "S",
+     .help = "A worker that gives no sign of life for so long is killed; 0: never. Default: 1800.",
+     .number = &Options::hang_seconds,
+     .least = 0,
+     .greatest = 604800},
+    {.key = "peak_tflops",
+     .type = "TFLOPS",
+     .help = "What the device does at most in the dtype of the jobs, for their MFU. Default: by "
+             "the GPU's model; unknown for a CPU.",
+     .real = &Options::peak_tflops,
+     .least = 0,
+     .greatest = 1000000},
+    {.key = "host_memory_reserve_mib",
+     .type = "MIB",
+     .help = "A job saves and stops when the host has less memory left; 0: never. Default: -1, "
+             "which is 8192 where the GPU shares the host's memory, else 0.",
+     .number = &Options::host_memory_reserve_mib,
+     .least = -1,
+     .greatest = 1 << 30},
+};
+
+const Option* Find(const std::string& key) {
+  for (const Option& option : kTable) {
+    if (key == option.key) return &option;
+  }
+  return nullptr;
+}
+
+absl::Status UnknownKey(const std::string& source, const std::string& key) {
+  std::vector<std::string> known = {"models"};
+  for (const Option& option : kTable) known.emplace_back(option.key);
+  return Bad(source, absl::StrCat("unknown key \"", key, "\"; did you mean \"", Nearest(key, known),
+                                  "\"?"));
+}
+
+template <typename Number>
+absl::Status SetNumber(Options& options, const Option& option, Number Options::*member,
+                       Number value, const std::string& source) {
+  // Written so that what is no number fails.
+  if (value >= static_cast<Number>(option.least) && value <= static_cast<Number>(option.greatest)) {
+    options.*member = value;
+    return absl::OkStatus();
+  }
+  return Bad(source, absl::StrCat(option.key, " must be ", option.least, " to ", option.greatest,
+                                  "; got ", value));
+}
+
+absl::Status SetFromText(Options& options, const Option& option, const std::string& value,
+                         const std::string& source) {
+  if (option.text != nullptr) {
+    options.*option.text = value;
+  } else if (option.list != nullptr) {
+    options.*option.list = absl::StrSplit(value, ',', absl::SkipEmpty());
+  } else if (option.real != nullptr) {
+    double number = 0;
+    if (!absl::SimpleAtod(value, &number)) {
+      return Bad(source, absl::StrCat(option.key, " must be a number; got \"", value, "\""));
+    }
+    return SetNumber(options, option, option.real, number, source);
+  } else {
+    int64_t number = 0;
+    if (!absl::SimpleAtoi(value, &number)) {
+      return Bad(source, absl::StrCat(option.key, " must be a whole number; got \"", value, "\""));
+    }
+    return SetNumber(options, option, option.number, number, source);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetList(Options& options, const Option& option, const toml::node& node,
+                     const std::string& source) {
+  std::vector<std::string> values;
+  if (const auto one = node.value_exact<std::string>()) values.push_back(*one);
+  if (const toml::array* array = node.as_array()) {
+    for (const toml::node& element : *array) {
+      const auto text = element.value_exact<std::string>();
+      if (!text) return Bad(source, absl::StrCat(option.key, " must be a list of strings"));
+      values.push_back(*text);
+    }
+  } else if (values.empty()) {
+    return Bad(source, absl::StrCat(option.key, " must be a string or a list of strings"));
+  }
+  options.*option.list = std::move(values);
+  return absl::OkStatus();
+}
+
+absl::Status SetFromToml(Options& options, const Option& option, const toml::node& node,
+                         const std::string& source) {
+  if (option.list != nullptr) return SetList(options, option, node, source);
+  if (option.text != nullptr) {
+    const auto text = node.value_exact<std::string>();
+    if (!text) return Bad(source, absl::StrCat(option.key, " must be a string"));
+    options.*option.text = *text;
+    return absl::OkStatus();
+  }
+  if (option.real != nullptr) {
+    if (!node.is_number()) return Bad(source, absl::StrCat(option.key, " must be a number"));
+    return SetNumber(options, option, option.real, *node.value<double>(), source);
+  }
+  const auto number = node.value_exact<int64_t>();
+  if (!number) return Bad(source, absl::StrCat(option.key, " must be a whole number"));
+  return SetNumber(options, option, option.number, *number, source);
+}
+
+absl::Status ReadModels(Options& options, const toml::node& node, const std::string& source) {
+  const toml::table* table = node.as_table();
+  if (table == nullptr)
+    return Bad(source, "models must be a table of name = \"directory or repository\"");
+  for (const auto& [key, value] : *table) {
+    const auto path = value.value_exact<std::string>();
+    if (!path || (!fs::path(*path).is_absolute() && !hub::IsRepoName(*path))) {
+      return Bad(
+          source,
+          absl::StrCat("models.", std::string(key.str()),
+                       " must be the absolute path of a directory, or OWNER/NAME on the hub"));
+    }
+    options.models[std::string(key.str())] = *path;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadFileInto(Options& options, const fs::path& path) {
+  const toml::parse_result parsed = [&] { return toml::parse_file(path.string()); }();
+  for (const auto& [key, value] : parsed) {
+    const std::string name(key.str());
+    const std::string source = absl::StrCat(path.string(), " line ", value.source().begin.line);
+    const Option* option = Find(name);
+    if (name == "models") {
+      FTD_RETURN_IF_ERROR(ReadModels(options, value, source));
+    } else if (option == nullptr) {
+      return UnknownKey(source, name);
+    } else {
+      FTD_RETURN_IF_ERROR(SetFromToml(options, *option, value, source));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadConfigFile(Options& options, const fs::path& path) {
+  try {
+    return ReadFileInto(options, path);
+  } catch (const toml::parse_error& error) {
+    return Bad(absl::StrCat(path.string(), " line ", error.source().begin.line),
+               std::string(error.description()));
+  }
+}
+
+// What no source set; and what only the whole can be judged by.
+absl::Status Complete(Options& options) {
+  if (options.state_dir.empty()) options.state_dir = DefaultStateDir();
+  if (options.listen.empty() && PassedSocketCount() == 0) options.listen = {DefaultListen()};
+  if (options.worker.empty()) options.worker = DefaultWorker();
+  if (options.token_file.empty()) options.token_file = options.state_dir + "/access-tokens";
+  if (options.tls_cert.empty() != options.tls_key.empty()) {
+    return Bad("tls_cert", "needs tls_key, and tls_key needs tls_cert");
+  }
+  const bool tls = !options.tls_cert.empty();
+  if (!tls && !options.tls_client_ca.empty()) {
+    return Bad("tls_client_ca", "needs tls_cert and tls_key: clients are asked over TLS only");
+  }
+  for (const std::string& address : options.listen) {
+    FTD_RETURN_IF_ERROR(ParseListenAddress(address, tls).status());
+  }
+  for (const std::string& root : options.dataset_roots) {
+    if (!fs::path(root).is_absolute()) {
+      return Bad("dataset_roots", root + " is not an absolute path");
+    }
+  }
+  if (options.metrics_listen.empty() || options.metrics_listen == "off") return absl::OkStatus();
+  return Prefixed(ParseHostPort(options.metrics_listen).status(), "metrics_listen: ");
+}
+
+}  // namespace
+
+const std::vector<OptionHelp>& OptionKeys() {
+  static const std::vector<OptionHelp> keys = [] {
+    std::vector<OptionHelp> all;
+    for (const Option& option : kTable) {
+      all.push_back({option.key, option.type, option.help, option.list != nullptr});
+    }
+    return all;
+  }();
+  return keys;
+}
+
+Settings EnvironmentSettings() {
+  Settings settings;
+  for (const Option& option : kTable) {
+    const std::string value =
+        EnvironmentValue(("FTD_" + absl::AsciiStrToUpper(option.key)).c_str());
+    if (!value.empty()) settings[option.key] = value;
+  }
+  return settings;
+}
+
+absl::StatusOr<Options> LoadOptions(const Settings& flags, const Settings& environment,
+                                    const fs::path& config_file) {
+  Options options;
+  const fs::path file = config_file.empty() ? DefaultConfigFile() : config_file;
+  if (!file.empty()) FTD_RETURN_IF_ERROR(ReadConfigFile(options, file));
+  for (const auto& [key, value] : environment) {
+    FTD_RETURN_IF_ERROR(
+        SetFromText(options, *Find(key), value, "FTD_" + absl::AsciiStrToUpper(key)));
+  }
+  for (const auto& [key, value] : flags) {
+    FTD_RETURN_IF_ERROR(
+        SetFromText(options, *Find(key), value, "--" + absl::StrReplaceAll(key, {{"_", "-"}})));
+  }
+  FTD_RETURN_IF_ERROR(Complete(options));
+  return options;
+}
+
+std::string OptionsToToml(const Options& options) {
+  toml::table table;
+  for (const Option& option : kTable) {
+    if (option.text != nullptr) table.insert(option.key, options.*option.text);
+    if (option.number != nullptr) table.insert(option.key, options.*option.number);
+    if (option.real != nullptr) table.insert(option.key, options.*option.real);
+    if (option.list == nullptr) continue;
+    toml::array values;
+    for (const std::string& value : options.*option.list) values.push_back(value);
+    table.insert(option.key, std::move(values));
+  }
+  toml::table models;
+  for (const auto& [name, path] : options.models) models.insert(name, path);
+  if (!models.empty()) table.insert("models", std::move(models));
+  std::ostringstream text;
+  text << table << "\n";
+  return text.str();
+}
+
+}  // namespace ftd

@@ -1,0 +1,93 @@
+#include "server/host/state_dir.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Below this nothing useful can be trained or saved.
+constexpr uint64_t kLeastFreeBytes = 16 << 20;
+
+absl::Status CreateDirectories(const fs::path& dir) {
+  std::error_code error;
+  fs::create_directories(dir, error);
+  if (!error) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+               absl::StrCat("cannot create the directory ", dir.string(), ": ", error.message()));
+}
+
+absl::Status CheckSameFilesystem(const fs::path& a, const fs::path& b) {
+  struct stat stat_a, stat_b;
+  if (stat(a.c_str(), &stat_a) != 0) return ErrnoError(errno, absl::StrCat("stat ", a.string()));
+  if (stat(b.c_str(), &stat_b) != 0) return ErrnoError(errno, absl::StrCat("stat ", b.string()));
+  if (stat_a.st_dev == stat_b.st_dev) return absl::OkStatus();
+  return Error(
+      absl::StatusCode::kFailedPrecondition, "CONFIG_INVALID",
+      absl::StrCat(
+          a.string(), " and ", b.string(),
+          " are on different filesystems; a result is published by rename, so put them on one"));
+}
+
+absl::StatusOr<Fd> TakeLock(const fs::path& root) {
+  const fs::path path = root / "ftd.lock";
+  FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(path, O_RDWR | O_CREAT, 0640));
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+  if (errno != EWOULDBLOCK) return ErrnoError(errno, absl::StrCat("lock ", path.string()));
+  return Error(absl::StatusCode::kFailedPrecondition, "STATE_DIR_IN_USE",
+               absl::StrCat("another ftd uses the state directory ", root.string(),
+                            "; stop it, or choose another with --state-dir"));
+}
+
+}  // namespace
+
+absl::StatusOr<StateDir> StateDir::Open(const fs::path& root) {
+  std::error_code error;
+  fs::path absolute = fs::absolute(root, error).lexically_normal();
+  if (error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("state directory ", root.string(), ": ", error.message()));
+  }
+  if (!absolute.has_filename()) absolute = absolute.parent_path();
+  for (const char* part : {"uploads", "jobs", "results"}) {
+    FTD_RETURN_IF_ERROR(CreateDirectories(absolute / part));
+  }
+  FTD_RETURN_IF_ERROR(CheckSameFilesystem(absolute / "jobs", absolute / "results"));
+  FTD_ASSIGN_OR_RETURN(Fd lock, TakeLock(absolute));
+  return StateDir(std::move(absolute), std::move(lock));
+}
+
+absl::Status StateDir::CheckResultsWritable() const {
+  const std::string probe = (Results() / ".probe-XXXXXX").string();
+  std::string name = probe;
+  if (mkdtemp(name.data()) == nullptr) {
+    if (errno == ENOSPC || errno == EDQUOT) {
+      return ErrnoError(errno, absl::StrCat("write to ", Results().string()));
+    }
+    return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+                 absl::StrCat("the results directory ", Results().string(),
+                              " cannot be written: ", std::generic_category().message(errno),
+                              "; mend its permissions or mount"));
+  }
+  rmdir(name.c_str());
+  struct statvfs space;
+  if (statvfs(Results().c_str(), &space) != 0) return absl::OkStatus();
+  const uint64_t free_bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
+  if (free_bytes >= kLeastFreeBytes) return absl::OkStatus();
+  return Error(absl::StatusCode::kResourceExhausted, "DISK_RESERVE",
+               absl::StrCat("only ", free_bytes, " bytes are free for results in ",
+                            Results().string(), "; free some space"));
+}
+
+}  // namespace ftd

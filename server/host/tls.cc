@@ -1,0 +1,115 @@
+#include "server/host/tls.h"
+
+#include <grpcpp/security/auth_metadata_processor.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
+
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/certificate.h"
+#include "lib/base/error.h"
+#include "server/host/log.h"
+
+namespace ftd {
+namespace {
+
+constexpr unsigned kRefreshSeconds = 2;
+constexpr char kAuthorization[] = "authorization", kBearer[] = "Bearer ";
+constexpr char kCaller[] = "ftd_caller", kCommonName[] = "x509_common_name";
+
+std::string FirstProperty(const grpc::AuthContext& context, const char* name) {
+  const auto values = context.FindPropertyValues(name);
+  return values.empty() ? "" : std::string(values[0].data(), values[0].size());
+}
+
+// Looks at every call that comes over TLS, whatever its service.
+class CallerCheck : public grpc::AuthMetadataProcessor {
+ public:
+  CallerCheck(const AccessTokens& tokens, bool certificates)
+      : tokens_(tokens), certificates_(certificates) {}
+
+  bool IsBlocking() const override { return false; }
+
+  grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* context,
+                       OutputMetadata* consumed, OutputMetadata*) override {
+    const auto sent = metadata.find(kAuthorization);
+    if (sent != metadata.end()) {
+      const std::string value(sent->second.data(), sent->second.size());
+      consumed->emplace(kAuthorization, value);
+      return CheckToken(value, context);
+    }
+    // gRPC has verified it; without an authority for clients it asks for none.
+    const std::string name = certificates_ ? FirstProperty(*context, kCommonName) : "";
+    if (!name.empty()) return Welcome(name, context);
+    return Refuse(absl::StrCat(
+        "ftd is not told who calls: send a token as \"authorization: ", kBearer, "TOKEN\"",
+        certificates_ ? " or a client certificate that has a common name" : "",
+        " (ftctl: --token-file", certificates_ ? ", --tls-cert)" : ")"));
+  }
+
+ private:
+  grpc::Status CheckToken(const std::string& value, grpc::AuthContext* context) const {
+    if (!absl::StartsWith(value, kBearer)) {
+      return Refuse("the metadata authorization does not read: Bearer TOKEN");
+    }
+    const auto name = tokens_.Find(value.substr(sizeof(kBearer) - 1));
+    if (name.has_value()) return Welcome(*name, context);
+    return Refuse(
+        "ftd does not know this token: it is wrong or revoked; `ftctl token create` on ftd's "
+        "machine makes a new one");
+  }
+
+  static grpc::Status Welcome(const std::string& name, grpc::AuthContext* context) {
+    context->AddProperty(kCaller, name);
+    return grpc::Status::OK;
+  }
+
+  // gRPC passes code and message on, but no details.
+  static grpc::Status Refuse(const std::string& message) {
+    return {grpc::StatusCode::UNAUTHENTICATED, absl::StrCat("TOKEN_INVALID: ", message)};
+  }
+
+  const AccessTokens& tokens_;
+  const bool certificates_;
+};
+
+}  // namespace
+
+void AllowOnlyTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1); }
+
+absl::Status CheckTlsFiles(const TlsFiles& files) {
+  if (files.certificate.empty()) return absl::OkStatus();
+  FTD_ASSIGN_OR_RETURN(const bool valid_now, CheckCertificate(files.certificate, files.key));
+  if (!valid_now) {
+    LogWarning("tls_cert ", files.certificate,
+               " is not valid at this time: clients will refuse it until it is renewed");
+  }
+  return files.client_ca.empty() ? absl::OkStatus()
+                                 : CheckCertificate(files.client_ca, "").status();
+}
+
+std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsFiles& files,
+                                                        const AccessTokens& tokens) {
+  using grpc::experimental::FileWatcherCertificateProvider;
+  grpc::experimental::TlsServerCredentialsOptions options(
+      std::make_shared<FileWatcherCertificateProvider>(files.key, files.certificate,
+                                                       files.client_ca, kRefreshSeconds));
+  options.watch_identity_key_cert_pairs();
+  const bool certificates = !files.client_ca.empty();
+  if (certificates) {
+    options.watch_root_certs();
+    // Not required, so that a caller without one is told what is missing.
+    options.set_cert_request_type(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+  }
+  auto credentials = grpc::experimental::TlsServerCredentials(options);
+  credentials->SetAuthMetadataProcessor(std::make_shared<CallerCheck>(tokens, certificates));
+  return credentials;
+}
+
+std::string CallerName(const grpc::AuthContext& context) { return FirstProperty(context, kCaller); }
+
+}  // namespace ftd

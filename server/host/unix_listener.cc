@@ -1,0 +1,157 @@
+#include "server/host/unix_listener.h"
+
+#include <poll.h>
+#include <pwd.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "server/host/log.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+sockaddr_un AddressOf(const fs::path& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+  return address;
+}
+
+absl::StatusOr<Fd> NewSocket() {
+  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return ErrnoError(errno, "socket");
+  return fd;
+}
+
+// A socket file is left behind by a daemon that was killed: then connecting is refused.
+absl::Status RemoveStale(const fs::path& path) {
+  struct stat found;
+  if (lstat(path.c_str(), &found) != 0) return absl::OkStatus();
+  if (!S_ISSOCK(found.st_mode)) {
+    return Error(
+        absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+        absl::StrCat(path.string(), " exists and is no socket; remove it, or listen elsewhere"));
+  }
+  FTD_ASSIGN_OR_RETURN(const Fd probe, NewSocket());
+  const sockaddr_un address = AddressOf(path);
+  const int connected =
+      connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  // EAGAIN: somebody listens and has a full backlog.
+  if (connected == 0 || errno == EAGAIN || errno == EINPROGRESS) {
+    return Error(
+        absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+        absl::StrCat("another process serves ", path.string(), "; stop it, or listen elsewhere"));
+  }
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return ErrnoError(errno, "remove " + path.string());
+  }
+  return absl::OkStatus();
+}
+
+std::string UserName(uid_t uid) {
+  passwd entry{};
+  passwd* found = nullptr;
+  std::vector<char> buffer(16384);
+  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) {
+    return found->pw_name;
+  }
+  return std::to_string(uid);
+}
+
+}  // namespace
+
+UnixListener::UnixListener(fs::path path, Fd socket, Fd wake)
+    : path_(std::move(path)), socket_(std::move(socket)), wake_(std::move(wake)) {}
+
+absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Bind(const fs::path& path) {
+  std::error_code ignored;  // bind tells what is wrong
+  fs::create_directories(path.parent_path(), ignored);
+  FTD_RETURN_IF_ERROR(RemoveStale(path));
+  FTD_ASSIGN_OR_RETURN(Fd fd, NewSocket());
+  const sockaddr_un address = AddressOf(path);
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+                 absl::StrCat("cannot listen on ", path.string(), ": ",
+                              std::generic_category().message(errno)));
+  }
+  // Before listen nobody can connect, so the mode is never wider than this.
+  if (chmod(path.c_str(), 0660) != 0) return ErrnoError(errno, "chmod " + path.string());
+  if (listen(fd.get(), SOMAXCONN) != 0) return ErrnoError(errno, "listen on " + path.string());
+  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.valid()) return ErrnoError(errno, "eventfd");
+  return std::unique_ptr<UnixListener>(new UnixListener(path, std::move(fd), std::move(wake)));
+}
+
+absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Adopt(Fd socket) {
+  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.valid()) return ErrnoError(errno, "eventfd");
+  return std::unique_ptr<UnixListener>(new UnixListener({}, std::move(socket), std::move(wake)));
+}
+
+UnixListener::~UnixListener() { Stop(); }
+
+void UnixListener::Start(Handover handover) {
+  thread_ = std::thread([this, handover = std::move(handover)] { AcceptLoop(handover); });
+}
+
+void UnixListener::Stop() {
+  if (!socket_.valid()) return;
+  eventfd_write(wake_.get(), 1);
+  if (thread_.joinable()) thread_.join();
+  if (!path_.empty()) unlink(path_.c_str());
+  socket_.Reset();
+}
+
+void UnixListener::AcceptLoop(const Handover& handover) {
+  pollfd polled[] = {{.fd = socket_.get(), .events = POLLIN},
+                     {.fd = wake_.get(), .events = POLLIN}};
+  while (true) {
+    if (poll(polled, 2, -1) < 0 && errno != EINTR) return;
+    if (polled[1].revents != 0) return;
+    if (polled[0].revents != 0) AcceptOne(handover);
+  }
+}
+
+void UnixListener::AcceptOne(const Handover& handover) {
+  Fd connection(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!connection.valid()) {
+    if (errno != EMFILE && errno != ENFILE && errno != ENOMEM) return;
+    LogError("cannot accept a connection: ", std::generic_category().message(errno));
+    pollfd wake{.fd = wake_.get(), .events = POLLIN};
+    poll(&wake, 1, 100);  // the connection stays in the backlog: give others time to close theirs
+    return;
+  }
+  ucred credentials{};
+  socklen_t size = sizeof(credentials);
+  if (getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    users_[connection.get()] = credentials.uid;
+  }
+  handover(std::move(connection));
+}
+
+std::optional<std::string> UnixListener::UserOf(const std::string& peer) const {
+  int fd = -1;
+  if (!absl::StartsWith(peer, "fd:") || !absl::SimpleAtoi(peer.substr(3), &fd)) return std::nullopt;
+  absl::MutexLock lock(&mutex_);
+  const auto user = users_.find(fd);
+  if (user == users_.end()) return std::nullopt;
+  return UserName(user->second);
+}
+
+}  // namespace ftd

@@ -1,0 +1,45 @@
+#include "server/jobs/job.h"
+
+#include <chrono>
+#include <iterator>
+
+namespace ftd {
+namespace {
+
+constexpr const char* kJobStateNames[] = {"QUEUED",  "HELD",     "PREPARING",  "RUNNING",
+                                          "PAUSING", "PAUSED",   "CANCELLING", "SUCCEEDED",
+                                          "FAILED",  "CANCELLED"};
+constexpr const char* kAttemptStateNames[] = {"ACTIVE", "SUCCEEDED", "FAILED", "CRASHED",
+                                              "STOPPED"};
+static_assert(std::size(kJobStateNames) == std::size(kAllJobStates));
+
+template <typename State, size_t kCount>
+std::optional<State> Parse(const char* const (&names)[kCount], std::string_view name) {
+  for (size_t i = 0; i < kCount; ++i) {
+    if (names[i] == name) return static_cast<State>(i);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+const char* JobStateName(JobState state) { return kJobStateNames[static_cast<size_t>(state)]; }
+
+std::optional<JobState> ParseJobState(std::string_view name) {
+  return Parse<JobState>(kJobStateNames, name);
+}
+
+const char* AttemptStateName(AttemptState state) {
+  return kAttemptStateNames[static_cast<size_t>(state)];
+}
+
+std::optional<AttemptState> ParseAttemptState(std::string_view name) {
+  return Parse<AttemptState>(kAttemptStateNames, name);
+}
+
+int64_t NowMicros() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+}
+
+}  // namespace ftd

@@ -1,0 +1,188 @@
+#include "server/jobs/job_rows.h"
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "server/jobs/job_sql.h"
+#include "server/jobs/job_states.h"
+#include "server/jobs/json.h"
+
+namespace ftd {
+namespace {
+
+// The database holds only names that this program wrote; one that it does not know can come from a
+// later release's row after a downgrade, and such a job must not run.
+JobState StateOrFailed(const std::string& name) {
+  return ParseJobState(name).value_or(JobState::kFailed);
+}
+
+absl::Status JobNotFound(const std::string& job) {
+  return Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
+               absl::StrCat("no job \"", job, "\"; `ftctl ls` lists the jobs"));
+}
+
+}  // namespace
+
+Job JobFromRow(const Statement& row) {
+  Job job;
+  int column = 0;
+  job.ordinal = row.Int(column++);
+  job.id = row.Text(column++);
+  job.name = row.Text(column++);
+  job.state = StateOrFailed(row.Text(column++));
+  job.spec_json = row.Text(column++);
+  job.model_dir = row.Text(column++);
+  job.dataset_path = row.Text(column++);
+  job.labels = StringsFromJson(row.Text(column++));
+  job.priority = static_cast<int32_t>(row.Int(column++));
+  job.owner = row.Text(column++);
+  job.at_head = row.Int(column++) != 0;
+  job.not_before = row.Int(column++);
+  job.crashes = static_cast<int32_t>(row.Int(column++));
+  job.create_time = row.Int(column++);
+  job.start_time = row.Int(column++);
+  job.end_time = row.Int(column++);
+  job.failure_reason = row.Text(column++);
+  job.message = row.Text(column++);
+  job.hint = row.Text(column++);
+  job.result_dir = row.Text(column++);
+  job.sources_json = row.Text(column++);
+  job.keep = row.Int(column++) != 0;
+  job.retry_of = row.Text(column++);
+  return job;
+}
+
+Attempt AttemptFromRow(const Statement& row) {
+  Attempt attempt;
+  int column = 0;
+  attempt.number = static_cast<int32_t>(row.Int(column++));
+  attempt.state = ParseAttemptState(row.Text(column++)).value_or(AttemptState::kCrashed);
+  attempt.reason = row.Text(column++);
+  attempt.start_time = row.Int(column++);
+  attempt.end_time = row.Int(column++);
+  attempt.exit_code = row.OptionalInt(column++);
+  attempt.signal = row.OptionalInt(column++);
+  attempt.first_step = row.Int(column++);
+  attempt.last_step = row.Int(column++);
+  attempt.resumed_from = row.Text(column++);
+  attempt.pid = row.Int(column++);
+  attempt.pid_start = row.Int(column++);
+  attempt.boot_id = row.Text(column++);
+  return attempt;
+}
+
+StateEvent EventFromRow(const Statement& row) {
+  StateEvent event;
+  int column = 0;
+  event.sequence = row.Int(column++);
+  event.from = ParseJobState(row.Text(column++));
+  event.to = StateOrFailed(row.Text(column++));
+  event.time = row.Int(column++);
+  event.message = row.Text(column++);
+  event.failure_reason = row.Text(column++);
+  event.hint = row.Text(column++);
+  event.attempt = static_cast<int32_t>(row.Int(column++));
+  event.result_dir = row.Text(column++);
+  return event;
+}
+
+absl::StatusOr<std::vector<Job>> AllJobs(Statement& statement) {
+  std::vector<Job> jobs;
+  while (true) {
+    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return jobs;
+    jobs.push_back(JobFromRow(statement));
+  }
+}
+
+absl::StatusOr<Job> ReadJob(Database& database, const std::string& id_or_name) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kGetJob));
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Bind(id_or_name).Step());
+  if (!row) return JobNotFound(id_or_name);
+  return JobFromRow(statement);
+}
+
+absl::StatusOr<StateEvent> InsertEvent(Database& database, const std::string& job_id,
+                                       StateEvent event) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertEvent));
+  statement.Bind(job_id)
+      .Bind(event.from.has_value() ? JobStateName(*event.from) : "")
+      .Bind(JobStateName(event.to))
+      .Bind(event.time)
+      .Bind(event.message)
+      .Bind(event.failure_reason)
+      .Bind(event.hint)
+      .Bind(event.attempt)
+      .Bind(event.result_dir);
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  if (!row) return absl::InternalError("the database returned no sequence for an event");
+  event.sequence = statement.Int(0);
+  return event;
+}
+
+absl::StatusOr<std::optional<std::string>> ReadRequest(Database& database,
+                                                       const RequestKey& request) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kFindRequest));
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Bind(request.request_id).Step());
+  if (!row) return std::nullopt;
+  if (statement.Text(1) != request.body_sha256) {
+    return Error(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                 absl::StrCat("request_id ", request.request_id,
+                              " was used for a different request; send a fresh one"));
+  }
+  return statement.Text(0);
+}
+
+absl::Status InsertJob(Database& database, const Job& job) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertJob));
+  statement.Bind(job.id);
+  job.name.empty() ? statement.BindNull() : statement.Bind(job.name);
+  return statement.Bind(job.spec_json)
+      .Bind(job.model_dir)
+      .Bind(job.dataset_path)
+      .Bind(StringsToJson(job.labels))
+      .Bind(job.priority)
+      .Bind(job.owner)
+      .Bind(job.create_time)
+      .Bind(job.sources_json)
+      .Bind(job.retry_of)
+      .Run();
+}
+
+absl::Status InsertRequest(Database& database, const Job& job, const RequestKey& request) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertRequest));
+  return statement.Bind(request.request_id)
+      .Bind(job.id)
+      .Bind(request.body_sha256)
+      .Bind(job.create_time)
+      .Run();
+}
+
+absl::Status UpdateJob(Database& database, const Job& job, const Move& move, int64_t now) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kMoveJob));
+  return statement.Bind(job.id)
+      .Bind(JobStateName(move.to))
+      .Bind(move.message)
+      .Bind(move.failure_reason)
+      .Bind(move.hint)
+      .Bind(move.result_dir)
+      .Bind(static_cast<int64_t>(move.at_head))
+      .Bind(move.not_before)
+      .Bind(static_cast<int64_t>(move.crashes.value_or(job.crashes)))
+      .Bind(move.to == JobState::kPreparing ? now : 0)
+      .Bind(IsFinal(move.to) ? now : 0)
+      .Bind(static_cast<int64_t>(move.keep.value_or(job.keep)))
+      .Run();
+}
+
+absl::Status AmendJob(Database& database, const Job& job) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kAmendJob));
+  return statement.Bind(job.id)
+      .Bind(job.message)
+      .Bind(job.priority)
+      .Bind(StringsToJson(job.labels))
+      .Bind(static_cast<int64_t>(job.at_head))
+      .Bind(static_cast<int64_t>(job.keep))
+      .Run();
+}
+
+}  // namespace ftd

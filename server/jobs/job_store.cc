@@ -1,0 +1,297 @@
+#include "server/jobs/job_store.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "lib/base/error.h"
+#include "server/jobs/job_rows.h"
+#include "server/jobs/job_sql.h"
+#include "server/jobs/job_states.h"
+#include "server/jobs/migrations.h"
+
+namespace ftd {
+namespace {
+
+absl::Status Conflict(const Job& job, const std::string& what) {
+  return Error(
+      absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+      absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state), " and ", what));
+}
+
+bool IsIn(const Job& job, std::initializer_list<JobState> states) {
+  return std::find(states.begin(), states.end(), job.state) != states.end();
+}
+
+absl::Status CheckUnchanged(const Job& job, const Job& judged) {
+  if (job.state == judged.state && job.keep == judged.keep) return absl::OkStatus();
+  return Conflict(job, "has changed meanwhile");
+}
+
+absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
+  if (!job.name.empty()) {
+    FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kNameTaken));
+    FTD_ASSIGN_OR_RETURN(const bool taken, statement.Bind(job.name).Step());
+    if (taken) {
+      return Error(
+          absl::StatusCode::kAlreadyExists, "NAME_IN_USE",
+          absl::StrCat("a job named \"", job.name, "\" exists already; choose another name"));
+    }
+  }
+  FTD_ASSIGN_OR_RETURN(const int64_t queued, database.QueryInt(sql::kCountQueued));
+  if (queued < max_queued) return absl::OkStatus();
+  return Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
+               absl::StrCat("the queue is full (", queued, " jobs); wait, or cancel some"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& path) {
+  FTD_ASSIGN_OR_RETURN(Database writer, Database::Open(path));
+  FTD_RETURN_IF_ERROR(Migrate(writer, path, Migrations()));
+  FTD_ASSIGN_OR_RETURN(Database reader, Database::Open(path));
+  FTD_RETURN_IF_ERROR(reader.Execute("PRAGMA query_only = ON"));
+  return std::unique_ptr<JobStore>(new JobStore(std::move(writer), std::move(reader)));
+}
+
+absl::StatusOr<Job> JobStore::Announce(std::pair<Job, StateEvent> change) {
+  if (listener_) listener_(change.first, change.second);
+  return std::move(change.first);
+}
+
+absl::StatusOr<Job> JobStore::Insert(Job job, const std::optional<RequestKey>& request,
+                                     int64_t max_queued) {
+  StateEvent event{.to = JobState::kQueued, .message = "submitted"};
+  {
+    absl::MutexLock lock(&write_mutex_);
+    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
+    if (request.has_value()) {
+      FTD_ASSIGN_OR_RETURN(const auto known, ReadRequest(writer_, *request));
+      if (known.has_value()) return ReadJob(writer_, *known);
+    }
+    FTD_RETURN_IF_ERROR(CheckRoom(writer_, job, max_queued));
+    job.create_time = event.time = NowMicros();
+    FTD_RETURN_IF_ERROR(InsertJob(writer_, job));
+    if (request.has_value()) FTD_RETURN_IF_ERROR(InsertRequest(writer_, job, *request));
+    FTD_ASSIGN_OR_RETURN(event, InsertEvent(writer_, job.id, std::move(event)));
+    FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job.id));
+    FTD_RETURN_IF_ERROR(transaction.Commit());
+  }
+  return Announce({std::move(job), std::move(event)});
+}
+
+absl::StatusOr<std::optional<Job>> JobStore::FindRequest(const RequestKey& request) {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(const auto job_id, ReadRequest(reader_, request));
+  if (!job_id.has_value()) return std::nullopt;
+  FTD_ASSIGN_OR_RETURN(Job job, ReadJob(reader_, *job_id));
+  return job;
+}
+
+absl::Status JobStore::Delete(const std::string& job_id) {
+  absl::MutexLock lock(&write_mutex_);
+  FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
+  FTD_ASSIGN_OR_RETURN(const Job job, ReadJob(writer_, job_id));
+  if (!IsFinal(job.state)) return Conflict(job, "has not ended");
+  for (const char* sql : sql::kDeleteJob) {
+    FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql));
+    FTD_RETURN_IF_ERROR(statement.Bind(job.id).Run());
+  }
+  return transaction.Commit();
+}
+
+absl::StatusOr<Job> JobStore::Get(const std::string& id_or_name) {
+  absl::MutexLock lock(&read_mutex_);
+  return ReadJob(reader_, id_or_name);
+}
+
+absl::StatusOr<std::vector<Job>> JobStore::List(int64_t before, const std::vector<JobState>& states,
+                                                int64_t limit) {
+  std::vector<std::string> names;
+  names.reserve(states.size());
+  for (const JobState state : states) {
+    names.push_back(absl::StrCat("\"", JobStateName(state), "\""));
+  }
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kListJobs));
+  statement.Bind(before).Bind(absl::StrCat("[", absl::StrJoin(names, ","), "]")).Bind(limit);
+  return AllJobs(statement);
+}
+
+absl::StatusOr<std::vector<Job>> JobStore::ReadJobs(const char* sql) {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql));
+  return AllJobs(statement);
+}
+
+absl::StatusOr<std::optional<Job>> JobStore::NextQueued() {
+  FTD_ASSIGN_OR_RETURN(std::vector<Job> jobs, ReadJobs(sql::kNextQueued));
+  if (jobs.empty()) return std::nullopt;
+  return std::move(jobs.front());
+}
+
+absl::StatusOr<std::vector<Job>> JobStore::Active() { return ReadJobs(sql::kActiveJobs); }
+
+absl::StatusOr<int64_t> JobStore::Position(const Job& job) {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kQueuedBefore));
+  statement.Bind(static_cast<int64_t>(job.at_head)).Bind(job.priority).Bind(job.ordinal);
+  FTD_RETURN_IF_ERROR(statement.Step().status());
+  return statement.Int(0) + 1;
+}
+
+absl::Status JobStore::Probe() {
+  absl::MutexLock lock(&write_mutex_);
+  return Transaction::Begin(writer_).status();
+}
+
+absl::StatusOr<std::map<JobState, int64_t>> JobStore::CountByState() {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kCountByState));
+  std::map<JobState, int64_t> counts;
+  for (const JobState state : kAllJobStates) counts[state] = 0;
+  while (true) {
+    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return counts;
+    if (const auto state = ParseJobState(statement.Text(0))) counts[*state] = statement.Int(1);
+  }
+}
+
+absl::StatusOr<int64_t> JobStore::OldestQueued() {
+  absl::MutexLock lock(&read_mutex_);
+  return reader_.QueryInt(sql::kOldestQueued);
+}
+
+absl::StatusOr<std::vector<Attempt>> JobStore::Attempts(const std::string& job_id) {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kAttempts));
+  statement.Bind(job_id);
+  std::vector<Attempt> attempts;
+  while (true) {
+    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return attempts;
+    attempts.push_back(AttemptFromRow(statement));
+  }
+}
+
+absl::StatusOr<std::vector<StateEvent>> JobStore::Events(const std::string& job_id, int64_t after,
+                                                         int64_t limit) {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kEventsAfter));
+  statement.Bind(job_id).Bind(after).Bind(limit);
+  std::vector<StateEvent> events;
+  while (true) {
+    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return events;
+    events.push_back(EventFromRow(statement));
+  }
+}
+
+absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string& job_id,
+                                                               std::initializer_list<JobState> from,
+                                                               const Move& move) {
+  FTD_ASSIGN_OR_RETURN(Job job, ReadJob(writer_, job_id));
+  if (!IsIn(job, from) || !IsLegalMove(job.state, move.to)) {
+    return Conflict(job, absl::StrCat("cannot become ", JobStateName(move.to)));
+  }
+  StateEvent event{.from = job.state,
+                   .to = move.to,
+                   .time = NowMicros(),
+                   .message = move.message,
+                   .failure_reason = move.failure_reason,
+                   .hint = move.hint,
+                   .attempt = move.attempt,
+                   .result_dir = move.result_dir};
+  FTD_RETURN_IF_ERROR(UpdateJob(writer_, job, move, event.time));
+  FTD_ASSIGN_OR_RETURN(event, InsertEvent(writer_, job.id, std::move(event)));
+  FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job.id));
+  return std::make_pair(std::move(job), std::move(event));
+}
+
+absl::StatusOr<Job> JobStore::MoveJob(const std::string& job_id,
+                                      std::initializer_list<JobState> from, const Move& move) {
+  std::pair<Job, StateEvent> change;
+  {
+    absl::MutexLock lock(&write_mutex_);
+    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
+    FTD_ASSIGN_OR_RETURN(change, ApplyMove(job_id, from, move));
+    FTD_RETURN_IF_ERROR(transaction.Commit());
+  }
+  return Announce(std::move(change));
+}
+
+absl::StatusOr<Job> JobStore::Amend(const std::string& job_id, std::initializer_list<JobState> from,
+                                    const std::function<absl::Status(Job&)>& change) {
+  Job job;
+  {
+    absl::MutexLock lock(&write_mutex_);
+    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
+    FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job_id));
+    if (!IsIn(job, from)) return Conflict(job, "cannot be changed so");
+    FTD_RETURN_IF_ERROR(change(job));
+    FTD_RETURN_IF_ERROR(AmendJob(writer_, job));
+    FTD_RETURN_IF_ERROR(transaction.Commit());
+  }
+  const StateEvent event{.from = job.state, .to = job.state, .time = NowMicros()};
+  return Announce({std::move(job), event});
+}
+
+absl::StatusOr<Job> JobStore::StartAttempt(const Job& queued, const Attempt& attempt) {
+  const std::string& job_id = queued.id;
+  std::pair<Job, StateEvent> change;
+  {
+    absl::MutexLock lock(&write_mutex_);
+    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
+    FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, job_id));
+    FTD_RETURN_IF_ERROR(CheckUnchanged(now, queued));
+    const Move move{.to = JobState::kPreparing,
+                    .message = absl::StrCat("attempt ", attempt.number),
+                    .attempt = attempt.number};
+    FTD_ASSIGN_OR_RETURN(change, ApplyMove(job_id, {JobState::kQueued}, move));
+    FTD_ASSIGN_OR_RETURN(Statement insert, writer_.Prepare(sql::kInsertAttempt));
+    insert.Bind(job_id).Bind(attempt.number).Bind(change.second.time).Bind(attempt.resumed_from);
+    FTD_RETURN_IF_ERROR(insert.Run());
+    FTD_RETURN_IF_ERROR(transaction.Commit());
+  }
+  return Announce(std::move(change));
+}
+
+absl::Status JobStore::RecordWorker(const std::string& job_id, const Attempt& attempt) {
+  absl::MutexLock lock(&write_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement update, writer_.Prepare(sql::kRecordWorker));
+  update.Bind(job_id)
+      .Bind(attempt.number)
+      .Bind(attempt.pid)
+      .Bind(attempt.pid_start)
+      .Bind(attempt.boot_id);
+  return update.Run();
+}
+
+absl::StatusOr<Job> JobStore::EndAttempt(const Job& judged, const Attempt& attempt,
+                                         const Move& move) {
+  const std::string& job_id = judged.id;
+  std::pair<Job, StateEvent> change;
+  {
+    absl::MutexLock lock(&write_mutex_);
+    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
+    FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, job_id));
+    if (move.to != JobState::kSucceeded) FTD_RETURN_IF_ERROR(CheckUnchanged(now, judged));
+    FTD_ASSIGN_OR_RETURN(Statement update, writer_.Prepare(sql::kEndAttempt));
+    update.Bind(job_id)
+        .Bind(attempt.number)
+        .Bind(AttemptStateName(attempt.state))
+        .Bind(attempt.reason);
+    update.Bind(NowMicros()).Bind(attempt.exit_code).Bind(attempt.signal);
+    FTD_RETURN_IF_ERROR(update.Bind(attempt.first_step).Bind(attempt.last_step).Run());
+    FTD_ASSIGN_OR_RETURN(change, ApplyMove(job_id,
+                                           {JobState::kPreparing, JobState::kRunning,
+                                            JobState::kPausing, JobState::kCancelling},
+                                           move));
+    FTD_RETURN_IF_ERROR(transaction.Commit());
+  }
+  return Announce(std::move(change));
+}
+
+}  // namespace ftd

@@ -1,0 +1,55 @@
+#include "server/jobs/json.h"
+
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/util/json_util.h>
+
+#include "server/host/log.h"
+
+namespace ftd {
+namespace {
+
+using google::protobuf::Struct;
+
+std::string Print(const Struct& object, bool pretty) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = pretty;
+  std::string json;
+  // Fails for NaN and for strings that are no UTF-8; messages of the API hold neither.
+  const auto printed = google::protobuf::util::MessageToJsonString(object, &json, options);
+  if (!printed.ok()) LogError("cannot write JSON: ", printed.ToString());
+  return json;
+}
+
+}  // namespace
+
+std::string StringsToJson(const std::map<std::string, std::string>& strings) {
+  Struct object;
+  for (const auto& [key, value] : strings) (*object.mutable_fields())[key].set_string_value(value);
+  return Print(object, /*pretty=*/false);
+}
+
+std::map<std::string, std::string> StringsFromJson(const std::string& json) {
+  Struct object;
+  std::map<std::string, std::string> strings;
+  if (!google::protobuf::util::JsonStringToMessage(json, &object).ok()) return strings;
+  for (const auto& [key, value] : object.fields()) {
+    if (value.kind_case() == google::protobuf::Value::kStringValue) {
+      strings[key] = value.string_value();
+    }
+  }
+  return strings;
+}
+
+std::string AddressesToJson(const std::vector<std::string>& listen, const std::string& metrics,
+                            int64_t pid) {
+  Struct object;
+  auto& fields = *object.mutable_fields();
+  for (const std::string& address : listen) {
+    fields["listen"].mutable_list_value()->add_values()->set_string_value(address);
+  }
+  fields["metrics"].set_string_value(metrics);
+  fields["pid"].set_number_value(static_cast<double>(pid));
+  return Print(object, /*pretty=*/true);
+}
+
+}  // namespace ftd

@@ -1,0 +1,175 @@
+#include "server/jobs/sqlite.h"
+
+#include <sqlite3.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
+namespace ftd {
+namespace {
+
+absl::Status SqliteError(sqlite3* connection, const std::string& what) {
+  const int code = sqlite3_extended_errcode(connection);
+  const std::string message = absl::StrCat("database: ", what, ": ", sqlite3_errmsg(connection));
+  switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return Error(absl::StatusCode::kUnavailable, "DB_BUSY", message + "; try again");
+    case SQLITE_FULL:
+      return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL",
+                   message + "; free space in the state directory");
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Error(absl::StatusCode::kDataLoss, "DB_CORRUPT",
+                   message + "; restore ftd.db from a backup");
+    case SQLITE_CONSTRAINT:
+      return Error(code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY
+                       ? absl::StatusCode::kAlreadyExists
+                       : absl::StatusCode::kInternal,
+                   "INTERNAL", message);
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+      return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE", message);
+    default:
+      return Error(absl::StatusCode::kInternal, "INTERNAL", message);
+  }
+}
+
+}  // namespace
+
+Statement::Statement(Statement&& other) noexcept
+    : statement_(std::exchange(other.statement_, nullptr)), bound_(other.bound_) {}
+
+Statement::~Statement() {
+  if (statement_ == nullptr) return;
+  sqlite3_reset(statement_);
+  sqlite3_clear_bindings(statement_);
+}
+
+Statement& Statement::Bind(int64_t value) {
+  sqlite3_bind_int64(statement_, ++bound_, value);
+  return *this;
+}
+
+Statement& Statement::Bind(std::string_view value) {
+  // A null pointer would bind NULL; an empty view may hold one.
+  sqlite3_bind_text(statement_, ++bound_, value.empty() ? "" : value.data(),
+                    static_cast<int>(value.size()), SQLITE_TRANSIENT);
+  return *this;
+}
+
+Statement& Statement::Bind(std::optional<int32_t> value) {
+  return value.has_value() ? Bind(static_cast<int64_t>(*value)) : BindNull();
+}
+
+Statement& Statement::BindNull() {
+  sqlite3_bind_null(statement_, ++bound_);
+  return *this;
+}
+
+absl::StatusOr<bool> Statement::Step() {
+  switch (sqlite3_step(statement_)) {
+    case SQLITE_ROW:
+      return true;
+    case SQLITE_DONE:
+      return false;
+    default:
+      return SqliteError(sqlite3_db_handle(statement_), "cannot run a statement");
+  }
+}
+
+absl::Status Statement::Run() { return Step().status(); }
+
+int64_t Statement::Int(int column) const { return sqlite3_column_int64(statement_, column); }
+
+std::string Statement::Text(int column) const {
+  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  return text == nullptr ? "" : std::string(text, sqlite3_column_bytes(statement_, column));
+}
+
+std::optional<int32_t> Statement::OptionalInt(int column) const {
+  if (sqlite3_column_type(statement_, column) == SQLITE_NULL) return std::nullopt;
+  return sqlite3_column_int(statement_, column);
+}
+
+void Database::Close::operator()(sqlite3* connection) const { sqlite3_close_v2(connection); }
+void Database::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+
+absl::StatusOr<Database> Database::Open(const std::string& path) {
+  sqlite3* connection = nullptr;
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+  const int code = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
+  Database database(connection);
+  if (code != SQLITE_OK) return SqliteError(connection, "cannot open " + path);
+  sqlite3_extended_result_codes(connection, 1);
+  sqlite3_busy_timeout(connection, 5000);
+  FTD_RETURN_IF_ERROR(database.Execute(
+      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"));
+  return database;
+}
+
+absl::Status Database::Execute(const std::string& sql) {
+  if (sqlite3_exec(connection_.get(), sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK) {
+    return absl::OkStatus();
+  }
+  return SqliteError(connection_.get(), sql.substr(0, 40));
+}
+
+absl::StatusOr<Statement> Database::Prepare(const char* sql) {
+  auto& prepared = statements_[sql];
+  if (prepared == nullptr) {
+    sqlite3_stmt* statement = nullptr;
+    if (sqlite3_prepare_v3(connection_.get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &statement,
+                           nullptr) != SQLITE_OK) {
+      return SqliteError(connection_.get(), sql);
+    }
+    prepared.reset(statement);
+  }
+  return Statement(prepared.get());
+}
+
+absl::StatusOr<int64_t> Database::QueryInt(const char* sql) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, Prepare(sql));
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  return row ? statement.Int(0) : 0;
+}
+
+absl::Status Database::QuickCheck() {
+  FTD_ASSIGN_OR_RETURN(Statement check, Prepare("PRAGMA quick_check(1)"));
+  FTD_ASSIGN_OR_RETURN(const bool row, check.Step());
+  if (row && check.Text(0) == "ok") return absl::OkStatus();
+  return Error(absl::StatusCode::kDataLoss, "DB_CORRUPT",
+               absl::StrCat("the database is damaged: ", check.Text(0),
+                            "; stop ftd and restore ftd.db from a backup"));
+}
+
+absl::StatusOr<Transaction> Transaction::Begin(Database& database) {
+  FTD_RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
+  return Transaction(&database);
+}
+
+Transaction::Transaction(Transaction&& other) noexcept
+    : database_(std::exchange(other.database_, nullptr)) {}
+
+Transaction::~Transaction() {
+  // A failed COMMIT may have rolled back by itself; then this has nothing to do and its error says
+  // so.
+  if (database_ != nullptr) database_->Execute("ROLLBACK").IgnoreError();
+}
+
+absl::Status Transaction::Commit() {
+  const auto begin = std::chrono::steady_clock::now();
+  FTD_RETURN_IF_ERROR(database_->Execute("COMMIT"));
+  if (database_->commit_listener_ != nullptr) {
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    database_->commit_listener_(taken.count());
+  }
+  database_ = nullptr;
+  return absl::OkStatus();
+}
+
+}  // namespace ftd

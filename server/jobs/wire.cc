@@ -1,0 +1,114 @@
+#include "server/jobs/wire.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include "server/host/log.h"
+
+namespace ftd {
+
+v1::Job::State ToWire(JobState state) {
+  v1::Job::State wire = v1::Job::STATE_UNSPECIFIED;
+  v1::Job::State_Parse(std::string(JobStateName(state)), &wire);
+  return wire;
+}
+
+JobState FromWire(v1::Job::State state) {
+  return ParseJobState(v1::Job::State_Name(state)).value_or(JobState::kQueued);
+}
+
+v1::FailureReason FailureReasonFromName(const std::string& name) {
+  if (name.empty()) return v1::FAILURE_REASON_UNSPECIFIED;
+  v1::FailureReason reason;
+  return v1::FailureReason_Parse(name, &reason) ? reason : v1::INTERNAL;
+}
+
+google::protobuf::Timestamp MicrosToTimestamp(int64_t micros) {
+  google::protobuf::Timestamp time;
+  time.set_seconds(micros / 1000000);
+  time.set_nanos(static_cast<int32_t>(micros % 1000000) * 1000);
+  return time;
+}
+
+int64_t TimestampToMicros(const google::protobuf::Timestamp& time) {
+  return time.seconds() * 1000000 + time.nanos() / 1000;
+}
+
+v1::Job ToWire(const Job& job) {
+  v1::Job wire;
+  wire.set_id(job.id);
+  wire.set_name(job.name);
+  wire.set_state(ToWire(job.state));
+  wire.set_failure_reason(FailureReasonFromName(job.failure_reason));
+  wire.set_message(job.message);
+  wire.set_hint(job.hint);
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;  // a spec that a later release stored
+  const auto parsed =
+      google::protobuf::util::JsonStringToMessage(job.spec_json, wire.mutable_spec(), options);
+  if (!parsed.ok()) {
+    LogError(About{.job = job.id}, "its stored spec cannot be read: ", parsed.ToString());
+  }
+  wire.set_priority(job.priority);
+  wire.mutable_labels()->insert(job.labels.begin(), job.labels.end());
+  wire.set_result_dir(job.result_dir);
+  wire.set_owner(job.owner);
+  wire.set_retry_of(job.retry_of);
+  if (job.create_time != 0) *wire.mutable_create_time() = MicrosToTimestamp(job.create_time);
+  if (job.start_time != 0) *wire.mutable_start_time() = MicrosToTimestamp(job.start_time);
+  if (job.end_time != 0) *wire.mutable_end_time() = MicrosToTimestamp(job.end_time);
+  return wire;
+}
+
+v1::Attempt ToWire(const Attempt& attempt) {
+  v1::Attempt wire;
+  wire.set_number(attempt.number);
+  v1::Attempt::State state = v1::Attempt::STATE_UNSPECIFIED;
+  v1::Attempt::State_Parse(std::string(AttemptStateName(attempt.state)), &state);
+  wire.set_state(state);
+  wire.set_reason(attempt.reason);
+  *wire.mutable_start_time() = MicrosToTimestamp(attempt.start_time);
+  if (attempt.end_time != 0) *wire.mutable_end_time() = MicrosToTimestamp(attempt.end_time);
+  if (attempt.exit_code.has_value()) wire.set_exit_code(*attempt.exit_code);
+  if (attempt.signal.has_value()) wire.set_signal(*attempt.signal);
+  wire.set_first_step(attempt.first_step);
+  wire.set_last_step(attempt.last_step);
+  wire.set_resumed_from(attempt.resumed_from);
+  wire.set_pid(attempt.pid);
+  return wire;
+}
+
+v1::WatchJobResponse::StateChange ToWire(const StateEvent& event) {
+  v1::WatchJobResponse::StateChange wire;
+  wire.set_sequence(event.sequence);
+  if (event.from.has_value()) wire.set_from(ToWire(*event.from));
+  wire.set_to(ToWire(event.to));
+  *wire.mutable_time() = MicrosToTimestamp(event.time);
+  wire.set_message(event.message);
+  wire.set_failure_reason(FailureReasonFromName(event.failure_reason));
+  wire.set_hint(event.hint);
+  wire.set_attempt(event.attempt);
+  wire.set_result_dir(event.result_dir);
+  return wire;
+}
+
+v1::StepMetrics ToWire(const StepRow& row) {
+  v1::StepMetrics wire;
+  wire.set_step(row.step);
+  wire.set_epoch(row.epoch);
+  wire.set_loss(row.loss);
+  wire.set_grad_norm(row.grad_norm);
+  wire.set_learning_rate(row.learning_rate);
+  wire.set_tokens(row.tokens);
+  wire.set_tokens_total(row.tokens_total);
+  wire.set_padding_ratio(row.padding_ratio);
+  wire.set_tokens_per_second(row.tokens_per_second);
+  wire.set_step_seconds(row.step_seconds);
+  *wire.mutable_time() = MicrosToTimestamp(row.time_unix_micros);
+  wire.set_samples(row.samples);
+  wire.set_entropy(row.entropy);
+  wire.set_mean_token_accuracy(row.mean_token_accuracy);
+  if (row.mfu > 0) wire.set_mfu(row.mfu);
+  return wire;
+}
+
+}  // namespace ftd

@@ -1,0 +1,31 @@
+// The daemon's structs as messages of the API: the one place where both views meet.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "ftd/v1/fine_tuning.pb.h"
+#include "ftd/v1/job.pb.h"
+#include "lib/runlog/step_log.h"
+#include "server/jobs/job.h"
+
+namespace ftd {
+
+v1::Job::State ToWire(JobState state);
+// Requires: `state` is a state, not STATE_UNSPECIFIED.
+JobState FromWire(v1::Job::State state);
+
+// All but what the attempts' directories tell (attempts, progress, checkpoints, warnings,
+// last_step) and what depends on the queue (position, pending_reason): job_view.h adds these.
+v1::Job ToWire(const Job& job);
+v1::Attempt ToWire(const Attempt& attempt);
+v1::WatchJobResponse::StateChange ToWire(const StateEvent& event);
+v1::StepMetrics ToWire(const StepRow& row);
+
+// Unknown names become INTERNAL, as clients are told to treat them; an empty one is unspecified.
+v1::FailureReason FailureReasonFromName(const std::string& name);
+
+google::protobuf::Timestamp MicrosToTimestamp(int64_t micros);
+int64_t TimestampToMicros(const google::protobuf::Timestamp& time);
+
+}  // namespace ftd

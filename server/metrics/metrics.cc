@@ -1,0 +1,157 @@
+#include "server/metrics/metrics.h"
+
+#include <algorithm>
+#include <exception>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "server/host/listen_address.h"
+#include "server/host/log.h"
+#include "server/host/options.h"
+#include "server/jobs/job_states.h"
+#include "server/jobs/wire.h"
+
+namespace ftd {
+namespace {
+
+using prometheus::BuildCounter;
+using prometheus::BuildHistogram;
+
+// From a second to two weeks.
+const prometheus::Histogram::BucketBoundaries kJobSeconds = {
+    1, 5, 15, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 259200, 1209600};
+const prometheus::Histogram::BucketBoundaries kLagSeconds = {0.001, 0.002, 0.005, 0.01, 0.025,
+                                                             0.05,  0.1,   0.5,   1,    5};
+
+const prometheus::Histogram::BucketBoundaries kCheckpointSeconds = {0.1, 0.5, 1,   2,   5,
+                                                                    15,  60,  180, 600, 1800};
+
+double Seconds(int64_t micros) { return static_cast<double>(micros) / 1e6; }
+
+}  // namespace
+
+Metrics::Metrics(const MetricsSources& sources)
+    : registry_(std::make_shared<prometheus::Registry>()),
+      state_(std::make_shared<StateMetrics>(sources)),
+      training_(std::make_shared<TrainingMetrics>()),
+      gpu_(std::make_shared<GpuMetrics>()),
+      submitted_(BuildCounter()
+                     .Name("ftd_jobs_submitted_total")
+                     .Help("Jobs accepted.")
+                     .Register(*registry_)),
+      finished_(BuildCounter()
+                    .Name("ftd_jobs_finished_total")
+                    .Help("Jobs in a final state.")
+                    .Register(*registry_)),
+      attempts_(BuildCounter()
+                    .Name("ftd_job_attempts_total")
+                    .Help("Attempts that ended, by how.")
+                    .Register(*registry_)),
+      worker_exits_(BuildCounter()
+                        .Name("ftd_worker_exits_total")
+                        .Help("Worker processes that ended, by exit status or signal.")
+                        .Register(*registry_)),
+      memory_guard_trips_(BuildCounter()
+                              .Name("ftd_memory_guard_trips_total")
+                              .Help("Attempts that ended because the host's memory ran short.")
+                              .Register(*registry_)
+                              .Add({})),
+      queue_wait_(BuildHistogram()
+                      .Name("ftd_job_queue_wait_seconds")
+                      .Help("From submit to the first attempt.")
+                      .Register(*registry_)
+                      .Add({}, kJobSeconds)),
+      duration_(BuildHistogram()
+                    .Name("ftd_job_duration_seconds")
+                    .Help("From the first attempt to the final state.")
+                    .Register(*registry_)
+                    .Add({}, kJobSeconds)),
+      ingest_lag_(BuildHistogram()
+                      .Name("ftd_events_ingest_lag_seconds")
+                      .Help("From the end of a step to the daemon's reading it.")
+                      .Register(*registry_)
+                      .Add({}, kLagSeconds)),
+      commit_(BuildHistogram()
+                  .Name("ftd_sqlite_commit_seconds")
+                  .Help("Time of a transaction's commit, flush to disk included.")
+                  .Register(*registry_)
+                  .Add({}, kLagSeconds)),
+      checkpoint_(BuildHistogram()
+                      .Name("ftd_checkpoint_duration_seconds")
+                      .Help("Time to write a checkpoint, flush to disk included.")
+                      .Register(*registry_)
+                      .Add({}, kCheckpointSeconds)) {}
+
+absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Start(const std::string& listen,
+                                                        const MetricsSources& sources) {
+  auto metrics = std::unique_ptr<Metrics>(new Metrics(sources));
+  if (listen == "off") return metrics;
+  const absl::Status opened = metrics->Open(listen.empty() ? kDefaultMetricsListen : listen);
+  if (opened.ok()) return metrics;
+  if (!listen.empty()) return opened;
+  LogWarning(std::string(opened.message()),
+             "; metrics are off. --metrics-listen chooses another address");
+  return metrics;
+}
+
+absl::Status Metrics::Open(const std::string& listen) {
+  FTD_ASSIGN_OR_RETURN(const HostPort host_port, ParseHostPort(listen));
+  try {
+    constexpr size_t kThreads = 1;
+    exposer_ = std::make_unique<prometheus::Exposer>(listen, kThreads);
+  } catch (const std::exception& error) {
+    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+                 absl::StrCat("cannot serve metrics on ", listen, ": ", error.what()));
+  }
+  const std::vector<int> ports = exposer_->GetListeningPorts();
+  const int port = ports.empty() ? host_port.port : ports.front();
+  address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
+  return absl::OkStatus();
+}
+
+void Metrics::Serve() {
+  if (exposer_ == nullptr) return;
+  exposer_->RegisterCollectable(registry_);
+  exposer_->RegisterCollectable(state_);
+  exposer_->RegisterCollectable(training_);
+  exposer_->RegisterCollectable(gpu_);
+}
+
+void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
+  if (!event.from.has_value()) submitted_.Add({{"mode", ModeOf(job)}}).Increment();
+  if (event.to == JobState::kPreparing && event.attempt == 1) {
+    queue_wait_.Observe(Seconds(event.time - job.create_time));
+  }
+  if (!IsFinal(event.to)) return;
+  finished_
+      .Add({{"state", JobStateName(event.to)},
+            {"reason", job.failure_reason},
+            {"mode", ModeOf(job)}})
+      .Increment();
+  if (job.start_time != 0) duration_.Observe(Seconds(job.end_time - job.start_time));
+}
+
+void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news) {
+  const int64_t now = NowMicros();
+  for (const StepRow& row : news.rows) {
+    ingest_lag_.Observe(Seconds(std::max<int64_t>(0, now - row.time_unix_micros)));
+  }
+  for (const v1::WorkerEvent& event : news.events) {
+    if (event.end().failure_reason() == v1::HOST_MEMORY_GUARD) memory_guard_trips_.Increment();
+    if (event.checkpoint().has_write_seconds())
+      checkpoint_.Observe(event.checkpoint().write_seconds());
+  }
+  training_->OnNews(job, attempt, news);
+}
+
+void Metrics::OnAttemptEnded(const Job& job, const Attempt& attempt) {
+  training_->OnAttemptEnded(job);
+  attempts_.Add({{"reason", AttemptStateName(attempt.state)}}).Increment();
+  std::string how = "unknown";
+  if (attempt.exit_code.has_value()) how = absl::StrCat("exit_", *attempt.exit_code);
+  if (attempt.signal.has_value()) how = absl::StrCat("signal_", *attempt.signal);
+  worker_exits_.Add({{"reason", how}}).Increment();
+}
+
+}  // namespace ftd

@@ -1,0 +1,37 @@
+// Metrics that are read when they are scraped: the queue, the store, the disk, the machine.
+#pragma once
+
+#include <prometheus/collectable.h>
+
+#include <functional>
+#include <vector>
+
+#include "server/host/state_dir.h"
+#include "server/jobs/job_store.h"
+#include "server/metrics/sampler.h"
+#include "server/streams/watch_hub.h"
+
+namespace ftd {
+
+// Where the numbers come from. All outlive the metrics.
+struct MetricsSources {
+  JobStore& store;
+  const StateDir& state_dir;
+  const WatchHub& hub;
+  bool cuda = false;
+  std::function<bool()> worker_up;
+};
+
+// Thread-safe.
+class StateMetrics : public prometheus::Collectable {
+ public:
+  explicit StateMetrics(const MetricsSources& sources);
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  const MetricsSources sources_;
+  const double start_time_;
+  const Sampler<double> results_bytes_;
+};
+
+}  // namespace ftd

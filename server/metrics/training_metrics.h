@@ -1,0 +1,66 @@
+// Metrics of the jobs that train, derived from the rows and events that their workers record. The
+// series of a job end five minutes after its last attempt did, or when three later ones have ended,
+// so that a thousand quick jobs leave no more than one.
+#pragma once
+
+#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "server/attempts/attempt_follower.h"
+#include "server/jobs/job.h"
+
+namespace ftd {
+
+// "lora", "full": of a job's resolved spec.
+std::string ModeOf(const Job& job);
+
+// Thread-safe.
+class TrainingMetrics : public prometheus::Collectable {
+ public:
+  void OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news);
+  void OnAttemptEnded(const Job& job);
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  static constexpr std::array<double, 12> kStepSeconds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                                          1,    2.5,   5,    10,  30,   120};
+
+  // Numbers of one attempt: a new one starts them again, which a counter may do.
+  struct Series {
+    std::map<std::string, std::string> labels;
+    int32_t attempt = 0;
+    int64_t end_time = 0;  // of the attempt; 0 while it runs
+    int64_t heartbeat_time = 0;
+    int64_t steps_planned = 0;
+    StepRow last;
+    double samples = 0;
+    double data_wait_seconds = 0;
+    double nonfinite_steps = 0;
+    double step_seconds_sum = 0;
+    uint64_t steps = 0;
+    std::array<uint64_t, kStepSeconds.size()> step_seconds_counts{};
+    double checkpoints = 0;
+    double checkpoint_bytes = 0;
+    double checkpoint_time = 0;
+    std::optional<double> eval_loss;
+  };
+
+  void DropOld() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void TakeRow(Series& series, const StepRow& row);
+  static double EstimatedEnd(const Series& series);
+  static prometheus::MetricFamily StepSecondsFamily(const std::vector<const Series*>& all);
+
+  mutable absl::Mutex mutex_;
+  std::map<std::string, Series> series_ ABSL_GUARDED_BY(mutex_);  // by job id
+};
+
+}  // namespace ftd

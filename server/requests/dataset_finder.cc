@@ -1,0 +1,105 @@
+#include "server/requests/dataset_finder.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/sha256.h"
+#include "lib/data/dataset_files.h"
+#include "server/host/log.h"
+#include "server/host/uploads.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool LiesUnder(const fs::path& path, const fs::path& root) {
+  const auto [end, unused] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
+  return end == root.end();
+}
+
+// Without its trailing slash, which would count as an empty last part.
+fs::path Trimmed(const fs::path& path) { return path.has_filename() ? path : path.parent_path(); }
+
+}  // namespace
+
+// Links are resolved on both sides, so that none leads out of a root.
+bool DatasetFinder::IsUnderARoot(const fs::path& path) const {
+  std::error_code error;
+  const fs::path real = fs::weakly_canonical(path, error);
+  if (error) return false;
+  return std::any_of(roots_.begin(), roots_.end(), [&](const std::string& root) {
+    std::error_code ignored;
+    return LiesUnder(real, Trimmed(fs::weakly_canonical(root, ignored)));
+  });
+}
+
+absl::StatusOr<std::vector<DatasetFile>> DatasetFinder::FindServerFiles(
+    const std::string& name) const {
+  const auto refused = [&](const fs::path& path) {
+    return FieldError({{"dataset.server_path",
+                        absl::StrCat("\"", path.string(),
+                                     "\" is not under a dataset root of the server; upload the "
+                                     "file, or have its folder added to dataset_roots")}});
+  };
+  // What lies outside the roots must not even be searched.
+  fs::path searched(name);
+  while (IsGlob(searched.string())) searched = searched.parent_path();
+  if (!searched.is_absolute() || !IsUnderARoot(searched)) return refused(name);
+  FTD_ASSIGN_OR_RETURN(const auto found, FindDatasetFiles(name));
+  std::vector<DatasetFile> files;
+  for (const LocalDatasetFile& file : found) {
+    if (!IsUnderARoot(file.path)) return refused(file.path);
+    std::error_code error;
+    const fs::path real = fs::canonical(file.path, error);
+    if (error || !fs::is_regular_file(real, error) || access(real.c_str(), R_OK) != 0) {
+      return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
+                   absl::StrCat("dataset ", file.path.string(),
+                                ": the server has no such file that it can read"));
+    }
+    FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256File(real));
+    files.push_back({std::move(sha256), file.name, real});
+  }
+  return files;
+}
+
+absl::StatusOr<FoundDataset> DatasetFinder::FindUploads(const DatasetSpec& dataset) const {
+  FoundDataset found;
+  for (const DatasetFile& file : FilesOf(dataset)) {
+    if (!IsSha256(file.sha256)) {
+      return FieldError({{"dataset.upload_sha256", "must be 64 digits of lower-case hex"}});
+    }
+    const fs::path path = state_dir_.Uploads() / file.sha256;
+    std::error_code error;
+    if (!fs::is_regular_file(path, error)) {
+      return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
+                   absl::StrCat("no file with sha256 ", file.sha256,
+                                " was uploaded; send it by UploadFile first"));
+    }
+    if (found.path.empty()) found.path = path;
+  }
+  return found;
+}
+
+absl::StatusOr<FoundDataset> DatasetFinder::Find(DatasetSpec& dataset) const {
+  FoundDataset found;
+  if (!dataset.hub.name.empty()) {
+    FTD_ASSIGN_OR_RETURN(found, FindHubDataset(dataset, LogHubTrouble));
+  } else if (!dataset.server_path.empty()) {
+    FTD_ASSIGN_OR_RETURN(dataset.files, FindServerFiles(dataset.server_path));
+    if (dataset.file_name.empty()) dataset.file_name = Trimmed(dataset.server_path).filename();
+    found.path = dataset.server_path;
+  } else {
+    // A client must not say where an upload lies: that would lead past the roots.
+    for (DatasetFile& file : dataset.files) file.server_path.clear();
+    FTD_ASSIGN_OR_RETURN(found, FindUploads(dataset));
+  }
+  dataset.sha256 = DatasetSha256(FilesOf(dataset));
+  return found;
+}
+
+}  // namespace ftd

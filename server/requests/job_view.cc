@@ -1,0 +1,112 @@
+#include "server/requests/job_view.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "lib/base/error.h"
+#include "server/attempts/attempt_files.h"
+#include "server/jobs/job_states.h"
+#include "server/jobs/wire.h"
+
+namespace ftd {
+namespace {
+
+constexpr int kMaxWarnings = 20;
+
+absl::Status AddQueuePlace(JobStore& store, const Job& job, v1::Job& view) {
+  if (job.state != JobState::kQueued) return absl::OkStatus();
+  FTD_ASSIGN_OR_RETURN(const int64_t position, store.Position(job));
+  view.set_position(position);
+  if (job.not_before > NowMicros()) {
+    view.set_pending_reason(v1::Job::BACKOFF);
+    return absl::OkStatus();
+  }
+  FTD_ASSIGN_OR_RETURN(const auto active, store.Active());
+  if (!active.empty() || position > 1) view.set_pending_reason(v1::Job::GPU_BUSY);
+  return absl::OkStatus();
+}
+
+// Progress and warnings out of one attempt's events.
+void AddEvents(const std::filesystem::path& dir, bool with_warnings, v1::Job& view) {
+  for (v1::WorkerEvent& event : ReadEvents(dir)) {
+    if (event.has_progress()) *view.mutable_progress() = event.progress();
+    if (event.has_warning() && with_warnings) view.add_warnings(event.warning().message());
+  }
+  const int excess = view.warnings_size() - kMaxWarnings;
+  if (excess > 0) view.mutable_warnings()->DeleteSubrange(0, excess);
+}
+
+// The newest attempt may have no step of its own, not yet or because it only made the result of a
+// checkpoint: then the last step is an earlier attempt's, but none that it went back behind.
+void AddLastStep(const StateDir& state_dir, const Job& job, const std::vector<Attempt>& attempts,
+                 v1::Job& view) {
+  int64_t last = std::numeric_limits<int64_t>::max();
+  for (auto attempt = attempts.rbegin(); attempt != attempts.rend(); ++attempt) {
+    const auto dir = state_dir.AttemptDir(job.id, attempt->number);
+    if (const auto range = ReadStepRange(dir); range.has_value() && range->first <= last) {
+      const int64_t row = std::min(last, range->last.step) - range->first;
+      const auto rows = ReadStepRows(dir / kStepsLog, row, 1);
+      if (rows.ok() && !rows->empty()) *view.mutable_last_step() = ToWire(rows->front());
+      return;
+    }
+    if (const auto info = ReadStepLogInfo(dir / kStepsLog); info.ok()) {
+      last = std::min(last, info->first_step - 1);
+    }
+  }
+}
+
+void AddEvaluations(const StateDir& state_dir, int32_t attempts, v1::Job& view) {
+  if (view.spec().eval_split() == 0) return;
+  for (const v1::Evaluation& evaluation : JobEvaluations(state_dir, view.id(), attempts)) {
+    *view.mutable_last_evaluation() = evaluation;
+    const bool best =
+        !view.has_best_evaluation() || evaluation.loss() < view.best_evaluation().loss();
+    if (best && !std::isnan(evaluation.loss())) *view.mutable_best_evaluation() = evaluation;
+  }
+}
+
+// An active attempt's steps are in its log only; the row gets them when it ends.
+void AddLiveSteps(const StateDir& state_dir, v1::Job& view) {
+  for (v1::Attempt& attempt : *view.mutable_attempts()) {
+    if (attempt.state() != v1::Attempt::ACTIVE) continue;
+    const auto range = ReadStepRange(state_dir.AttemptDir(view.id(), attempt.number()));
+    if (!range.has_value()) continue;
+    attempt.set_first_step(range->first);
+    attempt.set_last_step(range->last.step);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, const Job& job) {
+  v1::Job view = ToWire(job);
+  FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));
+  FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
+  for (const Attempt& attempt : attempts) *view.add_attempts() = ToWire(attempt);
+  AddLiveSteps(state_dir, view);
+  if (!attempts.empty()) {
+    AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), true, view);
+  }
+  AddLastStep(state_dir, job, attempts, view);
+  AddEvaluations(state_dir, static_cast<int32_t>(attempts.size()), view);
+  for (v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job.id)) {
+    *view.add_checkpoints() = std::move(checkpoint);
+  }
+  return view;
+}
+
+absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_dir, const Job& job) {
+  v1::Job view = ToWire(job);
+  FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));
+  if (job.start_time == 0) return view;  // no attempt yet
+  FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
+  if (IsActive(job.state)) {
+    AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), false, view);
+  }
+  AddLastStep(state_dir, job, attempts, view);
+  return view;
+}
+
+}  // namespace ftd

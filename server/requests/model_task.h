@@ -1,0 +1,82 @@
+// A long piece of work on the cache's models for one client: fetching, verifying. It runs in a
+// thread of its own, tells how far it is, and ends when the client goes.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "ftd/v1/fine_tuning.pb.h"
+#include "lib/hub/fetch.h"
+#include "server/host/stream_source.h"
+
+namespace ftd {
+
+// What the work may use.
+struct ModelTaskControls {
+  std::function<void(const hub::FetchProgress&)> progress;
+  std::function<bool()> cancelled;
+};
+
+// Sends the latest progress and, last, what the work returns.
+template <typename Message>
+class ModelTask : public StreamSource<Message> {
+ public:
+  using Work = std::function<absl::StatusOr<Message>(const ModelTaskControls&)>;
+
+  explicit ModelTask(Work work)
+      : thread_([this, work = std::move(work)] {
+          auto result = work({.progress = [this](const auto& progress) { SetProgress(progress); },
+                              .cancelled = [this] { return cancelled_.load(); }});
+          const absl::MutexLock lock(&mutex_);
+          result_ = std::move(result);
+        }) {}
+
+  // The work is asked to end and waited for.
+  ~ModelTask() override {
+    cancelled_ = true;
+    thread_.join();
+  }
+
+  absl::StatusOr<std::optional<Message>> Next() override {
+    const absl::MutexLock lock(&mutex_);
+    if (ended_) return std::nullopt;
+    if (result_.has_value()) {  // how far it was matters no more
+      ended_ = true;
+      if (!result_->ok()) return result_->status();
+      return std::optional<Message>(**result_);
+    }
+    std::optional<Message> news;
+    news.swap(news_);
+    return news;
+  }
+
+  bool AtEnd() const override {
+    const absl::MutexLock lock(&mutex_);
+    return ended_;
+  }
+
+ private:
+  void SetProgress(const hub::FetchProgress& progress) {
+    Message message;
+    message.mutable_progress()->set_done(progress.done_bytes);
+    message.mutable_progress()->set_total(progress.total_bytes);
+    message.mutable_progress()->set_rate(progress.bytes_per_second);
+    message.mutable_progress()->set_unit("bytes");
+    const absl::MutexLock lock(&mutex_);
+    news_ = std::move(message);
+  }
+
+  mutable absl::Mutex mutex_;
+  std::optional<Message> news_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::StatusOr<Message>> result_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> cancelled_{false};
+  std::thread thread_;  // last: it uses the others
+};
+
+}  // namespace ftd

@@ -1,0 +1,137 @@
+#include "server/requests/submission.h"
+
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "lib/base/error.h"
+#include "lib/hub/sources.h"
+#include "lib/hub/transport/settings.h"
+#include "lib/spec/judge.h"
+#include "server/attempts/result_publisher.h"
+#include "server/jobs/id.h"
+#include "server/jobs/job_states.h"
+#include "server/requests/job_fields.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool IsUuid(const std::string& text) {
+  if (text.size() != 36) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    if (dash ? text[i] != '-' : !isxdigit(static_cast<unsigned char>(text[i]))) return false;
+  }
+  return true;
+}
+
+void CheckRequestId(const std::optional<RequestKey>& request, std::vector<FieldViolation>& bad) {
+  if (request.has_value() && !IsUuid(request->request_id)) {
+    bad.push_back({"request_id", "must be a UUID"});
+  }
+}
+
+absl::Status CheckFields(const Submission& submission) {
+  std::vector<FieldViolation> bad;
+  CheckName(submission.name, bad);
+  CheckPriority(submission.priority, bad);
+  CheckRequestId(submission.request, bad);
+  CheckLabels(submission.labels, bad);
+  return bad.empty() ? absl::OkStatus() : FieldError(bad);
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> Submitter::FindModel(TrainSpec& spec, Job& job,
+                                                 hub::Sources& sources) const {
+  FTD_ASSIGN_OR_RETURN(const FoundModel found, finder_.Find(spec.model, spec.revision));
+  spec.model = found.name;
+  spec.revision = found.revision;
+  job.model_dir = found.dir;
+  if (found.source.has_value()) sources.repos.push_back(*found.source);
+  auto model = found.is_complete ? verdicts_.Judge(found.dir) : JudgeModelWithoutWeights(found.dir);
+  if (model.ok()) FTD_RETURN_IF_ERROR(JudgeMode(found.dir, *model, spec.mode));
+  return model;
+}
+
+absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
+  FTD_RETURN_IF_ERROR(CheckFields(submission));
+  FTD_ASSIGN_OR_RETURN(TrainSpec spec,
+                       ResolveTrainSpec(submission.spec_json, rules_.default_dtype));
+  Job job;
+  const hub::Settings settings = hub::SettingsFromEnvironment();
+  hub::Sources sources{settings.endpoint, settings.cache_dir, {}};
+  FTD_ASSIGN_OR_RETURN(const ModelConfig model, FindModel(spec, job, sources));
+  if (!spec.lora.init_adapter.empty()) {
+    if (!fs::path(spec.lora.init_adapter).is_absolute()) {
+      return FieldError({{"lora.init_adapter", "must be an absolute path on the server"}});
+    }
+    FTD_RETURN_IF_ERROR(JudgeAdapter(spec.lora.init_adapter, model, spec.lora));
+  }
+  FTD_ASSIGN_OR_RETURN(FoundDataset dataset, datasets_.Find(spec.dataset));
+  job.dataset_path = dataset.path;
+  if (dataset.source.has_value()) sources.repos.push_back(*std::move(dataset.source));
+  if (!sources.repos.empty()) job.sources_json = hub::SourcesToJson(sources);
+  FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
+  job.name = submission.name;
+  job.spec_json = TrainSpecToJson(spec);
+  job.labels = submission.labels;
+  job.priority = submission.priority;
+  job.owner = submission.owner;
+  std::error_code error;
+  if (!job.name.empty() && fs::exists(PublishedResult(state_dir_, job), error)) {
+    return Error(absl::StatusCode::kAlreadyExists, "NAME_IN_USE",
+                 absl::StrCat("results of a job named \"", job.name,
+                              "\" exist already; choose another name"));
+  }
+  return job;
+}
+
+absl::StatusOr<Job> Submitter::Submit(const Submission& submission) {
+  if (submission.request.has_value()) {
+    FTD_ASSIGN_OR_RETURN(auto known, store_.FindRequest(*submission.request));
+    if (known.has_value()) return *std::move(known);
+  }
+  FTD_ASSIGN_OR_RETURN(Job job, Judge(submission));
+  job.id = NewJobId();
+  auto queued = store_.Insert(std::move(job), submission.request, rules_.max_queued);
+  if (queued.ok()) {
+    const std::string request_id = submission.request.value_or(RequestKey()).request_id;
+    LogInfo(About{.job = queued->id, .request_id = request_id}, "queued",
+            queued->owner.empty() ? "" : ", for ", queued->owner);
+  }
+  return queued;
+}
+
+absl::StatusOr<Job> Submitter::Retry(const std::string& name, const std::string& owner,
+                                     const std::optional<RequestKey>& request) {
+  std::vector<FieldViolation> bad;
+  CheckRequestId(request, bad);
+  if (!bad.empty()) return FieldError(bad);
+  if (request.has_value()) {
+    FTD_ASSIGN_OR_RETURN(auto known, store_.FindRequest(*request));
+    if (known.has_value()) return *std::move(known);
+  }
+  FTD_ASSIGN_OR_RETURN(const Job ended, store_.Get(name));
+  if (!IsFinal(ended.state)) {
+    return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+                 absl::StrCat("job ", ended.DisplayName(), " is ", JobStateName(ended.state),
+                              ": only a job that has ended can be retried"));
+  }
+  FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
+  Job job;
+  job.id = NewJobId();
+  job.spec_json = ended.spec_json;
+  job.model_dir = ended.model_dir;
+  job.dataset_path = ended.dataset_path;
+  job.sources_json = ended.sources_json;
+  job.labels = ended.labels;
+  job.priority = ended.priority;
+  job.owner = owner;
+  job.retry_of = ended.id;
+  return store_.Insert(std::move(job), request, rules_.max_queued);
+}
+
+}  // namespace ftd

@@ -1,0 +1,78 @@
+// Judging and queueing a submit.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/hub/model_finder.h"
+#include "lib/hub/sources.h"
+#include "lib/spec/train_spec.h"
+#include "server/host/log.h"
+#include "server/host/state_dir.h"
+#include "server/jobs/job_store.h"
+#include "server/requests/dataset_finder.h"
+#include "server/requests/model_verdicts.h"
+
+namespace ftd {
+
+// What was asked for.
+struct Submission {
+  std::string spec_json;  // a JobSpec in proto3 JSON with snake_case names
+  std::string name;
+  std::map<std::string, std::string> labels;
+  int32_t priority = 0;
+  std::string owner;
+  std::optional<RequestKey> request;
+};
+
+struct SubmitRules {
+  Dtype default_dtype = Dtype::kFloat32;
+  std::map<std::string, std::string> models;  // alias → directory or repository
+  std::vector<std::string> dataset_roots;
+  int64_t max_queued = 1000;
+};
+
+// Thread-safe.
+class Submitter {
+ public:
+  // Both must outlive it.
+  Submitter(JobStore& store, const StateDir& state_dir, SubmitRules rules)
+      : store_(store),
+        state_dir_(state_dir),
+        rules_(std::move(rules)),
+        finder_(rules_.models, LogHubTrouble),
+        datasets_(state_dir, rules_.dataset_roots) {}
+
+  // Judges everything that can be judged without reading weights or rows: fields, model headers,
+  // adapter, that the dataset is there, that a result could be written. Returns the job that would
+  // be queued, without an id. Errors: those of SubmitJob in fine_tuning.proto.
+  absl::StatusOr<Job> Judge(const Submission& submission) const;
+
+  // Judge, then one durable transaction. A submission whose request is known gives the job that it
+  // made before.
+  absl::StatusOr<Job> Submit(const Submission& submission);
+
+  // Queues another job that is as one that has ended was: bound to the same model and data.
+  // FAILED_PRECONDITION STATE_CONFLICT: it has not ended.
+  absl::StatusOr<Job> Retry(const std::string& job, const std::string& owner,
+                            const std::optional<RequestKey>& request);
+
+  const ModelFinder& model_finder() const { return finder_; }
+
+ private:
+  // The model of `spec`, judged as far as its files are there. Pins the spec to it.
+  absl::StatusOr<ModelConfig> FindModel(TrainSpec& spec, Job& job, hub::Sources& sources) const;
+
+  JobStore& store_;
+  const StateDir& state_dir_;
+  const SubmitRules rules_;
+  const ModelFinder finder_;
+  const DatasetFinder datasets_;
+  mutable ModelVerdicts verdicts_;
+};
+
+}  // namespace ftd

@@ -1,0 +1,95 @@
+#include "server/streams/result_source.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kChunkBytes = 1 << 20;
+
+absl::Status Lost(const fs::path& path, const std::string& what) {
+  return Error(absl::StatusCode::kDataLoss, "RESULT_MISSING",
+               absl::StrCat("result ", path.string(), ": ", what));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ResultSource>> ResultSource::Open(const Job& job) {
+  if (job.state != JobState::kSucceeded || job.result_dir.empty()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+                 absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state),
+                              " and has no result; a result comes with SUCCEEDED"));
+  }
+  auto source = std::unique_ptr<ResultSource>(new ResultSource(job.result_dir));
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (fs::recursive_directory_iterator entry(source->root_, error), end; !error && entry != end;
+       entry.increment(error)) {
+    // Links are not followed: a result is made of files.
+    if (entry->symlink_status().type() == fs::file_type::regular) {
+      files.push_back(entry->path().lexically_relative(source->root_));
+    }
+  }
+  if (error) return Lost(source->root_, error.message());
+  std::sort(files.begin(), files.end());
+  source->files_.assign(files.begin(), files.end());
+  return source;
+}
+
+absl::StatusOr<std::optional<v1::DownloadResultResponse>> ResultSource::Next() {
+  if (file_.valid()) return ContinueFile();
+  if (!files_.empty()) return StartFile();
+  return std::nullopt;
+}
+
+absl::StatusOr<v1::DownloadResultResponse> ResultSource::StartFile() {
+  path_ = files_.front();
+  files_.pop_front();
+  auto file = OpenFile(root_ / path_, O_RDONLY | O_NOFOLLOW);
+  if (!file.ok()) return Lost(root_ / path_, std::string(file.status().message()));
+  file_ = *std::move(file);
+  struct stat info;
+  if (fstat(file_.get(), &info) != 0) {
+    return ErrnoError(errno, absl::StrCat("stat ", path_.string()));
+  }
+  left_ = info.st_size;
+  hash_.emplace();
+  v1::DownloadResultResponse message;
+  message.mutable_file()->set_path(path_.generic_string());
+  message.mutable_file()->set_size_bytes(left_);
+  return message;
+}
+
+absl::StatusOr<v1::DownloadResultResponse> ResultSource::ContinueFile() {
+  v1::DownloadResultResponse message;
+  if (left_ == 0) {
+    message.set_sha256(hash_->HexDigest());
+    file_.Reset();
+    return message;
+  }
+  std::string& data = *message.mutable_data();
+  data.resize(static_cast<size_t>(std::min(left_, kChunkBytes)));
+  const ssize_t size = read(file_.get(), data.data(), data.size());
+  if (size <= 0) {
+    return Lost(root_ / path_,
+                size == 0 ? "it became shorter" : std::generic_category().message(errno));
+  }
+  data.resize(static_cast<size_t>(size));
+  hash_->Update(data);
+  left_ -= size;
+  return message;
+}
+
+}  // namespace ftd

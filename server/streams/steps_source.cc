@@ -1,0 +1,87 @@
+#include "server/streams/steps_source.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+
+#include "lib/base/error.h"
+#include "server/attempts/attempt_files.h"
+#include "server/jobs/wire.h"
+
+namespace ftd {
+namespace {
+
+constexpr size_t kStepsPerMessage = 1024;
+
+absl::Status CheckRequest(const v1::QueryMetricsRequest& request) {
+  std::vector<FieldViolation> bad;
+  if (request.from_step() < 0) bad.push_back({"from_step", "must not be negative"});
+  if (request.to_step() < 0) bad.push_back({"to_step", "must not be negative"});
+  if (request.max_points() < 0) bad.push_back({"max_points", "must not be negative"});
+  if (request.to_step() > 0 && request.to_step() < request.from_step()) {
+    bad.push_back({"to_step", "must not be less than from_step"});
+  }
+  return bad.empty() ? absl::OkStatus() : FieldError(bad);
+}
+
+double Height(const StepRow& row) {
+  return std::isnan(row.loss) ? std::numeric_limits<double>::infinity() : row.loss;
+}
+
+}  // namespace
+
+std::vector<StepRow> Decimate(std::vector<StepRow> rows, size_t max_points) {
+  if (max_points == 0 || rows.size() <= max_points) return rows;
+  if (max_points == 1) return {rows.back()};
+  const auto lower = [](const StepRow& a, const StepRow& b) { return Height(a) < Height(b); };
+  const size_t stretches = max_points / 2;
+  std::vector<StepRow> kept;
+  for (size_t i = 0; i < stretches; ++i) {
+    const auto begin = rows.begin() + static_cast<std::ptrdiff_t>(rows.size() * i / stretches);
+    const auto end = rows.begin() + static_cast<std::ptrdiff_t>(rows.size() * (i + 1) / stretches);
+    const auto [least, greatest] = std::minmax_element(begin, end, lower);
+    kept.push_back(*std::min(least, greatest));
+    if (least != greatest) kept.push_back(*std::max(least, greatest));
+  }
+  return kept;
+}
+
+absl::StatusOr<std::unique_ptr<StepsSource>> StepsSource::Open(
+    JobStore& store, const StateDir& state_dir, const v1::QueryMetricsRequest& request) {
+  FTD_RETURN_IF_ERROR(CheckRequest(request));
+  FTD_ASSIGN_OR_RETURN(const Job job, store.Get(request.job()));
+  FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
+  std::vector<std::filesystem::path> logs;
+  logs.reserve(attempts.size());
+  for (const Attempt& attempt : attempts) {
+    logs.push_back(state_dir.AttemptDir(job.id, attempt.number) / kStepsLog);
+  }
+  FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
+  std::erase_if(rows, [&](const StepRow& row) {
+    return row.step < request.from_step() ||
+           (request.to_step() > 0 && row.step > request.to_step());
+  });
+  return std::unique_ptr<StepsSource>(
+      new StepsSource(Decimate(std::move(rows), static_cast<size_t>(request.max_points())),
+                      JobEvaluations(state_dir, job.id, static_cast<int32_t>(attempts.size()))));
+}
+
+absl::StatusOr<std::optional<v1::QueryMetricsResponse>> StepsSource::Next() {
+  if (AtEnd()) return std::nullopt;
+  v1::QueryMetricsResponse message;
+  const size_t end = std::min(rows_.size(), next_ + kStepsPerMessage);
+  for (; next_ < end; ++next_) {
+    const int64_t step = rows_[next_].step;
+    *message.add_steps() = ToWire(rows_[next_]);
+    const auto here = [&] {
+      return next_evaluation_ < evaluations_.size() ? evaluations_[next_evaluation_].step()
+                                                    : std::numeric_limits<int64_t>::max();
+    };
+    while (here() < step) ++next_evaluation_;
+    if (here() == step) *message.add_evaluations() = evaluations_[next_evaluation_];
+  }
+  return message;
+}
+
+}  // namespace ftd

@@ -1,0 +1,93 @@
+#include "server/streams/watch_hub.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "lib/base/error.h"
+
+namespace ftd {
+namespace {
+
+// Bookmarks are due every few seconds, and a lost notice costs this much at most.
+constexpr absl::Duration kTick = absl::Seconds(1);
+
+}  // namespace
+
+WatchHub::WatchHub() : thread_([this] { Run(); }) {}
+
+WatchHub::~WatchHub() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  thread_.join();
+}
+
+absl::Status WatchHub::Add(const std::string& job_id, std::shared_ptr<Watcher> watcher) {
+  absl::MutexLock lock(&mutex_);
+  if (ended_) {
+    return Error(absl::StatusCode::kUnavailable, "STOPPING", "ftd is stopping; call again");
+  }
+  if (watchers_.size() >= kMaxWatchers) {
+    return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHERS",
+                 absl::StrCat(kMaxWatchers, " streams are open already; close some"));
+  }
+  const Watcher* key = watcher.get();
+  watchers_[key] = {job_id, std::move(watcher)};
+  return absl::OkStatus();
+}
+
+void WatchHub::Remove(const Watcher* watcher) {
+  Entry removed;  // destroyed without the lock
+  absl::MutexLock lock(&mutex_);
+  const auto found = watchers_.find(watcher);
+  if (found == watchers_.end()) return;
+  removed = std::move(found->second);
+  watchers_.erase(found);
+}
+
+void WatchHub::Notify(const std::string& job_id) {
+  absl::MutexLock lock(&mutex_);
+  changed_.insert(job_id);
+}
+
+void WatchHub::EndAll(const absl::Status& status) {
+  std::vector<std::shared_ptr<Watcher>> all;
+  {
+    absl::MutexLock lock(&mutex_);
+    ended_ = true;
+    for (const auto& [key, entry] : watchers_) all.push_back(entry.watcher);
+  }
+  for (const auto& watcher : all) watcher->End(status);
+}
+
+size_t WatchHub::size() const {
+  absl::MutexLock lock(&mutex_);
+  return watchers_.size();
+}
+
+// With nothing changed it is a tick, and everybody's turn.
+std::vector<std::shared_ptr<Watcher>> WatchHub::Due() {
+  std::vector<std::shared_ptr<Watcher>> due;
+  for (const auto& [key, entry] : watchers_) {
+    if (changed_.empty() || changed_.count(entry.job_id) > 0) due.push_back(entry.watcher);
+  }
+  changed_.clear();
+  return due;
+}
+
+void WatchHub::Run() {
+  while (true) {
+    std::vector<std::shared_ptr<Watcher>> due;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.AwaitWithTimeout(absl::Condition(this, &WatchHub::HasWork), kTick);
+      if (stopping_) return;
+      due = Due();
+    }
+    for (const auto& watcher : due) watcher->Advance();
+  }
+}
+
+}  // namespace ftd

@@ -1,0 +1,202 @@
+#include "server/streams/watch_reader.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "lib/base/error.h"
+#include "lib/runlog/record_log.h"
+#include "server/attempts/attempt_files.h"
+#include "server/jobs/job_states.h"
+#include "server/jobs/wire.h"
+#include "server/requests/job_view.h"
+
+namespace ftd {
+namespace {
+
+constexpr size_t kEventBatch = 64;
+constexpr int64_t kRowBatch = 256;
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+int64_t EventTime(const std::optional<v1::WorkerEvent>& event) {
+  return event.has_value() ? TimestampToMicros(event->time()) : 0;
+}
+
+}  // namespace
+
+absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& state_dir,
+                                              const std::string& name,
+                                              const std::string& resume_token) {
+  FTD_ASSIGN_OR_RETURN(const Job job, store.Get(name));
+  WatchReader reader(store, state_dir, job.id);
+  if (!resume_token.empty()) {
+    FTD_ASSIGN_OR_RETURN(reader.position_, DecodeResumeToken(job.id, resume_token));
+    FTD_RETURN_IF_ERROR(reader.LoadHistory());
+    return reader;
+  }
+  // The snapshot and the history are of one moment when no change came between the two looks: a
+  // change after the snapshot then always starts from the snapshot's state.
+  v1::Job view;
+  for (bool stable = false; !stable;) {
+    reader.position_.sequence = std::numeric_limits<int64_t>::max();
+    FTD_RETURN_IF_ERROR(reader.LoadHistory());
+    FTD_ASSIGN_OR_RETURN(const Job current, store.Get(job.id));
+    FTD_ASSIGN_OR_RETURN(view, ViewJob(store, state_dir, current));
+    FTD_ASSIGN_OR_RETURN(const auto newer, store.Events(job.id, reader.position_.sequence, 1));
+    stable = newer.empty();
+  }
+  *reader.snapshot_.emplace().mutable_snapshot() = std::move(view);
+  return reader;
+}
+
+// The state and the newest attempt at the position, which is moved back to the last event that
+// exists.
+absl::Status WatchReader::LoadHistory() {
+  constexpr int64_t kBatch = 1000;
+  int64_t seen = 0;
+  while (true) {
+    FTD_ASSIGN_OR_RETURN(const auto events, store_.Events(job_id_, seen, kBatch));
+    for (const StateEvent& event : events) {
+      if (event.sequence > position_.sequence) return absl::OkStatus();
+      seen = event.sequence;
+      state_ = event.to;
+      if (event.to == JobState::kPreparing) newest_attempt_ = event.attempt;
+    }
+    if (events.size() < kBatch) break;
+  }
+  position_.sequence = seen;
+  return absl::OkStatus();
+}
+
+v1::WatchJobResponse WatchReader::Stamp(v1::WatchJobResponse message) const {
+  message.set_resume_token(EncodeResumeToken(job_id_, position_));
+  return message;
+}
+
+v1::WatchJobResponse WatchReader::Bookmark() const {
+  v1::WatchJobResponse message;
+  message.mutable_bookmark();
+  return Stamp(std::move(message));
+}
+
+absl::StatusOr<std::optional<v1::WatchJobResponse>> WatchReader::Next() {
+  if (snapshot_.has_value()) {
+    v1::WatchJobResponse message = Stamp(*std::move(snapshot_));
+    snapshot_.reset();
+    return message;
+  }
+  while (true) {
+    // Asked before the logs are read: an event that ends the attempt is stored after the last line
+    // of its logs.
+    FTD_ASSIGN_OR_RETURN(const auto next, store_.Events(job_id_, position_.sequence, 1));
+    const bool attempt_over = position_.attempt < newest_attempt_ || !IsActive(state_) ||
+                              (!next.empty() && !IsActive(next.front().to));
+    if (position_.attempt <= newest_attempt_) {
+      const uint64_t offset_before = position_.events_offset;
+      if (auto message = NextFromLogs(attempt_over, next.empty() ? kNever : next.front().time)) {
+        return message;
+      }
+      if (position_.events_offset != offset_before) continue;
+    }
+    if (position_.attempt < newest_attempt_) {
+      EnterNextAttempt();
+    } else if (!next.empty()) {
+      return TakeStateEvent(next.front());
+    } else {
+      at_end_ = IsFinal(state_);
+      return std::nullopt;
+    }
+  }
+}
+
+void WatchReader::EnterNextAttempt() {
+  ++position_.attempt;
+  position_.events_offset = 0;
+  position_.rows = 0;
+  events_.clear();
+  rows_.clear();
+}
+
+v1::WatchJobResponse WatchReader::TakeStateEvent(const StateEvent& event) {
+  position_.sequence = event.sequence;
+  state_ = event.to;
+  if (event.to == JobState::kPreparing) {
+    newest_attempt_ = event.attempt;
+    if (position_.attempt < newest_attempt_) EnterNextAttempt();
+  }
+  v1::WatchJobResponse message;
+  *message.mutable_state_change() = ToWire(event);
+  return Stamp(std::move(message));
+}
+
+void WatchReader::FillEvents() {
+  if (!events_.empty()) return;
+  const auto path = state_dir_.AttemptDir(job_id_, position_.attempt) / kEventsLog;
+  const auto batch = ReadRecords(path, position_.events_offset, kEventBatch);
+  if (!batch.ok()) return;
+  uint64_t offset = position_.events_offset;
+  for (const std::string& payload : batch->payloads) {
+    constexpr uint64_t kFrameBytes = 8;
+    offset += kFrameBytes + payload.size();
+    LoggedEvent& logged = events_.emplace_back();
+    logged.next_offset = offset;
+    if (!logged.event.emplace().ParseFromString(payload)) logged.event.reset();
+  }
+}
+
+void WatchReader::FillRows() {
+  if (!rows_.empty()) return;
+  const auto path = state_dir_.AttemptDir(job_id_, position_.attempt) / kStepsLog;
+  const auto rows = ReadStepRows(path, position_.rows, kRowBatch);
+  if (rows.ok()) rows_.assign(rows->begin(), rows->end());
+}
+
+// None also when something was read that says nothing to a watcher.
+std::optional<v1::WatchJobResponse> WatchReader::NextFromLogs(bool attempt_over,
+                                                              int64_t next_change) {
+  FillEvents();
+  FillRows();
+  const int64_t limit = attempt_over ? kNever : next_change;
+  const int64_t event_time = events_.empty() ? kNever : EventTime(events_.front().event);
+  const int64_t row_time = rows_.empty() ? kNever : rows_.front().time_unix_micros;
+  const bool rows_open =
+      attempt_over || (position_.events_offset > 0 && state_ != JobState::kPreparing);
+  if (std::min(row_time, event_time) > limit) return std::nullopt;
+  if (!events_.empty() && event_time < row_time) return TakeEvent();
+  if (!rows_.empty() && rows_open) return TakeRow();
+  return std::nullopt;
+}
+
+v1::WatchJobResponse WatchReader::TakeRow() {
+  v1::WatchJobResponse message;
+  *message.mutable_step() = ToWire(rows_.front());
+  rows_.pop_front();
+  ++position_.rows;
+  return Stamp(std::move(message));
+}
+
+std::optional<v1::WatchJobResponse> WatchReader::TakeEvent() {
+  const LoggedEvent logged = std::move(events_.front());
+  events_.pop_front();
+  position_.events_offset = logged.next_offset;
+  if (!logged.event.has_value()) return std::nullopt;
+  const v1::WorkerEvent& event = *logged.event;
+  v1::WatchJobResponse message;
+  if (event.has_progress()) {
+    *message.mutable_progress() = event.progress();
+  } else if (event.has_checkpoint()) {
+    *message.mutable_checkpoint() = event.checkpoint();
+  } else if (event.has_evaluation()) {
+    *message.mutable_evaluation() = event.evaluation();
+  } else if (event.has_warning()) {
+    message.set_warning(event.warning().message());
+  } else if (event.has_started()) {
+    const int64_t kept = event.started().first_step() - 1;
+    if (LastStepAfter(state_dir_, job_id_, position_.attempt - 1) <= kept) return std::nullopt;
+    message.set_rolled_back_to_step(std::max<int64_t>(kept, 0));
+  } else {
+    return std::nullopt;
+  }
+  return Stamp(std::move(message));
+}
+
+}  // namespace ftd

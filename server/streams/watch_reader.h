@@ -1,0 +1,80 @@
+// What a watcher of a job is to be told next, from a position on: the merge of the job's state
+// events with the logs of its attempts, in one order that never depends on when it is read.
+//
+//   - The logs of an attempt come after the state event that started it and before the one that
+//   ended it.
+//   - Steps come after the event that moved the job to RUNNING.
+//   - Within an attempt steps, events and changes of state go by their times, each kind in its own
+//   order.
+//
+// Everything is read from the store and the files when it is asked for, in small batches, so that a
+// watcher costs the same however far behind it is. Used by one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "ftd/v1/fine_tuning.pb.h"
+#include "ftd/v1/worker.pb.h"
+#include "lib/runlog/step_log.h"
+#include "server/host/state_dir.h"
+#include "server/jobs/job_store.h"
+#include "server/streams/resume_token.h"
+
+namespace ftd {
+
+class WatchReader {
+ public:
+  // With an empty token the first message is a snapshot, and then every recorded step comes from
+  // the first. Errors: NOT_FOUND JOB_NOT_FOUND, INVALID_ARGUMENT FIELD_INVALID for a token that is
+  // not this job's.
+  static absl::StatusOr<WatchReader> Open(JobStore& store, const StateDir& state_dir,
+                                          const std::string& job, const std::string& resume_token);
+
+  const std::string& job_id() const { return job_id_; }
+
+  // The next message with its token; none when there is nothing new now.
+  absl::StatusOr<std::optional<v1::WatchJobResponse>> Next();
+  // The final event and all before it were given out: nothing will ever come again.
+  bool AtEnd() const { return at_end_; }
+  // A message that says only where the watcher stands.
+  v1::WatchJobResponse Bookmark() const;
+
+ private:
+  struct LoggedEvent {
+    std::optional<v1::WorkerEvent> event;  // none: unreadable
+    uint64_t next_offset = 0;
+  };
+
+  WatchReader(JobStore& store, const StateDir& state_dir, std::string job_id)
+      : store_(store), state_dir_(state_dir), job_id_(std::move(job_id)) {}
+
+  absl::Status LoadHistory();
+  v1::WatchJobResponse Stamp(v1::WatchJobResponse message) const;
+  // `next_change`: time of the next state event, before which the logs of a living attempt are
+  // read.
+  std::optional<v1::WatchJobResponse> NextFromLogs(bool attempt_over, int64_t next_change);
+  void FillEvents();
+  void FillRows();
+  std::optional<v1::WatchJobResponse> TakeEvent();
+  v1::WatchJobResponse TakeRow();
+  v1::WatchJobResponse TakeStateEvent(const StateEvent& event);
+  void EnterNextAttempt();
+
+  JobStore& store_;
+  const StateDir& state_dir_;
+  std::string job_id_;
+  WatchPosition position_;
+  std::optional<v1::WatchJobResponse> snapshot_;
+  JobState state_ = JobState::kQueued;  // as of position_.sequence
+  int32_t newest_attempt_ = 0;          // started by the events up to position_.sequence
+  bool at_end_ = false;
+  // Read ahead, at most a batch of each.
+  std::deque<LoggedEvent> events_;
+  std::deque<StepRow> rows_;
+};
+
+}  // namespace ftd

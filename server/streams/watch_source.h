@@ -1,0 +1,36 @@
+// WatchJob's stream: a WatchReader with bookmarks.
+#pragma once
+
+#include <optional>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "server/host/stream_source.h"
+#include "server/streams/watch_reader.h"
+
+namespace ftd {
+
+class WatchSource : public StreamSource<v1::WatchJobResponse> {
+ public:
+  explicit WatchSource(WatchReader reader) : reader_(std::move(reader)) {}
+
+  absl::StatusOr<std::optional<v1::WatchJobResponse>> Next() override {
+    auto next = reader_.Next();
+    if (next.ok() && next->has_value()) last_message_ = absl::Now();
+    return next;
+  }
+  bool AtEnd() const override { return reader_.AtEnd(); }
+  // A bookmark after five quiet seconds.
+  std::optional<v1::WatchJobResponse> Idle() override {
+    if (absl::Now() - last_message_ < absl::Seconds(5)) return std::nullopt;
+    last_message_ = absl::Now();
+    return reader_.Bookmark();
+  }
+
+ private:
+  WatchReader reader_;
+  absl::Time last_message_ = absl::Now();
+};
+
+}  // namespace ftd
