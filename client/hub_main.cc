@@ -11,8 +11,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "client/exit_codes.h"
-#include "client/text.h"
+#include "client/base/exit_codes.h"
+#include "client/text/text.h"
 #include "lib/base/error.h"
 #include "lib/hub/transport/http_client.h"
 #include "lib/hub/transport/repo.h"

@@ -8,12 +8,12 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/command_docs.h"
-#include "client/exit_codes.h"
-#include "client/nearest.h"
-#include "client/text.h"
-#include "client/verbs.h"
-#include "client/version.h"
+#include "client/base/exit_codes.h"
+#include "client/base/nearest.h"
+#include "client/base/version.h"
+#include "client/command/command_docs.h"
+#include "client/command/verbs.h"
+#include "client/text/text.h"
 #include "lib/cli/generate.h"
 
 namespace ftd {

@@ -1,4 +1,4 @@
-#include "client/verbs.h"
+#include "client/command/verbs.h"
 
 namespace ftd {
 namespace {

@@ -1,4 +1,4 @@
-#include "client/json_output.h"
+#include "client/text/json_output.h"
 
 #include <gtest/gtest.h>
 

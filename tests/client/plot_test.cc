@@ -1,4 +1,4 @@
-#include "client/plot.h"
+#include "client/text/plot.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <limits>
 #include <random>
 
-#include "client/text.h"
+#include "client/text/text.h"
 
 namespace ftd {
 namespace {

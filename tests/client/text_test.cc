@@ -1,8 +1,8 @@
-#include "client/text.h"
+#include "client/text/text.h"
 
 #include <gtest/gtest.h>
 
-#include "client/table.h"
+#include "client/text/table.h"
 
 namespace ftd {
 namespace {

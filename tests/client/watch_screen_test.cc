@@ -1,10 +1,10 @@
-#include "client/watch_screen.h"
+#include "client/watch/watch_screen.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_join.h"
-#include "client/text.h"
+#include "client/text/text.h"
 
 namespace ftd {
 namespace {

@@ -1,4 +1,4 @@
-#include "client/watch_state.h"
+#include "client/watch/watch_state.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,73 @@
+// The command line of one verb.
+//
+// Flags are kebab-case; `--batch_size` is read as `--batch-size`. A flag calls its setter only when
+// it was given, so that what the user did not say stays unsaid. Only this pair includes CLI11,
+// which is slow to compile.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/command/verbs.h"
+
+namespace ftd {
+
+class Flags {
+ public:
+  // `usage` is what stands behind "ftctl VERB" in the help; `examples` closes it.
+  Flags(const Invocation& call, const std::string& verb, const std::string& description,
+        const std::string& examples);
+  ~Flags();
+
+  // An argument by position, required. `type` as for Text, where the name does not tell it.
+  void Positional(const std::string& name, const std::string& help, std::string* value,
+                  const std::string& type = "");
+
+  // `names` as in "-n,--lines". `type` names what it takes, by which shells complete it: FILE, DIR,
+  // PATH, MODEL (lib/cli/command_doc.h).
+  void Text(const std::string& names, const std::string& help,
+            std::function<void(const std::string&)> set, const std::string& type = "TEXT");
+  void Text(const std::string& names, const std::string& help, std::string* value,
+            const std::string& type = "TEXT");
+  // One of `choices`.
+  void Choice(const std::string& names, const std::string& help,
+              const std::vector<std::string>& choices, std::string* value);
+  // The same, and `bare` where no word follows but another flag. Only for a verb without arguments
+  // by position.
+  void ChoiceOrBare(const std::string& name, const std::string& help,
+                    const std::vector<std::string>& choices, const std::string& bare,
+                    std::string* value);
+  void Int32(const std::string& names, const std::string& help, std::function<void(int32_t)> set);
+  void Int64(const std::string& names, const std::string& help, std::function<void(int64_t)> set);
+  // Correctly rounded; "nan" and "inf" are no numbers here.
+  void Double(const std::string& names, const std::string& help, std::function<void(double)> set);
+  // Without a value. "--shuffle,!--no-shuffle" has a negative spelling.
+  void Switch(const std::string& names, const std::string& help, std::function<void(bool)> set);
+  void Switch(const std::string& names, const std::string& help, bool* value);
+  // May be given several times.
+  void Repeated(const std::string& names, const std::string& help, std::vector<std::string>* values,
+                const std::string& type = "TEXT");
+
+  // A flag that must be given: the name as declared, without alternatives.
+  void Require(const std::string& name);
+  // Flags declared from here on are shown under `title`.
+  void Group(const std::string& title);
+
+  // Reads the arguments. nullopt: go on. Else the exit code: 0 after --help and where the verb was
+  // to describe itself (Invocation::describe), 2 after a usage error,
+  // which is told on stderr with the nearest known flag.
+  std::optional<int> Parse();
+
+  // Of --address and the flags about TLS, before or behind the verb.
+  const ServerAddress& address() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ftd

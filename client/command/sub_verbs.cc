@@ -1,0 +1,49 @@
+#include "client/command/sub_verbs.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/base/exit_codes.h"
+#include "client/base/nearest.h"
+#include "client/text/text.h"
+#include "lib/base/error.h"
+
+namespace ftd {
+namespace {
+
+int Describe(const Invocation& call, absl::Span<const Verb> sub_verbs) {
+  sub_verbs[0].run(call);
+  for (const Verb& verb : sub_verbs) {
+    CommandDoc doc;
+    verb.run({.describe = &doc});
+    doc.name = verb.name;
+    doc.summary = verb.help;
+    call.describe->commands.push_back(std::move(doc));
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+int RunSubVerb(const Invocation& call, const char* verb, absl::Span<const Verb> sub_verbs) {
+  if (call.describe != nullptr) return Describe(call, sub_verbs);
+  if (call.args.empty() || absl::StartsWith(call.args[0], "-")) return sub_verbs[0].run(call);
+  Invocation rest = call;
+  rest.args.erase(rest.args.begin());
+  std::vector<std::string> names;
+  for (const Verb& sub_verb : sub_verbs) {
+    if (call.args[0] == sub_verb.name) return sub_verb.run(rest);
+    names.emplace_back(sub_verb.name);
+  }
+  const std::string nearest = Nearest(call.args[0], names);
+  return Fail(Error(absl::StatusCode::kInvalidArgument, "USAGE",
+                    absl::StrCat("unknown verb '", verb, " ", Printable(call.args[0]), "'; ",
+                                 nearest.empty() ? "it is one of " : "did you mean ",
+                                 nearest.empty() ? absl::StrJoin(names, ", ") : nearest + "?")));
+}
+
+}  // namespace ftd

@@ -1,0 +1,40 @@
+#include "client/command/submission.h"
+
+#include <filesystem>
+
+#include "client/rpc/upload.h"
+#include "lib/base/error.h"
+#include "lib/spec/dataset_spec.h"
+#include "lib/spec/repo_name.h"
+
+namespace ftd {
+namespace {
+
+// A file of that name goes first, as the shell's completion would have it.
+bool NamesHubDataset(const SubmitFlags& submit) {
+  const HubDataset& hub = submit.hub_dataset;
+  const bool has_flags = !hub.revision.empty() || !hub.config.empty() || !hub.split.empty();
+  std::error_code error;
+  if (submit.dataset.empty() || std::filesystem::exists(submit.dataset, error)) return has_flags;
+  return hub::IsRepoName(submit.dataset);
+}
+
+}  // namespace
+
+absl::StatusOr<ftd::v1::Job> Submit(Connection& connection, SubmitFlags* submit) {
+  FTD_RETURN_IF_ERROR(CompleteRequest(submit));
+  auto& request = submit->request;
+  auto* dataset = request.mutable_spec()->mutable_dataset();
+  if (NamesHubDataset(*submit)) {
+    auto* hub = dataset->mutable_hub();
+    hub->set_name(submit->dataset.empty() ? kDefaultDataset : submit->dataset);
+    hub->set_revision(submit->hub_dataset.revision);
+    hub->set_config(submit->hub_dataset.config);
+    hub->set_split(submit->hub_dataset.split);
+  } else if (!submit->dataset.empty()) {
+    FTD_RETURN_IF_ERROR(UploadDataset(connection, submit->dataset, dataset));
+  }
+  return connection.Call(&ftd::v1::FineTuning::Stub::SubmitJob, request);
+}
+
+}  // namespace ftd

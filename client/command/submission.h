@@ -1,0 +1,14 @@
+// Submits what the flags describe: shared by `submit` and `run`.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "client/rpc/connection.h"
+#include "client/command/submit_flags.h"
+#include "ftd/v1/job.pb.h"
+
+namespace ftd {
+
+// Completes the request, sends the dataset, and queues the job.
+absl::StatusOr<ftd::v1::Job> Submit(Connection& connection, SubmitFlags* submit);
+
+}  // namespace ftd

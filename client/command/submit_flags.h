@@ -1,0 +1,42 @@
+// The flags that describe a job, shared by `submit` and `run`.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "client/command/flags.h"
+#include "ftd/v1/fine_tuning.pb.h"
+#include "lib/spec/dataset_spec.h"
+
+namespace ftd {
+
+// What the flags said. Only what the user gave is set in the request; the server resolves the rest.
+struct SubmitFlags {
+  ftd::v1::SubmitJobRequest request;
+  std::string dataset;  // a local file, directory or glob, or a repository of the hub
+  HubDataset hub_dataset;
+  std::string dataset_shape;
+  std::string columns;  // "instruction=question,…"
+  std::string train_on;
+  std::string mode;
+  std::string dtype;
+  std::string lr_scheduler_type;
+  std::string precision;
+  std::string gradient_checkpointing;
+  std::vector<std::string> labels;  // "k=v"
+};
+
+// Declares them. `flags` and `submit` must live until Parse has returned.
+void AddSubmitFlags(Flags& flags, SubmitFlags* submit);
+
+// "k=v" each. INVALID_ARGUMENT reason USAGE for one that is not.
+absl::Status ParseLabels(const std::vector<std::string>& labels,
+                         google::protobuf::Map<std::string, std::string>* parsed);
+
+// Turns what was parsed into a request as the server wants it: paths of existing local directories
+// made absolute, enums and labels set, a request_id where none was given. The dataset is not in it
+// yet (upload.h). INVALID_ARGUMENT reason USAGE for a label that is no k=v.
+absl::Status CompleteRequest(SubmitFlags* submit);
+
+}  // namespace ftd

@@ -1,0 +1,153 @@
+#include "client/text/json_output.h"
+
+#include <cmath>
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "client/text/times.h"
+
+namespace ftd {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+using nlohmann::ordered_json;
+
+ordered_json EnumName(const FieldDescriptor* field, int number) {
+  const auto* value = field->enum_type()->FindValueByNumber(number);
+  if (value == nullptr) return number;
+  return value->name();
+}
+
+ordered_json SubMessage(const Message& message) {
+  if (message.GetDescriptor()->full_name() == "google.protobuf.Timestamp") {
+    return Rfc3339(dynamic_cast<const google::protobuf::Timestamp&>(message));
+  }
+  return ToJson(message);
+}
+
+// A field that is not repeated.
+ordered_json Single(const Message& message, const FieldDescriptor* field) {
+  const Reflection* get = message.GetReflection();
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT32:
+      return get->GetInt32(message, field);
+    case FieldDescriptor::CPPTYPE_INT64:
+      return get->GetInt64(message, field);
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return get->GetUInt32(message, field);
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return get->GetUInt64(message, field);
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return JsonNumber(get->GetDouble(message, field));
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      return JsonNumber(get->GetFloat(message, field));
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return get->GetBool(message, field);
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return EnumName(field, get->GetEnumValue(message, field));
+    case FieldDescriptor::CPPTYPE_STRING:
+      return get->GetString(message, field);
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      return SubMessage(get->GetMessage(message, field));
+  }
+  return nullptr;
+}
+
+// One element of a repeated field; the API repeats strings, enums and messages.
+ordered_json Element(const Message& message, const FieldDescriptor* field, int index) {
+  const Reflection* get = message.GetReflection();
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_STRING:
+      return get->GetRepeatedString(message, field, index);
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return EnumName(field, get->GetRepeatedEnumValue(message, field, index));
+    default:
+      return SubMessage(get->GetRepeatedMessage(message, field, index));
+  }
+}
+
+ordered_json Repeated(const Message& message, const FieldDescriptor* field) {
+  const int size = message.GetReflection()->FieldSize(message, field);
+  if (!field->is_map()) {
+    ordered_json list = ordered_json::array();
+    for (int i = 0; i < size; ++i) list.push_back(Element(message, field, i));
+    return list;
+  }
+  // A map's hash order changes from run to run; std::map sorts the keys.
+  std::map<std::string, ordered_json> sorted;
+  for (int i = 0; i < size; ++i) {
+    const Message& entry = message.GetReflection()->GetRepeatedMessage(message, field, i);
+    const auto* type = entry.GetDescriptor();
+    sorted[Single(entry, type->map_key())] = Single(entry, type->map_value());
+  }
+  ordered_json object = ordered_json::object();
+  for (auto& [key, value] : sorted) object[key] = std::move(value);
+  return object;
+}
+
+// JSON's escapes are valid in a double-quoted YAML scalar; so are all JSON scalars.
+std::string Scalar(const ordered_json& value) {
+  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+bool IsBlock(const ordered_json& value) { return value.is_structured() && !value.empty(); }
+
+void AppendYaml(const ordered_json& value, int indent, std::string* out) {
+  const std::string blanks(indent, ' ');
+  if (!IsBlock(value)) {
+    absl::StrAppend(out, blanks, Scalar(value), "\n");
+    return;
+  }
+  for (const auto& [key, item] : value.items()) {
+    absl::StrAppend(out, blanks, value.is_array() ? "-" : absl::StrCat(Scalar(key), ":"));
+    if (IsBlock(item)) {
+      out->push_back('\n');
+      AppendYaml(item, indent + 2, out);
+    } else {
+      absl::StrAppend(out, " ", Scalar(item), "\n");
+    }
+  }
+}
+
+}  // namespace
+
+ordered_json JsonNumber(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+  return value;
+}
+
+ordered_json ToJson(const Message& message) {
+  const auto* type = message.GetDescriptor();
+  const Reflection* get = message.GetReflection();
+  ordered_json object = ordered_json::object();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const FieldDescriptor* field = type->field(i);
+    if (field->is_repeated()) {
+      object[field->name()] = Repeated(message, field);
+    } else if (!field->has_presence() || get->HasField(message, field)) {
+      object[field->name()] = Single(message, field);
+    } else if (field->real_containing_oneof() == nullptr) {
+      object[field->name()] = nullptr;
+    }
+  }
+  return object;
+}
+
+std::string ToYaml(const ordered_json& value) {
+  std::string out;
+  AppendYaml(value, 0, &out);
+  return out;
+}
+
+void PrintStructured(const ordered_json& value, const std::string& format) {
+  if (format == "yaml") {
+    std::cout << ToYaml(value) << std::flush;
+  } else {
+    std::cout << value.dump(2, ' ', false, ordered_json::error_handler_t::replace) << std::endl;
+  }
+}
+
+}  // namespace ftd

@@ -1,0 +1,98 @@
+#include "client/text/names.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "client/text/text.h"
+
+namespace ftd {
+
+using ftd::v1::Job;
+using ftd::v1::JobSpec;
+
+namespace {
+
+// A server newer than this client may send values without a name here.
+std::string NameOr(const std::string& name, int number) {
+  return name.empty() ? absl::StrCat(number) : name;
+}
+
+}  // namespace
+
+std::string StateName(Job::State state) { return NameOr(Job::State_Name(state), state); }
+
+std::string PhaseName(ftd::v1::Progress::Phase phase) {
+  if (phase == ftd::v1::Progress::PHASE_UNSPECIFIED) return "";
+  return NameOr(ftd::v1::Progress::Phase_Name(phase), phase);
+}
+
+std::string ModeName(JobSpec::Mode mode) {
+  return absl::AsciiStrToLower(NameOr(JobSpec::Mode_Name(mode), mode));
+}
+
+std::string FailureName(ftd::v1::FailureReason reason) {
+  if (reason == ftd::v1::FAILURE_REASON_UNSPECIFIED) return "";
+  return NameOr(ftd::v1::FailureReason_Name(reason), reason);
+}
+
+std::string PendingText(Job::PendingReason why) {
+  switch (why) {
+    case Job::GPU_BUSY:
+      return "another job has the device";
+    case Job::DEPENDENCY:
+      return "it waits for another job";
+    case Job::BACKOFF:
+      return "it waits before the next attempt";
+    case Job::DISK_RESERVE:
+      return "too little disk is free";
+    case Job::DRAINING:
+      return "ftd starts no jobs at present";
+    case Job::GPU_FOREIGN_PROCESS:
+      return "a process that is not ftd's uses the device";
+    default:
+      return "";
+  }
+}
+
+std::string ModelName(const JobSpec& spec) {
+  std::string name = spec.model();
+  while (name.size() > 1 && name.back() == '/') name.pop_back();
+  return name.substr(name.find_last_of('/') + 1);
+}
+
+std::string JobTitle(const Job& job) {
+  return job.name().empty() ? job.id() : absl::StrCat(job.id(), " (", job.name(), ")");
+}
+
+std::string JobHandle(const Job& job) { return job.name().empty() ? job.id() : job.name(); }
+
+int64_t StepsPlanned(const Job& job) {
+  return std::max(job.progress().steps_planned(), job.spec().max_steps());
+}
+
+std::string EvaluationText(const ftd::v1::Evaluation& evaluation) {
+  return absl::StrCat("loss ", Fixed(evaluation.loss(), 4), ", token accuracy ",
+                      Fixed(100 * evaluation.mean_token_accuracy(), 1), "%, ", evaluation.rows(),
+                      " rows");
+}
+
+std::string NextStep(const Job& job) {
+  const std::string handle = JobHandle(job);
+  switch (job.state()) {
+    case Job::SUCCEEDED:
+      return absl::StrCat("ftctl get ", handle, " DIR");
+    case Job::FAILED:
+      return absl::StrCat("ftctl logs ", handle);
+    case Job::HELD:
+      return absl::StrCat("ftctl release ", handle);
+    case Job::PAUSED:
+      return absl::StrCat("ftctl resume ", handle);
+    case Job::CANCELLED:
+      return "";
+    default:
+      return absl::StrCat("ftctl watch ", handle);
+  }
+}
+
+}  // namespace ftd

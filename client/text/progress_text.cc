@@ -1,0 +1,21 @@
+#include "client/text/progress_text.h"
+
+#include "absl/strings/str_cat.h"
+#include "client/text/text.h"
+
+namespace ftd {
+
+std::string ProgressText(const ftd::v1::Progress& progress) {
+  const bool bytes = progress.unit() == "bytes";
+  if (!bytes) return absl::StrCat(progress.done(), " of ", progress.total(), " ", progress.unit());
+  std::string text =
+      absl::StrCat(ShortBytes(progress.done()), " of ", ShortBytes(progress.total()));
+  if (progress.rate() > 0 && progress.done() < progress.total()) {
+    const auto left = static_cast<double>(progress.total() - progress.done());
+    absl::StrAppend(&text, ", ", ShortBytes(static_cast<int64_t>(progress.rate())), "/s, ETA ",
+                    ShortDuration(left / progress.rate()));
+  }
+  return text;
+}
+
+}  // namespace ftd

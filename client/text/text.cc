@@ -1,0 +1,132 @@
+#include "client/text/text.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "absl/strings/str_format.h"
+
+namespace ftd {
+namespace {
+
+// One code point of UTF-8, or a bad byte.
+struct Rune {
+  uint32_t code = 0;
+  int length = 1;
+  bool valid = false;
+};
+
+Rune DecodeRune(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (byte(0) < 0x80) return {byte(0), 1, true};
+  const int length = byte(0) >= 0xF0 ? 4 : byte(0) >= 0xE0 ? 3 : byte(0) >= 0xC2 ? 2 : 0;
+  if (length == 0 || byte(0) > 0xF4 || text.size() < static_cast<size_t>(length)) return {};
+  uint32_t code = byte(0) & (0xFF >> (length + 1));
+  for (int i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return {};
+    code = code << 6 | (byte(i) & 0x3F);
+  }
+  constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+  const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
+  if (code < kLeast[length] || code > 0x10FFFF || surrogate) return {};
+  return {code, length, true};
+}
+
+bool In(uint32_t code, uint32_t first, uint32_t last) { return code >= first && code <= last; }
+
+// C0, DEL and C1 controls; marks that turn the writing direction, which could make a line read as
+// another.
+bool IsControl(uint32_t code) {
+  return code < 0x20 || In(code, 0x7F, 0x9F) || In(code, 0x202A, 0x202E) ||
+         In(code, 0x2066, 0x2069);
+}
+
+// The blocks that matter, not the whole of Unicode's tables: a column too many in a rare script
+// does no harm.
+int RuneWidth(uint32_t code) {
+  if (In(code, 0x0300, 0x036F) || In(code, 0x200B, 0x200F) || In(code, 0xFE00, 0xFE0F)) return 0;
+  const bool wide = In(code, 0x1100, 0x115F) || In(code, 0x2E80, 0xA4CF) ||
+                    In(code, 0xAC00, 0xD7A3) || In(code, 0xF900, 0xFAFF) ||
+                    In(code, 0xFE30, 0xFE4F) || In(code, 0xFF00, 0xFF60) ||
+                    In(code, 0x1F300, 0x1FAFF) || In(code, 0x20000, 0x3FFFD);
+  return wide ? 2 : 1;
+}
+
+std::string Sanitized(std::string_view text, bool keep_lines) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const Rune rune = DecodeRune(text);
+    if (rune.valid && rune.code == '\n' && keep_lines) {
+      out += '\n';
+    } else if (rune.valid && (rune.code == '\n' || rune.code == '\r' || rune.code == '\t')) {
+      out += ' ';
+    } else if (!rune.valid || IsControl(rune.code)) {
+      out += '?';
+    } else {
+      out += text.substr(0, rune.length);
+    }
+    text.remove_prefix(rune.length);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string Printable(std::string_view text) { return Sanitized(text, false); }
+std::string PrintableLines(std::string_view text) { return Sanitized(text, true); }
+
+int DisplayWidth(std::string_view text) {
+  int width = 0;
+  while (!text.empty()) {
+    const Rune rune = DecodeRune(text);
+    width += rune.valid ? RuneWidth(rune.code) : 1;
+    text.remove_prefix(rune.length);
+  }
+  return width;
+}
+
+std::string Shorten(std::string_view text, int columns, bool unicode) {
+  if (DisplayWidth(text) <= columns) return std::string(text);
+  if (columns <= 0) return "";
+  std::string out;
+  int width = 0;
+  while (!text.empty()) {
+    const Rune rune = DecodeRune(text);
+    width += rune.valid ? RuneWidth(rune.code) : 1;
+    if (width > columns - 1) break;
+    out += text.substr(0, rune.length);
+    text.remove_prefix(rune.length);
+  }
+  return out + (unicode ? "…" : "~");
+}
+
+std::string PadRight(std::string_view text, int columns) {
+  return std::string(text) + std::string(std::max(0, columns - DisplayWidth(text)), ' ');
+}
+
+std::string ShortDuration(double seconds) {
+  const auto total = static_cast<int64_t>(std::llround(std::clamp(seconds, 0.0, 1e12)));
+  if (total < 60) return absl::StrFormat("%ds", total);
+  if (total < 3600) return absl::StrFormat("%dm%02ds", total / 60, total % 60);
+  if (total < 86400) return absl::StrFormat("%dh%02dm", total / 3600, total / 60 % 60);
+  return absl::StrFormat("%dd%02dh", total / 86400, total / 3600 % 24);
+}
+
+std::string ShortBytes(int64_t bytes) {
+  if (bytes < 1000) return absl::StrFormat("%d B", bytes);
+  constexpr const char* kUnits[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+  double value = static_cast<double>(bytes) / 1000;
+  size_t unit = 0;
+  // 999.95 would be shown as "1000.0".
+  while (value >= 999.95 && unit + 1 < std::size(kUnits)) {
+    value /= 1000;
+    ++unit;
+  }
+  return absl::StrFormat("%.1f %s", value, kUnits[unit]);
+}
+
+std::string Fixed(double value, int digits) { return absl::StrFormat("%.*f", digits, value); }
+std::string Scientific(double value, int digits) { return absl::StrFormat("%.*e", digits, value); }
+
+}  // namespace ftd

@@ -1,0 +1,163 @@
+// ftctl show: one job.
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/rpc/connection.h"
+#include "client/base/exit_codes.h"
+#include "client/command/flags.h"
+#include "client/rpc/job_lookup.h"
+#include "client/text/json_output.h"
+#include "client/text/names.h"
+#include "client/text/table.h"
+#include "client/text/text.h"
+#include "client/text/times.h"
+#include "client/command/verbs.h"
+
+namespace ftd {
+namespace {
+
+using ftd::v1::Attempt;
+using ftd::v1::Job;
+
+std::string StateText(const Job& job) {
+  std::string text = StateName(job.state());
+  if (job.state() == Job::QUEUED && job.position() > 0)
+    absl::StrAppend(&text, ", position ", job.position());
+  if (const std::string why = PendingText(job.pending_reason()); !why.empty())
+    absl::StrAppend(&text, ": ", why);
+  if (const std::string why = FailureName(job.failure_reason()); !why.empty())
+    absl::StrAppend(&text, ", ", why);
+  const std::string phase = PhaseName(job.progress().phase());
+  if ((job.state() == Job::PREPARING || job.state() == Job::RUNNING) && !phase.empty()) {
+    absl::StrAppend(&text, ", ", phase);
+  }
+  return text;
+}
+
+std::string StepText(const Job& job) {
+  if (!job.has_last_step()) return "";
+  const auto& step = job.last_step();
+  const int64_t planned = StepsPlanned(job);
+  return absl::StrCat(step.step(), planned > 0 ? absl::StrCat(" of ", planned) : "", ", loss ",
+                      Fixed(step.loss(), 4), ", ", Fixed(step.tokens_per_second(), 0), " tok/s");
+}
+
+std::string EvaluationsText(const Job& job) {
+  if (!job.has_last_evaluation()) return "";
+  const auto at = [](const ftd::v1::Evaluation& evaluation) {
+    return absl::StrCat(EvaluationText(evaluation), " at step ", evaluation.step());
+  };
+  std::string text = at(job.last_evaluation());
+  if (job.has_best_evaluation() && job.best_evaluation().step() != job.last_evaluation().step())
+    absl::StrAppend(&text, "\nbest: ", at(job.best_evaluation()));
+  return text;
+}
+
+std::string Hyperparameters(const ftd::v1::JobSpec& spec) {
+  std::string text = absl::StrCat(
+      "batch ", spec.batch_size(), " x ", spec.gradient_accumulation_steps(), ", length ",
+      spec.seq_length(), ", lr ", spec.learning_rate(), ", seed ", spec.seed());
+  absl::StrAppend(&text, spec.max_steps() > 0 ? absl::StrCat(", ", spec.max_steps(), " steps")
+                                              : absl::StrCat(", ", spec.num_epochs(), " epochs"));
+  if (spec.has_lora())
+    absl::StrAppend(&text, ", rank ", spec.lora().rank(), ", alpha ", spec.lora().alpha());
+  const char* const on_or_off = spec.gradient_checkpointing() ? "on" : "off";
+  absl::StrAppend(&text, ", gradient checkpointing ",
+                  spec.has_gradient_checkpointing() ? on_or_off : "auto");
+  if (spec.has_deterministic() && !spec.deterministic())
+    absl::StrAppend(&text, ", not deterministic");
+  return text;
+}
+
+std::string Labels(const Job& job) {
+  std::map<std::string, std::string> sorted(job.labels().begin(), job.labels().end());
+  return absl::StrJoin(sorted, ", ", absl::PairFormatter("="));
+}
+
+std::string Checkpoints(const Job& job) {
+  return absl::StrJoin(
+      job.checkpoints(), "\n", [](std::string* out, const ftd::v1::Checkpoint& checkpoint) {
+        absl::StrAppend(out, "step ", checkpoint.step(), "  ", ShortBytes(checkpoint.size_bytes()),
+                        "  ", checkpoint.path());
+      });
+}
+
+std::string Steps(const Attempt& attempt) {
+  return attempt.last_step() == 0 ? "-"
+                                  : absl::StrCat(attempt.first_step(), "-", attempt.last_step());
+}
+
+std::string Ended(const Attempt& attempt) {
+  if (attempt.has_signal() && attempt.signal() != 0)
+    return absl::StrCat("signal ", attempt.signal());
+  return attempt.has_exit_code() ? absl::StrCat("exit ", attempt.exit_code()) : "-";
+}
+
+void PrintAttempts(const Job& job) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Attempt& attempt : job.attempts()) {
+    rows.push_back({absl::StrCat(attempt.number()), Attempt::State_Name(attempt.state()),
+                    Steps(attempt), LocalTime(attempt.start_time()), Ended(attempt),
+                    attempt.reason()});
+  }
+  if (!rows.empty())
+    std::cout << "\n" << Table({"ATTEMPT", "STATE", "STEPS", "STARTED", "ENDED", "REASON"}, rows);
+}
+
+std::string Time(bool has, const google::protobuf::Timestamp& time) {
+  return has ? LocalTime(time) : "";
+}
+
+void PrintJob(const Job& job) {
+  std::cout << KeyValues({
+      {"id", job.id()},
+      {"name", job.name()},
+      {"state", StateText(job)},
+      {"message", job.message()},
+      {"what to do", job.hint()},
+      {"mode", ModeName(job.spec().mode())},
+      {"model", job.spec().model()},
+      {"dataset", job.spec().dataset().file_name()},
+      {"settings", Hyperparameters(job.spec())},
+      {"step", StepText(job)},
+      {"evaluation", EvaluationsText(job)},
+      {"priority", job.priority() == 0 ? "" : absl::StrCat(job.priority())},
+      {"labels", Labels(job)},
+      {"owner", job.owner()},
+      {"created", Time(job.has_create_time(), job.create_time())},
+      {"started", Time(job.has_start_time(), job.start_time())},
+      {"ended", Time(job.has_end_time(), job.end_time())},
+      {"checkpoints", Checkpoints(job)},
+      {"warnings", absl::StrJoin(job.warnings(), "\n")},
+      {"result", job.result_dir()},
+  });
+  PrintAttempts(job);
+  if (const std::string next = NextStep(job); !next.empty())
+    std::cout << "\nnext: " << next << "\n";
+  std::cout << std::flush;
+}
+
+}  // namespace
+
+int ShowVerb(const Invocation& call) {
+  std::string name;
+  std::string output = "table";
+  Flags flags(call, "show", "Show a job: state, settings, attempts, checkpoints, result.",
+              "  ftctl show first\n  ftctl show first -o json | jq -r .state\n");
+  flags.Positional("JOB", "Id or name", &name);
+  flags.Choice("-o,--output", "Format [table]", {"table", "json", "yaml"}, &output);
+  if (const auto code = flags.Parse()) return *code;
+  auto connection = Connect(flags.address());
+  if (!connection.ok()) return Fail(connection.status());
+  const auto job = FindJob(**connection, name);
+  if (!job.ok()) return Fail(job.status());
+  if (output == "table") {
+    PrintJob(*job);
+  } else {
+    PrintStructured(ToJson(*job), output);
+  }
+  return kExitOk;
+}
+
+}  // namespace ftd

@@ -1,0 +1,84 @@
+// ftctl submit: queue a job.
+#include <iostream>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "client/rpc/connection.h"
+#include "client/base/exit_codes.h"
+#include "client/command/flags.h"
+#include "client/watch/follow.h"
+#include "client/watch/job_views.h"
+#include "client/text/json_output.h"
+#include "client/text/names.h"
+#include "client/command/submission.h"
+#include "client/watch/terminal.h"
+#include "client/command/verbs.h"
+
+namespace ftd {
+namespace {
+
+struct SubmitOptions {
+  SubmitFlags submit;
+  bool watch = false;
+  bool quiet = false;
+  bool validate_only = false;
+  std::string output;
+};
+
+constexpr const char* kExamples =
+    "  ftctl submit --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl --name first "
+    "--watch\n"
+    "  id=$(ftctl submit --quiet --mode full --model llama3.2-3b --dataset rows.jsonl) && ftctl "
+    "wait $id\n";
+
+void Announce(const ftd::v1::Job& job) {
+  const std::string handle = JobHandle(job);
+  std::cerr << "Submitted job " << JobTitle(job) << ": " << ModeName(job.spec().mode()) << " on "
+            << ModelName(job.spec());
+  if (job.position() > 0) std::cerr << ", position " << job.position();
+  std::cerr << ".\n  ftctl watch " << handle << "      follow it\n  ftctl get " << handle
+            << " DIR    take the result home once it has succeeded" << std::endl;
+}
+
+int Print(const ftd::v1::Job& job, const SubmitOptions& options) {
+  if (options.validate_only) {
+    if (!options.quiet) std::cerr << "ftd would accept this job." << std::endl;
+    if (!options.output.empty()) PrintStructured(ToJson(job), options.output);
+    return kExitOk;
+  }
+  if (!options.quiet) Announce(job);
+  if (options.output.empty()) {
+    std::cout << job.id() << std::endl;
+  } else {
+    PrintStructured(ToJson(job), options.output);
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+int SubmitVerb(const Invocation& call) {
+  SubmitOptions options;
+  Flags flags(call, "submit", "Queue a fine-tuning job. Prints its id.", kExamples);
+  AddSubmitFlags(flags, &options.submit);
+  flags.Switch("--watch", "Go on into `ftctl watch`; the exit code is the job's outcome",
+               &options.watch);
+  flags.Switch("-q,--quiet", "The id alone, no talk", &options.quiet);
+  flags.Switch("--validate-only", "Judge the job and queue nothing", &options.validate_only);
+  flags.Choice("-o,--output", "Print the job instead of its id", {"json", "yaml"}, &options.output);
+  if (const auto code = flags.Parse()) return *code;
+  options.submit.request.set_validate_only(options.validate_only);
+
+  const bool watch = options.watch && !options.validate_only;
+  std::optional<Signals> signals;  // before gRPC starts threads
+  if (watch) signals.emplace(FollowSignals(StdoutIsTerminal()));
+  auto connection = Connect(flags.address());
+  if (!connection.ok()) return Fail(connection.status());
+  const auto job = Submit(**connection, &options.submit);
+  if (!job.ok()) return Fail(job.status());
+  const int code = Print(*job, options);
+  if (!watch) return code;
+  return WatchToEnd(**connection, *job, *signals);
+}
+
+}  // namespace ftd

@@ -1,0 +1,115 @@
+// ftctl token: who may call ftd over TCP with a token.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/rpc/connection.h"
+#include "client/base/exit_codes.h"
+#include "client/command/flags.h"
+#include "client/text/json_output.h"
+#include "client/command/sub_verbs.h"
+#include "client/text/text.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+namespace ftd {
+namespace {
+
+using ftd::v1::FineTuning;
+
+constexpr unsigned kOwnerOnly = 0600;
+
+int List(const Invocation& call) {
+  std::string output = "table";
+  Flags flags(call, "token ls",
+              "List the names of the tokens that let callers in over TCP. ftd keeps their SHA-256 "
+              "alone. Works on ftd's machine only, as all of `ftctl token`.",
+              "  ftctl token\n");
+  flags.Choice("-o,--output", "Format [table]", {"table", "json", "yaml"}, &output);
+  if (const auto code = flags.Parse()) return *code;
+  auto connection = Connect(flags.address());
+  if (!connection.ok()) return Fail(connection.status());
+  const auto list =
+      (*connection)->Call(&FineTuning::Stub::ListTokens, ftd::v1::ListTokensRequest());
+  if (!list.ok()) return Fail(list.status());
+  if (output != "table") {
+    PrintStructured(ToJson(*list)["names"], output);
+    return kExitOk;
+  }
+  for (const std::string& name : list->names()) std::cout << Printable(name) << "\n";
+  std::cout << std::flush;
+  return kExitOk;
+}
+
+int Create(const Invocation& call) {
+  ftd::v1::CreateTokenRequest request;
+  std::string name, file;
+  Flags flags(call, "token create",
+              "Make a token and print it, this once. Who has it calls ftd over TCP with TLS, and "
+              "owns the jobs that come with it under the token's name.",
+              "  ftctl token create dashboard --file dashboard.token\n"
+              "  ftctl --address box:7443 --tls-ca ca.crt --token-file dashboard.token ls\n");
+  flags.Positional("NAME", "Letters, digits and . _ @ -", &name);
+  flags.Text("--file", "Write it into this new file, mode 0600, instead of on stdout", &file,
+             "FILE");
+  if (const auto code = flags.Parse()) return *code;
+  request.set_name(name);
+  // The file first: a token that could not be put down would be lost.
+  Fd target;
+  if (!file.empty()) {
+    auto opened = OpenFile(file, O_WRONLY | O_CREAT | O_EXCL, kOwnerOnly);
+    if (!opened.ok()) {
+      return Fail(Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+                        absl::StrCat("--file: ", opened.status().message())));
+    }
+    target = *std::move(opened);
+  }
+  const auto made = [&]() -> absl::StatusOr<ftd::v1::CreateTokenResponse> {
+    FTD_ASSIGN_OR_RETURN(auto connection, Connect(flags.address()));
+    return connection->Call(&FineTuning::Stub::CreateToken, request);
+  }();
+  absl::Status written = made.status();
+  if (made.ok() && !file.empty()) written = WriteAll(target.get(), made->token() + "\n", file);
+  if (!written.ok()) {
+    if (!file.empty()) ::unlink(file.c_str());
+    return Fail(written);
+  }
+  if (file.empty()) std::cout << Printable(made->token()) << std::endl;
+  std::cerr << "Token " << Printable(name) << " is made"
+            << (file.empty() ? "; it is not shown again" : absl::StrCat(", in ", Printable(file)))
+            << ". It lets in from now on, until `ftctl token revoke " << Printable(name) << "`."
+            << std::endl;
+  return kExitOk;
+}
+
+int Revoke(const Invocation& call) {
+  ftd::v1::RevokeTokenRequest request;
+  std::string name;
+  Flags flags(call, "token revoke",
+              "Take a token back: from the next call on it lets nobody in. A call that has begun "
+              "goes on.",
+              "  ftctl token revoke dashboard\n");
+  flags.Positional("NAME", "As `ftctl token ls` prints it", &name);
+  if (const auto code = flags.Parse()) return *code;
+  request.set_name(name);
+  auto connection = Connect(flags.address());
+  if (!connection.ok()) return Fail(connection.status());
+  const auto gone = (*connection)->Call(&FineTuning::Stub::RevokeToken, request);
+  if (!gone.ok()) return Fail(gone.status());
+  std::cerr << "Token " << Printable(name) << " is revoked." << std::endl;
+  return kExitOk;
+}
+
+constexpr Verb kSubVerbs[] = {{"ls", "List their names", List},
+                              {"create", "Make one and print it", Create},
+                              {"revoke", "Take one back", Revoke}};
+
+}  // namespace
+
+int TokenVerb(const Invocation& call) { return RunSubVerb(call, "token", kSubVerbs); }
+
+}  // namespace ftd

@@ -1,0 +1,94 @@
+#include "client/watch/job_views.h"
+
+#include <csignal>
+#include <iostream>
+#include <optional>
+
+#include "client/watch/terminal.h"
+#include "client/text/text.h"
+#include "client/text/times.h"
+#include "client/watch/watch_lines.h"
+#include "client/watch/watch_screen.h"
+
+namespace ftd {
+namespace {
+
+using std::chrono::steady_clock;
+
+class LineView : public JobView {
+ public:
+  void Show(const WatchState& state, const FollowItem& item) override {
+    switch (item.kind) {
+      case FollowItem::kEvent:
+        if (const std::string line = WatchLine(state, item.event); !line.empty())
+          std::cout << line << '\n';
+        break;
+      case FollowItem::kLost:
+        std::cerr << "lost contact to ftd, trying again: "
+                  << PrintableLines(std::string(item.status.message())) << std::endl;
+        break;
+      case FollowItem::kRegained:
+        std::cerr << "in contact again" << std::endl;
+        break;
+      case FollowItem::kEnd:
+        break;
+    }
+  }
+
+  void Tick(const WatchState& /*state*/) override { std::cout << std::flush; }
+};
+
+class ScreenView : public JobView {
+ public:
+  ScreenView() { screen_.emplace(); }
+
+  ~ScreenView() override {
+    screen_.reset();
+    for (const std::string& line : shown_) std::cout << line << '\n';
+    std::cout << std::flush;
+  }
+
+  void Show(const WatchState& state, const FollowItem& item) override {
+    if (item.kind == FollowItem::kEnd) Render(state);
+  }
+
+  void Tick(const WatchState& state) override {
+    constexpr auto kFrame = std::chrono::milliseconds(100);
+    const auto now = steady_clock::now();
+    if (now - last_frame_ < kFrame) return;
+    last_frame_ = now;
+    Render(state);
+    screen_->Draw(shown_);
+  }
+
+  void Suspend() override {
+    screen_.reset();
+    raise(SIGSTOP);
+    screen_.emplace();
+  }
+
+ private:
+  void Render(const WatchState& state) {
+    shown_ = RenderWatchScreen(state, TerminalStyle(), NowSeconds());
+  }
+
+  std::optional<FullScreen> screen_;
+  std::vector<std::string> shown_;
+  steady_clock::time_point last_frame_;
+};
+
+}  // namespace
+
+std::unique_ptr<JobView> MakeWatchView() {
+  if (StdoutIsTerminal()) return std::make_unique<ScreenView>();
+  return std::make_unique<LineView>();
+}
+
+int WatchToEnd(Connection& connection, const ftd::v1::Job& job, Signals& signals) {
+  auto view = MakeWatchView();
+  const FollowOutcome outcome = FollowJob(connection, job, *view, signals);
+  view.reset();  // the terminal is the shell's again
+  return ReportOutcome(outcome);
+}
+
+}  // namespace ftd

@@ -1,0 +1,18 @@
+// How `watch` shows a job: a live screen on a terminal, lines elsewhere.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "client/watch/follow.h"
+
+namespace ftd {
+
+// What suits stdout. A screen view takes the terminal until it is destroyed, and leaves its last
+// picture behind.
+std::unique_ptr<JobView> MakeWatchView();
+
+// Follows the job in such a view, then tells the outcome; gives the exit code.
+int WatchToEnd(Connection& connection, const ftd::v1::Job& job, Signals& signals);
+
+}  // namespace ftd

@@ -1,0 +1,84 @@
+#include "client/watch/watch_lines.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "client/text/names.h"
+#include "client/text/text.h"
+
+namespace ftd {
+namespace {
+
+using ftd::v1::Job;
+using ftd::v1::WatchJobResponse;
+
+std::string StateText(const WatchState& state) {
+  const Job& job = state.job();
+  std::string line = absl::StrCat("state ", StateName(job.state()));
+  switch (job.state()) {
+    case Job::QUEUED:
+      if (job.position() > 0) absl::StrAppend(&line, "  position ", job.position());
+      if (const std::string why = PendingText(job.pending_reason()); !why.empty())
+        absl::StrAppend(&line, "  ", why);
+      break;
+    case Job::PREPARING:
+    case Job::RUNNING:
+      if (state.attempt() > 0) absl::StrAppend(&line, "  attempt ", state.attempt());
+      break;
+    case Job::SUCCEEDED:
+      absl::StrAppend(&line, "  result ", Printable(job.result_dir()));
+      break;
+    case Job::FAILED:
+      absl::StrAppend(&line, "  ", FailureName(job.failure_reason()), ": ",
+                      Printable(job.message()));
+      break;
+    default:
+      if (!job.message().empty()) absl::StrAppend(&line, "  ", Printable(job.message()));
+  }
+  return line;
+}
+
+std::string StepText(const WatchState& state) {
+  const auto& step = state.step();
+  const int64_t interval = std::max(1, state.job().spec().logging_steps());
+  const int64_t planned = StepsPlanned(state.job());
+  if (step.step() % interval != 0 && step.step() != planned) return "";
+  std::string line = absl::StrCat("step ", step.step());
+  if (planned > 0) absl::StrAppend(&line, "/", planned);
+  absl::StrAppend(&line, "  loss ", Fixed(step.loss(), 4), "  grad_norm ",
+                  Fixed(step.grad_norm(), 2), "  lr ", Scientific(step.learning_rate(), 1), "  ",
+                  Fixed(step.tokens_per_second(), 0), " tok/s");
+  if (step.has_mfu()) absl::StrAppend(&line, "  MFU ", Fixed(100 * step.mfu(), 1), "%");
+  if (const auto eta = state.eta_seconds()) absl::StrAppend(&line, "  ETA ", ShortDuration(*eta));
+  return line;
+}
+
+}  // namespace
+
+std::string WatchLine(const WatchState& state, const WatchJobResponse& event) {
+  switch (event.event_case()) {
+    case WatchJobResponse::kSnapshot:
+    case WatchJobResponse::kStateChange:
+      return StateText(state);
+    case WatchJobResponse::kStep:
+      return StepText(state);
+    case WatchJobResponse::kCheckpoint:
+      return absl::StrCat("checkpoint step ", event.checkpoint().step(), "  ",
+                          ShortBytes(event.checkpoint().size_bytes()));
+    case WatchJobResponse::kEvaluation:
+      return absl::StrCat("evaluation step ", event.evaluation().step(), "  ",
+                          EvaluationText(event.evaluation()));
+    case WatchJobResponse::kWarning:
+      return absl::StrCat("warning ", Printable(event.warning()));
+    case WatchJobResponse::kRolledBackToStep:
+      return absl::StrCat("rolled back to step ", event.rolled_back_to_step(),
+                          "; later steps are repeated");
+    case WatchJobResponse::kCollapsed:
+      return absl::StrCat("skipped ", event.collapsed(), " steps; ftctl metrics ",
+                          JobHandle(state.job()), " has them");
+    default:
+      return "";
+  }
+}
+
+}  // namespace ftd

@@ -1,0 +1,229 @@
+#include "client/watch/watch_screen.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "client/base/exit_codes.h"
+#include "client/text/names.h"
+#include "client/text/plot.h"
+#include "client/text/progress_text.h"
+#include "client/text/styled_line.h"
+#include "client/text/text.h"
+#include "client/text/times.h"
+
+namespace ftd {
+namespace {
+
+using ftd::v1::Job;
+using Lines = std::vector<StyledLine>;
+
+constexpr int kFewestPlotRows = 4;
+constexpr int kMostPlotRows = 16;
+constexpr int kWarningsShown = 3;
+
+Ink StateInk(Job::State state) {
+  switch (state) {
+    case Job::SUCCEEDED:
+      return Ink::kGood;
+    case Job::FAILED:
+      return Ink::kBad;
+    case Job::RUNNING:
+    case Job::PREPARING:
+      return Ink::kAccent;
+    default:
+      return Ink::kWarn;
+  }
+}
+
+StyledLine Title(const Job& job) {
+  StyledLine line;
+  line.Add(Ink::kBold, job.id());
+  if (!job.name().empty()) line.Add(Ink::kBold, absl::StrCat("  ", job.name()));
+  line.Add(absl::StrCat("   ", ModeName(job.spec().mode()), " on "));
+  line.Add(Ink::kAccent, ModelName(job.spec()));
+  return line;
+}
+
+StyledLine StateLine(const WatchState& state, double now) {
+  const Job& job = state.job();
+  StyledLine line;
+  line.Add(StateInk(job.state()), StateName(job.state()));
+  if (job.state() == Job::QUEUED) {
+    if (job.position() > 0) line.Add(absl::StrCat("   position ", job.position()));
+    const std::string why = PendingText(job.pending_reason());
+    if (!why.empty()) line.Add(absl::StrCat("   ", why));
+  }
+  const std::string failure = FailureName(job.failure_reason());
+  if (!failure.empty()) line.Add(Ink::kBad, absl::StrCat("   ", failure));
+  const std::string phase = PhaseName(job.progress().phase());
+  if ((job.state() == Job::PREPARING || job.state() == Job::RUNNING) && !phase.empty()) {
+    line.Add(absl::StrCat("   ", phase));
+  }
+  if (state.attempt() > 1) line.Add(Ink::kWarn, absl::StrCat("   attempt ", state.attempt()));
+  if (job.has_start_time()) {
+    const double end = job.has_end_time() ? Seconds(job.end_time()) : now;
+    line.Add(Ink::kDim, absl::StrCat("   ", ShortDuration(end - Seconds(job.start_time()))));
+  }
+  return line;
+}
+
+// `share` of `cells`, to an eighth of a cell.
+std::string Bar(double share, int cells, bool unicode) {
+  const int eighths = static_cast<int>(std::clamp(share, 0.0, 1.0) * cells * 8);
+  if (!unicode) return std::string(eighths / 8, '#') + std::string(cells - eighths / 8, '.');
+  constexpr const char* kParts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  std::string bar;
+  for (int i = 0; i < eighths / 8; ++i) bar += "█";
+  bar += kParts[eighths % 8];
+  return PadRight(bar, cells);
+}
+
+StyledLine BarLine(double share, const std::string& text, const ScreenStyle& style) {
+  const int cells = std::clamp(style.columns - DisplayWidth(text) - 4, 4, 60);
+  StyledLine line;
+  line.Add(Ink::kDim, style.unicode ? "▕" : "[");
+  line.Add(Ink::kAccent, Bar(share, cells, style.unicode));
+  line.Add(Ink::kDim, style.unicode ? "▏" : "]");
+  line.Add(absl::StrCat(" ", text));
+  return line;
+}
+
+// Steps once there are any planned, else the phase's own amount.
+void AddProgress(const WatchState& state, const ScreenStyle& style, Lines* lines) {
+  const Job& job = state.job();
+  const int64_t planned = StepsPlanned(job);
+  if (state.has_step() && planned > 0) {
+    const double share = static_cast<double>(state.step().step()) / static_cast<double>(planned);
+    std::string text =
+        absl::StrCat("step ", state.step().step(), "/", planned, "  ", Fixed(100 * share, 0), "%");
+    if (const auto eta = state.eta_seconds()) absl::StrAppend(&text, "  ETA ", ShortDuration(*eta));
+    lines->push_back(BarLine(share, text, style));
+    return;
+  }
+  const auto& progress = job.progress();
+  if (IsFinal(job.state()) || progress.total() <= 0) return;
+  const double share = static_cast<double>(progress.done()) / static_cast<double>(progress.total());
+  lines->push_back(BarLine(share, ProgressText(progress), style));
+}
+
+// Values with their labels or units, as many on a line as fit.
+void AddMetrics(const WatchState& state, const ScreenStyle& style, Lines* lines) {
+  if (!state.has_step()) return;
+  const auto& step = state.step();
+  struct Metric {
+    const char* label;  // before the value
+    std::string value;
+    const char* unit;  // behind it
+  };
+  std::vector<Metric> metrics = {
+      {"loss ", Fixed(step.loss(), 4), ""},
+      {"smoothed ", Fixed(state.smoothed_loss(), 4), ""},
+      {"lr ", Scientific(step.learning_rate(), 1), ""},
+      {"grad norm ", Fixed(step.grad_norm(), 2), ""},
+      {"epoch ", Fixed(step.epoch(), 2), ""},
+      {"", Fixed(step.tokens_per_second(), 0), " tok/s"},
+      {"", Fixed(state.seconds_per_step(), 2), " s/step"},
+      {"padding ", Fixed(100 * step.padding_ratio(), 0), "%"},
+  };
+  if (step.has_mfu()) metrics.push_back({"MFU ", Fixed(100 * step.mfu(), 1), "%"});
+  if (!state.evaluations().empty())
+    metrics.push_back({"eval loss ", Fixed(state.evaluations().back().loss(), 4), ""});
+  StyledLine line;
+  for (const Metric& metric : metrics) {
+    const int width = DisplayWidth(absl::StrCat(metric.label, metric.value, metric.unit));
+    const bool full = line.width() > 0 && line.width() + 3 + width > style.columns;
+    if (full) lines->push_back(std::exchange(line, {}));
+    if (line.width() > 0) line.Add("   ");
+    line.Add(Ink::kDim, metric.label);
+    line.Add(Ink::kBold, metric.value);
+    line.Add(Ink::kDim, metric.unit);
+  }
+  lines->push_back(line);
+}
+
+// `text` in lines of at most `columns`, broken at blanks.
+void AddWrapped(Ink ink, const std::string& text, int columns, Lines* lines) {
+  StyledLine line;
+  for (absl::string_view word : absl::StrSplit(Printable(text), ' ', absl::SkipEmpty())) {
+    if (line.width() > 0 && line.width() + 1 + DisplayWidth(std::string(word)) > columns) {
+      lines->push_back(std::exchange(line, {}));
+    }
+    line.Add(ink, absl::StrCat(line.width() > 0 ? " " : "", word));
+  }
+  lines->push_back(line);
+}
+
+// Below the plot, the most important first: when room is short the last go.
+Lines Notes(const WatchState& state, const ScreenStyle& style, double now) {
+  const Job& job = state.job();
+  Lines lines;
+  if (!state.lost().empty()) {
+    AddWrapped(Ink::kWarn, "no contact to ftd, trying again; the job is not affected",
+               style.columns, &lines);
+  }
+  for (int i = std::max(0, job.warnings_size() - kWarningsShown); i < job.warnings_size(); ++i) {
+    lines.emplace_back().Add(Ink::kWarn, absl::StrCat("warning  ", Printable(job.warnings(i))));
+  }
+  if (job.checkpoints_size() > 0) {
+    const auto& last = job.checkpoints(job.checkpoints_size() - 1);
+    std::string text =
+        absl::StrCat("checkpoint  step ", last.step(), ", ", ShortBytes(last.size_bytes()));
+    if (last.has_create_time())
+      absl::StrAppend(&text, ", ", ShortDuration(now - Seconds(last.create_time())), " ago");
+    lines.emplace_back().Add(Ink::kDim, text);
+  }
+  if (state.collapsed() > 0) {
+    lines.emplace_back().Add(
+        Ink::kDim, absl::StrCat(state.collapsed(), " steps were skipped on the way here"));
+  }
+  if (!IsFinal(job.state())) {
+    lines.emplace_back().Add(
+        Ink::kDim, job.state() == Job::PAUSED
+                       ? absl::StrCat(NextStep(job), " lets the job go on; Ctrl-C leaves it paused")
+                       : absl::StrCat("Ctrl-C leaves the job running; ftctl cancel ",
+                                      JobHandle(job), " ends it"));
+  }
+  return lines;
+}
+
+Lines PlotLines(const WatchState& state, const ScreenStyle& style, int room) {
+  Lines lines;
+  if (room < kFewestPlotRows + 2) return lines;
+  const int rows = std::min(room - 2, kMostPlotRows);
+  const auto plot =
+      PlotWithAxes(state.losses(), state.first_step(), state.has_step() ? state.step().step() : 0,
+                   std::min(style.columns, 120), rows, style.unicode);
+  if (plot.empty()) return lines;
+  lines.emplace_back();
+  for (const std::string& row : plot) lines.emplace_back().Add(Ink::kAccent, row);
+  lines.emplace_back();
+  return lines;
+}
+
+}  // namespace
+
+std::vector<std::string> RenderWatchScreen(const WatchState& state, const ScreenStyle& style,
+                                           double now) {
+  if (state.job().id().empty()) return {Shorten("waiting for ftd", style.columns, style.unicode)};
+  Lines lines = {Title(state.job()), StateLine(state, now)};
+  AddProgress(state, style, &lines);
+  AddMetrics(state, style, &lines);
+  if (!state.job().result_dir().empty()) {
+    AddWrapped(Ink::kGood, absl::StrCat("result ", state.job().result_dir()), style.columns,
+               &lines);
+  }
+  const Lines notes = Notes(state, style, now);
+  const int room = style.rows - static_cast<int>(lines.size() + notes.size());
+  for (const Lines& part : {PlotLines(state, style, room), notes})
+    lines.insert(lines.end(), part.begin(), part.end());
+  if (lines.size() > static_cast<size_t>(std::max(0, style.rows)))
+    lines.resize(std::max(0, style.rows));
+  std::vector<std::string> out;
+  for (const StyledLine& line : lines)
+    out.push_back(line.Render(style.columns, style.color, style.unicode));
+  return out;
+}
+
+}  // namespace ftd
