@@ -13,11 +13,11 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/cli/generate.h"
-#include "worker/attempt.h"
-#include "worker/logits_command.h"
-#include "worker/preview.h"
-#include "worker/train_command.h"
-#include "worker/version.h"
+#include "worker/commands/attempt.h"
+#include "worker/commands/logits_command.h"
+#include "worker/commands/preview.h"
+#include "worker/commands/train_command.h"
+#include "worker/records/version.h"
 
 namespace {
 

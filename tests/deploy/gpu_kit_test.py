@@ -136,7 +136,7 @@ def test_the_predictions_are_the_documents(tmp_path):
 
 def test_the_reason_that_the_kit_looks_for_is_the_products():
     import speed
-    source = (REPO / "worker/failure.cc").read_text()
+    source = (REPO / "worker/run/failure.cc").read_text()
     smaller = re.search(r'std::string Smaller\(.*?return absl::StrCat\("([^"]*)"', source, re.DOTALL)[1]
     hints = re.findall(r'case v1::(\w+):\n\s+return (?:absl::StrCat\()?(Smaller\(run\)|"[^"]*)', source)
     begins = {reason: smaller if text.startswith("Smaller") else text[1:] for reason, text in hints}

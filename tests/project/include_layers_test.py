@@ -52,7 +52,10 @@ ALLOWED = {
     "client/command": {*LIB, "client/text", "client/base", "client/rpc", "proto", "messages", "CLI11"},
     "client/verbs": {*LIB, "client/text", "client/base", "client/rpc", "client/watch", "client/command", "gRPC"},
     "client": {*LIB, "client/text", "client/base", "client/command"},
-    "worker": {"worker/engine/train.h", "messages", "protobuf", *LIB, "lib/data/rows", "CLI11"},
+    "worker/records": {*LIB, "worker/engine/train.h", "messages"},
+    "worker/run": {*LIB, "lib/data/rows", "worker/engine/train.h", "worker/records", "messages", "protobuf"},
+    "worker/commands": {*LIB, "worker/engine/train.h", "worker/records", "worker/run", "messages", "protobuf", "CLI11"},
+    "worker": {*LIB, "worker/records", "worker/commands", "CLI11"},
     "worker/engine": {"worker/engine/train.h", *LIB, "torch", "CUDA"},
 }
 
@@ -106,11 +109,12 @@ def test_every_include_is_allowed():
     ("lib/data/rows/row.cc", "lib/data/splits.h"),
     ("lib/model/model_config.cc", "lib/spec/train_spec.h"),
     ("lib/spec/judge.cc", "lib/hub/fetch.h"),
-    ("worker/train.cc", "ftd/v1/fine_tuning.grpc.pb.h"),
-    ("worker/train.cc", "worker/engine/model.h"),
-    ("worker/train.cc", "ATen/ATen.h"),
+    ("worker/run/training_run.cc", "ftd/v1/fine_tuning.grpc.pb.h"),
+    ("worker/run/training_run.cc", "worker/engine/model.h"),
+    ("worker/run/training_run.cc", "ATen/ATen.h"),
     ("worker/engine/model.cc", "ftd/v1/job.pb.h"),
-    ("worker/engine/model.cc", "worker/attempt.h"),
+    ("worker/engine/model.cc", "worker/run/failure.h"),
+    ("worker/records/run_record.cc", "worker/run/result.h"),
     ("worker/engine/train.cc", "grpcpp/grpcpp.h"),
     ("server/main.cc", "boost/asio.hpp"),
 ])

@@ -1,4 +1,4 @@
-#include "worker/control_server.h"
+#include "worker/run/control_server.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>

@@ -1,9 +1,9 @@
-#include "worker/failure.h"
+#include "worker/run/failure.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "worker/training_run.h"
+#include "worker/run/training_run.h"
 
 namespace ftd {
 namespace {

@@ -1,4 +1,4 @@
-#include "worker/memory_guard.h"
+#include "worker/run/memory_guard.h"
 
 #include <atomic>
 #include <chrono>

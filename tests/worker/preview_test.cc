@@ -1,4 +1,4 @@
-#include "worker/preview.h"
+#include "worker/commands/preview.h"
 
 #include <sstream>
 

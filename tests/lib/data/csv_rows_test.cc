@@ -1,4 +1,4 @@
-// Rows and order against pandas and `datasets` on whole files: tests/data/formats_test.py.
+// Rows and order against pandas and `datasets` on whole files: tests/worker/data/formats_test.py.
 #include "lib/data/rows/csv_rows.h"
 
 #include "lib/base/concat.h"

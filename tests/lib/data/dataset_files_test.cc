@@ -1,4 +1,4 @@
-// The order against `datasets` itself: tests/data/formats_test.py.
+// The order against `datasets` itself: tests/worker/data/formats_test.py.
 #include "lib/data/dataset_files.h"
 
 #include "lib/base/concat.h"

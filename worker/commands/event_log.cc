@@ -1,0 +1,103 @@
+#include "worker/commands/event_log.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "absl/time/clock.h"
+#include "lib/base/error.h"
+
+namespace ftd {
+namespace {
+
+constexpr int64_t kProgressIntervalMicros = 200'000;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EventLog>> EventLog::Create(const std::filesystem::path& path) {
+  FTD_ASSIGN_OR_RETURN(RecordLogWriter writer, RecordLogWriter::Create(path));
+  return std::unique_ptr<EventLog>(new EventLog(std::move(writer)));
+}
+
+// Requires: mutex_ is held.
+void EventLog::Append(v1::WorkerEvent event, bool sync) {
+  if (ended_) return;
+  const int64_t nanos = absl::GetCurrentTimeNanos();
+  event.mutable_time()->set_seconds(nanos / 1'000'000'000);
+  event.mutable_time()->set_nanos(static_cast<int32_t>(nanos % 1'000'000'000));
+  const absl::Status status = writer_.Append(event.SerializeAsString(), sync);
+  // Without its log the worker cannot tell anybody anything; the daemon will judge by what is on
+  // disk.
+  if (!status.ok()) {
+    std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+    ::_exit(74);
+  }
+}
+
+void EventLog::Started(const std::string& device, int64_t first_step) {
+  const std::lock_guard lock(mutex_);
+  v1::WorkerEvent event;
+  event.mutable_started()->set_pid(::getpid());
+  event.mutable_started()->set_device(device);
+  event.mutable_started()->set_first_step(first_step);
+  Append(std::move(event), false);
+}
+
+void EventLog::Outline(const RunOutline& outline) {
+  const std::lock_guard lock(mutex_);
+  steps_planned_ = outline.steps_planned;
+}
+
+void EventLog::Step(const StepRow& /*row*/) {}
+
+void EventLog::Progress(v1::Progress::Phase phase, const Amount& amount) {
+  const std::lock_guard lock(mutex_);
+  const int64_t now = absl::GetCurrentTimeNanos() / 1000;
+  const bool same_phase = last_progress_.phase() == phase;
+  const bool soon = now - last_progress_micros_ < kProgressIntervalMicros;
+  if (same_phase && soon && amount.done != amount.total) return;
+  last_progress_micros_ = now;
+  last_progress_.set_phase(phase);
+  last_progress_.set_done(amount.done);
+  last_progress_.set_total(amount.total);
+  last_progress_.set_unit(amount.unit);
+  last_progress_.set_rate(amount.rate);
+  last_progress_.set_steps_planned(steps_planned_);
+  v1::WorkerEvent event;
+  *event.mutable_progress() = last_progress_;
+  Append(std::move(event), false);
+}
+
+void EventLog::Evaluation(const v1::Evaluation& evaluation) {
+  const std::lock_guard lock(mutex_);
+  v1::WorkerEvent event;
+  *event.mutable_evaluation() = evaluation;
+  Append(std::move(event), false);
+}
+
+void EventLog::Checkpoint(const v1::Checkpoint& checkpoint) {
+  const std::lock_guard lock(mutex_);
+  v1::WorkerEvent event;
+  *event.mutable_checkpoint() = checkpoint;
+  Append(std::move(event), true);
+}
+
+void EventLog::Warning(const std::string& message) {
+  const std::lock_guard lock(mutex_);
+  std::fprintf(stderr, "warning: %s\n", message.c_str());
+  v1::WorkerEvent event;
+  event.mutable_warning()->set_message(message);
+  Append(std::move(event), false);
+}
+
+bool EventLog::End(const v1::WorkerEvent::End& end) {
+  const std::lock_guard lock(mutex_);
+  if (ended_) return false;
+  v1::WorkerEvent event;
+  *event.mutable_end() = end;
+  Append(std::move(event), true);
+  ended_ = true;
+  return true;
+}
+
+}  // namespace ftd

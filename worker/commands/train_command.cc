@@ -1,0 +1,123 @@
+#include "worker/commands/train_command.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "lib/base/device_lock.h"
+#include "lib/base/error.h"
+#include "lib/hub/transport/settings.h"
+#include "worker/commands/train_console.h"
+#include "worker/commands/train_output.h"
+#include "worker/commands/train_sources.h"
+#include "worker/engine/train.h"
+#include "worker/run/attempt_request.h"
+#include "worker/run/control_server.h"
+#include "worker/run/training_run.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+// A directory that no other run has: nobody loses a model again.
+fs::path DefaultOutput(const TrainOptions& options) {
+  const std::string model = options.spec.value("model", std::string("model"));
+  const std::string name =
+      options.preset.empty() ? fs::path(model).filename().string() : options.preset;
+  return fs::path("outputs") /
+         absl::StrCat(name, "-",
+                      absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::LocalTimeZone()), "-",
+                      ::getpid());
+}
+
+absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& dir) {
+  dir = options.output_dir;
+  if (!options.resume.empty()) {
+    if (!options.spec.empty() || !options.dataset.empty() || !options.preset.empty() ||
+        !options.log_dir.empty() || !options.columns.empty()) {
+      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
+                   "a run goes on with the settings that it was started with; give --resume with "
+                   "nothing but --output_dir");
+    }
+    if (dir.empty() && options.resume != "latest")
+      dir = fs::absolute(options.resume).lexically_normal().parent_path();
+    if (dir.empty()) {
+      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
+                   "--resume latest needs the run's --output_dir");
+    }
+    return TrainOutput::Resume(dir = fs::absolute(dir), options.resume);
+  }
+  if (dir.empty()) dir = DefaultOutput(options);
+  dir = fs::absolute(dir);
+  FTD_ASSIGN_OR_RETURN(const std::string spec, GivenSpecJson(options));
+  const bool gpu = engine::UsesGpu();
+  FTD_ASSIGN_OR_RETURN(v1::AttemptRequest request,
+                       FindTrainSources(spec, gpu ? Dtype::kBfloat16 : Dtype::kFloat32));
+  request.set_job_name(dir.filename().string());
+  request.set_token_cache_dir((dir / ".ftd" / "tokens").string());
+  if (!options.log_dir.empty()) request.set_log_dir(fs::absolute(options.log_dir).string());
+  return TrainOutput::Begin(dir, request);
+}
+
+int Finish(const v1::WorkerEvent::End& end, const TrainConsole& console, const TrainOutput& output,
+           const std::string& resume_command) {
+  if (end.outcome() == v1::WorkerEvent::End::STOPPED) {
+    std::fprintf(stderr, "stopped after step %lld; go on with\n  %s\n",
+                 static_cast<long long>(end.last_step()), resume_command.c_str());
+    return 130;
+  }
+  std::string message = end.message();
+  if (end.outcome() == v1::WorkerEvent::End::SUCCEEDED) {
+    const absl::Status published = output.Publish();
+    if (published.ok()) {
+      console.PrintStatistics();
+      return 0;
+    }
+    message = std::string(published.message());
+  }
+  std::fprintf(stderr, "\nft-train: %s\n", message.c_str());
+  if (!end.hint().empty()) std::fprintf(stderr, "hint: %s\n", end.hint().c_str());
+  return 1;
+}
+
+}  // namespace
+
+absl::Status Train(const TrainOptions& options, int* exit_status) {
+  engine::InitializeProcess();
+  fs::path dir;
+  FTD_ASSIGN_OR_RETURN(const TrainOutput output, OpenOutput(options, dir));
+  *exit_status = 0;
+  if (output.finished()) {
+    std::fprintf(stderr, "the run in %s is complete\n", dir.c_str());
+    return absl::OkStatus();
+  }
+  const std::string resume_command =
+      absl::StrCat("ft-train --resume latest --output_dir ", dir.string());
+  FTD_ASSIGN_OR_RETURN(TrainSpec spec, SpecOf(output.request()));
+  StopFlags flags;
+  FTD_ASSIGN_OR_RETURN(const auto ear,
+                       ControlServer::Start(dir / ".ftd", &flags, [] { ::_exit(1); }));
+  // Of the machine, not of the run: each start has its own.
+  v1::AttemptRequest request = output.request();
+  // What the daemon's workers lock.
+  request.set_device_lock(engine::UsesGpu() ? GpuLockFile().string() : "");
+  request.set_peak_tflops(options.peak_tflops);
+  request.set_host_memory_reserve_bytes(
+      options.host_memory_reserve_mib < 0 ? -1 : options.host_memory_reserve_mib << 20);
+  const RunPlaces places = output.Places();
+  TrainConsole console(spec, engine::DeviceName(), dir.string(), places.tensorboard.string());
+  const RunOrder order{.request = std::move(request),
+                       .spec = spec,
+                       .places = places,
+                       .hub_token = hub::FindToken(hub::SettingsFromEnvironment()),
+                       .end_now = [&](const v1::WorkerEvent::End& end) {
+                         ::_exit(Finish(end, console, output, resume_command));
+                       }};
+  *exit_status = Finish(RunTraining(order, console, flags), console, output, resume_command);
+  return absl::OkStatus();
+}
+
+}  // namespace ftd

@@ -1,0 +1,72 @@
+#include "worker/records/checkpoints.h"
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/manifest.h"
+
+namespace ftd {
+
+namespace fs = std::filesystem;
+
+absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
+                                               const fs::path& run_dir,
+                                               const std::string& spec_hash,
+                                               const std::string& trainer_state_json) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::string name = CheckpointName(trainer.steps_taken());
+  const fs::path final_dir = run_dir / name;
+  FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
+                       ScratchDir::Create(run_dir / absl::StrCat(kUnfinishedMark, name)));
+  trainer.SaveState(scratch.path());
+  FTD_RETURN_IF_ERROR(
+      WriteFileAtomically(scratch.path() / "trainer_state.json", trainer_state_json));
+  Manifest manifest{trainer.steps_taken(), spec_hash, 0};
+  FTD_RETURN_IF_ERROR(SealDirectory(scratch.path(), final_dir, manifest));
+  FTD_ASSIGN_OR_RETURN(manifest, ReadManifest(final_dir));
+  v1::Checkpoint checkpoint;
+  checkpoint.set_step(manifest.step);
+  checkpoint.set_path(final_dir.string());
+  checkpoint.set_size_bytes(manifest.total_bytes);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  checkpoint.set_write_seconds(taken.count());
+  return checkpoint;
+}
+
+absl::Status AdoptCheckpoint(const fs::path& checkpoint, const fs::path& run_dir) {
+  const fs::path adopted = run_dir / checkpoint.filename();
+  std::error_code error;
+  if (fs::exists(adopted, error)) return absl::OkStatus();
+  const auto name = absl::StrCat(kUnfinishedMark, checkpoint.filename().string());
+  FTD_ASSIGN_OR_RETURN(const ScratchDir scratch, ScratchDir::Create(run_dir / name));
+  fs::directory_iterator entries(checkpoint, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("read ", checkpoint.string()));
+  for (const auto& entry : entries) {
+    const fs::path to = scratch.path() / entry.path().filename();
+    fs::create_hard_link(entry.path(), to, error);
+    if (error) fs::copy_file(entry.path(), to, error);  // not every file system has links
+    if (error) return ErrnoError(error.value(), absl::StrCat("copy to ", to.string()));
+    FTD_RETURN_IF_ERROR(SyncPath(to));
+  }
+  FTD_RETURN_IF_ERROR(SyncPath(scratch.path()));
+  return RenameDurably(scratch.path(), adopted);
+}
+
+void PruneCheckpoints(const fs::path& run_dir, int keep, int64_t also_keep_step) {
+  std::vector<std::pair<int64_t, fs::path>> checkpoints;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(run_dir, ignored)) {
+    const int64_t step = CheckpointStep(entry.path());
+    if (step >= 0) checkpoints.emplace_back(step, entry.path());
+  }
+  std::sort(checkpoints.begin(), checkpoints.end());
+  for (size_t i = 0; i + static_cast<size_t>(keep) < checkpoints.size(); ++i) {
+    if (checkpoints[i].first != also_keep_step) fs::remove_all(checkpoints[i].second, ignored);
+  }
+}
+
+}  // namespace ftd

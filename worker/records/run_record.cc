@@ -1,0 +1,204 @@
+#include "worker/records/run_record.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "lib/base/manifest.h"
+#include "nlohmann/json.hpp"
+#include "worker/records/logging_window.h"
+#include "worker/records/version.h"
+
+namespace ftd {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string Dump(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+// What is held in float32 whatever the dtype of the maths, and what in less.
+std::string_view Numerics(const TrainSpec& spec) {
+  switch (spec.mode) {
+    case Mode::kFull:
+      return PrecisionName(spec.precision);
+    case Mode::kLora:
+      return "fp32_adapter";
+    case Mode::kQlora:
+      return "fp32_adapter_nf4_base";
+  }
+  return "";
+}
+
+Json PointJson(const StepRow& point) {
+  return {{"entropy", point.entropy},
+          {"epoch", point.epoch},
+          {"grad_norm", point.grad_norm},
+          {"learning_rate", point.learning_rate},
+          {"loss", point.loss},
+          {"mean_token_accuracy", point.mean_token_accuracy},
+          {"num_tokens", point.tokens_total},
+          {"step", point.step}};
+}
+
+Json EvaluationJson(const v1::Evaluation& evaluation) {
+  return {{"epoch", evaluation.epoch()},
+          {"eval_entropy", evaluation.entropy()},
+          {"eval_loss", evaluation.loss()},
+          {"eval_mean_token_accuracy", evaluation.mean_token_accuracy()},
+          {"eval_rows", evaluation.rows()},
+          {"eval_runtime", evaluation.seconds()},
+          {"step", evaluation.step()}};
+}
+
+// The points of the log and the evaluations by step, an evaluation behind its step's point.
+Json LogHistory(const TrainSpec& spec, const RunHistory& history) {
+  Json log = Json::array();
+  LoggingWindow window(spec.logging_steps);
+  auto evaluation = history.evaluations.begin();
+  for (const StepRow& row : history.rows) {
+    if (const auto point = window.Add(row)) log.push_back(PointJson(*point));
+    for (; evaluation != history.evaluations.end() && evaluation->step() <= row.step; ++evaluation)
+      log.push_back(EvaluationJson(*evaluation));
+  }
+  return log;
+}
+
+}  // namespace
+
+std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
+                             int64_t steps_planned) {
+  const std::vector<StepRow>& rows = history.rows;
+  const int64_t step = rows.empty() ? 0 : rows.back().step;
+  const v1::Evaluation* best = BestOf(history.evaluations);
+  const bool saved = best != nullptr && spec.load_best_model_at_end;
+  return Dump(
+      {{"best_global_step", best == nullptr ? Json(nullptr) : Json(best->step())},
+       {"best_metric", best == nullptr ? Json(nullptr) : Json(best->loss())},
+       {"best_model_checkpoint", saved ? Json(CheckpointName(best->step())) : Json(nullptr)},
+       {"epoch", rows.empty() ? 0.0 : rows.back().epoch},
+       {"eval_steps", spec.eval_steps},
+       {"global_step", step},
+       {"is_hyper_param_search", false},
+       {"is_local_process_zero", true},
+       {"is_world_process_zero", true},
+       {"log_history", LogHistory(spec, history)},
+       {"logging_steps", spec.logging_steps},
+       {"max_steps", steps_planned},
+       {"num_input_tokens_seen", rows.empty() ? 0 : rows.back().tokens_total},
+       {"num_train_epochs", spec.num_epochs},
+       {"save_steps", spec.save_steps},
+       {"stateful_callbacks", Json::object()},
+       {"total_flos", 0.0},
+       {"train_batch_size", spec.batch_size},
+       {"trial_name", nullptr},
+       {"trial_params", nullptr}});
+}
+
+std::string MetricsJsonl(const RunHistory& history) {
+  std::string lines;
+  auto evaluation = history.evaluations.begin();
+  for (const StepRow& row : history.rows) {
+    Json json = {{"step", row.step},
+                 {"epoch", row.epoch},
+                 {"loss", row.loss},
+                 {"entropy", row.entropy},
+                 {"mean_token_accuracy", row.mean_token_accuracy},
+                 {"grad_norm", row.grad_norm},
+                 {"learning_rate", row.learning_rate},
+                 {"tokens", row.tokens},
+                 {"tokens_total", row.tokens_total},
+                 {"padding_ratio", row.padding_ratio},
+                 {"tokens_per_second", row.tokens_per_second},
+                 {"step_seconds", row.step_seconds},
+                 {"mfu", row.mfu > 0 ? Json(row.mfu) : Json(nullptr)}};
+    for (; evaluation != history.evaluations.end() && evaluation->step() <= row.step;
+         ++evaluation) {
+      json["eval_loss"] = evaluation->loss();
+      json["eval_entropy"] = evaluation->entropy();
+      json["eval_mean_token_accuracy"] = evaluation->mean_token_accuracy();
+    }
+    absl::StrAppend(&lines, json.dump(), "\n");
+  }
+  return lines;
+}
+
+std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model) {
+  return Dump({{"alpha_pattern", Json::object()},
+               {"base_model_name_or_path", base_model},
+               {"bias", "none"},
+               {"fan_in_fan_out", false},
+               {"inference_mode", true},
+               {"init_lora_weights", true},
+               {"layers_pattern", nullptr},
+               {"layers_to_transform", nullptr},
+               {"lora_alpha", spec.lora.alpha},
+               {"lora_dropout", spec.lora.dropout},
+               {"modules_to_save", nullptr},
+               {"peft_type", "LORA"},
+               {"r", spec.lora.rank},
+               {"rank_pattern", Json::object()},
+               {"revision", spec.revision.empty() ? Json(nullptr) : Json(spec.revision)},
+               {"target_modules", spec.lora.target_modules},
+               {"task_type", "CAUSAL_LM"},
+               {"use_dora", false},
+               {"use_rslora", spec.lora.use_rslora}});
+}
+
+std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
+                          const RunHistory& history) {
+  const std::vector<StepRow>& rows = history.rows;
+  std::string text = absl::StrFormat(
+      "---\nbase_model: %s\nlibrary_name: peft\ntags:\n- lora\n---\n\n"
+      "LoRA adapter (rank %d, alpha %g) for `%s`, trained by ftd %s.\n",
+      base_model, spec.lora.rank, spec.lora.alpha, base_model, kVersion);
+  if (!rows.empty()) {
+    absl::StrAppendFormat(
+        &text, "\n%d steps, %d tokens; loss %.4f at the first step, %.4f at the last.\n",
+        rows.back().step, rows.back().tokens_total, rows.front().loss, rows.back().loss);
+  }
+  if (const v1::Evaluation* best = BestOf(history.evaluations)) {
+    const v1::Evaluation& last = history.evaluations.back();
+    const v1::Evaluation& saved = spec.load_best_model_at_end ? *best : last;
+    absl::StrAppendFormat(&text, "\nEvaluated on %d rows: loss %.4f, at step %d.\n", saved.rows(),
+                          saved.loss(), saved.step());
+  }
+  absl::StrAppendFormat(
+      &text,
+      "\n```python\nfrom transformers import AutoModelForCausalLM\nfrom peft import PeftModel\n"
+      "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(\"%s\"), "
+      "\".\")\n```\n",
+      base_model);
+  return text;
+}
+
+std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
+  return Dump(
+      {{"job_id", facts.job_id},
+       {"job_name", facts.job_name},
+       {"attempt", facts.attempt},
+       {"end_time", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())},
+       {"versions", {{"ftd", kVersion}, {"revision", kRevision}, {"torch", kTorchVersion}}},
+       {"device", facts.device},
+       {"threads", facts.threads},
+       {"model", {{"name", spec.model}, {"path", facts.model_dir}, {"revision", spec.revision}}},
+       {"dataset",
+        {{"file_name", spec.dataset.file_name},
+         {"sha256", facts.dataset_sha256},
+         {"rows", facts.dataset_rows},
+         {"eval_rows", facts.eval_rows},
+         {"dropped_rows", facts.dropped_rows},
+         {"skipped_rows", facts.skipped_rows}}},
+       {"numerics", Numerics(spec)},
+       {"deterministic", spec.deterministic},
+       {"gradient_checkpointing", CheckpointingName(spec.gradient_checkpointing)},
+       {"recomputed_layers", facts.recomputed_layers},
+       {"steps", facts.steps},
+       {"tokens_total", facts.tokens_total},
+       {"trainable_parameters", facts.trainable_parameters},
+       {"total_parameters", facts.total_parameters},
+       {"spec", Json::parse(TrainSpecToJson(spec))}});
+}
+
+}  // namespace ftd

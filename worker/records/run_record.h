@@ -1,0 +1,47 @@
+// What a finished or checkpointed run says about itself, in the ecosystem's formats. All derive
+// from its history.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "absl/status/status.h"
+#include "lib/spec/train_spec.h"
+#include "worker/records/run_history.h"
+
+namespace ftd {
+
+// trainer_state.json in the shape of transformers' TrainerState, with `log_history` by
+// logging_window.h.
+std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
+                             int64_t steps_planned);
+
+// metrics.jsonl: one object a step, with eval_loss, eval_entropy and eval_mean_token_accuracy where
+// it was followed by an evaluation.
+std::string MetricsJsonl(const RunHistory& history);
+
+// PEFT's adapter_config.json with the long-standing keys.
+std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model);
+
+// A short model card.
+std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
+                          const RunHistory& history);
+
+// Facts of a run beyond its spec.
+struct RunFacts {
+  std::string job_id, job_name;
+  int attempt = 0;
+  std::string model_dir;
+  std::string base_model;  // what an adapter calls its base: the repository, else the directory
+  std::string dataset_sha256, device;
+  int64_t dataset_rows = 0, eval_rows = 0, dropped_rows = 0, skipped_rows = 0;
+  int64_t steps = 0, tokens_total = 0, trainable_parameters = 0, total_parameters = 0;
+  int64_t recomputed_layers =
+      0;  // by gradient checkpointing, at most in a micro-batch of this attempt
+  int threads = 0;
+};
+
+// ftd_run.json: spec, model, dataset, versions, device.
+std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts);
+
+}  // namespace ftd

@@ -1,0 +1,109 @@
+#include "worker/records/tensorboard.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "lib/base/error.h"
+#include "tensorboard/event.pb.h"
+
+namespace ftd {
+namespace {
+
+constexpr std::array<uint32_t, 256> MakeCrc32cTable() {
+  std::array<uint32_t, 256> table{};
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1 ? 0x82F63B78U : 0U);
+    table[byte] = crc;
+  }
+  return table;
+}
+
+// CRC-32C (Castagnoli, RFC 3720). Written out because no library of Debian bookworm that ftd
+// already links has it.
+uint32_t Crc32c(std::string_view data) {
+  static constexpr std::array<uint32_t, 256> kTable = MakeCrc32cTable();
+  uint32_t crc = ~0U;
+  for (const char c : data) crc = kTable[(crc ^ static_cast<uint8_t>(c)) & 0xFF] ^ (crc >> 8);
+  return ~crc;
+}
+
+// TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h), so that a CRC over data with CRCs
+// in it stays sound.
+uint32_t MaskedCrc(std::string_view data) {
+  const uint32_t crc = Crc32c(data);
+  return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;
+}
+
+template <typename T>
+void AppendRaw(std::string* out, T value) {
+  out->append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+double NowSeconds() { return static_cast<double>(absl::GetCurrentTimeNanos()) * 1e-9; }
+
+}  // namespace
+
+absl::StatusOr<TensorboardWriter> TensorboardWriter::Create(const std::filesystem::path& dir) {
+  std::error_code error;
+  std::filesystem::create_directories(dir, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("create ", dir.string()));
+  const auto path = dir / absl::StrCat("events.out.tfevents.", static_cast<int64_t>(NowSeconds()),
+                                       ".ftd.", ::getpid());
+  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_APPEND));
+  TensorboardWriter writer(std::move(fd), path);
+  tensorboard::Event event;
+  event.set_wall_time(NowSeconds());
+  event.set_file_version("brain.Event:2");
+  FTD_RETURN_IF_ERROR(writer.AppendRecord(event.SerializeAsString()));
+  return writer;
+}
+
+absl::Status TensorboardWriter::Append(const StepRow& row) {
+  std::vector<Scalar> scalars = {{"train/loss", row.loss},
+                                 {"train/entropy", row.entropy},
+                                 {"train/mean_token_accuracy", row.mean_token_accuracy},
+                                 {"train/grad_norm", row.grad_norm},
+                                 {"train/learning_rate", row.learning_rate},
+                                 {"train/epoch", row.epoch},
+                                 {"train/tokens_per_second", row.tokens_per_second}};
+  if (row.mfu > 0) scalars.emplace_back("train/mfu", row.mfu);
+  return AppendScalars(static_cast<double>(row.time_unix_micros) * 1e-6, row.step, scalars);
+}
+
+absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation) {
+  return AppendScalars(NowSeconds(), evaluation.step(),
+                       {{"eval/loss", evaluation.loss()},
+                        {"eval/entropy", evaluation.entropy()},
+                        {"eval/mean_token_accuracy", evaluation.mean_token_accuracy()},
+                        {"eval/runtime", evaluation.seconds()}});
+}
+
+absl::Status TensorboardWriter::AppendScalars(double wall_time, int64_t step,
+                                              const std::vector<Scalar>& scalars) {
+  tensorboard::Event event;
+  event.set_wall_time(wall_time);
+  event.set_step(step);
+  for (const auto& [tag, value] : scalars) {
+    auto* entry = event.mutable_summary()->add_value();
+    entry->set_tag(tag);
+    entry->set_simple_value(static_cast<float>(value));
+  }
+  return AppendRecord(event.SerializeAsString());
+}
+
+absl::Status TensorboardWriter::AppendRecord(const std::string& payload) {
+  std::string record;
+  AppendRaw(&record, static_cast<uint64_t>(payload.size()));
+  AppendRaw(&record, MaskedCrc(record));
+  record.append(payload);
+  AppendRaw(&record, MaskedCrc(payload));
+  return WriteAll(fd_.get(), record, path_);
+}
+
+}  // namespace ftd

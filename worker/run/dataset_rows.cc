@@ -1,0 +1,108 @@
+#include "worker/run/dataset_rows.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "lib/base/concat.h"
+#include "lib/base/error.h"
+#include "lib/base/sha256.h"
+#include "lib/data/numpy_random.h"
+#include "lib/data/token_cache.h"
+#include "lib/data/train_test_split.h"
+#include "lib/tokenizer/tokenizer.h"
+#include "worker/run/columnar.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+DatasetOptions OptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec) {
+  DatasetOptions options;
+  for (const auto& file : request.dataset_files())
+    options.files.push_back({file.path(), file.name(), file.sha256()});
+  options.rules = spec.dataset.rules;
+  options.limit = spec.dataset.size;
+  options.skip_bad_rows = spec.dataset.skip_bad_rows;
+  options.open_columnar = kOpenColumnar;
+  return options;
+}
+
+absl::Status CheckPins(const v1::AttemptRequest& request, RunObserver& observer,
+                       const StopFlags& flags) {
+  int checked = 0;
+  for (const auto& file : request.dataset_files()) {
+    if (flags.stop) return absl::CancelledError("stopped");
+    observer.Progress(v1::Progress::VALIDATE, {checked++, request.dataset_files_size(), "files"});
+    if (!file.verify()) continue;
+    const absl::StatusOr<std::string> sha256 = Sha256File(file.path());
+    if (!sha256.ok() && !absl::IsNotFound(sha256.status())) return sha256.status();
+    if (sha256.ok() && *sha256 == file.sha256()) continue;
+    return DatasetInvalid(Concat(file.path(), sha256.ok() ? " has changed" : " is gone",
+                                 " since the run was started; start a new one to train on what is ",
+                                 "there now"));
+  }
+  return absl::OkStatus();
+}
+
+void WarnOf(const TokenizedDataset& dataset, RunObserver& observer) {
+  if (dataset.dropped_rows > 0)
+    observer.Warning(absl::StrCat(dataset.dropped_rows, " rows have nothing to learn: left out"));
+  if (dataset.skipped_rows == 0) return;
+  const bool some = dataset.skipped_rows > static_cast<int64_t>(dataset.skipped_reasons.size());
+  observer.Warning(absl::StrCat(dataset.skipped_rows, " bad rows were skipped",
+                                some ? ", the first of them: " : ": ",
+                                absl::StrJoin(dataset.skipped_reasons, "; ")));
+}
+
+// The rows in the order that the spec asks for, those to evaluate on apart.
+absl::StatusOr<PreparedRows> Arrange(TokenizedDataset dataset, const TrainSpec& spec) {
+  PreparedRows prepared{.dropped_rows = dataset.dropped_rows, .skipped_rows = dataset.skipped_rows};
+  if (spec.dataset.shuffle_seed.has_value()) {
+    auto order =
+        NumpyPermutation(static_cast<uint64_t>(*spec.dataset.shuffle_seed), dataset.rows->size());
+    dataset.rows = std::make_unique<ReorderedRows>(std::move(dataset.rows), std::move(order));
+  }
+  if (spec.eval_split == 0) {
+    prepared.train = std::move(dataset.rows);
+    return prepared;
+  }
+  const std::shared_ptr<const RowSource> rows = std::move(dataset.rows);
+  TrainTestSplit split = SplitRows(rows->size(), spec.eval_split, static_cast<uint64_t>(spec.seed));
+  if (split.train.empty()) {
+    return DatasetInvalid(
+        Concat("eval_split keeps all ", rows->size(), " rows back and leaves none to train on"));
+  }
+  prepared.train = std::make_unique<ReorderedRows>(rows, std::move(split.train));
+  prepared.eval = std::make_unique<ReorderedRows>(rows, std::move(split.test));
+  return prepared;
+}
+
+}  // namespace
+
+absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, const TrainSpec& spec,
+                                         const fs::path& run_dir, int threads,
+                                         RunObserver& observer, const StopFlags& flags) {
+  observer.Progress(v1::Progress::VALIDATE, {0, 0, "files"});
+  const fs::path tokenizer_json = fs::path(request.model_dir()) / "tokenizer.json";
+  FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(tokenizer_json));
+  FTD_ASSIGN_OR_RETURN(const RowEncoder encoder,
+                       MakeRowEncoder(request.model_dir(), *tokenizer, spec.seq_length));
+  FTD_RETURN_IF_ERROR(CheckPins(request, observer, flags));
+  TokenCache::Request wanted{.dataset = OptionsOf(request, spec),
+                             .encoder = &encoder,
+                             .threads = threads,
+                             .progress = [&](int64_t done, int64_t total) {
+                               observer.Progress(v1::Progress::TOKENIZE, {done, total, "bytes"});
+                               return !flags.stop;
+                             }};
+  FTD_ASSIGN_OR_RETURN(wanted.tokenizer_sha256, Sha256File(tokenizer_json));
+  const int64_t bytes =
+      request.token_cache_bytes() > 0 ? request.token_cache_bytes() : kDefaultTokenCacheBytes;
+  const bool shared = !request.token_cache_dir().empty();
+  const TokenCache cache(shared ? fs::path(request.token_cache_dir()) : run_dir / "tokens", bytes);
+  FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, cache.Get(wanted));
+  WarnOf(dataset, observer);
+  return Arrange(std::move(dataset), spec);
+}
+
+}  // namespace ftd

@@ -1,0 +1,71 @@
+#include "worker/run/result.h"
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/manifest.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kTokenizerFiles[] = {
+    "tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json",
+    "tokenizer.model", "added_tokens.json",     "vocab.json",
+    "merges.txt",      "chat_template.jinja"};
+
+// Copies what is there, byte for byte.
+absl::Status CopyIfPresent(const fs::path& from, const fs::path& to) {
+  auto bytes = ReadFile(from);
+  if (absl::IsNotFound(bytes.status())) return absl::OkStatus();
+  if (!bytes.ok()) return bytes.status();
+  return WriteFileAtomically(to, *bytes);
+}
+
+absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& spec,
+                             const RunFacts& facts, const RunHistory& history,
+                             const fs::path& dir) {
+  const fs::path model_dir = facts.model_dir;
+  trainer.ExportWeights(dir);
+  for (const char* name : kTokenizerFiles)
+    FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / name, dir / name));
+  if (spec.mode == Mode::kFull) {
+    FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / "config.json", dir / "config.json"));
+    return CopyIfPresent(model_dir / "generation_config.json", dir / "generation_config.json");
+  }
+  FTD_RETURN_IF_ERROR(
+      WriteFileAtomically(dir / "adapter_config.json", AdapterConfigJson(spec, facts.base_model)));
+  return WriteFileAtomically(dir / "README.md", AdapterReadme(spec, facts.base_model, history));
+}
+
+absl::Status CopyLogs(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::create_directory(to, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("create ", to.string()));
+  for (const auto& entry : fs::directory_iterator(from, error))
+    FTD_RETURN_IF_ERROR(CopyIfPresent(entry.path(), to / entry.path().filename()));
+  return SyncPath(to);
+}
+
+}  // namespace
+
+absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
+                         const RunFacts& facts, const RunHistory& history,
+                         const RunPlaces& places) {
+  FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
+                       ScratchDir::Create(places.dir / absl::StrCat(kUnfinishedMark, "result")));
+  const fs::path& temporary = scratch.path();
+  FTD_RETURN_IF_ERROR(WriteModelFiles(trainer, spec, facts, history, temporary));
+  FTD_RETURN_IF_ERROR(WriteFileAtomically(
+      temporary / "trainer_state.json", TrainerStateJson(spec, history, trainer.steps_planned())));
+  FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "metrics.jsonl", MetricsJsonl(history)));
+  FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "ftd_run.json", RunRecordJson(spec, facts)));
+  if (places.logs_in_result) {
+    FTD_RETURN_IF_ERROR(CopyLogs(places.tensorboard, temporary / "runs"));
+  }
+  FTD_RETURN_IF_ERROR(SyncPath(temporary));
+  return RenameDurably(temporary, places.result);
+}
+
+}  // namespace ftd

@@ -1,0 +1,359 @@
+#include "worker/run/training_run.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <new>
+#include <optional>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "google/protobuf/util/time_util.h"
+#include "lib/base/device_lock.h"
+#include "lib/base/error.h"
+#include "lib/base/host_memory.h"
+#include "lib/base/manifest.h"
+#include "lib/data/row_source.h"
+#include "lib/runlog/step_log.h"
+#include "lib/spec/repo_name.h"
+#include "worker/engine/train.h"
+#include "worker/records/checkpoints.h"
+#include "worker/records/logging_window.h"
+#include "worker/records/run_history.h"
+#include "worker/records/run_record.h"
+#include "worker/records/tensorboard.h"
+#include "worker/run/attempt_request.h"
+#include "worker/run/dataset_rows.h"
+#include "worker/run/failure.h"
+#include "worker/run/memory_guard.h"
+#include "worker/run/result.h"
+#include "worker/run/sources.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The run, phase by phase. Failures travel as Status; the engine's exceptions are caught in
+// Run.
+class TrainingRun {
+ public:
+  TrainingRun(const RunOrder& order, RunObserver& observer, StopFlags& flags)
+      : request_(order.request),
+        spec_(order.spec),
+        places_(order.places),
+        hub_token_(order.hub_token),
+        end_now_(order.end_now),
+        observer_(observer),
+        flags_(flags),
+        window_(spec_.logging_steps) {}
+
+  // The end record's content.
+  v1::WorkerEvent::End Run() {
+    try {
+      const absl::Status status = RunGuarded();
+      if (!status.ok()) return FailureOf(status, Traits());
+    } catch (const engine::EngineError& error) {
+      return FailureOf(error, Traits());
+    } catch (const std::bad_alloc& error) {
+      return FailureOf(error, Traits());
+    } catch (const std::exception& error) {
+      return FailureOf(engine::EngineError(engine::EngineError::Kind::kInternal, error.what()),
+                       Traits());
+    }
+    v1::WorkerEvent::End end;
+    end.set_outcome(stopped_ ? v1::WorkerEvent::End::STOPPED : v1::WorkerEvent::End::SUCCEEDED);
+    end.set_last_step(last_step_);
+    return end;
+  }
+
+ private:
+  absl::Status RunGuarded() {
+    const auto emergency = [this](const absl::Status& why) {
+      ::alarm(1);  // where memory is short a file may take for ever
+      end_now_(FailureOf(why, Traits()));
+    };
+    FTD_ASSIGN_OR_RETURN(const auto guard,
+                         MemoryGuard::Start(HostMemoryReserve(request_.host_memory_reserve_bytes()),
+                                            &flags_, emergency, AvailableHostMemory));
+    FTD_RETURN_IF_ERROR(RunPhases());
+    return stopped_ ? guard->verdict() : absl::OkStatus();
+  }
+
+  absl::Status RunPhases() {
+    if (request_.finish()) {
+      if (request_.resume_from().empty()) {
+        return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
+                     "no checkpoint verifies: there is nothing to make a result of");
+      }
+      flags_.halt = true;
+    }
+    FTD_ASSIGN_OR_RETURN(spec_hash_, SpecHash(request_));
+    FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, flags_, observer_));
+    if (flags_.stop) return Stopped();
+    if (!request_.device_lock().empty()) {
+      FTD_ASSIGN_OR_RETURN(Fd lock, LockFile(request_.device_lock()));
+      lock.Release();  // held by the process, to its very end: until then it has the device's
+                       // memory
+    }
+    auto prepared =
+        PrepareRows(request_, spec_, places_.dir, engine::ThreadCount(), observer_, flags_);
+    if (flags_.stop) return Stopped();
+    FTD_ASSIGN_OR_RETURN(PreparedRows rows, std::move(prepared));
+    dataset_rows_ = rows.train->size();
+    dropped_rows_ = rows.dropped_rows;
+    skipped_rows_ = rows.skipped_rows;
+    trainer_ = std::make_unique<engine::Trainer>(
+        spec_, request_.model_dir(), std::move(rows.train), std::move(rows.eval),
+        [this](int64_t done, int64_t total) {
+          observer_.Progress(v1::Progress::LOAD, {done, total, "bytes"});
+        });
+    FTD_RETURN_IF_ERROR(ResumeState());
+    observer_.Outline({last_step_ + 1, trainer_->steps_planned(), dataset_rows_,
+                       trainer_->trainable_parameters(), trainer_->total_parameters()});
+    peak_flops_ = request_.peak_tflops() > 0 ? request_.peak_tflops() * 1e12
+                                             : engine::DevicePeakFlops(spec_.dtype);
+    FTD_ASSIGN_OR_RETURN(step_log_, StepLogWriter::Create(places_.step_log, last_step_ + 1,
+                                                          trainer_->steps_planned()));
+    FTD_ASSIGN_OR_RETURN(TensorboardWriter tensorboard,
+                         TensorboardWriter::Create(places_.tensorboard));
+    FTD_RETURN_IF_ERROR(Train(tensorboard));
+    if (stopped_) return absl::OkStatus();
+    observer_.Progress(v1::Progress::EXPORT, {0, 1, "result"});
+    FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
+    FTD_RETURN_IF_ERROR(step_log_->Sync());
+    FTD_RETURN_IF_ERROR(TakeBestWeights());
+    return WriteResult(*trainer_, spec_, Facts(), history, places_);
+  }
+
+  absl::Status ResumeState() {
+    if (request_.resume_from().empty()) return absl::OkStatus();
+    FTD_ASSIGN_OR_RETURN(Manifest manifest, VerifyDirectory(request_.resume_from()));
+    if (manifest.spec_hash != spec_hash_) {
+      return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
+                   absl::StrCat(request_.resume_from(), " was written for another spec"));
+    }
+    trainer_->LoadState(request_.resume_from(), manifest.step);
+    last_step_ = saved_step_ = manifest.step;
+    const fs::path checkpoint = request_.resume_from();
+    FTD_ASSIGN_OR_RETURN(evaluations_, ReadEvaluations(checkpoint / "trainer_state.json"));
+    FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
+    for (const StepRow& row : history.rows) {
+      window_.Add(row);  // the last point of the log may be half done
+      if (row.step != last_step_) continue;
+      tokens_total_ = row.tokens_total;
+      epoch_ = row.epoch;
+    }
+    if (BestStep() != 0) {
+      FTD_RETURN_IF_ERROR(
+          AdoptCheckpoint(checkpoint.parent_path() / CheckpointName(BestStep()), places_.dir));
+    }
+    // The kill may have come between a checkpoint and the removal of the oldest.
+    PruneCheckpoints(places_.dir, spec_.save_total_limit, BestStep());
+    return absl::OkStatus();
+  }
+
+  absl::Status Train(TensorboardWriter& tensorboard) {
+    const auto planned = trainer_->steps_planned();
+    observer_.Progress(v1::Progress::TRAIN, {last_step_, planned, "steps"});
+    const auto beat = [this] { step_log_->Beat(); };
+    if (spec_.playbook_warmup && last_step_ == 0 && !trainer_->PlaybookWarmUp(flags_.halt, beat))
+      return Stopped();
+    // The checkpoint may be of a stop that came into an evaluation.
+    FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
+    while (last_step_ < planned && !stopped_) {
+      const auto start = Clock::now();
+      const auto result = trainer_->Step(flags_.halt, beat);
+      if (!result) return Halted();
+      FTD_RETURN_IF_ERROR(CheckFinite(*result));
+      const StepRow row = Record(*result, SecondsSince(start));
+      FTD_RETURN_IF_ERROR(step_log_->Append(row));
+      observer_.Step(row);
+      if (const auto point = window_.Add(row)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
+      FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
+      const bool due =
+          spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
+      if (due || flags_.checkpoint_now.exchange(false)) FTD_RETURN_IF_ERROR(Checkpoint());
+    }
+    return absl::OkStatus();
+  }
+
+  StepRow Record(const engine::StepResult& result, double seconds) {
+    StepRow row;
+    row.step = last_step_ = trainer_->steps_taken();
+    row.epoch = epoch_ = result.epoch;
+    row.loss = result.loss;
+    row.entropy = result.entropy;
+    row.mean_token_accuracy = result.mean_token_accuracy;
+    row.grad_norm = result.grad_norm;
+    row.learning_rate = result.learning_rate;
+    row.tokens = result.tokens;
+    row.tokens_total = tokens_total_ += result.tokens;
+    row.padding_ratio =
+        1 - static_cast<double>(result.tokens) / static_cast<double>(result.padded_tokens);
+    row.tokens_per_second = static_cast<double>(result.tokens) / seconds;
+    row.step_seconds = seconds;
+    row.data_wait_seconds = result.data_wait_seconds;
+    if (peak_flops_ > 0) row.mfu = result.model_flops / (seconds * peak_flops_);
+    row.samples = result.samples;
+    row.time_unix_micros = absl::GetCurrentTimeNanos() / 1000;
+    return row;
+  }
+
+  absl::Status CheckFinite(const engine::StepResult& result) const {
+    if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return absl::OkStatus();
+    return Error(absl::StatusCode::kAborted, "LOSS_DIVERGED",
+                 absl::StrFormat("step %d: loss is %g and grad_norm %g", trainer_->steps_taken(),
+                                 result.loss, result.grad_norm));
+  }
+
+  bool EvaluationDue() const {
+    if (trainer_->eval_rows() == 0 || last_step_ == 0) return false;
+    if (!evaluations_.empty() && evaluations_.back().step() == last_step_) return false;
+    const int64_t every = spec_.eval_steps > 0 ? spec_.eval_steps : trainer_->steps_per_epoch();
+    return last_step_ % every == 0 || last_step_ == trainer_->steps_planned();
+  }
+
+  absl::Status EvaluateIfDue(TensorboardWriter& tensorboard) {
+    if (!EvaluationDue()) return absl::OkStatus();
+    const int64_t rows = trainer_->eval_rows();
+    observer_.Progress(v1::Progress::EVAL, {0, rows, "rows"});
+    const auto start = Clock::now();
+    const auto result = trainer_->Evaluate(flags_.halt, [&](int64_t done) {
+      step_log_->Beat();
+      observer_.Progress(v1::Progress::EVAL, {done, rows, "rows"});
+    });
+    if (!result) return Halted();
+    v1::Evaluation& evaluation = evaluations_.emplace_back();
+    evaluation.set_step(last_step_);
+    evaluation.set_epoch(epoch_);
+    evaluation.set_loss(result->loss);
+    evaluation.set_entropy(result->entropy);
+    evaluation.set_mean_token_accuracy(result->mean_token_accuracy);
+    evaluation.set_rows(rows);
+    evaluation.set_seconds(SecondsSince(start));
+    *evaluation.mutable_time() = google::protobuf::util::TimeUtil::GetCurrentTime();
+    observer_.Evaluation(evaluation);
+    FTD_RETURN_IF_ERROR(tensorboard.Append(evaluation));
+    if (BestStep() == last_step_ && last_step_ < trainer_->steps_planned())
+      FTD_RETURN_IF_ERROR(KeepCheckpoint());
+    observer_.Progress(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
+    return absl::OkStatus();
+  }
+
+  // One of the last step, in this attempt's directory.
+  absl::Status KeepCheckpoint() {
+    return saved_step_ == last_step_ ? AdoptCheckpoint(request_.resume_from(), places_.dir)
+                                     : Checkpoint();
+  }
+
+  // The step whose weights are to be the result; 0: the last.
+  int64_t BestStep() const {
+    const v1::Evaluation* best = spec_.load_best_model_at_end ? BestOf(evaluations_) : nullptr;
+    return best == nullptr ? 0 : best->step();
+  }
+
+  absl::Status TakeBestWeights() {
+    if (BestStep() == 0 || BestStep() == last_step_) return absl::OkStatus();
+    const fs::path checkpoint = places_.dir / CheckpointName(BestStep());
+    FTD_ASSIGN_OR_RETURN(const Manifest manifest, VerifyDirectory(checkpoint));
+    trainer_->LoadState(checkpoint, manifest.step);
+    return absl::OkStatus();
+  }
+
+  absl::Status Checkpoint() {
+    if (saved_step_ == last_step_) return absl::OkStatus();
+    observer_.Progress(v1::Progress::CHECKPOINT, {0, 1, "checkpoint"});
+    FTD_RETURN_IF_ERROR(
+        step_log_->Sync());  // the steps that a checkpoint stands on last as long as it does
+    FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
+    const std::string state = TrainerStateJson(spec_, history, trainer_->steps_planned());
+    FTD_ASSIGN_OR_RETURN(v1::Checkpoint checkpoint,
+                         WriteCheckpoint(*trainer_, places_.dir, spec_hash_, state));
+    saved_step_ = last_step_;
+    checkpoint.set_attempt(request_.attempt());
+    observer_.Checkpoint(checkpoint);
+    PruneCheckpoints(places_.dir, spec_.save_total_limit, BestStep());
+    observer_.Progress(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
+    return absl::OkStatus();
+  }
+
+  // A step or an evaluation was broken off. Without a stop, what there is becomes the result.
+  absl::Status Halted() { return flags_.stop || last_step_ == 0 ? Stopped() : absl::OkStatus(); }
+
+  absl::Status Stopped() {
+    stopped_ = true;
+    return trainer_ != nullptr && last_step_ > 0 ? Checkpoint() : absl::OkStatus();
+  }
+
+  // Of the whole job: earlier attempts' and this one's.
+  absl::StatusOr<RunHistory> History() const {
+    std::vector<fs::path> logs(request_.earlier_step_logs().begin(),
+                               request_.earlier_step_logs().end());
+    logs.push_back(places_.step_log);
+    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
+    while (!rows.empty() && rows.back().step > last_step_) rows.pop_back();
+    return RunHistory{std::move(rows), evaluations_};
+  }
+
+  FailedRun Traits() const {
+    return {.gradient_checkpointing = spec_.gradient_checkpointing, .on_gpu = engine::UsesGpu()};
+  }
+
+  RunFacts Facts() const {
+    RunFacts facts;
+    facts.job_id = request_.job_id();
+    facts.job_name = request_.job_name();
+    facts.attempt = request_.attempt();
+    facts.model_dir = request_.model_dir();
+    facts.base_model = hub::IsRepoName(spec_.model) ? spec_.model : request_.model_dir();
+    facts.dataset_sha256 = spec_.dataset.sha256;
+    facts.device = engine::DeviceName();
+    facts.dataset_rows = dataset_rows_;
+    facts.eval_rows = trainer_->eval_rows();
+    facts.dropped_rows = dropped_rows_;
+    facts.skipped_rows = skipped_rows_;
+    facts.steps = last_step_;
+    facts.tokens_total = tokens_total_;
+    facts.trainable_parameters = trainer_->trainable_parameters();
+    facts.total_parameters = trainer_->total_parameters();
+    facts.recomputed_layers = trainer_->recomputed_layers();
+    facts.threads = engine::ThreadCount();
+    return facts;
+  }
+
+  const v1::AttemptRequest& request_;
+  const TrainSpec& spec_;
+  const RunPlaces& places_;
+  const std::string& hub_token_;
+  const std::function<void(const v1::WorkerEvent::End&)>& end_now_;
+  RunObserver& observer_;
+  StopFlags& flags_;
+  std::string spec_hash_;
+  std::unique_ptr<engine::Trainer> trainer_;
+  std::optional<StepLogWriter> step_log_;
+  std::vector<v1::Evaluation> evaluations_;
+  LoggingWindow window_;
+  int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
+  double epoch_ = 0;       // after last_step_
+  double peak_flops_ = 0;  // of the device; 0: not known
+  int64_t dataset_rows_ = 0, dropped_rows_ = 0, skipped_rows_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+v1::WorkerEvent::End RunTraining(const RunOrder& order, RunObserver& observer, StopFlags& flags) {
+  return TrainingRun(order, observer, flags).Run();
+}
+
+}  // namespace ftd
