@@ -1,10 +1,10 @@
 #include "client/text/json_output.h"
 
-#include <cmath>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
 #include "client/text/times.h"
+#include "lib/base/json_number.h"
 
 namespace ftd {
 namespace {
@@ -112,12 +112,6 @@ void AppendYaml(const ordered_json& value, int indent, std::string* out) {
 }
 
 }  // namespace
-
-ordered_json JsonNumber(double value) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
-  return value;
-}
 
 ordered_json ToJson(const Message& message) {
   const auto* type = message.GetDescriptor();

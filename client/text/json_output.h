@@ -16,9 +16,6 @@ namespace ftd {
 // own JSON.
 nlohmann::ordered_json ToJson(const google::protobuf::Message& message);
 
-// A double as ToJson writes it.
-nlohmann::ordered_json JsonNumber(double value);
-
 // `value` as a YAML 1.2 document in block style.
 std::string ToYaml(const nlohmann::ordered_json& value);
 

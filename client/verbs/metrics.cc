@@ -2,16 +2,17 @@
 #include <grpcpp/grpcpp.h>
 
 #include <iostream>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
-#include "client/text/json_output.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "client/text/table.h"
 #include "client/text/text.h"
-#include "client/command/verbs.h"
+#include "lib/runlog/step_metrics.h"
 
 namespace ftd {
 namespace {
@@ -20,51 +21,28 @@ using ftd::v1::Evaluation;
 using ftd::v1::StepMetrics;
 using nlohmann::ordered_json;
 
-// A step, and the evaluation that it was followed by, or null.
-struct Point {
-  const StepMetrics& step;
-  const Evaluation* evaluation;
-};
+// The column of evaluations stands beside the one of this metric.
+constexpr std::string_view kEvaluated = "loss";
 
-// The schema of docs/cli.md.
-ordered_json PointJson(const Point& point) {
-  const StepMetrics& step = point.step;
-  ordered_json json = {{"step", step.step()},
-                       {"epoch", JsonNumber(step.epoch())},
-                       {"loss", JsonNumber(step.loss())},
-                       {"entropy", JsonNumber(step.entropy())},
-                       {"mean_token_accuracy", JsonNumber(step.mean_token_accuracy())},
-                       {"grad_norm", JsonNumber(step.grad_norm())},
-                       {"learning_rate", JsonNumber(step.learning_rate())},
-                       {"tokens", step.tokens()},
-                       {"tokens_total", step.tokens_total()},
-                       {"padding_ratio", JsonNumber(step.padding_ratio())},
-                       {"tokens_per_second", JsonNumber(step.tokens_per_second())},
-                       {"step_seconds", JsonNumber(step.step_seconds())},
-                       {"mfu", step.has_mfu() ? JsonNumber(step.mfu()) : ordered_json(nullptr)}};
-  if (point.evaluation != nullptr) {
-    json["eval_loss"] = JsonNumber(point.evaluation->loss());
-    json["eval_entropy"] = JsonNumber(point.evaluation->entropy());
-    json["eval_mean_token_accuracy"] = JsonNumber(point.evaluation->mean_token_accuracy());
+std::vector<std::string> TableHead() {
+  std::vector<std::string> head;
+  for (const StepMetric& metric : StepMetricsTable()) {
+    if (metric.table.before != nullptr) head.emplace_back(metric.table.before);
+    if (metric.name == kEvaluated) head.emplace_back("EVAL_LOSS");
   }
-  return json;
+  return head;
 }
 
-std::vector<std::string> TableRow(const Point& point) {
-  const StepMetrics& step = point.step;
-  return {absl::StrCat(step.step()),
-          Fixed(step.epoch(), 3),
-          Fixed(step.loss(), 4),
-          point.evaluation == nullptr ? "" : Fixed(point.evaluation->loss(), 4),
-          Fixed(step.entropy(), 4),
-          Fixed(100 * step.mean_token_accuracy(), 1) + "%",
-          Fixed(step.grad_norm(), 3),
-          Scientific(step.learning_rate(), 2),
-          absl::StrCat(step.tokens()),
-          Fixed(100 * step.padding_ratio(), 0) + "%",
-          Fixed(step.tokens_per_second(), 0),
-          step.has_mfu() ? Fixed(100 * step.mfu(), 1) + "%" : "",
-          Fixed(step.step_seconds(), 3)};
+std::vector<std::string> TableRow(const StepMetrics& step, const Evaluation* evaluation) {
+  std::vector<std::string> row;
+  for (const StepMetric& metric : StepMetricsTable()) {
+    const std::string text = Text(metric.table, ValueIn(step, metric));
+    if (metric.table.before != nullptr)
+      row.push_back(text.empty() ? "" : text + metric.table.after);
+    if (metric.name == kEvaluated)
+      row.push_back(evaluation == nullptr ? "" : Fixed(evaluation->loss(), 4));
+  }
+  return row;
 }
 
 // Prints steps as they come, where the format allows: a long job has many.
@@ -72,16 +50,16 @@ class StepPrinter {
  public:
   explicit StepPrinter(std::string format) : format_(std::move(format)) {}
 
-  void Add(const Point& point) {
+  // `evaluation`: the one that followed the step, or null.
+  void Add(const StepMetrics& step, const Evaluation* evaluation) {
     if (format_ == "table") {
-      rows_.push_back(TableRow(point));
+      rows_.push_back(TableRow(step, evaluation));
       return;
     }
-    ordered_json json = PointJson(point);
+    ordered_json json = StepJson(step, evaluation);
     if (format_ == "csv") {  // every line has every column
-      for (const char* column : {"eval_loss", "eval_entropy", "eval_mean_token_accuracy"})
-        if (!json.contains(column)) json[column] = "";
-      if (json["mfu"].is_null()) json["mfu"] = "";
+      for (const char* column : kEvaluationKeys)
+        if (!json.contains(column)) json[column] = nullptr;
     }
     if (format_ == "csv" && count_ == 0) std::cout << Csv(json, true);
     if (format_ == "csv") std::cout << Csv(json, false);
@@ -93,9 +71,7 @@ class StepPrinter {
   void Finish() {
     if (format_ == "json") std::cout << (count_ == 0 ? "[]\n" : "\n]\n");
     if (format_ == "table") {
-      std::cout << Table({"STEP", "EPOCH", "LOSS", "EVAL_LOSS", "ENTROPY", "ACCURACY", "GRAD_NORM",
-                          "LR", "TOKENS", "PADDING", "TOK/S", "MFU", "SECONDS"},
-                         rows_);
+      std::cout << Table(TableHead(), rows_);
     }
     std::cout << std::flush;
   }
@@ -104,7 +80,10 @@ class StepPrinter {
   static std::string Csv(const ordered_json& json, bool head) {
     std::vector<std::string> cells;
     for (const auto& [key, value] : json.items()) {
-      cells.push_back(head ? key : value.is_string() ? value.get<std::string>() : value.dump());
+      cells.push_back(head                ? key
+                      : value.is_null()   ? ""
+                      : value.is_string() ? value.get<std::string>()
+                                          : value.dump());
     }
     return absl::StrJoin(cells, ",") + "\n";
   }
@@ -144,7 +123,7 @@ int MetricsVerb(const Invocation& call) {
       for (const StepMetrics& step : response.steps()) {
         const bool evaluated =
             evaluation != response.evaluations().end() && evaluation->step() == step.step();
-        printer.Add({step, evaluated ? &*evaluation++ : nullptr});
+        printer.Add(step, evaluated ? &*evaluation++ : nullptr);
       }
       // What is printed cannot be taken back: from here on the call must not be repeated from its
       // start.

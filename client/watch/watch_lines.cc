@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/text/names.h"
 #include "client/text/text.h"
+#include "lib/runlog/step_metrics.h"
 
 namespace ftd {
 namespace {
@@ -45,10 +46,7 @@ std::string StepText(const WatchState& state) {
   if (step.step() % interval != 0 && step.step() != planned) return "";
   std::string line = absl::StrCat("step ", step.step());
   if (planned > 0) absl::StrAppend(&line, "/", planned);
-  absl::StrAppend(&line, "  loss ", Fixed(step.loss(), 4), "  grad_norm ",
-                  Fixed(step.grad_norm(), 2), "  lr ", Scientific(step.learning_rate(), 1), "  ",
-                  Fixed(step.tokens_per_second(), 0), " tok/s");
-  if (step.has_mfu()) absl::StrAppend(&line, "  MFU ", Fixed(100 * step.mfu(), 1), "%");
+  absl::StrAppend(&line, "  ", StepLine(step));
   if (const auto eta = state.eta_seconds()) absl::StrAppend(&line, "  ETA ", ShortDuration(*eta));
   return line;
 }

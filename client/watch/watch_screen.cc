@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -12,6 +13,7 @@
 #include "client/text/styled_line.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
+#include "lib/runlog/step_metrics.h"
 
 namespace ftd {
 namespace {
@@ -115,19 +117,18 @@ void AddMetrics(const WatchState& state, const ScreenStyle& style, Lines* lines)
   struct Metric {
     const char* label;  // before the value
     std::string value;
-    const char* unit;  // behind it
+    const char* unit;  // after it
   };
-  std::vector<Metric> metrics = {
-      {"loss ", Fixed(step.loss(), 4), ""},
-      {"smoothed ", Fixed(state.smoothed_loss(), 4), ""},
-      {"lr ", Scientific(step.learning_rate(), 1), ""},
-      {"grad norm ", Fixed(step.grad_norm(), 2), ""},
-      {"epoch ", Fixed(step.epoch(), 2), ""},
-      {"", Fixed(step.tokens_per_second(), 0), " tok/s"},
-      {"", Fixed(state.seconds_per_step(), 2), " s/step"},
-      {"padding ", Fixed(100 * step.padding_ratio(), 0), "%"},
-  };
-  if (step.has_mfu()) metrics.push_back({"MFU ", Fixed(100 * step.mfu(), 1), "%"});
+  std::vector<Metric> metrics;
+  for (const StepMetric& metric : StepMetricsTable()) {
+    const auto value = ValueIn(step, metric);
+    if (metric.screen.before != nullptr && value)
+      metrics.push_back({metric.screen.before, Text(metric.screen, value), metric.screen.after});
+    if (metric.name == std::string_view("loss"))
+      metrics.push_back({"smoothed ", Fixed(state.smoothed_loss(), 4), ""});
+    if (metric.name == std::string_view("step_seconds"))
+      metrics.push_back({"", Fixed(state.seconds_per_step(), 2), " s/step"});
+  }
   if (!state.evaluations().empty())
     metrics.push_back({"eval loss ", Fixed(state.evaluations().back().loss(), 4), ""});
   StyledLine line;

@@ -1,6 +1,7 @@
-// Numbers out of JSON that others wrote.
+// Numbers in JSON.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -16,6 +17,14 @@ inline int64_t IntegerOr(const nlohmann::json& object, const char* name, int64_t
   const bool fits = !field->is_number_unsigned() ||
                     field->get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()};
   return fits ? field->get<int64_t>() : otherwise;
+}
+
+// A double that may be none: NaN and infinities are the strings "NaN", "Infinity" and "-Infinity",
+// as in proto3's own JSON.
+inline nlohmann::ordered_json JsonNumber(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+  return value;
 }
 
 }  // namespace ftd

@@ -8,82 +8,259 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "lib/base/error.h"
+#include "lib/runlog/step_metrics.h"
 
 namespace ftd {
 namespace {
 
-constexpr uint64_t kMagic = 0x31475453'20445446;  // "FTD STG1"
+using google::protobuf::FieldDescriptor;
+
+constexpr uint64_t kMagic[] = {0x31475453'20445446, 0x32475453'20445446};  // "FTD STG1", "FTD STG2"
+constexpr uint32_t kMostHeaderBytes = 1 << 16, kMostRowBytes = 1 << 12;
 
 struct Header {
   uint64_t magic;
   uint32_t row_bytes;
-  uint32_t reserved;
+  uint32_t header_bytes;  // 0 in version 1
   int64_t first_step;
   int64_t steps_planned;
   uint64_t heartbeat;
-  char padding[24];
+  uint32_t columns_crc;
+  char padding[20];
 };
 static_assert(sizeof(Header) == 64);
 
-// StepRow's fields before `mfu`, byte for byte; older workers wrote zeros where it is.
-struct DiskRow {
-  char numbers[offsetof(StepRow, mfu)];
-  float mfu;
-  uint32_t crc;
-};
-static_assert(sizeof(DiskRow) == 128);
+// Version 1's columns, in its order.
+constexpr std::string_view kVersion1Columns =
+    "step i64\nepoch f64\nloss f64\ngrad_norm f64\nlearning_rate f64\ntokens i64\n"
+    "tokens_total i64\npadding_ratio f64\ntokens_per_second f64\nstep_seconds f64\n"
+    "data_wait_seconds f64\nsamples i64\ntime us\nentropy f64\nmean_token_accuracy f64\nmfu f32\n";
 
-uint32_t Checksum(const DiskRow& row) {
+// Today's: one for each row of the table of metrics.
+std::string ColumnsOfTable() {
+  std::string columns;
+  for (const StepMetric& metric : StepMetricsTable()) {
+    const auto* field = v1::StepMetrics::descriptor()->FindFieldByName(metric.name);
+    const bool integer = field->cpp_type() == FieldDescriptor::CPPTYPE_INT64;
+    const bool time = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+    absl::StrAppend(&columns, metric.name, time ? " us\n" : integer ? " i64\n" : " f64\n");
+  }
+  return columns;
+}
+
+uint32_t Crc(std::string_view bytes) {
   return static_cast<uint32_t>(
-      ::crc32(0, reinterpret_cast<const Bytef*>(&row), offsetof(DiskRow, crc)));
+      ::crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size())));
 }
 
-DiskRow ToDisk(const StepRow& row) {
-  DiskRow disk{};
-  std::memcpy(disk.numbers, &row, sizeof disk.numbers);
-  disk.mfu = static_cast<float>(row.mfu);
-  disk.crc = Checksum(disk);
-  return disk;
+template <typename T>
+T Load(const char* from) {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
 }
 
-StepRow FromDisk(const DiskRow& disk) {
-  StepRow row;
-  std::memcpy(&row, disk.numbers, sizeof disk.numbers);
-  row.mfu = disk.mfu;
+template <typename T>
+void Store(T value, char* to) {
+  std::memcpy(to, &value, sizeof value);
+}
+
+enum class Type { kI64, kF64, kF32, kTime };
+
+struct Column {
+  const FieldDescriptor* field = nullptr;  // null: this release does not know it
+  Type type = Type::kF64;
+  uint32_t offset = 0;
+};
+
+// How a row's bytes are laid out.
+struct Layout {
+  std::vector<Column> columns;
+  uint32_t row_bytes = 0;  // with the CRC
+  bool zero_is_absent = false;
+
+  uint32_t crc_offset() const { return row_bytes - static_cast<uint32_t>(sizeof(uint32_t)); }
+};
+
+bool Fits(const FieldDescriptor* field, Type type) {
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT64:
+      return type == Type::kI64;
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return type == Type::kF64 || type == Type::kF32;
+    default:
+      return type == Type::kTime;
+  }
+}
+
+// From "NAME TYPE\n" lines. nullopt: not such lines.
+std::optional<Layout> ParseColumns(std::string_view text, int32_t version) {
+  constexpr std::pair<std::string_view, Type> kTypes[] = {
+      {"i64", Type::kI64}, {"f64", Type::kF64}, {"f32", Type::kF32}, {"us", Type::kTime}};
+  Layout layout;
+  layout.zero_is_absent = version == 1;
+  uint32_t offset = 0;
+  while (!text.empty()) {
+    const size_t blank = text.find(' '), end = text.find('\n');
+    if (end == std::string_view::npos || blank > end) return std::nullopt;
+    const std::string name(text.substr(0, blank));
+    const std::string_view type = text.substr(blank + 1, end - blank - 1);
+    const auto* known = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                     [&](auto& t) { return t.first == type; });
+    if (known == std::end(kTypes)) return std::nullopt;
+    Column& column = layout.columns.emplace_back();
+    column.field = v1::StepMetrics::descriptor()->FindFieldByName(name);
+    column.type = known->second;
+    column.offset = offset;
+    if (column.field != nullptr && !Fits(column.field, column.type)) return std::nullopt;
+    offset += column.type == Type::kF32 ? 4 : 8;
+    text.remove_prefix(end + 1);
+  }
+  layout.row_bytes = offset + static_cast<uint32_t>(sizeof(uint32_t));
+  return layout;
+}
+
+const Layout& LayoutToWrite(int32_t version) {
+  static const auto& layouts = *new std::pair<Layout, Layout>(
+      *ParseColumns(kVersion1Columns, 1), *ParseColumns(ColumnsOfTable(), kStepLogVersion));
+  return version == 1 ? layouts.first : layouts.second;
+}
+
+void StoreReal(const v1::StepMetrics& step, const Column& column, double absent, char* to) {
+  const bool there =
+      !column.field->has_presence() || step.GetReflection()->HasField(step, column.field);
+  const double value = there ? step.GetReflection()->GetDouble(step, column.field) : absent;
+  if (column.type == Type::kF32) {
+    Store(static_cast<float>(value), to);
+  } else {
+    Store(value, to);
+  }
+}
+
+std::string ToRow(const v1::StepMetrics& step, const Layout& layout) {
+  std::string row(layout.row_bytes, '\0');
+  for (const Column& column : layout.columns) {
+    char* const to = row.data() + column.offset;
+    if (column.type == Type::kI64) {
+      Store(step.GetReflection()->GetInt64(step, column.field), to);
+    } else if (column.type == Type::kTime) {
+      Store(step.time().seconds() * 1000000 + step.time().nanos() / 1000, to);
+    } else {
+      StoreReal(step, column, layout.zero_is_absent ? 0 : std::numeric_limits<double>::quiet_NaN(),
+                to);
+    }
+  }
+  Store(Crc({row.data(), layout.crc_offset()}), row.data() + layout.crc_offset());
   return row;
 }
 
-absl::StatusOr<Header> ReadHeader(int fd, const std::filesystem::path& path) {
+bool Counts(const char* row, const Layout& layout) {
+  return Crc({row, layout.crc_offset()}) == Load<uint32_t>(row + layout.crc_offset());
+}
+
+v1::StepMetrics FromRow(const char* row, const Layout& layout) {
+  v1::StepMetrics step;
+  const auto* set = step.GetReflection();
+  for (const Column& column : layout.columns) {
+    const char* const from = row + column.offset;
+    if (column.field == nullptr) continue;
+    if (column.type == Type::kI64) {
+      set->SetInt64(&step, column.field, Load<int64_t>(from));
+    } else if (column.type == Type::kTime) {
+      const auto micros = Load<int64_t>(from);
+      step.mutable_time()->set_seconds(micros / 1000000);
+      step.mutable_time()->set_nanos(static_cast<int32_t>(micros % 1000000) * 1000);
+    } else {
+      const double value =
+          column.type == Type::kF32 ? double{Load<float>(from)} : Load<double>(from);
+      const bool absent = layout.zero_is_absent ? value == 0 : std::isnan(value);
+      if (!column.field->has_presence() || !absent) set->SetDouble(&step, column.field, value);
+    }
+  }
+  return step;
+}
+
+// An open log, its header read.
+struct OpenLog {
+  Fd fd;
   Header header;
-  ssize_t n = ::pread(fd, &header, sizeof header, 0);
+  Layout layout;
+
+  off_t RowOffset(int64_t row) const {
+    return static_cast<off_t>(header.header_bytes) +
+           static_cast<off_t>(row) * static_cast<off_t>(layout.row_bytes);
+  }
+};
+
+absl::Status NotOurs(const std::filesystem::path& path) {
+  return absl::DataLossError(absl::StrCat(path.string(), " is not a step log of this release"));
+}
+
+// The columns that follow the fixed part of a version 2 header.
+absl::StatusOr<Layout> ReadColumns(int fd, const Header& header,
+                                   const std::filesystem::path& path) {
+  if (header.header_bytes < sizeof header || header.header_bytes > kMostHeaderBytes ||
+      header.row_bytes > kMostRowBytes)
+    return NotOurs(path);
+  std::string columns(header.header_bytes - sizeof header, '\0');
+  const ssize_t n = ::pread(fd, columns.data(), columns.size(), sizeof header);
+  if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
+  if (n < static_cast<ssize_t>(columns.size()))
+    return absl::NotFoundError(absl::StrCat(path.string(), " is being made"));
+  if (Crc(columns) != header.columns_crc) return NotOurs(path);
+  const std::string_view text(columns.c_str());  // up to the zeros
+  const auto layout = ParseColumns(text, kStepLogVersion);
+  if (!layout || layout->row_bytes != header.row_bytes) return NotOurs(path);
+  return *layout;
+}
+
+// NOT_FOUND: the file is not there, or its header not yet.
+absl::StatusOr<OpenLog> Open(const std::filesystem::path& path) {
+  OpenLog log;
+  FTD_ASSIGN_OR_RETURN(log.fd, OpenFile(path, O_RDONLY));
+  Header& header = log.header;
+  const ssize_t n = ::pread(log.fd.get(), &header, sizeof header, 0);
   if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
   if (n < static_cast<ssize_t>(sizeof header))
     return absl::NotFoundError(absl::StrCat(path.string(), " is being made"));
-  if (header.magic != kMagic || header.row_bytes != sizeof(DiskRow)) {
-    return absl::DataLossError(absl::StrCat(path.string(), " is not a step log of this release"));
+  if (header.magic == kMagic[0]) {
+    log.layout = LayoutToWrite(1);
+    header.header_bytes = sizeof header;
+    if (header.row_bytes != log.layout.row_bytes) return NotOurs(path);
+  } else if (header.magic == kMagic[1]) {
+    FTD_ASSIGN_OR_RETURN(log.layout, ReadColumns(log.fd.get(), header, path));
+  } else {
+    return NotOurs(path);
   }
-  return header;
+  return log;
 }
 
 }  // namespace
 
-StepLogWriter::StepLogWriter(Fd fd, std::filesystem::path path, void* header)
-    : fd_(std::move(fd)), path_(std::move(path)), header_(header) {}
+StepLogWriter::StepLogWriter(Fd fd, std::filesystem::path path, void* header, int32_t version)
+    : fd_(std::move(fd)), path_(std::move(path)), header_(header), version_(version) {}
 
 StepLogWriter::StepLogWriter(StepLogWriter&& other) noexcept
     : fd_(std::move(other.fd_)),
       path_(std::move(other.path_)),
-      header_(std::exchange(other.header_, nullptr)) {}
+      header_(std::exchange(other.header_, nullptr)),
+      version_(other.version_) {}
 
 StepLogWriter& StepLogWriter::operator=(StepLogWriter&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(path_, other.path_);
   std::swap(header_, other.header_);
+  std::swap(version_, other.version_);
   return *this;
 }
 
@@ -92,23 +269,30 @@ StepLogWriter::~StepLogWriter() {
 }
 
 absl::StatusOr<StepLogWriter> StepLogWriter::Create(const std::filesystem::path& path,
-                                                    int64_t first_step, int64_t steps_planned) {
+                                                    int64_t first_step, int64_t steps_planned,
+                                                    int32_t version) {
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND));
+  std::string columns = version == 1 ? "" : ColumnsOfTable();
+  columns.resize((columns.size() + 7) / 8 * 8);
   Header header{};
-  header.magic = kMagic;
-  header.row_bytes = sizeof(DiskRow);
+  header.magic = kMagic[version - 1];
+  header.row_bytes = LayoutToWrite(version).row_bytes;
   header.first_step = first_step;
   header.steps_planned = steps_planned;
+  if (version > 1) {
+    header.header_bytes = static_cast<uint32_t>(sizeof header + columns.size());
+    header.columns_crc = Crc(columns);
+  }
   FTD_RETURN_IF_ERROR(
-      WriteAll(fd.get(), {reinterpret_cast<const char*>(&header), sizeof header}, path));
+      WriteAll(fd.get(),
+               std::string(reinterpret_cast<const char*>(&header), sizeof header) + columns, path));
   void* mapped = ::mmap(nullptr, sizeof(Header), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (mapped == MAP_FAILED) return ErrnoError(errno, absl::StrCat("mmap ", path.string()));
-  return StepLogWriter(std::move(fd), path, mapped);
+  return StepLogWriter(std::move(fd), path, mapped, version);
 }
 
-absl::Status StepLogWriter::Append(const StepRow& row) {
-  const DiskRow disk = ToDisk(row);
-  return WriteAll(fd_.get(), {reinterpret_cast<const char*>(&disk), sizeof disk}, path_);
+absl::Status StepLogWriter::Append(const v1::StepMetrics& step) {
+  return WriteAll(fd_.get(), ToRow(step, LayoutToWrite(version_)), path_);
 }
 
 void StepLogWriter::Beat() {
@@ -122,45 +306,58 @@ absl::Status StepLogWriter::Sync() {
 }
 
 absl::StatusOr<StepLogInfo> ReadStepLogInfo(const std::filesystem::path& path) {
-  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDONLY));
-  FTD_ASSIGN_OR_RETURN(Header header, ReadHeader(fd.get(), path));
-  return StepLogInfo{header.first_step, header.steps_planned, header.heartbeat};
+  FTD_ASSIGN_OR_RETURN(const OpenLog log, Open(path));
+  return StepLogInfo{log.header.first_step, log.header.steps_planned, log.header.heartbeat};
 }
 
-absl::StatusOr<std::vector<StepRow>> ReadStepRows(const std::filesystem::path& path, int64_t from,
-                                                  int64_t max_rows) {
-  std::vector<StepRow> rows;
-  auto fd = OpenFile(path, O_RDONLY);
-  if (absl::IsNotFound(fd.status())) return rows;
-  if (!fd.ok()) return fd.status();
-  auto header = ReadHeader(fd->get(), path);
-  if (absl::IsNotFound(header.status())) return rows;
-  if (!header.ok()) return header.status();
-  std::vector<DiskRow> chunk(512);
-  off_t offset = static_cast<off_t>(sizeof(Header)) + from * static_cast<off_t>(sizeof(DiskRow));
-  for (;;) {
-    ssize_t n = ::pread(fd->get(), chunk.data(), chunk.size() * sizeof(DiskRow), offset);
+absl::StatusOr<std::vector<v1::StepMetrics>> ReadSteps(const std::filesystem::path& path,
+                                                       int64_t from, int64_t max_rows) {
+  std::vector<v1::StepMetrics> steps;
+  const auto log = Open(path);
+  if (absl::IsNotFound(log.status())) return steps;
+  if (!log.ok()) return log.status();
+  const size_t row_bytes = log->layout.row_bytes;
+  std::string chunk(512 * row_bytes, '\0');
+  for (off_t offset = log->RowOffset(from);;) {
+    const ssize_t n = ::pread(log->fd.get(), chunk.data(), chunk.size(), offset);
     if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
-    size_t whole = static_cast<size_t>(n) / sizeof(DiskRow);
+    const size_t whole = static_cast<size_t>(n) / row_bytes;
     for (size_t i = 0; i < whole; ++i) {
-      if (Checksum(chunk[i]) != chunk[i].crc) return rows;
-      if (max_rows > 0 && static_cast<int64_t>(rows.size()) == max_rows) return rows;
-      rows.push_back(FromDisk(chunk[i]));
+      const char* const row = chunk.data() + i * row_bytes;
+      if (!Counts(row, log->layout)) return steps;
+      if (max_rows > 0 && static_cast<int64_t>(steps.size()) == max_rows) return steps;
+      steps.push_back(FromRow(row, log->layout));
     }
-    if (whole < chunk.size()) return rows;
-    offset += static_cast<off_t>(whole * sizeof(DiskRow));
+    if (whole * row_bytes < chunk.size()) return steps;
+    offset += static_cast<off_t>(chunk.size());
   }
 }
 
-absl::StatusOr<std::vector<StepRow>> MergeStepLogs(const std::vector<std::filesystem::path>& logs) {
-  std::vector<StepRow> merged;
+std::optional<v1::StepMetrics> ReadLastStep(const std::filesystem::path& path) {
+  const auto log = Open(path);
+  struct stat status = {};
+  if (!log.ok() || ::fstat(log->fd.get(), &status) != 0) return std::nullopt;
+  const auto rows = (status.st_size - log->RowOffset(0)) / log->layout.row_bytes;
+  std::string row(log->layout.row_bytes, '\0');
+  for (int64_t i = rows - 1; i >= 0; --i) {
+    const ssize_t n = ::pread(log->fd.get(), row.data(), row.size(), log->RowOffset(i));
+    if (n == static_cast<ssize_t>(row.size()) && Counts(row.data(), log->layout))
+      return FromRow(row.data(), log->layout);
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<std::vector<v1::StepMetrics>> MergeStepLogs(
+    const std::vector<std::filesystem::path>& logs) {
+  std::vector<v1::StepMetrics> merged;
   for (const auto& log : logs) {
-    auto info = ReadStepLogInfo(log);
+    const auto info = ReadStepLogInfo(log);
     if (absl::IsNotFound(info.status())) continue;
     if (!info.ok()) return info.status();
-    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, ReadStepRows(log));
-    while (!merged.empty() && merged.back().step >= info->first_step) merged.pop_back();
-    merged.insert(merged.end(), rows.begin(), rows.end());
+    FTD_ASSIGN_OR_RETURN(std::vector<v1::StepMetrics> steps, ReadSteps(log));
+    while (!merged.empty() && merged.back().step() >= info->first_step) merged.pop_back();
+    merged.insert(merged.end(), std::make_move_iterator(steps.begin()),
+                  std::make_move_iterator(steps.end()));
   }
   return merged;
 }

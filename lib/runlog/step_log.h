@@ -1,40 +1,38 @@
-// steps.log: one fixed-size row an optimizer step, behind a header that carries the plan and a
-// heartbeat.
+// steps.log: one fixed-size row per optimizer step, after a header with the plan and a heartbeat.
 //
 // The worker appends rows with write(2); any process may map or read the file meanwhile. A row
-// counts once it is whole and its CRC agrees. Row i of a file is step first_step + i.
-// Little-endian, 64-byte header, 128-byte rows.
+// counts once it is whole and its CRC agrees. Row i of a file is step first_step + i. All numbers
+// are little-endian.
+//
+//   header  u64 magic, u32 bytes of a row, u32 bytes of the header, i64 first_step,
+//           i64 steps_planned, u64 heartbeat, u32 CRC of the columns, zeros up to 64 bytes;
+//           then the columns: "NAME TYPE\n" each, zeros up to a multiple of 8
+//   row     the columns' values, then u32 CRC of them; the CRCs are CRC-32 (zlib's)
+//
+// Columns are fields of ftd.v1.StepMetrics, with type i64, f64, f32, or us (a time: i64
+// microseconds since the epoch). NaN in a column of an `optional` field means that it is absent. A
+// reader skips columns that it does not know and leaves out fields that have no column, so daemon
+// and worker may be of different releases.
+//
+// Version 1 of the format, which ftd 0.1 writes, has a header of 64 bytes without columns: they are
+// always the same sixteen, and 0 for `mfu` means that it is absent. It can be read, and written for
+// a daemon that knows no other (AttemptRequest.step_log_version).
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "ftd/v1/job.pb.h"
 #include "lib/base/file.h"
 
 namespace ftd {
 
-// One optimizer step. The units are those of ftd.v1.StepMetrics.
-struct StepRow {
-  int64_t step = 0;
-  double epoch = 0;
-  double loss = 0;
-  double grad_norm = 0;
-  double learning_rate = 0;
-  int64_t tokens = 0;
-  int64_t tokens_total = 0;
-  double padding_ratio = 0;
-  double tokens_per_second = 0;
-  double step_seconds = 0;
-  double data_wait_seconds = 0;
-  int64_t samples = 0;
-  int64_t time_unix_micros = 0;
-  double entropy = 0;              // 0 in logs of workers that did not measure it
-  double mean_token_accuracy = 0;  // likewise
-  double mfu = 0;                  // 0 where it is not known; the file keeps it as a float
-};
+// The newest version of the format.
+inline constexpr int32_t kStepLogVersion = 2;
 
 // The header's fields.
 struct StepLogInfo {
@@ -46,36 +44,44 @@ struct StepLogInfo {
 // Creates and appends. Append and Beat may be called from different threads; Append from one only.
 class StepLogWriter {
  public:
-  // Creates the file; an existing one is an error.
+  // Creates the file; an existing one is an error. `version`: 1, or kStepLogVersion.
   static absl::StatusOr<StepLogWriter> Create(const std::filesystem::path& path, int64_t first_step,
-                                              int64_t steps_planned);
+                                              int64_t steps_planned,
+                                              int32_t version = kStepLogVersion);
   StepLogWriter(StepLogWriter&&) noexcept;
   StepLogWriter& operator=(StepLogWriter&&) noexcept;
   ~StepLogWriter();
 
-  // Requires: row.step is one more than the last row's (first_step for the first).
-  absl::Status Append(const StepRow& row);
+  // Requires: step.step() is one more than the last row's (first_step for the first).
+  absl::Status Append(const v1::StepMetrics& step);
   // Bumps the heartbeat; visible to readers at once.
   void Beat();
   // fsync.
   absl::Status Sync();
 
  private:
-  StepLogWriter(Fd fd, std::filesystem::path path, void* header);
+  StepLogWriter(Fd fd, std::filesystem::path path, void* header, int32_t version);
   Fd fd_;
   std::filesystem::path path_;
   void* header_ = nullptr;
+  int32_t version_ = 0;
 };
 
-// The header. NOT_FOUND before the worker has created the file, DATA_LOSS when it is no step log.
+// The header. NOT_FOUND before the worker has created the file, DATA_LOSS when it is not a step
+// log.
 absl::StatusOr<StepLogInfo> ReadStepLogInfo(const std::filesystem::path& path);
 
 // Whole rows from row index `from` on, at most `max_rows` (0: all). No file: no rows.
-absl::StatusOr<std::vector<StepRow>> ReadStepRows(const std::filesystem::path& path,
-                                                  int64_t from = 0, int64_t max_rows = 0);
+absl::StatusOr<std::vector<v1::StepMetrics>> ReadSteps(const std::filesystem::path& path,
+                                                       int64_t from = 0, int64_t max_rows = 0);
 
-// The steps of a job from its attempts' logs, oldest first: where two logs tell of one step, the
-// newer counts, and what an older log has at or behind a newer log's first step is dropped.
-absl::StatusOr<std::vector<StepRow>> MergeStepLogs(const std::vector<std::filesystem::path>& logs);
+// The last row that counts: the file's last one may be half written or damaged. nullopt: there is
+// none.
+std::optional<v1::StepMetrics> ReadLastStep(const std::filesystem::path& path);
+
+// The steps of a job from its attempts' logs, oldest first: where two logs have the same step, the
+// newer counts, and what an older log has from a newer log's first step on is dropped.
+absl::StatusOr<std::vector<v1::StepMetrics>> MergeStepLogs(
+    const std::vector<std::filesystem::path>& logs);
 
 }  // namespace ftd

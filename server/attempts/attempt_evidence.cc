@@ -41,7 +41,7 @@ AttemptEvidence GatherEvidence(JobStore& store, const StateDir& state_dir, const
   }
   if (const auto range = ReadStepRange(dir)) {
     attempt.first_step = range->first;
-    attempt.last_step = range->last.step;
+    attempt.last_step = range->last.step();
   }
   evidence.made_progress |= attempt.last_step > GreatestStepBefore(store, job, attempt);
   if (const auto checkpoints = ListCheckpointDirs(state_dir, job.id); !checkpoints.empty()) {

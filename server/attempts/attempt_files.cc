@@ -29,19 +29,10 @@ std::vector<v1::WorkerEvent> ReadEvents(const fs::path& attempt_dir) {
 }
 
 std::optional<StepRange> ReadStepRange(const fs::path& attempt_dir) {
-  constexpr int64_t kHeaderBytes = 64, kRowBytes = 128;
-  const fs::path path = attempt_dir / kStepsLog;
-  std::error_code error;
-  const auto size = static_cast<int64_t>(fs::file_size(path, error));
-  if (error || size < kHeaderBytes + kRowBytes) return std::nullopt;
-  // The file's last row may be half written or damaged; then the one before it is the last that
-  // counts.
-  for (int64_t row = (size - kHeaderBytes) / kRowBytes - 1; row >= 0; --row) {
-    const auto rows = ReadStepRows(path, row, 1);
-    if (!rows.ok()) return std::nullopt;
-    if (!rows->empty()) return StepRange{.first = rows->front().step - row, .last = rows->front()};
-  }
-  return std::nullopt;
+  const auto info = ReadStepLogInfo(attempt_dir / kStepsLog);
+  auto last = ReadLastStep(attempt_dir / kStepsLog);
+  if (!info.ok() || !last) return std::nullopt;
+  return StepRange{.first = info->first_step, .last = *std::move(last)};
 }
 
 std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std::string& job_id,
@@ -130,7 +121,7 @@ int64_t LastStepAfter(const StateDir& state_dir, const std::string& job_id, int3
     const fs::path dir = state_dir.AttemptDir(job_id, attempt);
     const auto info = ReadStepLogInfo(dir / kStepsLog);
     if (info.ok()) last = std::min(last, std::max<int64_t>(info->first_step - 1, 0));
-    if (const auto range = ReadStepRange(dir)) last = range->last.step;
+    if (const auto range = ReadStepRange(dir)) last = range->last.step();
   }
   return last;
 }

@@ -27,10 +27,10 @@ inline constexpr char kResultDir[] = "result";
 // All events so far; a record that is no WorkerEvent is left out.
 std::vector<v1::WorkerEvent> ReadEvents(const std::filesystem::path& attempt_dir);
 
-// The steps that a log holds: none when there is no row.
+// The steps that an attempt recorded; nullopt: none.
 struct StepRange {
   int64_t first = 0;
-  StepRow last;
+  v1::StepMetrics last;
 };
 std::optional<StepRange> ReadStepRange(const std::filesystem::path& attempt_dir);
 

@@ -41,9 +41,9 @@ AttemptNews AttemptFollower::Read() {
       }
     }
   }
-  if (auto rows = ReadStepRows(attempt_dir_ / kStepsLog, next_row_); rows.ok()) {
-    next_row_ += static_cast<int64_t>(rows->size());
-    news.rows = *std::move(rows);
+  if (auto steps = ReadSteps(attempt_dir_ / kStepsLog, next_row_); steps.ok()) {
+    next_row_ += static_cast<int64_t>(steps->size());
+    news.steps = *std::move(steps);
   }
   return news;
 }

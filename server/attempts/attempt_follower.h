@@ -16,7 +16,7 @@ namespace ftd {
 // What the worker has written since the last look, each kind in order.
 struct AttemptNews {
   std::vector<v1::WorkerEvent> events;
-  std::vector<StepRow> rows;
+  std::vector<v1::StepMetrics> steps;
 };
 
 // Used by one thread.

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "ftd/v1/worker.pb.h"
 #include "lib/base/error.h"
+#include "lib/runlog/step_log.h"
 #include "server/attempts/attempt_files.h"
 #include "server/jobs/wire.h"
 
@@ -75,6 +76,7 @@ absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
   request.set_job_name(job.name);
   request.set_sources_json(job.sources_json);
   request.set_finish(job.keep);
+  request.set_step_log_version(kStepLogVersion);
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   options.add_whitespace = true;

@@ -60,7 +60,7 @@ void AttemptSupervisor::AskToStop(StopRequest how, int64_t term_after_ms, int64_
 
 AttemptNews AttemptSupervisor::Read() {
   AttemptNews news = follower_.Read();
-  if (!news.events.empty() || !news.rows.empty()) last_sign_of_life_ = NowMicros();
+  if (!news.events.empty() || !news.steps.empty()) last_sign_of_life_ = NowMicros();
   return news;
 }
 

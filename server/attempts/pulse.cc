@@ -38,7 +38,7 @@ void Pulse::OnNews(const AttemptNews& news) {
     phase_ = absl::AsciiStrToLower(v1::Progress::Phase_Name(event.progress().phase()));
     steps_planned_ = std::max(steps_planned_, event.progress().steps_planned());
   }
-  if (!news.rows.empty()) step_ = news.rows.back().step;
+  if (!news.steps.empty()) step_ = news.steps.back().step();
 }
 
 int64_t Pulse::BeatWatchdog(int64_t now) {

@@ -36,7 +36,7 @@ About AboutAttempt(const Job& job, const Attempt& attempt) {
 
 // Does it show that optimizer steps are being taken?
 bool ShowsRunning(const AttemptNews& news) {
-  return !news.rows.empty() ||
+  return !news.steps.empty() ||
          std::any_of(news.events.begin(), news.events.end(), [](const auto& event) {
            return event.has_progress() && event.progress().phase() >= v1::Progress::TRAIN;
          });

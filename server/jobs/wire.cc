@@ -91,24 +91,4 @@ v1::WatchJobResponse::StateChange ToWire(const StateEvent& event) {
   return wire;
 }
 
-v1::StepMetrics ToWire(const StepRow& row) {
-  v1::StepMetrics wire;
-  wire.set_step(row.step);
-  wire.set_epoch(row.epoch);
-  wire.set_loss(row.loss);
-  wire.set_grad_norm(row.grad_norm);
-  wire.set_learning_rate(row.learning_rate);
-  wire.set_tokens(row.tokens);
-  wire.set_tokens_total(row.tokens_total);
-  wire.set_padding_ratio(row.padding_ratio);
-  wire.set_tokens_per_second(row.tokens_per_second);
-  wire.set_step_seconds(row.step_seconds);
-  *wire.mutable_time() = MicrosToTimestamp(row.time_unix_micros);
-  wire.set_samples(row.samples);
-  wire.set_entropy(row.entropy);
-  wire.set_mean_token_accuracy(row.mean_token_accuracy);
-  if (row.mfu > 0) wire.set_mfu(row.mfu);
-  return wire;
-}
-
 }  // namespace ftd

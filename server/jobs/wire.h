@@ -6,7 +6,6 @@
 
 #include "ftd/v1/fine_tuning.pb.h"
 #include "ftd/v1/job.pb.h"
-#include "lib/runlog/step_log.h"
 #include "server/jobs/job.h"
 
 namespace ftd {
@@ -20,7 +19,6 @@ JobState FromWire(v1::Job::State state);
 v1::Job ToWire(const Job& job);
 v1::Attempt ToWire(const Attempt& attempt);
 v1::WatchJobResponse::StateChange ToWire(const StateEvent& event);
-v1::StepMetrics ToWire(const StepRow& row);
 
 // Unknown names become INTERNAL, as clients are told to treat them; an empty one is unspecified.
 v1::FailureReason FailureReasonFromName(const std::string& name);

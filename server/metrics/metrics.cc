@@ -134,8 +134,8 @@ void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
 
 void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news) {
   const int64_t now = NowMicros();
-  for (const StepRow& row : news.rows) {
-    ingest_lag_.Observe(Seconds(std::max<int64_t>(0, now - row.time_unix_micros)));
+  for (const v1::StepMetrics& step : news.steps) {
+    ingest_lag_.Observe(Seconds(std::max<int64_t>(0, now - TimestampToMicros(step.time()))));
   }
   for (const v1::WorkerEvent& event : news.events) {
     if (event.end().failure_reason() == v1::HOST_MEMORY_GUARD) memory_guard_trips_.Increment();

@@ -34,15 +34,17 @@ std::string ModeOf(const Job& job) {
   return absl::AsciiStrToLower(v1::JobSpec::Mode_Name(ToWire(job).spec().mode()));
 }
 
-void TrainingMetrics::TakeRow(Series& series, const StepRow& row) {
-  series.last = row;
-  series.samples += static_cast<double>(row.samples);
-  series.data_wait_seconds += row.data_wait_seconds;
-  if (!std::isfinite(row.loss) || !std::isfinite(row.grad_norm)) ++series.nonfinite_steps;
+void TrainingMetrics::TakeStep(Series& series, const v1::StepMetrics& step) {
+  series.last = step;
+  for (const StepMetric& metric : StepMetricsTable()) {
+    if (metric.series == StepMetric::Series::kSum)
+      series.sums[&metric] += ValueIn(step, metric).value_or(0);
+  }
+  if (!std::isfinite(step.loss()) || !std::isfinite(step.grad_norm())) ++series.nonfinite_steps;
   ++series.steps;
-  series.step_seconds_sum += row.step_seconds;
+  series.step_seconds_sum += step.step_seconds();
   for (size_t i = 0; i < kStepSeconds.size(); ++i) {
-    if (row.step_seconds <= kStepSeconds[i]) ++series.step_seconds_counts[i];
+    if (step.step_seconds() <= kStepSeconds[i]) ++series.step_seconds_counts[i];
   }
 }
 
@@ -63,7 +65,7 @@ void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const Attem
     series.checkpoint_bytes = static_cast<double>(event.checkpoint().size_bytes());
     series.checkpoint_time = static_cast<double>(TimestampToMicros(event.time())) / 1e6;
   }
-  for (const StepRow& row : news.rows) TakeRow(series, row);
+  for (const v1::StepMetrics& step : news.steps) TakeStep(series, step);
 }
 
 void TrainingMetrics::OnAttemptEnded(const Job& job) {
@@ -87,8 +89,8 @@ void TrainingMetrics::DropOld() {
 }
 
 double TrainingMetrics::EstimatedEnd(const Series& series) {
-  const double left = static_cast<double>(series.steps_planned - series.last.step);
-  return static_cast<double>(series.last.time_unix_micros) / 1e6 +
+  const double left = static_cast<double>(series.steps_planned - series.last.step());
+  return static_cast<double>(TimestampToMicros(series.last.time())) / 1e6 +
          left * series.step_seconds_sum / static_cast<double>(series.steps);
 }
 
@@ -108,14 +110,31 @@ MetricFamily TrainingMetrics::StepSecondsFamily(const std::vector<const Series*>
   return family;
 }
 
+std::vector<MetricFamily> TrainingMetrics::StepFamilies(const std::vector<const Series*>& all) {
+  std::vector<MetricFamily> families;
+  for (const StepMetric& metric : StepMetricsTable()) {
+    if (metric.series == StepMetric::Series::kNone) continue;
+    const bool gauge = metric.series == StepMetric::Series::kGauge;
+    MetricFamily family = EmptyFamily(metric.prometheus, SeriesHelp(metric).c_str(),
+                                      gauge ? MetricType::Gauge : MetricType::Counter);
+    for (const Series* series : all) {
+      const bool sum = metric.series == StepMetric::Series::kSum;
+      const std::optional<double> value =
+          sum ? series->sums.at(&metric) : ValueIn(series->last, metric);
+      if (value) AddSample(family, series->labels, *value);
+    }
+    if (!family.metric.empty()) families.push_back(std::move(family));
+  }
+  return families;
+}
+
 std::vector<MetricFamily> TrainingMetrics::Collect() const {
   absl::MutexLock lock(&mutex_);
-  std::vector<const Series*> all, with_steps, with_evaluations, with_mfu;
+  std::vector<const Series*> all, with_steps, with_evaluations;
   for (const auto& [id, series] : series_) {
     if (series.end_time != 0 && NowMicros() - series.end_time > kKeepMicros) continue;
     all.push_back(&series);
     if (series.steps > 0) with_steps.push_back(&series);
-    if (series.last.mfu > 0) with_mfu.push_back(&series);
     if (series.eval_loss.has_value()) with_evaluations.push_back(&series);
   }
   std::vector<MetricFamily> families;
@@ -131,32 +150,11 @@ std::vector<MetricFamily> TrainingMetrics::Collect() const {
       all, [](S s) { return static_cast<double>(s.heartbeat_time) / 1e6; });
   add(kGauge, "ftd_train_steps_planned", "Optimizer steps that the job will take.", all,
       [](S s) { return static_cast<double>(s.steps_planned); });
-  add(kGauge, "ftd_train_step", "Last optimizer step.", with_steps,
-      [](S s) { return static_cast<double>(s.last.step); });
-  add(kGauge, "ftd_train_epoch_ratio", "Passes over the data.", with_steps,
-      [](S s) { return s.last.epoch; });
-  add(kGauge, "ftd_train_loss", "Loss of the last step, nats per label.", with_steps,
-      [](S s) { return s.last.loss; });
+  for (MetricFamily& family : StepFamilies(with_steps)) families.push_back(std::move(family));
   add(kGauge, "ftd_eval_loss", "Loss of the last evaluation, nats per label.", with_evaluations,
       [](S s) { return *s.eval_loss; });
-  add(kGauge, "ftd_train_learning_rate", "Learning rate of the last step.", with_steps,
-      [](S s) { return s.last.learning_rate; });
-  add(kGauge, "ftd_train_grad_norm", "L2 norm of the last step's gradient before clipping.",
-      with_steps, [](S s) { return s.last.grad_norm; });
-  add(kGauge, "ftd_train_padding_ratio", "Share of padding in the last step.", with_steps,
-      [](S s) { return s.last.padding_ratio; });
-  add(kGauge, "ftd_train_mfu_ratio", "Model FLOPs utilisation of the last step.", with_mfu,
-      [](S s) { return s.last.mfu; });
-  add(kCounter, "ftd_train_tokens_total", "Non-padding input tokens.", with_steps,
-      [](S s) { return static_cast<double>(s.last.tokens_total); });
-  add(kCounter, "ftd_train_samples_total", "Rows of the data.", with_steps,
-      [](S s) { return s.samples; });
-  add(kCounter, "ftd_train_data_wait_seconds_total", "Time that steps waited for data.", with_steps,
-      [](S s) { return s.data_wait_seconds; });
   add(kCounter, "ftd_train_nonfinite_steps_total", "Steps whose loss or gradient was no number.",
       with_steps, [](S s) { return s.nonfinite_steps; });
-  add(kGauge, "ftd_train_last_step_timestamp_seconds", "When the last step ended.", with_steps,
-      [](S s) { return static_cast<double>(s.last.time_unix_micros) / 1e6; });
   add(kGauge, "ftd_train_estimated_end_timestamp_seconds", "When the last step is expected.",
       with_steps, [](S s) { return EstimatedEnd(s); });
   families.push_back(StepSecondsFamily(with_steps));

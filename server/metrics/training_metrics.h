@@ -15,6 +15,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "lib/runlog/step_metrics.h"
 #include "server/attempts/attempt_follower.h"
 #include "server/jobs/job.h"
 
@@ -41,9 +42,8 @@ class TrainingMetrics : public prometheus::Collectable {
     int64_t end_time = 0;  // of the attempt; 0 while it runs
     int64_t heartbeat_time = 0;
     int64_t steps_planned = 0;
-    StepRow last;
-    double samples = 0;
-    double data_wait_seconds = 0;
+    v1::StepMetrics last;
+    std::map<const StepMetric*, double> sums;
     double nonfinite_steps = 0;
     double step_seconds_sum = 0;
     uint64_t steps = 0;
@@ -55,8 +55,10 @@ class TrainingMetrics : public prometheus::Collectable {
   };
 
   void DropOld() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static void TakeRow(Series& series, const StepRow& row);
+  static void TakeStep(Series& series, const v1::StepMetrics& step);
   static double EstimatedEnd(const Series& series);
+  // Those of the table of metrics.
+  static std::vector<prometheus::MetricFamily> StepFamilies(const std::vector<const Series*>& all);
   static prometheus::MetricFamily StepSecondsFamily(const std::vector<const Series*>& all);
 
   mutable absl::Mutex mutex_;

@@ -46,9 +46,9 @@ void AddLastStep(const StateDir& state_dir, const Job& job, const std::vector<At
   for (auto attempt = attempts.rbegin(); attempt != attempts.rend(); ++attempt) {
     const auto dir = state_dir.AttemptDir(job.id, attempt->number);
     if (const auto range = ReadStepRange(dir); range.has_value() && range->first <= last) {
-      const int64_t row = std::min(last, range->last.step) - range->first;
-      const auto rows = ReadStepRows(dir / kStepsLog, row, 1);
-      if (rows.ok() && !rows->empty()) *view.mutable_last_step() = ToWire(rows->front());
+      const int64_t row = std::min(last, range->last.step()) - range->first;
+      const auto steps = ReadSteps(dir / kStepsLog, row, 1);
+      if (steps.ok() && !steps->empty()) *view.mutable_last_step() = steps->front();
       return;
     }
     if (const auto info = ReadStepLogInfo(dir / kStepsLog); info.ok()) {
@@ -74,7 +74,7 @@ void AddLiveSteps(const StateDir& state_dir, v1::Job& view) {
     const auto range = ReadStepRange(state_dir.AttemptDir(view.id(), attempt.number()));
     if (!range.has_value()) continue;
     attempt.set_first_step(range->first);
-    attempt.set_last_step(range->last.step);
+    attempt.set_last_step(range->last.step());
   }
 }
 

@@ -25,21 +25,24 @@ absl::Status CheckRequest(const v1::QueryMetricsRequest& request) {
   return bad.empty() ? absl::OkStatus() : FieldError(bad);
 }
 
-double Height(const StepRow& row) {
-  return std::isnan(row.loss) ? std::numeric_limits<double>::infinity() : row.loss;
+double Height(const v1::StepMetrics& step) {
+  return std::isnan(step.loss()) ? std::numeric_limits<double>::infinity() : step.loss();
 }
 
 }  // namespace
 
-std::vector<StepRow> Decimate(std::vector<StepRow> rows, size_t max_points) {
-  if (max_points == 0 || rows.size() <= max_points) return rows;
-  if (max_points == 1) return {rows.back()};
-  const auto lower = [](const StepRow& a, const StepRow& b) { return Height(a) < Height(b); };
+std::vector<v1::StepMetrics> Decimate(std::vector<v1::StepMetrics> steps, size_t max_points) {
+  if (max_points == 0 || steps.size() <= max_points) return steps;
+  if (max_points == 1) return {steps.back()};
+  const auto lower = [](const v1::StepMetrics& a, const v1::StepMetrics& b) {
+    return Height(a) < Height(b);
+  };
   const size_t stretches = max_points / 2;
-  std::vector<StepRow> kept;
+  std::vector<v1::StepMetrics> kept;
   for (size_t i = 0; i < stretches; ++i) {
-    const auto begin = rows.begin() + static_cast<std::ptrdiff_t>(rows.size() * i / stretches);
-    const auto end = rows.begin() + static_cast<std::ptrdiff_t>(rows.size() * (i + 1) / stretches);
+    const auto begin = steps.begin() + static_cast<std::ptrdiff_t>(steps.size() * i / stretches);
+    const auto end =
+        steps.begin() + static_cast<std::ptrdiff_t>(steps.size() * (i + 1) / stretches);
     const auto [least, greatest] = std::minmax_element(begin, end, lower);
     kept.push_back(*std::min(least, greatest));
     if (least != greatest) kept.push_back(*std::max(least, greatest));
@@ -57,23 +60,23 @@ absl::StatusOr<std::unique_ptr<StepsSource>> StepsSource::Open(
   for (const Attempt& attempt : attempts) {
     logs.push_back(state_dir.AttemptDir(job.id, attempt.number) / kStepsLog);
   }
-  FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
-  std::erase_if(rows, [&](const StepRow& row) {
-    return row.step < request.from_step() ||
-           (request.to_step() > 0 && row.step > request.to_step());
+  FTD_ASSIGN_OR_RETURN(std::vector<v1::StepMetrics> steps, MergeStepLogs(logs));
+  std::erase_if(steps, [&](const v1::StepMetrics& step) {
+    return step.step() < request.from_step() ||
+           (request.to_step() > 0 && step.step() > request.to_step());
   });
   return std::unique_ptr<StepsSource>(
-      new StepsSource(Decimate(std::move(rows), static_cast<size_t>(request.max_points())),
+      new StepsSource(Decimate(std::move(steps), static_cast<size_t>(request.max_points())),
                       JobEvaluations(state_dir, job.id, static_cast<int32_t>(attempts.size()))));
 }
 
 absl::StatusOr<std::optional<v1::QueryMetricsResponse>> StepsSource::Next() {
   if (AtEnd()) return std::nullopt;
   v1::QueryMetricsResponse message;
-  const size_t end = std::min(rows_.size(), next_ + kStepsPerMessage);
+  const size_t end = std::min(steps_.size(), next_ + kStepsPerMessage);
   for (; next_ < end; ++next_) {
-    const int64_t step = rows_[next_].step;
-    *message.add_steps() = ToWire(rows_[next_]);
+    const int64_t step = steps_[next_].step();
+    *message.add_steps() = steps_[next_];
     const auto here = [&] {
       return next_evaluation_ < evaluations_.size() ? evaluations_[next_evaluation_].step()
                                                     : std::numeric_limits<int64_t>::max();

@@ -15,9 +15,9 @@
 
 namespace ftd {
 
-// At most `max_points` of `rows`, in order: of each of equally long stretches the rows with the
+// At most `max_points` of `steps`, in order: of each of equally long stretches the rows with the
 // least and the greatest loss, a loss that is no number counting as the greatest. 0: all.
-std::vector<StepRow> Decimate(std::vector<StepRow> rows, size_t max_points);
+std::vector<v1::StepMetrics> Decimate(std::vector<v1::StepMetrics> steps, size_t max_points);
 
 class StepsSource : public StreamSource<v1::QueryMetricsResponse> {
  public:
@@ -27,12 +27,12 @@ class StepsSource : public StreamSource<v1::QueryMetricsResponse> {
                                                            const v1::QueryMetricsRequest& request);
 
   absl::StatusOr<std::optional<v1::QueryMetricsResponse>> Next() override;
-  bool AtEnd() const override { return next_ == rows_.size(); }
+  bool AtEnd() const override { return next_ == steps_.size(); }
 
  private:
-  StepsSource(std::vector<StepRow> rows, std::vector<v1::Evaluation> evaluations)
-      : rows_(std::move(rows)), evaluations_(std::move(evaluations)) {}
-  const std::vector<StepRow> rows_;
+  StepsSource(std::vector<v1::StepMetrics> steps, std::vector<v1::Evaluation> evaluations)
+      : steps_(std::move(steps)), evaluations_(std::move(evaluations)) {}
+  const std::vector<v1::StepMetrics> steps_;
   const std::vector<v1::Evaluation> evaluations_;
   size_t next_ = 0, next_evaluation_ = 0;
 };

@@ -113,7 +113,7 @@ void WatchReader::EnterNextAttempt() {
   position_.events_offset = 0;
   position_.rows = 0;
   events_.clear();
-  rows_.clear();
+  steps_.clear();
 }
 
 v1::WatchJobResponse WatchReader::TakeStateEvent(const StateEvent& event) {
@@ -143,33 +143,33 @@ void WatchReader::FillEvents() {
   }
 }
 
-void WatchReader::FillRows() {
-  if (!rows_.empty()) return;
+void WatchReader::FillSteps() {
+  if (!steps_.empty()) return;
   const auto path = state_dir_.AttemptDir(job_id_, position_.attempt) / kStepsLog;
-  const auto rows = ReadStepRows(path, position_.rows, kRowBatch);
-  if (rows.ok()) rows_.assign(rows->begin(), rows->end());
+  const auto steps = ReadSteps(path, position_.rows, kRowBatch);
+  if (steps.ok()) steps_.assign(steps->begin(), steps->end());
 }
 
 // None also when something was read that says nothing to a watcher.
 std::optional<v1::WatchJobResponse> WatchReader::NextFromLogs(bool attempt_over,
                                                               int64_t next_change) {
   FillEvents();
-  FillRows();
+  FillSteps();
   const int64_t limit = attempt_over ? kNever : next_change;
   const int64_t event_time = events_.empty() ? kNever : EventTime(events_.front().event);
-  const int64_t row_time = rows_.empty() ? kNever : rows_.front().time_unix_micros;
+  const int64_t row_time = steps_.empty() ? kNever : TimestampToMicros(steps_.front().time());
   const bool rows_open =
       attempt_over || (position_.events_offset > 0 && state_ != JobState::kPreparing);
   if (std::min(row_time, event_time) > limit) return std::nullopt;
   if (!events_.empty() && event_time < row_time) return TakeEvent();
-  if (!rows_.empty() && rows_open) return TakeRow();
+  if (!steps_.empty() && rows_open) return TakeStep();
   return std::nullopt;
 }
 
-v1::WatchJobResponse WatchReader::TakeRow() {
+v1::WatchJobResponse WatchReader::TakeStep() {
   v1::WatchJobResponse message;
-  *message.mutable_step() = ToWire(rows_.front());
-  rows_.pop_front();
+  *message.mutable_step() = std::move(steps_.front());
+  steps_.pop_front();
   ++position_.rows;
   return Stamp(std::move(message));
 }

@@ -58,9 +58,9 @@ class WatchReader {
   // read.
   std::optional<v1::WatchJobResponse> NextFromLogs(bool attempt_over, int64_t next_change);
   void FillEvents();
-  void FillRows();
+  void FillSteps();
   std::optional<v1::WatchJobResponse> TakeEvent();
-  v1::WatchJobResponse TakeRow();
+  v1::WatchJobResponse TakeStep();
   v1::WatchJobResponse TakeStateEvent(const StateEvent& event);
   void EnterNextAttempt();
 
@@ -74,7 +74,7 @@ class WatchReader {
   bool at_end_ = false;
   // Read ahead, at most a batch of each.
   std::deque<LoggedEvent> events_;
-  std::deque<StepRow> rows_;
+  std::deque<v1::StepMetrics> steps_;
 };
 
 }  // namespace ftd

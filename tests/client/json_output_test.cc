@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "ftd/v1/job.pb.h"
+#include "lib/base/json_number.h"
 
 namespace ftd {
 namespace {

@@ -4,6 +4,7 @@ import re
 import subprocess
 import tomllib
 
+import doc_tables
 import pytest
 from ftd_fixture import BIN
 from tree import ROOT
@@ -49,6 +50,12 @@ def test_every_message_of_troubleshooting_is_one_of_ours():
     everything = said() + reasons
     unknown = [text for cell in cells for text in code(cell) if text not in everything and text not in foreign]
     assert unknown == [] and len(cells) > 20
+
+
+@pytest.mark.parametrize("path", DOCS[1:], ids=lambda path: path.name)
+def test_tables_are_those_of_the_code(path):
+    made = doc_tables.with_tables(path.read_text(), doc_tables.tables(BIN.parent))
+    assert path.read_text() == made, "run ./dev docs"
 
 
 def test_every_setting_is_documented_and_no_other():

@@ -25,7 +25,7 @@ LIB = ["lib/base", "lib/cli", "lib/runlog", "lib/model", "lib/tokenizer", "lib/d
 ALLOWED = {
     "lib/base": {"OpenSSL"},
     "lib/cli": {"lib/base"},
-    "lib/runlog": {"lib/base", "zlib"},
+    "lib/runlog": {"lib/base", "messages", "protobuf", "zlib"},
     "lib/model": {"lib/base"},
     "lib/tokenizer": {"lib/base", "lib/tokenizer/regex", "utf8proc"},
     "lib/tokenizer/regex": {"lib/base", "PCRE2"},

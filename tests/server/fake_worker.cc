@@ -43,6 +43,7 @@
 #include <vector>
 
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/time_util.h>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -57,6 +58,7 @@ namespace ftd {
 namespace {
 
 namespace fs = std::filesystem;
+using google::protobuf::util::TimeUtil;
 using Script = std::map<std::string, int64_t>;
 
 int64_t NowMicros() {
@@ -217,19 +219,21 @@ class FakeWorker {
 
   void TakeStep(int64_t step) {
     tokens_ += 100;
-    Must(steps_->Append({.step = step,
-                         .epoch = static_cast<double>(step) / 10,
-                         .loss = 4.0 / std::sqrt(static_cast<double>(step)),
-                         .grad_norm = 1.5,
-                         .learning_rate = 1e-4,
-                         .tokens = 100,
-                         .tokens_total = step * 100,
-                         .padding_ratio = 0.25,
-                         .tokens_per_second = 1000,
-                         .step_seconds = static_cast<double>(script_["step_ms"]) / 1000,
-                         .data_wait_seconds = 0.001,
-                         .samples = 8,
-                         .time_unix_micros = NowMicros()}));
+    v1::StepMetrics metrics;
+    metrics.set_step(step);
+    metrics.set_epoch(static_cast<double>(step) / 10);
+    metrics.set_loss(4.0 / std::sqrt(static_cast<double>(step)));
+    metrics.set_grad_norm(1.5);
+    metrics.set_learning_rate(1e-4);
+    metrics.set_tokens(100);
+    metrics.set_tokens_total(step * 100);
+    metrics.set_padding_ratio(0.25);
+    metrics.set_tokens_per_second(1000);
+    metrics.set_step_seconds(static_cast<double>(script_["step_ms"]) / 1000);
+    metrics.set_data_wait_seconds(0.001);
+    metrics.set_samples(8);
+    *metrics.mutable_time() = TimeUtil::MicrosecondsToTimestamp(NowMicros());
+    Must(steps_->Append(metrics));
     steps_->Beat();
     if (Flag("save") && step % script_["save"] == 0) Save(step);
     Misbehave(step);

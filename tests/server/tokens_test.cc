@@ -71,25 +71,25 @@ TEST(PageToken, BelongsToItsFilter) {
 
 TEST(Decimate, KeepsTheExtremesOfEveryStretchInOrder) {
   std::mt19937 random(3);
-  std::vector<StepRow> rows(1000);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    rows[i].step = static_cast<int64_t>(i + 1);
-    rows[i].loss = std::uniform_real_distribution<double>(1, 2)(random);
+  std::vector<v1::StepMetrics> steps(1000);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    steps[i].set_step(static_cast<int64_t>(i + 1));
+    steps[i].set_loss(std::uniform_real_distribution<double>(1, 2)(random));
   }
-  rows[333].loss = 0.5;
-  rows[700].loss = std::nan("");
+  steps[333].set_loss(0.5);
+  steps[700].set_loss(std::nan(""));
   for (const size_t points : {1, 2, 3, 10, 99, 999, 1000, 2000, 0}) {
-    const auto kept = Decimate(rows, points);
-    EXPECT_LE(kept.size(), points == 0 ? rows.size() : points);
-    EXPECT_GE(kept.size(), points == 0 ? rows.size() : std::min(points, rows.size()) / 2);
-    std::set<int64_t> steps;
-    for (const StepRow& row : kept) {
-      EXPECT_TRUE(steps.empty() || row.step > *steps.rbegin()) << points;
-      steps.insert(row.step);
+    const auto kept = Decimate(steps, points);
+    EXPECT_LE(kept.size(), points == 0 ? steps.size() : points);
+    EXPECT_GE(kept.size(), points == 0 ? steps.size() : std::min(points, steps.size()) / 2);
+    std::set<int64_t> numbers;
+    for (const v1::StepMetrics& step : kept) {
+      EXPECT_TRUE(numbers.empty() || step.step() > *numbers.rbegin()) << points;
+      numbers.insert(step.step());
     }
     if (points != 1) {
-      EXPECT_EQ(steps.count(334), 1u) << points;
-      EXPECT_EQ(steps.count(701), 1u) << points;
+      EXPECT_EQ(numbers.count(334), 1u) << points;
+      EXPECT_EQ(numbers.count(701), 1u) << points;
     }
   }
 }

@@ -28,14 +28,13 @@ Job JobNamed(const std::string& id) {
 AttemptNews Steps(int64_t first, int64_t last) {
   AttemptNews news;
   for (int64_t step = first; step <= last; ++step) {
-    StepRow row;
-    row.step = step;
-    row.loss = 2.5;
-    row.grad_norm = 1;
-    row.step_seconds = 0.2;
-    row.samples = 4;
-    row.tokens_total = 100 * step;
-    news.rows.push_back(row);
+    v1::StepMetrics& metrics = news.steps.emplace_back();
+    metrics.set_step(step);
+    metrics.set_loss(2.5);
+    metrics.set_grad_norm(1);
+    metrics.set_step_seconds(0.2);
+    metrics.set_samples(4);
+    metrics.set_tokens_total(100 * step);
   }
   return news;
 }
@@ -70,7 +69,7 @@ TEST(TrainingMetrics, MfuIsThereWhereItIsKnown) {
   AttemptNews news = Steps(1, 1);
   metrics.OnNews(JobNamed("unknown"), AttemptNumber(1), news);
   EXPECT_TRUE(std::isnan(Value(metrics, "ftd_train_mfu_ratio")));
-  news.rows.front().mfu = 0.4;
+  news.steps.front().set_mfu(0.4);
   metrics.OnNews(JobNamed("known"), AttemptNumber(1), news);
   for (const prometheus::MetricFamily& family : metrics.Collect()) {
     if (family.name != "ftd_train_mfu_ratio") continue;
@@ -126,8 +125,8 @@ TEST(TrainingMetrics, CountsOfANewAttemptStartAgain) {
 TEST(TrainingMetrics, ALossThatIsNoNumberIsCounted) {
   TrainingMetrics metrics;
   AttemptNews news = Steps(1, 4);
-  news.rows[1].loss = NAN;
-  news.rows[2].grad_norm = INFINITY;
+  news.steps[1].set_loss(NAN);
+  news.steps[2].set_grad_norm(INFINITY);
   metrics.OnNews(JobNamed("a"), AttemptNumber(1), news);
   EXPECT_EQ(Value(metrics, "ftd_train_nonfinite_steps_total"), 2);
 }

@@ -47,7 +47,7 @@ class Starved : public RunObserver {
  public:
   void Progress(v1::Progress::Phase, const Amount&) override { throw std::bad_alloc(); }
   void Outline(const RunOutline&) override {}
-  void Step(const StepRow&) override {}
+  void Step(const v1::StepMetrics&) override {}
   void Evaluation(const v1::Evaluation&) override {}
   void Checkpoint(const v1::Checkpoint&) override {}
   void Warning(const std::string&) override {}

@@ -48,7 +48,7 @@ void EventLog::Outline(const RunOutline& outline) {
   steps_planned_ = outline.steps_planned;
 }
 
-void EventLog::Step(const StepRow& /*row*/) {}
+void EventLog::Step(const v1::StepMetrics& /*step*/) {}
 
 void EventLog::Progress(v1::Progress::Phase phase, const Amount& amount) {
   const std::lock_guard lock(mutex_);

@@ -24,7 +24,7 @@ class EventLog : public RunObserver {
   // Planned steps, for the Progress records from now on.
   void Outline(const RunOutline& outline) override;
   // Nothing: the daemon reads the step log.
-  void Step(const StepRow& row) override;
+  void Step(const v1::StepMetrics& step) override;
   void Evaluation(const v1::Evaluation& evaluation) override;
   void Checkpoint(const v1::Checkpoint& checkpoint) override;
   void Warning(const std::string& message) override;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "lib/base/concat.h"
+#include "lib/runlog/step_metrics.h"
 
 namespace ftd {
 namespace {
@@ -96,20 +97,16 @@ void TrainConsole::Outline(const RunOutline& outline) {
   start_ = Clock::now();
 }
 
-void TrainConsole::Step(const StepRow& row) {
+void TrainConsole::Step(const v1::StepMetrics& step) {
   ++steps_;
-  loss_sum_ += row.loss;
-  if (!terminal_ && row.step % spec_.logging_steps != 0 && row.step != outline_.steps_planned)
-    return;
+  loss_sum_ += step.loss();
+  const int64_t planned = outline_.steps_planned;
+  if (!terminal_ && step.step() % spec_.logging_steps != 0 && step.step() != planned) return;
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
-  const double left = elapsed / static_cast<double>(steps_) *
-                      static_cast<double>(outline_.steps_planned - row.step);
-  const std::string mfu = row.mfu > 0 ? absl::StrFormat("  MFU %.1f %%", 100 * row.mfu) : "";
-  std::fprintf(stderr, "%sstep %lld/%lld  loss %.4f  lr %.3g  %.0f tok/s%s  ETA %s%s",
-               terminal_ ? "\r\033[K" : "", static_cast<long long>(row.step),
-               static_cast<long long>(outline_.steps_planned), row.loss, row.learning_rate,
-               row.tokens_per_second, mfu.c_str(), HoursMinutesSeconds(left).c_str(),
-               terminal_ ? "" : "\n");
+  const double left =
+      elapsed / static_cast<double>(steps_) * static_cast<double>(planned - step.step());
+  absl::FPrintF(stderr, "%sstep %d/%d  %s  ETA %s%s", terminal_ ? "\r\033[K" : "", step.step(),
+                planned, StepLine(step), HoursMinutesSeconds(left), terminal_ ? "" : "\n");
   line_open_ = terminal_;
 }
 

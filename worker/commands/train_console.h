@@ -19,7 +19,7 @@ class TrainConsole : public RunObserver {
 
   void Progress(v1::Progress::Phase phase, const Amount& amount) override;
   void Outline(const RunOutline& outline) override;
-  void Step(const StepRow& row) override;
+  void Step(const v1::StepMetrics& step) override;
   void Evaluation(const v1::Evaluation& evaluation) override;
   void Checkpoint(const v1::Checkpoint& checkpoint) override;
   void Warning(const std::string& message) override;

@@ -89,6 +89,7 @@ absl::StatusOr<TrainOutput> TrainOutput::Begin(const fs::path& dir,
   output.FindStepLogs();                  // of a run that was never saved
   for (const std::string& log : output.request_.earlier_step_logs()) fs::remove(log, error);
   output.request_ = request;
+  output.request_.set_step_log_version(kStepLogVersion);
   output.request_.set_attempt(1);
   FTD_RETURN_IF_ERROR(WriteRequest(output.request_, dir / kPrivate / "request.json"));
   return output;
@@ -103,6 +104,7 @@ absl::StatusOr<TrainOutput> TrainOutput::Resume(const fs::path& dir,
   }
   FTD_ASSIGN_OR_RETURN(TrainOutput output, Open(dir));
   FTD_ASSIGN_OR_RETURN(output.request_, ReadAttemptRequest(dir / kPrivate / "request.json"));
+  output.request_.set_step_log_version(kStepLogVersion);
   // The training is done, and was killed as its result was published.
   if (fs::exists(dir / kResult / kRecord, error)) FTD_RETURN_IF_ERROR(output.Publish());
   if (output.finished()) return output;

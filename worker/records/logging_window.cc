@@ -2,18 +2,18 @@
 
 namespace ftd {
 
-std::optional<StepRow> LoggingWindow::Add(const StepRow& row) {
-  ++steps_;
-  loss_ += row.loss;
-  entropy_ += row.entropy;
-  accuracy_ += row.mean_token_accuracy;
-  if (row.step % logging_steps_ != 0) return std::nullopt;
-  const auto steps = static_cast<double>(steps_);
-  StepRow point = row;
-  point.loss = loss_ / steps;
-  point.entropy = entropy_ / steps;
-  point.mean_token_accuracy = accuracy_ / steps;
-  *this = LoggingWindow(logging_steps_);
+std::optional<v1::StepMetrics> LoggingWindow::Add(const v1::StepMetrics& step) {
+  for (const StepMetric& metric : StepMetricsTable()) {
+    const auto value = ValueIn(step, metric);
+    if (metric.window != StepMetric::Window::kMean || !value) continue;
+    sums_[&metric].value += *value;
+    ++sums_[&metric].steps;
+  }
+  if (step.step() % logging_steps_ != 0) return std::nullopt;
+  v1::StepMetrics point = step;
+  for (const auto& [metric, sum] : sums_)
+    SetValueIn(&point, *metric, sum.value / static_cast<double>(sum.steps));
+  sums_.clear();
   return point;
 }
 

@@ -2,25 +2,30 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 
-#include "lib/runlog/step_log.h"
+#include "ftd/v1/job.pb.h"
+#include "lib/runlog/step_metrics.h"
 
 namespace ftd {
 
-// Averages as transformers and TRL do: loss, entropy and token accuracy are means over the steps of
-// the window, everything else is the last step's.
+// Averages as transformers and TRL do: what the table of metrics has as a mean is one over the
+// steps of the window, everything else is the last step's.
 class LoggingWindow {
  public:
   explicit LoggingWindow(int64_t logging_steps) : logging_steps_(logging_steps) {}
 
-  // The point that `row` completes, if it does.
-  std::optional<StepRow> Add(const StepRow& row);
+  // The point that `step` completes, if it does.
+  std::optional<v1::StepMetrics> Add(const v1::StepMetrics& step);
 
  private:
   int64_t logging_steps_;
-  int64_t steps_ = 0;
-  double loss_ = 0, entropy_ = 0, accuracy_ = 0;
+  struct Sum {
+    double value = 0;
+    int64_t steps = 0;
+  };
+  std::map<const StepMetric*, Sum> sums_;
 };
 
 }  // namespace ftd

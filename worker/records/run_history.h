@@ -7,12 +7,11 @@
 
 #include "absl/status/statusor.h"
 #include "ftd/v1/job.pb.h"
-#include "lib/runlog/step_log.h"
 
 namespace ftd {
 
 struct RunHistory {
-  std::vector<StepRow> rows;
+  std::vector<v1::StepMetrics> steps;
   std::vector<v1::Evaluation> evaluations;
 };
 

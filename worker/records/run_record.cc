@@ -5,6 +5,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "lib/base/manifest.h"
+#include "lib/runlog/step_metrics.h"
 #include "nlohmann/json.hpp"
 #include "worker/records/logging_window.h"
 #include "worker/records/version.h"
@@ -31,15 +32,12 @@ std::string_view Numerics(const TrainSpec& spec) {
   return "";
 }
 
-Json PointJson(const StepRow& point) {
-  return {{"entropy", point.entropy},
-          {"epoch", point.epoch},
-          {"grad_norm", point.grad_norm},
-          {"learning_rate", point.learning_rate},
-          {"loss", point.loss},
-          {"mean_token_accuracy", point.mean_token_accuracy},
-          {"num_tokens", point.tokens_total},
-          {"step", point.step}};
+Json PointJson(const v1::StepMetrics& point) {
+  Json json;
+  for (const StepMetric& metric : StepMetricsTable()) {
+    if (metric.trainer_state != nullptr) json[metric.trainer_state] = JsonIn(point, metric);
+  }
+  return json;
 }
 
 Json EvaluationJson(const v1::Evaluation& evaluation) {
@@ -52,14 +50,15 @@ Json EvaluationJson(const v1::Evaluation& evaluation) {
           {"step", evaluation.step()}};
 }
 
-// The points of the log and the evaluations by step, an evaluation behind its step's point.
+// The points of the log and the evaluations by step, an evaluation after its step's point.
 Json LogHistory(const TrainSpec& spec, const RunHistory& history) {
   Json log = Json::array();
   LoggingWindow window(spec.logging_steps);
   auto evaluation = history.evaluations.begin();
-  for (const StepRow& row : history.rows) {
-    if (const auto point = window.Add(row)) log.push_back(PointJson(*point));
-    for (; evaluation != history.evaluations.end() && evaluation->step() <= row.step; ++evaluation)
+  for (const v1::StepMetrics& step : history.steps) {
+    if (const auto point = window.Add(step)) log.push_back(PointJson(*point));
+    for (; evaluation != history.evaluations.end() && evaluation->step() <= step.step();
+         ++evaluation)
       log.push_back(EvaluationJson(*evaluation));
   }
   return log;
@@ -69,15 +68,15 @@ Json LogHistory(const TrainSpec& spec, const RunHistory& history) {
 
 std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
                              int64_t steps_planned) {
-  const std::vector<StepRow>& rows = history.rows;
-  const int64_t step = rows.empty() ? 0 : rows.back().step;
+  const std::vector<v1::StepMetrics>& steps = history.steps;
+  const int64_t step = steps.empty() ? 0 : steps.back().step();
   const v1::Evaluation* best = BestOf(history.evaluations);
   const bool saved = best != nullptr && spec.load_best_model_at_end;
   return Dump(
       {{"best_global_step", best == nullptr ? Json(nullptr) : Json(best->step())},
        {"best_metric", best == nullptr ? Json(nullptr) : Json(best->loss())},
        {"best_model_checkpoint", saved ? Json(CheckpointName(best->step())) : Json(nullptr)},
-       {"epoch", rows.empty() ? 0.0 : rows.back().epoch},
+       {"epoch", steps.empty() ? 0.0 : steps.back().epoch()},
        {"eval_steps", spec.eval_steps},
        {"global_step", step},
        {"is_hyper_param_search", false},
@@ -86,7 +85,7 @@ std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
        {"log_history", LogHistory(spec, history)},
        {"logging_steps", spec.logging_steps},
        {"max_steps", steps_planned},
-       {"num_input_tokens_seen", rows.empty() ? 0 : rows.back().tokens_total},
+       {"num_input_tokens_seen", steps.empty() ? 0 : steps.back().tokens_total()},
        {"num_train_epochs", spec.num_epochs},
        {"save_steps", spec.save_steps},
        {"stateful_callbacks", Json::object()},
@@ -99,27 +98,12 @@ std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
 std::string MetricsJsonl(const RunHistory& history) {
   std::string lines;
   auto evaluation = history.evaluations.begin();
-  for (const StepRow& row : history.rows) {
-    Json json = {{"step", row.step},
-                 {"epoch", row.epoch},
-                 {"loss", row.loss},
-                 {"entropy", row.entropy},
-                 {"mean_token_accuracy", row.mean_token_accuracy},
-                 {"grad_norm", row.grad_norm},
-                 {"learning_rate", row.learning_rate},
-                 {"tokens", row.tokens},
-                 {"tokens_total", row.tokens_total},
-                 {"padding_ratio", row.padding_ratio},
-                 {"tokens_per_second", row.tokens_per_second},
-                 {"step_seconds", row.step_seconds},
-                 {"mfu", row.mfu > 0 ? Json(row.mfu) : Json(nullptr)}};
-    for (; evaluation != history.evaluations.end() && evaluation->step() <= row.step;
-         ++evaluation) {
-      json["eval_loss"] = evaluation->loss();
-      json["eval_entropy"] = evaluation->entropy();
-      json["eval_mean_token_accuracy"] = evaluation->mean_token_accuracy();
-    }
-    absl::StrAppend(&lines, json.dump(), "\n");
+  for (const v1::StepMetrics& step : history.steps) {
+    const v1::Evaluation* last = nullptr;
+    for (; evaluation != history.evaluations.end() && evaluation->step() <= step.step();
+         ++evaluation)
+      last = &*evaluation;
+    absl::StrAppend(&lines, StepJson(step, last).dump(), "\n");
   }
   return lines;
 }
@@ -148,15 +132,16 @@ std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_mod
 
 std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
                           const RunHistory& history) {
-  const std::vector<StepRow>& rows = history.rows;
+  const std::vector<v1::StepMetrics>& steps = history.steps;
   std::string text = absl::StrFormat(
       "---\nbase_model: %s\nlibrary_name: peft\ntags:\n- lora\n---\n\n"
       "LoRA adapter (rank %d, alpha %g) for `%s`, trained by ftd %s.\n",
       base_model, spec.lora.rank, spec.lora.alpha, base_model, kVersion);
-  if (!rows.empty()) {
-    absl::StrAppendFormat(
-        &text, "\n%d steps, %d tokens; loss %.4f at the first step, %.4f at the last.\n",
-        rows.back().step, rows.back().tokens_total, rows.front().loss, rows.back().loss);
+  if (!steps.empty()) {
+    absl::StrAppendFormat(&text,
+                          "\n%d steps, %d tokens; loss %.4f at the first step, %.4f at the last.\n",
+                          steps.back().step(), steps.back().tokens_total(), steps.front().loss(),
+                          steps.back().loss());
   }
   if (const v1::Evaluation* best = BestOf(history.evaluations)) {
     const v1::Evaluation& last = history.evaluations.back();

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
+#include "lib/runlog/step_metrics.h"
 #include "tensorboard/event.pb.h"
 
 namespace ftd {
@@ -64,16 +65,14 @@ absl::StatusOr<TensorboardWriter> TensorboardWriter::Create(const std::filesyste
   return writer;
 }
 
-absl::Status TensorboardWriter::Append(const StepRow& row) {
-  std::vector<Scalar> scalars = {{"train/loss", row.loss},
-                                 {"train/entropy", row.entropy},
-                                 {"train/mean_token_accuracy", row.mean_token_accuracy},
-                                 {"train/grad_norm", row.grad_norm},
-                                 {"train/learning_rate", row.learning_rate},
-                                 {"train/epoch", row.epoch},
-                                 {"train/tokens_per_second", row.tokens_per_second}};
-  if (row.mfu > 0) scalars.emplace_back("train/mfu", row.mfu);
-  return AppendScalars(static_cast<double>(row.time_unix_micros) * 1e-6, row.step, scalars);
+absl::Status TensorboardWriter::Append(const v1::StepMetrics& point) {
+  std::vector<Scalar> scalars;
+  for (const StepMetric& metric : StepMetricsTable()) {
+    const auto value = ValueIn(point, metric);
+    if (metric.tensorboard != nullptr && value) scalars.emplace_back(metric.tensorboard, *value);
+  }
+  return AppendScalars(static_cast<double>(point.time().seconds()) + 1e-9 * point.time().nanos(),
+                       point.step(), scalars);
 }
 
 absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation) {

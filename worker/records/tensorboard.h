@@ -10,7 +10,6 @@
 #include "absl/status/statusor.h"
 #include "ftd/v1/worker.pb.h"
 #include "lib/base/file.h"
-#include "lib/runlog/step_log.h"
 
 namespace ftd {
 
@@ -20,9 +19,8 @@ class TensorboardWriter {
   // Creates the directory and a new file in it.
   static absl::StatusOr<TensorboardWriter> Create(const std::filesystem::path& dir);
 
-  // train/loss, train/entropy, train/mean_token_accuracy, train/grad_norm, train/learning_rate,
-  // train/epoch, train/tokens_per_second of one point of the log (logging_window.h).
-  absl::Status Append(const StepRow& row);
+  // One point of the log (logging_window.h), with the tags of the table of metrics.
+  absl::Status Append(const v1::StepMetrics& point);
   // eval/loss, eval/entropy, eval/mean_token_accuracy, eval/runtime.
   absl::Status Append(const v1::Evaluation& evaluation);
 

@@ -32,8 +32,8 @@ class RunObserver {
   virtual ~RunObserver() = default;
   virtual void Progress(v1::Progress::Phase phase, const Amount& amount) = 0;
   virtual void Outline(const RunOutline& outline) = 0;
-  // The row is in the step log already.
-  virtual void Step(const StepRow& row) = 0;
+  // The step is in the step log already.
+  virtual void Step(const v1::StepMetrics& step) = 0;
   virtual void Evaluation(const v1::Evaluation& evaluation) = 0;
   virtual void Checkpoint(const v1::Checkpoint& checkpoint) = 0;
   virtual void Warning(const std::string& message) = 0;

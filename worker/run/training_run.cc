@@ -122,8 +122,10 @@ class TrainingRun {
                        trainer_->trainable_parameters(), trainer_->total_parameters()});
     peak_flops_ = request_.peak_tflops() > 0 ? request_.peak_tflops() * 1e12
                                              : engine::DevicePeakFlops(spec_.dtype);
+    // A daemon of an older release may read only an older log.
+    const int32_t version = std::clamp(request_.step_log_version(), 1, kStepLogVersion);
     FTD_ASSIGN_OR_RETURN(step_log_, StepLogWriter::Create(places_.step_log, last_step_ + 1,
-                                                          trainer_->steps_planned()));
+                                                          trainer_->steps_planned(), version));
     FTD_ASSIGN_OR_RETURN(TensorboardWriter tensorboard,
                          TensorboardWriter::Create(places_.tensorboard));
     FTD_RETURN_IF_ERROR(Train(tensorboard));
@@ -147,11 +149,11 @@ class TrainingRun {
     const fs::path checkpoint = request_.resume_from();
     FTD_ASSIGN_OR_RETURN(evaluations_, ReadEvaluations(checkpoint / "trainer_state.json"));
     FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
-    for (const StepRow& row : history.rows) {
-      window_.Add(row);  // the last point of the log may be half done
-      if (row.step != last_step_) continue;
-      tokens_total_ = row.tokens_total;
-      epoch_ = row.epoch;
+    for (const v1::StepMetrics& step : history.steps) {
+      window_.Add(step);  // the last point of the log may be half done
+      if (step.step() != last_step_) continue;
+      tokens_total_ = step.tokens_total();
+      epoch_ = step.epoch();
     }
     if (BestStep() != 0) {
       FTD_RETURN_IF_ERROR(
@@ -175,10 +177,10 @@ class TrainingRun {
       const auto result = trainer_->Step(flags_.halt, beat);
       if (!result) return Halted();
       FTD_RETURN_IF_ERROR(CheckFinite(*result));
-      const StepRow row = Record(*result, SecondsSince(start));
-      FTD_RETURN_IF_ERROR(step_log_->Append(row));
-      observer_.Step(row);
-      if (const auto point = window_.Add(row)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
+      const v1::StepMetrics step = Record(*result, SecondsSince(start));
+      FTD_RETURN_IF_ERROR(step_log_->Append(step));
+      observer_.Step(step);
+      if (const auto point = window_.Add(step)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
       FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
       const bool due =
           spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
@@ -187,26 +189,27 @@ class TrainingRun {
     return absl::OkStatus();
   }
 
-  StepRow Record(const engine::StepResult& result, double seconds) {
-    StepRow row;
-    row.step = last_step_ = trainer_->steps_taken();
-    row.epoch = epoch_ = result.epoch;
-    row.loss = result.loss;
-    row.entropy = result.entropy;
-    row.mean_token_accuracy = result.mean_token_accuracy;
-    row.grad_norm = result.grad_norm;
-    row.learning_rate = result.learning_rate;
-    row.tokens = result.tokens;
-    row.tokens_total = tokens_total_ += result.tokens;
-    row.padding_ratio =
-        1 - static_cast<double>(result.tokens) / static_cast<double>(result.padded_tokens);
-    row.tokens_per_second = static_cast<double>(result.tokens) / seconds;
-    row.step_seconds = seconds;
-    row.data_wait_seconds = result.data_wait_seconds;
-    if (peak_flops_ > 0) row.mfu = result.model_flops / (seconds * peak_flops_);
-    row.samples = result.samples;
-    row.time_unix_micros = absl::GetCurrentTimeNanos() / 1000;
-    return row;
+  v1::StepMetrics Record(const engine::StepResult& result, double seconds) {
+    v1::StepMetrics step;
+    step.set_step(last_step_ = trainer_->steps_taken());
+    step.set_epoch(epoch_ = result.epoch);
+    step.set_loss(result.loss);
+    step.set_entropy(result.entropy);
+    step.set_mean_token_accuracy(result.mean_token_accuracy);
+    step.set_grad_norm(result.grad_norm);
+    step.set_learning_rate(result.learning_rate);
+    step.set_tokens(result.tokens);
+    step.set_tokens_total(tokens_total_ += result.tokens);
+    step.set_padding_ratio(1 - static_cast<double>(result.tokens) /
+                                   static_cast<double>(result.padded_tokens));
+    step.set_tokens_per_second(static_cast<double>(result.tokens) / seconds);
+    step.set_step_seconds(seconds);
+    step.set_data_wait_seconds(result.data_wait_seconds);
+    if (peak_flops_ > 0) step.set_mfu(result.model_flops / (seconds * peak_flops_));
+    step.set_samples(result.samples);
+    *step.mutable_time() = google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(
+        absl::GetCurrentTimeNanos() / 1000);
+    return step;
   }
 
   absl::Status CheckFinite(const engine::StepResult& result) const {
@@ -300,9 +303,9 @@ class TrainingRun {
     std::vector<fs::path> logs(request_.earlier_step_logs().begin(),
                                request_.earlier_step_logs().end());
     logs.push_back(places_.step_log);
-    FTD_ASSIGN_OR_RETURN(std::vector<StepRow> rows, MergeStepLogs(logs));
-    while (!rows.empty() && rows.back().step > last_step_) rows.pop_back();
-    return RunHistory{std::move(rows), evaluations_};
+    FTD_ASSIGN_OR_RETURN(std::vector<v1::StepMetrics> steps, MergeStepLogs(logs));
+    while (!steps.empty() && steps.back().step() > last_step_) steps.pop_back();
+    return RunHistory{std::move(steps), evaluations_};
   }
 
   FailedRun Traits() const {

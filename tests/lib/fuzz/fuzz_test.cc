@@ -212,9 +212,9 @@ TEST(Fuzz, LogsAndManifests) {
     auto steps = StepLogWriter::Create(dir / "steps.log", 1, 9);
     for (int i = 1; i < 4; ++i) {
       EXPECT_OK(records->Append(std::string(static_cast<size_t>(i) * 9, 'r'), false));
-      StepRow row;
-      row.step = i;
-      EXPECT_OK(steps->Append(row));
+      v1::StepMetrics step;
+      step.set_step(i);
+      EXPECT_OK(steps->Append(step));
     }
   }
   dir.Write("tmp/weights", "w");

@@ -2,21 +2,24 @@
 
 #include <zlib.h>
 
-#include <cstring>
-#include <tuple>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "lib/base/file.h"
+#include "lib/runlog/step_metrics.h"
 #include "tests/support/expect_status.h"
 #include "tests/support/temp_dir.h"
 
 namespace ftd {
 namespace {
 
-StepRow Row(int64_t step, double loss) {
-  StepRow row;
-  row.step = step;
-  row.loss = loss;
-  row.tokens_total = step * 100;
+v1::StepMetrics Row(int64_t step, double loss) {
+  v1::StepMetrics row;
+  row.set_step(step);
+  row.set_loss(loss);
+  row.set_tokens_total(step * 100);
   return row;
 }
 
@@ -30,82 +33,139 @@ std::filesystem::path Log(const TempDir& dir, const char* name, int64_t first, i
   return dir / name;
 }
 
-std::vector<std::pair<int64_t, double>> StepsAndLosses(const std::vector<StepRow>& rows) {
+std::vector<std::pair<int64_t, double>> StepsAndLosses(const std::vector<v1::StepMetrics>& rows) {
   std::vector<std::pair<int64_t, double>> pairs;
   pairs.reserve(rows.size());
-  for (const StepRow& row : rows) pairs.emplace_back(row.step, row.loss);
+  for (const v1::StepMetrics& row : rows) pairs.emplace_back(row.step(), row.loss());
   return pairs;
 }
 
 TEST(StepLog, ReadsBackRowsAndHeader) {
   const TempDir dir;
   const auto path = Log(dir, "steps.log", 1, 1200, 2.5);
-  const auto rows = ReadStepRows(path);
+  const auto rows = ReadSteps(path);
   ASSERT_OK(rows);
   ASSERT_EQ(rows->size(), 1200u);
-  EXPECT_EQ(rows->back().step, 1200);
-  EXPECT_EQ(rows->back().loss, 2.5);
-  EXPECT_EQ(rows->back().tokens_total, 120000);
-  EXPECT_EQ(ReadStepRows(path, 1190, 4)->front().step, 1191);
-  EXPECT_EQ(ReadStepRows(path, 1190, 4)->size(), 4u);
-  EXPECT_TRUE(ReadStepRows(path, 1200)->empty());
+  EXPECT_EQ(rows->back().step(), 1200);
+  EXPECT_EQ(rows->back().loss(), 2.5);
+  EXPECT_EQ(rows->back().tokens_total(), 120000);
+  EXPECT_EQ(ReadSteps(path, 1190, 4)->front().step(), 1191);
+  EXPECT_EQ(ReadSteps(path, 1190, 4)->size(), 4u);
+  EXPECT_TRUE(ReadSteps(path, 1200)->empty());
   const auto info = ReadStepLogInfo(path);
   EXPECT_EQ(info->first_step, 1);
   EXPECT_EQ(info->steps_planned, 50);
 }
 
-// A row as the first workers wrote it: thirteen numbers, zeros, CRC-32 (zlib's) of what is before
-// it.
-TEST(StepLog, RowsOfOlderWorkersLackWhatTheyDidNotMeasure) {
-  const TempDir dir;
-  std::string bytes = ReadFile(Log(dir, "steps.log", 1, 1, 2.5))->substr(0, 64);
-  const double numbers[] = {2.5, 3.5};
-  std::string row(128, '\0');
-  row[0] = 1;                                      // step
-  std::memcpy(&row[16], numbers, sizeof numbers);  // loss, grad_norm
-  const uint32_t crc = ::crc32(0, reinterpret_cast<const Bytef*>(row.data()), 124);
-  std::memcpy(&row[124], &crc, sizeof crc);
-  const auto rows = ReadStepRows(dir.Write("old", bytes + row));
-  ASSERT_OK(rows);
-  ASSERT_EQ(rows->size(), 1u);
-  EXPECT_EQ(rows->front().grad_norm, 3.5);
-  EXPECT_EQ(rows->front().entropy, 0);
-  EXPECT_EQ(rows->front().mean_token_accuracy, 0);
-  EXPECT_EQ(rows->front().mfu, 0);
-}
-
-auto Fields(const StepRow& r) {
-  return std::make_tuple(r.step, r.epoch, r.loss, r.grad_norm, r.learning_rate, r.tokens,
-                         r.tokens_total, r.padding_ratio, r.tokens_per_second, r.step_seconds,
-                         r.data_wait_seconds, r.samples, r.time_unix_micros, r.entropy,
-                         r.mean_token_accuracy, r.mfu);
+// Every field of the message set, by reflection, each to another value.
+v1::StepMetrics FullRow(int64_t step) {
+  v1::StepMetrics row;
+  const auto* type = row.GetDescriptor();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const auto* field = type->field(i);
+    if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_INT64)
+      row.GetReflection()->SetInt64(&row, field, (int64_t{1} << 40) + i);
+    if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_DOUBLE)
+      row.GetReflection()->SetDouble(&row, field, 0.1 + i);
+  }
+  row.set_step(step);
+  row.mutable_time()->set_seconds(1790000000);
+  row.mutable_time()->set_nanos(123456000);
+  return row;
 }
 
 TEST(StepLog, KeepsEachNumber) {
   const TempDir dir;
   auto log = StepLogWriter::Create(dir / "steps.log", 7, 10);
   ASSERT_OK(log);
-  const StepRow row = {.step = 7,
-                       .epoch = 0.1,
-                       .loss = 2.3,
-                       .grad_norm = 0.7,
-                       .learning_rate = 1e-4,
-                       .tokens = 123,
-                       .tokens_total = 1LL << 40,
-                       .padding_ratio = 0.3,
-                       .tokens_per_second = 456.7,
-                       .step_seconds = 0.27,
-                       .data_wait_seconds = 0.001,
-                       .samples = 4,
-                       .time_unix_micros = 1790000000000001,
-                       .entropy = 1.9,
-                       .mean_token_accuracy = 0.51,
-                       .mfu = 0.4375};
-  ASSERT_OK(log->Append(row));
-  const auto rows = ReadStepRows(dir / "steps.log");
+  const v1::StepMetrics full = FullRow(7);
+  v1::StepMetrics bare = FullRow(8);
+  bare.clear_mfu();
+  ASSERT_OK(log->Append(full));
+  ASSERT_OK(log->Append(bare));
+  const auto rows = ReadSteps(dir / "steps.log");
   ASSERT_OK(rows);
-  ASSERT_EQ(rows->size(), 1u);
-  EXPECT_EQ(Fields(rows->front()), Fields(row));
+  ASSERT_EQ(rows->size(), 2u);
+  EXPECT_EQ(rows->front().DebugString(), full.DebugString());
+  EXPECT_EQ(rows->back().DebugString(), bare.DebugString());
+  EXPECT_EQ(ReadLastStep(dir / "steps.log")->DebugString(), bare.DebugString());
+}
+
+// The logs in logs/ were written by workers of the releases that had the format; beside each is
+// what `ftctl metrics -o jsonl` of that release said.
+class KeptLogTest : public testing::TestWithParam<int> {};
+
+TEST_P(KeptLogTest, IsRead) {
+  const std::filesystem::path dir = FTD_TEST_LOGS;
+  const std::string name = absl::StrCat("version", GetParam());
+  const auto steps = ReadSteps(dir / (name + ".steps.log"));
+  ASSERT_OK(steps);
+  const std::vector<std::string> lines =
+      absl::StrSplit(*ReadFile(dir / (name + ".jsonl")), '\n', absl::SkipEmpty());
+  ASSERT_EQ(steps->size(), lines.size());
+  ASSERT_FALSE(lines.empty());
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const auto expected = nlohmann::json::parse(lines[i]);
+    const nlohmann::json actual = StepJson((*steps)[i], nullptr);
+    for (const auto& [key, value] : expected.items()) EXPECT_EQ(actual.at(key), value) << key;
+    EXPECT_EQ((*steps)[i].samples(), 2);
+    EXPECT_GT((*steps)[i].time().seconds(), 1790000000);
+  }
+  const auto info = ReadStepLogInfo(dir / (name + ".steps.log"));
+  ASSERT_OK(info);
+  EXPECT_EQ(info->first_step, 1);
+  EXPECT_EQ(info->steps_planned, 6);
+  EXPECT_GT(info->heartbeat, 0u);
+  EXPECT_EQ(ReadLastStep(dir / (name + ".steps.log"))->step(), 6);
+}
+
+// Byte for byte what a worker of that release writes, for a daemon that reads nothing newer; the
+// heartbeat is wound on.
+TEST(StepLog, Version1IsWrittenAsThen) {
+  const std::filesystem::path kept = std::filesystem::path(FTD_TEST_LOGS) / "version1.steps.log";
+  const TempDir dir;
+  auto log = StepLogWriter::Create(dir / "steps.log", 1, 6, 1);
+  ASSERT_OK(log);
+  const auto steps = ReadSteps(kept);
+  for (const v1::StepMetrics& step : *steps) ASSERT_OK(log->Append(step));
+  for (uint64_t beats = ReadStepLogInfo(kept)->heartbeat; beats > 0; --beats) log->Beat();
+  EXPECT_EQ(*ReadFile(dir / "steps.log"), *ReadFile(kept));
+}
+
+INSTANTIATE_TEST_SUITE_P(StepLog, KeptLogTest, testing::Values(1, 2));
+
+// A log as a release with other metrics would write it: without some columns, with some that are
+// unknown here.
+TEST(StepLog, ColumnsOfAnotherRelease) {
+  const TempDir dir;
+  std::string columns = "loss f32\nnovelty f64\nstep i64\nages us\n";
+  columns.resize((columns.size() + 7) / 8 * 8);
+  const auto crc = [](const std::string& bytes) {
+    return static_cast<uint32_t>(
+        ::crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size())));
+  };
+  const auto raw = [](auto value) {
+    return std::string(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  const std::string header =
+      absl::StrCat("FTD STG2", raw(uint32_t{32}), raw(static_cast<uint32_t>(64 + columns.size())),
+                   raw(int64_t{3}), raw(int64_t{9}), raw(uint64_t{1}), raw(crc(columns)),
+                   std::string(20, '\0'), columns);
+  const std::string values = absl::StrCat(raw(2.5F), raw(7.0), raw(int64_t{3}), raw(int64_t{5}));
+  const auto path = dir.Write("steps.log", header + values + raw(crc(values)));
+  const auto steps = ReadSteps(path);
+  ASSERT_OK(steps);
+  ASSERT_EQ(steps->size(), 1u);
+  EXPECT_EQ(steps->front().loss(), 2.5);
+  EXPECT_EQ(steps->front().step(), 3);
+  EXPECT_FALSE(steps->front().has_mfu());
+  EXPECT_EQ(ReadStepLogInfo(path)->steps_planned, 9);
+  // Damage in the columns, or a type that is not one: the log is refused whole.
+  std::string damaged = header;
+  damaged[66] ^= 1;
+  EXPECT_EQ(ReadSteps(dir.Write("damaged", damaged + values)).status().code(),
+            absl::StatusCode::kDataLoss);
+  EXPECT_TRUE(ReadSteps(dir.Write("young", header.substr(0, 70)))->empty());
 }
 
 TEST(StepLog, TheHeartbeatIsSeenAtOnce) {
@@ -121,25 +181,29 @@ TEST(StepLog, TheHeartbeatIsSeenAtOnce) {
 
 TEST(StepLog, NoFileAndNoStepLog) {
   const TempDir dir;
-  EXPECT_TRUE(ReadStepRows(dir / "missing")->empty());
+  EXPECT_TRUE(ReadSteps(dir / "missing")->empty());
   EXPECT_EQ(ReadStepLogInfo(dir / "missing").status().code(), absl::StatusCode::kNotFound);
   const auto other = dir.Write("other", std::string(500, 'x'));
   EXPECT_EQ(ReadStepLogInfo(other).status().code(), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(ReadStepRows(other).status().code(), absl::StatusCode::kDataLoss);
-  EXPECT_TRUE(ReadStepRows(dir.Write("young", "short"))->empty());
+  EXPECT_EQ(ReadSteps(other).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_TRUE(ReadSteps(dir.Write("young", "short"))->empty());
 }
 
 TEST(StepLog, ATornOrDamagedRowEndsTheLog) {
   const TempDir dir;
   const std::string bytes = *ReadFile(Log(dir, "steps.log", 1, 3, 1));
-  ASSERT_EQ(bytes.size(), 64u + 3 * 128);
-  for (size_t cut = 64 + 128; cut < 64 + 2 * 128; cut += 9) {
-    EXPECT_EQ(ReadStepRows(dir.Write("cut", bytes.substr(0, cut)))->size(), 1u) << cut;
+  const size_t header = ReadFile(Log(dir, "empty.log", 1, 0, 1))->size();
+  const size_t row = (bytes.size() - header) / 3;
+  ASSERT_EQ(bytes.size(), header + 3 * row);
+  for (size_t cut = header + row; cut < header + 2 * row; cut += 9) {
+    const auto path = dir.Write("cut", bytes.substr(0, cut));
+    EXPECT_EQ(ReadSteps(path)->size(), 1u) << cut;
+    EXPECT_EQ(ReadLastStep(path)->step(), 1) << cut;
   }
-  for (size_t i = 64 + 128; i < 64 + 2 * 128; i += 5) {
+  for (size_t i = header + row; i < header + 2 * row; i += 5) {
     std::string damaged = bytes;
     damaged[i] ^= 1;
-    EXPECT_EQ(ReadStepRows(dir.Write("damaged", damaged))->size(), 1u) << i;
+    EXPECT_EQ(ReadSteps(dir.Write("damaged", damaged))->size(), 1u) << i;
   }
 }
 
