@@ -29,7 +29,6 @@ constexpr size_t kMostItems = 1 << 16;
 bool MayRecover(const grpc::Status& status) {
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
-    case grpc::StatusCode::OUT_OF_RANGE:
       return true;
     case grpc::StatusCode::OK:
     case grpc::StatusCode::CANCELLED:
@@ -136,8 +135,6 @@ void JobFollower::Follow() {
       return Put(
           {FollowItem::kEnd, {}, Prefixed(BreakToStatus(status), "no contact for five minutes: ")});
     }
-    // Events that this position would have had are gone; a snapshot has what they led to.
-    if (status.error_code() == grpc::StatusCode::OUT_OF_RANGE) token_.clear();
     if (!std::exchange(lost_, true)) Put({FollowItem::kLost, {}, BreakToStatus(status)});
     if (last_contact_ != before) pause = kFirstPause;
     if (!Pause(std::max(pause, RetryDelay(status).value_or(pause)))) return;

@@ -40,16 +40,8 @@ std::string PendingText(Job::PendingReason why) {
   switch (why) {
     case Job::GPU_BUSY:
       return "another job has the device";
-    case Job::DEPENDENCY:
-      return "it waits for another job";
     case Job::BACKOFF:
       return "it waits before the next attempt";
-    case Job::DISK_RESERVE:
-      return "too little disk is free";
-    case Job::DRAINING:
-      return "ftd starts no jobs at present";
-    case Job::GPU_FOREIGN_PROCESS:
-      return "a process that is not ftd's uses the device";
     default:
       return "";
   }

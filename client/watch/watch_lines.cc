@@ -71,9 +71,6 @@ std::string WatchLine(const WatchState& state, const WatchJobResponse& event) {
     case WatchJobResponse::kRolledBackToStep:
       return absl::StrCat("rolled back to step ", event.rolled_back_to_step(),
                           "; later steps are repeated");
-    case WatchJobResponse::kCollapsed:
-      return absl::StrCat("skipped ", event.collapsed(), " steps; ftctl metrics ",
-                          JobHandle(state.job()), " has them");
     default:
       return "";
   }

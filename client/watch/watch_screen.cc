@@ -175,10 +175,6 @@ Lines Notes(const WatchState& state, const ScreenStyle& style, double now) {
       absl::StrAppend(&text, ", ", ShortDuration(now - Seconds(last.create_time())), " ago");
     lines.emplace_back().Add(Ink::kDim, text);
   }
-  if (state.collapsed() > 0) {
-    lines.emplace_back().Add(
-        Ink::kDim, absl::StrCat(state.collapsed(), " steps were skipped on the way here"));
-  }
   if (!IsFinal(job.state())) {
     lines.emplace_back().Add(
         Ink::kDim, job.state() == Job::PAUSED

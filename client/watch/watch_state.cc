@@ -48,9 +48,6 @@ void WatchState::Apply(const WatchJobResponse& event) {
     case WatchJobResponse::kRolledBackToStep:
       RollBack(event.rolled_back_to_step());
       break;
-    case WatchJobResponse::kCollapsed:
-      collapsed_ += event.collapsed();
-      break;
     default:
       break;
   }

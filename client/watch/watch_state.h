@@ -38,7 +38,6 @@ class WatchState {
   std::optional<double> eta_seconds() const;
   int32_t attempt() const { return attempt_; }
   const std::string& lost() const { return lost_; }
-  int64_t collapsed() const { return collapsed_; }
 
  private:
   void ApplyStep(const ftd::v1::StepMetrics& step);
@@ -54,7 +53,6 @@ class WatchState {
   std::deque<double> recent_seconds_;
   int32_t attempt_ = 0;
   std::string lost_;
-  int64_t collapsed_ = 0;
 };
 
 }  // namespace ftd

@@ -27,11 +27,6 @@ namespace {
 
 constexpr int64_t kDefaultPage = 50, kMaxPage = 1000;
 
-absl::Status Unbuilt(const char* method) {
-  return Error(absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
-               absl::StrCat(method, " is not offered by this build of ftd"));
-}
-
 // Labels are a map, whose order on the wire is free: two equal requests must hash alike.
 template <typename Request>
 std::string BodyHash(Request request) {
@@ -267,21 +262,5 @@ grpc::ServerWriteReactor<v1::DownloadResultResponse>* FineTuningService::Downloa
   if (!job.ok()) return StreamReactor<v1::DownloadResultResponse>::Refuse(job.status());
   return Stream<ResultSource, v1::DownloadResultResponse>(ResultSource::Open(*job), nullptr, "");
 }
-
-#define FTD_UNBUILT_UNARY(Method, Response)                                                        \
-  FineTuningService::Unary* FineTuningService::Method(Context* context,                            \
-                                                      const v1::Method##Request*, v1::Response*) { \
-    Unary* reactor = context->DefaultReactor();                                                    \
-    reactor->Finish(ToGrpc(Unbuilt(#Method)));                                                     \
-    return reactor;                                                                                \
-  }
-#define FTD_UNBUILT_STREAM(Method)                                           \
-  grpc::ServerWriteReactor<v1::Method##Response>* FineTuningService::Method( \
-      Context*, const v1::Method##Request*) {                                \
-    return StreamReactor<v1::Method##Response>::Refuse(Unbuilt(#Method));    \
-  }
-#include "server/api/unbuilt_methods.inc"
-#undef FTD_UNBUILT_UNARY
-#undef FTD_UNBUILT_STREAM
 
 }  // namespace ftd

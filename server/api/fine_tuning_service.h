@@ -77,16 +77,6 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   grpc::ServerWriteReactor<v1::DownloadResultResponse>* DownloadResult(
       Context*, const v1::DownloadResultRequest*) override;
 
-  // Not built yet: UNIMPLEMENTED MODE_UNSUPPORTED.
-#define FTD_UNBUILT_UNARY(Method, Response) \
-  Unary* Method(Context*, const v1::Method##Request*, v1::Response*) override;
-#define FTD_UNBUILT_STREAM(Method)                                                             \
-  grpc::ServerWriteReactor<v1::Method##Response>* Method(Context*, const v1::Method##Request*) \
-      override;
-#include "server/api/unbuilt_methods.inc"
-#undef FTD_UNBUILT_UNARY
-#undef FTD_UNBUILT_STREAM
-
  private:
   // Runs `work` on the pool and finishes the call with its status.
   Unary* OnPool(Context* context, std::function<absl::Status()> work) {

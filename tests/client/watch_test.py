@@ -112,12 +112,6 @@ def test_break_after_the_last_event_still_gives_the_outcome():
         assert fake.ftctl("watch", "first").returncode == 100
 
 
-def test_compacted_position_starts_from_a_snapshot():
-    script = Script(make_job(), training(), {6: lambda context: fail(context, "OUT_OF_RANGE", "TOKEN_COMPACTED")})
-    result = play(script, "watch", "first")
-    assert result.returncode == 0 and result.watches == ["", ""]
-
-
 @pytest.mark.parametrize("code, reason, exit_code", [
     ("NOT_FOUND", "JOB_NOT_FOUND", 102), ("INVALID_ARGUMENT", "FIELD_INVALID", 65), ("INTERNAL", "INTERNAL", 70),
     ("PERMISSION_DENIED", "NOT_OWNER", 77), ("RESOURCE_EXHAUSTED", "TOO_MANY_WATCHERS", 75),
@@ -155,13 +149,12 @@ def test_server_that_restarts(verb):
             assert out == play(Script(make_job(), training()), "watch", "first").stdout
 
 
-def test_rollback_and_collapse_are_told():
+def test_a_rollback_is_reported():
     events = [change("RUNNING", attempt=1), step(5), step(10), api.WatchJobResponse(rolled_back_to_step=4),
-              change("RUNNING", attempt=2), api.WatchJobResponse(collapsed=7), step(5), change("SUCCEEDED")]
+              change("RUNNING", attempt=2), step(5), change("SUCCEEDED")]
     lines = play(Script(make_job(), events), "watch", "first").stdout.splitlines()
     assert "rolled back to step 4; later steps are repeated" in lines
     assert "state RUNNING  attempt 2" in lines
-    assert "skipped 7 steps; ftctl metrics first has them" in lines
 
 
 def hanging(events):

@@ -217,11 +217,10 @@ def test_unknown_jobs_everywhere(ftd):
     expect_error(lambda: stub.CancelJob(api.CancelJobRequest(job="nobody", keep=True)), Code.NOT_FOUND, "JOB_NOT_FOUND")
 
 
-def test_what_is_not_built_says_so(ftd):
-    stub = ftd.stub
-    for call in [lambda: stub.Drain(api.DrainRequest()), lambda: stub.Generate(api.GenerateRequest()),
-                 lambda: stub.WatchQueue(api.WatchQueueRequest())]:
-        expect_error(call, Code.UNIMPLEMENTED, "MODE_UNSUPPORTED")
+def test_a_call_of_another_release_is_unimplemented(ftd):
+    with grpc.insecure_channel(ftd.address) as channel, pytest.raises(grpc.RpcError) as error:
+        channel.unary_unary("/ftd.v1.FineTuning/Telepathy")(b"", timeout=30)
+    assert error.value.code() == Code.UNIMPLEMENTED
 
 
 def test_list_pages_and_filters(ftd):

@@ -65,7 +65,6 @@ def check(events, last_step, final):
             assert sequence is None or change.sequence == sequence + 1
             assert getattr(change, "from") == state
             sequence, state = change.sequence, change.to
-        assert kind(event) != "collapsed"
     assert step == last_step
     assert state_name(state) == final
 

@@ -53,7 +53,7 @@ TEST_F(ControlServerTest, StopWithSavingSetsTheFlag) {
   request.mutable_stop()->set_save(true);
   EXPECT_TRUE(Send(request.SerializeAsString()).ok());
   EXPECT_TRUE(flags_.stop);
-  EXPECT_FALSE(flags_.checkpoint_now);
+  EXPECT_TRUE(flags_.halt);
 }
 
 TEST_F(ControlServerTest, StopWithoutSavingAbandons) {
@@ -63,21 +63,22 @@ TEST_F(ControlServerTest, StopWithoutSavingAbandons) {
   EXPECT_EQ(abandoned_.get_future().wait_for(kDeadline), std::future_status::ready);
 }
 
-TEST_F(ControlServerTest, CheckpointNowSetsItsFlagOnly) {
+TEST_F(ControlServerTest, StopWithAResultHaltsOnly) {
   v1::ControlRequest request;
-  request.mutable_checkpoint_now();
+  request.mutable_stop()->set_save(true);
+  request.mutable_stop()->set_finish(true);
   EXPECT_TRUE(Send(request.SerializeAsString()).ok());
-  EXPECT_TRUE(flags_.checkpoint_now);
+  EXPECT_TRUE(flags_.halt);
   EXPECT_FALSE(flags_.stop);
 }
 
-TEST_F(ControlServerTest, GarbageIsRefusedAndTheServerGoesOn) {
+TEST_F(ControlServerTest, GarbageIsRefusedAndTheServerContinues) {
   for (const std::string& bytes :
        {std::string("\xff\xff\xff garbage"), std::string("\x00", 1), std::string(4096, 'a')}) {
     EXPECT_FALSE(Send(bytes).ok());
   }
   v1::ControlRequest request;
-  request.mutable_checkpoint_now();
+  request.mutable_stop()->set_save(true);
   EXPECT_TRUE(Send(request.SerializeAsString()).ok());
 }
 

@@ -97,9 +97,6 @@ void ControlServer::Answer(int connection) {
     } else if (request.stop().save()) {
       flags_->Stop();
     }
-  } else if (request.has_checkpoint_now()) {
-    reply.set_ok(true);
-    flags_->checkpoint_now = true;
   } else {
     reply.set_message("unknown request");
   }

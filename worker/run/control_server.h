@@ -21,7 +21,6 @@ struct StopFlags {
   std::atomic<bool> stop{false};  // save, then end
   std::atomic<bool> halt{false};  // take no more steps; unless also `stop`: make the result of
                                   // those taken
-  std::atomic<bool> checkpoint_now{false};  // save, then go on
 };
 
 // Listens on `attempt_dir`/control.sock in a thread of its own until destroyed. SIGTERM and SIGINT

@@ -184,7 +184,7 @@ class TrainingRun {
       FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
       const bool due =
           spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
-      if (due || flags_.checkpoint_now.exchange(false)) FTD_RETURN_IF_ERROR(Checkpoint());
+      if (due) FTD_RETURN_IF_ERROR(Checkpoint());
     }
     return absl::OkStatus();
   }
