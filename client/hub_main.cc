@@ -65,7 +65,7 @@ absl::StatusOr<std::string> ReadToken(const hub::Settings& settings) {
     return absl::ascii_isgraph(static_cast<unsigned char>(c));
   });
   if (token.empty() || !plain) {
-    return Error(absl::StatusCode::kInvalidArgument, "TOKEN_INVALID",
+    return Error(Reason::kTokenInvalid, absl::StatusCode::kInvalidArgument,
                  "no token was given; it is one line like hf_…, typed or piped in");
   }
   return token;
@@ -73,8 +73,7 @@ absl::StatusOr<std::string> ReadToken(const hub::Settings& settings) {
 
 absl::Status CheckOnline(const hub::Settings& settings) {
   if (!settings.offline) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "HUB_OFFLINE",
-               "HF_HUB_OFFLINE forbids to ask the hub; unset it");
+  return Error(Reason::kHubOffline, "HF_HUB_OFFLINE forbids to ask the hub; unset it");
 }
 
 absl::StatusOr<std::string> Login(const hub::Settings& settings) {
@@ -90,8 +89,7 @@ absl::StatusOr<std::string> WhoAmI(const hub::Settings& settings) {
   FTD_RETURN_IF_ERROR(CheckOnline(settings));
   const std::string token = hub::FindToken(settings);
   if (token.empty()) {
-    return Error(absl::StatusCode::kUnauthenticated, "TOKEN_INVALID",
-                 "no token is stored; `ftctl login` stores one");
+    return Error(Reason::kTokenInvalid, "no token is stored; `ftctl login` stores one");
   }
   hub::HttpClient http;
   return hub::WhoAmI(http, settings, token);

@@ -217,7 +217,7 @@ absl::Status Daemon::BuildServer() {
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
     return Error(
-        absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+        Reason::kAddressInUse,
         absl::StrCat("cannot serve ", absl::StrJoin(options_.listen, ", "), "; is a port taken?"));
   }
   for (const auto& [host, port] : tcp) {
@@ -293,7 +293,7 @@ Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
 
 // Streams first: gRPC's shutdown waits for every call.
 void Daemon::ShutDownServer() {
-  hub_.EndAll(Error(absl::StatusCode::kUnavailable, "STOPPING", "ftd is stopping; call again"));
+  hub_.EndAll(Error(Reason::kStopping, "ftd is stopping; call again"));
   server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
   server_->Wait();
 }

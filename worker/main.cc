@@ -21,32 +21,10 @@
 
 namespace {
 
-// sysexits, as ftctl's: the input was at fault, the output could not be made, or something else.
+// Prints what went wrong and returns the exit status for it.
 int ExitStatus(const absl::Status& status, const std::string& program = "ft-worker") {
-  if (status.ok()) return 0;
-  std::cerr << program << ": " << status.message() << "\n";
-  const std::string reason = ftd::ReasonOf(status);
-  if (reason == "USAGE") return 2;
-  if (reason == "PATH_NOT_WRITABLE" || reason == "PATH_IN_USE") return 73;
-  switch (status.code()) {
-    case absl::StatusCode::kNotFound:
-      return 66;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kFailedPrecondition:
-      return 65;
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kUnimplemented:
-      return 69;
-    case absl::StatusCode::kDataLoss:
-      return 74;
-    case absl::StatusCode::kResourceExhausted:
-      return 75;
-    case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kPermissionDenied:
-      return 77;
-    default:
-      return 70;
-  }
+  if (!status.ok()) std::cerr << program << ": " << status.message() << "\n";
+  return ftd::ExitCodeOf(status);
 }
 
 void AddPreviewOptions(CLI::App& preview, ftd::PreviewOptions& options) {

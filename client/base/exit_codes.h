@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "ftd/v1/job.pb.h"
+#include "lib/base/reason.h"
 
 namespace ftd {
 
@@ -52,10 +53,8 @@ inline constexpr ExitCodeHelp kExitCodes[] = {
      "signals"},
 };
 
-// By the status's code and reason (lib/base/error.h).
-int ExitCodeOf(const absl::Status& status);
-
-// Prints "ftctl: MESSAGE" on stderr and returns ExitCodeOf. Requires: `status` is not OK.
+// Prints "ftctl: MESSAGE" on stderr and returns ExitCodeOf (lib/base/reason.h). Requires: `status`
+// is not OK.
 int Fail(const absl::Status& status);
 
 // Whether `state` never changes any more.

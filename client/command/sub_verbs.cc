@@ -40,7 +40,7 @@ int RunSubVerb(const Invocation& call, const char* verb, absl::Span<const Verb> 
     names.emplace_back(sub_verb.name);
   }
   const std::string nearest = Nearest(call.args[0], names);
-  return Fail(Error(absl::StatusCode::kInvalidArgument, "USAGE",
+  return Fail(Error(Reason::kUsage,
                     absl::StrCat("unknown verb '", verb, " ", Printable(call.args[0]), "'; ",
                                  nearest.empty() ? "it is one of " : "did you mean ",
                                  nearest.empty() ? absl::StrJoin(names, ", ") : nearest + "?")));

@@ -207,8 +207,7 @@ absl::Status ParseLabels(const std::vector<std::string>& labels,
   for (const std::string& label : labels) {
     const size_t equals = label.find('=');
     if (equals == 0 || equals == std::string::npos) {
-      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
-                   absl::StrCat("--label needs KEY=VALUE; got '", label, "'"));
+      return Error(Reason::kUsage, absl::StrCat("--label needs KEY=VALUE; got '", label, "'"));
     }
     (*parsed)[label.substr(0, equals)] = label.substr(equals + 1);
   }

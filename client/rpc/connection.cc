@@ -59,7 +59,7 @@ absl::StatusOr<std::string> CheckedAddress(const std::string& address, bool tls)
   if (absl::StartsWith(address, "unix:") && address.size() > 5) return address;
   if (IsLoopback(address) || (tls && IsHostPort(address))) return address;
   return Error(
-      absl::StatusCode::kInvalidArgument, "USAGE",
+      Reason::kUsage,
       absl::StrCat(
           "address '", address,
           "' is neither unix:PATH nor HOST:PORT on this machine; ftctl speaks plain text there and "
@@ -105,9 +105,7 @@ std::string NotReachable(const std::string& address, bool tls, const std::string
       "FTCTL_ADDRESS, or use `ftctl run`, which needs none.");
 }
 
-absl::Status Usage(const std::string& message) {
-  return Error(absl::StatusCode::kInvalidArgument, "USAGE", message);
-}
+absl::Status Usage(const std::string& message) { return Error(Reason::kUsage, message); }
 
 absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path) {
   if (path.empty()) return std::string();
@@ -121,7 +119,7 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   const std::string token(absl::StripAsciiWhitespace(text));
   const bool printable = std::all_of(token.begin(), token.end(), absl::ascii_isgraph);
   if (path.empty() || (printable && !token.empty())) return token;
-  return Error(absl::StatusCode::kInvalidArgument, "TOKEN_INVALID",
+  return Error(Reason::kTokenInvalid, absl::StatusCode::kInvalidArgument,
                absl::StrCat("--token-file: ", path, " does not hold one token on one line"));
 }
 
@@ -202,7 +200,7 @@ bool Connection::Rest(milliseconds time) const {
 absl::Status Connection::ToStatus(const grpc::Status& status) const {
   absl::Status ours = StatusFromRpc(status);
   // An UNAVAILABLE with a reason was said by ftd itself, one without by the transport.
-  if (ours.code() != absl::StatusCode::kUnavailable || !ReasonOf(ours).empty()) return ours;
+  if (ours.code() != absl::StatusCode::kUnavailable || !ReasonNameOf(ours).empty()) return ours;
   return absl::UnavailableError(NotReachable(address_, tls_, status.error_message()));
 }
 

@@ -62,7 +62,7 @@ class FileWriter {
     if (fd_.valid()) return Damaged(absl::StrCat(name_, " ends without its sha256"));
     name_ = header.path();
     if (!StaysInside(name_)) {
-      return Error(absl::StatusCode::kInvalidArgument, "PATH_REFUSED",
+      return Error(Reason::kPathRefused,
                    absl::StrCat("the server sent a file named '", name_,
                                 "', which lies outside the result; nothing was kept"));
     }
@@ -132,13 +132,13 @@ absl::Status MakePart(const fs::path& part) {
 absl::Status CheckResultDirectory(const fs::path& directory) {
   std::error_code error;
   if (fs::equivalent(directory, ".", error)) {
-    return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+    return Error(Reason::kPathNotWritable,
                  absl::StrCat(directory.string(), " is the working directory; name a new one"));
   }
   const fs::file_status status = fs::symlink_status(directory, error);
   if (status.type() == fs::file_type::not_found) return absl::OkStatus();
   if (fs::is_directory(status) && fs::is_empty(directory, error) && !error) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+  return Error(Reason::kPathNotWritable,
                absl::StrCat(directory.string(),
                             " exists already and is not an empty directory; name another one"));
 }

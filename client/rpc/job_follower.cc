@@ -37,7 +37,7 @@ bool MayRecover(const grpc::Status& status) {
     case grpc::StatusCode::ABORTED:
     case grpc::StatusCode::DEADLINE_EXCEEDED:
     case grpc::StatusCode::DATA_LOSS:
-      return ReasonOf(StatusFromRpc(status)).empty();
+      return ReasonNameOf(StatusFromRpc(status)).empty();
     default:
       return false;
   }

@@ -47,9 +47,8 @@ fs::path CacheHome() {
 absl::StatusOr<fs::path> DaemonBinary() {
   const fs::path binary = ProgramBeside("ftd");
   if (access(binary.c_str(), X_OK) == 0) return binary;
-  return Error(
-      absl::StatusCode::kUnavailable, "FTD_MISSING",
-      absl::StrCat("there is no ftd beside ftctl (", binary.string(), "); `ftctl run` needs both"));
+  return Error(Reason::kFtdMissing, absl::StrCat("there is no ftd beside ftctl (", binary.string(),
+                                                 "); `ftctl run` needs both"));
 }
 
 }  // namespace
@@ -138,8 +137,7 @@ absl::Status PrivateDaemon::AwaitSocket(Signals& signals) {
     if (HasEnded()) return NotStarted("ended at once");
     pollfd input = {signals.fd(), POLLIN, 0};
     poll(&input, 1, 5);
-    if (signals.Take() != 0)
-      return Error(absl::StatusCode::kCancelled, "INTERRUPTED", "interrupted");
+    if (signals.Take() != 0) return Error(Reason::kInterrupted, "interrupted");
   }
   return NotStarted("did not listen within ten seconds");
 }

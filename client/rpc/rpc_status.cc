@@ -39,7 +39,7 @@ absl::Status StatusFromRpc(const grpc::Status& status) {
     message = absl::StrCat("ftd answered with code ", static_cast<int>(status.error_code()));
   const auto info = Detail<google::rpc::ErrorInfo>(status);
   const auto code = static_cast<absl::StatusCode>(status.error_code());
-  return info ? Error(code, info->reason(), message) : absl::Status(code, message);
+  return info ? ErrorNamed(code, info->reason(), message) : absl::Status(code, message);
 }
 
 std::optional<std::chrono::milliseconds> RetryDelay(const grpc::Status& status) {

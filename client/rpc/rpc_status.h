@@ -9,9 +9,9 @@
 
 namespace ftd {
 
-// Code and message, ErrorInfo's reason as ReasonOf (lib/base/error.h), and those of BadRequest's
-// fields that the message does not name. Details that do not parse are ignored: the code is what
-// counts.
+// Code and message, ErrorInfo's reason as ReasonNameOf (lib/base/error.h), and those of
+// BadRequest's fields that the message does not name. Details that do not parse are ignored: the
+// code is what counts.
 absl::Status StatusFromRpc(const grpc::Status& status);
 
 // RetryInfo's delay, if there is one.

@@ -4,15 +4,15 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "client/text/json_output.h"
 #include "client/text/names.h"
 #include "client/text/table.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
-#include "client/command/verbs.h"
 #include "lib/base/error.h"
 
 namespace ftd {
@@ -33,7 +33,7 @@ absl::StatusOr<ftd::v1::ListJobsRequest> FirstPage(const LsOptions& options) {
   for (const std::string& name : options.states) {
     Job::State state = Job::STATE_UNSPECIFIED;
     if (!Job::State_Parse(absl::AsciiStrToUpper(name), &state) || state == Job::STATE_UNSPECIFIED) {
-      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
+      return Error(Reason::kUsage,
                    absl::StrCat("--state ", name,
                                 " is no state; a job is QUEUED, HELD, PREPARING, RUNNING, PAUSING, "
                                 "PAUSED, CANCELLING, SUCCEEDED, FAILED or CANCELLED"));

@@ -4,18 +4,18 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "client/rpc/connection.h"
-#include "client/rpc/download.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
+#include "client/command/submission.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
+#include "client/rpc/download.h"
+#include "client/rpc/private_daemon.h"
+#include "client/text/names.h"
+#include "client/text/text.h"
 #include "client/watch/follow.h"
 #include "client/watch/job_views.h"
-#include "client/text/names.h"
-#include "client/rpc/private_daemon.h"
-#include "client/command/submission.h"
 #include "client/watch/terminal.h"
-#include "client/text/text.h"
-#include "client/command/verbs.h"
 #include "lib/base/error.h"
 
 namespace ftd {
@@ -122,7 +122,7 @@ int RunVerb(const Invocation& call) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that went away must not leave ftd and its files behind
   Signals signals = FollowSignals(StdoutIsTerminal());
   auto daemon = PrivateDaemon::Start(options.state_dir, signals);
-  if (ReasonOf(daemon.status()) == "INTERRUPTED") return kExitInterrupted;
+  if (ReasonOf(daemon.status()) == Reason::kInterrupted) return kExitInterrupted;
   if (!daemon.ok()) return Fail(daemon.status());
   Connection connection((*daemon)->address());
   return Train(connection, &options, signals);

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
-#include "client/text/json_output.h"
 #include "client/command/sub_verbs.h"
+#include "client/rpc/connection.h"
+#include "client/text/json_output.h"
 #include "client/text/text.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -63,8 +63,8 @@ int Create(const Invocation& call) {
   if (!file.empty()) {
     auto opened = OpenFile(file, O_WRONLY | O_CREAT | O_EXCL, kOwnerOnly);
     if (!opened.ok()) {
-      return Fail(Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
-                        absl::StrCat("--file: ", opened.status().message())));
+      return Fail(
+          Error(Reason::kPathNotWritable, absl::StrCat("--file: ", opened.status().message())));
     }
     target = *std::move(opened);
   }

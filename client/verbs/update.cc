@@ -21,7 +21,7 @@ int UpdateVerb(const Invocation& call) {
         FTD_RETURN_IF_ERROR(ParseLabels(labels, request.mutable_labels()));
         for (const std::string& key : removed) request.add_remove_labels(key);
         if (!request.has_priority() && labels.empty() && removed.empty()) {
-          return Error(absl::StatusCode::kInvalidArgument, "USAGE",
+          return Error(Reason::kUsage,
                        "nothing to change; give --priority, --label or --remove-label");
         }
         return connection.Call(&ftd::v1::FineTuning::Stub::UpdateJob, request);

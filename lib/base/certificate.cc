@@ -22,7 +22,7 @@ using PrivateKey = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 
 absl::Status Bad(const std::string& message) {
   ERR_clear_error();
-  return Error(absl::StatusCode::kFailedPrecondition, "CONFIG_INVALID", message);
+  return Error(Reason::kConfigInvalid, message);
 }
 
 absl::StatusOr<std::string> ReadText(const std::filesystem::path& path) {

@@ -20,7 +20,15 @@ constexpr char kViolationEnd = '\x1e';
 
 }  // namespace
 
-absl::Status Error(absl::StatusCode code, std::string_view reason, std::string_view message) {
+absl::Status Error(Reason reason, std::string_view message) {
+  return Error(reason, RowOf(reason).code, message);
+}
+
+absl::Status Error(Reason reason, absl::StatusCode code, std::string_view message) {
+  return ErrorNamed(code, RowOf(reason).name, message);
+}
+
+absl::Status ErrorNamed(absl::StatusCode code, std::string_view reason, std::string_view message) {
   absl::Status status(code, {message.data(), message.size()});
   status.SetPayload(kReasonUrl, absl::Cord(absl::string_view(reason.data(), reason.size())));
   return status;
@@ -34,13 +42,14 @@ absl::Status FieldError(const std::vector<FieldViolation>& violations) {
                     std::string(1, kViolationEnd));
     sentences.push_back(absl::StrCat(violation.field, " ", violation.description));
   }
-  absl::Status status =
-      Error(absl::StatusCode::kInvalidArgument, "FIELD_INVALID", absl::StrJoin(sentences, "; "));
+  absl::Status status = Error(Reason::kFieldInvalid, absl::StrJoin(sentences, "; "));
   status.SetPayload(kViolationsUrl, absl::Cord(payload));
   return status;
 }
 
-std::string ReasonOf(const absl::Status& status) {
+Reason ReasonOf(const absl::Status& status) { return ReasonNamed(ReasonNameOf(status)); }
+
+std::string ReasonNameOf(const absl::Status& status) {
   auto payload = status.GetPayload(kReasonUrl);
   return payload ? std::string(*payload) : std::string();
 }
@@ -75,13 +84,13 @@ absl::Status ErrnoError(int error, std::string_view what) {
       return absl::NotFoundError(message);
     case ENOSPC:
     case EDQUOT:
-      return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);
+      return Error(Reason::kDiskFull, message);
     case EACCES:
     case EPERM:
     case EROFS:
-      return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE", message);
+      return Error(Reason::kPathNotWritable, message);
     default:
-      return Error(absl::StatusCode::kInternal, "INTERNAL", message);
+      return Error(Reason::kInternal, message);
   }
 }
 

@@ -1,9 +1,8 @@
 // Errors with a machine-readable reason.
 //
 // An absl::Status that crosses a boundary of ftd carries, beside its code and message, a reason
-// such as "MODEL_CORRUPT" (the reasons are those of docs/api.md) and, for a bad field, the field's
-// name. The gRPC layer turns them into google.rpc.ErrorInfo and BadRequest; the worker turns them
-// into a failure reason.
+// (reason.h) and, for a bad field, the field's name. The gRPC layer turns them into
+// google.rpc.ErrorInfo and BadRequest; the worker turns them into a failure reason.
 #pragma once
 
 #include <string>
@@ -11,11 +10,17 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "lib/base/reason.h"
 
 namespace ftd {
 
-// A status of `code` with `reason`. `message` names the object and says what to do.
-absl::Status Error(absl::StatusCode code, std::string_view reason, std::string_view message);
+// Returns a status with `reason` and the code that goes with it. `message` names the object and
+// says what to do. Requires: a reason.
+absl::Status Error(Reason reason, std::string_view message);
+// The same with another code than the reason's own.
+absl::Status Error(Reason reason, absl::StatusCode code, std::string_view message);
+// An error that another program reported, which may be of a release with other reasons.
+absl::Status ErrorNamed(absl::StatusCode code, std::string_view reason, std::string_view message);
 
 // One field of a request and what is wrong with it.
 struct FieldViolation {
@@ -26,8 +31,11 @@ struct FieldViolation {
 // INVALID_ARGUMENT FIELD_INVALID for one or more fields. Requires: `violations` is not empty.
 absl::Status FieldError(const std::vector<FieldViolation>& violations);
 
-// The reason, or "" when the status has none.
-std::string ReasonOf(const absl::Status& status);
+// The reason; kNone when the status has none, or one that this release does not know.
+Reason ReasonOf(const absl::Status& status);
+
+// The reason's name, known here or not; "" when the status has none.
+std::string ReasonNameOf(const absl::Status& status);
 
 // The violations of a FieldError, else empty.
 std::vector<FieldViolation> ViolationsOf(const absl::Status& status);

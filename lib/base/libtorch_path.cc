@@ -18,7 +18,7 @@ absl::StatusOr<std::string> LibraryPathFor(const std::string& libtorch,
     return library_path.empty() ? folder.string()
                                 : absl::StrCat(folder.string(), ":", library_path);
   }
-  return Error(absl::StatusCode::kNotFound, "LIBTORCH_NOT_FOUND",
+  return Error(Reason::kLibtorchNotFound,
                absl::StrCat("FTD_LIBTORCH is ", libtorch,
                             ", where neither lib/libtorch_cpu.so nor libtorch_cpu.so is; name a "
                             "LibTorch's folder, such as site-packages/torch of a Python "

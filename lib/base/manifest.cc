@@ -20,8 +20,7 @@ constexpr char kManifestName[] = "MANIFEST.json";
 constexpr char kCheckpointPrefix[] = "checkpoint-";
 
 absl::Status Corrupt(const fs::path& dir, const std::string& what) {
-  return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
-               absl::StrCat(dir.string(), ": ", what));
+  return Error(Reason::kCheckpointCorrupt, absl::StrCat(dir.string(), ": ", what));
 }
 
 absl::StatusOr<Json> LoadManifest(const fs::path& dir) {

@@ -14,8 +14,7 @@ absl::StatusOr<std::string> Generate(const std::string& kind, const ProgramDoc& 
   if (kind == "bash") return BashCompletion(program.command);
   if (kind == "zsh") return ZshCompletion(program.command);
   if (kind == "fish") return FishCompletion(program.command);
-  return Error(absl::StatusCode::kInvalidArgument, "USAGE",
-               absl::StrCat("nothing to generate is called '", kind, "'"));
+  return Error(Reason::kUsage, absl::StrCat("nothing to generate is called '", kind, "'"));
 }
 
 bool IsGenerateCall(int argc, char** argv, const std::function<ProgramDoc()>& describe,

@@ -47,8 +47,7 @@ bool IsData(const fs::path& path) {
 }
 
 absl::Status NotFound(std::string_view name, std::string_view what) {
-  return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
-               Concat("dataset ", name, " ", what));
+  return Error(Reason::kDatasetNotFound, Concat("dataset ", name, " ", what));
 }
 
 // Whether one part of a glob matches a folder's or a file's name.

@@ -15,7 +15,7 @@ constexpr size_t kReasonsKept = 5;
 absl::StatusOr<std::unique_ptr<RowReader>> OpenColumnar(const DatasetInput& file,
                                                         OpenColumnarRows open) {
   if (open == nullptr) {
-    return Error(absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
+    return Error(Reason::kModeUnsupported,
                  Concat(file.name, ": this build reads no Parquet or Arrow files; convert it to ",
                         "JSON Lines, or build with FTD_ARROW=ON"));
   }

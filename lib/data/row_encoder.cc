@@ -16,7 +16,7 @@ namespace {
 using nlohmann::json;
 
 absl::Status Corrupt(const std::filesystem::path& path, std::string_view problem) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+  return Error(Reason::kModelCorrupt,
                Concat(path.string(), ": ", problem, "; fetch the model again"));
 }
 
@@ -51,7 +51,7 @@ absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir,
     eos = tokenizer.Decode({static_cast<int32_t>(config.eos_token_id)});
   }
   if (!eos.empty()) return eos;
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+  return Error(Reason::kModelUnsupported,
                Concat(model_dir.string(),
                       " names no end-of-sequence token: set eos_token in tokenizer_config.json"));
 }

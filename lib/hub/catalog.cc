@@ -60,7 +60,7 @@ bool IsEtagName(const std::string& name) {
 }
 
 absl::Status NotCached(const Cache& cache, const RepoId& repo) {
-  return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+  return Error(Reason::kModelNotFound,
                absl::StrCat(Described(repo), " is not in the cache ", cache.root().string(),
                             "; `ftctl models` lists what is"));
 }
@@ -138,7 +138,7 @@ absl::StatusOr<int64_t> RemoveRepo(const Cache& cache, const RepoId& repo) {
     if (!IsEtagName(etag) || blob.extension() != ".incomplete") continue;
     FTD_ASSIGN_OR_RETURN(std::optional<Fd> lock, cache.TryLock(repo, etag));
     if (!lock.has_value()) {
-      return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+      return Error(Reason::kStateConflict,
                    absl::StrCat(Described(repo), " is being fetched at this moment"));
     }
     locks.push_back(*std::move(lock));

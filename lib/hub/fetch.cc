@@ -137,7 +137,7 @@ absl::Status CheckDisk(const Cache& cache, const RepoRevision& revision) {
   if (missing == 0 || static_cast<int64_t>(space.available) >= missing + kDiskReserve)
     return absl::OkStatus();
   return Error(
-      absl::StatusCode::kResourceExhausted, "DISK_FULL",
+      Reason::kDiskFull,
       absl::StrFormat(
           "%s needs %.2f GB more in %s, where %.2f GB are free and %.2f GB stay free; make "
           "room (`ftctl models rm` removes models) or set HF_HUB_CACHE to a larger disk",

@@ -35,7 +35,7 @@ absl::StatusOr<hub::RepoRevision> FindRevision(const hub::Settings& settings,
   const hub::Cache cache(settings.cache_dir);
   if (settings.offline) {
     return FindInCache(cache, repo, revision,
-                       Error(absl::StatusCode::kFailedPrecondition, "HUB_OFFLINE",
+                       Error(Reason::kHubOffline,
                              "HF_HUB_OFFLINE forbids to fetch it; unset it, or bring the files and "
                              "name their directory"));
   }

@@ -53,7 +53,7 @@ absl::Status ModelFinder::Unknown(const std::string& model) const {
   for (const auto& [name, unused] : aliases_) names.push_back(name);
   const std::string nearest = Nearest(model, names);
   return Error(
-      absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+      Reason::kModelNotFound,
       absl::StrCat("model \"", model, "\": ",
                    fs::path(model).is_absolute()
                        ? "the server has no such directory"

@@ -36,8 +36,7 @@ bool IsSmall(const RepoFile& file) {
 }
 
 absl::Status Unsupported(const RepoId& repo, absl::string_view what) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
-               absl::StrCat(Described(repo), " has no ", what));
+  return Error(Reason::kModelUnsupported, absl::StrCat(Described(repo), " has no ", what));
 }
 
 }  // namespace

@@ -13,12 +13,11 @@ namespace {
 using Json = nlohmann::json;
 
 absl::Status Corrupt(const std::string& message) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT", "config.json: " + message);
+  return Error(Reason::kModelCorrupt, "config.json: " + message);
 }
 
 absl::Status Unsupported(const std::string& message) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
-               "config.json: " + message);
+  return Error(Reason::kModelUnsupported, "config.json: " + message);
 }
 
 // A positive integer; `fallback` when absent or null; 0 means required.
@@ -167,12 +166,12 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text) {
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& model_dir) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(model_dir, ignored)) {
-    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+    return Error(Reason::kModelNotFound,
                  absl::StrCat("model directory ", model_dir.string(), " does not exist"));
   }
   auto text = ReadFile(model_dir / "config.json");
   if (absl::IsNotFound(text.status())) {
-    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+    return Error(Reason::kModelNotFound,
                  absl::StrCat(model_dir.string(),
                               " has no config.json; it must be a Hugging Face model directory"));
   }

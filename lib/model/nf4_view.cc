@@ -20,8 +20,7 @@ bool IsExtent(const Json& json) {
 }
 
 absl::Status Corrupt(const std::string& name, const std::string& message) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
-               absl::StrCat("tensor ", name, ": ", message));
+  return Error(Reason::kModelCorrupt, absl::StrCat("tensor ", name, ": ", message));
 }
 
 // A tensor of `bytes` bytes; of any dtype when that is its packing alone.
@@ -54,7 +53,7 @@ absl::StatusOr<bool> ReadState(const std::string& name, std::string_view text, N
     if (nested) out->nested_offset = state.at("nested_offset").get<double>();
     if (state.at("blocksize") != kNf4Block ||
         (nested && state["nested_blocksize"] != kNf4NestedBlock)) {
-      return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+      return Error(Reason::kModelUnsupported,
                    absl::StrCat("tensor ", name, ": NF4 is supported with blocks of ", kNf4Block,
                                 " and nested blocks of ", kNf4NestedBlock));
     }

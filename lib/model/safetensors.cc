@@ -31,7 +31,7 @@ constexpr DtypeRow kDtypes[] = {
 };
 
 absl::Status Corrupt(const std::filesystem::path& path, std::string_view message) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+  return Error(Reason::kModelCorrupt,
                absl::StrCat(path.string(), ": ", absl::string_view(message.data(), message.size()),
                             "; download or copy the file again"));
 }
@@ -52,7 +52,7 @@ absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const s
   const auto* row = std::find_if(std::begin(kDtypes), std::end(kDtypes),
                                  [&](const DtypeRow& r) { return r.name == dtype_name; });
   if (row == std::end(kDtypes)) {
-    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+    return Error(Reason::kModelUnsupported,
                  absl::StrCat(path.string(), ": tensor ", name, " has dtype ", dtype_name,
                               "; supported are float32, float16 and bfloat16 weights"));
   }
@@ -160,7 +160,7 @@ absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& mod
   } else if (std::filesystem::exists(model_dir / "model.safetensors", ignored)) {
     names_by_file["model.safetensors"] = {};
   } else {
-    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+    return Error(Reason::kModelNotFound,
                  absl::StrCat(model_dir.string(),
                               " has neither model.safetensors nor model.safetensors.index.json"));
   }

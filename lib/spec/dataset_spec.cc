@@ -193,8 +193,7 @@ absl::StatusOr<std::map<std::string, std::string>> ParseColumnMap(std::string_vi
     text.remove_prefix(std::min(pair.size() + 1, text.size()));
     const size_t equals = pair.find('=');
     if (equals == 0 || equals == std::string_view::npos || equals + 1 == pair.size()) {
-      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
-                   Concat("columns needs FIELD=COLUMN,…; got '", pair, "'"));
+      return Error(Reason::kUsage, Concat("columns needs FIELD=COLUMN,…; got '", pair, "'"));
     }
     columns[std::string(pair.substr(0, equals))] = std::string(pair.substr(equals + 1));
   }

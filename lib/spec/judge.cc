@@ -43,18 +43,18 @@ std::string ProjectionName(int64_t layer, std::string_view module) {
 absl::Status CheckTensor(const fs::path& dir, const TensorView* view, const std::string& name,
                          const std::vector<int64_t>& shape) {
   if (view == nullptr) {
-    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+    return Error(Reason::kModelCorrupt,
                  absl::StrCat(dir.string(), ": tensor ", name, " is missing"));
   }
   if (view->shape != shape) {
-    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+    return Error(Reason::kModelCorrupt,
                  absl::StrCat(dir.string(), ": tensor ", name, " has shape [",
                               absl::StrJoin(view->shape, ", "), "], config.json says [",
                               absl::StrJoin(shape, ", "), "]"));
   }
   if (view->dtype != TensorDtype::kF32 && view->dtype != TensorDtype::kF16 &&
       view->dtype != TensorDtype::kBF16) {
-    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+    return Error(Reason::kModelUnsupported,
                  absl::StrCat(dir.string(), ": tensor ", name, " is ",
                               absl::string_view(TensorDtypeName(view->dtype).data(),
                                                 TensorDtypeName(view->dtype).size()),
@@ -73,7 +73,7 @@ absl::Status CheckProjection(const fs::path& dir, const ModelConfig& config,
   if (!view.ok()) return Prefixed(view.status(), absl::StrCat(dir.string(), ": "));
   if (view->rows == shape.out && view->cols == shape.in) return absl::OkStatus();
   return Error(
-      absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+      Reason::kModelCorrupt,
       absl::StrCat(dir.string(), ": tensor ", name, " was quantised from [", view->rows, ", ",
                    view->cols, "], config.json says [", shape.out, ", ", shape.in, "]"));
 }
@@ -103,8 +103,7 @@ absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config,
 }
 
 absl::Status Mismatch(const fs::path& dir, const std::string& what) {
-  return Error(absl::StatusCode::kFailedPrecondition, "ADAPTER_MISMATCH",
-               absl::StrCat(dir.string(), ": ", what));
+  return Error(Reason::kAdapterMismatch, absl::StrCat(dir.string(), ": ", what));
 }
 
 absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const LoraSpec& lora) {
@@ -137,7 +136,7 @@ absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const fs::path& model_dir) 
   if (!tokenizer.ok()) return tokenizer.status();
   if ((*tokenizer)->VocabSize() > config.vocab_size) {
     return Error(
-        absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+        Reason::kModelCorrupt,
         absl::StrCat(model_dir.string(), ": tokenizer.json has ", (*tokenizer)->VocabSize(),
                      " tokens, config.json's vocab_size is ", config.vocab_size));
   }
@@ -153,7 +152,7 @@ absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
 
 absl::Status JudgeMode(const fs::path& model_dir, const ModelConfig& model, Mode mode) {
   if (!model.nf4 || mode == Mode::kQlora) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+  return Error(Reason::kModelUnsupported,
                absl::StrCat(model_dir.string(), ": the model is quantised to nf4, which mode ",
                             std::string(ModeName(mode)),
                             " cannot train; use --mode qlora, or take the unquantised model"));
@@ -163,7 +162,7 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
                           const LoraSpec& lora) {
   auto text = ReadFile(adapter_dir / "adapter_config.json");
   if (!text.ok()) {
-    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+    return Error(Reason::kModelNotFound,
                  absl::StrCat("--init-adapter ", adapter_dir.string(),
                               ": adapter_config.json cannot be read; it must "
                               "be a PEFT adapter directory"));

@@ -22,13 +22,12 @@ absl::Status NotA(const char* type, const char* name, std::string_view what) {
 }  // namespace
 
 absl::Status CorruptTokenizer(std::string_view message) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_CORRUPT",
+  return Error(Reason::kModelCorrupt,
                Concat("tokenizer.json: ", message, "; fetch the model again"));
 }
 
 absl::Status UnsupportedTokenizer(std::string_view message) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
-               Concat("tokenizer.json: ", message));
+  return Error(Reason::kModelUnsupported, Concat("tokenizer.json: ", message));
 }
 
 absl::StatusOr<std::string> StringField(const json& object, const char* name,

@@ -218,9 +218,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(
     const std::filesystem::path& tokenizer_json_file) {
   absl::StatusOr<MappedFile> file = MappedFile::Open(tokenizer_json_file);
   if (absl::IsNotFound(file.status())) {
-    return Error(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
-                 Concat("there is no ", tokenizer_json_file.string(),
-                        "; a model directory needs a tokenizer.json"));
+    return Error(Reason::kModelNotFound, Concat("there is no ", tokenizer_json_file.string(),
+                                                "; a model directory needs a tokenizer.json"));
   }
   FTD_RETURN_IF_ERROR(file.status());
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Parse(file->bytes());

@@ -92,8 +92,7 @@ absl::Status FineTuningService::View(const absl::StatusOr<Job>& job, v1::Job* re
 
 absl::Status FineTuningService::CheckServing() const {
   if (!parts_.stopping()) return absl::OkStatus();
-  return Error(absl::StatusCode::kUnavailable, "STOPPING",
-               "ftd is stopping; nothing was queued, try again");
+  return Error(Reason::kStopping, "ftd is stopping; nothing was queued, try again");
 }
 
 absl::Status FineTuningService::Submit(const Context& context, const v1::SubmitJobRequest& request,

@@ -8,7 +8,7 @@ namespace ftd {
 absl::Status FineTuningService::CheckLocal(const Context& context) const {
   if (parts_.is_local(context)) return absl::OkStatus();
   return Error(
-      absl::StatusCode::kPermissionDenied, "NOT_OWNER",
+      Reason::kNotOwner,
       "access tokens are managed on ftd's machine, over its unix socket, and not over TCP");
 }
 

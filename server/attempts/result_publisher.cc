@@ -41,11 +41,12 @@ Move PublishedMove(const StateDir& state_dir, const Job& job, Move success) {
     success.result_dir = *place;
     return success;
   }
-  return {.to = JobState::kFailed,
-          .message = std::string(place.status().message()),
-          .failure_reason = ReasonOf(place.status()) == "DISK_FULL" ? "DISK_FULL" : "INTERNAL",
-          .hint = "mend the results directory; the result itself is complete",
-          .attempt = success.attempt};
+  return {
+      .to = JobState::kFailed,
+      .message = std::string(place.status().message()),
+      .failure_reason = ReasonOf(place.status()) == Reason::kDiskFull ? "DISK_FULL" : "INTERNAL",
+      .hint = "mend the results directory; the result itself is complete",
+      .attempt = success.attempt};
 }
 
 }  // namespace ftd

@@ -189,7 +189,7 @@ int64_t Runner::StartNext() {
   if ((*next)->not_before > now) return (*next)->not_before;
   if (const absl::Status started = StartAttempt(**next); !started.ok()) {
     // Cancelled, held or otherwise changed in this very moment: look again at once.
-    if (ReasonOf(started) == "STATE_CONFLICT") return now;
+    if (ReasonOf(started) == Reason::kStateConflict) return now;
     LogError(About{.job = (*next)->id}, "no attempt could be started: ", started.message());
     return retry_at_ = now + kRetryPrepareMicros;
   }
@@ -318,7 +318,7 @@ bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& 
   for (int i = 0; i < kMostJudgements; ++i) {
     attempt = started;
     ended = JudgeAndStore(job, attempt, exit, daemon_cause);
-    if (ended.ok() || ReasonOf(ended.status()) != "STATE_CONFLICT") break;
+    if (ended.ok() || ReasonOf(ended.status()) != Reason::kStateConflict) break;
   }
   if (!ended.ok()) {
     LogError(AboutAttempt(job, attempt), "its end could not be stored: ", ended.status().message());

@@ -69,7 +69,7 @@ absl::StatusOr<std::vector<AccessToken>> ParseAccessTokens(const std::string& te
     const std::string digest = absl::AsciiStrToLower(line.substr(0, line.find(' ')));
     const std::string name(absl::StripAsciiWhitespace(line.substr(digest.size())));
     if (!IsDigest(digest) || name.empty()) {
-      return Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+      return Error(Reason::kConfigInvalid, absl::StatusCode::kInvalidArgument,
                    absl::StrCat("line ", number, " is not a SHA-256 in ", kDigits,
                                 " hexadecimal digits, two spaces and a name"));
     }
@@ -83,8 +83,7 @@ absl::StatusOr<std::string> AccessTokens::ReadChecked() const {
   if (absl::IsNotFound(text.status())) return "";
   const absl::Status good = text.ok() ? ParseAccessTokens(*text).status() : text.status();
   if (good.ok()) return *text;
-  return Error(absl::StatusCode::kFailedPrecondition, "CONFIG_INVALID",
-               absl::StrCat(file_.string(), ": ", good.message()));
+  return Error(Reason::kConfigInvalid, absl::StrCat(file_.string(), ": ", good.message()));
 }
 
 absl::Status AccessTokens::Write(const std::string& text) const {
@@ -92,7 +91,7 @@ absl::Status AccessTokens::Write(const std::string& text) const {
   const std::filesystem::path real = std::filesystem::weakly_canonical(file_, ignored);
   const absl::Status written = WriteFileAtomically(real.empty() ? file_ : real, text);
   if (written.ok()) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+  return Error(Reason::kPathNotWritable,
                absl::StrCat("ftd cannot change its token_file: ", written.message(),
                             "; one that ftd may not write is changed by whoever wrote it"));
 }
@@ -114,7 +113,7 @@ absl::StatusOr<std::string> AccessTokens::Create(const std::string& name) {
   absl::MutexLock lock(&changes_);
   FTD_ASSIGN_OR_RETURN(const std::vector<std::string> names, Names());
   if (absl::c_linear_search(names, name)) {
-    return Error(absl::StatusCode::kAlreadyExists, "NAME_IN_USE",
+    return Error(Reason::kNameInUse,
                  absl::StrCat("there is a token \"", name, "\"; revoke it first"));
   }
   FTD_ASSIGN_OR_RETURN(const std::string secret, NewSecret());
@@ -136,7 +135,7 @@ absl::Status AccessTokens::Revoke(const std::string& name) {
     found = found || named;
   }
   if (found) return Write(absl::StrJoin(kept, "\n"));
-  return Error(absl::StatusCode::kNotFound, "TOKEN_NOT_FOUND",
+  return Error(Reason::kTokenNotFound,
                absl::StrCat("there is no token \"", name, "\"; `ftctl token ls` lists them"));
 }
 

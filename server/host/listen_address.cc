@@ -11,7 +11,7 @@ namespace ftd {
 namespace {
 
 absl::Status Bad(const std::string& text, const char* what) {
-  return Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+  return Error(Reason::kConfigInvalid, absl::StatusCode::kInvalidArgument,
                absl::StrCat("address \"", text, "\" ", what));
 }
 

@@ -25,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 absl::Status Bad(const std::string& source, const std::string& message) {
-  return Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+  return Error(Reason::kConfigInvalid, absl::StatusCode::kInvalidArgument,
                absl::StrCat(source, ": ", message));
 }
 

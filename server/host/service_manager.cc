@@ -72,7 +72,7 @@ absl::StatusOr<std::vector<PassedSocket>> PassedSockets() {
   const int count = PassedSocketCount();
   for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; ++fd) {
     if (sd_is_socket_unix(fd, SOCK_STREAM, /*listening=*/1, nullptr, 0) <= 0) {
-      return Error(absl::StatusCode::kFailedPrecondition, "CONFIG_INVALID",
+      return Error(Reason::kConfigInvalid,
                    absl::StrCat("descriptor ", fd,
                                 ", passed by the service manager, is no listening unix stream "
                                 "socket; let ListenStream= name a path"));

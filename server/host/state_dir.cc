@@ -24,7 +24,7 @@ absl::Status CreateDirectories(const fs::path& dir) {
   std::error_code error;
   fs::create_directories(dir, error);
   if (!error) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+  return Error(Reason::kPathNotWritable,
                absl::StrCat("cannot create the directory ", dir.string(), ": ", error.message()));
 }
 
@@ -34,7 +34,7 @@ absl::Status CheckSameFilesystem(const fs::path& a, const fs::path& b) {
   if (stat(b.c_str(), &stat_b) != 0) return ErrnoError(errno, absl::StrCat("stat ", b.string()));
   if (stat_a.st_dev == stat_b.st_dev) return absl::OkStatus();
   return Error(
-      absl::StatusCode::kFailedPrecondition, "CONFIG_INVALID",
+      Reason::kConfigInvalid,
       absl::StrCat(
           a.string(), " and ", b.string(),
           " are on different filesystems; a result is published by rename, so put them on one"));
@@ -45,7 +45,7 @@ absl::StatusOr<Fd> TakeLock(const fs::path& root) {
   FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(path, O_RDWR | O_CREAT, 0640));
   if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
   if (errno != EWOULDBLOCK) return ErrnoError(errno, absl::StrCat("lock ", path.string()));
-  return Error(absl::StatusCode::kFailedPrecondition, "STATE_DIR_IN_USE",
+  return Error(Reason::kStateDirInUse,
                absl::StrCat("another ftd uses the state directory ", root.string(),
                             "; stop it, or choose another with --state-dir"));
 }
@@ -75,7 +75,7 @@ absl::Status StateDir::CheckResultsWritable() const {
     if (errno == ENOSPC || errno == EDQUOT) {
       return ErrnoError(errno, absl::StrCat("write to ", Results().string()));
     }
-    return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
+    return Error(Reason::kPathNotWritable,
                  absl::StrCat("the results directory ", Results().string(),
                               " cannot be written: ", std::generic_category().message(errno),
                               "; mend its permissions or mount"));
@@ -85,7 +85,7 @@ absl::Status StateDir::CheckResultsWritable() const {
   if (statvfs(Results().c_str(), &space) != 0) return absl::OkStatus();
   const uint64_t free_bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
   if (free_bytes >= kLeastFreeBytes) return absl::OkStatus();
-  return Error(absl::StatusCode::kResourceExhausted, "DISK_RESERVE",
+  return Error(Reason::kDiskReserve,
                absl::StrCat("only ", free_bytes, " bytes are free for results in ",
                             Results().string(), "; free some space"));
 }

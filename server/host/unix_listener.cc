@@ -43,7 +43,7 @@ absl::Status RemoveStale(const fs::path& path) {
   if (lstat(path.c_str(), &found) != 0) return absl::OkStatus();
   if (!S_ISSOCK(found.st_mode)) {
     return Error(
-        absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+        Reason::kAddressInUse,
         absl::StrCat(path.string(), " exists and is no socket; remove it, or listen elsewhere"));
   }
   FTD_ASSIGN_OR_RETURN(const Fd probe, NewSocket());
@@ -52,9 +52,8 @@ absl::Status RemoveStale(const fs::path& path) {
       connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
   // EAGAIN: somebody listens and has a full backlog.
   if (connected == 0 || errno == EAGAIN || errno == EINPROGRESS) {
-    return Error(
-        absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
-        absl::StrCat("another process serves ", path.string(), "; stop it, or listen elsewhere"));
+    return Error(Reason::kAddressInUse, absl::StrCat("another process serves ", path.string(),
+                                                     "; stop it, or listen elsewhere"));
   }
   if (unlink(path.c_str()) != 0 && errno != ENOENT) {
     return ErrnoError(errno, "remove " + path.string());
@@ -84,9 +83,8 @@ absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Bind(const fs::path&
   FTD_ASSIGN_OR_RETURN(Fd fd, NewSocket());
   const sockaddr_un address = AddressOf(path);
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE",
-                 absl::StrCat("cannot listen on ", path.string(), ": ",
-                              std::generic_category().message(errno)));
+    return Error(Reason::kPathNotWritable, absl::StrCat("cannot listen on ", path.string(), ": ",
+                                                        std::generic_category().message(errno)));
   }
   // Before listen nobody can connect, so the mode is never wider than this.
   if (chmod(path.c_str(), 0660) != 0) return ErrnoError(errno, "chmod " + path.string());

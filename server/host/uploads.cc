@@ -28,7 +28,7 @@ absl::Status CheckSpace(const fs::path& uploads, int64_t size_bytes) {
   }
   const uint64_t free_bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
   if (static_cast<uint64_t>(size_bytes) <= free_bytes) return absl::OkStatus();
-  return Error(absl::StatusCode::kResourceExhausted, "DISK_RESERVE",
+  return Error(Reason::kDiskReserve,
                absl::StrCat("the file has ", size_bytes, " bytes, the server's disk has room for ",
                             free_bytes, "; free some space"));
 }
@@ -90,7 +90,7 @@ absl::Status Upload::Finish() {
   }
   if (hash_.HexDigest() != sha256_) {
     return Error(
-        absl::StatusCode::kDataLoss, "HASH_MISMATCH",
+        Reason::kHashMismatch,
         absl::StrCat(
             "the bytes that came are not those of sha256 ", sha256_,
             "; the file changed while it was sent, or was damaged on the way: send it again"));

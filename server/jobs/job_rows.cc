@@ -16,7 +16,7 @@ JobState StateOrFailed(const std::string& name) {
 }
 
 absl::Status JobNotFound(const std::string& job) {
-  return Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
+  return Error(Reason::kJobNotFound,
                absl::StrCat("no job \"", job, "\"; `ftctl ls` lists the jobs"));
 }
 
@@ -125,7 +125,7 @@ absl::StatusOr<std::optional<std::string>> ReadRequest(Database& database,
   FTD_ASSIGN_OR_RETURN(const bool row, statement.Bind(request.request_id).Step());
   if (!row) return std::nullopt;
   if (statement.Text(1) != request.body_sha256) {
-    return Error(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+    return Error(Reason::kRequestIdReused,
                  absl::StrCat("request_id ", request.request_id,
                               " was used for a different request; send a fresh one"));
   }

@@ -16,9 +16,8 @@ namespace ftd {
 namespace {
 
 absl::Status Conflict(const Job& job, const std::string& what) {
-  return Error(
-      absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
-      absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state), " and ", what));
+  return Error(Reason::kStateConflict, absl::StrCat("job ", job.DisplayName(), " is ",
+                                                    JobStateName(job.state), " and ", what));
 }
 
 bool IsIn(const Job& job, std::initializer_list<JobState> states) {
@@ -35,14 +34,13 @@ absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
     FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kNameTaken));
     FTD_ASSIGN_OR_RETURN(const bool taken, statement.Bind(job.name).Step());
     if (taken) {
-      return Error(
-          absl::StatusCode::kAlreadyExists, "NAME_IN_USE",
-          absl::StrCat("a job named \"", job.name, "\" exists already; choose another name"));
+      return Error(Reason::kNameInUse, absl::StrCat("a job named \"", job.name,
+                                                    "\" exists already; choose another name"));
     }
   }
   FTD_ASSIGN_OR_RETURN(const int64_t queued, database.QueryInt(sql::kCountQueued));
   if (queued < max_queued) return absl::OkStatus();
-  return Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
+  return Error(Reason::kQueueFull,
                absl::StrCat("the queue is full (", queued, " jobs); wait, or cancel some"));
 }
 

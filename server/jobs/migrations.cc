@@ -35,7 +35,7 @@ absl::Status Migrate(Database& database, const std::string& path,
   const int64_t newest = static_cast<int64_t>(migrations.size());
   if (version > newest) {
     return Error(
-        absl::StatusCode::kFailedPrecondition, "SCHEMA_NEWER",
+        Reason::kSchemaNewer,
         absl::StrCat(path, " has schema version ", version, ", this ftd knows up to ", newest,
                      "; run the ftd that made it, or restore ", path, ".backup-v", newest));
   }

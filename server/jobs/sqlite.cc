@@ -17,25 +17,24 @@ absl::Status SqliteError(sqlite3* connection, const std::string& what) {
   switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      return Error(absl::StatusCode::kUnavailable, "DB_BUSY", message + "; try again");
+      return Error(Reason::kDbBusy, message + "; try again");
     case SQLITE_FULL:
-      return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL",
-                   message + "; free space in the state directory");
+      return Error(Reason::kDiskFull, message + "; free space in the state directory");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return Error(absl::StatusCode::kDataLoss, "DB_CORRUPT",
-                   message + "; restore ftd.db from a backup");
+      return Error(Reason::kDbCorrupt, message + "; restore ftd.db from a backup");
     case SQLITE_CONSTRAINT:
-      return Error(code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY
+      return Error(Reason::kInternal,
+                   code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY
                        ? absl::StatusCode::kAlreadyExists
                        : absl::StatusCode::kInternal,
-                   "INTERNAL", message);
+                   message);
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
     case SQLITE_PERM:
-      return Error(absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE", message);
+      return Error(Reason::kPathNotWritable, message);
     default:
-      return Error(absl::StatusCode::kInternal, "INTERNAL", message);
+      return Error(Reason::kInternal, message);
   }
 }
 
@@ -142,9 +141,8 @@ absl::Status Database::QuickCheck() {
   FTD_ASSIGN_OR_RETURN(Statement check, Prepare("PRAGMA quick_check(1)"));
   FTD_ASSIGN_OR_RETURN(const bool row, check.Step());
   if (row && check.Text(0) == "ok") return absl::OkStatus();
-  return Error(absl::StatusCode::kDataLoss, "DB_CORRUPT",
-               absl::StrCat("the database is damaged: ", check.Text(0),
-                            "; stop ftd and restore ftd.db from a backup"));
+  return Error(Reason::kDbCorrupt, absl::StrCat("the database is damaged: ", check.Text(0),
+                                                "; stop ftd and restore ftd.db from a backup"));
 }
 
 absl::StatusOr<Transaction> Transaction::Begin(Database& database) {

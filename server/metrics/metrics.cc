@@ -101,7 +101,7 @@ absl::Status Metrics::Open(const std::string& listen) {
     constexpr size_t kThreads = 1;
     exposer_ = std::make_unique<prometheus::Exposer>(listen, kThreads);
   } catch (const std::exception& error) {
-    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+    return Error(Reason::kAddressInUse,
                  absl::StrCat("cannot serve metrics on ", listen, ": ", error.what()));
   }
   const std::vector<int> ports = exposer_->GetListeningPorts();

@@ -57,7 +57,7 @@ absl::StatusOr<std::vector<DatasetFile>> DatasetFinder::FindServerFiles(
     std::error_code error;
     const fs::path real = fs::canonical(file.path, error);
     if (error || !fs::is_regular_file(real, error) || access(real.c_str(), R_OK) != 0) {
-      return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
+      return Error(Reason::kDatasetNotFound,
                    absl::StrCat("dataset ", file.path.string(),
                                 ": the server has no such file that it can read"));
     }
@@ -76,7 +76,7 @@ absl::StatusOr<FoundDataset> DatasetFinder::FindUploads(const DatasetSpec& datas
     const fs::path path = state_dir_.Uploads() / file.sha256;
     std::error_code error;
     if (!fs::is_regular_file(path, error)) {
-      return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
+      return Error(Reason::kDatasetNotFound,
                    absl::StrCat("no file with sha256 ", file.sha256,
                                 " was uploaded; send it by UploadFile first"));
     }

@@ -21,7 +21,7 @@ bool IsIn(const Job& job, std::initializer_list<JobState> states) {
 }
 
 absl::Status Refused(const Job& job, const std::string& why) {
-  return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+  return Error(Reason::kStateConflict,
                absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state), ": ", why));
 }
 
@@ -54,7 +54,7 @@ absl::StatusOr<Job> UntilItStands(JobStore& store, const std::string& name, cons
   while (true) {
     FTD_ASSIGN_OR_RETURN(const Job job, store.Get(name));
     auto done = act(job);
-    if (done.ok() || ReasonOf(done.status()) != "STATE_CONFLICT") return done;
+    if (done.ok() || ReasonOf(done.status()) != Reason::kStateConflict) return done;
     FTD_ASSIGN_OR_RETURN(const Job now, store.Get(name));
     if (now.state == job.state && now.keep == job.keep) return done;
   }

@@ -33,7 +33,7 @@ absl::StatusOr<hub::RepoId> ModelCatalog::Named(const std::string& name,
                                                 v1::Model::Type type) const {
   if (type != v1::Model::DATASET) return finder_.FindRepo(name);
   if (hub::IsRepoName(name)) return hub::RepoId{hub::RepoType::kDataset, name};
-  return Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
+  return Error(Reason::kDatasetNotFound,
                absl::StrCat("dataset \"", name, "\" is not spelled OWNER/NAME"));
 }
 
@@ -83,10 +83,9 @@ absl::StatusOr<v1::DeleteModelResponse> ModelCatalog::Delete(
   FTD_ASSIGN_OR_RETURN(const hub::RepoId repo, Named(request.model(), request.type()));
   FTD_ASSIGN_OR_RETURN(const auto jobs_by_repo, JobsByRepo());
   if (const auto jobs = jobs_by_repo.find(hub::Described(repo)); jobs != jobs_by_repo.end()) {
-    return Error(
-        absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
-        absl::StrCat(hub::Described(repo), " is used by ", absl::StrJoin(jobs->second, ", "),
-                     "; cancel the job, or wait for its end"));
+    return Error(Reason::kStateConflict, absl::StrCat(hub::Described(repo), " is used by ",
+                                                      absl::StrJoin(jobs->second, ", "),
+                                                      "; cancel the job, or wait for its end"));
   }
   v1::DeleteModelResponse response;
   FTD_ASSIGN_OR_RETURN(const int64_t freed, hub::RemoveRepo(TheCache(), repo));

@@ -82,9 +82,8 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   job.owner = submission.owner;
   std::error_code error;
   if (!job.name.empty() && fs::exists(PublishedResult(state_dir_, job), error)) {
-    return Error(absl::StatusCode::kAlreadyExists, "NAME_IN_USE",
-                 absl::StrCat("results of a job named \"", job.name,
-                              "\" exist already; choose another name"));
+    return Error(Reason::kNameInUse, absl::StrCat("results of a job named \"", job.name,
+                                                  "\" exist already; choose another name"));
   }
   return job;
 }
@@ -116,7 +115,7 @@ absl::StatusOr<Job> Submitter::Retry(const std::string& name, const std::string&
   }
   FTD_ASSIGN_OR_RETURN(const Job ended, store_.Get(name));
   if (!IsFinal(ended.state)) {
-    return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+    return Error(Reason::kStateConflict,
                  absl::StrCat("job ", ended.DisplayName(), " is ", JobStateName(ended.state),
                               ": only a job that has ended can be retried"));
   }

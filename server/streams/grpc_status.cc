@@ -15,7 +15,7 @@ google::rpc::Status RichStatus(const absl::Status& status) {
   rich.set_message(std::string(status.message()));
 
   google::rpc::ErrorInfo info;
-  const std::string reason = ReasonOf(status);
+  const std::string reason = ReasonNameOf(status);
   info.set_reason(reason.empty() ? absl::StatusCodeToString(status.code()) : reason);
   info.set_domain("ftd");
   rich.add_details()->PackFrom(info);

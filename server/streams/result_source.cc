@@ -20,15 +20,14 @@ namespace fs = std::filesystem;
 constexpr int64_t kChunkBytes = 1 << 20;
 
 absl::Status Lost(const fs::path& path, const std::string& what) {
-  return Error(absl::StatusCode::kDataLoss, "RESULT_MISSING",
-               absl::StrCat("result ", path.string(), ": ", what));
+  return Error(Reason::kResultMissing, absl::StrCat("result ", path.string(), ": ", what));
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ResultSource>> ResultSource::Open(const Job& job) {
   if (job.state != JobState::kSucceeded || job.result_dir.empty()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+    return Error(Reason::kStateConflict,
                  absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state),
                               " and has no result; a result comes with SUCCEEDED"));
   }

@@ -27,10 +27,10 @@ WatchHub::~WatchHub() {
 absl::Status WatchHub::Add(const std::string& job_id, std::shared_ptr<Watcher> watcher) {
   absl::MutexLock lock(&mutex_);
   if (ended_) {
-    return Error(absl::StatusCode::kUnavailable, "STOPPING", "ftd is stopping; call again");
+    return Error(Reason::kStopping, "ftd is stopping; call again");
   }
   if (watchers_.size() >= kMaxWatchers) {
-    return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHERS",
+    return Error(Reason::kTooManyWatchers,
                  absl::StrCat(kMaxWatchers, " streams are open already; close some"));
   }
   const Watcher* key = watcher.get();

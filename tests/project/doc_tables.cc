@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/reason.h"
 #include "lib/runlog/step_metrics.h"
 #include "nlohmann/json.hpp"
 
@@ -29,11 +30,23 @@ std::string StepSeries() {
   return table;
 }
 
+std::string Errors() {
+  std::string table =
+      "| reason | gRPC code | what to do | `ftctl` exits |\n| --- | --- | --- | --- |\n";
+  for (const ReasonRow& row : ReasonTable()) {
+    if (!row.api) continue;
+    absl::StrAppend(&table, "| ", row.name, " | ", absl::StatusCodeToString(row.code), " | ",
+                    row.advice, " | ", row.exit_code, " |\n");
+  }
+  return table;
+}
+
 }  // namespace
 }  // namespace ftd
 
 int main() {
-  std::cout << nlohmann::ordered_json{{"step_keys", ftd::StepKeys()},
+  std::cout << nlohmann::ordered_json{{"errors", ftd::Errors()},
+                                      {"step_keys", ftd::StepKeys()},
                                       {"step_series", ftd::StepSeries()}}
                    .dump()
             << "\n";

@@ -66,8 +66,8 @@ TEST_F(JobStoreTest, WhatWasInsertedIsThereAfterReopening) {
 }
 
 TEST_F(JobStoreTest, UnknownJob) {
-  EXPECT_EQ(ReasonOf(store_->Get("nobody").status()), "JOB_NOT_FOUND");
-  EXPECT_EQ(ReasonOf(store_->Get("").status()), "JOB_NOT_FOUND");
+  EXPECT_EQ(ReasonNameOf(store_->Get("nobody").status()), "JOB_NOT_FOUND");
+  EXPECT_EQ(ReasonNameOf(store_->Get("").status()), "JOB_NOT_FOUND");
 }
 
 TEST_F(JobStoreTest, SameRequestGivesTheSameJob) {
@@ -80,8 +80,9 @@ TEST_F(JobStoreTest, SameRequestGivesTheSameJob) {
   EXPECT_EQ(store_->List(kRoom, {}, 10)->size(), 1u);
 
   const RequestKey other_body{key.request_id, "another hash"};
-  EXPECT_EQ(ReasonOf(store_->Insert(NewJob(), other_body, kRoom).status()), "REQUEST_ID_REUSED");
-  EXPECT_EQ(ReasonOf(store_->FindRequest(other_body).status()), "REQUEST_ID_REUSED");
+  EXPECT_EQ(ReasonNameOf(store_->Insert(NewJob(), other_body, kRoom).status()),
+            "REQUEST_ID_REUSED");
+  EXPECT_EQ(ReasonNameOf(store_->FindRequest(other_body).status()), "REQUEST_ID_REUSED");
 }
 
 TEST_F(JobStoreTest, ConcurrentCopiesOfARequestMakeOneJob) {
@@ -98,9 +99,11 @@ TEST_F(JobStoreTest, ConcurrentCopiesOfARequestMakeOneJob) {
 
 TEST_F(JobStoreTest, RefusedInsertsLeaveNothing) {
   const Job job = Insert(NewJob("taken"));
-  EXPECT_EQ(ReasonOf(store_->Insert(NewJob("taken"), std::nullopt, kRoom).status()), "NAME_IN_USE");
-  EXPECT_EQ(ReasonOf(store_->Insert(NewJob(job.id), std::nullopt, kRoom).status()), "NAME_IN_USE");
-  EXPECT_EQ(ReasonOf(store_->Insert(NewJob("free"), std::nullopt, 1).status()), "QUEUE_FULL");
+  EXPECT_EQ(ReasonNameOf(store_->Insert(NewJob("taken"), std::nullopt, kRoom).status()),
+            "NAME_IN_USE");
+  EXPECT_EQ(ReasonNameOf(store_->Insert(NewJob(job.id), std::nullopt, kRoom).status()),
+            "NAME_IN_USE");
+  EXPECT_EQ(ReasonNameOf(store_->Insert(NewJob("free"), std::nullopt, 1).status()), "QUEUE_FULL");
   EXPECT_EQ(store_->List(kRoom, {}, 10)->size(), 1u);
 }
 
@@ -145,7 +148,8 @@ TEST_F(JobStoreTest, AChangeThatIsRefusedLeavesNothing) {
     return absl::InvalidArgumentError("no");
   };
   EXPECT_FALSE(store_->Amend(job.id, {JobState::kQueued}, change).ok());
-  EXPECT_EQ(ReasonOf(store_->Amend(job.id, {JobState::kHeld}, change).status()), "STATE_CONFLICT");
+  EXPECT_EQ(ReasonNameOf(store_->Amend(job.id, {JobState::kHeld}, change).status()),
+            "STATE_CONFLICT");
   EXPECT_EQ(store_->Get(job.id)->priority, 0);
 }
 
@@ -157,7 +161,7 @@ TEST_F(JobStoreTest, ADecisionAboutAnotherJobThanThereIsByNowIsAConflict) {
   };
   const Job queued = Insert(NewJob());
   const Job kept = *store_->Amend(queued.id, {JobState::kQueued}, keep);
-  EXPECT_EQ(ReasonOf(store_->StartAttempt(queued, {.number = 1}).status()), "STATE_CONFLICT");
+  EXPECT_EQ(ReasonNameOf(store_->StartAttempt(queued, {.number = 1}).status()), "STATE_CONFLICT");
   const auto preparing = store_->StartAttempt(kept, {.number = 1});
   ASSERT_TRUE(preparing.ok()) << preparing.status();
   EXPECT_TRUE(preparing->keep);
@@ -167,7 +171,7 @@ TEST_F(JobStoreTest, ADecisionAboutAnotherJobThanThereIsByNowIsAConflict) {
   EXPECT_FALSE(store_->Get(queued.id)->keep);
   const Attempt end{.number = 1, .state = AttemptState::kStopped};
   const Move again{.to = JobState::kQueued, .at_head = true};
-  EXPECT_EQ(ReasonOf(store_->EndAttempt(*preparing, end, again).status()), "STATE_CONFLICT");
+  EXPECT_EQ(ReasonNameOf(store_->EndAttempt(*preparing, end, again).status()), "STATE_CONFLICT");
   EXPECT_EQ(store_->Attempts(queued.id)->front().state, AttemptState::kActive);
   // A result that is published stands.
   EXPECT_TRUE(store_->EndAttempt(*preparing, end, {.to = JobState::kSucceeded}).ok());
@@ -214,7 +218,7 @@ TEST_F(JobStoreTest, MovesAreThoseOfTheTable) {
       EXPECT_EQ(store_->Events(job.id, 0, 100)->size(), 1 + path.size() + (moved.ok() ? 1 : 0))
           << pair;
       if (!moved.ok()) {
-        EXPECT_EQ(ReasonOf(moved.status()), "STATE_CONFLICT") << pair;
+        EXPECT_EQ(ReasonNameOf(moved.status()), "STATE_CONFLICT") << pair;
       }
     }
   }
@@ -222,15 +226,15 @@ TEST_F(JobStoreTest, MovesAreThoseOfTheTable) {
 
 TEST_F(JobStoreTest, AMoveFromAnotherStateThanExpectedIsAConflict) {
   const Job job = Insert(NewJob());
-  EXPECT_EQ(
-      ReasonOf(store_->MoveJob(job.id, {JobState::kHeld}, {.to = JobState::kCancelled}).status()),
-      "STATE_CONFLICT");
+  EXPECT_EQ(ReasonNameOf(
+                store_->MoveJob(job.id, {JobState::kHeld}, {.to = JobState::kCancelled}).status()),
+            "STATE_CONFLICT");
 }
 
 TEST_F(JobStoreTest, AttemptsCarryWhatIsKnown) {
   const Job job = Insert(NewJob());
   ASSERT_TRUE(store_->StartAttempt(job, {.number = 1, .resumed_from = "/c/checkpoint-7"}).ok());
-  EXPECT_EQ(ReasonOf(store_->StartAttempt(job, {.number = 2}).status()), "STATE_CONFLICT");
+  EXPECT_EQ(ReasonNameOf(store_->StartAttempt(job, {.number = 2}).status()), "STATE_CONFLICT");
   ASSERT_TRUE(
       store_->RecordWorker(job.id, {.number = 1, .pid = 77, .pid_start = 123, .boot_id = "boot"})
           .ok());

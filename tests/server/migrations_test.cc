@@ -85,12 +85,12 @@ TEST_F(MigrationsTest, ANewerSchemaIsRefused) {
     ASSERT_TRUE(Migrate(*database, path(), Plus(kAddColumn)).ok());
   }
   const auto store = JobStore::Open(path());
-  EXPECT_EQ(ReasonOf(store.status()), "SCHEMA_NEWER") << store.status();
+  EXPECT_EQ(ReasonNameOf(store.status()), "SCHEMA_NEWER") << store.status();
 }
 
 TEST_F(MigrationsTest, AFileThatIsNoDatabaseIsRefused) {
   ASSERT_TRUE(WriteFileAtomically(path(), std::string(5000, 'x')).ok());
-  EXPECT_EQ(ReasonOf(JobStore::Open(path()).status()), "DB_CORRUPT");
+  EXPECT_EQ(ReasonNameOf(JobStore::Open(path()).status()), "DB_CORRUPT");
 }
 
 TEST_F(MigrationsTest, TheConnectionIsSetUpToKeepWhatItAcknowledges) {

@@ -86,7 +86,7 @@ TEST_F(OptionsTest, BadFilesAreRefusedWithTheirPlace) {
   for (const auto& row : kRows) {
     const auto options = Load(row.toml);
     ASSERT_FALSE(options.ok()) << row.toml;
-    EXPECT_EQ(ReasonOf(options.status()), "CONFIG_INVALID") << row.toml;
+    EXPECT_EQ(ReasonOf(options.status()), Reason::kConfigInvalid) << row.toml;
     EXPECT_THAT(std::string(options.status().message()), HasSubstr(row.message)) << row.toml;
   }
   EXPECT_FALSE(LoadOptions({}, {}, dir_.path() / "absent.toml").ok());

@@ -38,7 +38,7 @@ TEST(ResumeToken, ComesBackForItsOwnJobOnly) {
   EXPECT_EQ(back->attempt, 3);
   EXPECT_EQ(back->events_offset, 1u << 20);
   EXPECT_EQ(back->rows, 12345);
-  EXPECT_EQ(ReasonOf(DecodeResumeToken("ft-b", token).status()), "FIELD_INVALID");
+  EXPECT_EQ(ReasonOf(DecodeResumeToken("ft-b", token).status()), Reason::kFieldInvalid);
 }
 
 TEST(ResumeToken, DamageIsRefused) {

@@ -27,6 +27,6 @@ absl::Status StatusOf(const absl::StatusOr<T>& result) {
   do {                                                                                 \
     const absl::Status status_under_test = ::ftd::StatusOf(expr);                      \
     EXPECT_EQ(status_under_test.code(), expected_code) << status_under_test;           \
-    EXPECT_EQ(::ftd::ReasonOf(status_under_test), reason) << status_under_test;        \
+    EXPECT_EQ(::ftd::ReasonNameOf(status_under_test), reason) << status_under_test;    \
     EXPECT_THAT(std::string(status_under_test.message()), ::testing::HasSubstr(text)); \
   } while (false)

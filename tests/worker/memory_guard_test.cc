@@ -56,7 +56,7 @@ TEST_F(MemoryGuardTest, AsksForACheckpointBelowTheReserve) {
   EXPECT_TRUE(flags_.stop && flags_.halt);
   available_ = 20 * kGibibyte;  // too late
   WaitForALook();
-  EXPECT_EQ(ReasonOf(guard_->verdict()), "HOST_MEMORY_GUARD");
+  EXPECT_EQ(ReasonOf(guard_->verdict()), Reason::kHostMemoryGuard);
   EXPECT_EQ(guard_->verdict().message(),
             "the host had 7.0 GiB of memory left, 8.0 GiB is what jobs must leave free");
   EXPECT_FALSE(told_);
@@ -67,7 +67,7 @@ TEST_F(MemoryGuardTest, BelowHalfOfItThereIsNoTime) {
   available_ = 4 * kGibibyte - 1;
   std::future<absl::Status> why = emergency_.get_future();
   ASSERT_EQ(why.wait_for(kDeadline), std::future_status::ready);
-  EXPECT_EQ(ReasonOf(why.get()), "HOST_MEMORY_GUARD");
+  EXPECT_EQ(ReasonOf(why.get()), Reason::kHostMemoryGuard);
 }
 
 TEST_F(MemoryGuardTest, WhatIsNotKnownIsNoReason) {

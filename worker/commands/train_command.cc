@@ -38,15 +38,14 @@ absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& di
   if (!options.resume.empty()) {
     if (!options.spec.empty() || !options.dataset.empty() || !options.preset.empty() ||
         !options.log_dir.empty() || !options.columns.empty()) {
-      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
+      return Error(Reason::kUsage,
                    "a run goes on with the settings that it was started with; give --resume with "
                    "nothing but --output_dir");
     }
     if (dir.empty() && options.resume != "latest")
       dir = fs::absolute(options.resume).lexically_normal().parent_path();
     if (dir.empty()) {
-      return Error(absl::StatusCode::kInvalidArgument, "USAGE",
-                   "--resume latest needs the run's --output_dir");
+      return Error(Reason::kUsage, "--resume latest needs the run's --output_dir");
     }
     return TrainOutput::Resume(dir = fs::absolute(dir), options.resume);
   }

@@ -260,7 +260,7 @@ absl::StatusOr<std::string> GivenSpecJson(const TrainOptions& options) {
   Json patch = {{"dataset", dataset}};
   spec.merge_patch(patch);
   if (spec.contains("model")) return spec.dump();
-  return Error(absl::StatusCode::kInvalidArgument, "USAGE",
+  return Error(Reason::kUsage,
                "which model? Name a preset (llama3-8b-lora, llama3-3b-full, llama3-70b-qlora, "
                "llama3-70b-lora) or give --model_name");
 }

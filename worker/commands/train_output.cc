@@ -24,8 +24,7 @@ constexpr char kResult[] = ".ftd/result";   // complete once it is there, until 
 constexpr char kRecord[] = "ftd_run.json";  // the last file of a result
 
 absl::Status InUse(const fs::path& dir, const std::string& holds) {
-  return Error(absl::StatusCode::kAlreadyExists, "PATH_IN_USE",
-               absl::StrCat("output directory ", dir.string(), " ", holds));
+  return Error(Reason::kPathInUse, absl::StrCat("output directory ", dir.string(), " ", holds));
 }
 
 // Newest first.
@@ -72,7 +71,7 @@ absl::Status WriteRequest(const v1::AttemptRequest& request, const fs::path& pat
 absl::StatusOr<TrainOutput> TrainOutput::Open(const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(dir / kPrivate / "lock", O_RDWR | O_CREAT));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+    return Error(Reason::kStateConflict,
                  absl::StrCat("another ft-train works in ", dir.string(), "; wait for its end"));
   }
   return TrainOutput(dir, std::move(lock));
@@ -99,7 +98,7 @@ absl::StatusOr<TrainOutput> TrainOutput::Resume(const fs::path& dir,
                                                 const std::string& checkpoint) {
   std::error_code error;
   if (!fs::exists(dir / kPrivate / "request.json", error)) {
-    return Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
+    return Error(Reason::kJobNotFound,
                  absl::StrCat(dir.string(), " holds no run of ft-train to go on with"));
   }
   FTD_ASSIGN_OR_RETURN(TrainOutput output, Open(dir));
@@ -118,7 +117,7 @@ absl::Status TrainOutput::FindCheckpoint(const std::string& wanted) {
   for (const fs::path& checkpoint : CheckpointsIn(dir_)) {
     const bool is_wanted = wanted == "latest" || fs::equivalent(checkpoint, wanted, error);
     if (!is_wanted) {
-      return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+      return Error(Reason::kStateConflict,
                    absl::StrCat(checkpoint.string(), " is newer than, or other than, ", wanted,
                                 "; remove it to go on from there, or use --resume latest"));
     }
@@ -133,8 +132,7 @@ absl::Status TrainOutput::FindCheckpoint(const std::string& wanted) {
     fs::remove_all(checkpoint, error);
   }
   if (wanted == "latest") return absl::OkStatus();
-  return Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
-               absl::StrCat("there is no checkpoint ", wanted));
+  return Error(Reason::kJobNotFound, absl::StrCat("there is no checkpoint ", wanted));
 }
 
 void TrainOutput::FindStepLogs() {

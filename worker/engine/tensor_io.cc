@@ -88,10 +88,11 @@ void SaveTensors(const std::filesystem::path& path, const std::vector<NamedTenso
 
 void ThrowIfError(const absl::Status& status) {
   if (status.ok()) return;
-  const std::string reason = ReasonOf(status);
+  const Reason reason = ReasonOf(status);
   EngineError::Kind kind = EngineError::Kind::kInternal;
-  if (reason == "DISK_FULL") kind = EngineError::Kind::kDiskFull;
-  if (reason == "MODEL_CORRUPT" || reason == "MODEL_UNSUPPORTED" || reason == "MODEL_NOT_FOUND") {
+  if (reason == Reason::kDiskFull) kind = EngineError::Kind::kDiskFull;
+  if (reason == Reason::kModelCorrupt || reason == Reason::kModelUnsupported ||
+      reason == Reason::kModelNotFound) {
     kind = EngineError::Kind::kModel;
   }
   throw EngineError(kind, std::string(status.message()));

@@ -48,7 +48,7 @@ absl::StatusOr<std::vector<v1::Evaluation>> ReadEvaluations(
       evaluation.set_seconds(NumberOf(entry, "eval_runtime"));
     }
   } catch (const Json::exception& error) {
-    return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
+    return Error(Reason::kCheckpointCorrupt,
                  absl::StrCat(trainer_state_json.string(), ": ", error.what()));
   }
   return evaluations;

@@ -65,12 +65,12 @@ v1::WorkerEvent::End HostMemoryRanOut(const std::string& said, const FailedRun& 
 
 v1::WorkerEvent::End FailureOf(const absl::Status& status, const FailedRun& run) {
   v1::FailureReason reason = v1::INTERNAL;
-  const std::string name = ReasonOf(status);
-  if (name == "PATH_NOT_WRITABLE") {
+  const Reason cause = ReasonOf(status);
+  if (cause == Reason::kPathNotWritable) {
     reason = v1::DISK_FULL;
-  } else if (name == "MODE_UNSUPPORTED") {  // of a dataset's format; all else is refused at submit
-    reason = v1::DATASET_INVALID;
-  } else if (!v1::FailureReason_Parse(name, &reason)) {
+  } else if (cause == Reason::kModeUnsupported) {
+    reason = v1::DATASET_INVALID;  // its format; all else is refused at submit
+  } else if (!v1::FailureReason_Parse(ReasonNameOf(status), &reason)) {
     reason = v1::INTERNAL;
   }
   return Failure(reason, std::string(status.message()), run);

@@ -19,7 +19,7 @@ constexpr int64_t kUnifiedMemoryReserve = 8LL << 30;
 double Gibibytes(int64_t bytes) { return static_cast<double>(bytes) / (1LL << 30); }
 
 absl::Status Exhausted(int64_t available, int64_t reserve) {
-  return Error(absl::StatusCode::kResourceExhausted, "HOST_MEMORY_GUARD",
+  return Error(Reason::kHostMemoryGuard,
                absl::StrFormat("the host had %.1f GiB of memory left, %.1f GiB is what jobs must "
                                "leave free",
                                Gibibytes(available), Gibibytes(reserve)));

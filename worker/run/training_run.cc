@@ -92,7 +92,7 @@ class TrainingRun {
   absl::Status RunPhases() {
     if (request_.finish()) {
       if (request_.resume_from().empty()) {
-        return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
+        return Error(Reason::kCheckpointCorrupt,
                      "no checkpoint verifies: there is nothing to make a result of");
       }
       flags_.halt = true;
@@ -141,7 +141,7 @@ class TrainingRun {
     if (request_.resume_from().empty()) return absl::OkStatus();
     FTD_ASSIGN_OR_RETURN(Manifest manifest, VerifyDirectory(request_.resume_from()));
     if (manifest.spec_hash != spec_hash_) {
-      return Error(absl::StatusCode::kDataLoss, "CHECKPOINT_CORRUPT",
+      return Error(Reason::kCheckpointCorrupt,
                    absl::StrCat(request_.resume_from(), " was written for another spec"));
     }
     trainer_->LoadState(request_.resume_from(), manifest.step);
@@ -214,7 +214,7 @@ class TrainingRun {
 
   absl::Status CheckFinite(const engine::StepResult& result) const {
     if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return absl::OkStatus();
-    return Error(absl::StatusCode::kAborted, "LOSS_DIVERGED",
+    return Error(Reason::kLossDiverged,
                  absl::StrFormat("step %d: loss is %g and grad_norm %g", trainer_->steps_taken(),
                                  result.loss, result.grad_norm));
   }

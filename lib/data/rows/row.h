@@ -51,7 +51,7 @@ std::string ColumnNames(const Row& row);
 
 // A row or a file is bad. INVALID_ARGUMENT DATASET_INVALID.
 inline absl::Status DatasetInvalid(std::string_view message) {
-  return Error(absl::StatusCode::kInvalidArgument, "DATASET_INVALID", message);
+  return Error(Reason::kDatasetInvalid, message);
 }
 
 }  // namespace ftd

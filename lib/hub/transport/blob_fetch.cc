@@ -85,7 +85,7 @@ class PartialBlob : public BodySink {
   }
 
   absl::Status Protocol(absl::string_view what) const {
-    return Error(absl::StatusCode::kDataLoss, "HUB_PROTOCOL", absl::StrCat(file_.path, ": ", what));
+    return Error(Reason::kHubProtocol, absl::StrCat(file_.path, ": ", what));
   }
 
  private:

@@ -50,7 +50,7 @@ bool SameOrigin(const Url& a, const Url& b) {
 std::string Shown(const std::string& url) { return url.substr(0, url.find('?')); }
 
 absl::Status Protocol(const std::string& url, absl::string_view what) {
-  return Error(absl::StatusCode::kDataLoss, "HUB_PROTOCOL", absl::StrCat(Shown(url), ": ", what));
+  return Error(Reason::kHubProtocol, absl::StrCat(Shown(url), ": ", what));
 }
 
 bool IsRedirect(int status) {
@@ -190,7 +190,7 @@ absl::StatusOr<HttpResponse> HttpClient::GetOnce(const HttpRequest& request, Bod
   if (!transfer.status.ok()) return transfer.status;
   if (code == CURLE_ABORTED_BY_CALLBACK) return absl::CancelledError("cancelled");
   if (code != CURLE_OK) {
-    return Error(absl::StatusCode::kUnavailable, "HUB_UNREACHABLE",
+    return Error(Reason::kHubUnreachable,
                  absl::StrCat(Shown(request.url), ": ", *why ? why : curl_easy_strerror(code)));
   }
   if (!transfer.begun) FTD_RETURN_IF_ERROR(transfer.Begin());

@@ -64,7 +64,7 @@ std::string Page(const Settings& settings, const RepoId& repo) {
 }
 
 absl::Status Protocol(const RepoId& repo, absl::string_view what) {
-  return Error(absl::StatusCode::kDataLoss, "HUB_PROTOCOL",
+  return Error(Reason::kHubProtocol,
                absl::StrCat("the hub's answer about ", Described(repo), " makes no sense: ", what));
 }
 
@@ -96,7 +96,7 @@ absl::StatusOr<HttpResponse> GetPatiently(HttpClient& http, const HttpRequest& r
 }
 
 absl::Status TokenInvalid(const Settings& settings) {
-  return Error(absl::StatusCode::kUnauthenticated, "TOKEN_INVALID",
+  return Error(Reason::kTokenInvalid,
                absl::StrCat(settings.endpoint,
                             " does not accept the token: it is mistyped, expired or revoked; make "
                             "one at ",
@@ -104,7 +104,7 @@ absl::Status TokenInvalid(const Settings& settings) {
 }
 
 absl::Status Gated(const Settings& settings, const RepoId& repo, bool has_token) {
-  return Error(absl::StatusCode::kFailedPrecondition, "MODEL_GATED",
+  return Error(Reason::kModelGated,
                absl::StrCat(Described(repo), " is gated: ",
                             has_token ? "the token's user has no access to it; ask for it at "
                                       : "it cannot be read without a token; ask for access at ",
@@ -114,8 +114,7 @@ absl::Status Gated(const Settings& settings, const RepoId& repo, bool has_token)
 }
 
 absl::Status NotFound(const Settings& settings, const RepoId& repo, absl::string_view what) {
-  return Error(absl::StatusCode::kNotFound,
-               repo.type == RepoType::kModel ? "MODEL_NOT_FOUND" : "DATASET_NOT_FOUND",
+  return Error(repo.type == RepoType::kModel ? Reason::kModelNotFound : Reason::kDatasetNotFound,
                absl::StrCat(Described(repo), " at ", settings.endpoint, ": ", what));
 }
 
@@ -167,7 +166,7 @@ absl::StatusOr<std::string> WhoAmI(HttpClient& http, const Settings& settings,
   if (response.status == 200 && user.is_object() && user.contains("name") &&
       user["name"].is_string())
     return user["name"].get<std::string>();
-  return Error(absl::StatusCode::kUnavailable, "HUB_UNREACHABLE",
+  return Error(Reason::kHubUnreachable,
                absl::StrCat(url, " answers with status ", response.status));
 }
 
@@ -192,16 +191,15 @@ absl::Status HubError(const HttpResponse& response, const Settings& settings, co
                                            : "needs a token; check the name or run `ftctl login`"));
   }
   if (response.status == 403) {
-    return Error(absl::StatusCode::kPermissionDenied, "TOKEN_INVALID",
+    return Error(Reason::kTokenInvalid, absl::StatusCode::kPermissionDenied,
                  absl::StrCat(Described(repo), " at ", settings.endpoint,
                               ": the token may not read it; give it the right to read this "
                               "repository at ",
                               settings.endpoint, "/settings/tokens"));
   }
-  return Error(
-      absl::StatusCode::kUnavailable, "HUB_UNREACHABLE",
-      absl::StrCat(Described(repo), " at ", settings.endpoint, ": the hub answers with status ",
-                   response.status, "; try again later"));
+  return Error(Reason::kHubUnreachable, absl::StrCat(Described(repo), " at ", settings.endpoint,
+                                                     ": the hub answers with status ",
+                                                     response.status, "; try again later"));
 }
 
 bool IsPassing(const HttpResponse& response) {

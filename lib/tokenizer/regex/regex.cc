@@ -95,7 +95,7 @@ absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
   if (regex.code_ == nullptr) {
     PCRE2_UCHAR8 reason[256] = {};
     pcre2_get_error_message_8(error, reason, sizeof(reason));
-    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
+    return Error(Reason::kModelUnsupported,
                  Concat("the regular expression '", pattern, "' is not one that ftd understands: ",
                         reinterpret_cast<const char*>(reason)));
   }

@@ -25,9 +25,8 @@ class Translator {
 
  private:
   absl::Status Unsupported(std::string_view construct) const {
-    return Error(absl::StatusCode::kFailedPrecondition, "MODEL_UNSUPPORTED",
-                 Concat("the regular expression '", in_, "' uses ", construct,
-                        ", which ftd does not support"));
+    return Error(Reason::kModelUnsupported, Concat("the regular expression '", in_, "' uses ",
+                                                   construct, ", which ftd does not support"));
   }
   bool Has(std::string_view prefix) const { return in_.substr(pos_).starts_with(prefix); }
   char Peek(size_t ahead = 0) const { return pos_ + ahead < in_.size() ? in_[pos_ + ahead] : '\0'; }

@@ -25,8 +25,8 @@ TEST(Error, APrefixKeepsCodeReasonAndFields) {
 }
 
 TEST(Error, AStatusOfOthersHasNoReason) {
-  EXPECT_EQ(ReasonOf(absl::InternalError("x")), "");
-  EXPECT_EQ(ReasonOf(absl::OkStatus()), "");
+  EXPECT_EQ(ReasonOf(absl::InternalError("x")), Reason::kNone);
+  EXPECT_EQ(ReasonOf(absl::OkStatus()), Reason::kNone);
   EXPECT_TRUE(ViolationsOf(absl::InternalError("x")).empty());
 }
 
@@ -48,7 +48,7 @@ TEST(Error, SystemCalls) {
     SCOPED_TRACE(row.error);
     const absl::Status status = ErrnoError(row.error, "open /x/y");
     EXPECT_EQ(status.code(), row.code);
-    EXPECT_EQ(ReasonOf(status), row.reason);
+    EXPECT_EQ(ReasonNameOf(status), row.reason);
     EXPECT_THAT(std::string(status.message()), testing::HasSubstr("open /x/y"));
   }
 }

@@ -46,6 +46,6 @@ int main(int argc, char** argv) {
     std::cout << path->string() << std::endl;
     return 0;
   }
-  std::cerr << ftd::ReasonOf(path.status()) << "\t" << path.status().message() << std::endl;
+  std::cerr << ftd::ReasonNameOf(path.status()) << "\t" << path.status().message() << std::endl;
   return 1;
 }

@@ -83,7 +83,7 @@ TEST(ParseRevision, RefusesWhatCouldDoHarm) {
                           R"("})"))};
   for (const std::string& answer : answers) {
     const auto revision = ParseRevision(kModelRepo, answer);
-    EXPECT_EQ(ReasonOf(revision.status()), "HUB_PROTOCOL") << answer << revision.status();
+    EXPECT_EQ(ReasonNameOf(revision.status()), "HUB_PROTOCOL") << answer << revision.status();
   }
 }
 
@@ -117,7 +117,7 @@ TEST(HubErrors, AreToldApart) {
     response.status = row.status;
     response.headers = row.headers;
     const absl::Status error = HubError(response, settings, kModelRepo, "v9", row.has_token);
-    EXPECT_EQ(ReasonOf(error), row.reason) << error;
+    EXPECT_EQ(ReasonNameOf(error), row.reason) << error;
     EXPECT_NE(error.message().find(row.words), error.message().npos) << error;
   }
 }
@@ -170,10 +170,11 @@ TEST(ModelFiles, AreTheOnesThatTrainingNeeds) {
                        "model-00002-of-2.safetensors", "model.safetensors.index.json",
                        "generation_config.json"}));
   EXPECT_EQ(WithoutWeights(*sharded).files.size(), 4U);
-  EXPECT_EQ(ReasonOf(of({"config.json", "tokenizer.json", "pytorch_model.bin"}).status()),
+  EXPECT_EQ(ReasonNameOf(of({"config.json", "tokenizer.json", "pytorch_model.bin"}).status()),
             "MODEL_UNSUPPORTED");
-  EXPECT_EQ(ReasonOf(of({"config.json", "model.safetensors"}).status()), "MODEL_UNSUPPORTED");
-  EXPECT_EQ(ReasonOf(of({"tokenizer.json", "model.safetensors"}).status()), "MODEL_UNSUPPORTED");
+  EXPECT_EQ(ReasonNameOf(of({"config.json", "model.safetensors"}).status()), "MODEL_UNSUPPORTED");
+  EXPECT_EQ(ReasonNameOf(of({"tokenizer.json", "model.safetensors"}).status()),
+            "MODEL_UNSUPPORTED");
 }
 
 TEST(SourcesJson, RoundTrips) {

@@ -97,7 +97,7 @@ TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
     ASSERT_FALSE(config.ok());
     EXPECT_EQ(config.status().code(), kPrecondition);
     EXPECT_THAT(std::string(config.status().message()), testing::HasSubstr(row.text));
-    EXPECT_EQ(ReasonOf(config.status()),
+    EXPECT_EQ(ReasonNameOf(config.status()),
               row.value.is_null() ? "MODEL_CORRUPT" : "MODEL_UNSUPPORTED");
   }
 }

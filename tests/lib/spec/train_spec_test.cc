@@ -158,7 +158,7 @@ TEST(TrainSpec, RangesNameTheField) {
     const auto resolved = Resolve(spec);
     ASSERT_FALSE(resolved.ok());
     EXPECT_EQ(resolved.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(ReasonOf(resolved.status()), "FIELD_INVALID");
+    EXPECT_EQ(ReasonOf(resolved.status()), Reason::kFieldInvalid);
     ASSERT_EQ(ViolationsOf(resolved.status()).size(), 1u) << resolved.status();
     EXPECT_EQ(ViolationsOf(resolved.status())[0].field, field);
   }
