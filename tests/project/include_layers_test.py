@@ -14,7 +14,7 @@ THIRD_PARTY = {  # what an include's path begins with → the library
     "arrow/": "Arrow", "parquet/": "Arrow", "curl/": "libcurl", "zlib.h": "zlib", "zstd.h": "zstd", "yaml-cpp/": "yaml-cpp",
     "google/protobuf/": "protobuf", "google/rpc/": "proto", "grpc/": "gRPC", "grpcpp/": "gRPC",
     "sqlite3.h": "SQLite", "prometheus/": "prometheus-cpp", "CLI/": "CLI11", "toml++/": "toml++", "toml.hpp": "toml++",
-    "systemd/": "libsystemd", "ncurses": "ncurses", "curses.h": "ncurses", "term.h": "ncurses",
+    "systemd/": "libsystemd",
     "torch/": "torch", "ATen/": "torch", "c10/": "torch", "cuda": "CUDA",
     "tensorboard/event.pb.h": "messages", "ftd/v1/job.pb.h": "messages", "ftd/v1/worker.pb.h": "messages", "ftd/": "proto",
 }
