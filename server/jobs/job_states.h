@@ -1,17 +1,28 @@
-// Which state a job may move to from which.
+// The states of a job, and which may follow which.
 //
-//   QUEUED <-> HELD
-//   QUEUED -> PREPARING -> RUNNING -> SUCCEEDED
-//   PREPARING, RUNNING -> QUEUED                  a crash (back-off), or the daemon's SIGTERM
-//   PREPARING, RUNNING -> PAUSING -> PAUSED -> QUEUED
-//   HELD, PAUSED -> QUEUED                        also by cancelling with `keep`
-//   PAUSING -> SUCCEEDED                          the pause came when the result was complete
-//   QUEUED, HELD, PAUSED -> CANCELLED             at once
-//   PREPARING, RUNNING, PAUSING -> CANCELLING -> CANCELLED, or SUCCEEDED with `keep`
-//   CANCELLING -> QUEUED                          with `keep`, when the worker is gone without a
-//   result PREPARING, RUNNING, PAUSING, CANCELLING -> FAILED QUEUED -> FAILED a dependency failed
+// clang-format off
+//   from                                      to            when
+//   QUEUED                                    HELD          the user holds it
+//   HELD                                      QUEUED        the user releases it, or cancels it with `keep`
+//   QUEUED                                    PREPARING     the runner starts an attempt
+//   PREPARING                                 RUNNING       the attempt's first training step
+//   RUNNING                                   SUCCEEDED     the result is complete
+//   PREPARING, RUNNING                        QUEUED        a crash (with back-off), or the daemon's SIGTERM
+//   PREPARING, RUNNING                        PAUSING       the user pauses it
+//   PAUSING                                   PAUSED        the worker has ended
+//   PAUSING                                   SUCCEEDED     the pause came when the result was complete
+//   PAUSED                                    QUEUED        the user resumes it, or cancels it with `keep`
+//   QUEUED, HELD, PAUSED                      CANCELLED     the user cancels it: at once
+//   PREPARING, RUNNING, PAUSING               CANCELLING    the user cancels it: a worker has to end first
+//   CANCELLING                                CANCELLED     the worker has ended
+//   CANCELLING                                SUCCEEDED     with `keep`: the worker made a result
+//   CANCELLING                                QUEUED        with `keep`: the worker ended without a result
+//   PREPARING, RUNNING, PAUSING, CANCELLING   FAILED        an error that a retry cannot fix
+//   QUEUED                                    FAILED        allowed; nothing makes this move yet
+// clang-format on
 //
-// SUCCEEDED, FAILED and CANCELLED are final. The one function that moves a job is JobStore::Move.
+// SUCCEEDED, FAILED and CANCELLED are final. JobStore::ApplyMove is the one function that changes a
+// state; JobStore's MoveJob, StartAttempt and EndAttempt call it inside their transactions.
 #pragma once
 
 #include "server/jobs/job.h"

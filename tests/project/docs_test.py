@@ -74,6 +74,15 @@ def test_every_variable_of_the_documents_is_read():
     assert [name for name in sorted(documented - foreign) if name not in everything] == [] and len(documented) > 15
 
 
+def test_the_table_in_job_states_h_lists_the_moves():
+    header = (ROOT / "server/jobs/job_states.h").read_text()
+    table = set()
+    for sources, target in re.findall(r"^//   ([A-Z, ]+?)  +([A-Z]+)  ", header, re.M):
+        table |= {(source, target) for source in sources.split(", ")}
+    moves = re.findall(r"\{JobState::k(\w+), JobState::k(\w+)\}", header)
+    assert len(moves) > 20 and table == {(source.upper(), target.upper()) for source, target in moves}
+
+
 def anchors(path: pathlib.Path) -> set[str]:
     heads = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", path.read_text(), flags=re.S), re.M)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
