@@ -1,4 +1,5 @@
 """What a finished job leaves behind, read by the programs that it is for."""
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -82,6 +83,9 @@ def test_transformers_reads_the_trainer_state(finished):
 
     _, out, _ = finished
     state = TrainerState.load_from_json(str(out / "trainer_state.json"))
+    written = json.loads((out / "trainer_state.json").read_text())
+    # Every key is one of theirs; a figure that nobody counts is left out, not written as 0.
+    assert set(written) <= {field.name for field in dataclasses.fields(TrainerState)} and "total_flos" not in written
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert state.global_step == state.max_steps == STEPS
     logged = [entry for entry in state.log_history if "loss" in entry]

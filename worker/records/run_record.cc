@@ -89,7 +89,6 @@ std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
        {"num_train_epochs", spec.num_epochs},
        {"save_steps", spec.save_steps},
        {"stateful_callbacks", Json::object()},
-       {"total_flos", 0.0},
        {"train_batch_size", spec.batch_size},
        {"trial_name", nullptr},
        {"trial_params", nullptr}});
