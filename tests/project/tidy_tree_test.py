@@ -1,14 +1,31 @@
 """What every tracked file must be free of, what documentation may promise, and how long files are."""
+import os
+import pathlib
 import re
 import statistics
 import subprocess
+import sys
 
 import pytest
 import tree
 
-MACHINE_PATH = re.compile(r"(^|[^A-Za-z0-9_.])/(work|farm|root|home/[a-z]+)/")
+# Folders that many machines have (the Filesystem Hierarchy Standard and Nix), and those that examples and tests invent.
+COMMON_FOLDERS = {"bin", "boot", "dev", "etc", "lib", "lib64", "media", "mnt", "nix", "opt", "proc", "run", "sbin", "srv",
+                  "sys", "tmp", "usr", "var"}
+INVENTED_FOLDERS = {"a", "c", "data", "file", "host", "m", "models", "no", "none", "nonexistent", "nowhere", "results", "s"}
 REGISTRY_HOST = re.compile(r"pypi\.org|pythonhosted|debian\.org|npmjs\.|crates\.io|proxy\.golang", re.IGNORECASE)
 LEFT_OPEN = re.compile(r"\b(TODO|FIXME|XXX)\b")
+
+
+def machine_path(folders):
+    """A pattern for paths of one machine: anybody's home, and what lies below the top folder of any of `folders`."""
+    tops = {pathlib.Path(folder).parts[1] for folder in folders if len(pathlib.Path(folder).parts) > 2}
+    own = sorted(re.escape(top) for top in tops - COMMON_FOLDERS - INVENTED_FOLDERS - {"home"})
+    return re.compile(rf"(^|[^A-Za-z0-9_.])/({'|'.join(['root', '(home|Users)/[a-z]+', *own])})/")
+
+
+# This machine's: the checkout, the cache, the interpreter, the home.
+MACHINE_PATH = machine_path([tree.ROOT, os.environ.get("FTD_CACHE_DIR", "/"), sys.prefix, pathlib.Path.home()])
 
 
 def lines_matching(pattern, names):
@@ -22,6 +39,17 @@ def test_no_such_line(pattern, sample):
     assert pattern.search(sample)
     names = [name for name in tree.files() if name not in ("LICENSE", "tests/project/tidy_tree_test.py")]
     assert lines_matching(pattern, names) == []
+
+
+@pytest.mark.parametrize("folders,path,seen", [
+    (["/far" + "m/clone"], "cp /far" + "m/x/y .", True),
+    (["/far" + "m/clone"], "below build/far" + "m/x", False),
+    (["/usr/src/ftd", "/data/ftd"], "/usr/src/x and /data/rows.jsonl", False),
+    ([], "cd /ho" + "me/ann/ftd", True),
+    ([], "/Us" + "ers/ann/ftd", True),
+])
+def test_paths_of_one_machine_are_seen(folders, path, seen):
+    assert bool(machine_path(folders).search(path)) == seen
 
 
 def test_tracked_files_are_small():
