@@ -1,0 +1,127 @@
+"""The recipes of CONTRIBUTING.md hold: what they name is there, and an example of each touches those places and no others.
+
+So a new place that knows all metrics, or all verbs, fails here until the recipe has it, or better, until it walks the table.
+"""
+import re
+
+import pytest
+import tree
+
+PRODUCT = ("lib/", "server/", "client/", "worker/", "proto/ftd/", "docs/")
+SOURCES = (".cc", ".h", ".cu", ".def", ".proto", "CMakeLists.txt", ".md")
+PLANNED = " *(planned)*"
+# What shows that a file knows a recipe's example, and the files that may know it without being a place to touch.
+TRACES = {
+    "a hyperparameter": (r"max_grad_norm", {"docs/train.md": "made from the table", "docs/cli.md": "made from the table"}),
+    "a step metric": (r"padding_ratio", {
+        "lib/runlog/step_log.cc": "the columns of version 1, which never change",
+        "docs/cli.md": "made from the table", "docs/metrics.md": "made from the table"}),
+    "a model family": (r'"llama"', {}),
+    "an operator": (r"\bswiglu\b", {}),
+    "an RPC with its verb": (r"HoldJob|HoldVerb|verbs/hold\.cc|`hold JOB`", {}),
+    "a dataset shape": (r"PROMPT_COMPLETION|kPromptCompletion|prompt-completion", {
+        "lib/spec/dataset_spec.h": "a comment's example of how words become names"}),
+}
+
+
+def tables(text):
+    """Each table's rows of cells under its heading, as (heading, rows)."""
+    for section in re.split(r"^#+ ", text, flags=re.M)[1:]:
+        heading, _, body = section.partition("\n")
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in body.splitlines() if line.startswith("|")]
+        if rows:
+            yield heading, rows[2:]
+
+
+def recipes(text):
+    """By what is added: (places in the summary, example, rows of its own table)."""
+    found = dict(tables(text))
+    summary = found.pop("What to touch")
+    for cells in summary:
+        title = re.fullmatch(r"\[(.*)\]\(#.*\)", cells[0])[1]
+        heading = title[0].upper() + title[1:]
+        yield title, (int(cells[1]), cells[2].strip("`"), found.pop(heading))
+    assert not found, f"tables that the summary lacks: {sorted(found)}"
+
+
+RECIPES = dict(recipes(tree.text("CONTRIBUTING.md")))
+
+
+def spelled_out(name, example):
+    """The files that a cell's code stands for: `a.{h,cc}` is two, NAME the example's."""
+    if braces := re.search(r"\{(.*?)\}", name):
+        return [name.replace(braces[0], part).replace("NAME", example) for part in braces[1].split(",")]
+    return [name.replace("NAME", example)]
+
+
+def places(text, example):
+    """(file, whether it is planned) for all that `text` names in code and that looks like a path."""
+    for name, planned in re.findall(rf"`([\w./{{}},]+/[\w./{{}},]*)`({re.escape(PLANNED)})?", text):
+        for path in spelled_out(name, example):
+            yield path, bool(planned)
+
+
+def problems(title, count, example, rows):
+    """What does not hold of a recipe's table."""
+    if count != len(rows):
+        yield f"{title}: the summary says {count} places, its table has {len(rows)}"
+    if [cells[0] for cells in rows] != [str(i + 1) for i in range(len(rows))]:
+        yield f"{title}: steps are not numbered from 1"
+    for cells in rows:
+        if not list(places(cells[1], example)):
+            yield f"{title}, step {cells[0]}: names no file"
+
+
+def missing(text, example=""):
+    for path, planned in places(text, example):
+        exists = (tree.ROOT / path).exists()
+        if planned and exists:
+            yield f"{path} is there: take{PLANNED} away"
+        if not planned and not exists:
+            yield f"{path} is not there"
+
+
+def untouched(rows, example, trace, elsewhere):
+    """Files that know the example without being in the table, and the reverse."""
+    touched = {path for cells in rows for path, _ in places(cells[1], example)}
+    knows = {name for name in tree.files(*SOURCES) if name.startswith(PRODUCT) and re.search(trace, tree.text(name))}
+    yield from (f"{name} has the example, but is no step of the recipe" for name in sorted(knows - touched - set(elsewhere)))
+    yield from (f"{name} is a step of the recipe, but lacks the example" for name in sorted(touched - knows))
+
+
+@pytest.mark.parametrize("title", TRACES)
+def test_a_recipe_is_whole(title):
+    count, example, rows = RECIPES[title]
+    assert list(problems(title, count, example, rows)) == []
+
+
+@pytest.mark.parametrize("title", TRACES)
+def test_what_a_recipe_names_exists(title):
+    _, example, rows = RECIPES[title]
+    assert [problem for cells in rows for problem in missing(cells[1], example)] == []
+
+
+@pytest.mark.parametrize("title", [title for title, (_, _, rows) in RECIPES.items() if PLANNED not in str(rows)])
+def test_the_example_touches_the_recipe_and_nothing_else(title):
+    _, example, rows = RECIPES[title]
+    assert list(untouched(rows, example, *TRACES[title])) == []
+
+
+def test_each_recipe_has_a_trace_and_some_are_followed():
+    assert set(RECIPES) == set(TRACES)
+    assert sum(PLANNED not in str(rows) for _, _, rows in RECIPES.values()) >= 2
+
+
+def test_all_other_files_that_contributing_names_exist():
+    outside = re.sub(r"^\|.*$", "", tree.text("CONTRIBUTING.md"), flags=re.M)
+    assert list(missing(outside)) == [] and len(list(places(outside, ""))) > 8
+
+
+def test_a_broken_recipe_is_seen():
+    rows = [["1", "`proto/ftd/v1/job.proto`", ""], ["3", "by hand", ""]]
+    assert len(list(problems("x", 3, "y", rows))) == 3
+    assert list(missing("`lib/no_such_file.cc`")) and list(missing(f"`lib/runlog/step_metrics.cc`{PLANNED}"))
+    assert not list(missing(f"`client/verbs/NAME.cc` and `lib/no_such_file.cc`{PLANNED}", "hold"))
+    trace, elsewhere = TRACES["a step metric"]
+    seen = list(untouched([["1", "`proto/ftd/v1/job.proto`, `server/main.cc`", ""]], "", trace, elsewhere))
+    assert [problem.split()[0] for problem in seen] == ["lib/runlog/step_metrics.cc", "worker/run/training_run.cc", "server/main.cc"]
