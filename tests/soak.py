@@ -36,6 +36,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LEDGER = ROOT / "tests" / "soak_ledger.tsv"
+CORPUS = ROOT / "tests" / "lib" / "fuzz" / "corpus"
 MODES = 3
 CONTROL_MODES = 2
 KILLS_OF_ONE_RESUME_TEST = 18  # nine cases, twice each
@@ -104,7 +105,7 @@ def fuzz(name, runs, seed, cpu_seconds):
     found.mkdir(parents=True, exist_ok=True)
     command = [ROOT / "build-fuzz" / "tests" / f"fuzz_{name}", f"-runs={runs}", f"-seed={seed}", f"-timeout={SLOW_INPUT_SECONDS}",
                "-max_len=4096", "-rss_limit_mb=4096", "-print_final_stats=1", f"-artifact_prefix={found}-finding-", found,
-               ROOT / "tests" / "fuzz" / "corpus" / name]
+               CORPUS / name]
     # libFuzzer knows nothing of the standard library's containers, which are not instrumented.
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace",
                                env={**os.environ, "ASAN_OPTIONS": "detect_container_overflow=0"})
@@ -122,7 +123,7 @@ def fuzz(name, runs, seed, cpu_seconds):
 
 
 SOAKS = {
-    "hub-kills": (300, lambda n, seed: (n, run_pytest("hub/ftd_fetch_test.py", seed, "test_kills", FTD_HUB_KILLS=n))),
+    "hub-kills": (300, lambda n, seed: (n, run_pytest("lib/hub/ftd_fetch_test.py", seed, "test_kills", FTD_HUB_KILLS=n))),
     "daemon-kills": (300, lambda n, seed: (n, run_pytest("server/chaos_test.py", seed, FTD_CHAOS_KILLS=n))),
     "training-kills": (MODES * 200, training_kills),
     "job-kills": (216, job_kills),

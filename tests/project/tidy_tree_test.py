@@ -72,6 +72,17 @@ def test_files_that_documents_name_exist():
     assert missing == []
 
 
+def test_what_soak_runs_is_there():
+    script = tree.text("tests/soak.py")
+    assert len(re.findall(r"run_pytest\(\"", script)) >= 8
+    named = ["tests/" + path for path in re.findall(r"run_pytest\(\"([^\"]+)\"", script)]
+    corpus = "/".join(re.findall(r"\"([^\"]+)\"", re.search(r"^CORPUS = ROOT(.*)$", script, re.M)[1]))
+    fuzzed = re.findall(r"^    fuzz-(\w+)", script, re.M)
+    assert len(fuzzed) >= 4
+    named += [f"{corpus}/{name}" for name in fuzzed]
+    assert [path for path in named if not (tree.ROOT / path).exists()] == []
+
+
 def shell_blocks(name):
     """The lines of a document's fenced shell blocks, without prompts and comments."""
     for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", tree.text(name), re.DOTALL):
