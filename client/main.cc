@@ -9,11 +9,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/base/exit_codes.h"
-#include "client/base/nearest.h"
 #include "client/base/version.h"
 #include "client/command/command_docs.h"
 #include "client/command/verbs.h"
 #include "client/text/text.h"
+#include "lib/base/nearest.h"
 #include "lib/cli/generate.h"
 
 namespace ftd {

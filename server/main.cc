@@ -44,7 +44,8 @@ int ReportUsage(const CLI::App& app, const CLI::ParseError& error) {
   std::vector<std::string> known;
   for (const CLI::Option* option : app.get_options()) known.push_back(option->get_name());
   for (const std::string& argument : app.remaining()) {
-    std::fprintf(stderr, "ftd: did you mean %s?\n", ftd::Nearest(argument, known).c_str());
+    const std::string nearest = ftd::Nearest(argument, known);
+    if (!nearest.empty()) std::fprintf(stderr, "ftd: did you mean %s?\n", nearest.c_str());
   }
   std::fprintf(stderr, "ftd: `ftd --help` lists the flags\n");
   return kExitUsage;

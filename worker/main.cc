@@ -11,8 +11,11 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "lib/base/error.h"
 #include "lib/cli/generate.h"
+#include "lib/cli/help_formatter.h"
+#include "lib/spec/dataset_spec.h"
 #include "worker/commands/attempt.h"
 #include "worker/commands/logits_command.h"
 #include "worker/commands/preview.h"
@@ -42,12 +45,12 @@ void AddPreviewOptions(CLI::App& preview, ftd::PreviewOptions& options) {
   preview
       .add_option("--dataset-shape,--dataset_shape", options.shape,
                   "What a row consists of [by the columns]")
-      ->type_name("alpaca|text|prompt-completion");
+      ->type_name(absl::StrJoin(ftd::kRowShapeWords, "|"));
   preview.add_option("--columns", options.columns, "FIELD=COLUMN,…");
   preview.add_option("--template", options.prompt_template,
                      R"(Text of a row, such as "Q: {question}\nA: {answer}")");
   preview.add_option("--train-on,--train_on", options.train_on, "Tokens to learn")
-      ->type_name("all|completions");
+      ->type_name(absl::StrJoin(ftd::kTrainOnWords, "|"));
   preview.add_option("--skip-bad-rows,--skip_bad_rows", options.skip_bad_rows,
                      "Bad rows to pass over");
 }
@@ -97,6 +100,7 @@ std::optional<int> Parse(CLI::App& app, int argc, char** argv,
 
 int TrainMain(int argc, char** argv) {
   CLI::App app("Fine-tune a language model in the foreground.", "ft-train");
+  app.formatter(std::make_shared<ftd::HelpFormatter>());
   app.set_version_flag("--version", Version("ft-train"));
   ftd::TrainOptions options;
   ftd::AddTrainOptions(app, options);
@@ -112,6 +116,7 @@ int TrainMain(int argc, char** argv) {
 int main(int argc, char** argv) {
   if (std::filesystem::path(argv[0]).filename() == "ft-train") return TrainMain(argc, argv);
   CLI::App app("The training process of ftd. Usually started by the daemon.", "ft-worker");
+  app.formatter(std::make_shared<ftd::HelpFormatter>());
   app.set_version_flag("--version", Version("ft-worker"));
   app.require_subcommand(1);
 

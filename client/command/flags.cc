@@ -11,9 +11,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "client/base/exit_codes.h"
-#include "client/base/nearest.h"
 #include "client/text/text.h"
+#include "lib/base/nearest.h"
 #include "lib/cli/bare_flag.h"
+#include "lib/cli/help_formatter.h"
 
 namespace ftd {
 namespace {
@@ -28,15 +29,6 @@ std::vector<std::string> WithDashes(std::vector<std::string> args) {
   }
   return args;
 }
-
-// CLI11 marks a negative spelling as "--no-shuffle{false}".
-class HelpFormatter : public CLI::Formatter {
- public:
-  std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
-    return absl::StrReplaceAll(Formatter::make_option_name(option, is_positional),
-                               {{"{false}", ""}});
-  }
-};
 
 CLI::ConversionError NotA(const std::string& kind, const std::string& value) {
   return {absl::StrCat("needs ", kind, "; got '", Printable(value), "'"),
@@ -129,19 +121,25 @@ void Flags::Text(const std::string& names, const std::string& help, std::string*
 }
 
 void Flags::Choice(const std::string& names, const std::string& help,
-                   const std::vector<std::string>& choices, std::string* value) {
-  impl_->Add(names, help, absl::StrJoin(choices, "|"), [choices, value](const std::string& text) {
-    if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
+                   const std::vector<std::string>& choices,
+                   std::function<void(const std::string&)> set) {
+  const auto check = [choices, set = std::move(set)](const std::string& text) {
+    if (std::find(choices.begin(), choices.end(), text) == choices.end())
       throw NotA("one of " + absl::StrJoin(choices, ", "), text);
-    }
-    *value = text;
-  });
+    set(text);
+  };
+  impl_->Add(names, help, absl::StrJoin(choices, "|"), check);
+}
+
+void Flags::Choice(const std::string& names, const std::string& help,
+                   const std::vector<std::string>& choices, std::string* value) {
+  Choice(names, help, choices, [value](const std::string& text) { *value = text; });
 }
 
 void Flags::ChoiceOrBare(const std::string& name, const std::string& help,
                          const std::vector<std::string>& choices, const std::string& bare,
-                         std::string* value) {
-  Choice(name, help, choices, value);
+                         std::function<void(const std::string&)> set) {
+  Choice(name, help, choices, std::move(set));
   const auto takes = [](const std::string& word) { return word.empty() || word[0] != '-'; };
   impl_->args = WithBareValue(std::move(impl_->args), {{name}, bare, takes});
 }

@@ -35,12 +35,14 @@ class Flags {
             const std::string& type = "TEXT");
   // One of `choices`.
   void Choice(const std::string& names, const std::string& help,
+              const std::vector<std::string>& choices, std::function<void(const std::string&)> set);
+  void Choice(const std::string& names, const std::string& help,
               const std::vector<std::string>& choices, std::string* value);
   // The same, and `bare` where no word follows but another flag. Only for a verb without arguments
   // by position.
   void ChoiceOrBare(const std::string& name, const std::string& help,
                     const std::vector<std::string>& choices, const std::string& bare,
-                    std::string* value);
+                    std::function<void(const std::string&)> set);
   void Int32(const std::string& names, const std::string& help, std::function<void(int32_t)> set);
   void Int64(const std::string& names, const std::string& help, std::function<void(int64_t)> set);
   // Correctly rounded; "nan" and "inf" are no numbers here.

@@ -8,9 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/base/exit_codes.h"
-#include "client/base/nearest.h"
 #include "client/text/text.h"
 #include "lib/base/error.h"
+#include "lib/base/nearest.h"
 
 namespace ftd {
 namespace {

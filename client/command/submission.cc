@@ -12,8 +12,7 @@ namespace {
 
 // A file of that name goes first, as the shell's completion would have it.
 bool NamesHubDataset(const SubmitFlags& submit) {
-  const HubDataset& hub = submit.hub_dataset;
-  const bool has_flags = !hub.revision.empty() || !hub.config.empty() || !hub.split.empty();
+  const bool has_flags = submit.request.spec().dataset().has_hub();
   std::error_code error;
   if (submit.dataset.empty() || std::filesystem::exists(submit.dataset, error)) return has_flags;
   return hub::IsRepoName(submit.dataset);
@@ -28,9 +27,6 @@ absl::StatusOr<ftd::v1::Job> Submit(Connection& connection, SubmitFlags* submit)
   if (NamesHubDataset(*submit)) {
     auto* hub = dataset->mutable_hub();
     hub->set_name(submit->dataset.empty() ? kDefaultDataset : submit->dataset);
-    hub->set_revision(submit->hub_dataset.revision);
-    hub->set_config(submit->hub_dataset.config);
-    hub->set_split(submit->hub_dataset.split);
   } else if (!submit->dataset.empty()) {
     FTD_RETURN_IF_ERROR(UploadDataset(connection, submit->dataset, dataset));
   }

@@ -1,157 +1,71 @@
 #include "client/command/submit_flags.h"
 
 #include <filesystem>
+#include <functional>
+#include <string_view>
+#include <variant>
 
-#include "absl/strings/ascii.h"
+#include <google/protobuf/util/json_util.h>
+
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "client/base/uuid.h"
 #include "lib/base/error.h"
-#include "lib/spec/dataset_spec.h"
+#include "lib/spec/job_fields.h"
 
 namespace ftd {
 namespace {
 
 using ftd::v1::JobSpec;
 
-void AddModelAndData(Flags& flags, SubmitFlags* submit) {
-  JobSpec* spec = submit->request.mutable_spec();
-  flags.Group("Model and data");
-  flags.Choice(
-      "--mode",
-      "lora: adapters on a frozen model; full: all weights; qlora: adapters on a 4-bit model",
-      {"lora", "full", "qlora"}, &submit->mode);
-  flags.Text(
-      "--model,--model-name", "Directory in Hugging Face's layout, or an alias that ftd knows",
-      [spec](const std::string& v) { spec->set_model(v); }, "MODEL");
-  flags.Text("--revision", "Branch, tag or commit of a hub model [main]",
-             [spec](const std::string& v) { spec->set_revision(v); });
-  flags.Text("--dataset",
-             "Rows: a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), a directory or a quoted "
-             "glob, sent to ftd; or OWNER/NAME on the hub [tatsu-lab/alpaca, 512 rows]",
-             &submit->dataset, "PATH");
-  flags.Text("--dataset-revision", "Branch, tag or commit of a hub dataset [main]",
-             &submit->hub_dataset.revision);
-  flags.Text("--dataset-config", "Configuration of a hub dataset, where it has several",
-             &submit->hub_dataset.config);
-  flags.Text("--dataset-split", "Split of a hub dataset [train]", &submit->hub_dataset.split);
-  flags.Int64("--dataset-size", "Use the first N rows [all]",
-              [spec](int64_t v) { spec->mutable_dataset()->set_size(v); });
-  flags.Choice("--dataset-shape", "What a row consists of [by its columns]",
-               {"alpaca", "text", "prompt-completion"}, &submit->dataset_shape);
-  flags.Text("--columns", "Columns that hold a shape's fields: instruction=question,output=answer",
-             &submit->columns);
-  flags.Text("--template",
-             "Text of a row made of its columns: \"Q: {question}\\nA: {answer}\"; \\n and \\t are "
-             "read as newline and tab",
-             [spec](const std::string& v) {
-               spec->mutable_dataset()->set_template_(UnescapedTemplate(v));
-             });
-  flags.Choice("--train-on", "Tokens to learn [completions for prompt-completion rows, else all]",
-               {"all", "completions"}, &submit->train_on);
-  flags.Int64("--dataset-shuffle-seed", "Order the rows as datasets' shuffle(seed) does, first",
-              [spec](int64_t v) { spec->mutable_dataset()->set_shuffle_seed(v); });
-  flags.Int64("--skip-bad-rows", "Bad rows to pass over before one fails the job [0]",
-              [spec](int64_t v) { spec->mutable_dataset()->set_skip_bad_rows(v); });
-  flags.Int32("--seq-length", "Cut rows to this many tokens [2048]",
-              [spec](int32_t v) { spec->set_seq_length(v); });
-  flags.Switch("--shuffle,!--no-shuffle", "Visit the rows in a new random order each epoch [on]",
-               [spec](bool v) { spec->set_shuffle(v); });
-  for (const char* name : {"--mode", "--model"}) flags.Require(name);
+// "--model,--model-name", "--shuffle,!--no-shuffle".
+std::string FlagNames(const JobField& field) {
+  const std::string name = absl::StrCat("--", field.flag);
+  if (field.alias != nullptr) return absl::StrCat(name, ",--", field.alias);
+  return KindOfFlag(field) == FlagKind::kSwitch ? absl::StrCat(name, ",!--no-", field.flag) : name;
 }
 
-void AddComputation(Flags& flags, SubmitFlags* submit) {
-  JobSpec* spec = submit->request.mutable_spec();
-  flags.ChoiceOrBare("--gradient-checkpointing",
-                     "Compute layers again in the backward pass: less memory, up to a third more "
-                     "work; auto: on a GPU as many as its free memory asks for, on a CPU none "
-                     "[auto; bare: on]",
-                     {"auto", "on", "off"}, "on", &submit->gradient_checkpointing);
-  flags.Switch("--no-gradient-checkpointing", "The same as --gradient-checkpointing off",
-               [submit](bool) { submit->gradient_checkpointing = "off"; });
-  flags.Switch("--no-deterministic",
-               "Faster kernels on a GPU; a resumed run may differ from an unbroken one in last "
-               "bits [deterministic]",
-               [spec](bool) { spec->set_deterministic(false); });
+void AddAutoSwitch(Flags& flags, const JobField& field, GivenFields* given) {
+  flags.ChoiceOrBare(FlagNames(field), FlagHelp(field), {"auto", "on", "off"}, "on",
+                     [given, &field](const std::string& text) { given->SetText(field, text); });
+  flags.Switch(absl::StrCat("--no-", field.flag),
+               absl::StrCat("The same as --", field.flag, " off"),
+               [given, &field](bool) { given->SetText(field, "off"); });
 }
 
-void AddTraining(Flags& flags, SubmitFlags* submit) {
-  JobSpec* spec = submit->request.mutable_spec();
-  flags.Group("Training");
-  flags.Double("--num-epochs", "Passes over the data [1]",
-               [spec](double v) { spec->set_num_epochs(v); });
-  flags.Int64("--max-steps", "Optimizer steps; beats --num-epochs",
-              [spec](int64_t v) { spec->set_max_steps(v); });
-  flags.Int32("--batch-size", "Rows in a micro-batch [8]",
-              [spec](int32_t v) { spec->set_batch_size(v); });
-  flags.Int32("--gradient-accumulation-steps", "Micro-batches in an optimizer step [1]",
-              [spec](int32_t v) { spec->set_gradient_accumulation_steps(v); });
-  flags.Double("--learning-rate", "Peak learning rate [lora 1e-4, full 5e-5]",
-               [spec](double v) { spec->set_learning_rate(v); });
-  flags.Choice("--lr-scheduler-type", "How the rate moves over the steps [linear]",
-               {"linear", "cosine", "cosine_with_min_lr", "constant", "constant_with_warmup"},
-               &submit->lr_scheduler_type);
-  flags.Double("--warmup-steps", "Steps of linear warm-up; below 1 a share of all [0]",
-               [spec](double v) { spec->set_warmup_steps(v); });
-  flags.Double("--min-lr", "Where cosine_with_min_lr ends: a rate",
-               [spec](double v) { spec->set_min_lr(v); });
-  flags.Double("--min-lr-rate", "Where cosine_with_min_lr ends: a share of the peak",
-               [spec](double v) { spec->set_min_lr_rate(v); });
-  flags.Double("--weight-decay", "Decoupled weight decay [0]",
-               [spec](double v) { spec->set_weight_decay(v); });
-  flags.Double("--max-grad-norm", "Clip gradients to this norm [1]",
-               [spec](double v) { spec->set_max_grad_norm(v); });
-  flags.Int64("--seed", "Seed of everything random [42]", [spec](int64_t v) { spec->set_seed(v); });
-  flags.Choice("--dtype", "Arithmetic [bfloat16 on CUDA, float32 on the CPU]",
-               {"float32", "bfloat16", "float16"}, &submit->dtype);
-  flags.Choice("--precision",
-               "Weights and AdamW of a full job: float32, or --dtype as Hugging Face [fp32_master]",
-               {"fp32_master", "hf_parity"}, &submit->precision);
-  flags.Double("--eval-split", "Rows kept back to evaluate on: below 1 a share, else a number [0]",
-               [spec](double v) { spec->set_eval_split(v); });
-  flags.Int32("--eval-steps", "Steps between two evaluations; 0: an epoch [0]",
-              [spec](int32_t v) { spec->set_eval_steps(v); });
-  flags.Switch("--load-best-model-at-end,!--no-load-best-model-at-end",
-               "The result is of the best evaluation, not of the last step [off]",
-               [spec](bool v) { spec->set_load_best_model_at_end(v); });
-  AddComputation(flags, submit);
+void AddField(Flags& flags, const JobField& field, GivenFields* given) {
+  const std::string names = FlagNames(field), help = FlagHelp(field);
+  const auto set = [given, &field](auto value) { given->Set(field, value); };
+  const auto set_text = [given, &field](const std::string& text) { given->SetText(field, text); };
+  switch (KindOfFlag(field)) {
+    case FlagKind::kText:
+      flags.Text(names, help, set_text, field.type == nullptr ? "TEXT" : field.type);
+      break;
+    case FlagKind::kWord:
+      flags.Choice(names, help, {field.words.words.begin(), field.words.words.end()}, set_text);
+      break;
+    case FlagKind::kInteger:
+      if (std::holds_alternative<JobField::Ref<int32_t>>(field.binding)) {
+        flags.Int32(names, help, set);
+      } else {
+        flags.Int64(names, help, set);
+      }
+      break;
+    case FlagKind::kReal:
+      flags.Double(names, help, set);
+      break;
+    case FlagKind::kSwitch:
+      flags.Switch(names, help, std::function<void(bool)>(set));
+      break;
+    case FlagKind::kAutoSwitch:
+      AddAutoSwitch(flags, field, given);
+      break;
+  }
+  if (field.required) flags.Require(absl::StrCat("--", field.flag));
 }
 
-void AddLora(Flags& flags, SubmitFlags* submit) {
-  // The message is made only when a flag asks for it: an empty `lora` on a full job would be a
-  // mistake.
-  JobSpec* spec = submit->request.mutable_spec();
-  flags.Group("LoRA");
-  flags.Int32("--lora-rank", "Rank [8]", [spec](int32_t v) { spec->mutable_lora()->set_rank(v); });
-  flags.Switch("--use-rslora", "Scale by alpha / sqrt(rank): for high ranks [off]",
-               [spec](bool v) { spec->mutable_lora()->set_use_rslora(v); });
-  flags.Double("--lora-alpha", "Alpha; the adapter is scaled by alpha / rank [16]",
-               [spec](double v) { spec->mutable_lora()->set_alpha(v); });
-  flags.Double("--lora-dropout", "Dropout before A [0]",
-               [spec](double v) { spec->mutable_lora()->set_dropout(v); });
-  flags.Text(
-      "--target-modules", "Comma-separated projections, or all-linear [all seven]",
-      [spec](const std::string& v) {
-        spec->mutable_lora()->clear_target_modules();
-        for (absl::string_view name : absl::StrSplit(v, ',', absl::SkipEmpty())) {
-          spec->mutable_lora()->add_target_modules(std::string(absl::StripAsciiWhitespace(name)));
-        }
-      });
-  flags.Text(
-      "--init-adapter", "PEFT adapter directory to start from",
-      [spec](const std::string& v) { spec->mutable_lora()->set_init_adapter(v); }, "DIR");
-}
-
-void AddRecordKeeping(Flags& flags, SubmitFlags* submit) {
+void AddQueue(Flags& flags, SubmitFlags* submit) {
   auto* request = &submit->request;
-  JobSpec* spec = request->mutable_spec();
-  flags.Group("Logs, checkpoints, queue");
-  flags.Int32("--logging-steps", "Steps between two printed points [1]",
-              [spec](int32_t v) { spec->set_logging_steps(v); });
-  flags.Int32("--save-steps", "Steps between two checkpoints; 0: only when stopped [500]",
-              [spec](int32_t v) { spec->set_save_steps(v); });
-  flags.Int32("--save-total-limit", "Newest checkpoints kept [2]",
-              [spec](int32_t v) { spec->set_save_total_limit(v); });
+  flags.Group("Queue");
   flags.Text("--name", "Name to use instead of the id: a-z, 0-9 and -, at most 63",
              [request](const std::string& v) { request->set_name(v); });
   flags.Int32("--priority", "Higher runs earlier, -1000 to 1000 [0]",
@@ -174,31 +88,21 @@ std::string ModelArgument(const std::string& model) {
   return path_like || std::filesystem::is_directory(model, error) ? Absolute(model) : model;
 }
 
-absl::Status CompleteDataset(const SubmitFlags& submit, JobSpec* spec) {
-  using ftd::v1::Dataset;
-  if (!submit.dataset_shape.empty()) {
-    Dataset::Shape shape = Dataset::SHAPE_UNSPECIFIED;
-    Dataset::Shape_Parse(EnumWord(submit.dataset_shape), &shape);
-    spec->mutable_dataset()->set_shape(shape);
-  }
-  if (!submit.train_on.empty()) {
-    Dataset::TrainOn train_on = Dataset::TRAIN_ON_UNSPECIFIED;
-    Dataset::TrainOn_Parse(EnumWord(submit.train_on), &train_on);
-    spec->mutable_dataset()->set_train_on(train_on);
-  }
-  FTD_ASSIGN_OR_RETURN(const auto columns, ParseColumnMap(submit.columns));
-  for (const auto& [field, column] : columns)
-    (*spec->mutable_dataset()->mutable_columns())[field] = column;
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
-  AddModelAndData(flags, submit);
-  AddTraining(flags, submit);
-  AddLora(flags, submit);
-  AddRecordKeeping(flags, submit);
+  for (const JobField& field : JobFields()) {
+    flags.Group(field.group);
+    if (field.path == std::string_view("dataset.server_path")) {
+      flags.Group("Model and data");
+      flags.Text("--dataset",
+                 "Rows: a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), a directory or a "
+                 "quoted glob, sent to ftd; or OWNER/NAME on the hub [tatsu-lab/alpaca, 512 rows]",
+                 &submit->dataset, "PATH");
+    }
+    if (field.flag != nullptr) AddField(flags, field, &submit->given);
+  }
+  AddQueue(flags, submit);
   flags.Group("Options");
 }
 
@@ -217,28 +121,10 @@ absl::Status ParseLabels(const std::vector<std::string>& labels,
 absl::Status CompleteRequest(SubmitFlags* submit) {
   auto& request = submit->request;
   JobSpec* spec = request.mutable_spec();
-  JobSpec::Mode mode = JobSpec::MODE_UNSPECIFIED;
-  JobSpec::Mode_Parse(absl::AsciiStrToUpper(submit->mode), &mode);
-  spec->set_mode(mode);
+  FTD_ASSIGN_OR_RETURN(const std::string json, submit->given.Text());
+  const auto parsed = google::protobuf::util::JsonStringToMessage(json, spec);
+  if (!parsed.ok()) return Error(Reason::kUsage, parsed.ToString());
   spec->set_model(ModelArgument(spec->model()));
-  if (!submit->dtype.empty()) {
-    JobSpec::Dtype dtype = JobSpec::DTYPE_UNSPECIFIED;
-    JobSpec::Dtype_Parse(absl::AsciiStrToUpper(submit->dtype), &dtype);
-    spec->set_dtype(dtype);
-  }
-  if (!submit->precision.empty()) {
-    JobSpec::Precision precision = JobSpec::PRECISION_UNSPECIFIED;
-    JobSpec::Precision_Parse(EnumWord(submit->precision), &precision);
-    spec->set_precision(precision);
-  }
-  if (!submit->lr_scheduler_type.empty()) {
-    JobSpec::LrSchedulerType type = JobSpec::LR_SCHEDULER_TYPE_UNSPECIFIED;
-    JobSpec::LrSchedulerType_Parse(EnumWord(submit->lr_scheduler_type), &type);
-    spec->set_lr_scheduler_type(type);
-  }
-  if (const std::string& which = submit->gradient_checkpointing; which == "on" || which == "off")
-    spec->set_gradient_checkpointing(which == "on");
-  FTD_RETURN_IF_ERROR(CompleteDataset(*submit, spec));
   if (spec->has_lora() && !spec->lora().init_adapter().empty()) {
     spec->mutable_lora()->set_init_adapter(Absolute(spec->lora().init_adapter()));
   }

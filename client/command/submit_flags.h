@@ -7,23 +7,15 @@
 #include "absl/status/status.h"
 #include "client/command/flags.h"
 #include "ftd/v1/fine_tuning.pb.h"
-#include "lib/spec/dataset_spec.h"
+#include "lib/spec/job_fields.h"
 
 namespace ftd {
 
 // What the flags said. Only what the user gave is set in the request; the server resolves the rest.
 struct SubmitFlags {
   ftd::v1::SubmitJobRequest request;
-  std::string dataset;  // a local file, directory or glob, or a repository of the hub
-  HubDataset hub_dataset;
-  std::string dataset_shape;
-  std::string columns;  // "instruction=question,…"
-  std::string train_on;
-  std::string mode;
-  std::string dtype;
-  std::string lr_scheduler_type;
-  std::string precision;
-  std::string gradient_checkpointing;
+  std::string dataset;              // a local file, directory or glob, or a repository of the hub
+  GivenFields given;                // of the spec
   std::vector<std::string> labels;  // "k=v"
 };
 
@@ -36,7 +28,8 @@ absl::Status ParseLabels(const std::vector<std::string>& labels,
 
 // Turns what was parsed into a request as the server wants it: paths of existing local directories
 // made absolute, enums and labels set, a request_id where none was given. The dataset is not in it
-// yet (upload.h). INVALID_ARGUMENT reason USAGE for a label that is no k=v.
+// yet (upload.h). INVALID_ARGUMENT reason USAGE for a label that is not k=v, or a column map that
+// does not read.
 absl::Status CompleteRequest(SubmitFlags* submit);
 
 }  // namespace ftd

@@ -93,8 +93,9 @@ int Train(Connection& connection, RunOptions* options, Signals& signals) {
 absl::Status ResolveOutputDirectory(RunOptions* options) {
   if (options->output_dir.empty()) {
     const std::string& name = options->submit.request.name();
-    options->output_dir = absl::StrCat(
-        "./", name.empty() ? ModelName(options->submit.request.spec()) : name, "-result");
+    ftd::v1::JobSpec spec;
+    spec.set_model(options->submit.given.json().value("model", std::string()));
+    options->output_dir = absl::StrCat("./", name.empty() ? ModelName(spec) : name, "-result");
   }
   return CheckResultDirectory(options->output_dir);
 }

@@ -1,18 +1,22 @@
 // ftctl show: one job.
 #include <iostream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/rpc/connection.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "client/rpc/job_lookup.h"
 #include "client/text/json_output.h"
 #include "client/text/names.h"
 #include "client/text/table.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
-#include "client/command/verbs.h"
+#include "lib/spec/job_fields.h"
 
 namespace ftd {
 namespace {
@@ -54,20 +58,39 @@ std::string EvaluationsText(const Job& job) {
   return text;
 }
 
+// A setting as its flag takes it; empty when the spec does not have it.
+std::string SettingText(const nlohmann::ordered_json& value) {
+  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";
+  if (value.is_string()) return absl::AsciiStrToLower(value.get<std::string>());
+  if (!value.is_array()) return value.is_null() ? "" : value.dump();
+  std::vector<std::string> items = value;
+  return absl::StrJoin(items, ",");
+}
+
+// Those that people ask for first, and the others where they are not the default.
 std::string Hyperparameters(const ftd::v1::JobSpec& spec) {
-  std::string text = absl::StrCat(
-      "batch ", spec.batch_size(), " x ", spec.gradient_accumulation_steps(), ", length ",
-      spec.seq_length(), ", lr ", spec.learning_rate(), ", seed ", spec.seed());
-  absl::StrAppend(&text, spec.max_steps() > 0 ? absl::StrCat(", ", spec.max_steps(), " steps")
-                                              : absl::StrCat(", ", spec.num_epochs(), " epochs"));
-  if (spec.has_lora())
-    absl::StrAppend(&text, ", rank ", spec.lora().rank(), ", alpha ", spec.lora().alpha());
-  const char* const on_or_off = spec.gradient_checkpointing() ? "on" : "off";
-  absl::StrAppend(&text, ", gradient checkpointing ",
-                  spec.has_gradient_checkpointing() ? on_or_off : "auto");
-  if (spec.has_deterministic() && !spec.deterministic())
-    absl::StrAppend(&text, ", not deterministic");
-  return text;
+  const nlohmann::ordered_json json = ToJson(spec);
+  const bool full = spec.mode() == ftd::v1::JobSpec::FULL;
+  std::vector<std::string> settings;
+  for (const JobField& field : JobFields()) {
+    if (std::holds_alternative<std::monostate>(field.binding) || field.required) continue;
+    nlohmann::ordered_json value = json;
+    for (absl::string_view part : absl::StrSplit(field.path, '.')) {
+      const std::string name(part);
+      value = value.is_object() && value.contains(name) ? value[name] : nullptr;
+    }
+    const bool automatic = KindOfFlag(field) == FlagKind::kAutoSwitch && value.is_null();
+    const std::string text = automatic ? "auto" : SettingText(value);
+    const std::string usual =
+        SettingText(full && field.for_full ? nlohmann::ordered_json(*field.for_full)
+                                           : ValueJson(field, TrainSpec()));
+    if (text.empty() || (field.label == nullptr && text == usual)) continue;
+    settings.push_back(absl::StrCat(field.label == nullptr
+                                        ? absl::StrReplaceAll(field.flag, {{"-", " "}})
+                                        : std::string(field.label),
+                                    " ", text));
+  }
+  return absl::StrJoin(settings, ", ");
 }
 
 std::string Labels(const Job& job) {

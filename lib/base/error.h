@@ -51,9 +51,9 @@ absl::Status ErrnoError(int error, std::string_view what);
 }  // namespace ftd
 
 // Evaluates an absl::Status and returns it from the enclosing function unless it is OK.
-#define FTD_RETURN_IF_ERROR(expr)                                     \
-  do {                                                                \
-    if (absl::Status status_ = (expr); !status_.ok()) return status_; \
+#define FTD_RETURN_IF_ERROR(expr)                                              \
+  do {                                                                         \
+    if (absl::Status ftd_status = (expr); !ftd_status.ok()) return ftd_status; \
   } while (false)
 
 #define FTD_CONCAT_INNER(a, b) a##b

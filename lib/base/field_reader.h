@@ -25,6 +25,9 @@ class FieldReader {
 
   bool Has(const char* name) const { return object_.contains(name) && !object_.at(name).is_null(); }
 
+  // Requires: Has(name).
+  const nlohmann::json& At(const char* name) const { return object_.at(name); }
+
   void Violate(const char* name, std::string description) {
     violations_->push_back({prefix_ + name, std::move(description)});
   }

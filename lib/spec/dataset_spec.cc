@@ -1,10 +1,12 @@
 #include "lib/spec/dataset_spec.h"
 
 #include <algorithm>
-#include <iterator>
 #include <limits>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "lib/base/concat.h"
 #include "lib/base/field_reader.h"
 #include "lib/base/sha256.h"
@@ -16,41 +18,25 @@ namespace {
 
 using Json = nlohmann::json;
 
-// The values of an enum by the names of the wire; the first is the one of a field that is not set.
+// An enum whose value 0 is "not given" and whose others have `words`.
 template <typename Enum>
-struct EnumName {
-  const char* name;
-  Enum value;
-};
-constexpr EnumName<RowShape> kShapes[] = {{"SHAPE_UNSPECIFIED", RowShape::kFound},
-                                          {"ALPACA", RowShape::kAlpaca},
-                                          {"TEXT", RowShape::kText},
-                                          {"PROMPT_COMPLETION", RowShape::kPromptCompletion}};
-constexpr EnumName<TrainOn> kTrainOns[] = {{"TRAIN_ON_UNSPECIFIED", TrainOn::kByShape},
-                                           {"ALL", TrainOn::kAll},
-                                           {"COMPLETIONS", TrainOn::kCompletions}};
-
-template <typename Enum, size_t N>
-void ReadEnum(FieldReader& fields, const char* field, const EnumName<Enum> (&names)[N],
+void ReadWord(FieldReader& fields, const char* field, absl::Span<const char* const> words,
               Enum* value) {
-  std::string given = names[0].name;
+  std::string given;
   fields.String(field, &given);
-  const auto* found = std::find_if(std::begin(names), std::end(names),
-                                   [&](const auto& known) { return given == known.name; });
-  if (found != std::end(names)) {
-    *value = found->value;
-    return;
-  }
-  std::string known;
-  for (size_t i = 1; i < N; ++i) known += Concat(i == 1 ? "" : ", ", names[i].name);
-  fields.Violate(field, Concat("must be one of ", known, "; got ", given));
+  if (given.empty() || absl::EndsWith(given, "_UNSPECIFIED")) return;
+  const auto* const found = std::find_if(words.begin(), words.end(),
+                                         [&](const char* word) { return EnumWord(word) == given; });
+  if (found == words.end())
+    return fields.Violate(field, Concat("must be ", Choices(words), "; got ", given));
+  *value = static_cast<Enum>(found - words.begin() + 1);
 }
 
-template <typename Enum, size_t N>
-const char* NameOf(const EnumName<Enum> (&names)[N], Enum value) {
-  return std::find_if(std::begin(names), std::end(names),
-                      [&](const auto& known) { return value == known.value; })
-      ->name;
+// The name on the wire; null for "not given".
+template <typename Enum>
+Json WordJson(absl::Span<const char* const> words, Enum value) {
+  const auto index = static_cast<size_t>(value);
+  return index == 0 ? Json(nullptr) : Json(EnumWord(words[index - 1]));
 }
 
 bool IsSha256(const std::string& text) {
@@ -139,10 +125,10 @@ void ReadDatasetSpec(const Json& dataset, DatasetSpec* out,
     if (!fields.Has("size")) out->size = kDefaultDatasetSize;
     out->shuffle_seed = kScriptShuffleSeed;
   }
-  ReadEnum(fields, "shape", kShapes, &out->rules.shape);
+  ReadWord(fields, "shape", kRowShapeWords, &out->rules.shape);
   ReadColumns(dataset, fields, out);
   fields.String("template", &out->rules.prompt_template);
-  ReadEnum(fields, "train_on", kTrainOns, &out->rules.train_on);
+  ReadWord(fields, "train_on", kTrainOnWords, &out->rules.train_on);
   fields.Integer("skip_bad_rows", 0, kMost, &out->skip_bad_rows);
   if (fields.Has("shuffle_seed"))
     fields.Integer("shuffle_seed", 0, kMost, &out->shuffle_seed.emplace());
@@ -161,10 +147,10 @@ nlohmann::ordered_json DatasetSpecToJson(const DatasetSpec& spec) {
                                  {"size", spec.size},
                                  {"sha256", spec.sha256},
                                  {"files", files},
-                                 {"shape", NameOf(kShapes, spec.rules.shape)},
+                                 {"shape", WordJson(kRowShapeWords, spec.rules.shape)},
                                  {"columns", spec.rules.columns},
                                  {"template", spec.rules.prompt_template},
-                                 {"train_on", NameOf(kTrainOns, spec.rules.train_on)},
+                                 {"train_on", WordJson(kTrainOnWords, spec.rules.train_on)},
                                  {"skip_bad_rows", spec.skip_bad_rows}};
   if (spec.shuffle_seed.has_value()) json["shuffle_seed"] = *spec.shuffle_seed;
   if (!spec.upload_sha256.empty()) {
@@ -178,6 +164,11 @@ nlohmann::ordered_json DatasetSpecToJson(const DatasetSpec& spec) {
                    {"split", spec.hub.split}};
   }
   return json;
+}
+
+std::string Choices(absl::Span<const char* const> words) {
+  return absl::StrCat(absl::StrJoin(words.subspan(0, words.size() - 1), ", "), " or ",
+                      words.back());
 }
 
 std::string EnumWord(std::string_view word) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "lib/base/error.h"
 #include "lib/data/row_shape.h"
 #include "nlohmann/json.hpp"
@@ -53,7 +54,13 @@ void ReadDatasetSpec(const nlohmann::json& dataset, DatasetSpec* out,
 // Its JSON with every field set; ReadDatasetSpec of it gives the same.
 nlohmann::ordered_json DatasetSpecToJson(const DatasetSpec& spec);
 
-// How people write some of its fields on a command line. "prompt-completion" → "PROMPT_COMPLETION".
+// The words for the values of RowShape and TrainOn, from the value 1 on: 0 is "not given".
+inline constexpr const char* kRowShapeWords[] = {"alpaca", "text", "prompt-completion"};
+inline constexpr const char* kTrainOnWords[] = {"all", "completions"};
+
+// "alpaca, text or prompt-completion".
+std::string Choices(absl::Span<const char* const> words);
+// How people write some of its fields on a command line. "hf-parity" → "HF_PARITY".
 std::string EnumWord(std::string_view word);
 // "instruction=question,output=answer". INVALID_ARGUMENT USAGE for anything else; empty gives none.
 absl::StatusOr<std::map<std::string, std::string>> ParseColumnMap(std::string_view text);

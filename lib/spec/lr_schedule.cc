@@ -3,52 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <string>
-
-#include "lib/base/field_reader.h"
 
 namespace ftd {
 namespace {
 
 using Type = LrSchedule::Type;
 
-constexpr struct {
-  Type type;
-  const char* name;
-} kNames[] = {{Type::kLinear, "LINEAR"},
-              {Type::kCosine, "COSINE"},
-              {Type::kCosineWithMinLr, "COSINE_WITH_MIN_LR"},
-              {Type::kConstant, "CONSTANT"},
-              {Type::kConstantWithWarmup, "CONSTANT_WITH_WARMUP"}};
-
-void ReadType(FieldReader& fields, Type* type) {
-  std::string wanted = "LR_SCHEDULER_TYPE_UNSPECIFIED";
-  fields.String("lr_scheduler_type", &wanted);
-  if (wanted == "LR_SCHEDULER_TYPE_UNSPECIFIED") return;
-  for (const auto& entry : kNames) {
-    if (wanted == entry.name) {
-      *type = entry.type;
-      return;
-    }
-  }
-  fields.Violate("lr_scheduler_type",
-                 "must be linear, cosine, cosine_with_min_lr, constant or constant_with_warmup; "
-                 "got " +
-                     wanted);
-}
-
-void ReadWarmup(FieldReader& fields, LrSchedule* schedule) {
-  fields.Number(
-      "warmup_steps", "of steps, or a share of all steps below 1",
-      [](double x) { return x >= 0 && x <= 1e12 && (x < 1 || x == std::floor(x)); },
-      &schedule->warmup_steps);
-  if (schedule->type == Type::kConstant && schedule->warmup_steps > 0) {
-    fields.Violate("warmup_steps",
-                   "is not for a constant rate; use lr_scheduler_type constant_with_warmup");
-  }
-}
-
-void ReadMinimum(FieldReader& fields, double peak, LrSchedule* schedule) {
+void JudgeMinimum(FieldReader& fields, double peak, LrSchedule* schedule) {
   const bool rate = fields.Has("min_lr_rate"), absolute = fields.Has("min_lr");
   if (schedule->type != Type::kCosineWithMinLr) {
     for (const char* name : {"min_lr", "min_lr_rate"}) {
@@ -61,9 +22,6 @@ void ReadMinimum(FieldReader& fields, double peak, LrSchedule* schedule) {
     return fields.Violate("min_lr_rate",
                           "or min_lr is required by cosine_with_min_lr: one of them");
   }
-  fields.Number(
-      "min_lr_rate", "from 0 to 1", [](double x) { return x >= 0 && x <= 1; },
-      &schedule->min_lr_rate);
   double min_lr = 0;
   fields.Number(
       "min_lr", "from 0 to the learning rate", [peak](double x) { return x >= 0 && x <= peak; },
@@ -79,24 +37,12 @@ double HalfCosine(double progress, double lowest) {
 
 }  // namespace
 
-LrSchedule ReadLrSchedule(const nlohmann::json& job_spec, double peak,
-                          std::vector<FieldViolation>* violations) {
-  LrSchedule schedule;
-  FieldReader fields(job_spec, "", violations);
-  ReadType(fields, &schedule.type);
-  ReadWarmup(fields, &schedule);
-  ReadMinimum(fields, peak, &schedule);
-  return schedule;
-}
-
-nlohmann::ordered_json LrScheduleToJson(const LrSchedule& schedule) {
-  nlohmann::ordered_json json;
-  for (const auto& entry : kNames) {
-    if (entry.type == schedule.type) json["lr_scheduler_type"] = entry.name;
+void JudgeLrSchedule(FieldReader& fields, double peak, LrSchedule* schedule) {
+  if (schedule->type == Type::kConstant && schedule->warmup_steps > 0) {
+    fields.Violate("warmup_steps",
+                   "is not for a constant rate; use lr_scheduler_type constant_with_warmup");
   }
-  json["warmup_steps"] = schedule.warmup_steps;
-  if (schedule.type == Type::kCosineWithMinLr) json["min_lr_rate"] = schedule.min_lr_rate;
-  return json;
+  JudgeMinimum(fields, peak, schedule);
 }
 
 double LearningRate(const LrSchedule& schedule, double peak, int64_t step, int64_t steps) {

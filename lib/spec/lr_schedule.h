@@ -2,15 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
-#include <vector>
 
-#include "lib/base/error.h"
-#include "nlohmann/json.hpp"
+#include "lib/base/field_reader.h"
 
 namespace ftd {
 
-// Field meanings and ranges: proto/ftd/v1/job.proto.
+// What its members mean: lib/spec/job_fields.def, by the same names.
 struct LrSchedule {
   enum class Type { kLinear, kCosine, kCosineWithMinLr, kConstant, kConstantWithWarmup };
   Type type = Type::kLinear;
@@ -18,13 +15,9 @@ struct LrSchedule {
   double min_lr_rate = 0;   // of the peak; only with kCosineWithMinLr
 };
 
-// Reads lr_scheduler_type, warmup_steps, min_lr and min_lr_rate of a JobSpec's JSON; `peak` turns
-// min_lr into min_lr_rate. Violations name the fields.
-LrSchedule ReadLrSchedule(const nlohmann::json& job_spec, double peak,
-                          std::vector<FieldViolation>* violations);
-
-// The fields of a resolved JobSpec that ReadLrSchedule reads back.
-nlohmann::ordered_json LrScheduleToJson(const LrSchedule& schedule);
+// What the schedule's fields have to do with each other in a job that has `fields`: violations name
+// them. `peak` turns min_lr into min_lr_rate.
+void JudgeLrSchedule(FieldReader& fields, double peak, LrSchedule* schedule);
 
 // The rate of 1-based `step` of `steps`, bit for bit as transformers' scheduler and optimizer have
 // it. Warm-up starts at 0, so the first step of a run that has one learns nothing.

@@ -1,16 +1,17 @@
 #include "lib/spec/train_spec.h"
 
 #include <algorithm>
-#include <cmath>
-#include <functional>
-#include <limits>
+#include <cstring>
 #include <set>
+#include <variant>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "lib/base/error.h"
 #include "lib/base/field_reader.h"
+#include "lib/spec/job_fields.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
@@ -18,23 +19,31 @@ namespace {
 
 using Json = nlohmann::json;
 
+// The word that people write for a value of the field at `path`.
+template <typename Enum>
+std::string_view WordOf(std::string_view path, Enum value) {
+  const auto fields = JobFields();
+  const auto* const field =
+      std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return f.path == path; });
+  return field->words.words[static_cast<size_t>(value)];
+}
+
 std::vector<std::string> AllTargetModules() {
   return {std::begin(kAllTargetModules), std::end(kAllTargetModules)};
 }
 
 // The requested modules in the order of kAllTargetModules, each once.
-std::vector<std::string> ResolveTargetModules(const Json& lora,
-                                              std::vector<FieldViolation>* violations) {
-  if (!lora.contains("target_modules") || lora["target_modules"].empty()) return AllTargetModules();
+std::vector<std::string> ResolveTargetModules(FieldReader& lora) {
+  const Json given = lora.Has("target_modules") ? lora.At("target_modules") : Json::array();
+  if (given.empty()) return AllTargetModules();
   std::set<std::string> wanted;
-  for (const Json& entry : lora["target_modules"]) {
+  for (const Json& entry : given) {
     std::string name = entry.is_string() ? entry.get<std::string>() : entry.dump();
     if (name == "all-linear") return AllTargetModules();
     const auto all = AllTargetModules();
     if (std::find(all.begin(), all.end(), name) == all.end()) {
-      violations->push_back(
-          {"lora.target_modules", absl::StrCat("has ", name, ", which is not one of ",
-                                               absl::StrJoin(all, ", "), ", all-linear")});
+      lora.Violate("target_modules", absl::StrCat("has ", name, ", which is not one of ",
+                                                  absl::StrJoin(all, ", "), ", all-linear"));
     }
     wanted.insert(name);
   }
@@ -45,165 +54,110 @@ std::vector<std::string> ResolveTargetModules(const Json& lora,
   return modules;
 }
 
-void ReadLora(const Json& spec, TrainSpec* out, std::vector<FieldViolation>* violations) {
-  const Json lora = spec.value("lora", Json::object());
-  FieldReader fields(lora, "lora.", violations);
-  if (out->mode == Mode::kFull && !lora.empty()) {
-    violations->push_back({"lora", "is only for adapter modes; mode is full, so leave it out"});
-    return;
-  }
-  fields.Integer("rank", 1, 4096, &out->lora.rank);
-  fields.Number(
-      "alpha", "greater than 0", [](double x) { return x > 0; }, &out->lora.alpha);
-  fields.Number(
-      "dropout", "from 0 to below 1", [](double x) { return x >= 0 && x < 1; }, &out->lora.dropout);
-  fields.String("init_adapter", &out->lora.init_adapter);
-  fields.Bool("use_rslora", &out->lora.use_rslora);
-  out->lora.target_modules = ResolveTargetModules(lora, violations);
-}
+// Reads one field into the spec; absent leaves what is there. Its words and range are the table's.
+class FieldFiller {
+ public:
+  FieldFiller(FieldReader& fields, const JobField& field, TrainSpec* spec)
+      : fields_(fields), field_(field), name_(NameOf(field)), spec_(*spec) {}
 
-void ReadSchedule(FieldReader& fields, TrainSpec* out) {
-  auto positive = [](double x) { return x > 0; };
-  fields.Number(
-      "num_epochs", "greater than 0 and at most 100000", [](double x) { return x > 0 && x <= 1e5; },
-      &out->num_epochs);
-  fields.Integer("max_steps", 0, int64_t{1} << 40, &out->max_steps);
-  fields.Integer("batch_size", 1, 4096, &out->batch_size);
-  fields.Integer("gradient_accumulation_steps", 1, 65536, &out->gradient_accumulation_steps);
-  fields.Integer("seq_length", 2, 1 << 20, &out->seq_length);
-  fields.Number(
-      "learning_rate", "greater than 0 and at most 10", [](double x) { return x > 0 && x <= 10; },
-      &out->learning_rate);
-  fields.Number(
-      "weight_decay", "from 0 to 1", [](double x) { return x >= 0 && x <= 1; }, &out->weight_decay);
-  fields.Number("max_grad_norm", "greater than 0", positive, &out->max_grad_norm);
-  fields.Integer("seed", std::numeric_limits<int64_t>::min() / 2,
-                 std::numeric_limits<int64_t>::max() / 2, &out->seed);
-  fields.Bool("shuffle", &out->shuffle);
-  if (fields.Has("gradient_checkpointing")) {
+  void operator()(std::monostate) const {}
+  void operator()(JobField::Ref<bool> ref) const { fields_.Bool(name_, &ref(spec_)); }
+  void operator()(JobField::Ref<int32_t> ref) const { Integer(&ref(spec_)); }
+  void operator()(JobField::Ref<int64_t> ref) const { Integer(&ref(spec_)); }
+  void operator()(JobField::Ref<double> ref) const {
+    fields_.Number(
+        name_, field_.range.Words(/*integer=*/false).c_str(),
+        [this](double number) { return field_.range.Takes(number); }, &ref(spec_));
+  }
+  void operator()(JobField::Ref<std::string> ref) const { fields_.String(name_, &ref(spec_)); }
+  void operator()(JobField::Ref<std::vector<std::string>> ref) const {
+    ref(spec_) = ResolveTargetModules(fields_);
+  }
+  void operator()(JobField::Ref<Checkpointing> ref) const {
+    if (!fields_.Has(name_)) return;
     bool on = false;
-    fields.Bool("gradient_checkpointing", &on);
-    out->gradient_checkpointing = on ? Checkpointing::kOn : Checkpointing::kOff;
+    fields_.Bool(name_, &on);
+    ref(spec_) = on ? Checkpointing::kOn : Checkpointing::kOff;
   }
-  fields.Bool("deterministic", &out->deterministic);
-  fields.Integer("logging_steps", 1, 1 << 30, &out->logging_steps);
-  fields.Integer("save_steps", 0, 1 << 30, &out->save_steps);
-  fields.Integer("save_total_limit", 1, 1 << 20, &out->save_total_limit);
-  fields.Bool("playbook_warmup", &out->playbook_warmup);
-}
+  template <typename Enum>
+  void operator()(JobField::Ref<Enum> ref) const {
+    std::string given;
+    fields_.String(name_, &given);
+    const auto& words = field_.words.words;
+    if (given.empty() || absl::EndsWith(given, "_UNSPECIFIED")) {
+      if (field_.required) fields_.Violate(name_, absl::StrCat("is required: ", Choices(words)));
+      return;
+    }
+    const auto* const found = std::find_if(
+        words.begin(), words.end(), [&](const char* word) { return EnumWord(word) == given; });
+    if (found == words.end())
+      return fields_.Violate(name_, absl::StrCat("must be ", Choices(words), "; got ", given));
+    ref(spec_) = static_cast<Enum>(found - words.begin() + field_.words.first);
+  }
 
-void ReadEvaluation(FieldReader& fields, TrainSpec* out) {
-  fields.Number(
-      "eval_split", "of rows, or a share of all rows below 1",
-      [](double x) { return x >= 0 && x <= 1e12 && (x < 1 || x == std::floor(x)); },
-      &out->eval_split);
-  fields.Integer("eval_steps", 0, 1 << 30, &out->eval_steps);
-  fields.Bool("load_best_model_at_end", &out->load_best_model_at_end);
-  if (out->eval_split > 0) {
-    if (out->seed < 0) fields.Violate("seed", "must not be negative: eval_split shuffles with it");
-    return;
+ private:
+  // "lora.rank" → "rank".
+  static const char* NameOf(const JobField& field) {
+    const char* const dot = std::strrchr(field.path, '.');
+    return dot == nullptr ? field.path : dot + 1;
   }
-  if (out->eval_steps > 0) fields.Violate("eval_steps", "needs rows to evaluate on: eval_split");
-  if (out->load_best_model_at_end)
-    fields.Violate("load_best_model_at_end", "needs rows to evaluate on: eval_split");
-}
+  template <typename Int>
+  void Integer(Int* value) const {
+    fields_.Integer(name_, field_.range.low, field_.range.high, value);
+  }
 
-void ReadDtype(const Json& spec, Dtype default_dtype, TrainSpec* out,
-               std::vector<FieldViolation>* violations) {
-  const std::string name = spec.value("dtype", std::string("DTYPE_UNSPECIFIED"));
-  if (name == "FLOAT32") {
-    out->dtype = Dtype::kFloat32;
-  } else if (name == "BFLOAT16") {
-    out->dtype = Dtype::kBfloat16;
-  } else if (name == "FLOAT16") {
-    out->dtype = Dtype::kFloat16;
-  } else if (name == "DTYPE_UNSPECIFIED") {
-    out->dtype = default_dtype;
-  } else {
-    violations->push_back(
-        {"dtype", absl::StrCat("must be float32, bfloat16 or float16; got ", name)});
-  }
-}
+  FieldReader& fields_;
+  const JobField& field_;
+  const char* const name_;
+  TrainSpec& spec_;
+};
 
-void ReadPrecision(FieldReader& fields, TrainSpec* out) {
-  std::string name = "PRECISION_UNSPECIFIED";
-  fields.String("precision", &name);
-  if (name == "PRECISION_UNSPECIFIED" || name == "FP32_MASTER") return;
-  if (name != "HF_PARITY") {
-    return fields.Violate("precision", "must be fp32_master or hf_parity; got " + name);
-  }
-  out->precision = Precision::kHfParity;
-  if (out->mode != Mode::kFull) {
+// What is above takes one field at a time; this is what fields have to do with each other.
+void JudgeTogether(FieldReader& fields, TrainSpec* spec) {
+  if (spec->model.empty()) fields.Violate("model", "is required: a model directory or an alias");
+  if (spec->precision == Precision::kHfParity && spec->mode != Mode::kFull) {
     fields.Violate("precision", "hf_parity is only for mode full; adapters are always float32");
-  } else if (out->dtype == Dtype::kFloat16) {
+  } else if (spec->precision == Precision::kHfParity && spec->dtype == Dtype::kFloat16) {
     fields.Violate("precision",
                    "hf_parity does not go with float16: AdamW's second moment vanishes in it; use "
                    "bfloat16, or fp32_master");
   }
-}
-
-Json CheckpointingJson(Checkpointing checkpointing) {
-  if (checkpointing == Checkpointing::kAuto) return nullptr;
-  return checkpointing == Checkpointing::kOn;
-}
-
-absl::StatusOr<TrainSpec> Resolve(const Json& spec, Dtype default_dtype) {
-  std::vector<FieldViolation> violations;
-  TrainSpec out;
-  const std::string mode = spec.value("mode", std::string());
-  if (mode == "FULL") {
-    out.mode = Mode::kFull;
-    out.learning_rate = 5e-5;
-  } else if (mode == "QLORA") {
-    out.mode = Mode::kQlora;
-  } else if (mode != "LORA") {
-    violations.push_back({"mode", "is required: lora, full or qlora"});
+  JudgeLrSchedule(fields, spec->learning_rate, &spec->lr_schedule);
+  if (spec->eval_split > 0) {
+    if (spec->seed < 0) fields.Violate("seed", "must not be negative: eval_split shuffles with it");
+    return;
   }
-  FieldReader fields(spec, "", &violations);
-  fields.String("model", &out.model);
-  if (out.model.empty())
-    violations.push_back({"model", "is required: a model directory or an alias"});
-  fields.String("revision", &out.revision);
-  ReadDatasetSpec(spec.value("dataset", Json::object()), &out.dataset, &violations);
-  ReadSchedule(fields, &out);
-  ReadEvaluation(fields, &out);
-  out.lr_schedule = ReadLrSchedule(spec, out.learning_rate, &violations);
-  ReadDtype(spec, default_dtype, &out, &violations);
-  ReadPrecision(fields, &out);
-  ReadLora(spec, &out, &violations);
+  if (spec->eval_steps > 0) fields.Violate("eval_steps", "needs rows to evaluate on: eval_split");
+  if (spec->load_best_model_at_end)
+    fields.Violate("load_best_model_at_end", "needs rows to evaluate on: eval_split");
+}
+
+absl::StatusOr<TrainSpec> Resolve(const Json& json, Dtype default_dtype) {
+  std::vector<FieldViolation> violations;
+  TrainSpec spec;
+  spec.dtype = default_dtype;
+  const Json lora_json = json.value("lora", Json::object());
+  FieldReader fields(json, "", &violations), lora(lora_json, "lora.", &violations);
+  for (const JobField& field : JobFields()) {
+    const bool of_lora = absl::StartsWith(field.path, "lora.");
+    if (of_lora && spec.mode == Mode::kFull) continue;
+    if (field.for_full && spec.mode == Mode::kFull)
+      std::get<JobField::Ref<double>>(field.binding)(spec) = *field.for_full;
+    std::visit(FieldFiller(of_lora ? lora : fields, field, &spec), field.binding);
+  }
+  if (spec.mode == Mode::kFull && !lora_json.empty())
+    fields.Violate("lora", "is only for adapter modes; mode is full, so leave it out");
+  ReadDatasetSpec(json.value("dataset", Json::object()), &spec.dataset, &violations);
+  JudgeTogether(fields, &spec);
   if (!violations.empty()) return FieldError(violations);
-  return out;
+  return spec;
 }
 
 }  // namespace
 
-std::string_view ModeName(Mode mode) {
-  switch (mode) {
-    case Mode::kLora:
-      return "lora";
-    case Mode::kFull:
-      return "full";
-    case Mode::kQlora:
-      return "qlora";
-  }
-  return "";
-}
-
-std::string_view DtypeName(Dtype dtype) {
-  switch (dtype) {
-    case Dtype::kFloat32:
-      return "float32";
-    case Dtype::kBfloat16:
-      return "bfloat16";
-    case Dtype::kFloat16:
-      return "float16";
-  }
-  return "";
-}
-
-std::string_view PrecisionName(Precision precision) {
-  return precision == Precision::kHfParity ? "hf_parity" : "fp32_master";
-}
+std::string_view ModeName(Mode mode) { return WordOf("mode", mode); }
+std::string_view DtypeName(Dtype dtype) { return WordOf("dtype", dtype); }
+std::string_view PrecisionName(Precision precision) { return WordOf("precision", precision); }
 
 std::string_view CheckpointingName(Checkpointing checkpointing) {
   switch (checkpointing) {
@@ -228,42 +182,15 @@ absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype
 }
 
 std::string TrainSpecToJson(const TrainSpec& spec) {
-  nlohmann::ordered_json json = {
-      {"mode", absl::AsciiStrToUpper(std::string(ModeName(spec.mode)))},
-      {"model", spec.model},
-      {"revision", spec.revision},
-      {"dataset", DatasetSpecToJson(spec.dataset)},
-      {"num_epochs", spec.num_epochs},
-      {"max_steps", spec.max_steps},
-      {"batch_size", spec.batch_size},
-      {"gradient_accumulation_steps", spec.gradient_accumulation_steps},
-      {"seq_length", spec.seq_length},
-      {"learning_rate", spec.learning_rate},
-      {"weight_decay", spec.weight_decay},
-      {"max_grad_norm", spec.max_grad_norm},
-      {"seed", spec.seed},
-      {"shuffle", spec.shuffle},
-      {"dtype", absl::AsciiStrToUpper(std::string(DtypeName(spec.dtype)))},
-      {"gradient_checkpointing", CheckpointingJson(spec.gradient_checkpointing)},
-      {"deterministic", spec.deterministic},
-      {"logging_steps", spec.logging_steps},
-      {"save_steps", spec.save_steps},
-      {"save_total_limit", spec.save_total_limit},
-      {"eval_split", spec.eval_split},
-      {"eval_steps", spec.eval_steps},
-      {"load_best_model_at_end", spec.load_best_model_at_end},
-      {"playbook_warmup", spec.playbook_warmup}};
-  json.update(LrScheduleToJson(spec.lr_schedule));
-  if (spec.mode == Mode::kFull)
-    json["precision"] = absl::AsciiStrToUpper(std::string(PrecisionName(spec.precision)));
-  if (spec.mode != Mode::kFull) {
-    json["lora"] = {{"rank", spec.lora.rank},
-                    {"alpha", spec.lora.alpha},
-                    {"dropout", spec.lora.dropout},
-                    {"target_modules", spec.lora.target_modules},
-                    {"init_adapter", spec.lora.init_adapter},
-                    {"use_rslora", spec.lora.use_rslora}};
+  nlohmann::ordered_json json;
+  for (const JobField& field : JobFields()) {
+    if (std::holds_alternative<std::monostate>(field.binding)) continue;
+    if (field.when != nullptr && !field.when(spec)) continue;
+    nlohmann::ordered_json* at = &json;
+    for (absl::string_view part : absl::StrSplit(field.path, '.')) at = &(*at)[std::string(part)];
+    *at = ValueJson(field, spec);
   }
+  json["dataset"] = DatasetSpecToJson(spec.dataset);
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 

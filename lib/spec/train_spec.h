@@ -1,4 +1,4 @@
-// The hyperparameters of a job: defaults, ranges, JSON.
+// The hyperparameters of a job, resolved: every one has its value.
 //
 // JSON is proto3's JSON of ftd.v1.JobSpec with snake_case names: that is how the daemon and the
 // worker, which know the protobuf message, and this library, which does not, hand the spec to each
@@ -42,46 +42,31 @@ std::string_view CheckpointingName(Checkpointing);    // "auto"
 inline constexpr const char* kAllTargetModules[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
                                                     "gate_proj", "up_proj", "down_proj"};
 
+// The members of the two structs, their defaults and what they mean are in job_fields.def.
+#define BOUND_FIELD(...)
+#define PLAIN_FIELD(...)
+
+// Adapters. `target_modules` never has "all-linear" once resolved.
 struct LoraSpec {
-  int32_t rank = 8;
-  double alpha = 16;
-  double dropout = 0;
-  std::vector<std::string> target_modules;  // never "all-linear" once resolved
-  std::string init_adapter;                 // directory, or empty
-  bool use_rslora = false;
+#define FIELD(...)
+#define LORA_FIELD(Type, name, Default, ...) Type name = Default;
+#include "lib/spec/job_fields.def"
 
   // What an adapter's output is multiplied with.
   double Scale() const { return use_rslora ? alpha / std::sqrt(rank) : alpha / rank; }
 };
 
-// A resolved spec. Field meanings and ranges: proto/ftd/v1/job.proto.
+#define BOUND_FIELD(...)
+#define PLAIN_FIELD(...)
+
+// A resolved spec. What the fields mean on the wire: proto/ftd/v1/job.proto.
 struct TrainSpec {
-  Mode mode = Mode::kLora;
-  std::string model;
-  std::string revision;
+#define FIELD(Type, name, Default, ...) Type name = Default;
+#define LORA_FIELD(...)
+#include "lib/spec/job_fields.def"
+
   DatasetSpec dataset;
-  double num_epochs = 1;
-  int64_t max_steps = 0;
-  int32_t batch_size = 8;
-  int32_t gradient_accumulation_steps = 1;
-  int32_t seq_length = 2048;
-  double learning_rate = 1e-4;  // the peak
   LrSchedule lr_schedule;
-  double weight_decay = 0;
-  double max_grad_norm = 1;
-  int64_t seed = 42;
-  bool shuffle = true;
-  Dtype dtype = Dtype::kFloat32;
-  Precision precision = Precision::kFp32Master;
-  Checkpointing gradient_checkpointing = Checkpointing::kAuto;
-  bool deterministic = true;  // on a GPU; a CPU's kernels are in any case
-  int32_t logging_steps = 1;
-  int32_t save_steps = 500;
-  int32_t save_total_limit = 2;
-  double eval_split = 0;
-  int32_t eval_steps = 0;
-  bool load_best_model_at_end = false;
-  bool playbook_warmup = false;
   LoraSpec lora;  // meaningless when mode is kFull
 };
 

@@ -132,8 +132,11 @@ const Option* Find(const std::string& key) {
 absl::Status UnknownKey(const std::string& source, const std::string& key) {
   std::vector<std::string> known = {"models"};
   for (const Option& option : kTable) known.emplace_back(option.key);
-  return Bad(source, absl::StrCat("unknown key \"", key, "\"; did you mean \"", Nearest(key, known),
-                                  "\"?"));
+  const std::string nearest = Nearest(key, known);
+  return Bad(source,
+             absl::StrCat("unknown key \"", key, "\"",
+                          nearest.empty() ? "; ftd --print-config shows all"
+                                          : absl::StrCat("; did you mean \"", nearest, "\"?")));
 }
 
 template <typename Number>

@@ -98,7 +98,6 @@ absl::StatusOr<FoundDataset> DatasetFinder::Find(DatasetSpec& dataset) const {
     for (DatasetFile& file : dataset.files) file.server_path.clear();
     FTD_ASSIGN_OR_RETURN(found, FindUploads(dataset));
   }
-  dataset.sha256 = DatasetSha256(FilesOf(dataset));
   return found;
 }
 

@@ -9,7 +9,7 @@
 #include "lib/base/error.h"
 #include "server/attempts/attempt_files.h"
 #include "server/jobs/job_states.h"
-#include "server/requests/job_fields.h"
+#include "server/requests/job_metadata.h"
 
 namespace ftd {
 namespace {

@@ -5,13 +5,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "lib/base/error.h"
-#include "lib/hub/sources.h"
-#include "lib/hub/transport/settings.h"
-#include "lib/spec/judge.h"
+#include "lib/hub/plan.h"
 #include "server/attempts/result_publisher.h"
 #include "server/jobs/id.h"
 #include "server/jobs/job_states.h"
-#include "server/requests/job_fields.h"
+#include "server/requests/job_metadata.h"
 
 namespace ftd {
 namespace {
@@ -44,39 +42,24 @@ absl::Status CheckFields(const Submission& submission) {
 
 }  // namespace
 
-absl::StatusOr<ModelConfig> Submitter::FindModel(TrainSpec& spec, Job& job,
-                                                 hub::Sources& sources) const {
-  FTD_ASSIGN_OR_RETURN(const FoundModel found, finder_.Find(spec.model, spec.revision));
-  spec.model = found.name;
-  spec.revision = found.revision;
-  job.model_dir = found.dir;
-  if (found.source.has_value()) sources.repos.push_back(*found.source);
-  auto model = found.is_complete ? verdicts_.Judge(found.dir) : JudgeModelWithoutWeights(found.dir);
-  if (model.ok()) FTD_RETURN_IF_ERROR(JudgeMode(found.dir, *model, spec.mode));
-  return model;
-}
-
 absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   FTD_RETURN_IF_ERROR(CheckFields(submission));
   FTD_ASSIGN_OR_RETURN(TrainSpec spec,
                        ResolveTrainSpec(submission.spec_json, rules_.default_dtype));
+  if (!spec.lora.init_adapter.empty() && !fs::path(spec.lora.init_adapter).is_absolute())
+    return FieldError({{"lora.init_adapter", "must be an absolute path on the server"}});
+  const PlanMeans means{
+      .models = finder_,
+      .judge_model = [this](const fs::path& dir) { return verdicts_.Judge(dir); },
+      .find_dataset = [this](DatasetSpec& dataset) { return datasets_.Find(dataset); }};
+  FTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(std::move(spec), means));
   Job job;
-  const hub::Settings settings = hub::SettingsFromEnvironment();
-  hub::Sources sources{settings.endpoint, settings.cache_dir, {}};
-  FTD_ASSIGN_OR_RETURN(const ModelConfig model, FindModel(spec, job, sources));
-  if (!spec.lora.init_adapter.empty()) {
-    if (!fs::path(spec.lora.init_adapter).is_absolute()) {
-      return FieldError({{"lora.init_adapter", "must be an absolute path on the server"}});
-    }
-    FTD_RETURN_IF_ERROR(JudgeAdapter(spec.lora.init_adapter, model, spec.lora));
-  }
-  FTD_ASSIGN_OR_RETURN(FoundDataset dataset, datasets_.Find(spec.dataset));
-  job.dataset_path = dataset.path;
-  if (dataset.source.has_value()) sources.repos.push_back(*std::move(dataset.source));
-  if (!sources.repos.empty()) job.sources_json = hub::SourcesToJson(sources);
+  job.model_dir = plan.model_dir;
+  job.dataset_path = plan.dataset_path;
+  job.sources_json = plan.sources_json;
   FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
   job.name = submission.name;
-  job.spec_json = TrainSpecToJson(spec);
+  job.spec_json = TrainSpecToJson(plan.spec);
   job.labels = submission.labels;
   job.priority = submission.priority;
   job.owner = submission.owner;

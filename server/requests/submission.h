@@ -9,7 +9,6 @@
 
 #include "absl/status/statusor.h"
 #include "lib/hub/model_finder.h"
-#include "lib/hub/sources.h"
 #include "lib/spec/train_spec.h"
 #include "server/host/log.h"
 #include "server/host/state_dir.h"
@@ -64,9 +63,6 @@ class Submitter {
   const ModelFinder& model_finder() const { return finder_; }
 
  private:
-  // The model of `spec`, judged as far as its files are there. Pins the spec to it.
-  absl::StatusOr<ModelConfig> FindModel(TrainSpec& spec, Job& job, hub::Sources& sources) const;
-
   JobStore& store_;
   const StateDir& state_dir_;
   const SubmitRules rules_;

@@ -66,7 +66,7 @@ def test_show_for_people():
 @pytest.mark.parametrize("set_fields, said", [
     ({}, "gradient checkpointing auto"),
     ({"gradient_checkpointing": True, "deterministic": True}, "gradient checkpointing on"),
-    ({"gradient_checkpointing": False, "deterministic": False}, "gradient checkpointing off, not deterministic"),
+    ({"gradient_checkpointing": False, "deterministic": False}, "gradient checkpointing off, deterministic off"),
 ])
 def test_show_names_what_is_recomputed(set_fields, said):
     job = make_job("RUNNING")
@@ -74,7 +74,7 @@ def test_show_names_what_is_recomputed(set_fields, said):
         setattr(job.spec, name, value)
     with FakeFtd(GetJob=lambda request, context: job) as fake:
         settings, = (line for line in fake.ftctl("show", "x").stdout.splitlines() if line.startswith("settings"))
-        assert settings.endswith(said)
+        assert f", {said}, " in settings
         spec = json.loads(fake.ftctl("show", "x", "-o", "json").stdout)["spec"]
         assert spec["gradient_checkpointing"] is set_fields.get("gradient_checkpointing")
         assert spec["deterministic"] is set_fields.get("deterministic")

@@ -1,11 +1,16 @@
 // The tables of docs/ that repeat a table of the code, as one JSON object of Markdown by name.
-// doc_tables.py puts them there, and docs_test.py holds the documents to them.
+// doc_tables.py puts them there, and docs_test.py holds the documents to them. "job_defaults" is
+// for the comments of the proto: the defaults by path.
 #include <iostream>
 #include <string>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "lib/base/reason.h"
 #include "lib/runlog/step_metrics.h"
+#include "lib/spec/job_fields.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
@@ -41,11 +46,63 @@ std::string Errors() {
   return table;
 }
 
+// "`--lora-rank` INT"; a switch has no value.
+std::string FlagCell(const JobField& field) {
+  std::string value;
+  switch (KindOfFlag(field)) {
+    case FlagKind::kText:
+      value = field.type == nullptr ? "TEXT" : field.type;
+      break;
+    case FlagKind::kInteger:
+      value = "N";
+      break;
+    case FlagKind::kReal:
+      value = "X";
+      break;
+    case FlagKind::kSwitch:
+      return absl::StrCat("`--", field.flag, "`, `--no-", field.flag, "`");
+    case FlagKind::kWord:
+      value = absl::StrJoin(field.words.words, "\\|");
+      break;
+    case FlagKind::kAutoSwitch:
+      value = "auto\\|on\\|off";
+      break;
+  }
+  return absl::StrCat("`--", field.flag, " ", value, "`");
+}
+
+std::string RangeCell(const JobField& field) {
+  const FlagKind kind = KindOfFlag(field);
+  const bool number = kind == FlagKind::kInteger || kind == FlagKind::kReal;
+  if (!number || std::holds_alternative<std::monostate>(field.binding)) return "";
+  return field.range.Words(kind == FlagKind::kInteger);
+}
+
+std::string JobFlags() {
+  std::string table = "| flag | what it does | default | takes |\n| --- | --- | --- | --- |\n";
+  for (const JobField& field : JobFields()) {
+    if (field.flag == nullptr) continue;
+    const std::string usual = field.required ? "required" : DefaultText(field);
+    absl::StrAppend(&table, "| ", FlagCell(field), " | ",
+                    absl::StrReplaceAll(field.help, {{"|", "\\|"}}), " | ", usual, " | ",
+                    RangeCell(field), " |\n");
+  }
+  return table;
+}
+
+nlohmann::ordered_json JobDefaults() {
+  nlohmann::ordered_json defaults;
+  for (const JobField& field : JobFields()) defaults[field.path] = DefaultText(field);
+  return defaults;
+}
+
 }  // namespace
 }  // namespace ftd
 
 int main() {
   std::cout << nlohmann::ordered_json{{"errors", ftd::Errors()},
+                                      {"job_defaults", ftd::JobDefaults()},
+                                      {"job_flags", ftd::JobFlags()},
                                       {"step_keys", ftd::StepKeys()},
                                       {"step_series", ftd::StepSeries()}}
                    .dump()

@@ -58,6 +58,31 @@ def test_tables_are_those_of_the_code(path):
     assert path.read_text() == made, "run ./dev docs"
 
 
+def said_default(comment):
+    """What a comment of the proto says after "Default": a number, true or false; None where it says something else."""
+    match = re.search(r"\bDefault:? (true|false|-?[\d.]+(?:e-?\d+)?)\b|\b(\d+), the default\b", comment)
+    return match and (match[1] or match[2]).rstrip(".")
+
+
+def test_the_proto_states_the_defaults_of_the_code():
+    proto = (ROOT / "proto/ftd/v1/job.proto").read_text()
+    prefixes = {"JobSpec": "", "Lora": "lora.", "Dataset": "dataset."}
+    defaults, compared = doc_tables.tables(BIN.parent)["job_defaults"], []
+    for message, prefix in prefixes.items():
+        body = re.search(rf"^message {message} \{{(.*?)^\}}", proto, re.S | re.M)[1]
+        for comment, name in re.findall(r"((?:^  //[^\n]*\n)+)  optional \w+ (\w+) = \d+;", body, re.M):
+            stated, ours = said_default(comment.replace("\n  //", "")), defaults[prefix + name].split(";")[0]
+            ours = {"on": "true", "off": "false"}.get(ours, ours)
+            number = re.fullmatch(r"true|false|[\d.e-]+", ours)
+            if number is None:
+                continue
+            assert stated is not None, f"{name}: the comment does not state the default {ours}"
+            same = stated == ours if ours in ("true", "false") else float(stated) == float(ours)
+            assert same, f"{name}: the comment says {stated}, the code {ours}"
+            compared.append(name)
+    assert len(compared) > 20
+
+
 def test_every_setting_is_documented_and_no_other():
     documented = [key for row in rows(ROOT / "docs" / "configuration.md", "key") for key in code(row[0])]
     printed = subprocess.run([BIN / "ftd", "--print-config"], capture_output=True, text=True, check=True, timeout=60).stdout

@@ -19,8 +19,7 @@ TRACES = {
     "a model family": (r'"llama"', {}),
     "an operator": (r"\bswiglu\b", {}),
     "an RPC with its verb": (r"HoldJob|HoldVerb|verbs/hold\.cc|`hold JOB`", {}),
-    "a dataset shape": (r"PROMPT_COMPLETION|kPromptCompletion|prompt-completion", {
-        "lib/spec/dataset_spec.h": "a comment's example of how words become names"}),
+    "a dataset shape": (r"PROMPT_COMPLETION|kPromptCompletion|prompt-completion", {}),
 }
 
 

@@ -7,7 +7,6 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/base/nearest.h"
 #include "server/host/listen_address.h"
 #include "tests/support/temp_dir.h"
 
@@ -106,13 +105,6 @@ TEST_F(OptionsTest, BadFlagsNameTheFlag) {
 TEST(ListenAddress, ALongPathIsRefused) {
   EXPECT_TRUE(ParseListenAddress("unix:/" + std::string(106, 'x'), false).ok());
   EXPECT_FALSE(ParseListenAddress("unix:/" + std::string(107, 'x'), true).ok());
-}
-
-TEST(Nearest, FindsTheWordMeant) {
-  const std::vector<std::string> known = {"listen", "state_dir", "worker"};
-  EXPECT_EQ(Nearest("statedir", known), "state_dir");
-  EXPECT_EQ(Nearest("wroker", known), "worker");
-  EXPECT_EQ(Nearest("", known), "listen");
 }
 
 }  // namespace

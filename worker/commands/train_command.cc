@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 // A directory that no other run has: nobody loses a model again.
 fs::path DefaultOutput(const TrainOptions& options) {
-  const std::string model = options.spec.value("model", std::string("model"));
+  const std::string model = options.given.json().value("model", std::string("model"));
   const std::string name =
       options.preset.empty() ? fs::path(model).filename().string() : options.preset;
   return fs::path("outputs") /
@@ -36,8 +36,8 @@ fs::path DefaultOutput(const TrainOptions& options) {
 absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& dir) {
   dir = options.output_dir;
   if (!options.resume.empty()) {
-    if (!options.spec.empty() || !options.dataset.empty() || !options.preset.empty() ||
-        !options.log_dir.empty() || !options.columns.empty()) {
+    if (!options.given.empty() || !options.dataset.empty() || !options.preset.empty() ||
+        !options.log_dir.empty()) {
       return Error(Reason::kUsage,
                    "a run goes on with the settings that it was started with; give --resume with "
                    "nothing but --output_dir");

@@ -1,5 +1,5 @@
-// The flags of `ft-worker train`: those of NVIDIA's DGX Spark scripts, and what `ftctl submit` has
-// beyond them, under the same names.
+// The flags of `ft-worker train`: the fields of a job (lib/spec/job_fields.def) under the names
+// that NVIDIA's DGX Spark scripts and `ftctl submit` have for them, and the presets of the scripts.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "nlohmann/json.hpp"
+#include "lib/spec/job_fields.h"
 
 namespace CLI {
 class App;
@@ -17,9 +17,8 @@ namespace ftd {
 
 struct TrainOptions {
   std::string preset;                    // "llama3-8b-lora", …, or empty
-  nlohmann::json spec;                   // what was given of a JobSpec
-  nlohmann::json dataset;                // and of its dataset
-  std::string columns;                   // "field=column,…"
+  std::string dataset;                   // file, directory, glob or repository; empty: the default
+  GivenFields given;                     // of the spec
   double peak_tflops = 0;                // AttemptRequest's
   int64_t host_memory_reserve_mib = -1;  // likewise; below 0: its default
   std::string output_dir;                // empty: a new one under outputs/

@@ -98,8 +98,8 @@ absl::StatusOr<TrainOutput> TrainOutput::Resume(const fs::path& dir,
                                                 const std::string& checkpoint) {
   std::error_code error;
   if (!fs::exists(dir / kPrivate / "request.json", error)) {
-    return Error(Reason::kJobNotFound,
-                 absl::StrCat(dir.string(), " holds no run of ft-train to go on with"));
+    return absl::NotFoundError(
+        absl::StrCat(dir.string(), " does not hold a run of ft-train to resume"));
   }
   FTD_ASSIGN_OR_RETURN(TrainOutput output, Open(dir));
   FTD_ASSIGN_OR_RETURN(output.request_, ReadAttemptRequest(dir / kPrivate / "request.json"));

@@ -1,4 +1,4 @@
-#include "server/requests/job_fields.h"
+#include "server/requests/job_metadata.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "client/base/nearest.h"
+#include "lib/base/nearest.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,44 @@
+#include "lib/hub/plan.h"
+
+#include <utility>
+
+#include "lib/base/error.h"
+#include "lib/hub/sources.h"
+#include "lib/hub/transport/settings.h"
+#include "lib/spec/judge.h"
+
+namespace ftd {
+namespace {
+
+absl::StatusOr<ModelConfig> FindModel(const PlanMeans& means, Plan& plan, hub::Sources& sources) {
+  TrainSpec& spec = plan.spec;
+  FTD_ASSIGN_OR_RETURN(const FoundModel found, means.models.Find(spec.model, spec.revision));
+  spec.model = found.name;
+  spec.revision = found.revision;
+  plan.model_dir = found.dir;
+  if (found.source.has_value()) sources.repos.push_back(*found.source);
+  FTD_ASSIGN_OR_RETURN(const ModelConfig model, found.is_complete
+                                                    ? means.judge_model(found.dir)
+                                                    : JudgeModelWithoutWeights(found.dir));
+  FTD_RETURN_IF_ERROR(JudgeMode(found.dir, model, spec.mode));
+  return model;
+}
+
+}  // namespace
+
+absl::StatusOr<Plan> MakePlan(TrainSpec spec, const PlanMeans& means) {
+  Plan plan{.spec = std::move(spec)};
+  const hub::Settings settings = hub::SettingsFromEnvironment();
+  hub::Sources sources{settings.endpoint, settings.cache_dir, {}};
+  FTD_ASSIGN_OR_RETURN(const ModelConfig model, FindModel(means, plan, sources));
+  const LoraSpec& lora = plan.spec.lora;
+  if (!lora.init_adapter.empty()) FTD_RETURN_IF_ERROR(JudgeAdapter(lora.init_adapter, model, lora));
+  FTD_ASSIGN_OR_RETURN(FoundDataset dataset, means.find_dataset(plan.spec.dataset));
+  plan.spec.dataset.sha256 = DatasetSha256(FilesOf(plan.spec.dataset));
+  plan.dataset_path = dataset.path;
+  if (dataset.source.has_value()) sources.repos.push_back(*std::move(dataset.source));
+  if (!sources.repos.empty()) plan.sources_json = hub::SourcesToJson(sources);
+  return plan;
+}
+
+}  // namespace ftd
