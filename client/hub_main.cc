@@ -139,7 +139,7 @@ std::vector<std::string> JudgeToken(const hub::Settings& settings) {
 int RunDoctor() {
   const std::vector<std::string> said = JudgeToken(hub::SettingsFromEnvironment());
   const nlohmann::json finding = {
-      {"verdict", said[0]}, {"found", Printable(said[1])}, {"mend", said[2]}};
+      {"verdict", said[0]}, {"found", Printable(said[1])}, {"remedy", said[2]}};
   std::cout << finding.dump() << std::endl;
   return kExitOk;
 }

@@ -16,7 +16,7 @@ constexpr Verb kVerbs[] = {
     {"get", "Take a job's result home", GetVerb},
     {"cancel", "End a job", CancelVerb},
     {"pause", "Stop a running job with a checkpoint, and free the device", PauseVerb},
-    {"resume", "Let a paused job go on", ResumeVerb},
+    {"resume", "Resume a paused job", ResumeVerb},
     {"hold", "Keep a queued job back", HoldVerb},
     {"release", "Let a held job run", ReleaseVerb},
     {"update", "Change a job's priority or labels", UpdateVerb},
@@ -27,7 +27,7 @@ constexpr Verb kVerbs[] = {
     {"whoami", "Show whose token is stored", WhoamiVerb},
     {"token", "Make, list and revoke the tokens that let callers in over TCP", TokenVerb},
     {"info", "Show the server", InfoVerb},
-    {"doctor", "Look for what keeps ftd from working, and say the mend", DoctorVerb},
+    {"doctor", "Find what keeps ftd from working, and how to fix it", DoctorVerb},
     {"completion", "Print a script that lets a shell complete ftctl", CompletionVerb},
 };
 

@@ -279,7 +279,7 @@ Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
     }
     NotifyReloading();
     if (const absl::Status checked = check_config(); checked.ok()) {
-      LogInfo("asked to start anew");
+      LogInfo("asked to restart");
       runner_->Abandon();
       CloseDoors();
       return Outcome::kReexecute;

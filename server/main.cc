@@ -130,7 +130,7 @@ int Serve(const Flags& flags, ftd::Options options, char** argv) {
   }
   ftd::KeepPassedSockets();
   execv(program.c_str(), argv);
-  ftd::LogError("cannot start ", program, " anew: ", std::generic_category().message(errno));
+  ftd::LogError("cannot start ", program, " again: ", std::generic_category().message(errno));
   return kExitFailure;
 }
 

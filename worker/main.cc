@@ -67,7 +67,7 @@ ftd::ProgramDoc Describe(const CLI::App& command, const std::string& name,
         {"1", "Training failed."},
         {"2", "The command line itself."},
         {"65 to 77", "As of ftctl: the input, the output, the hub or a right is at fault."},
-        {"130", "A signal stopped it; the run can go on from its checkpoint."}}},
+        {"130", "A signal stopped it; the run can continue from its checkpoint."}}},
       {"SEE ALSO", {{"ftctl(1), ftd(8), ft-train(1), ft-worker(1)", "The rest of ftd."}}}};
   return program;
 }

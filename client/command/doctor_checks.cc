@@ -9,10 +9,10 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "client/base/child_process.h"
-#include "client/text/names.h"
 #include "client/base/nvidia_driver.h"
-#include "client/text/text.h"
 #include "client/base/version.h"
+#include "client/text/names.h"
+#include "client/text/text.h"
 #include "lib/base/libtorch_path.h"
 #include "nlohmann/json.hpp"
 
@@ -44,10 +44,10 @@ absl::StatusOr<int> Count(Connection& connection, Job::State state, Job* first) 
 
 }  // namespace
 
-Finding Failed(const std::string& check, const absl::Status& status, const std::string& mend) {
+Finding Failed(const std::string& check, const absl::Status& status, const std::string& remedy) {
   const std::string message(status.message());
   const size_t end = std::min(message.find('\n'), message.size());
-  const std::string rest = end < message.size() ? message.substr(end + 1) : mend;
+  const std::string rest = end < message.size() ? message.substr(end + 1) : remedy;
   return {check, Verdict::kFail, message.substr(0, end), rest};
 }
 
@@ -128,7 +128,7 @@ absl::StatusOr<std::string> LibraryPath() {
 
 Finding CheckWorker(const ServerInfo* info) {
   if (const auto path = LibraryPath(); !path.ok()) {
-    return Failed("worker", path.status(), "mend FTD_LIBTORCH, in ftd's environment too");
+    return Failed("worker", path.status(), "correct FTD_LIBTORCH, in ftd's environment too");
   }
   const std::string beside = ProgramBeside("ft-worker");
   const std::string worker = info != nullptr && !info->worker().empty() ? info->worker() : beside;
@@ -176,7 +176,7 @@ Finding CheckSettings() {
     return {"settings", Verdict::kOk, absl::StrCat(ftd, " --check-config finds no fault")};
   }
   return {"settings", Verdict::kFail, LastLine(ran->output),
-          "mend that line; `ftd --help` lists the settings, `ftd --check-config` judges them"};
+          "correct that line; `ftd --help` lists the settings, `ftd --check-config` judges them"};
 }
 
 Finding CheckHubToken(const ServerInfo* info) {
@@ -188,13 +188,13 @@ Finding CheckHubToken(const ServerInfo* info) {
     return {"hub token", Verdict::kFail, absl::StrCat(hub, " says: ", LastLine(ran->output)),
             "install ftctl and ftctl-hub from one build"};
   }
-  Finding finding{"hub token", Verdict::kOk, said.value("found", ""), said.value("mend", "")};
+  Finding finding{"hub token", Verdict::kOk, said.value("found", ""), said.value("remedy", "")};
   const std::string verdict = said.value("verdict", "");
   if (verdict != "ok") finding.verdict = verdict == "warn" ? Verdict::kWarn : Verdict::kFail;
   if (finding.verdict != Verdict::kOk || info == nullptr || info->has_hub_token()) return finding;
   finding.verdict = Verdict::kWarn;
   absl::StrAppend(&finding.found, "; ftd itself has no token");
-  finding.mend =
+  finding.remedy =
       "`ftctl login` as ftd's user, or for the service /etc/credstore/hf-token and a restart";
   return finding;
 }

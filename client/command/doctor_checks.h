@@ -17,11 +17,11 @@ struct Finding {
   std::string check;  // "worker"
   Verdict verdict = Verdict::kOk;
   std::string found;
-  std::string mend;  // what to do; empty when kOk
+  std::string remedy;  // what to do; empty when kOk
 };
 
-// An error as a finding: its first line was found, the rest, else `mend`, is what to do.
-Finding Failed(const std::string& check, const absl::Status& status, const std::string& mend);
+// An error as a finding: its first line was found, the rest, else `remedy`, is what to do.
+Finding Failed(const std::string& check, const absl::Status& status, const std::string& remedy);
 
 // Of what the server tells.
 Finding CheckVersions(const ftd::v1::ServerInfo& info);

@@ -1,4 +1,4 @@
-// ftctl doctor: what an operator should know on the first day, each with its mend.
+// ftctl doctor: what an operator should know on the first day, each with its remedy.
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,13 +9,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "client/rpc/connection.h"
-#include "client/command/doctor_checks.h"
 #include "client/base/exit_codes.h"
+#include "client/command/doctor_checks.h"
 #include "client/command/flags.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "client/text/json_output.h"
 #include "client/text/text.h"
-#include "client/command/verbs.h"
 
 namespace ftd {
 namespace {
@@ -55,7 +55,7 @@ Finding Unreachable(const Connection& connection, const absl::Status& status,
   if (IsForbidden(connection.address())) {
     return {"daemon", Verdict::kFail,
             absl::StrCat("this user may not use ", connection.address(), " (", chosen_by, ")"),
-            "become a member of the socket's group: `usermod -aG ftd USER`, then log in anew"};
+            "become a member of the socket's group: `usermod -aG ftd USER`, then log in again"};
   }
   Finding finding = Failed("daemon", status,
                            "a certificate (--tls-cert, --tls-key) or a token (--token-file) lets "
@@ -115,8 +115,8 @@ void Print(const std::vector<Finding>& findings) {
   for (const Finding& finding : findings) {
     std::cout << PadRight(Name(finding.verdict), 6) << PadRight(finding.check, 12)
               << Printable(finding.found) << "\n";
-    if (finding.mend.empty()) continue;
-    std::cout << "      " << PadRight("", 12) << "→ " << Printable(finding.mend) << "\n";
+    if (finding.remedy.empty()) continue;
+    std::cout << "      " << PadRight("", 12) << "→ " << Printable(finding.remedy) << "\n";
   }
   std::cout << std::flush;
 }
@@ -127,7 +127,7 @@ nlohmann::ordered_json Structured(const std::vector<Finding>& findings) {
     list.push_back({{"check", finding.check},
                     {"verdict", Name(finding.verdict)},
                     {"found", PrintableLines(finding.found)},
-                    {"mend", PrintableLines(finding.mend)}});
+                    {"remedy", PrintableLines(finding.remedy)}});
   }
   return list;
 }

@@ -3,10 +3,10 @@
 
 #include <iostream>
 
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
 #include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 
 namespace ftd {
 
@@ -20,7 +20,7 @@ int LogsVerb(const Invocation& call) {
               [&](int64_t value) { request.set_lines(value); });
   flags.Int32("--attempt", "Of this attempt [the newest]",
               [&](int32_t value) { request.set_attempt(value); });
-  flags.Switch("-f,--follow", "Go on until the job ends",
+  flags.Switch("-f,--follow", "Keep printing until the job ends",
                [&](bool value) { request.set_follow(value); });
   if (const auto code = flags.Parse()) return *code;
   request.set_job(job);

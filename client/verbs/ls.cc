@@ -33,10 +33,11 @@ absl::StatusOr<ftd::v1::ListJobsRequest> FirstPage(const LsOptions& options) {
   for (const std::string& name : options.states) {
     Job::State state = Job::STATE_UNSPECIFIED;
     if (!Job::State_Parse(absl::AsciiStrToUpper(name), &state) || state == Job::STATE_UNSPECIFIED) {
-      return Error(Reason::kUsage,
-                   absl::StrCat("--state ", name,
-                                " is no state; a job is QUEUED, HELD, PREPARING, RUNNING, PAUSING, "
-                                "PAUSED, CANCELLING, SUCCEEDED, FAILED or CANCELLED"));
+      return Error(
+          Reason::kUsage,
+          absl::StrCat("--state ", name,
+                       " is not a state; a job is QUEUED, HELD, PREPARING, RUNNING, PAUSING, "
+                       "PAUSED, CANCELLING, SUCCEEDED, FAILED or CANCELLED"));
     }
     request.add_states(state);
   }

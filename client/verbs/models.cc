@@ -6,16 +6,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
+#include "client/command/sub_verbs.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "client/text/json_output.h"
 #include "client/text/progress_text.h"
-#include "client/command/sub_verbs.h"
 #include "client/text/table.h"
-#include "client/watch/terminal.h"
 #include "client/text/text.h"
-#include "client/command/verbs.h"
+#include "client/watch/terminal.h"
 
 namespace ftd {
 namespace {
@@ -159,7 +159,7 @@ int Verify(const Invocation& call) {
   }
   return Fail(absl::DataLossError(
       absl::StrCat(done->damaged_files_size(), " damaged file(s); `ftctl models rm ", model,
-                   "` and `ftctl models pull ", model, "` bring it anew")));
+                   "` and `ftctl models pull ", model, "` fetch it again")));
 }
 
 constexpr Verb kSubVerbs[] = {{"ls", "List them", List},

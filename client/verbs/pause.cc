@@ -46,7 +46,7 @@ int PauseVerb(const Invocation& call) {
 
 int ResumeVerb(const Invocation& call) {
   return JobAction(call,
-                   {"resume", "Queue a paused job again; it goes on from its checkpoint.",
+                   {"resume", "Queue a paused job again; it continues from its checkpoint.",
                     "  ftctl resume first\n"},
                    [](Connection& connection, const std::string& job) {
                      ftd::v1::ResumeJobRequest request;

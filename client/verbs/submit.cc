@@ -3,16 +3,16 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
-#include "client/watch/follow.h"
-#include "client/watch/job_views.h"
+#include "client/command/submission.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "client/text/json_output.h"
 #include "client/text/names.h"
-#include "client/command/submission.h"
+#include "client/watch/follow.h"
+#include "client/watch/job_views.h"
 #include "client/watch/terminal.h"
-#include "client/command/verbs.h"
 
 namespace ftd {
 namespace {
@@ -61,7 +61,7 @@ int SubmitVerb(const Invocation& call) {
   SubmitOptions options;
   Flags flags(call, "submit", "Queue a fine-tuning job. Prints its id.", kExamples);
   AddSubmitFlags(flags, &options.submit);
-  flags.Switch("--watch", "Go on into `ftctl watch`; the exit code is the job's outcome",
+  flags.Switch("--watch", "Then run `ftctl watch`; the exit code is the job's outcome",
                &options.watch);
   flags.Switch("-q,--quiet", "The id alone, no talk", &options.quiet);
   flags.Switch("--validate-only", "Judge the job and queue nothing", &options.validate_only);

@@ -90,8 +90,8 @@ int Revoke(const Invocation& call) {
   ftd::v1::RevokeTokenRequest request;
   std::string name;
   Flags flags(call, "token revoke",
-              "Take a token back: from the next call on it lets nobody in. A call that has begun "
-              "goes on.",
+              "Revoke a token: from the next call on it is refused. A call that has begun is not "
+              "affected.",
               "  ftctl token revoke dashboard\n");
   flags.Positional("NAME", "As `ftctl token ls` prints it", &name);
   if (const auto code = flags.Parse()) return *code;

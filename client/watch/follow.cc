@@ -100,7 +100,7 @@ int ReportOutcome(const FollowOutcome& outcome) {
                 << StateName(outcome.job.state()) << "." << std::endl;
       return kExitJobNotFinished;
     case FollowOutcome::kSignalled:
-      std::cerr << "The job goes on without you. Watch again: ftctl watch " << handle
+      std::cerr << "The job continues without you. Watch again: ftctl watch " << handle
                 << "\nTo end it: ftctl cancel " << handle << std::endl;
       return 128 + outcome.signal;
     case FollowOutcome::kBroken:

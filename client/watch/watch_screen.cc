@@ -178,7 +178,7 @@ Lines Notes(const WatchState& state, const ScreenStyle& style, double now) {
   if (!IsFinal(job.state())) {
     lines.emplace_back().Add(
         Ink::kDim, job.state() == Job::PAUSED
-                       ? absl::StrCat(NextStep(job), " lets the job go on; Ctrl-C leaves it paused")
+                       ? absl::StrCat(NextStep(job), " resumes the job; Ctrl-C leaves it paused")
                        : absl::StrCat("Ctrl-C leaves the job running; ftctl cancel ",
                                       JobHandle(job), " ends it"));
   }

@@ -12,7 +12,7 @@ namespace {
 constexpr const char* kHead = R"(# fish completion of @NAME@, made from the tables of its --help.
 
 # Whether the words before the cursor are these verbs; with a number behind a --, whether so many
-# arguments by position follow them. Behind the number: the flags that take a word.
+# arguments by position follow them. After the number: the flags that take a word.
 function @F@_at
     set -l words (commandline -opc)[2..]
     set -l verbs $argv

@@ -40,7 +40,7 @@ std::vector<uint32_t> Switches(const TokenizedRow& row) {
 
 absl::Status Damaged(const std::filesystem::path& dir) {
   return absl::DataLossError(Concat("the tokenised rows in ", dir.string(),
-                                    " are damaged; start the job again and they are made anew"));
+                                    " are damaged; start the job again to make them again"));
 }
 
 // Reads exactly `size` bytes.

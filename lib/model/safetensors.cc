@@ -97,7 +97,7 @@ absl::Status CheckCoverage(const std::filesystem::path& path,
     expected = span.data() + span.size();
   }
   if (expected != data.data() + data.size())
-    return Corrupt(path, "bytes are left over behind the last tensor");
+    return Corrupt(path, "bytes are left over after the last tensor");
   return absl::OkStatus();
 }
 

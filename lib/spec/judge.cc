@@ -110,7 +110,7 @@ absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const Lor
   if (json.value("peft_type", "") != "LORA")
     return Mismatch(dir, "adapter_config.json: peft_type is not LORA");
   const int64_t rank = IntegerOr(json, "r", 0);
-  if (rank < 1) return Mismatch(dir, "adapter_config.json: r is no rank");
+  if (rank < 1) return Mismatch(dir, "adapter_config.json: r is not a rank");
   if (rank != lora.rank) {
     return Mismatch(dir, absl::StrCat("its rank is ", rank, ", the job's is ", lora.rank,
                                       "; pass --lora-rank ", rank));
@@ -121,8 +121,9 @@ absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const Lor
                           lora.alpha, "; pass --lora-alpha ", json.value("lora_alpha", 0.0)));
   }
   if (const bool rslora = json.value("use_rslora", false); rslora != lora.use_rslora) {
-    return Mismatch(dir, rslora ? "it is an rsLoRA adapter, the job is not; pass --use-rslora"
-                                : "it is no rsLoRA adapter, the job is; leave out --use-rslora");
+    return Mismatch(dir, rslora
+                             ? "it is an rsLoRA adapter, the job is not; pass --use-rslora"
+                             : "it is not an rsLoRA adapter, the job is; leave out --use-rslora");
   }
   if (json.value("use_dora", false)) return Mismatch(dir, "DoRA adapters are not supported");
   return absl::OkStatus();

@@ -124,7 +124,8 @@ absl::Status FineTuningService::List(const v1::ListJobsRequest& request,
   std::vector<JobState> states;
   for (const int state : request.states()) {
     if (!v1::Job::State_IsValid(state) || state == v1::Job::STATE_UNSPECIFIED) {
-      return FieldError({{"states", absl::StrCat("has ", state, ", which is no state of a job")}});
+      return FieldError(
+          {{"states", absl::StrCat("has ", state, ", which is not a state of a job")}});
     }
     states.push_back(FromWire(static_cast<v1::Job::State>(state)));
   }

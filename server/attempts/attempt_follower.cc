@@ -37,7 +37,8 @@ AttemptNews AttemptFollower::Read() {
       if (event.ParseFromString(payload)) {
         news.events.push_back(std::move(event));
       } else {
-        LogWarning(attempt_dir_.string(), ": a record of events.log is no event; it is left out");
+        LogWarning(attempt_dir_.string(),
+                   ": a record of events.log is not an event; it is left out");
       }
     }
   }

@@ -45,7 +45,7 @@ Move PublishedMove(const StateDir& state_dir, const Job& job, Move success) {
       .to = JobState::kFailed,
       .message = std::string(place.status().message()),
       .failure_reason = ReasonOf(place.status()) == Reason::kDiskFull ? "DISK_FULL" : "INTERNAL",
-      .hint = "mend the results directory; the result itself is complete",
+      .hint = "correct the results directory; the result itself is complete",
       .attempt = success.attempt};
 }
 

@@ -136,7 +136,7 @@ absl::StatusOr<WorkerProcess> Runner::FindWorker(const Attempt& attempt, const f
     poll(nullptr, 0, kPauseMs);
   }
   return absl::UnavailableError(
-      absl::StrCat("a process that is no worker holds the lock in ", dir.string()));
+      absl::StrCat("a process that is not a worker holds the lock in ", dir.string()));
 }
 
 void Runner::Recover() {

@@ -74,7 +74,7 @@ absl::StatusOr<std::vector<PassedSocket>> PassedSockets() {
     if (sd_is_socket_unix(fd, SOCK_STREAM, /*listening=*/1, nullptr, 0) <= 0) {
       return Error(Reason::kConfigInvalid,
                    absl::StrCat("descriptor ", fd,
-                                ", passed by the service manager, is no listening unix stream "
+                                ", passed by the service manager, is not a listening unix stream "
                                 "socket; let ListenStream= name a path"));
     }
     Fd socket(fcntl(fd, F_DUPFD_CLOEXEC, SD_LISTEN_FDS_START + count));

@@ -78,7 +78,7 @@ absl::Status StateDir::CheckResultsWritable() const {
     return Error(Reason::kPathNotWritable,
                  absl::StrCat("the results directory ", Results().string(),
                               " cannot be written: ", std::generic_category().message(errno),
-                              "; mend its permissions or mount"));
+                              "; correct its permissions or mount"));
   }
   rmdir(name.c_str());
   struct statvfs space;

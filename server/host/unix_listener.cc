@@ -44,7 +44,7 @@ absl::Status RemoveStale(const fs::path& path) {
   if (!S_ISSOCK(found.st_mode)) {
     return Error(
         Reason::kAddressInUse,
-        absl::StrCat(path.string(), " exists and is no socket; remove it, or listen elsewhere"));
+        absl::StrCat(path.string(), " exists and is not a socket; remove it, or listen elsewhere"));
   }
   FTD_ASSIGN_OR_RETURN(const Fd probe, NewSocket());
   const sockaddr_un address = AddressOf(path);

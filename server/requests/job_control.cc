@@ -39,7 +39,7 @@ std::string Advice(const Job& job) {
     case kPausing:
       return "wait until it is PAUSED";
     case kPaused:
-      return absl::StrCat("it does not run; `ftctl resume ", name, "` lets it go on");
+      return absl::StrCat("it is paused; `ftctl resume ", name, "` continues it");
     case kCancelling:
       return "it is about to end";
     default:

@@ -63,7 +63,7 @@ def test_version(fake):
     (["show"], "JOB is required"),
     (["show", "a", "b"], "unexpected argument 'b'"),
     (["show", "a", "-o", "xml"], "needs one of table, json, yaml; got 'xml'"),
-    (["ls", "--state", "RUNING"], "RUNING is no state"),
+    (["ls", "--state", "RUNING"], "RUNING is not a state"),
     (["get", "job"], "DIR is required"),
     (["wait", "job", "--timeout", "soon"], "--timeout needs a number"),
     (["--address", "example.org:7443", "ls"], "keeps it off the network"),

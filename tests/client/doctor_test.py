@@ -1,4 +1,4 @@
-"""ftctl doctor: each fault is planted and must be found, named and given its mend; and a machine without one is well."""
+"""ftctl doctor: each fault is planted and must be found, named and given its remedy; and a machine without one is well."""
 
 import http.server
 import json
@@ -58,7 +58,7 @@ class Machine:
         ran = self.doctor("-o", "json", *args, **env)
         rows = {row["check"]: row for row in json.loads(ran.stdout)}
         assert ran.returncode == (1 if "fail" in {row["verdict"] for row in rows.values()} else 0)
-        assert all(bool(row["mend"]) == (row["verdict"] != "ok") for row in rows.values()), rows
+        assert all(bool(row["remedy"]) == (row["verdict"] != "ok") for row in rows.values()), rows
         assert ran.stderr == ""
         return rows
 
@@ -98,7 +98,7 @@ def test_nobody_answers(machine):
     rows = machine.findings("--address", nowhere)
     assert rows["daemon"]["verdict"] == "fail"
     assert nowhere in rows["daemon"]["found"] and "--address" in rows["daemon"]["found"]
-    assert "ftd --state-dir" in rows["daemon"]["mend"]
+    assert "ftd --state-dir" in rows["daemon"]["remedy"]
     assert {"settings", "worker", "device", "hub token"} < set(rows), "the rest is looked at nevertheless"
     assert "$FTCTL_ADDRESS" in machine.findings(FTCTL_ADDRESS=nowhere)["daemon"]["found"]
 
@@ -114,13 +114,13 @@ def test_a_socket_of_another_group(machine):
                              capture_output=True, env=fake.environment(machine.env))
         found = json.loads(ran.stdout)[0]
     assert found["check"] == "daemon" and found["verdict"] == "fail"
-    assert "this user may not use" in found["found"] and "usermod -aG" in found["mend"]
+    assert "this user may not use" in found["found"] and "usermod -aG" in found["remedy"]
 
 
 def test_a_server_that_does_not_know_us(machine):
     machine.handlers["GetServerInfo"] = lambda r, c: fail(c, "UNAUTHENTICATED", "TOKEN_INVALID", "no such token")
     found = machine.findings()["daemon"]
-    assert found["verdict"] == "fail" and "no such token" in found["found"] and "--token-file" in found["mend"]
+    assert found["verdict"] == "fail" and "no such token" in found["found"] and "--token-file" in found["remedy"]
 
 
 def test_a_bad_token_file(machine):
@@ -150,11 +150,11 @@ def test_disks(machine, field, check):
 def test_the_queue(machine):
     machine.jobs = {jobs.Job.HELD: [jobs.Job(id="ft-1")], jobs.Job.PAUSED: [jobs.Job(id="ft-2"), jobs.Job(id="ft-3")]}
     found = machine.only_fault("queue")
-    assert found["verdict"] == "warn" and "1 held, 2 paused" in found["found"] and "ftctl release" in found["mend"]
+    assert found["verdict"] == "warn" and "1 held, 2 paused" in found["found"] and "ftctl release" in found["remedy"]
     machine.info.queued = 1
     machine.jobs = {jobs.Job.QUEUED: [jobs.Job(id="ft-4", name="late", pending_reason=jobs.Job.BACKOFF)]}
     found = machine.only_fault("queue")
-    assert "nothing runs" in found["found"] and "ftctl show late" in found["mend"]
+    assert "nothing runs" in found["found"] and "ftctl show late" in found["remedy"]
     machine.info.running = 1
     assert machine.findings()["queue"]["verdict"] == "ok"
 
@@ -169,7 +169,7 @@ def test_bad_settings(machine):
 def test_the_worker(machine):
     machine.write_worker("echo 'error while loading shared libraries: libtorch_cpu.so' >&2; exit 127")
     found = machine.only_fault("worker")
-    assert found["verdict"] == "fail" and "libtorch_cpu.so" in found["found"] and "lib/ftd" in found["mend"]
+    assert found["verdict"] == "fail" and "libtorch_cpu.so" in found["found"] and "lib/ftd" in found["remedy"]
     machine.write_worker("kill -SEGV $$")
     assert machine.only_fault("worker")["verdict"] == "fail"
     machine.write_worker(f"echo 'ft-worker 0.0.1 ({REVISION}), LibTorch 2.11.0'")
@@ -178,7 +178,7 @@ def test_the_worker(machine):
     assert str(machine.worker) in machine.only_fault("worker")["found"]
     machine.worker.unlink()
     found = machine.only_fault("worker")
-    assert "No such file" in found["found"] and "install ft-worker" in found["mend"]
+    assert "No such file" in found["found"] and "install ft-worker" in found["remedy"]
 
 
 @pytest.mark.parametrize("spoil", ["worker", "folder", "owner", "link"])
@@ -241,7 +241,7 @@ def test_the_token_of_the_hub(machine, hub):
     ran = machine.doctor("-o", "json", **online, HF_TOKEN=TOKEN)
     assert "alice" in ran.stdout and TOKEN not in ran.stdout + ran.stderr
     bad = machine.only_fault("hub token", **online, HF_TOKEN="hf_wrong")
-    assert bad["verdict"] == "fail" and "hf_wrong" not in json.dumps(bad) and "ftctl login" in bad["mend"]
+    assert bad["verdict"] == "fail" and "hf_wrong" not in json.dumps(bad) and "ftctl login" in bad["remedy"]
     none = machine.only_fault("hub token", **online)
     assert none["verdict"] == "warn" and "no token is stored" in none["found"]
     machine.info.has_hub_token = False

@@ -39,7 +39,7 @@ absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& di
     if (!options.given.empty() || !options.dataset.empty() || !options.preset.empty() ||
         !options.log_dir.empty()) {
       return Error(Reason::kUsage,
-                   "a run goes on with the settings that it was started with; give --resume with "
+                   "a run continues with the settings that it was started with; give --resume with "
                    "nothing but --output_dir");
     }
     if (dir.empty() && options.resume != "latest")
@@ -64,7 +64,7 @@ absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& di
 int Finish(const v1::WorkerEvent::End& end, const TrainConsole& console, const TrainOutput& output,
            const std::string& resume_command) {
   if (end.outcome() == v1::WorkerEvent::End::STOPPED) {
-    std::fprintf(stderr, "stopped after step %lld; go on with\n  %s\n",
+    std::fprintf(stderr, "stopped after step %lld; continue with\n  %s\n",
                  static_cast<long long>(end.last_step()), resume_command.c_str());
     return 130;
   }

@@ -48,7 +48,7 @@ absl::Status CheckUnused(const fs::path& dir) {
   }
   if (!CheckpointsIn(dir).empty() || fs::exists(dir / kResult / kRecord, error)) {
     return InUse(dir,
-                 "holds an unfinished run; go on with --resume latest, or name another "
+                 "holds an unfinished run; continue it with --resume latest, or name another "
                  "--output_dir");
   }
   if (fs::exists(dir / kPrivate, error) || !fs::exists(dir, error) || fs::is_empty(dir, error)) {
@@ -119,7 +119,7 @@ absl::Status TrainOutput::FindCheckpoint(const std::string& wanted) {
     if (!is_wanted) {
       return Error(Reason::kStateConflict,
                    absl::StrCat(checkpoint.string(), " is newer than, or other than, ", wanted,
-                                "; remove it to go on from there, or use --resume latest"));
+                                "; remove it to continue from there, or use --resume latest"));
     }
     const auto manifest = VerifyDirectory(checkpoint);
     if (manifest.ok()) {

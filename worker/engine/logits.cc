@@ -22,7 +22,8 @@ LoraSpec ReadLoraSpec(const std::filesystem::path& adapter_dir) {
   try {
     const int64_t rank = IntegerOr(json, "r", 0);
     if (rank < 1 || rank > 4096)
-      throw EngineError(EngineError::Kind::kModel, path.string() + ": r is no rank from 1 to 4096");
+      throw EngineError(EngineError::Kind::kModel,
+                        path.string() + ": r is not a rank from 1 to 4096");
     lora.rank = static_cast<int32_t>(rank);
     lora.alpha = json.at("lora_alpha").get<double>();
     lora.target_modules = json.at("target_modules").get<std::vector<std::string>>();

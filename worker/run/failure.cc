@@ -19,7 +19,7 @@ std::string Smaller(const FailedRun& run) {
 std::string HintFor(v1::FailureReason reason, const FailedRun& run) {
   switch (reason) {
     case v1::DATASET_INVALID:
-      return "mend the row that the message names, then try again";
+      return "correct the row that the message names, then try again";
     case v1::MODEL_NOT_FOUND:
     case v1::MODEL_CORRUPT:
       return "check the model directory, download it again if in doubt, then try again";
@@ -41,7 +41,7 @@ std::string HintFor(v1::FailureReason reason, const FailedRun& run) {
     case v1::HUB_UNREACHABLE:
       return "check the network and try again: what was fetched so far is kept";
     case v1::CHECKPOINT_CORRUPT:
-      return "the checkpoint's bytes changed on disk; check the disk, then start anew";
+      return "the checkpoint's bytes changed on disk; check the disk, then start again";
     default:
       return "see what the worker said: `ftctl logs`, or above with ft-train";
   }

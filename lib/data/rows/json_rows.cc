@@ -96,7 +96,7 @@ class JsonRows : public RowReader {
     SkipBlank();
     ended_ = true;
     if (!in_.status().ok()) return in_.status();
-    if (in_.Peek() != ByteReader::kEnd) return NotJson(in_.line(), "more behind the array");
+    if (in_.Peek() != ByteReader::kEnd) return NotJson(in_.line(), "more after the array");
     return false;
   }
 

@@ -126,7 +126,7 @@ std::string Described(const RepoId& repo) {
 
 absl::StatusOr<RepoRevision> ParseRevision(const RepoId& repo, const std::string& body) {
   const Json info = Json::parse(body, nullptr, /*allow_exceptions=*/false);
-  if (!info.is_object()) return Protocol(repo, "it is no JSON object");
+  if (!info.is_object()) return Protocol(repo, "it is not a JSON object");
   try {
     RepoRevision revision{repo, info.value("sha", ""), {}};
     if (!IsCommit(revision.commit)) return Protocol(repo, "it names no commit");
