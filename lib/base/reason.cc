@@ -29,7 +29,7 @@ constexpr ReasonRow kTable[] = {
     {Reason::kDiskFull, "DISK_FULL", Code::kResourceExhausted, 75,
      "free space where the message says, then retry"},
     {Reason::kDiskReserve, "DISK_RESERVE", Code::kResourceExhausted, 75,
-     "free space on the server, or lower its `disk_reserve_mib`, then retry"},
+     "free space on the server, then retry"},
     {Reason::kFieldInvalid, "FIELD_INVALID", Code::kInvalidArgument, 65,
      "correct the fields that BadRequest names"},
     {Reason::kFtdMissing, "FTD_MISSING", Code::kUnavailable, 69, "install ftd beside ftctl",

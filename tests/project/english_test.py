@@ -3,7 +3,8 @@ import english
 import pytest
 import tree
 
-# `python tests/project/english.py FILE` shows what is left in one. Take a file out once it is clean; add none.
+
+# `python tests/project/english.py FILE` shows where one has such a turn.
 @pytest.mark.parametrize("name", english.read_by_users())
 def test_plain_english(name):
     assert english.matches(name, tree.text(name)) == []
