@@ -112,12 +112,12 @@ def test_empty_ls_keeps_stdout_for_data():
         assert "No jobs" in fake.ftctl("ls").stderr
 
 
-METRIC_KEYS = ["step", "epoch", "loss", "entropy", "mean_token_accuracy", "grad_norm", "learning_rate", "tokens",
-               "tokens_total", "padding_ratio", "tokens_per_second", "step_seconds", "mfu"]
+METRIC_KEYS = ["step", "epoch", "loss", "entropy", "mean_token_accuracy", "grad_norm", "grad_clip_ratio",
+               "learning_rate", "tokens", "tokens_total", "padding_ratio", "tokens_per_second", "step_seconds", "mfu"]
 
 
 def metric(i: int, loss: float) -> jobs.StepMetrics:
-    known = {"mfu": i / 11} if i % 2 else {}
+    known = {"mfu": i / 11} if i % 2 else {"grad_clip_ratio": i / 13}
     return jobs.StepMetrics(**known, step=i, epoch=i / 7, loss=loss, entropy=1 / 7, mean_token_accuracy=2 / 3,
                             grad_norm=1 / 3, learning_rate=1e-4 / 3, tokens=100 + i, tokens_total=(1 << 53) + i,
                             padding_ratio=0.0, tokens_per_second=1e300, step_seconds=5e-324)
@@ -142,9 +142,9 @@ def same(ours, step) -> bool:
             return int(a) == b
         return float(a) == b or (math.isnan(float(a)) and math.isnan(b))  # bit for bit but for NaN's payload
 
-    if not step.HasField("mfu"):
-        assert ours["mfu"] in (None, "")
-    return all(equal(ours[key], getattr(step, key)) for key in METRIC_KEYS if key != "mfu" or step.HasField("mfu"))
+    absent = [key for key in ("mfu", "grad_clip_ratio") if not step.HasField(key)]
+    assert all(ours[key] in (None, "") for key in absent)
+    return all(equal(ours[key], getattr(step, key)) for key in METRIC_KEYS if key not in absent)
 
 
 def test_metrics_keep_every_bit(with_metrics):

@@ -57,10 +57,21 @@ def test_metrics_agree(finished, daemon):
     printed = daemon.ftctl("metrics", job.id, "-o", "jsonl").stdout.splitlines()
     for row, line, step in zip(rows, printed, daemon.steps(job.id), strict=True):
         shown = json.loads(line)
-        for key in ("step", "epoch", "loss", "entropy", "mean_token_accuracy", "grad_norm", "learning_rate", "tokens",
-                    "tokens_total", "padding_ratio"):
+        for key in ("step", "epoch", "loss", "entropy", "mean_token_accuracy", "grad_norm", "grad_clip_ratio", "learning_rate",
+                    "tokens", "tokens_total", "padding_ratio"):
             assert row[key] == shown[key] == getattr(step, key), key
         assert row["tokens_per_second"] > 0 and row["step_seconds"] > 0
+        assert row["grad_clip_ratio"] == pytest.approx(clipped_by_torch(row["grad_norm"], 1.0), rel=1e-6)
+
+
+def clipped_by_torch(norm, max_norm):
+    """What clip_grad_norm_ multiplies a gradient of that norm with."""
+    import torch
+
+    parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    parameter.grad = torch.tensor([norm], dtype=torch.float64)
+    torch.nn.utils.clip_grad_norm_([parameter], max_norm)
+    return parameter.grad.item() / norm
 
 
 def test_tensorboard_reads_the_events(finished):

@@ -39,6 +39,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+// What torch's clip_grad_norm_ multiplies a gradient of this norm with.
+double ClipRatio(double norm, double max_norm) { return std::min(1.0, max_norm / (norm + 1e-6)); }
+
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -197,6 +200,7 @@ class TrainingRun {
     step.set_entropy(result.entropy);
     step.set_mean_token_accuracy(result.mean_token_accuracy);
     step.set_grad_norm(result.grad_norm);
+    step.set_grad_clip_ratio(ClipRatio(result.grad_norm, spec_.max_grad_norm));
     step.set_learning_rate(result.learning_rate);
     step.set_tokens(result.tokens);
     step.set_tokens_total(tokens_total_ += result.tokens);
