@@ -2,7 +2,7 @@
 #
 # Not find_package(Torch): on the wheel that is fatal without a CUDA toolkit, probes for GPUs, and makes
 # FindProtobuf pick torch's own old protobuf headers. Here nothing needs CUDA: ft-worker links the CPU
-# libraries only and loads libtorch_cuda at run time where there is a GPU (worker/engine/device.h).
+# libraries only and loads libtorch_cuda at run time where there is a GPU (worker/engine/device/device.h).
 execute_process(
   COMMAND "${FTD_PYTHON}" -c "import sysconfig; print(sysconfig.get_paths()['purelib'])"
   OUTPUT_VARIABLE FTD_SITE_PACKAGES OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)

@@ -3,13 +3,13 @@
 #include "lib/base/file.h"
 #include "lib/base/json_number.h"
 #include "nlohmann/json.hpp"
-#include "worker/engine/adapter.h"
-#include "worker/engine/batches.h"
-#include "worker/engine/device.h"
-#include "worker/engine/guarded.h"
-#include "worker/engine/model.h"
-#include "worker/engine/tensor_io.h"
+#include "worker/engine/device/device.h"
+#include "worker/engine/device/guarded.h"
+#include "worker/engine/model/adapter.h"
+#include "worker/engine/model/model.h"
+#include "worker/engine/tensors/tensor_io.h"
 #include "worker/engine/train.h"
+#include "worker/engine/training/batches.h"
 
 namespace ftd::engine {
 namespace {

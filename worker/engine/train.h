@@ -1,5 +1,5 @@
-// The engine's whole surface: types of the standard library and lib only, so that the worker that includes
-// it sees no torch.
+// The engine's whole surface: types of the standard library and lib only, so that the worker that
+// includes it sees no torch.
 //
 // Errors: every call throws EngineError. Not thread-safe; one Trainer a process.
 #pragma once
@@ -10,31 +10,15 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "lib/data/row_source.h"
 #include "lib/model/model_config.h"
 #include "lib/spec/train_spec.h"
+#include "worker/engine/error.h"
 
 namespace ftd::engine {
-
-// The one exception of the engine.
-class EngineError : public std::runtime_error {
- public:
-  enum class Kind {
-    kModel,        // a file of the model or adapter is missing, damaged or does not fit
-    kOutOfMemory,  // the device's memory did not suffice
-    kDiskFull,     // no space for a file
-    kInternal,     // anything else
-  };
-  EngineError(Kind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
-  Kind kind() const { return kind_; }
-
- private:
-  Kind kind_;
-};
 
 // What one optimizer step measured.
 struct StepResult {

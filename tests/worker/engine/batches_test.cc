@@ -1,4 +1,4 @@
-#include "worker/engine/batches.h"
+#include "worker/engine/training/batches.h"
 
 #include <numeric>
 #include <utility>

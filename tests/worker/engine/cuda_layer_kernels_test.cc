@@ -10,8 +10,14 @@
 
 #include "gtest/gtest.h"
 #include "tests/worker/engine/kernel_checks.h"
-#include "worker/engine/cuda_kernels.h"
-#include "worker/engine/dropout.h"
+#include "worker/engine/device/kernel_call.h"
+#include "worker/engine/ops/dropout/dropout.h"
+#include "worker/engine/ops/dropout/dropout_cuda.h"
+#include "worker/engine/ops/glu/swiglu_cuda.h"
+#include "worker/engine/ops/loss/loss_cuda.h"
+#include "worker/engine/ops/nf4/nf4_cuda.h"
+#include "worker/engine/ops/norm/norm_cuda.h"
+#include "worker/engine/ops/rope/rope_cuda.h"
 
 namespace ftd::engine {
 namespace {
@@ -64,7 +70,7 @@ TEST_F(CudaKernelsTest, RmsNormEqualsTheDefinition) {
           at::Tensor rstd;
           const at::Tensor y = cuda::RmsNormForward(on_x, on_w, kEps, &rstd);
           return std::vector<at::Tensor>{
-              y, rstd, cuda::RmsNormAgain(on_x, on_w, rstd),
+              y, rstd, cuda::RmsNormRecompute(on_x, on_w, rstd),
               cuda::RmsNormBackward(on_x, on_w, rstd, OnKernelDevice(dy), {}),
               cuda::RmsNormBackward(on_x, on_w, rstd, OnKernelDevice(dy),
                                     OnKernelDevice(residual))};
@@ -249,7 +255,7 @@ TEST_F(CudaKernelsTest, NoRowsAreNoError) {
     const at::Tensor angles = OnKernelDevice(at::empty({0, 1, 4}, dtype));
     at::Tensor rstd;
     EXPECT_EQ(cuda::RmsNormForward(x, w, 1e-5, &rstd).numel(), 0);
-    EXPECT_EQ(cuda::RmsNormAgain(x, w, rstd).numel(), 0);
+    EXPECT_EQ(cuda::RmsNormRecompute(x, w, rstd).numel(), 0);
     EXPECT_EQ(cuda::RmsNormBackward(x, w, rstd, x, x).numel(), 0);
     cuda::AddRmsNormWeightGrad(x, rstd, x, w);
     EXPECT_TRUE(w.eq(1).all().item<bool>());

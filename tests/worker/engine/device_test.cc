@@ -8,7 +8,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "worker/engine/guarded.h"
+#include "worker/engine/device/guarded.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {

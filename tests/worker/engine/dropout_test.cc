@@ -1,6 +1,6 @@
 // Dropout's masks: the generator against PyTorch's own, what share they drop, and that no two have
 // anything to do with each other.
-#include "worker/engine/dropout.h"
+#include "worker/engine/ops/dropout/dropout.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/PhiloxRNGEngine.h>

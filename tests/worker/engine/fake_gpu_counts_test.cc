@@ -11,8 +11,8 @@
 #include "tests/support/temp_dir.h"
 #include "tests/worker/engine/fake_gpu/fake_gpu.h"
 #include "tests/worker/engine/tiny_model.h"
-#include "worker/engine/step_memory.h"
 #include "worker/engine/train.h"
+#include "worker/engine/training/step_memory.h"
 
 namespace ftd::engine {
 namespace {

@@ -13,8 +13,8 @@
 #include "tests/worker/engine/fake_gpu/fake_gpu.h"
 #include "tests/worker/engine/tiny_model.h"
 #include "tests/worker/engine/whole_run.h"
-#include "worker/engine/device.h"
-#include "worker/engine/linear.h"
+#include "worker/engine/device/device.h"
+#include "worker/engine/ops/linear/linear.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {

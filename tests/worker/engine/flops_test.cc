@@ -1,7 +1,7 @@
 // What GPUs do at most, by the names that CUDA gives them. What a step takes is held against
 // torch's own counter by tests/parity/mfu_test.py.
 
-#include "worker/engine/flops.h"
+#include "worker/engine/model/flops.h"
 
 #include "gtest/gtest.h"
 

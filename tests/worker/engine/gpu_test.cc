@@ -9,11 +9,17 @@
 
 #include "gtest/gtest.h"
 #include "tests/worker/engine/kernel_device.h"
-#include "worker/engine/attention.h"
-#include "worker/engine/cuda_kernels.h"
-#include "worker/engine/device.h"
-#include "worker/engine/loss.h"
-#include "worker/engine/nf4.h"
+#include "worker/engine/device/device.h"
+#include "worker/engine/device/kernel_call.h"
+#include "worker/engine/ops/attention/attention.h"
+#include "worker/engine/ops/dropout/dropout_cuda.h"
+#include "worker/engine/ops/glu/swiglu_cuda.h"
+#include "worker/engine/ops/loss/loss.h"
+#include "worker/engine/ops/loss/loss_cuda.h"
+#include "worker/engine/ops/nf4/nf4.h"
+#include "worker/engine/ops/nf4/nf4_cuda.h"
+#include "worker/engine/ops/norm/norm_cuda.h"
+#include "worker/engine/ops/rope/rope_cuda.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {

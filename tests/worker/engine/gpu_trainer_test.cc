@@ -1,9 +1,9 @@
 // Whole training runs on a GPU against the same runs on the CPU, in every mode and dtype: what
 // fake_gpu_test.cc shows without a GPU, shown on one.
 //
-// A process computes on one device, chosen once (worker/engine/device.h), so the CPU's side is a
-// second process, this program with --report=DIR and no GPU in sight. It trains every case on the
-// device that it has and leaves the results and report.json in DIR. Without a GPU every test is
+// A process computes on one device, chosen once (worker/engine/device/device.h), so the CPU's side
+// is a second process, this program with --report=DIR and no GPU in sight. It trains every case on
+// the device that it has and leaves the results and report.json in DIR. Without a GPU every test is
 // skipped; --report then still runs the CPU's side.
 
 #include <spawn.h>
@@ -24,7 +24,7 @@
 #include "tests/support/temp_dir.h"
 #include "tests/worker/engine/tiny_model.h"
 #include "tests/worker/engine/whole_run.h"
-#include "worker/engine/tensor_io.h"
+#include "worker/engine/tensors/tensor_io.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {

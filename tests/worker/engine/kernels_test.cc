@@ -7,14 +7,18 @@
 #include <cmath>
 
 #include "gtest/gtest.h"
-#include "worker/engine/attention.h"
-#include "worker/engine/cpu_kernels.h"
-#include "worker/engine/dropout.h"
-#include "worker/engine/linear.h"
-#include "worker/engine/loss.h"
-#include "worker/engine/norm.h"
-#include "worker/engine/rope.h"
-#include "worker/engine/swiglu.h"
+#include "worker/engine/device/cpu_rows.h"
+#include "worker/engine/ops/attention/attention.h"
+#include "worker/engine/ops/dropout/dropout.h"
+#include "worker/engine/ops/glu/swiglu.h"
+#include "worker/engine/ops/glu/swiglu_cpu.h"
+#include "worker/engine/ops/linear/linear.h"
+#include "worker/engine/ops/loss/loss.h"
+#include "worker/engine/ops/loss/loss_cpu.h"
+#include "worker/engine/ops/norm/norm.h"
+#include "worker/engine/ops/norm/norm_cpu.h"
+#include "worker/engine/ops/rope/rope.h"
+#include "worker/engine/ops/rope/rope_cpu.h"
 
 namespace ftd::engine {
 namespace {
@@ -43,7 +47,7 @@ TEST(RmsNormTest, ForwardAndBackwardEqualAutograd) {
     NormSaved saved;
     at::Tensor w_grad = at::ones({D});
     EXPECT_LT(Distance(RmsNormForward(x, w, 1e-5, &saved), y64.detach()), kFloatTolerance);
-    EXPECT_LT(Distance(RmsNormAgain(x, w, saved), y64.detach()), kFloatTolerance);
+    EXPECT_LT(Distance(RmsNormRecompute(x, w, saved), y64.detach()), kFloatTolerance);
     EXPECT_LT(Distance(RmsNormBackward(x, w, saved, dy, {}, w_grad), x64.grad()),
               10 * kFloatTolerance);
     EXPECT_LT(Distance(w_grad - 1, w64.grad()), 10 * kFloatTolerance) << "adds to what is there";

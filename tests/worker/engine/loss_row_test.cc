@@ -2,7 +2,7 @@
 // threads and merged as a block of threads does it, against the definitions in float64. The kernel
 // itself is cuda_kernels_test.cc's.
 
-#include "worker/engine/cuda/loss_row.h"
+#include "worker/engine/ops/loss/loss_row.h"
 
 #include <ATen/ATen.h>
 

@@ -5,8 +5,8 @@
 
 #include <cstdio>
 
-#include "worker/engine/nf4.h"
-#include "worker/engine/tensor_io.h"
+#include "worker/engine/ops/nf4/nf4.h"
+#include "worker/engine/tensors/tensor_io.h"
 
 using ftd::engine::NamedTensor;
 

@@ -9,7 +9,7 @@
 #include "gtest/gtest.h"
 #include "lib/model/safetensors.h"
 #include "tests/worker/engine/tiny_model.h"
-#include "worker/engine/tensor_io.h"
+#include "worker/engine/tensors/tensor_io.h"
 
 namespace ftd::testing {
 namespace {

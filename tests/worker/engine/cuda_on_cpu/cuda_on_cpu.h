@@ -1,4 +1,4 @@
-// As much of CUDA C++ as the kernels of worker/engine/cuda/ use, on the CPU and without a toolkit:
+// As much of CUDA C++ as the kernels of worker/engine/ops/ use, on the CPU and without a toolkit:
 // a machine without a GPU runs the kernels' own source. CMakeLists.txt turns their launches into
 // calls of Launch.
 //

@@ -1,5 +1,5 @@
 // launch.cu's place, so that none of the build's own kernels is linked beside these.
-#include "worker/engine/cuda/launch.h"
+#include "worker/engine/device/launch.h"
 
 namespace ftd::engine::cuda {
 

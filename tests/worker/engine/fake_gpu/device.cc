@@ -1,5 +1,5 @@
-// worker/engine/device.cc's place.
-#include "worker/engine/device.h"
+// worker/engine/device/device.cc's place.
+#include "worker/engine/device/device.h"
 
 #include <ATen/Parallel.h>
 
@@ -30,7 +30,6 @@ c10::Device TrainingDevice() {
 }
 
 std::string DeviceName() { return use_fake_gpu ? "cuda:0" : "cpu"; }
-double DevicePeakFlops(Dtype /*dtype*/) { return 0; }
 bool DeviceSharesHostMemory() { return false; }
 int ThreadCount() { return at::get_num_threads(); }
 bool DeviceHasFlashAttention() { return true; }

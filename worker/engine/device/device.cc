@@ -1,0 +1,111 @@
+#include "worker/engine/device/device.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <dlfcn.h>
+#include <malloc.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "lib/base/host_memory.h"
+#include "worker/engine/device/launch.h"
+#include "worker/engine/train.h"
+
+namespace ftd::engine {
+namespace {
+
+bool CudaIsUsable() {
+  if (::access("/dev/nvidiactl", F_OK) != 0) return false;
+  // Loading the library registers its kernels and hooks with ATen; nothing of it is called by name.
+  if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    std::fprintf(stderr,
+                 "warning: a GPU is present, but LibTorch's CUDA libraries do not load (%s); using "
+                 "the CPU\n",
+                 ::dlerror());
+    return false;
+  }
+  return at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0;
+}
+
+// Sums of products stay in float32 to their end, however a product is split up.
+void ForbidShortSums() {
+  at::Context& context = at::globalContext();
+  context.setAllowBF16ReductionCuBLAS(false);
+  context.setAllowFP16ReductionCuBLAS(false);
+}
+
+// cuBLAS reads it when it is loaded. Its results depend on the order of streams' use of a workspace
+// unless it has one of these sizes for each, and deterministic algorithms refuse any other.
+void SetCublasWorkspace() {
+  constexpr char kName[] = "CUBLAS_WORKSPACE_CONFIG";
+  const char* set = std::getenv(kName);
+  const std::string_view value = set == nullptr ? "" : set;
+  if (value == ":4096:8" || value == ":16:8") return;
+  if (!value.empty()) {
+    std::fprintf(stderr, "warning: %s=%s is not deterministic; using :4096:8\n", kName, set);
+  }
+  ::setenv(kName, ":4096:8", /*overwrite=*/1);
+}
+
+// Each batch has another number of tokens, and so blocks of other sizes: segments that grow leave
+// no gaps. The allocator reads it, under its old name too, when it is loaded.
+void SetAllocator() {
+  if (std::getenv("PYTORCH_CUDA_ALLOC_CONF") == nullptr)
+    ::setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True", /*overwrite=*/0);
+}
+
+}  // namespace
+
+c10::Device TrainingDevice() {
+  static const bool cuda = CudaIsUsable();
+  return cuda ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+}
+
+std::string DeviceName() { return TrainingDevice().is_cuda() ? "cuda:0" : "cpu"; }
+
+bool DeviceSharesHostMemory() { return TrainingDevice().is_cuda() && cuda::SharesHostMemory(); }
+
+int ThreadCount() { return at::get_num_threads(); }
+
+bool DeviceHasFlashAttention() {
+  static const int capability = cuda::ComputeCapability();
+  return TrainingDevice().is_cuda() && (capability == 0 || capability >= 80);
+}
+
+// Strictly: with warnings alone, attention's backward pass would go on adding up dQ in any order.
+// An operator that has no deterministic kernel throws: none that a step uses does.
+void SetDeterministic(bool deterministic) {
+  if (!TrainingDevice().is_cuda()) return;
+  at::Context& context = at::globalContext();
+  context.setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
+  context.setDeterministicFillUninitializedMemory(false);  // would fill every new tensor with NaN
+}
+
+void InitializeProcess() {
+  SetCublasWorkspace();
+  SetAllocator();
+  if (!TrainingDevice().is_cuda()) return;
+  SetDeterministic(true);
+  ForbidShortSums();
+}
+
+int64_t FreeDeviceMemory() {
+  const c10::Device device = TrainingDevice();
+  c10::DeviceAllocator* allocator = c10::getDeviceAllocator(device.type());
+  allocator->emptyCache();
+  // Where it is the host's, the page cache makes room.
+  if (DeviceSharesHostMemory()) return AvailableHostMemory();
+  return static_cast<int64_t>(allocator->getMemoryInfo(device.index()).first);
+}
+
+void KeepBuffers() {
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, -1);  // never
+  ::mallopt(M_TOP_PAD, 64 << 20);
+}
+
+}  // namespace ftd::engine

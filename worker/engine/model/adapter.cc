@@ -1,0 +1,74 @@
+#include "worker/engine/model/adapter.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "worker/engine/tensors/state.h"
+
+namespace ftd::engine {
+namespace {
+
+// "model.layers.0.self_attn.q_proj.weight" → "q_proj"
+std::string ModuleOf(const std::string& weight_name) {
+  const size_t end = weight_name.rfind('.');
+  const size_t begin = weight_name.rfind('.', end - 1) + 1;
+  return weight_name.substr(begin, end - begin);
+}
+
+// PEFT's name of a tensor beside a base weight.
+std::string AdapterTensorName(const std::string& weight_name, const char* which) {
+  return "base_model.model." + weight_name.substr(0, weight_name.rfind('.')) + "." + which +
+         ".weight";
+}
+
+void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::TensorOptions& options,
+           const at::Generator& generator) {
+  layer.rank = lora.rank;
+  layer.scale = lora.Scale();
+  const int64_t in = layer.in_features();
+  const double bound = 1 / std::sqrt(static_cast<double>(in));
+  std::vector<at::Tensor> a_parts;
+  for (const NamedRows& part : layer.weight.names) {
+    const auto& wanted = lora.target_modules;
+    if (std::find(wanted.begin(), wanted.end(), ModuleOf(part.name)) == wanted.end()) continue;
+    layer.lora_a.names.push_back({AdapterTensorName(part.name, "lora_A"),
+                                  static_cast<int64_t>(a_parts.size()) * lora.rank, lora.rank});
+    a_parts.push_back(at::empty({lora.rank, in}, at::TensorOptions(at::kFloat))
+                          .uniform_(-bound, bound, generator));
+    Adapter adapter{part.first, part.count, {}};
+    adapter.b.names = {{AdapterTensorName(part.name, "lora_B"), 0, part.count}};
+    adapter.b.value = at::zeros({part.count, lora.rank}, options);
+    adapter.b.MakeTrainable(/*weight_decay=*/true);
+    layer.adapters.push_back(std::move(adapter));
+  }
+  if (!layer.adapted()) return;
+  const at::Tensor a = at::empty({static_cast<int64_t>(a_parts.size()) * lora.rank, in},
+                                 at::TensorOptions(at::kFloat));
+  for (size_t i = 0; i < a_parts.size(); ++i)
+    a.narrow(0, i * lora.rank, lora.rank).copy_(a_parts[i]);
+  layer.lora_a.value = a.to(options);
+  layer.lora_a.MakeTrainable(/*weight_decay=*/true);
+  layer.lora_a.master.copy_(a);  // the draw itself, not its rounding to the compute dtype
+}
+
+}  // namespace
+
+void AddAdapters(Model& model, const LoraSpec& lora, int64_t seed) {
+  const at::Generator generator =
+      at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed));
+  for (DecoderLayer& layer : model.layers) {
+    for (LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down})
+      AddTo(*linear, lora, model.embedding.value.options(), generator);
+  }
+  if (!lora.init_adapter.empty()) ReadAdapter(model, lora.init_adapter);
+}
+
+void ReadAdapter(Model& model, const std::filesystem::path& adapter_dir) {
+  ReadMasters(model.TrainableParameters(), adapter_dir / "adapter_model.safetensors");
+}
+
+}  // namespace ftd::engine

@@ -1,0 +1,81 @@
+#include "worker/engine/model/decoder_layer.h"
+
+#include "worker/engine/ops/glu/swiglu.h"
+
+namespace ftd::engine {
+namespace {
+
+// The four maps of a layer draw their dropout masks from seeds of their own.
+enum Map : uint64_t { kQkv, kO, kGateUp, kDown };
+
+Dropout DropoutOf(const BatchContext& context, int64_t layer, Map map) {
+  return {context.dropout, context.dropout_seed, static_cast<uint32_t>(layer * 4 + map)};
+}
+
+// The layer up to the input of its last projection, which it returns.
+at::Tensor ForwardToProduct(const DecoderLayer& layer, int64_t index, const BatchContext& context,
+                            bool keep_inputs, DecoderLayerSaved* saved) {
+  at::Tensor normed = RmsNormForward(saved->x, layer.input_norm.value, context.eps, &saved->norm1);
+  saved->qkv = LinearForward(layer.qkv, normed, DropoutOf(context, index, kQkv), &saved->qkv_lora);
+  if (keep_inputs) saved->normed1 = normed;
+  RotateQueriesAndKeys(saved->qkv, context.attention, context.rope);
+  const at::Tensor attended =
+      AttentionForward(saved->qkv, context.documents, context.attention, &saved->attention);
+  saved->h = LinearForward(layer.o, attended, DropoutOf(context, index, kO), &saved->o_lora)
+                 .add_(saved->x);
+  normed = RmsNormForward(saved->h, layer.post_attention_norm.value, context.eps, &saved->norm2);
+  saved->gate_up = LinearForward(layer.gate_up, normed, DropoutOf(context, index, kGateUp),
+                                 &saved->gate_up_lora);
+  if (keep_inputs) saved->normed2 = normed;
+  return SwigluForward(saved->gate_up);
+}
+
+// A norm's output, kept or to be made again.
+LinearInput Normed(const at::Tensor& kept, const at::Tensor& x, const Parameter& norm,
+                   const NormSaved& saved) {
+  return {kept, x, norm.value, saved};
+}
+
+}  // namespace
+
+at::Tensor DecoderLayerForward(const DecoderLayer& layer, int64_t index,
+                               const BatchContext& context, const at::Tensor& x,
+                               DecoderLayerSaved* saved) {
+  saved->x = x;
+  const at::Tensor product = ForwardToProduct(layer, index, context, /*keep_inputs=*/false, saved);
+  return LinearForward(layer.down, product, DropoutOf(context, index, kDown), &saved->down_lora)
+      .add_(saved->h);
+}
+
+void DecoderLayerRecompute(const DecoderLayer& layer, int64_t index, const BatchContext& context,
+                           DecoderLayerSaved* saved) {
+  saved->product = ForwardToProduct(layer, index, context, /*keep_inputs=*/true, saved);
+  LinearRecompute(layer.down, saved->product, DropoutOf(context, index, kDown), &saved->down_lora);
+}
+
+at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchContext& context,
+                                const DecoderLayerSaved& saved, const at::Tensor& dy,
+                                bool needs_dx) {
+  LinearInput input{saved.product.defined() ? saved.product : SwigluForward(saved.gate_up)};
+  at::Tensor grad = LinearBackward(layer.down, input, saved.down_lora,
+                                   DropoutOf(context, index, kDown), dy, true);
+  grad = SwigluBackward(saved.gate_up, grad);
+  input = Normed(saved.normed2, saved.h, layer.post_attention_norm, saved.norm2);
+  grad = LinearBackward(layer.gate_up, input, saved.gate_up_lora,
+                        DropoutOf(context, index, kGateUp), grad, true);
+  const at::Tensor dh = RmsNormBackward(saved.h, layer.post_attention_norm.value, saved.norm2, grad,
+                                        /*residual=*/dy, layer.post_attention_norm.FreshGrad());
+
+  grad = LinearBackward(layer.o, {saved.attention.out}, saved.o_lora, DropoutOf(context, index, kO),
+                        dh, true);
+  grad = AttentionBackward(saved.qkv, context.documents, context.attention, context.rope,
+                           saved.attention, grad);
+  input = Normed(saved.normed1, saved.x, layer.input_norm, saved.norm1);
+  grad = LinearBackward(layer.qkv, input, saved.qkv_lora, DropoutOf(context, index, kQkv), grad,
+                        needs_dx);
+  if (!needs_dx) return {};
+  return RmsNormBackward(saved.x, layer.input_norm.value, saved.norm1, grad, /*residual=*/dh,
+                         layer.input_norm.FreshGrad());
+}
+
+}  // namespace ftd::engine

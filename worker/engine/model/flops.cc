@@ -1,0 +1,85 @@
+#include "worker/engine/model/flops.h"
+
+#include "worker/engine/device/device.h"
+#include "worker/engine/device/launch.h"
+#include "worker/engine/train.h"
+
+namespace ftd::engine {
+namespace {
+
+struct Peak {
+  std::string_view part;  // of CUDA's name; the first entry that fits counts
+  double half, float32;   // TFLOP/s
+};
+
+// NVIDIA's data sheets and architecture white papers. GB10's half is a quarter of its dense FP4,
+// which is half of the announced 1 PFLOP/s with sparsity.
+constexpr Peak kPeaks[] = {
+    {"H100 NVL", 835, 60},  {"H100 PCIe", 756, 51},     {"H100", 989, 67},
+    {"H200 NVL", 835, 60},  {"H200", 989, 67},          {"GH200", 989, 67},
+    {"B200", 2250, 75},     {"GB10", 125, 31},          {"A100", 312, 19.5},
+    {"L40S", 362, 91.6},    {"L40", 181, 90.5},         {"L4", 121, 30.3},
+    {"A40", 149.7, 37.4},   {"A6000", 154.8, 38.7},     {"A10G", 70, 31.5},
+    {"A10", 125, 31.2},     {"RTX 5090", 209.5, 104.8}, {"RTX 4090", 165.2, 82.6},
+    {"RTX 3090", 71, 35.6},
+};
+
+}  // namespace
+
+double ModelFlops::Of(const FlatBatch& batch) const {
+  const auto& offsets = batch.documents.offsets;
+  double squares = 0;
+  for (size_t i = 1; i < offsets.size(); ++i) {
+    const auto length = static_cast<double>(offsets[i] - offsets[i - 1]);
+    squares += length * length;
+  }
+  return per_token * static_cast<double>(offsets.back()) +
+         per_label * static_cast<double>(batch.supervised.numel()) + per_squared_length * squares;
+}
+
+ModelFlops FlopsOf(Model& model) {
+  // Forward and the gradient of the input; where the weight trains, its own gradient too.
+  const auto products = [](int64_t numbers, bool trains) {
+    return (trains ? 6.0 : 4.0) * static_cast<double>(numbers);
+  };
+  ModelFlops flops;
+  for (const DecoderLayer& layer : model.layers) {
+    for (const LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      flops.per_token += linear->nf4.defined()
+                             ? products(linear->nf4.numel(), false)
+                             : products(linear->weight.value.numel(), linear->weight.trainable());
+      if (linear->adapted()) flops.per_token += products(linear->lora_a.value.numel(), true);
+      for (const Adapter& adapter : linear->adapters)
+        flops.per_token += products(adapter.b.value.numel(), true);
+    }
+  }
+  flops.per_label = products(model.head().value.numel(), model.head().trainable());
+  // Two products forward and four backward, each of length² · features multiplications and
+  // additions, half of them masked.
+  flops.per_squared_length = 6.0 * static_cast<double>(model.layers.size()) *
+                             static_cast<double>(model.config.num_attention_heads) *
+                             static_cast<double>(model.config.head_dim);
+  return flops;
+}
+
+double PeakFlops(std::string_view name, Dtype dtype) {
+  // A slice of a GPU.
+  if (name.find(" MIG ") != std::string_view::npos) return 0;
+  for (const Peak& peak : kPeaks) {
+    const size_t at = name.find(peak.part);
+    if (at == std::string_view::npos) continue;
+    // "A10" is no "A1000", nor is "B200" a "GB200"; and an "RTX 4090 Laptop GPU" is a lesser one.
+    const std::string_view rest = name.substr(at + peak.part.size());
+    const bool geforce = peak.part.starts_with("RTX");
+    const bool begins = at == 0 || name[at - 1] == ' ';
+    const bool ends = rest.empty() || (!geforce && (rest.front() == ' ' || rest.front() == '-'));
+    if (begins && ends) return (dtype == Dtype::kFloat32 ? peak.float32 : peak.half) * 1e12;
+  }
+  return 0;
+}
+
+double DevicePeakFlops(Dtype dtype) {
+  return TrainingDevice().is_cuda() ? PeakFlops(cuda::DeviceModel(), dtype) : 0;
+}
+
+}  // namespace ftd::engine

@@ -1,0 +1,32 @@
+// The work that a training step takes by the maths of the model, and how much a device can do: what
+// model FLOPs utilisation (MFU; Chowdhery et al. 2022, "PaLM", appendix B) is the quotient of.
+#pragma once
+
+#include <string_view>
+
+#include "lib/spec/train_spec.h"
+#include "worker/engine/model/model.h"
+
+namespace ftd::engine {
+
+// Floating-point operations of one forward and backward pass; a multiplication and its addition are
+// two. Products with weights and within attention count, and what is learnt of them: a frozen
+// weight has no gradient of its own. Padding, positions without a label in the head, the masked
+// half of attention and whatever is computed a second time do not count.
+struct ModelFlops {
+  double per_token = 0;
+  double per_label = 0;           // in the head
+  double per_squared_length = 0;  // of each document
+
+  double Of(const FlatBatch& batch) const;
+};
+
+// Of the model with its adapters, when it is settled what trains.
+ModelFlops FlopsOf(Model& model);
+
+// Dense floating-point operations a second of an NVIDIA GPU by its data sheet, at its boost clock:
+// bfloat16 and float16 on tensor cores with float32 sums, float32 without TF32. `name` is CUDA's.
+// 0: not in the table.
+double PeakFlops(std::string_view name, Dtype dtype);
+
+}  // namespace ftd::engine

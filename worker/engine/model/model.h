@@ -1,0 +1,72 @@
+// A Llama-architecture model: its parameters, how they are read, and one pass forward and backward.
+//
+// Legend: T tokens of a flat batch, S positions with a target, D model, V vocabulary.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <vector>
+
+#include "lib/model/model_config.h"
+#include "lib/model/safetensors.h"
+#include "lib/spec/train_spec.h"
+#include "worker/engine/model/decoder_layer.h"
+#include "worker/engine/ops/loss/loss.h"
+
+namespace ftd::engine {
+
+struct Model {
+  ModelConfig config;
+  at::ScalarType dtype = at::kFloat;  // of the forward pass
+  Parameter embedding;                // [V, D]; also the head when tied
+  std::vector<DecoderLayer> layers;
+  Parameter final_norm;         // [D]
+  Parameter untied_head;        // [V, D]; undefined when tied
+  at::Tensor rope_frequencies;  // [H/2] float32
+
+  Parameter& head() { return config.tie_word_embeddings ? embedding : untied_head; }
+
+  // Every parameter, adapters included, in a fixed order; but not the weights that are held in NF4.
+  void ForEachParameter(const std::function<void(Parameter&)>& visit);
+  std::vector<Parameter*> TrainableParameters();
+  // Numbers in all weights and adapters, quantised or not.
+  int64_t CountParameters();
+};
+
+// A micro-batch: documents end to end, without padding.
+struct FlatBatch {
+  at::Tensor input_ids;  // [T] int64
+  at::Tensor positions;  // [T] int64, from 0 in each document
+  Documents documents;
+  at::Tensor supervised;  // [S] int64: positions whose next token is a label
+  at::Tensor targets;     // [S] int64
+  // The U tokens that occur, ascending, and where among them each of input_ids is:
+  at::Tensor distinct_ids;  // [U] int64
+  at::Tensor id_places;     // [T] int64
+};
+
+// Reads the weights in the compute dtype onto the device; with `nf4`, which a model that is
+// quantised already needs, the layers' projections in NF4. progress(done, total): bytes.
+Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype, bool nf4,
+                c10::Device device, const std::function<void(int64_t, int64_t)>& progress);
+
+// The final hidden states [T, D], normed. For logits.
+at::Tensor Infer(Model& model, const FlatBatch& batch);
+
+// What the model makes of the batch's labels, without dropout and gradients.
+DeviceSums EvaluateBatch(Model& model, const FlatBatch& batch);
+
+struct PassOptions {
+  int64_t num_items = 1;  // labels of the whole step
+  double dropout = 0;
+  uint64_t dropout_seed = 0;
+  // Gradient checkpointing: of the first so many layers only the input is kept. The first, because
+  // their backward pass comes last, when what the others kept is free again.
+  int64_t recomputed_layers = 0;
+};
+
+// Forward and backward; adds to the gradients. Nothing in it waits for the device.
+DeviceSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options);
+
+}  // namespace ftd::engine

@@ -1,0 +1,112 @@
+#include "worker/engine/model/weight_reader.h"
+
+#include <ATen/ops/empty.h>
+
+#include "lib/base/file.h"
+#include "lib/model/nf4_view.h"
+#include "worker/engine/error.h"
+#include "worker/engine/tensors/tensor_io.h"
+
+namespace ftd::engine {
+namespace {
+
+// A copy of the bytes on the device, flat, of that dtype.
+at::Tensor Flat(const TensorView& view, at::ScalarType type, c10::Device device) {
+  const TensorView bytes{TensorDtype::kU8, {static_cast<int64_t>(view.data.size())}, view.data};
+  return ViewAsTensor(bytes)
+      .to(device, at::kByte, /*non_blocking=*/false, /*copy=*/true)
+      .view(type);
+}
+
+}  // namespace
+
+WeightReader::WeightReader(const ModelWeights& weights, WeightFormat format,
+                           const std::function<void(int64_t, int64_t)>& progress)
+    : weights_(weights), format_(std::move(format)), progress_(progress) {
+  for (const auto& [name, view] : weights.tensors())
+    total_ += static_cast<int64_t>(view.data.size());
+}
+
+const TensorView& WeightReader::Find(const std::string& name) const {
+  const TensorView* view = weights_.Find(name);
+  if (view == nullptr)
+    throw EngineError(EngineError::Kind::kModel, "tensor " + name + " is missing");
+  return *view;
+}
+
+// The mapped pages count as this process's memory until they are given back.
+void WeightReader::Done(const TensorView& view) {
+  ReleasePages(view.data);
+  done_ += static_cast<int64_t>(view.data.size());
+  if (progress_) progress_(done_, total_);
+}
+
+Parameter WeightReader::Read(const std::vector<std::string>& names) {
+  Parameter parameter;
+  int64_t rows = 0;
+  for (const std::string& name : names) {
+    const int64_t count = Find(name).shape[0];
+    parameter.names.push_back({name, rows, count});
+    rows += count;
+  }
+  std::vector<int64_t> shape = Find(names[0]).shape;
+  shape[0] = rows;
+  parameter.value = at::empty(shape, format_.options);
+  for (const NamedRows& part : parameter.names) {
+    const TensorView& view = Find(part.name);
+    parameter.value.narrow(0, part.first, part.count).copy_(ViewAsTensor(view));
+    Done(view);
+  }
+  return parameter;
+}
+
+LinearLayer WeightReader::ReadLinear(const std::vector<std::string>& names) {
+  LinearLayer layer;
+  if (!format_.nf4_scratch.defined()) {
+    layer.weight = Read(names);
+    return layer;
+  }
+  layer.nf4.scratch = format_.nf4_scratch;
+  int64_t rows = 0;
+  for (const std::string& name : names) {
+    Nf4Part part = ReadNf4(name);
+    const int64_t count = part.plain.defined() ? part.plain.size(0) : part.quantized.rows;
+    layer.nf4.parts.push_back(std::move(part));
+    layer.weight.names.push_back({name, rows, count});
+    rows += count;
+  }
+  return layer;
+}
+
+Nf4Part WeightReader::ReadNf4(const std::string& name) {
+  const c10::Device device = format_.options.device();
+  Nf4Part part;
+  if (!IsNf4(weights_, name)) {
+    const TensorView& view = Find(name);
+    if (format_.nf4_already) {
+      part.plain = at::empty(view.shape, format_.options).copy_(ViewAsTensor(view));
+    } else {
+      const auto dtype = c10::typeMetaToScalarType(format_.options.dtype());
+      part.quantized = QuantizeNf4(ViewAsTensor(view), dtype, device);
+    }
+    Done(view);
+    return part;
+  }
+  const Nf4View view = ValueOrThrow(FindNf4(weights_, name));
+  const bool nested = !view.nested_map.data.empty();
+  Nf4Tensor& q = part.quantized;
+  q.rows = view.rows;
+  q.cols = view.cols;
+  q.codes = Flat(view.codes, at::kByte, device);
+  q.absmax = Flat(view.absmax, nested ? at::kByte : at::kFloat, device);
+  if (nested) {
+    q.nested_absmax = Flat(view.nested_absmax, at::kFloat, device);
+    q.nested_map = Flat(view.nested_map, at::kFloat, device);
+    q.nested_offset = static_cast<float>(view.nested_offset);
+  }
+  for (const TensorView& part_view : {view.codes, view.absmax, view.nested_absmax, view.nested_map})
+    Done(part_view);
+  return part;
+}
+
+}  // namespace ftd::engine

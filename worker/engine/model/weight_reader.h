@@ -1,0 +1,47 @@
+// Named tensors of a model directory, as parameters and maps of the engine.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "lib/model/safetensors.h"
+#include "worker/engine/ops/linear/linear.h"
+
+namespace ftd::engine {
+
+// How the weights are to be held.
+struct WeightFormat {
+  at::TensorOptions options;  // the compute dtype and the device
+  at::Tensor nf4_scratch;     // defined: projections are held in NF4 and expanded here
+  bool nf4_already = false;   // the files hold in NF4 what is to be quantised, the rest stays plain
+};
+
+// Reads one tensor after another, so that beside what it has made there is never more in memory
+// than one tensor's bytes and its conversion. Throws EngineError kModel.
+class WeightReader {
+ public:
+  // `progress(done, total)`: bytes of the files.
+  WeightReader(const ModelWeights& weights, WeightFormat format,
+               const std::function<void(int64_t, int64_t)>& progress);
+
+  // One parameter of the given tensors, stacked by rows.
+  Parameter Read(const std::vector<std::string>& names);
+
+  // The same for the weight of a linear map. In NF4 each tensor is rounded to the compute dtype
+  // first, as transformers does, or taken as bitsandbytes quantised it.
+  LinearLayer ReadLinear(const std::vector<std::string>& names);
+
+ private:
+  const TensorView& Find(const std::string& name) const;
+  Nf4Part ReadNf4(const std::string& name);
+  void Done(const TensorView& view);
+
+  const ModelWeights& weights_;
+  WeightFormat format_;
+  const std::function<void(int64_t, int64_t)>& progress_;
+  int64_t done_ = 0, total_ = 0;
+};
+
+}  // namespace ftd::engine

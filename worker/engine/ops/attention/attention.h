@@ -1,0 +1,51 @@
+// Causal self-attention over a flat batch of documents: no document sees another, no padding
+// exists.
+//
+// Legend: T tokens of the whole batch, t tokens of one document, N heads, K kv heads, H head dim.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "worker/engine/ops/rope/rope.h"
+
+namespace ftd::engine {
+
+// Where the documents of a flat batch lie.
+struct Documents {
+  std::vector<int64_t> offsets;  // documents + 1, from 0 to T
+  at::Tensor cu_seqlens;         // the same, int32, on a GPU; undefined on the CPU
+  int64_t longest = 0;           // tokens
+};
+
+Documents MakeDocuments(std::vector<int64_t> offsets, at::Tensor cu_seqlens = {});
+
+// Kept for the backward pass.
+struct AttentionSaved {
+  at::Tensor out;  // [T, N·H]
+  std::vector<at::Tensor>
+      lse;  // per document on the CPU; of all at once by the GPU's varlen kernel
+  at::Tensor rng_state, unused;  // the varlen kernel's own
+};
+
+struct AttentionShape {
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;
+};
+
+// Rotates the queries and keys of qkv [T, (N+2K)·H] in place.
+void RotateQueriesAndKeys(const at::Tensor& qkv, const AttentionShape& shape,
+                          const RopeTable& rope);
+
+// out [T, N·H] of qkv [T, (N+2K)·H], rotated already. On a GPU, 16-bit types go through one varlen
+// flash kernel (Dao 2023) for the whole batch; float32 goes document by document.
+at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
+                            const AttentionShape& shape, AttentionSaved* saved);
+
+// The gradient [T, (N+2K)·H] of qkv before its rotation, from qkv after it and dout [T, N·H].
+at::Tensor AttentionBackward(const at::Tensor& qkv, const Documents& documents,
+                             const AttentionShape& shape, const RopeTable& rope,
+                             const AttentionSaved& saved, const at::Tensor& dout);
+
+}  // namespace ftd::engine

@@ -1,0 +1,20 @@
+// dropout.h on the GPU: the mask is computed where x is read, four elements to a random number's
+// counter.
+#pragma once
+
+#include <cstdint>
+
+#include "worker/engine/device/launch.h"
+#include "worker/engine/ops/dropout/dropout_mask.h"
+
+namespace ftd::engine::cuda {
+
+// y [count] of x [count], contiguous.
+const char* Dropped(const void* x, Type type, int64_t count, const DropoutMask& mask, void* y,
+                    Stream stream);
+
+// sum [count] += what Dropped makes of x [count], contiguous.
+const char* AddDropped(void* sum, const void* x, Type type, int64_t count, const DropoutMask& mask,
+                       Stream stream);
+
+}  // namespace ftd::engine::cuda

@@ -1,0 +1,77 @@
+#include "worker/engine/ops/glu/swiglu_kernel.h"
+
+#include "worker/engine/device/elements.h"
+
+namespace ftd::engine::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+__device__ float Silu(float x) { return x / (1 + expf(-x)); }
+
+// Each thread makes N elements of a, or both halves of d_gate_up for them.
+template <typename T, int N>
+__global__ void __launch_bounds__(kThreads)
+    Forward(const T* gate_up, int64_t count, int64_t width, T* a) {
+  const int64_t i = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * N;
+  if (i >= count) return;
+  const T* gate_at = gate_up + i + i / width * width;
+  const auto gate = Load<N>(gate_at), up = Load<N>(gate_at + width);
+  Elements<T, N> out;
+#pragma unroll
+  for (int k = 0; k < N; ++k) {
+    const auto g = static_cast<float>(gate.x[k]);
+    out.x[k] = static_cast<T>(Rounded<T>(Silu(g)) * static_cast<float>(up.x[k]));
+  }
+  Store<N>(out, a + i);
+}
+
+template <typename T, int N>
+__global__ void __launch_bounds__(kThreads)
+    Backward(const T* gate_up, const T* da, int64_t count, int64_t width, T* d_gate_up) {
+  const int64_t i = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * N;
+  if (i >= count) return;
+  const int64_t at = i + i / width * width;
+  const auto gate = Load<N>(gate_up + at), up = Load<N>(gate_up + at + width);
+  const auto d = Load<N>(da + i);
+  Elements<T, N> d_gate, d_up;
+#pragma unroll
+  for (int k = 0; k < N; ++k) {
+    const auto g = static_cast<float>(gate.x[k]), dk = static_cast<float>(d.x[k]);
+    const float sigmoid = 1 / (1 + expf(-g));
+    const float d_silu = Rounded<T>(dk * static_cast<float>(up.x[k]));
+    d_up.x[k] = static_cast<T>(Rounded<T>(Silu(g)) * dk);
+    d_gate.x[k] = static_cast<T>(d_silu * sigmoid * (1 + g * (1 - sigmoid)));
+  }
+  Store<N>(d_gate, d_gate_up + at);
+  Store<N>(d_up, d_gate_up + at + width);
+}
+
+}  // namespace
+
+const char* SwigluForward(const void* gate_up, Type type, int64_t rows, int64_t width, void* a,
+                          Stream stream) {
+  const int64_t count = rows * width;
+  if (count == 0) return nullptr;
+  return WithElements(type, {gate_up, a}, {width}, [&](auto zero, auto n) {
+    using T = decltype(zero);
+    constexpr int N = decltype(n)::value;
+    Forward<T, N><<<BlocksFor(count / N, kThreads), kThreads, 0, stream>>>(
+        static_cast<const T*>(gate_up), count, width, static_cast<T*>(a));
+  });
+}
+
+const char* SwigluBackward(const void* gate_up, const void* da, Type type, int64_t rows,
+                           int64_t width, void* d_gate_up, Stream stream) {
+  const int64_t count = rows * width;
+  if (count == 0) return nullptr;
+  return WithElements(type, {gate_up, da, d_gate_up}, {width}, [&](auto zero, auto n) {
+    using T = decltype(zero);
+    constexpr int N = decltype(n)::value;
+    Backward<T, N><<<BlocksFor(count / N, kThreads), kThreads, 0, stream>>>(
+        static_cast<const T*>(gate_up), static_cast<const T*>(da), count, width,
+        static_cast<T*>(d_gate_up));
+  });
+}
+
+}  // namespace ftd::engine::cuda

@@ -1,0 +1,121 @@
+#include "worker/engine/ops/linear/linear.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/mul.h>
+
+#include <utility>
+
+namespace ftd::engine {
+namespace {
+
+// Adapter i's rows of A or its gradient [P·R, I].
+at::Tensor PartOfA(const at::Tensor& a, int64_t rank, size_t i) {
+  return a.narrow(0, static_cast<int64_t>(i) * rank, rank);
+}
+
+// Adapter i's columns of t or its gradient [T, P·R].
+at::Tensor PartOfT(const at::Tensor& t, int64_t rank, size_t i) {
+  return t.narrow(1, static_cast<int64_t>(i) * rank, rank);
+}
+
+// out = scale · a b. A GPU does it in one kernel; a CPU rounds the product first, as it always has.
+void ScaledProduct(const at::Tensor& a, const at::Tensor& b, double scale, at::Tensor& out) {
+  if (out.is_cuda()) {
+    at::addmm_out(out, out, a, b, /*beta=*/0.0, scale);
+  } else {
+    out.copy_(at::mm(a, b).mul_(scale));
+  }
+}
+
+// Can A's gradient, of all that reads x, do without it?
+bool NormStaysInside(const LinearLayer& layer, const LinearInput& input, const Dropout& dropout) {
+  return !input.x.defined() && !layer.weight.trainable() && dropout.p == 0 &&
+         NormFoldsIntoProduct(input.norm_input);
+}
+
+// A's gradient dtᵀ x for x = w ∘ (h · rstd), as (dt · rstd)ᵀ h ∘ w: two small products by element
+// for one pass over x.
+void AccumulateNormedProduct(Parameter& a, const at::Tensor& dt, const LinearInput& input) {
+  at::Tensor scaled = at::empty_like(dt);
+  at::mul_out(scaled, dt, input.norm.rstd);
+  const at::Tensor product = at::mm(scaled.t(), input.norm_input, at::kFloat);
+  if (std::exchange(a.grad_is_stale, false)) {
+    at::mul_out(a.grad, product, input.norm_weight);
+  } else {
+    a.grad.addcmul_(product, input.norm_weight);
+  }
+}
+
+}  // namespace
+
+bool NormFoldsIntoProduct(const at::Tensor& x) {
+  return x.is_cuda() && x.scalar_type() == at::kBFloat16;
+}
+
+void LinearRecompute(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
+                     LinearSaved* saved) {
+  if (!layer.adapted()) return;
+  if (dropout.p == 0) {
+    saved->t = at::mm(x, layer.lora_a.value.t());
+    return;
+  }
+  std::vector<at::Tensor> parts;
+  for (size_t i = 0; i < layer.adapters.size(); ++i)
+    parts.push_back(
+        at::mm(Dropped(x, dropout.Mask(i)), PartOfA(layer.lora_a.value, layer.rank, i).t()));
+  saved->t = at::cat(parts, 1);
+}
+
+at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
+                         LinearSaved* saved) {
+  at::Tensor y = at::mm(x, layer.Weight().t());
+  LinearRecompute(layer, x, dropout, saved);
+  for (size_t i = 0; i < layer.adapters.size(); ++i) {
+    const Adapter& adapter = layer.adapters[i];
+    y.narrow(1, adapter.first, adapter.count)
+        .addmm_(PartOfT(saved->t, layer.rank, i), adapter.b.value.t(), 1.0, layer.scale);
+  }
+  return y;
+}
+
+at::Tensor LinearBackward(LinearLayer& layer, const LinearInput& input, const LinearSaved& saved,
+                          const Dropout& dropout, const at::Tensor& dy, bool needs_dx) {
+  const bool norm_inside = NormStaysInside(layer, input, dropout);
+  const at::Tensor x = norm_inside ? at::Tensor() : input.Value();
+  if (layer.weight.trainable()) AccumulateProduct(layer.weight, dy, x);
+  at::Tensor dx;
+  if (needs_dx) dx = at::mm(dy, layer.Weight());
+  if (!layer.adapted()) return dx;
+
+  at::Tensor dt = at::empty_like(saved.t);  // [T, P·R]
+  for (size_t i = 0; i < layer.adapters.size(); ++i) {
+    Adapter& adapter = layer.adapters[i];
+    const at::Tensor dy_part = dy.narrow(1, adapter.first, adapter.count);
+    at::Tensor dt_part = PartOfT(dt, layer.rank, i);
+    ScaledProduct(dy_part, adapter.b.value, layer.scale, dt_part);
+    AccumulateProduct(adapter.b, dy_part, PartOfT(saved.t, layer.rank, i), layer.scale);
+  }
+  if (dropout.p == 0) {
+    if (norm_inside) {
+      AccumulateNormedProduct(layer.lora_a, dt, input);
+    } else {
+      AccumulateProduct(layer.lora_a, dt, x);
+    }
+    if (needs_dx) dx.addmm_(dt, layer.lora_a.value);
+    return dx;
+  }
+  const Onto onto = std::exchange(layer.lora_a.grad_is_stale, false) ? Onto::kNothing : Onto::kSum;
+  for (size_t i = 0; i < layer.adapters.size(); ++i) {
+    const DropoutMask mask = dropout.Mask(i);
+    const at::Tensor dt_part = PartOfT(dt, layer.rank, i);
+    AddProduct(PartOfA(layer.lora_a.grad, layer.rank, i), onto, dt_part, Dropped(x, mask));
+    if (needs_dx) AddDropped(dx, at::mm(dt_part, PartOfA(layer.lora_a.value, layer.rank, i)), mask);
+  }
+  return dx;
+}
+
+}  // namespace ftd::engine

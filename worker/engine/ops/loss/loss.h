@@ -1,0 +1,57 @@
+// Cross-entropy over the vocabulary, fused with the output projection and done in chunks of tokens,
+// so that the logits of a whole batch never exist. The gradient is made in the same pass.
+//
+// Legend: S supervised positions, D model, V vocabulary.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "worker/engine/tensors/parameter.h"
+
+namespace ftd::engine {
+
+// Sums over supervised positions, taken from the same pass as the gradient.
+struct LossSums {
+  double nll = 0;         // −log p(target), nats
+  double entropy = 0;     // −Σ p log p over the vocabulary, nats
+  int64_t correct = 0;    // positions whose target is the likeliest token; of equals the first
+  int64_t positions = 0;  // S
+
+  // A sum's mean over the positions; 0 where there are none.
+  double Mean(double sum) const {
+    return sum / static_cast<double>(std::max<int64_t>(positions, 1));
+  }
+};
+
+// The same where they were computed, so that nobody waits for them: [3] float64, nll, entropy and
+// correct.
+using DeviceSums = at::Tensor;
+
+// Of S positions; `sums` is on the host.
+LossSums OnHost(const DeviceSums& sums, int64_t positions);
+
+struct LossResult {
+  DeviceSums sums;
+  at::Tensor dx;  // [S, D] gradient of nll / num_items
+};
+
+// Turns float32 logits [S, V] into softmax − one-hot(target), the gradient of −log softmax[target],
+// by ATen. cpu_kernels.h's and cuda_kernels.h's do the same in one pass.
+DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets);
+
+// The sums alone, for evaluation. x and targets as below.
+DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets);
+
+// Positions whose logits are made at a time.
+int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu);
+
+// x [S, D] after the final norm, at the positions that have a target; targets [S] int64; num_items:
+// labels of the whole step. Adds to head.grad when the head is trainable. The softmax is taken in
+// float32.
+LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Tensor& targets,
+                              int64_t num_items);
+
+}  // namespace ftd::engine

@@ -1,0 +1,53 @@
+#include "worker/engine/ops/norm/norm.h"
+#include "worker/engine/device/cpu_rows.h"
+#include "worker/engine/device/kernel_call.h"
+#include "worker/engine/ops/norm/norm_cpu.h"
+#include "worker/engine/ops/norm/norm_cuda.h"
+
+#include <ATen/TensorOperators.h>
+
+namespace ftd::engine {
+namespace {
+
+// x / rms(x), float32.
+at::Tensor Normalised(const at::Tensor& x, const NormSaved& saved) {
+  return x.to(at::kFloat).mul(saved.rstd);
+}
+
+}  // namespace
+
+at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, NormSaved* saved) {
+  if (cpu::Serves(x)) return cpu::RmsNormForward(x, w, eps, &saved->rstd);
+  if (cuda::Serves(x.device())) return cuda::RmsNormForward(x, w, eps, &saved->rstd);
+  saved->rstd = x.to(at::kFloat).square().mean({-1}, /*keepdim=*/true).add_(eps).rsqrt_();
+  return RmsNormRecompute(x, w, *saved);
+}
+
+at::Tensor RmsNormRecompute(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved) {
+  if (cpu::Serves(x)) return cpu::RmsNormRecompute(x, w, saved.rstd);
+  if (cuda::Serves(x.device())) return cuda::RmsNormRecompute(x, w, saved.rstd);
+  return Normalised(x, saved).to(x.scalar_type()).mul_(w);
+}
+
+at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved,
+                           const at::Tensor& dy, const at::Tensor& residual,
+                           const at::Tensor& w_grad) {
+  if (cuda::Serves(x.device())) {
+    if (w_grad.defined()) cuda::AddRmsNormWeightGrad(x, saved.rstd, dy, w_grad);
+    return cuda::RmsNormBackward(x, w, saved.rstd, dy, residual);
+  }
+  if (w_grad.defined()) w_grad.add_(dy.to(at::kFloat).mul(Normalised(x, saved)).sum(0));
+  at::Tensor dx;
+  if (cpu::Serves(x)) {
+    dx = cpu::RmsNormBackward(x, w, saved.rstd, dy);
+  } else {
+    const at::Tensor x_hat = Normalised(x, saved);
+    // With x̂ = x·rstd and g = dy·w:  dx = rstd · (g − x̂ · mean(g·x̂)).
+    at::Tensor g = dy.to(at::kFloat).mul(w);
+    const at::Tensor projection = g.mul(x_hat).mean({-1}, /*keepdim=*/true);
+    dx = g.sub_(x_hat * projection).mul_(saved.rstd).to(x.scalar_type());
+  }
+  return residual.defined() ? dx.add_(residual) : dx;
+}
+
+}  // namespace ftd::engine

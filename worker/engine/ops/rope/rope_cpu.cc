@@ -1,0 +1,38 @@
+#include "worker/engine/ops/rope/rope_cpu.h"
+
+#include <ATen/Parallel.h>
+
+#include "worker/engine/device/cpu_rows.h"
+#include "worker/engine/device/multiversion.h"
+
+namespace ftd::engine::cpu {
+namespace {
+
+FTD_MULTIVERSION void RotateHead(float* head, const float* cos, const float* sin, float sign,
+                                 int64_t half) {
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = head[i], b = head[half + i], s = sign * sin[i];
+    head[i] = a * cos[i] - b * s;
+    head[half + i] = b * cos[i] + a * s;
+  }
+}
+
+}  // namespace
+
+void ApplyRope(at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin, bool backward) {
+  const int64_t T = heads.size(0), count = heads.size(1), half = heads.size(2) / 2;
+  const int64_t row_stride = heads.stride(0), head_stride = heads.stride(1);
+  float* data = heads.mutable_data_ptr<float>();
+  const float *cos_data = cos.const_data_ptr<float>(), *sin_data = sin.const_data_ptr<float>();
+  const float sign = backward ? -1.0F : 1.0F;
+  at::parallel_for(0, T, Grain(count * half * 2), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t h = 0; h < count; ++h) {
+        RotateHead(data + t * row_stride + h * head_stride, cos_data + t * half,
+                   sin_data + t * half, sign, half);
+      }
+    }
+  });
+}
+
+}  // namespace ftd::engine::cpu

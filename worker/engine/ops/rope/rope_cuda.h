@@ -1,0 +1,16 @@
+// rope.h's rotation by CUDA kernels (device/kernel_call.h): float32, bfloat16 or float16, all of
+// one dtype.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace ftd::engine::cuda {
+
+void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin,
+               bool backward);
+// dqkv [T, (N+2K)·H] of dq [T, N, H], dk and dv [T, K, H], contiguous: ApplyRope backward of dq and
+// dk, and dv.
+at::Tensor RotateBack(const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv,
+                      const at::Tensor& cos, const at::Tensor& sin);
+
+}  // namespace ftd::engine::cuda

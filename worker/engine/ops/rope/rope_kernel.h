@@ -1,0 +1,32 @@
+// rope.h on the GPU. Where ATen's operators would round to the dtype, so does this.
+#pragma once
+
+#include <cstdint>
+
+#include "worker/engine/device/launch.h"
+
+namespace ftd::engine::cuda {
+
+// Heads of one batch; strides in elements, within a head 1.
+struct RopeHeads {
+  void* data;  // [rows, heads, 2·half]
+  int64_t rows, heads, half;
+  int64_t row_stride, head_stride;
+};
+
+// Rotates in place; cos and sin [rows, half] contiguous, of the heads' dtype.
+const char* ApplyRope(const RopeHeads& heads, Type type, const void* cos, const void* sin,
+                      bool backward, Stream stream);
+
+// Gradients of queries [rows, heads, 2·half], keys and values [rows, kv_heads, 2·half], contiguous.
+struct QkvGradient {
+  const void *dq, *dk, *dv;
+  int64_t rows, heads, kv_heads, half;
+};
+
+// Puts them side by side into dqkv [rows, (heads + 2·kv_heads)·2·half], queries and keys rotated
+// back: what ApplyRope backward makes of a copy.
+const char* RotateBack(const QkvGradient& gradient, Type type, const void* cos, const void* sin,
+                       void* dqkv, Stream stream);
+
+}  // namespace ftd::engine::cuda

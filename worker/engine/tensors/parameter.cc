@@ -1,0 +1,63 @@
+#include "worker/engine/tensors/parameter.h"
+
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace ftd::engine {
+void Parameter::MakeTrainable(bool weight_decay, at::ScalarType dtype) {
+  master = value.to(dtype);  // the same tensor when it is of that dtype already
+  grad = at::empty_like(master);
+  grad_is_stale = true;
+  exp_avg = at::zeros_like(master);
+  exp_avg_sq = at::zeros_like(master);
+  decays = weight_decay;
+}
+
+at::Tensor& Parameter::FreshGrad() {
+  if (std::exchange(grad_is_stale, false)) grad.zero_();
+  return grad;
+}
+
+void AddProduct(const at::Tensor& sum, Onto onto, const at::Tensor& a, const at::Tensor& b,
+                double scale) {
+  if (a.scalar_type() == at::kFloat) {
+    sum.addmm_(a.t(), b, onto == Onto::kSum ? 1.0 : 0.0, scale);
+    return;
+  }
+  if (sum.is_cuda() && sum.scalar_type() == at::kFloat) {
+    // cuBLAS multiplies 16-bit numbers into a float32 sum.
+    at::Tensor out = sum;
+    at::addmm_out(out, out, a.t(), b, at::kFloat, onto == Onto::kSum ? 1.0 : 0.0, scale);
+    return;
+  }
+  if (onto == Onto::kNothing && sum.scalar_type() == a.scalar_type()) {
+    at::Tensor out = sum;
+    at::mm_out(out, a.t(), b);
+    if (scale != 1) out.mul_(scale);
+    return;
+  }
+  for (int64_t begin = 0; begin < sum.size(0); begin += kProductRows) {
+    const int64_t rows = std::min(kProductRows, sum.size(0) - begin);
+    const at::Tensor part = sum.narrow(0, begin, rows);
+    const at::Tensor product = at::mm(a.narrow(1, begin, rows).t(), b);
+    if (onto == Onto::kSum) {
+      part.add_(product, scale);
+    } else {
+      part.copy_(product);
+      if (scale != 1) part.mul_(scale);
+    }
+  }
+}
+
+void AccumulateProduct(Parameter& parameter, const at::Tensor& a, const at::Tensor& b,
+                       double scale) {
+  const Onto onto = std::exchange(parameter.grad_is_stale, false) ? Onto::kNothing : Onto::kSum;
+  AddProduct(parameter.grad, onto, a, b, scale);
+}
+
+}  // namespace ftd::engine

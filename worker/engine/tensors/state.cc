@@ -1,0 +1,127 @@
+#include "worker/engine/tensors/state.h"
+
+#include <cstdio>
+#include <limits>
+
+#include "lib/base/file.h"
+#include "lib/base/json_number.h"
+#include "nlohmann/json.hpp"
+#include "worker/engine/error.h"
+#include "worker/engine/tensors/tensor_io.h"
+
+namespace ftd::engine {
+namespace {
+
+constexpr int64_t kShardBytes = 5'000'000'000;
+constexpr char kMemoryBudgetFile[] = "memory_budget.json", kActivationBytes[] = "activation_bytes";
+
+std::vector<NamedTensor> Collect(const std::vector<Parameter*>& parameters,
+                                 const std::string& prefix, at::Tensor Parameter::*member) {
+  std::vector<NamedTensor> tensors;
+  for (const Parameter* parameter : parameters) {
+    for (const NamedRows& part : parameter->names) {
+      tensors.push_back(
+          {prefix + part.name, (parameter->*member).narrow(0, part.first, part.count)});
+    }
+  }
+  return tensors;
+}
+
+void Fill(const std::vector<Parameter*>& parameters, const std::string& prefix,
+          at::Tensor Parameter::*member, const SafetensorsFile& file,
+          const std::filesystem::path& path) {
+  for (const NamedTensor& target : Collect(parameters, prefix, member)) {
+    auto it = file.tensors().find(target.name);
+    if (it == file.tensors().end()) {
+      throw EngineError(EngineError::Kind::kModel,
+                        path.string() + ": tensor " + target.name + " is missing");
+    }
+    if (target.tensor.sizes() != at::IntArrayRef(it->second.shape)) {
+      throw EngineError(EngineError::Kind::kModel,
+                        path.string() + ": tensor " + target.name + " has another shape");
+    }
+    at::Tensor(target.tensor).copy_(ViewAsTensor(it->second));
+  }
+}
+
+}  // namespace
+
+void WriteMasters(const std::vector<Parameter*>& parameters, const std::filesystem::path& path) {
+  SaveTensors(path, Collect(parameters, "", &Parameter::master));
+}
+
+void ReadMasters(const std::vector<Parameter*>& parameters, const std::filesystem::path& path) {
+  const SafetensorsFile file = ValueOrThrow(SafetensorsFile::Open(path));
+  Fill(parameters, "", &Parameter::master, file, path);
+  for (Parameter* parameter : parameters) {
+    if (!parameter->value.is_same(parameter->master)) parameter->value.copy_(parameter->master);
+  }
+}
+
+void WriteMoments(const std::vector<Parameter*>& parameters, const std::filesystem::path& path) {
+  std::vector<NamedTensor> tensors = Collect(parameters, "exp_avg.", &Parameter::exp_avg);
+  for (NamedTensor& tensor : Collect(parameters, "exp_avg_sq.", &Parameter::exp_avg_sq))
+    tensors.push_back(tensor);
+  SaveTensors(path, tensors);
+}
+
+void ReadMoments(const std::vector<Parameter*>& parameters, const std::filesystem::path& path) {
+  const SafetensorsFile file = ValueOrThrow(SafetensorsFile::Open(path));
+  Fill(parameters, "exp_avg.", &Parameter::exp_avg, file, path);
+  Fill(parameters, "exp_avg_sq.", &Parameter::exp_avg_sq, file, path);
+}
+
+void WriteMemoryBudget(int64_t bytes, const std::filesystem::path& dir) {
+  const nlohmann::json json = {{kActivationBytes, bytes}};
+  ThrowIfError(WriteFileAtomically(dir / kMemoryBudgetFile, json.dump() + "\n"));
+}
+
+int64_t ReadMemoryBudget(const std::filesystem::path& dir) {
+  const std::filesystem::path path = dir / kMemoryBudgetFile;
+  if (!std::filesystem::exists(path)) return std::numeric_limits<int64_t>::max();
+  const auto json = nlohmann::json::parse(ValueOrThrow(ReadFile(path)), nullptr, false);
+  const int64_t bytes = json.is_object() ? IntegerOr(json, kActivationBytes, 0) : 0;
+  if (bytes <= 0)
+    throw EngineError(EngineError::Kind::kModel, path.string() + ": no number of bytes");
+  return bytes;
+}
+
+void WriteModelShards(const std::vector<Parameter*>& parameters,
+                      const std::map<std::string, TensorDtype>& source_dtypes,
+                      const std::filesystem::path& dir) {
+  std::vector<std::vector<NamedTensor>> shards(1);
+  int64_t total_bytes = 0, total_parameters = 0, shard_bytes = 0;
+  for (NamedTensor& named : Collect(parameters, "", &Parameter::master)) {
+    const TensorDtype dtype = source_dtypes.at(named.name);
+    const int64_t bytes = named.tensor.numel() * static_cast<int64_t>(TensorDtypeSize(dtype));
+    if (shard_bytes > 0 && shard_bytes + bytes > kShardBytes) {
+      shards.emplace_back();
+      shard_bytes = 0;
+    }
+    shard_bytes += bytes;
+    total_bytes += bytes;
+    total_parameters += named.tensor.numel();
+    shards.back().push_back(named);
+  }
+  nlohmann::ordered_json index = {
+      {"metadata", {{"total_parameters", total_parameters}, {"total_size", total_bytes}}},
+      {"weight_map", nlohmann::ordered_json::object()}};
+  for (size_t i = 0; i < shards.size(); ++i) {
+    char name[64] = "model.safetensors";
+    if (shards.size() > 1) {
+      std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, shards.size());
+    }
+    for (NamedTensor& named : shards[i]) {
+      index["weight_map"][named.name] = name;
+      // On the CPU: a GPU full of training state may have no room for a shard.
+      named.tensor = named.tensor.to(at::kCPU, ScalarTypeOf(source_dtypes.at(named.name)));
+    }
+    SaveTensors(dir / name, shards[i]);
+    shards[i].clear();
+  }
+  if (shards.size() > 1) {
+    ThrowIfError(WriteFileAtomically(dir / "model.safetensors.index.json", index.dump(2) + "\n"));
+  }
+}
+
+}  // namespace ftd::engine

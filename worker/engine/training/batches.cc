@@ -1,0 +1,188 @@
+#include "worker/engine/training/batches.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/randperm.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "lib/base/ceil_div.h"
+#include "worker/engine/error.h"
+
+namespace ftd::engine {
+namespace {
+
+template <typename T>
+T Readable(absl::StatusOr<T> value) {
+  if (value.ok()) return *std::move(value);
+  throw EngineError(EngineError::Kind::kInternal, std::string(value.status().message()));
+}
+
+// Where the parts of PackedBatch::numbers begin.
+struct Layout {
+  int64_t positions, places, supervised, targets, borders, distinct, end;
+
+  explicit Layout(const PackedBatch& packed) {
+    const auto T = packed.tokens(), borders_count = static_cast<int64_t>(packed.offsets.size());
+    positions = T;
+    places = positions + T;
+    supervised = places + T;
+    targets = supervised + packed.supervised;
+    borders = targets + packed.supervised;
+    distinct = borders + CeilDiv(borders_count, 2);  // two int32 share the room of an int64
+    end = distinct + packed.distinct;
+  }
+};
+
+// The distinct ones of `ids` [count], ascending, and where among them each is. Returns how many
+// there are.
+int64_t WriteDistinct(const int64_t* ids, int64_t count, int64_t* distinct, int64_t* places) {
+  std::copy_n(ids, count, distinct);
+  std::sort(distinct, distinct + count);
+  const int64_t* end = std::unique(distinct, distinct + count);
+  for (int64_t i = 0; i < count; ++i)
+    places[i] = std::lower_bound<const int64_t*>(distinct, end, ids[i]) - distinct;
+  return end - distinct;
+}
+
+}  // namespace
+
+BatchPlan::BatchPlan(const TrainSpec& spec, int64_t rows)
+    : rows_(rows),
+      batch_size_(spec.batch_size),
+      accumulation_(spec.gradient_accumulation_steps),
+      steps_per_epoch_(CeilDiv(CeilDiv(rows, spec.batch_size), spec.gradient_accumulation_steps)),
+      steps_planned_(spec.max_steps > 0
+                         ? spec.max_steps
+                         : static_cast<int64_t>(
+                               std::ceil(spec.num_epochs * static_cast<double>(steps_per_epoch_)))),
+      shuffle_(spec.shuffle),
+      seed_(spec.seed) {}
+
+std::vector<std::vector<int64_t>> BatchPlan::MicroBatches(int64_t step) {
+  const int64_t epoch = (step - 1) / steps_per_epoch_, in_epoch = (step - 1) % steps_per_epoch_;
+  if (epoch != order_epoch_) {
+    order_epoch_ = epoch;
+    order_.resize(static_cast<size_t>(rows_));
+    std::iota(order_.begin(), order_.end(), 0);
+    if (shuffle_) {
+      auto generator =
+          at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed_ + epoch));
+      const at::Tensor permutation = at::randperm(rows_, generator, at::TensorOptions(at::kLong));
+      std::copy_n(permutation.const_data_ptr<int64_t>(), rows_, order_.begin());
+    }
+  }
+  std::vector<std::vector<int64_t>> batches;
+  const int64_t first = in_epoch * accumulation_ * batch_size_;
+  for (int64_t begin = first; begin < std::min(rows_, first + accumulation_ * batch_size_);
+       begin += batch_size_) {
+    batches.emplace_back(order_.begin() + begin,
+                         order_.begin() + std::min(rows_, begin + batch_size_));
+  }
+  return batches;
+}
+
+double BatchPlan::EpochAfter(int64_t step) const {
+  const int64_t micro_batches = CeilDiv(rows_, batch_size_);
+  const int64_t epoch = (step - 1) / steps_per_epoch_, in_epoch = (step - 1) % steps_per_epoch_;
+  const int64_t done = std::min(micro_batches, (in_epoch + 1) * accumulation_);
+  return static_cast<double>(epoch) +
+         static_cast<double>(done) / static_cast<double>(micro_batches);
+}
+
+int64_t CountLabels(const RowSource& rows, const std::vector<int64_t>& indices) {
+  int64_t count = 0;
+  for (int64_t index : indices) count += Readable(rows.Length(index)).labels;
+  return count;
+}
+
+std::vector<TokenizedRow> ReadRows(const RowSource& rows, const std::vector<int64_t>& indices) {
+  std::vector<TokenizedRow> read;
+  read.reserve(indices.size());
+  for (int64_t index : indices) read.push_back(Readable(rows.Read(index)));
+  return read;
+}
+
+PackedBatch Pack(const std::vector<TokenizedRow>& rows, c10::Device device) {
+  PackedBatch packed;
+  for (const TokenizedRow& row : rows) {
+    packed.offsets.push_back(packed.tokens() + static_cast<int64_t>(row.input_ids.size()));
+    packed.supervised += CountLabels(row);
+  }
+  const Layout layout(packed);
+  packed.numbers = at::empty({layout.distinct + packed.tokens()},
+                             at::TensorOptions(at::kLong).pinned_memory(device.is_cuda()));
+  auto* ids = packed.numbers.mutable_data_ptr<int64_t>();
+  int64_t *supervised = ids + layout.supervised, *targets = ids + layout.targets, at = 0;
+  for (const TokenizedRow& row : rows) {
+    for (size_t i = 0; i < row.input_ids.size(); ++i, ++at) {
+      if (i + 1 < row.labels.size() && row.labels[i + 1] != kIgnoreLabel) {
+        *supervised++ = at;
+        *targets++ = row.labels[i + 1];
+      }
+      ids[at] = row.input_ids[i];
+      ids[layout.positions + at] = static_cast<int64_t>(i);
+    }
+  }
+  std::copy(packed.offsets.begin(), packed.offsets.end(),
+            reinterpret_cast<int32_t*>(ids + layout.borders));
+  packed.distinct = WriteDistinct(ids, packed.tokens(), ids + layout.distinct, ids + layout.places);
+  return packed;
+}
+
+FlatBatch ToDevice(const PackedBatch& packed, c10::Device device) {
+  const Layout layout(packed);
+  const at::Tensor numbers =
+      packed.numbers.narrow(0, 0, layout.end).to(device, /*non_blocking=*/true);
+  const auto part = [&](int64_t begin, int64_t count) { return numbers.narrow(0, begin, count); };
+  const int64_t T = packed.tokens();
+  FlatBatch batch;
+  batch.input_ids = part(0, T);
+  batch.positions = part(layout.positions, T);
+  batch.id_places = part(layout.places, T);
+  batch.supervised = part(layout.supervised, packed.supervised);
+  batch.targets = part(layout.targets, packed.supervised);
+  batch.distinct_ids = part(layout.distinct, packed.distinct);
+  at::Tensor cu_seqlens;
+  if (!device.is_cpu()) {
+    cu_seqlens = part(layout.borders, layout.distinct - layout.borders)
+                     .view(at::kInt)
+                     .narrow(0, 0, static_cast<int64_t>(packed.offsets.size()));
+  }
+  batch.documents = MakeDocuments(packed.offsets, cu_seqlens);
+  return batch;
+}
+
+MicroBatch BatchLoader::Load(Place place) {
+  const auto [step, index] = place;
+  if (step != step_) {
+    step_rows_ = plan_.MicroBatches(step);
+    step_labels_ = 0;
+    for (const auto& indices : step_rows_) step_labels_ += CountLabels(rows_, indices);
+    step_ = step;
+  }
+  const std::vector<TokenizedRow> rows = ReadRows(rows_, step_rows_[index]);
+  size_t longest = 0;
+  for (const TokenizedRow& row : rows) longest = std::max(longest, row.input_ids.size());
+  const auto count = static_cast<int64_t>(rows.size());
+  return {Pack(rows, device_), count, static_cast<int64_t>(longest) * count, step_labels_,
+          step_rows_.size()};
+}
+
+MicroBatch BatchLoader::Take(int64_t step, size_t index) {
+  const Place place{step, index};
+  std::future<MicroBatch> ahead = std::move(next_);
+  if (ahead.valid() && next_place_ != place) {
+    ahead.wait();  // for rows that are not wanted after all
+    ahead = {};
+  }
+  MicroBatch batch = ahead.valid() ? ahead.get() : Load(place);
+  next_place_ = index + 1 < batch.of ? Place{step, index + 1} : Place{step + 1, 0};
+  if (next_place_.first <= plan_.steps_planned())
+    next_ = std::async(std::launch::async, [this, next = next_place_] { return Load(next); });
+  return batch;
+}
+
+}  // namespace ftd::engine

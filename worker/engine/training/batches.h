@@ -1,0 +1,104 @@
+// Which rows each optimizer step sees. A function of the spec, the number of rows and the step
+// alone, so a resumed run needs no other position than the step.
+#pragma once
+
+#include <cstdint>
+#include <future>
+#include <utility>
+#include <vector>
+
+#include "lib/data/row_source.h"
+#include "lib/spec/train_spec.h"
+#include "worker/engine/model/model.h"
+
+namespace ftd::engine {
+
+// The order of Hugging Face's Trainer: epoch e visits torch.randperm(n, generator(seed + e)), or
+// file order; the last, smaller micro-batch of an epoch is kept, and an epoch's last step may have
+// fewer micro-batches.
+class BatchPlan {
+ public:
+  BatchPlan(const TrainSpec& spec, int64_t rows);
+
+  int64_t steps_per_epoch() const { return steps_per_epoch_; }
+  int64_t steps_planned() const { return steps_planned_; }
+
+  // Row indices of each micro-batch of 1-based `step`.
+  std::vector<std::vector<int64_t>> MicroBatches(int64_t step);
+
+  // Passes over the data at the end of 1-based `step`, counted in micro-batches, as Hugging Face
+  // does.
+  double EpochAfter(int64_t step) const;
+
+ private:
+  int64_t rows_, batch_size_, accumulation_, steps_per_epoch_, steps_planned_;
+  bool shuffle_;
+  int64_t seed_;
+  int64_t order_epoch_ = -1;
+  std::vector<int64_t> order_;  // of order_epoch_
+};
+
+// Labels that rows contribute: the tokens, but for the first of each row, that are not ignored.
+int64_t CountLabels(const RowSource& rows, const std::vector<int64_t>& indices);
+
+// The rows of those numbers, in that order.
+std::vector<TokenizedRow> ReadRows(const RowSource& rows, const std::vector<int64_t>& indices);
+
+// Everything of a FlatBatch in one buffer on the host, which one copy brings to the device: int64
+// input ids [T], positions [T], places of the ids [T], supervised positions [S], targets [S], int32
+// borders of the documents, int64 distinct ids [U].
+struct PackedBatch {
+  at::Tensor numbers;                  // int64; pinned when it is for a GPU
+  std::vector<int64_t> offsets = {0};  // of the documents
+  int64_t supervised = 0;              // S
+  int64_t distinct = 0;                // U
+
+  int64_t tokens() const { return offsets.back(); }
+};
+
+// The rows end to end. `device` is where they are to go.
+PackedBatch Pack(const std::vector<TokenizedRow>& rows, c10::Device device);
+
+// Queues the copy; on the CPU there is none.
+FlatBatch ToDevice(const PackedBatch& packed, c10::Device device);
+
+// One micro-batch as it was read.
+struct MicroBatch {
+  PackedBatch packed;
+  int64_t rows = 0;
+  int64_t padded_tokens = 0;  // had it been padded to its longest row
+  int64_t step_labels = 0;    // of the whole step that it belongs to
+  size_t of = 0;              // micro-batches in that step
+};
+
+// Reads micro-batches in the order of a plan, on a thread of its own one ahead of the one that is
+// computed with.
+class BatchLoader {
+ public:
+  // `rows` outlives the loader.
+  BatchLoader(const RowSource& rows, BatchPlan plan, c10::Device device)
+      : rows_(rows), plan_(std::move(plan)), device_(device) {}
+
+  const BatchPlan& plan() const { return plan_; }
+
+  // Micro-batch `index` of 1-based `step`, in any order; the one after it is read meanwhile. Throws
+  // EngineError when rows cannot be read.
+  MicroBatch Take(int64_t step, size_t index);
+
+ private:
+  using Place = std::pair<int64_t, size_t>;  // step, micro-batch
+
+  MicroBatch Load(Place place);
+
+  const RowSource& rows_;
+  BatchPlan plan_;
+  c10::Device device_;
+  // Of the step that Load read from last.
+  int64_t step_ = 0, step_labels_ = 0;
+  std::vector<std::vector<int64_t>> step_rows_;
+  // Last, so that it ends before what it works with. While it runs, only its thread calls Load.
+  Place next_place_;
+  std::future<MicroBatch> next_;
+};
+
+}  // namespace ftd::engine

@@ -1,0 +1,278 @@
+#include "worker/engine/training/step_memory.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "lib/base/ceil_div.h"
+#include "worker/engine/ops/loss/loss.h"
+#include "worker/engine/ops/loss/loss_tile.h"
+#include "worker/engine/ops/norm/rms_norm.h"
+#include "worker/engine/tensors/parameter.h"
+
+namespace ftd::engine {
+namespace {
+
+constexpr int64_t kBlock = 512;  // bytes that the caching allocator rounds to
+constexpr int64_t kFloat = 4;
+
+class Tally {
+ public:
+  void Add(int64_t bytes) { peak_ = std::max(peak_, now_ += bytes); }
+  int64_t peak() const { return peak_; }
+
+ private:
+  int64_t now_ = 0, peak_ = 0;
+};
+
+// Stands for a tensor: counts as long as it lives.
+class Held {
+ public:
+  Held() = default;
+  Held(Tally& tally, int64_t bytes) : tally_(&tally), bytes_(CeilDiv(bytes, kBlock) * kBlock) {
+    tally_->Add(bytes_);
+  }
+  Held(Held&& other) noexcept : tally_(other.tally_), bytes_(std::exchange(other.bytes_, 0)) {}
+  Held& operator=(Held&& other) noexcept {
+    std::swap(tally_, other.tally_);
+    std::swap(bytes_, other.bytes_);
+    Held(std::move(other)).Free();
+    return *this;
+  }
+  ~Held() { Free(); }
+
+ private:
+  void Free() {
+    if (bytes_ > 0) tally_->Add(-std::exchange(bytes_, 0));
+  }
+
+  Tally* tally_ = nullptr;
+  int64_t bytes_ = 0;
+};
+
+// A linear map's shape.
+struct Map {
+  int64_t in, out, ranks;
+};
+
+struct Saved {
+  Held x, rstd1, qkv, qkv_t, out, lse, random, o_t, h, rstd2, gate_up, gate_up_t, down_t;
+  Held normed1, normed2, product;
+};
+
+// A micro-batch's way through model.cc, decoder_layer.cc and what they call. Functions have the
+// names of what they replay.
+class Replay {
+ public:
+  explicit Replay(const StepShape& shape)
+      : s_(shape),
+        attended_(s_.heads * s_.head_dim),
+        keys_(s_.kv_heads * s_.head_dim),
+        qkv_{s_.hidden, attended_ + 2 * keys_, s_.ranks.qkv},
+        o_{attended_, s_.hidden, s_.ranks.o},
+        gate_up_{s_.hidden, 2 * s_.inner, s_.ranks.gate_up},
+        down_{s_.inner, s_.hidden, s_.ranks.down} {}
+
+  int64_t ForwardBackward(int64_t recomputed) {
+    const Held numbers = Take(
+        8 * (3 * s_.tokens + 2 * s_.labels + CeilDiv(s_.documents + 1, int64_t{2}) + s_.distinct));
+    const Held sums = Take(24);  // the loss's
+    const Held cos = Rows(s_.head_dim / 2), sin = Rows(s_.head_dim / 2);
+    std::vector<Saved> saved(static_cast<size_t>(s_.layers));
+    Held x = Rows(s_.hidden);
+    for (int64_t i = 0; i < s_.layers; ++i) {
+      Saved& layer = saved[static_cast<size_t>(i)];
+      layer.x = std::move(x);
+      x = DecoderLayerForward(layer);
+      if (i < recomputed) {
+        Held input = std::move(layer.x);
+        layer = {};
+        layer.x = std::move(input);
+      }
+    }
+    Held dx = Head();
+    x = {};
+    for (int64_t i = s_.layers - 1; i >= 0; --i) {
+      Saved& layer = saved[static_cast<size_t>(i)];
+      if (i < recomputed) DecoderLayerRecompute(layer);
+      dx = DecoderLayerBackward(layer, i<recomputed, i> 0 || s_.full);
+      layer = {};
+    }
+    if (s_.full) AccumulateEmbedding();
+    return tally_.peak();
+  }
+
+ private:
+  Held Take(int64_t bytes) { return {tally_, bytes}; }
+  // A tensor of T rows of the compute dtype.
+  Held Rows(int64_t width) { return Take(s_.tokens * width * s_.element); }
+  Held Rstd() { return Take(s_.tokens * kFloat); }
+
+  void LinearRecompute(const Map& map, Held& t) {
+    if (map.ranks == 0) return;
+    if (!s_.dropout) {
+      t = Rows(map.ranks);
+      return;
+    }
+    std::vector<Held> parts;
+    for (int64_t i = 0; i < map.ranks / s_.rank; ++i) {
+      const Held dropped = Rows(map.in);
+      parts.push_back(Rows(s_.rank));
+    }
+    t = Rows(map.ranks);
+  }
+
+  Held LinearForward(const Map& map, Held& t) {
+    Held y = Rows(map.out);
+    LinearRecompute(map, t);
+    return y;
+  }
+
+  // AccumulateProduct of a weight whose gradients are of 16 bits and there already.
+  void AddProduct(int64_t rows, int64_t width) {
+    if (s_.grad_element == kFloat || !s_.accumulated) return;
+    const Held product = Take(std::min(rows, kProductRows) * width * s_.element);
+  }
+
+  Held LinearBackward(const Map& map, bool needs_dx) {
+    if (s_.full) AddProduct(map.out, map.in);
+    Held dx;
+    if (needs_dx) dx = Rows(map.in);
+    if (map.ranks == 0) return dx;
+    const Held dt = Rows(map.ranks);
+    if (s_.dropout) {
+      Rows(map.in);                // x with elements dropped,
+      if (needs_dx) Rows(map.in);  // then what dx gets
+    }
+    return dx;
+  }
+
+  // That of a map that reads a norm's output.
+  Held NormedLinearBackward(const Map& map, bool input_kept, bool needs_dx) {
+    if (input_kept) return LinearBackward(map, needs_dx);
+    const bool folds = s_.norm_folds && !s_.full && !s_.dropout;
+    Held x;
+    if (!folds) x = Rows(s_.hidden);
+    Held dx = LinearBackward(map, needs_dx);
+    if (folds && map.ranks > 0) {
+      const Held dt = Rows(map.ranks), scaled = Rows(map.ranks);
+      Take(map.ranks * s_.hidden * kFloat);
+    }
+    return dx;
+  }
+
+  void WeightGrad(int64_t rows) {
+    if (s_.full) Take(CeilDiv(rows, cuda::kWeightGradRows) * s_.hidden * kFloat);
+  }
+
+  Held RmsNormBackward() {
+    WeightGrad(s_.tokens);
+    return Rows(s_.hidden);
+  }
+
+  Held ForwardToProduct(bool keep_inputs, Saved& saved) {
+    Held normed = Rows(s_.hidden);
+    saved.rstd1 = Rstd();
+    saved.qkv = LinearForward(qkv_, saved.qkv_t);
+    if (keep_inputs) saved.normed1 = std::move(normed);
+    saved.out = Rows(attended_);
+    saved.lse = Take(s_.heads * s_.tokens * kFloat);
+    saved.random = Take(16);
+    saved.h = LinearForward(o_, saved.o_t);
+    normed = Rows(s_.hidden);
+    saved.rstd2 = Rstd();
+    saved.gate_up = LinearForward(gate_up_, saved.gate_up_t);
+    if (keep_inputs) saved.normed2 = std::move(normed);
+    return Rows(s_.inner);
+  }
+
+  Held DecoderLayerForward(Saved& saved) {
+    const Held product = ForwardToProduct(/*keep_inputs=*/false, saved);
+    return LinearForward(down_, saved.down_t);
+  }
+
+  void DecoderLayerRecompute(Saved& saved) {
+    saved.product = ForwardToProduct(/*keep_inputs=*/true, saved);
+    LinearRecompute(down_, saved.down_t);
+  }
+
+  Held DecoderLayerBackward(const Saved& /*saved*/, bool inputs_kept, bool needs_dx) {
+    Held input;
+    if (!inputs_kept) input = Rows(s_.inner);
+    Held grad = LinearBackward(down_, true);
+    grad = Rows(gate_up_.out);
+    input = {};
+    grad = NormedLinearBackward(gate_up_, inputs_kept, true);
+    const Held dh = RmsNormBackward();
+    grad = LinearBackward(o_, true);
+    grad = AttentionBackward();
+    grad = NormedLinearBackward(qkv_, inputs_kept, needs_dx);
+    return needs_dx ? RmsNormBackward() : Held();
+  }
+
+  Held AttentionBackward() {
+    const Held dq = Rows(attended_), dk = Rows(keys_), dv = Rows(keys_);
+    return Rows(qkv_.out);
+  }
+
+  Held Head() {
+    const int64_t row = s_.hidden * s_.element;
+    const Held final_x = Take(s_.labels * row), normed = Take(s_.labels * row),
+               rstd = Take(s_.labels * kFloat);
+    Held dx = LinearCrossEntropy();
+    WeightGrad(s_.labels);
+    const Held dfinal = Take(s_.labels * row);
+    return Rows(s_.hidden);
+  }
+
+  Held LinearCrossEntropy() {
+    Held dx = Take(s_.labels * s_.hidden * s_.element);
+    const int64_t chunk = LossChunk(s_.vocabulary, s_.full, /*on_gpu=*/true);
+    Held head_sum;
+    const bool chunks = s_.labels > chunk;
+    if (s_.full && chunks && s_.grad_element != kFloat)
+      head_sum = Take(s_.vocabulary * s_.hidden * kFloat);
+    const int64_t rows = std::min(chunk, s_.labels);
+    const Held logits = Take(rows * s_.vocabulary * s_.element);
+    Take(rows * cuda::kRowSums * kFloat);
+    if (s_.full && !chunks) AddProduct(s_.vocabulary, s_.hidden);
+    return dx;
+  }
+
+  void AccumulateEmbedding() {
+    if (s_.grad_element != kFloat) {
+      Take(s_.distinct * s_.hidden * s_.element);
+    } else if (s_.element != kFloat) {
+      Take(s_.tokens * s_.hidden * kFloat);
+    }
+  }
+
+  const StepShape& s_;
+  const int64_t attended_, keys_;
+  const Map qkv_, o_, gate_up_, down_;
+  Tally tally_;
+};
+
+// What operators of ATen's take within themselves and give back, at most: flash attention's
+// backward pass adds up dQ in float32 and makes dK and dV of every query head; in float32,
+// attention goes document by document over all of its scores.
+int64_t WithinOperators(const StepShape& s) {
+  const int64_t attended = s.heads * s.head_dim;
+  if (s.element == kFloat) return 4 * s.heads * s.longest * s.longest * kFloat;
+  return s.tokens * attended * (kFloat + 2 * s.element) + 2 * s.heads * s.tokens * kFloat;
+}
+
+}  // namespace
+
+int64_t StepPeakBytes(const StepShape& shape, int64_t recomputed) {
+  return Replay(shape).ForwardBackward(recomputed);
+}
+
+int64_t LayersToRecompute(const StepShape& shape, int64_t available) {
+  const int64_t for_tensors = available - WithinOperators(shape);
+  int64_t recomputed = 0;
+  while (recomputed < shape.layers && StepPeakBytes(shape, recomputed) > for_tensors) ++recomputed;
+  return recomputed;
+}
+
+}  // namespace ftd::engine

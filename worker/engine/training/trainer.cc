@@ -1,0 +1,289 @@
+#include <ATen/Parallel.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/stack.h>
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <utility>
+
+#include "lib/base/ceil_div.h"
+#include "lib/spec/judge.h"
+#include "worker/engine/device/device.h"
+#include "worker/engine/device/guarded.h"
+#include "worker/engine/model/adapter.h"
+#include "worker/engine/model/flops.h"
+#include "worker/engine/model/model.h"
+#include "worker/engine/tensors/state.h"
+#include "worker/engine/tensors/tensor_io.h"
+#include "worker/engine/train.h"
+#include "worker/engine/training/activation_budget.h"
+#include "worker/engine/training/batches.h"
+#include "worker/engine/training/optimizer.h"
+#include "worker/engine/training/step_memory.h"
+
+namespace ftd::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+constexpr double kWarmUpEpochs = 0.05;  // of NVIDIA's scripts
+
+// Distinct for every micro-batch of a run.
+uint64_t DropoutSeed(int64_t seed, int64_t step, size_t micro_step) {
+  uint64_t x = static_cast<uint64_t>(seed) * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(step);
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL + micro_step;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
+  return x ^ (x >> 31);
+}
+
+bool IsNorm(const Parameter& parameter) { return parameter.value.dim() == 1; }
+
+// What a step's operators measure, left on the device until all of them are queued.
+struct Measurements {
+  std::vector<DeviceSums> sums;    // of each micro-batch
+  std::vector<int64_t> positions;  // its labels
+  at::Tensor grad_norm;
+
+  // Waits for the device, once.
+  void Read(int64_t num_items, StepResult& result) const {
+    const at::Tensor numbers =
+        at::cat({at::stack(sums).flatten(), grad_norm.to(at::kDouble).view({1})}).cpu();
+    for (size_t i = 0; i < sums.size(); ++i) {
+      const LossSums of = OnHost(numbers.narrow(0, 3 * static_cast<int64_t>(i), 3), positions[i]);
+      result.loss += of.nll;
+      result.entropy += of.Mean(of.entropy);
+      result.mean_token_accuracy += of.Mean(static_cast<double>(of.correct));
+    }
+    result.loss /= static_cast<double>(num_items);
+    result.entropy /= static_cast<double>(sums.size());
+    result.mean_token_accuracy /= static_cast<double>(sums.size());
+    result.grad_norm = numbers[-1].item<double>();
+  }
+};
+
+}  // namespace
+
+struct Trainer::Impl {
+  TrainSpec spec;
+  std::unique_ptr<RowSource> rows, eval_rows;
+  c10::Device device;
+  std::unique_ptr<BatchLoader> loader;
+  Model model;
+  std::map<std::string, TensorDtype> source_dtypes;
+  std::vector<Parameter*> trainable;
+  ModelFlops flops;
+  int64_t steps_taken = 0;
+  // What a micro-batch's tensors may take of the device's memory; 0: whatever they need.
+  int64_t activation_bytes = 0;
+  int64_t most_recomputed = 0;  // layers, in a micro-batch so far
+
+  Impl(const TrainSpec& spec_in, const std::filesystem::path& model_dir,
+       std::unique_ptr<RowSource> rows_in, std::unique_ptr<RowSource> eval_rows_in,
+       const std::function<void(int64_t, int64_t)>& progress)
+      : spec(spec_in),
+        rows(std::move(rows_in)),
+        eval_rows(std::move(eval_rows_in)),
+        device(TrainingDevice()),
+        loader(LoaderOf(spec_in)) {
+    SetDeterministic(spec.deterministic);
+    const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
+    ThrowIfError(JudgeMode(model_dir, config, spec.mode));
+    const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
+    for (const auto& [name, view] : weights.tensors()) source_dtypes[name] = view.dtype;
+    model = LoadModel(config, weights, spec.dtype, spec.mode == Mode::kQlora, device, progress);
+    if (spec.mode == Mode::kFull) {
+      const auto dtype = spec.precision == Precision::kHfParity ? model.dtype : at::kFloat;
+      model.ForEachParameter(
+          [&](Parameter& p) { p.MakeTrainable(/*weight_decay=*/!IsNorm(p), dtype); });
+    } else {
+      AddAdapters(model, spec.lora, spec.seed);
+    }
+    trainable = model.TrainableParameters();
+    flops = FlopsOf(model);
+    if (device.is_cuda() && spec.gradient_checkpointing == Checkpointing::kAuto)
+      activation_bytes = ActivationBudget(FreeDeviceMemory());
+    KeepBuffers();
+  }
+
+  std::filesystem::path StateFile(const std::filesystem::path& dir) const {
+    return dir / (spec.mode == Mode::kFull ? "model.safetensors" : "adapter_model.safetensors");
+  }
+
+  std::unique_ptr<BatchLoader> LoaderOf(const TrainSpec& of) const {
+    return std::make_unique<BatchLoader>(*rows, BatchPlan(of, rows->size()), device);
+  }
+
+  // The next micro-batch of the step; adds to `result` how long it took and what it holds.
+  MicroBatch Take(int64_t step, size_t index, StepResult& result) {
+    const auto start = Clock::now();
+    MicroBatch micro_batch = loader->Take(step, index);
+    result.data_wait_seconds += SecondsSince(start);
+    result.samples += micro_batch.rows;
+    result.tokens += micro_batch.packed.tokens();
+    result.padded_tokens += micro_batch.padded_tokens;
+    return micro_batch;
+  }
+
+  std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat) {
+    const int64_t step = steps_taken + 1;
+    StepResult result;
+    Measurements measured;
+    int64_t num_items = 1;
+    ForgetGradients(trainable);
+    for (size_t i = 0, count = 1; i < count; ++i) {
+      if (stop) return std::nullopt;
+      const MicroBatch micro_batch = Take(step, i, result);
+      count = micro_batch.of;
+      num_items = std::max<int64_t>(micro_batch.step_labels, 1);
+      const FlatBatch batch = ToDevice(micro_batch.packed, device);
+      result.model_flops += flops.Of(batch);
+      measured.positions.push_back(batch.targets.numel());
+      measured.sums.push_back(
+          ForwardBackward(model, batch,
+                          {Divisor(num_items), spec.lora.dropout, DropoutSeed(spec.seed, step, i),
+                           LayersToRecompute(batch, /*accumulated=*/i > 0)}));
+      beat();
+    }
+    CompleteGradients(trainable);
+    if (Divisor(num_items) != num_items)
+      ScaleGradients(trainable, 1.0 / static_cast<double>(num_items));
+    measured.grad_norm = GradientNorm(trainable);
+    result.learning_rate =
+        LearningRate(spec.lr_schedule, spec.learning_rate, step, loader->plan().steps_planned());
+    result.epoch = loader->plan().EpochAfter(step);
+    AdamWStep(trainable, step, result.learning_rate, spec.weight_decay,
+              ClipGradients(trainable, measured.grad_norm, spec.max_grad_norm));
+    measured.Read(num_items, result);
+    steps_taken = step;
+    return result;
+  }
+
+  // What the loss's gradient is divided by. float16 has no room for a gradient shared out among
+  // thousands of labels: there it is that of their sum, and divided in float32 afterwards.
+  int64_t Divisor(int64_t num_items) const { return spec.dtype == Dtype::kFloat16 ? 1 : num_items; }
+
+  // How many of the first layers to recompute in the micro-batch; never more than memory asks for,
+  // unless the user does.
+  int64_t LayersToRecompute(const FlatBatch& batch, bool accumulated) {
+    const auto layers = static_cast<int64_t>(model.layers.size());
+    int64_t recomputed = spec.gradient_checkpointing == Checkpointing::kOn ? layers : 0;
+    if (activation_bytes > 0) {
+      const StepShape shape = ShapeOf(model, spec, batch, accumulated);
+      recomputed = engine::LayersToRecompute(shape, activation_bytes);
+    }
+    most_recomputed = std::max(most_recomputed, recomputed);
+    return recomputed;
+  }
+
+  bool PlaybookWarmUp(const std::atomic<bool>& stop, const std::function<void()>& beat) {
+    TrainSpec warm_up = spec;
+    warm_up.num_epochs = kWarmUpEpochs;
+    warm_up.max_steps = 0;
+    auto training = std::exchange(loader, LoaderOf(warm_up));
+    while (steps_taken < loader->plan().steps_planned()) {
+      if (!Step(stop, beat)) return false;
+    }
+    ResetMoments(trainable);
+    loader = std::move(training);
+    steps_taken = 0;
+    return true;
+  }
+
+  std::optional<EvalResult> Evaluate(const std::atomic<bool>& stop,
+                                     const std::function<void(int64_t)>& beat) {
+    const int64_t all = eval_rows->size(), size = spec.batch_size;
+    EvalResult result;
+    for (int64_t begin = 0; begin < all; begin += size) {
+      if (stop) return std::nullopt;
+      std::vector<int64_t> indices(static_cast<size_t>(std::min(size, all - begin)));
+      std::iota(indices.begin(), indices.end(), begin);
+      const FlatBatch batch = ToDevice(Pack(ReadRows(*eval_rows, indices), device), device);
+      const LossSums sums = OnHost(EvaluateBatch(model, batch).cpu(), batch.targets.numel());
+      result.loss += sums.Mean(sums.nll) * static_cast<double>(indices.size());
+      result.entropy += sums.Mean(sums.entropy);
+      result.mean_token_accuracy += sums.Mean(static_cast<double>(sums.correct));
+      beat(begin + static_cast<int64_t>(indices.size()));
+    }
+    const int64_t batches = CeilDiv(all, size);
+    result.loss /= static_cast<double>(all);
+    result.entropy /= static_cast<double>(batches);
+    result.mean_token_accuracy /= static_cast<double>(batches);
+    return result;
+  }
+};
+
+Trainer::Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir,
+                 std::unique_ptr<RowSource> rows, std::unique_ptr<RowSource> eval_rows,
+                 const std::function<void(int64_t, int64_t)>& progress)
+    : impl_(Guarded([&] {
+        return std::make_unique<Impl>(spec, model_dir, std::move(rows), std::move(eval_rows),
+                                      progress);
+      })) {}
+Trainer::~Trainer() = default;
+
+int64_t Trainer::steps_planned() const { return impl_->loader->plan().steps_planned(); }
+int64_t Trainer::steps_taken() const { return impl_->steps_taken; }
+int64_t Trainer::steps_per_epoch() const { return impl_->loader->plan().steps_per_epoch(); }
+int64_t Trainer::eval_rows() const {
+  return impl_->eval_rows == nullptr ? 0 : impl_->eval_rows->size();
+}
+
+int64_t Trainer::trainable_parameters() const {
+  int64_t count = 0;
+  for (const Parameter* p : impl_->trainable) count += p->master.numel();
+  return count;
+}
+
+int64_t Trainer::total_parameters() const { return impl_->model.CountParameters(); }
+
+int64_t Trainer::recomputed_layers() const { return impl_->most_recomputed; }
+
+std::optional<StepResult> Trainer::Step(const std::atomic<bool>& stop,
+                                        const std::function<void()>& beat) {
+  return Guarded([&] { return impl_->Step(stop, beat); });
+}
+
+bool Trainer::PlaybookWarmUp(const std::atomic<bool>& stop, const std::function<void()>& beat) {
+  return Guarded([&] { return impl_->PlaybookWarmUp(stop, beat); });
+}
+
+std::optional<EvalResult> Trainer::Evaluate(const std::atomic<bool>& stop,
+                                            const std::function<void(int64_t)>& beat) {
+  return Guarded([&] { return impl_->Evaluate(stop, beat); });
+}
+
+void Trainer::SaveState(const std::filesystem::path& dir) const {
+  Guarded([&] {
+    WriteMasters(impl_->trainable, impl_->StateFile(dir));
+    WriteMoments(impl_->trainable, dir / "optimizer.safetensors");
+    if (impl_->activation_bytes > 0) WriteMemoryBudget(impl_->activation_bytes, dir);
+  });
+}
+
+void Trainer::LoadState(const std::filesystem::path& dir, int64_t steps_taken) {
+  Guarded([&] {
+    ReadMasters(impl_->trainable, impl_->StateFile(dir));
+    ReadMoments(impl_->trainable, dir / "optimizer.safetensors");
+    // As before where that fits: who resumes a run on a lesser card still can.
+    if (impl_->activation_bytes > 0)
+      impl_->activation_bytes = std::min(impl_->activation_bytes, ReadMemoryBudget(dir));
+    impl_->steps_taken = steps_taken;
+  });
+}
+
+void Trainer::ExportWeights(const std::filesystem::path& dir) const {
+  Guarded([&] {
+    if (impl_->spec.mode == Mode::kFull) {
+      WriteModelShards(impl_->trainable, impl_->source_dtypes, dir);
+    } else {
+      WriteMasters(impl_->trainable, dir / "adapter_model.safetensors");
+    }
+  });
+}
+
+}  // namespace ftd::engine
