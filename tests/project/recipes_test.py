@@ -12,12 +12,13 @@ SOURCES = (".cc", ".h", ".cu", ".def", ".proto", "CMakeLists.txt", ".md")
 PLANNED = " *(planned)*"
 # What shows that a file knows a recipe's example, and the files that may know it without being a place to touch.
 TRACES = {
-    "a hyperparameter": (r"max_grad_norm", {"docs/train.md": "made from the table", "docs/cli.md": "made from the table"}),
+    "a hyperparameter": (r"max_grad_norm", {
+        "worker/run/training_run.cc": "a metric is made of it", "docs/train.md": "made from the table", "docs/cli.md": "made from the table"}),
     "a step metric": (r"padding_ratio", {
         "lib/runlog/step_log.cc": "the columns of version 1, which never change",
         "docs/cli.md": "made from the table", "docs/metrics.md": "made from the table"}),
     "a model family": (r'"llama"', {}),
-    "an operator": (r"\bswiglu\b", {}),
+    "an operator": (r"\brope\b", {}),
     "an RPC with its verb": (r"HoldJob|HoldVerb|verbs/hold\.cc|`hold JOB`", {}),
     "a dataset shape": (r"PROMPT_COMPLETION|kPromptCompletion|prompt-completion", {}),
 }
