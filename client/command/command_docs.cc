@@ -2,8 +2,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/base/exit_codes.h"
-#include "client/command/verbs.h"
 #include "client/base/version.h"
+#include "client/command/verbs.h"
 
 namespace ftd {
 namespace {

@@ -5,9 +5,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "client/rpc/connection.h"
 #include "client/command/flags.h"
 #include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "ftd/v1/job.pb.h"
 
 namespace ftd {

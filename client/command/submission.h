@@ -2,8 +2,8 @@
 #pragma once
 
 #include "absl/status/statusor.h"
-#include "client/rpc/connection.h"
 #include "client/command/submit_flags.h"
+#include "client/rpc/connection.h"
 #include "ftd/v1/job.pb.h"
 
 namespace ftd {

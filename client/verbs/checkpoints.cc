@@ -2,14 +2,14 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "client/text/json_output.h"
 #include "client/text/table.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
-#include "client/command/verbs.h"
 
 namespace ftd {
 

@@ -5,13 +5,13 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "client/command/command_docs.h"
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
+#include "client/command/command_docs.h"
 #include "client/command/flags.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "client/text/names.h"
 #include "client/text/text.h"
-#include "client/command/verbs.h"
 #include "lib/cli/generate.h"
 #include "lib/spec/aliases.h"
 

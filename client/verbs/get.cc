@@ -1,11 +1,11 @@
 // ftctl get: take a result home.
 #include <iostream>
 
-#include "client/rpc/connection.h"
-#include "client/rpc/download.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
 #include "client/command/verbs.h"
+#include "client/rpc/connection.h"
+#include "client/rpc/download.h"
 
 namespace ftd {
 

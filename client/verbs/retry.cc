@@ -2,13 +2,13 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
+#include "client/base/uuid.h"
 #include "client/command/flags.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "client/text/json_output.h"
 #include "client/text/names.h"
-#include "client/base/uuid.h"
-#include "client/command/verbs.h"
 
 namespace ftd {
 

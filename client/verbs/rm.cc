@@ -1,11 +1,11 @@
 // ftctl rm: forget a job that has ended.
 #include <iostream>
 
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
-#include "client/text/text.h"
 #include "client/command/verbs.h"
+#include "client/rpc/connection.h"
+#include "client/text/text.h"
 
 namespace ftd {
 

@@ -3,12 +3,12 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
-#include "client/watch/follow.h"
-#include "client/rpc/job_lookup.h"
 #include "client/command/verbs.h"
+#include "client/rpc/connection.h"
+#include "client/rpc/job_lookup.h"
+#include "client/watch/follow.h"
 
 namespace ftd {
 

@@ -1,12 +1,12 @@
 // ftctl watch: follow a job live.
-#include "client/rpc/connection.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
-#include "client/watch/follow.h"
+#include "client/command/verbs.h"
+#include "client/rpc/connection.h"
 #include "client/rpc/job_lookup.h"
+#include "client/watch/follow.h"
 #include "client/watch/job_views.h"
 #include "client/watch/terminal.h"
-#include "client/command/verbs.h"
 
 namespace ftd {
 

@@ -5,9 +5,9 @@
 #include <optional>
 #include <string>
 
+#include "client/base/signals.h"
 #include "client/rpc/connection.h"
 #include "client/rpc/job_follower.h"
-#include "client/base/signals.h"
 #include "client/watch/watch_state.h"
 
 namespace ftd {

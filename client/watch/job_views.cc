@@ -4,9 +4,9 @@
 #include <iostream>
 #include <optional>
 
-#include "client/watch/terminal.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
+#include "client/watch/terminal.h"
 #include "client/watch/watch_lines.h"
 #include "client/watch/watch_screen.h"
 

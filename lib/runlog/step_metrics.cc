@@ -113,7 +113,8 @@ constexpr StepMetric kTable[] = {
      .series = Series::kSum,
      .prometheus = "ftd_train_samples_total"},
     {.name = "data_wait_seconds",
-     .help = "time spent waiting for rows to be read, seconds; the next rows are read while the device computes",
+     .help = "time spent waiting for rows to be read, seconds; the next rows are read while the "
+             "device computes",
      .exported = false,
      .series = Series::kSum,
      .prometheus = "ftd_train_data_wait_seconds_total"},

@@ -66,8 +66,8 @@ std::string Text(const Shown& shown, std::optional<double> value);
 // "loss 1.2345  grad_norm 0.83  lr 9.0e-05  412 tok/s": a step for a log that people follow.
 std::string StepLine(const v1::StepMetrics& step);
 
-// A step as one JSON object, and after it the measurements of the evaluation that followed it, where
-// one did: the schema of docs/cli.md, for metrics.jsonl and `ftctl metrics` alike.
+// A step as one JSON object, and after it the measurements of the evaluation that followed it,
+// where one did: the schema of docs/cli.md, for metrics.jsonl and `ftctl metrics` alike.
 nlohmann::ordered_json StepJson(const v1::StepMetrics& step, const v1::Evaluation* evaluation);
 
 // The keys that StepJson adds for an evaluation.
