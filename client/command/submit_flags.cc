@@ -25,7 +25,8 @@ std::string FlagNames(const JobField& field) {
 }
 
 void AddAutoSwitch(Flags& flags, const JobField& field, GivenFields* given) {
-  flags.ChoiceOrBare(FlagNames(field), FlagHelp(field), {"auto", "on", "off"}, "on",
+  flags.ChoiceOrBare(FlagNames(field), FlagHelp(field),
+                     {field.words.words.begin(), field.words.words.end()}, "on",
                      [given, &field](const std::string& text) { given->SetText(field, text); });
   flags.Switch(absl::StrCat("--no-", field.flag),
                absl::StrCat("The same as --", field.flag, " off"),
@@ -94,7 +95,6 @@ void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
   for (const JobField& field : JobFields()) {
     flags.Group(field.group);
     if (field.path == std::string_view("dataset.server_path")) {
-      flags.Group("Model and data");
       flags.Text("--dataset",
                  "Rows: a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), a directory or a "
                  "quoted glob, sent to ftd; or OWNER/NAME on the hub [tatsu-lab/alpaca, 512 rows]",

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
 #include "client/command/verbs.h"
@@ -74,13 +73,10 @@ std::string Hyperparameters(const ftd::v1::JobSpec& spec) {
   std::vector<std::string> settings;
   for (const JobField& field : JobFields()) {
     if (std::holds_alternative<std::monostate>(field.binding) || field.required) continue;
-    nlohmann::ordered_json value = json;
-    for (absl::string_view part : absl::StrSplit(field.path, '.')) {
-      const std::string name(part);
-      value = value.is_object() && value.contains(name) ? value[name] : nullptr;
-    }
+    const auto at = PointerTo(field);
+    const nlohmann::ordered_json value = json.contains(at) ? json.at(at) : nullptr;
     const bool automatic = KindOfFlag(field) == FlagKind::kAutoSwitch && value.is_null();
-    const std::string text = automatic ? "auto" : SettingText(value);
+    const std::string text = automatic ? field.words.words[0] : SettingText(value);
     const std::string usual =
         SettingText(full && field.for_full ? nlohmann::ordered_json(*field.for_full)
                                            : ValueJson(field, TrainSpec()));

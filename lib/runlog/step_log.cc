@@ -19,6 +19,7 @@
 #include "absl/strings/str_split.h"
 #include "lib/base/error.h"
 #include "lib/runlog/step_metrics.h"
+#include "lib/runlog/timestamp.h"
 
 namespace ftd {
 namespace {
@@ -154,7 +155,7 @@ std::string ToRow(const v1::StepMetrics& step, const Layout& layout) {
     if (column.type == Type::kI64) {
       Store(step.GetReflection()->GetInt64(step, column.field), to);
     } else if (column.type == Type::kTime) {
-      Store(step.time().seconds() * 1000000 + step.time().nanos() / 1000, to);
+      Store(TimestampToMicros(step.time()), to);
     } else {
       StoreReal(step, column, layout.zero_is_absent ? 0 : std::numeric_limits<double>::quiet_NaN(),
                 to);
@@ -177,9 +178,7 @@ v1::StepMetrics FromRow(const char* row, const Layout& layout) {
     if (column.type == Type::kI64) {
       set->SetInt64(&step, column.field, Load<int64_t>(from));
     } else if (column.type == Type::kTime) {
-      const auto micros = Load<int64_t>(from);
-      step.mutable_time()->set_seconds(micros / 1000000);
-      step.mutable_time()->set_nanos(static_cast<int32_t>(micros % 1000000) * 1000);
+      *step.mutable_time() = MicrosToTimestamp(Load<int64_t>(from));
     } else {
       const double value =
           column.type == Type::kF32 ? double{Load<float>(from)} : Load<double>(from);

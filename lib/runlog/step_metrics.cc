@@ -1,10 +1,11 @@
 #include "lib/runlog/step_metrics.h"
 
-#include <cmath>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "lib/base/json_number.h"
+#include "lib/runlog/timestamp.h"
 
 namespace ftd {
 namespace {
@@ -125,8 +126,15 @@ constexpr StepMetric kTable[] = {
      .prometheus = "ftd_train_last_step_timestamp_seconds"},
 };
 
+// Of a row of the table. Looked up once: a long job has millions of values.
 const FieldDescriptor* FieldOf(const StepMetric& metric) {
-  return v1::StepMetrics::descriptor()->FindFieldByName(metric.name);
+  static const auto& fields = *new std::vector<const FieldDescriptor*>([] {
+    std::vector<const FieldDescriptor*> found;
+    for (const StepMetric& row : kTable)
+      found.push_back(v1::StepMetrics::descriptor()->FindFieldByName(row.name));
+    return found;
+  }());
+  return fields[static_cast<size_t>(&metric - kTable)];
 }
 
 }  // namespace
@@ -140,7 +148,7 @@ std::optional<double> ValueIn(const v1::StepMetrics& step, const StepMetric& met
     case FieldDescriptor::CPPTYPE_INT64:
       return static_cast<double>(get->GetInt64(step, field));
     case FieldDescriptor::CPPTYPE_MESSAGE:  // the time
-      return static_cast<double>(step.time().seconds()) + 1e-9 * step.time().nanos();
+      return static_cast<double>(TimestampToMicros(step.time())) * 1e-6;
     default:
       if (field->has_presence() && !get->HasField(step, field)) return std::nullopt;
       return get->GetDouble(step, field);

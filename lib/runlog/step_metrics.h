@@ -48,7 +48,8 @@ struct StepMetric {
 // All of them, in the order of the keys in JSON.
 absl::Span<const StepMetric> StepMetricsTable();
 
-// The value in a step; a time is in seconds since the epoch. nullopt: absent.
+// The value in a step; a time is in seconds since the epoch. nullopt: absent. Here and below,
+// `metric` is a row of the table.
 std::optional<double> ValueIn(const v1::StepMetrics& step, const StepMetric& metric);
 
 // The same as JSON: an integer stays one, and absent is null.

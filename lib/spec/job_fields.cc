@@ -39,10 +39,10 @@ constexpr const char* kDtypes[] = {"float32", "bfloat16", "float16"};
 constexpr const char* kPrecisions[] = {"fp32_master", "hf_parity"};
 constexpr const char* kSchedulers[] = {"linear", "cosine", "cosine_with_min_lr", "constant",
                                        "constant_with_warmup"};
-constexpr const char* kAutoOnOff[] = {"auto", "on", "off"};
+constexpr const char* kCheckpointings[] = {"auto", "on", "off"};
 
 constexpr EnumWords kModeWords = {kModes}, kDtypeWords = {kDtypes}, kPrecisionWords = {kPrecisions},
-                    kSchedulerWords = {kSchedulers};
+                    kSchedulerWords = {kSchedulers}, kCheckpointingWords = {kCheckpointings};
 
 bool IsFull(const TrainSpec& spec) { return spec.mode == Mode::kFull; }
 bool HasMinimum(const TrainSpec& spec) {
@@ -115,6 +115,10 @@ std::string Range::Words(bool integer) const {
 
 absl::Span<const JobField> JobFields() { return kTable; }
 
+Json::json_pointer PointerTo(const JobField& field) {
+  return Json::json_pointer("/" + absl::StrReplaceAll(field.path, {{".", "/"}}));
+}
+
 std::string DefaultText(const JobField& field) {
   if (field.shown_default != nullptr || field.required) {
     return field.shown_default == nullptr ? "" : field.shown_default;
@@ -173,9 +177,7 @@ FlagKind KindOfFlag(const JobField& field) {
 }
 
 void GivenFields::Set(const JobField& field, Json value) {
-  Json* at = &json_;
-  for (absl::string_view part : absl::StrSplit(field.path, '.')) at = &(*at)[std::string(part)];
-  *at = std::move(value);
+  json_[PointerTo(field)] = std::move(value);
 }
 
 absl::StatusOr<std::string> GivenFields::Text() const {
@@ -189,7 +191,8 @@ absl::StatusOr<std::string> GivenFields::Text() const {
 
 void GivenFields::SetText(const JobField& field, const std::string& text) {
   if (KindOfFlag(field) == FlagKind::kAutoSwitch) {
-    return Set(field, text == kAutoOnOff[0] ? Json(nullptr) : Json(text == kAutoOnOff[1]));
+    const auto& words = field.words.words;
+    return Set(field, text == words[0] ? Json(nullptr) : Json(text == words[1]));
   }
   if (!field.words.words.empty()) return Set(field, EnumWord(text));
   if (field.plain == Plain::kTemplate) return Set(field, UnescapedTemplate(text));

@@ -68,6 +68,9 @@ struct JobField {
 // All of them, in the order of job_fields.def.
 absl::Span<const JobField> JobFields();
 
+// Where its value is in a JobSpec's JSON.
+nlohmann::json::json_pointer PointerTo(const JobField& field);
+
 // The field's default as people read it: "8", "on", "float32"; empty when it has none.
 std::string DefaultText(const JobField& field);
 

@@ -8,7 +8,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "lib/base/error.h"
 #include "lib/base/field_reader.h"
 #include "lib/spec/job_fields.h"
@@ -26,10 +25,6 @@ std::string_view WordOf(std::string_view path, Enum value) {
   const auto* const field =
       std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return f.path == path; });
   return field->words.words[static_cast<size_t>(value)];
-}
-
-std::vector<std::string> AllTargetModules() {
-  return {std::begin(kAllTargetModules), std::end(kAllTargetModules)};
 }
 
 // The requested modules in the order of kAllTargetModules, each once.
@@ -160,15 +155,11 @@ std::string_view DtypeName(Dtype dtype) { return WordOf("dtype", dtype); }
 std::string_view PrecisionName(Precision precision) { return WordOf("precision", precision); }
 
 std::string_view CheckpointingName(Checkpointing checkpointing) {
-  switch (checkpointing) {
-    case Checkpointing::kAuto:
-      return "auto";
-    case Checkpointing::kOn:
-      return "on";
-    case Checkpointing::kOff:
-      return "off";
-  }
-  return "";
+  return WordOf("gradient_checkpointing", checkpointing);
+}
+
+std::vector<std::string> AllTargetModules() {
+  return {std::begin(kAllTargetModules), std::end(kAllTargetModules)};
 }
 
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype) {
@@ -186,9 +177,7 @@ std::string TrainSpecToJson(const TrainSpec& spec) {
   for (const JobField& field : JobFields()) {
     if (std::holds_alternative<std::monostate>(field.binding)) continue;
     if (field.when != nullptr && !field.when(spec)) continue;
-    nlohmann::ordered_json* at = &json;
-    for (absl::string_view part : absl::StrSplit(field.path, '.')) at = &(*at)[std::string(part)];
-    *at = ValueJson(field, spec);
+    json[PointerTo(field)] = ValueJson(field, spec);
   }
   json["dataset"] = DatasetSpecToJson(spec.dataset);
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);

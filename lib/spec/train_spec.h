@@ -42,6 +42,8 @@ std::string_view CheckpointingName(Checkpointing);    // "auto"
 inline constexpr const char* kAllTargetModules[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
                                                     "gate_proj", "up_proj", "down_proj"};
 
+std::vector<std::string> AllTargetModules();
+
 // The members of the two structs, their defaults and what they mean are in job_fields.def.
 #define BOUND_FIELD(...)
 #define PLAIN_FIELD(...)

@@ -22,17 +22,6 @@ v1::FailureReason FailureReasonFromName(const std::string& name) {
   return v1::FailureReason_Parse(name, &reason) ? reason : v1::INTERNAL;
 }
 
-google::protobuf::Timestamp MicrosToTimestamp(int64_t micros) {
-  google::protobuf::Timestamp time;
-  time.set_seconds(micros / 1000000);
-  time.set_nanos(static_cast<int32_t>(micros % 1000000) * 1000);
-  return time;
-}
-
-int64_t TimestampToMicros(const google::protobuf::Timestamp& time) {
-  return time.seconds() * 1000000 + time.nanos() / 1000;
-}
-
 v1::Job ToWire(const Job& job) {
   v1::Job wire;
   wire.set_id(job.id);

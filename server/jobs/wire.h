@@ -6,6 +6,7 @@
 
 #include "ftd/v1/fine_tuning.pb.h"
 #include "ftd/v1/job.pb.h"
+#include "lib/runlog/timestamp.h"
 #include "server/jobs/job.h"
 
 namespace ftd {
@@ -22,8 +23,5 @@ v1::WatchJobResponse::StateChange ToWire(const StateEvent& event);
 
 // Unknown names become INTERNAL, as clients are told to treat them; an empty one is unspecified.
 v1::FailureReason FailureReasonFromName(const std::string& name);
-
-google::protobuf::Timestamp MicrosToTimestamp(int64_t micros);
-int64_t TimestampToMicros(const google::protobuf::Timestamp& time);
 
 }  // namespace ftd

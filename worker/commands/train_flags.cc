@@ -36,8 +36,6 @@ const std::map<std::string, Json>& Presets() {
   return *kPresets;
 }
 
-constexpr const char* kAutoOnOff[] = {"auto", "on", "off"};
-
 std::string Underscored(std::string name) {
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
@@ -48,6 +46,10 @@ std::string BothSpellings(const std::string& name) {
   std::string dashed = name;
   std::replace(dashed.begin(), dashed.end(), '_', '-');
   return dashed == name ? "--" + name : absl::StrCat("--", name, ",--", dashed);
+}
+
+std::vector<std::string> Words(const JobField& field) {
+  return {field.words.words.begin(), field.words.words.end()};
 }
 
 // The row of the table for gradient checkpointing, whose flag may stand without a value.
@@ -71,7 +73,7 @@ void AddAutoSwitch(CLI::App& app, const JobField& field, GivenFields* given) {
   app.add_option_function<std::string>(
          FlagNames(field), [=, &field](const std::string& text) { given->SetText(field, text); },
          FlagHelp(field))
-      ->check(CLI::IsMember(std::vector<std::string>(kAutoOnOff, std::end(kAutoOnOff))))
+      ->check(CLI::IsMember(Words(field)))
       ->group(field.group);
   app.add_flag_callback(
          BothSpellings(Underscored(absl::StrCat("no-", field.flag))),
@@ -156,7 +158,8 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
 
 std::vector<std::string> TrainArguments(std::vector<std::string> args) {
   const auto takes = [](const std::string& word) {
-    return std::find(std::begin(kAutoOnOff), std::end(kAutoOnOff), word) != std::end(kAutoOnOff);
+    const auto words = Words(CheckpointingField());
+    return std::find(words.begin(), words.end(), word) != words.end();
   };
   const std::vector<std::string> names = absl::StrSplit(FlagNames(CheckpointingField()), ',');
   return WithBareValue(std::move(args), {names, "on", takes});

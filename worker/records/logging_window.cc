@@ -4,10 +4,12 @@ namespace ftd {
 
 std::optional<v1::StepMetrics> LoggingWindow::Add(const v1::StepMetrics& step) {
   for (const StepMetric& metric : StepMetricsTable()) {
+    if (metric.window != StepMetric::Window::kMean) continue;
     const auto value = ValueIn(step, metric);
-    if (metric.window != StepMetric::Window::kMean || !value) continue;
-    sums_[&metric].value += *value;
-    ++sums_[&metric].steps;
+    if (!value) continue;
+    Sum& sum = sums_[&metric];
+    sum.value += *value;
+    ++sum.steps;
   }
   if (step.step() % logging_steps_ != 0) return std::nullopt;
   v1::StepMetrics point = step;

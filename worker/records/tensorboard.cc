@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "lib/runlog/step_metrics.h"
+#include "lib/runlog/timestamp.h"
 #include "tensorboard/event.pb.h"
 
 namespace ftd {
@@ -71,8 +72,8 @@ absl::Status TensorboardWriter::Append(const v1::StepMetrics& point) {
     const auto value = ValueIn(point, metric);
     if (metric.tensorboard != nullptr && value) scalars.emplace_back(metric.tensorboard, *value);
   }
-  return AppendScalars(static_cast<double>(point.time().seconds()) + 1e-9 * point.time().nanos(),
-                       point.step(), scalars);
+  return AppendScalars(static_cast<double>(TimestampToMicros(point.time())) * 1e-6, point.step(),
+                       scalars);
 }
 
 absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation) {

@@ -19,6 +19,7 @@
 #include "lib/base/manifest.h"
 #include "lib/data/row_source.h"
 #include "lib/runlog/step_log.h"
+#include "lib/runlog/timestamp.h"
 #include "lib/spec/repo_name.h"
 #include "worker/engine/train.h"
 #include "worker/records/checkpoints.h"
@@ -211,8 +212,7 @@ class TrainingRun {
     step.set_data_wait_seconds(result.data_wait_seconds);
     if (peak_flops_ > 0) step.set_mfu(result.model_flops / (seconds * peak_flops_));
     step.set_samples(result.samples);
-    *step.mutable_time() = google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(
-        absl::GetCurrentTimeNanos() / 1000);
+    *step.mutable_time() = MicrosToTimestamp(absl::GetCurrentTimeNanos() / 1000);
     return step;
   }
 
