@@ -1,6 +1,5 @@
 """run: a private ftd for one job. With a scripted ftd for everything that can go wrong, and with the real one."""
 
-import json
 import os
 import pathlib
 import shutil
@@ -8,12 +7,11 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 
 import pytest
 
 from fake_ftd import wait_for
-from ftd_fixture import BIN, DEADLINE_S, processes_under
+from ftd_fixture import BIN, DEADLINE_S
 
 HERE = pathlib.Path(__file__).resolve().parent
 

@@ -6,7 +6,6 @@ installed; Prometheus runs beside, on a port of its own.
 import contextlib
 import json
 import math
-import os
 import pathlib
 import re
 import shutil

@@ -18,7 +18,7 @@ import time
 
 import pytest
 from conftest import ENDLESS, history, submit, weights
-from ftd_fixture import Ftd, alpaca_rows, jobs, processes_under, wait_until, write_jsonl
+from ftd_fixture import Ftd, alpaca_rows, jobs, processes_under, write_jsonl
 from safetensors.numpy import load_file
 
 SEED = int(os.environ.get("FTD_TEST_SEED") or random.SystemRandom().randrange(1 << 30))

@@ -6,6 +6,7 @@ import pty
 import select
 import stat
 import subprocess
+import sys
 
 import pyarrow
 import pyarrow.parquet

@@ -6,7 +6,6 @@ defaults. Here the hub is the test hub, and its rows are the 999 of the Alpaca d
 import io
 import json
 import os
-import pathlib
 import re
 import subprocess
 

@@ -17,10 +17,9 @@ import tempfile
 import time
 import uuid
 
-import grpc
 import pytest
 
-from ftd_fixture import DEADLINE_S, api, jobs, processes_under, wait_until
+from ftd_fixture import DEADLINE_S, api, wait_until
 from helpers import fake_ftd, submit
 
 LONG = "steps=100000 step_ms=5"

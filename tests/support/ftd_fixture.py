@@ -61,7 +61,6 @@ _generate_stubs()
 from ftd.v1 import fine_tuning_pb2 as api  # noqa: E402
 from ftd.v1 import fine_tuning_pb2_grpc as api_grpc  # noqa: E402
 from ftd.v1 import job_pb2 as jobs  # noqa: E402
-from ftd.v1 import worker_pb2 as worker  # noqa: E402,F401
 
 
 def wait_until(predicate, what: str, deadline_s: float = DEADLINE_S, interval_s: float = 0.02):

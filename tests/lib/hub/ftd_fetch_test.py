@@ -12,7 +12,7 @@ import time
 
 import pytest
 from ftd_fixture import BUILD
-from hf_client import CONFIG, DOWNLOAD, SNAPSHOT, TINY, WEIGHTS, ask, calls, files_of, finish, in_cache, start, value
+from hf_client import CONFIG, DOWNLOAD, SNAPSHOT, TINY, WEIGHTS, calls, files_of, finish, in_cache, start, value
 from hub_fixture import DEADLINE_S, Hub
 from mounts import on_small_disk
 
