@@ -61,8 +61,9 @@ void AddAdapters(Model& model, const LoraSpec& lora, int64_t seed) {
   const at::Generator generator =
       at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed));
   for (DecoderLayer& layer : model.layers) {
-    for (LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down})
-      AddTo(*linear, lora, model.embedding.value.options(), generator);
+    ForEachLinear(layer, [&](LinearLayer& linear) {
+      AddTo(linear, lora, model.embedding.value.options(), generator);
+    });
   }
   if (!lora.init_adapter.empty()) ReadAdapter(model, lora.init_adapter);
 }

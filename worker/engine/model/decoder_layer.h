@@ -28,6 +28,15 @@ struct DecoderLayer {
   LinearLayer down;               // [D, F]
 };
 
+// Visits the layer's linear maps in a fixed order: visit(LinearLayer&), const where the layer is.
+template <typename Layer, typename Visit>
+void ForEachLinear(Layer& layer, const Visit& visit) {
+  visit(layer.qkv);
+  visit(layer.o);
+  visit(layer.gate_up);
+  visit(layer.down);
+}
+
 // What all layers share in one pass over a batch.
 struct BatchContext {
   Documents documents;

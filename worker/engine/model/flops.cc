@@ -44,14 +44,14 @@ ModelFlops FlopsOf(Model& model) {
   };
   ModelFlops flops;
   for (const DecoderLayer& layer : model.layers) {
-    for (const LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
-      flops.per_token += linear->nf4.defined()
-                             ? products(linear->nf4.numel(), false)
-                             : products(linear->weight.value.numel(), linear->weight.trainable());
-      if (linear->adapted()) flops.per_token += products(linear->lora_a.value.numel(), true);
-      for (const Adapter& adapter : linear->adapters)
+    ForEachLinear(layer, [&](const LinearLayer& linear) {
+      flops.per_token += linear.nf4.defined()
+                             ? products(linear.nf4.numel(), false)
+                             : products(linear.weight.value.numel(), linear.weight.trainable());
+      if (linear.adapted()) flops.per_token += products(linear.lora_a.value.numel(), true);
+      for (const Adapter& adapter : linear.adapters)
         flops.per_token += products(adapter.b.value.numel(), true);
-    }
+    });
   }
   flops.per_label = products(model.head().value.numel(), model.head().trainable());
   // Two products forward and four backward, each of length² · features multiplications and

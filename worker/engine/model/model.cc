@@ -66,11 +66,11 @@ void Model::ForEachParameter(const std::function<void(Parameter&)>& visit) {
   for (DecoderLayer& layer : layers) {
     visit(layer.input_norm);
     visit(layer.post_attention_norm);
-    for (LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
-      if (!linear->nf4.defined()) visit(linear->weight);
-      if (linear->adapted()) visit(linear->lora_a);
-      for (Adapter& adapter : linear->adapters) visit(adapter.b);
-    }
+    ForEachLinear(layer, [&](LinearLayer& linear) {
+      if (!linear.nf4.defined()) visit(linear.weight);
+      if (linear.adapted()) visit(linear.lora_a);
+      for (Adapter& adapter : linear.adapters) visit(adapter.b);
+    });
   }
   visit(final_norm);
   if (!config.tie_word_embeddings) visit(untied_head);
@@ -88,8 +88,9 @@ int64_t Model::CountParameters() {
   int64_t count = 0;
   ForEachParameter([&](Parameter& p) { count += p.value.numel(); });
   for (const DecoderLayer& layer : layers) {
-    for (const LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down})
-      if (linear->nf4.defined()) count += linear->nf4.numel();
+    ForEachLinear(layer, [&](const LinearLayer& linear) {
+      if (linear.nf4.defined()) count += linear.nf4.numel();
+    });
   }
   return count;
 }
