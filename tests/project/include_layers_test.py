@@ -61,10 +61,11 @@ ALLOWED = {
     "worker/engine/tensors": {*LIB, *ENGINE_FACE, "worker/engine/device", "torch"},
     "worker/engine/ops": {*LIB, *ENGINE_FACE, "worker/engine/device", "worker/engine/tensors", "torch", "CUDA"},
     "worker/engine/model": {*LIB, *ENGINE_FACE, "worker/engine/device", "worker/engine/tensors", "worker/engine/ops", "torch"},
+    "worker/engine/objectives": {*LIB, *ENGINE_FACE, "worker/engine/tensors", "worker/engine/ops", "worker/engine/model", "torch"},
     "worker/engine/training": {*LIB, *ENGINE_FACE, "worker/engine/device", "worker/engine/tensors", "worker/engine/ops",
-                               "worker/engine/model", "torch"},
+                               "worker/engine/model", "worker/engine/objectives", "torch"},
     "worker/engine": {*LIB, *ENGINE_FACE, "worker/engine/device", "worker/engine/tensors", "worker/engine/ops",
-                      "worker/engine/model", "worker/engine/training", "torch"},
+                      "worker/engine/model", "worker/engine/objectives", "worker/engine/training", "torch"},
 }
 
 

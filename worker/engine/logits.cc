@@ -61,8 +61,9 @@ void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::
     std::vector<NamedTensor> outputs;
     for (size_t i = 0; i < sequences.size(); ++i) {
       CheckIds(sequences[i], config.vocab_size);
-      const at::Tensor hidden =
-          Infer(model, ToDevice(Pack({{sequences[i], {}}}, TrainingDevice()), TrainingDevice()));
+      const FlatBatch batch =
+          ToDevice(Pack({{sequences[i], {}}}, TrainingDevice()), TrainingDevice());
+      const at::Tensor hidden = FinalNorm(model, Forward(model, batch, {}, /*tape=*/nullptr));
       outputs.push_back({single ? "logits" : "logits." + std::to_string(i),
                          at::mm(hidden, model.head().value.t()).to(at::kFloat)});
     }

@@ -2,12 +2,12 @@
 
 #include <ATen/ops/embedding_dense_backward.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "worker/engine/model/weight_reader.h"
-#include "worker/engine/ops/loss/loss.h"
+#include "worker/engine/ops/norm/norm.h"
 #include "worker/engine/tensors/tensor_io.h"
 
 namespace ftd::engine {
@@ -43,20 +43,6 @@ void AccumulateEmbedding(const at::Tensor& grad, const FlatBatch& batch, const a
                                      /*padding_idx=*/-1, /*scale_grad_by_freq=*/false);
     grad.index_add_(0, batch.distinct_ids, sums);
   }
-}
-
-// From the last layer's output x [T, D] to the loss and back: dx [T, D]. Only positions that have a
-// target go on to the vocabulary.
-LossResult HeadForwardBackward(Model& model, const FlatBatch& batch, const at::Tensor& x,
-                               double eps, int64_t num_items) {
-  const at::Tensor final_x = x.index_select(0, batch.supervised);
-  NormSaved saved;
-  const at::Tensor normed = RmsNormForward(final_x, model.final_norm.value, eps, &saved);
-  LossResult loss = LinearCrossEntropy(model.head(), normed, batch.targets, num_items);
-  const at::Tensor dfinal = RmsNormBackward(final_x, model.final_norm.value, saved, loss.dx,
-                                            /*residual=*/{}, model.final_norm.FreshGrad());
-  loss.dx = at::zeros(x.sizes(), x.options()).index_copy_(0, batch.supervised, dfinal);
-  return loss;
 }
 
 }  // namespace
@@ -123,46 +109,44 @@ Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dt
   return model;
 }
 
-at::Tensor Infer(Model& model, const FlatBatch& batch) {
-  const BatchContext context = MakeContext(model, batch);
-  at::Tensor x = model.embedding.value.index_select(0, batch.input_ids);
-  for (size_t i = 0; i < model.layers.size(); ++i) {
-    DecoderLayerSaved saved;
-    x = DecoderLayerForward(model.layers[i], static_cast<int64_t>(i), context, x, &saved);
-  }
-  NormSaved norm;
-  return RmsNormForward(x, model.final_norm.value, context.eps, &norm);
-}
-
-DeviceSums EvaluateBatch(Model& model, const FlatBatch& batch) {
-  const at::Tensor x = Infer(model, batch).index_select(0, batch.supervised);
-  return CrossEntropySums(model.head(), x, batch.targets);
-}
-
-DeviceSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options) {
+// x_0 = embedding[ids];  x_{i+1} = layer_i(x_i). Of a layer that is to be recomputed, the tape
+// holds x_i alone, [T, D] in place of about 20 times as much.
+at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions& options,
+                   Tape* tape) {
   BatchContext context = MakeContext(model, batch);
   context.dropout = options.dropout;
   context.dropout_seed = options.dropout_seed;
-  const auto layers = static_cast<int64_t>(model.layers.size());
-
-  std::vector<DecoderLayerSaved> saved(model.layers.size());
+  std::vector<DecoderLayerSaved> kept(tape == nullptr ? 0 : model.layers.size());
   at::Tensor x = model.embedding.value.index_select(0, batch.input_ids);
-  for (int64_t i = 0; i < layers; ++i) {
-    x = DecoderLayerForward(model.layers[i], i, context, x, &saved[i]);
-    if (i < options.recomputed_layers) saved[i] = DecoderLayerSaved{.x = saved[i].x};
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    DecoderLayerSaved saved;
+    const auto index = static_cast<int64_t>(i);
+    x = DecoderLayerForward(model.layers[i], index, context, x, &saved);
+    if (tape == nullptr) continue;
+    if (index < options.recomputed_layers) saved = DecoderLayerSaved{.x = saved.x};
+    kept[i] = std::move(saved);
   }
-  auto [sums, dx] = HeadForwardBackward(model, batch, x, context.eps, options.num_items);
-  x = at::Tensor();
+  if (tape != nullptr) *tape = {std::move(context), std::move(kept), options.recomputed_layers};
+  return x;
+}
 
-  for (int64_t i = layers - 1; i >= 0; --i) {
-    if (i < options.recomputed_layers)
-      DecoderLayerRecompute(model.layers[i], i, context, &saved[i]);
-    dx = DecoderLayerBackward(model.layers[i], i, context, saved[i], dx,
+at::Tensor FinalNorm(const Model& model, const at::Tensor& x) {
+  NormSaved saved;
+  return RmsNormForward(x, model.final_norm.value, model.config.rms_norm_eps, &saved);
+}
+
+// dx_i = (∂layer_i/∂x_i)ᵀ dx_{i+1}, from the last layer to the first; then
+// embedding.grad[id] += Σ dx_0 over the tokens with that id. Below layer 0 only a trained embedding
+// has a use for dx_0: with adapters alone it is never computed.
+void Backward(Model& model, const FlatBatch& batch, Tape tape, at::Tensor dx) {
+  for (auto i = static_cast<int64_t>(model.layers.size()) - 1; i >= 0; --i) {
+    DecoderLayerSaved& saved = tape.layers[i];
+    if (i < tape.recomputed_layers) DecoderLayerRecompute(model.layers[i], i, tape.context, &saved);
+    dx = DecoderLayerBackward(model.layers[i], i, tape.context, saved, dx,
                               i > 0 || EmbeddingTrains(model));
-    saved[i] = {};
+    saved = {};
   }
   if (EmbeddingTrains(model)) AccumulateEmbedding(model.embedding.FreshGrad(), batch, dx);
-  return sums;
 }
 
 }  // namespace ftd::engine

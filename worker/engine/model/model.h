@@ -1,4 +1,5 @@
-// A Llama-architecture model: its parameters, how they are read, and one pass forward and backward.
+// A Llama-architecture model: its parameters, how they are read, and the pass through its
+// layers, forward and backward. What is learned from its output is an objective's (objectives/).
 //
 // Legend: T tokens of a flat batch, S positions with a target, D model, V vocabulary.
 #pragma once
@@ -12,7 +13,7 @@
 #include "lib/model/safetensors.h"
 #include "lib/spec/train_spec.h"
 #include "worker/engine/model/decoder_layer.h"
-#include "worker/engine/ops/loss/loss.h"
+#include "worker/engine/tensors/parameter.h"
 
 namespace ftd::engine {
 
@@ -51,14 +52,7 @@ struct FlatBatch {
 Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype, bool nf4,
                 c10::Device device, const std::function<void(int64_t, int64_t)>& progress);
 
-// The final hidden states [T, D], normed. For logits.
-at::Tensor Infer(Model& model, const FlatBatch& batch);
-
-// What the model makes of the batch's labels, without dropout and gradients.
-DeviceSums EvaluateBatch(Model& model, const FlatBatch& batch);
-
 struct PassOptions {
-  int64_t num_items = 1;  // labels of the whole step
   double dropout = 0;
   uint64_t dropout_seed = 0;
   // Gradient checkpointing: of the first so many layers only the input is kept. The first, because
@@ -66,7 +60,24 @@ struct PassOptions {
   int64_t recomputed_layers = 0;
 };
 
-// Forward and backward; adds to the gradients. Nothing in it waits for the device.
-DeviceSums ForwardBackward(Model& model, const FlatBatch& batch, const PassOptions& options);
+// What a forward pass leaves for its backward pass.
+struct Tape {
+  BatchContext context;
+  std::vector<DecoderLayerSaved> layers;
+  int64_t recomputed_layers = 0;
+};
+
+// The last layer's output x [T, D], before the final norm. Without a `tape` nothing is kept: for
+// evaluation and logits.
+at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions& options,
+                   Tape* tape);
+
+// The final norm of hidden states [.., D].
+at::Tensor FinalNorm(const Model& model, const at::Tensor& x);
+
+// Goes back from dx [T, D], the gradient of Forward's output, and adds to the gradients of all
+// below it. Frees each layer's part of the tape after its use. Nothing in it waits for the device.
+// Both are consumed, so that their memory is free when the pass no longer needs it.
+void Backward(Model& model, const FlatBatch& batch, Tape tape, at::Tensor dx);
 
 }  // namespace ftd::engine

@@ -60,8 +60,8 @@ struct Saved {
   Held normed1, normed2, product;
 };
 
-// A micro-batch's way through model.cc, decoder_layer.cc and what they call. Functions have the
-// names of what they replay.
+// A micro-batch's way through model.cc, objectives/sft.cc, decoder_layer.cc and what they call.
+// Functions have the names of what they replay.
 class Replay {
  public:
   explicit Replay(const StepShape& shape)
@@ -90,7 +90,7 @@ class Replay {
         layer.x = std::move(input);
       }
     }
-    Held dx = Head();
+    Held dx = Sft();
     x = {};
     for (int64_t i = s_.layers - 1; i >= 0; --i) {
       Saved& layer = saved[static_cast<size_t>(i)];
@@ -215,7 +215,7 @@ class Replay {
     return Rows(qkv_.out);
   }
 
-  Held Head() {
+  Held Sft() {
     const int64_t row = s_.hidden * s_.element;
     const Held final_x = Take(s_.labels * row), normed = Take(s_.labels * row),
                rstd = Take(s_.labels * kFloat);

@@ -2,8 +2,8 @@
 // and how many layers must therefore be recomputed. Functions of shapes alone, without torch: the
 // same shapes give the same answer, on any machine.
 //
-// They replay what model.cc and decoder_layer.cc allocate and free, in their order; fake_gpu_test
-// holds them against what those really do.
+// They replay what model.cc, objectives/sft.cc and decoder_layer.cc allocate and free, in their
+// order; fake_gpu_test holds them against what those really do.
 #pragma once
 
 #include <cstdint>

@@ -14,6 +14,7 @@
 #include "worker/engine/model/adapter.h"
 #include "worker/engine/model/flops.h"
 #include "worker/engine/model/model.h"
+#include "worker/engine/objectives/sft.h"
 #include "worker/engine/tensors/state.h"
 #include "worker/engine/tensors/tensor_io.h"
 #include "worker/engine/train.h"
@@ -143,10 +144,9 @@ struct Trainer::Impl {
       const FlatBatch batch = ToDevice(micro_batch.packed, device);
       result.model_flops += flops.Of(batch);
       measured.positions.push_back(batch.targets.numel());
-      measured.sums.push_back(
-          ForwardBackward(model, batch,
-                          {Divisor(num_items), spec.lora.dropout, DropoutSeed(spec.seed, step, i),
-                           LayersToRecompute(batch, /*accumulated=*/i > 0)}));
+      const PassOptions options{spec.lora.dropout, DropoutSeed(spec.seed, step, i),
+                                LayersToRecompute(batch, /*accumulated=*/i > 0)};
+      measured.sums.push_back(ForwardBackward(batch, options, Divisor(num_items)));
       beat();
     }
     CompleteGradients(trainable);
@@ -161,6 +161,16 @@ struct Trainer::Impl {
     measured.Read(num_items, result);
     steps_taken = step;
     return result;
+  }
+
+  // A micro-batch's way there and back: its sums. Nothing in it waits for the device.
+  DeviceSums ForwardBackward(const FlatBatch& batch, const PassOptions& options, int64_t divisor) {
+    Tape tape;
+    at::Tensor x = Forward(model, batch, options, &tape);
+    auto [sums, dx] = Sft(model, batch, x, divisor);
+    x.reset();  // before the backward pass, which needs the room
+    Backward(model, batch, std::move(tape), std::move(dx));
+    return sums;
   }
 
   // What the loss's gradient is divided by. float16 has no room for a gradient shared out among
@@ -203,7 +213,9 @@ struct Trainer::Impl {
       std::vector<int64_t> indices(static_cast<size_t>(std::min(size, all - begin)));
       std::iota(indices.begin(), indices.end(), begin);
       const FlatBatch batch = ToDevice(Pack(ReadRows(*eval_rows, indices), device), device);
-      const LossSums sums = OnHost(EvaluateBatch(model, batch).cpu(), batch.targets.numel());
+      const DeviceSums on_device =
+          SftSums(model, batch, Forward(model, batch, {}, /*tape=*/nullptr));
+      const LossSums sums = OnHost(on_device.cpu(), batch.targets.numel());
       result.loss += sums.Mean(sums.nll) * static_cast<double>(indices.size());
       result.entropy += sums.Mean(sums.entropy);
       result.mean_token_accuracy += sums.Mean(static_cast<double>(sums.correct));
