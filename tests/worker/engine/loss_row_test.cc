@@ -18,7 +18,7 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// Packets of `packet` entries go to the threads in turn, as in loss_tile.cu; then each pair at a
+// Packets of `packet` entries go to the threads in turn, as in loss.cu; then each pair at a
 // distance is merged, as lanes are.
 SoftmaxSums OfRow(const std::vector<float>& row, size_t threads, size_t packet) {
   std::vector<SoftmaxSums> parts(threads);

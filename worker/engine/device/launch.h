@@ -1,5 +1,7 @@
-// What the kernels of this folder share. Their headers need nothing of CUDA's: where the build has
-// no nvcc, absent.cc stands in for the .cu files.
+// What the operators' kernels share. Their headers need nothing of CUDA's. An operator's .cu file
+// offers its launchers as a table of function pointers, such as kRopeKernels; where the build has
+// no nvcc, CMake defines the table with null pointers, and Available() keeps them from being
+// called.
 //
 // Each launcher queues its work on `stream` and returns at once: nullptr, or CUDA's words for why
 // the launch failed. Pointers are the device's, unless a comment says otherwise.

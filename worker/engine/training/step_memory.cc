@@ -6,8 +6,8 @@
 
 #include "lib/base/ceil_div.h"
 #include "worker/engine/ops/loss/loss.h"
-#include "worker/engine/ops/loss/loss_tile.h"
-#include "worker/engine/ops/norm/rms_norm.h"
+#include "worker/engine/ops/loss/loss_kernel.h"
+#include "worker/engine/ops/norm/norm_kernel.h"
 #include "worker/engine/tensors/parameter.h"
 
 namespace ftd::engine {

@@ -56,8 +56,6 @@ __global__ void __launch_bounds__(kThreads)
   Store<N>(sums, sum + i);
 }
 
-}  // namespace
-
 const char* Dropped(const void* x, Type type, int64_t count, const DropoutMask& mask, void* y,
                     Stream stream) {
   if (count == 0) return nullptr;
@@ -79,5 +77,9 @@ const char* AddDropped(void* sum, const void* x, Type type, int64_t count, const
         static_cast<T*>(sum), static_cast<const T*>(x), count, mask);
   });
 }
+
+}  // namespace
+
+const DropoutKernels kDropoutKernels{Dropped, AddDropped};
 
 }  // namespace ftd::engine::cuda

@@ -9,12 +9,17 @@
 
 namespace ftd::engine::cuda {
 
-// y [count] of x [count], contiguous.
-const char* Dropped(const void* x, Type type, int64_t count, const DropoutMask& mask, void* y,
-                    Stream stream);
+// The launchers; all null where the build has no nvcc.
+struct DropoutKernels {
+  // y [count] of x [count], contiguous.
+  const char* (*dropped)(const void* x, Type type, int64_t count, const DropoutMask& mask, void* y,
+                         Stream stream);
 
-// sum [count] += what Dropped makes of x [count], contiguous.
-const char* AddDropped(void* sum, const void* x, Type type, int64_t count, const DropoutMask& mask,
-                       Stream stream);
+  // sum [count] += what `dropped` makes of x [count], contiguous.
+  const char* (*add_dropped)(void* sum, const void* x, Type type, int64_t count,
+                             const DropoutMask& mask, Stream stream);
+};
+
+extern const DropoutKernels kDropoutKernels;
 
 }  // namespace ftd::engine::cuda

@@ -47,8 +47,6 @@ __global__ void __launch_bounds__(kThreads)
   Store<N>(d_up, d_gate_up + at + width);
 }
 
-}  // namespace
-
 const char* SwigluForward(const void* gate_up, Type type, int64_t rows, int64_t width, void* a,
                           Stream stream) {
   const int64_t count = rows * width;
@@ -73,5 +71,9 @@ const char* SwigluBackward(const void* gate_up, const void* da, Type type, int64
         static_cast<T*>(d_gate_up));
   });
 }
+
+}  // namespace
+
+const SwigluKernels kSwigluKernels{SwigluForward, SwigluBackward};
 
 }  // namespace ftd::engine::cuda

@@ -10,8 +10,8 @@ namespace ftd::engine::cuda {
 
 at::Tensor SwigluForward(const at::Tensor& gate_up) {
   at::Tensor a = at::empty({gate_up.size(0), gate_up.size(1) / 2}, gate_up.options());
-  Check(SwigluForward(gate_up.const_data_ptr(), TypeOf(gate_up.scalar_type()), a.size(0), a.size(1),
-                      a.mutable_data_ptr(), CurrentStream(a.device())),
+  Check(kSwigluKernels.forward(gate_up.const_data_ptr(), TypeOf(gate_up.scalar_type()), a.size(0),
+                               a.size(1), a.mutable_data_ptr(), CurrentStream(a.device())),
         "SwigluForward");
   return a;
 }
@@ -19,9 +19,9 @@ at::Tensor SwigluForward(const at::Tensor& gate_up) {
 at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da) {
   CheckOneDevice({gate_up, da});
   at::Tensor d_gate_up = at::empty_like(gate_up);
-  Check(SwigluBackward(gate_up.const_data_ptr(), da.const_data_ptr(), TypeOf(da.scalar_type()),
-                       da.size(0), da.size(1), d_gate_up.mutable_data_ptr(),
-                       CurrentStream(da.device())),
+  Check(kSwigluKernels.backward(gate_up.const_data_ptr(), da.const_data_ptr(),
+                                TypeOf(da.scalar_type()), da.size(0), da.size(1),
+                                d_gate_up.mutable_data_ptr(), CurrentStream(da.device())),
         "SwigluBackward");
   return d_gate_up;
 }

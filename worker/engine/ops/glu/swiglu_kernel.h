@@ -7,12 +7,17 @@
 
 namespace ftd::engine::cuda {
 
-// a [rows, width] of gate_up [rows, 2·width], contiguous.
-const char* SwigluForward(const void* gate_up, Type type, int64_t rows, int64_t width, void* a,
-                          Stream stream);
+// The launchers; all null where the build has no nvcc.
+struct SwigluKernels {
+  // a [rows, width] of gate_up [rows, 2·width], contiguous.
+  const char* (*forward)(const void* gate_up, Type type, int64_t rows, int64_t width, void* a,
+                         Stream stream);
 
-// d_gate_up [rows, 2·width] of gate_up and da [rows, width], contiguous.
-const char* SwigluBackward(const void* gate_up, const void* da, Type type, int64_t rows,
-                           int64_t width, void* d_gate_up, Stream stream);
+  // d_gate_up [rows, 2·width] of gate_up and da [rows, width], contiguous.
+  const char* (*backward)(const void* gate_up, const void* da, Type type, int64_t rows,
+                          int64_t width, void* d_gate_up, Stream stream);
+};
+
+extern const SwigluKernels kSwigluKernels;
 
 }  // namespace ftd::engine::cuda

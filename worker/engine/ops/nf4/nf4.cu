@@ -83,8 +83,6 @@ __global__ void __launch_bounds__(kThreads)
   codes[high / 2] = static_cast<uint8_t>(code);
 }
 
-}  // namespace
-
 const char* DequantizeNf4(const Nf4Pointers& q, void* out, Type type, int64_t count,
                           Stream stream) {
   const bool aligned = reinterpret_cast<uintptr_t>(q.codes) % sizeof(uint32_t) == 0 &&
@@ -107,5 +105,9 @@ const char* QuantizeNf4(const void* values, Type type, Type rounding, int64_t co
   });
   return LaunchError();
 }
+
+}  // namespace
+
+const Nf4Kernels kNf4Kernels{DequantizeNf4, QuantizeNf4};
 
 }  // namespace ftd::engine::cuda

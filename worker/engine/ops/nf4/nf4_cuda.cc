@@ -19,17 +19,17 @@ void DequantizeNf4(const Nf4Tensor& q, const at::Tensor& out) {
   } else {
     pointers.scales = q.absmax.const_data_ptr<float>();
   }
-  Check(DequantizeNf4(pointers, out.mutable_data_ptr(), TypeOf(out.scalar_type()), q.rows * q.cols,
-                      CurrentStream(out.device())),
+  Check(kNf4Kernels.dequantize(pointers, out.mutable_data_ptr(), TypeOf(out.scalar_type()),
+                               q.rows * q.cols, CurrentStream(out.device())),
         "DequantizeNf4");
 }
 
 void QuantizeNf4Blocks(const at::Tensor& weight, at::ScalarType dtype, const at::Tensor& codes,
                        const at::Tensor& scales) {
   CheckOneDevice({weight, codes, scales});
-  Check(QuantizeNf4(weight.const_data_ptr(), TypeOf(weight.scalar_type()), TypeOf(dtype),
-                    weight.numel(), codes.mutable_data_ptr<uint8_t>(),
-                    scales.mutable_data_ptr<float>(), CurrentStream(weight.device())),
+  Check(kNf4Kernels.quantize(weight.const_data_ptr(), TypeOf(weight.scalar_type()), TypeOf(dtype),
+                             weight.numel(), codes.mutable_data_ptr<uint8_t>(),
+                             scales.mutable_data_ptr<float>(), CurrentStream(weight.device())),
         "QuantizeNf4");
 }
 

@@ -17,13 +17,18 @@ struct Nf4Pointers {
   float nested_offset;
 };
 
-// out [count] of `type`.
-const char* DequantizeNf4(const Nf4Pointers& quantized, void* out, Type type, int64_t count,
-                          Stream stream);
+// The launchers; all null where the build has no nvcc.
+struct Nf4Kernels {
+  // out [count] of `type`.
+  const char* (*dequantize)(const Nf4Pointers& quantized, void* out, Type type, int64_t count,
+                            Stream stream);
 
-// values [count] of `type`, rounded to `rounding` first, to codes [⌈count / 2⌉] and to the scales
-// [⌈count / 64⌉] of their blocks.
-const char* QuantizeNf4(const void* values, Type type, Type rounding, int64_t count, uint8_t* codes,
-                        float* scales, Stream stream);
+  // values [count] of `type`, rounded to `rounding` first, to codes [⌈count / 2⌉] and to the scales
+  // [⌈count / 64⌉] of their blocks.
+  const char* (*quantize)(const void* values, Type type, Type rounding, int64_t count,
+                          uint8_t* codes, float* scales, Stream stream);
+};
+
+extern const Nf4Kernels kNf4Kernels;
 
 }  // namespace ftd::engine::cuda

@@ -5,7 +5,7 @@
 
 #include "lib/base/ceil_div.h"
 #include "worker/engine/device/kernel_call.h"
-#include "worker/engine/ops/norm/rms_norm.h"
+#include "worker/engine/ops/norm/norm_kernel.h"
 
 namespace ftd::engine::cuda {
 
@@ -13,9 +13,10 @@ at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, 
   CheckOneDevice({x, w});
   at::Tensor y = at::empty_like(x);
   *rstd = at::empty({x.size(0), 1}, x.options().dtype(at::kFloat));
-  Check(RmsNormForward(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()), x.size(0),
-                       x.size(1), static_cast<float>(eps), rstd->mutable_data_ptr<float>(),
-                       y.mutable_data_ptr(), CurrentStream(x.device())),
+  Check(kNormKernels.rms_forward(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()),
+                                 x.size(0), x.size(1), static_cast<float>(eps),
+                                 rstd->mutable_data_ptr<float>(), y.mutable_data_ptr(),
+                                 CurrentStream(x.device())),
         "RmsNormForward");
   return y;
 }
@@ -23,9 +24,9 @@ at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, 
 at::Tensor RmsNormRecompute(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd) {
   CheckOneDevice({x, w, rstd});
   at::Tensor y = at::empty_like(x);
-  Check(RmsNormRecompute(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()), x.size(0),
-                         x.size(1), rstd.const_data_ptr<float>(), y.mutable_data_ptr(),
-                         CurrentStream(x.device())),
+  Check(kNormKernels.rms_recompute(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()),
+                                   x.size(0), x.size(1), rstd.const_data_ptr<float>(),
+                                   y.mutable_data_ptr(), CurrentStream(x.device())),
         "RmsNormRecompute");
   return y;
 }
@@ -35,12 +36,12 @@ at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::T
   CheckOneDevice({x, w, rstd, dy});
   if (residual.defined()) CheckOneDevice({x, residual});
   at::Tensor dx = at::empty_like(x);
-  Check(
-      RmsNormBackward(x.const_data_ptr(), w.const_data_ptr(), rstd.const_data_ptr<float>(),
-                      dy.const_data_ptr(), residual.defined() ? residual.const_data_ptr() : nullptr,
-                      TypeOf(x.scalar_type()), x.size(0), x.size(1), dx.mutable_data_ptr(),
-                      CurrentStream(x.device())),
-      "RmsNormBackward");
+  Check(kNormKernels.rms_backward(x.const_data_ptr(), w.const_data_ptr(),
+                                  rstd.const_data_ptr<float>(), dy.const_data_ptr(),
+                                  residual.defined() ? residual.const_data_ptr() : nullptr,
+                                  TypeOf(x.scalar_type()), x.size(0), x.size(1),
+                                  dx.mutable_data_ptr(), CurrentStream(x.device())),
+        "RmsNormBackward");
   return dx;
 }
 
@@ -49,10 +50,10 @@ void AddRmsNormWeightGrad(const at::Tensor& x, const at::Tensor& rstd, const at:
   CheckOneDevice({x, rstd, dy, w_grad});
   const at::Tensor partial =
       at::empty({CeilDiv(x.size(0), kWeightGradRows), x.size(1)}, x.options().dtype(at::kFloat));
-  Check(AddRmsNormWeightGrad(x.const_data_ptr(), rstd.const_data_ptr<float>(), dy.const_data_ptr(),
-                             TypeOf(x.scalar_type()), x.size(0), x.size(1),
-                             partial.mutable_data_ptr<float>(), w_grad.mutable_data_ptr(),
-                             TypeOf(w_grad.scalar_type()), CurrentStream(x.device())),
+  Check(kNormKernels.add_rms_weight_grad(
+            x.const_data_ptr(), rstd.const_data_ptr<float>(), dy.const_data_ptr(),
+            TypeOf(x.scalar_type()), x.size(0), x.size(1), partial.mutable_data_ptr<float>(),
+            w_grad.mutable_data_ptr(), TypeOf(w_grad.scalar_type()), CurrentStream(x.device())),
         "AddRmsNormWeightGrad");
 }
 

@@ -61,8 +61,6 @@ __global__ void __launch_bounds__(kThreads)
   Store<N>(second, to + g.half);
 }
 
-}  // namespace
-
 const char* ApplyRope(const RopeHeads& heads, Type type, const void* cos, const void* sin,
                       bool backward, Stream stream) {
   const int64_t pairs = heads.rows * heads.heads * heads.half;
@@ -88,5 +86,9 @@ const char* RotateBack(const QkvGradient& g, Type type, const void* cos, const v
         g, static_cast<const T*>(cos), static_cast<const T*>(sin), pairs, static_cast<T*>(dqkv));
   });
 }
+
+}  // namespace
+
+const RopeKernels kRopeKernels{ApplyRope, RotateBack};
 
 }  // namespace ftd::engine::cuda

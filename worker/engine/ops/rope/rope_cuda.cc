@@ -12,8 +12,8 @@ void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor&
   CheckOneDevice({heads, cos, sin});
   const RopeHeads views{heads.mutable_data_ptr(), heads.size(0),   heads.size(1),
                         heads.size(2) / 2,        heads.stride(0), heads.stride(1)};
-  Check(ApplyRope(views, TypeOf(heads.scalar_type()), cos.const_data_ptr(), sin.const_data_ptr(),
-                  backward, CurrentStream(heads.device())),
+  Check(kRopeKernels.apply(views, TypeOf(heads.scalar_type()), cos.const_data_ptr(),
+                           sin.const_data_ptr(), backward, CurrentStream(heads.device())),
         "ApplyRope");
 }
 
@@ -25,8 +25,9 @@ at::Tensor RotateBack(const at::Tensor& dq, const at::Tensor& dk, const at::Tens
                              dq.size(2) / 2};
   const int64_t heads = dq.size(1) + 2 * dk.size(1);
   at::Tensor dqkv = at::empty({dq.size(0), heads * dq.size(2)}, dq.options());
-  Check(RotateBack(gradient, TypeOf(dq.scalar_type()), cos.const_data_ptr(), sin.const_data_ptr(),
-                   dqkv.mutable_data_ptr(), CurrentStream(dq.device())),
+  Check(kRopeKernels.rotate_back(gradient, TypeOf(dq.scalar_type()), cos.const_data_ptr(),
+                                 sin.const_data_ptr(), dqkv.mutable_data_ptr(),
+                                 CurrentStream(dq.device())),
         "RotateBack");
   return dqkv;
 }

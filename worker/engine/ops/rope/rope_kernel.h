@@ -14,19 +14,24 @@ struct RopeHeads {
   int64_t row_stride, head_stride;
 };
 
-// Rotates in place; cos and sin [rows, half] contiguous, of the heads' dtype.
-const char* ApplyRope(const RopeHeads& heads, Type type, const void* cos, const void* sin,
-                      bool backward, Stream stream);
-
 // Gradients of queries [rows, heads, 2·half], keys and values [rows, kv_heads, 2·half], contiguous.
 struct QkvGradient {
   const void *dq, *dk, *dv;
   int64_t rows, heads, kv_heads, half;
 };
 
-// Puts them side by side into dqkv [rows, (heads + 2·kv_heads)·2·half], queries and keys rotated
-// back: what ApplyRope backward makes of a copy.
-const char* RotateBack(const QkvGradient& gradient, Type type, const void* cos, const void* sin,
-                       void* dqkv, Stream stream);
+// The launchers; all null where the build has no nvcc.
+struct RopeKernels {
+  // Rotates in place; cos and sin [rows, half] contiguous, of the heads' dtype.
+  const char* (*apply)(const RopeHeads& heads, Type type, const void* cos, const void* sin,
+                       bool backward, Stream stream);
+
+  // Puts the gradients side by side into dqkv [rows, (heads + 2·kv_heads)·2·half], queries and keys
+  // rotated back: what `apply` backward makes of a copy.
+  const char* (*rotate_back)(const QkvGradient& gradient, Type type, const void* cos,
+                             const void* sin, void* dqkv, Stream stream);
+};
+
+extern const RopeKernels kRopeKernels;
 
 }  // namespace ftd::engine::cuda

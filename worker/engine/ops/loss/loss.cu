@@ -1,4 +1,4 @@
-#include "worker/engine/ops/loss/loss_tile.h"
+#include "worker/engine/ops/loss/loss_kernel.h"
 
 #include "worker/engine/device/elements.h"
 #include "worker/engine/ops/loss/loss_row.h"
@@ -123,8 +123,6 @@ __global__ void __launch_bounds__(kThreads)
   result[2] = likeliest ? 1 : 0;
 }
 
-}  // namespace
-
 const char* LossTile(void* logits, Type type, const int64_t* targets, int64_t rows,
                      int32_t vocabulary, float* row_sums, Stream stream) {
   WithType(type, [&](auto zero) {
@@ -134,5 +132,9 @@ const char* LossTile(void* logits, Type type, const int64_t* targets, int64_t ro
   });
   return LaunchError();
 }
+
+}  // namespace
+
+const LossKernels kLossKernels{LossTile};
 
 }  // namespace ftd::engine::cuda

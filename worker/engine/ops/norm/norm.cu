@@ -1,4 +1,4 @@
-#include "worker/engine/ops/norm/rms_norm.h"
+#include "worker/engine/ops/norm/norm_kernel.h"
 
 #include "worker/engine/device/elements.h"
 
@@ -135,8 +135,6 @@ __global__ void __launch_bounds__(kThreads)
   w_grad[column] = static_cast<T>(static_cast<float>(w_grad[column]) + sum);
 }
 
-}  // namespace
-
 const char* RmsNormForward(const void* x, const void* w, Type type, int64_t rows, int64_t width,
                            float eps, float* rstd, void* y, Stream stream) {
   if (rows == 0) return nullptr;
@@ -191,5 +189,10 @@ const char* AddRmsNormWeightGrad(const void* x, const float* rstd, const void* d
   });
   return LaunchError();
 }
+
+}  // namespace
+
+const NormKernels kNormKernels{RmsNormForward, RmsNormRecompute, RmsNormBackward,
+                               AddRmsNormWeightGrad};
 
 }  // namespace ftd::engine::cuda
