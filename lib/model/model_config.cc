@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/model/families.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
@@ -80,20 +81,22 @@ absl::Status ReadRope(const Json& json, ModelConfig* config) {
   return absl::OkStatus();
 }
 
-absl::Status RefuseOtherArchitectures(const Json& json) {
+// Sets the family. Refuses a model whose maths differs from that of its family's row.
+absl::Status ReadFamily(const Json& json, ModelConfig* config) {
   const std::string model_type = json.value("model_type", std::string("(none)"));
-  if (model_type != "llama") {
+  config->family = FindFamily(model_type);
+  if (config->family == nullptr) {
     return Unsupported(absl::StrCat("model_type is ", model_type,
-                                    "; this build trains Llama-architecture models "
-                                    "(model_type llama)"));
+                                    "; this build trains Llama-architecture models (model_type ",
+                                    FamilyNames(), ")"));
   }
-  const std::string activation = json.value("hidden_act", std::string("silu"));
-  if (activation != "silu")
-    return Unsupported(absl::StrCat("hidden_act is ", activation, "; supported is silu"));
-  for (const char* bias : {"attention_bias", "mlp_bias"}) {
-    if (json.contains(bias) && json[bias].is_boolean() && json[bias].get<bool>()) {
-      return Unsupported(absl::StrCat(bias, " is true; projections with a bias are not supported"));
-    }
+  for (const FixedTrait& trait : config->family->fixed_traits) {
+    if (!json.contains(trait.field) || json[trait.field].is_null()) continue;
+    const Json& value = json[trait.field];
+    if (value == Json::parse(trait.value)) continue;
+    return Unsupported(absl::StrCat(
+        trait.field, " is ", value.is_string() ? value.get<std::string>() : value.dump(), "; ",
+        absl::string_view(trait.remedy.data(), trait.remedy.size())));
   }
   return absl::OkStatus();
 }
@@ -125,8 +128,8 @@ int64_t FirstTokenId(const Json& json, const char* name) {
 }
 
 absl::StatusOr<ModelConfig> Parse(const Json& json) {
-  FTD_RETURN_IF_ERROR(RefuseOtherArchitectures(json));
   ModelConfig config;
+  FTD_RETURN_IF_ERROR(ReadFamily(json, &config));
   FTD_RETURN_IF_ERROR(ReadSize(json, "vocab_size", 0, &config.vocab_size));
   FTD_RETURN_IF_ERROR(ReadSize(json, "hidden_size", 0, &config.hidden_size));
   FTD_RETURN_IF_ERROR(ReadSize(json, "intermediate_size", 0, &config.intermediate_size));

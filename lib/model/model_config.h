@@ -1,4 +1,4 @@
-// config.json of a Llama-architecture model, in the spelling of transformers 4 and 5.
+// config.json of a model whose family ftd trains, in the spelling of transformers 4 and 5.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,10 @@ struct RopeConfig {
   double original_max_position_embeddings = 8192;
 };
 
+struct Family;  // families.h
+
 struct ModelConfig {
+  const Family* family = nullptr;  // the row of families.cc with its model_type
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
@@ -38,8 +41,8 @@ struct ModelConfig {
   bool nf4 = false;           // bitsandbytes has quantised the projections to NF4
 };
 
-// Parses config.json. FAILED_PRECONDITION MODEL_UNSUPPORTED when the architecture, activation, RoPE
-// type, a bias or the quantisation is not one that the engine has; MODEL_CORRUPT when it is not
+// Parses config.json. FAILED_PRECONDITION MODEL_UNSUPPORTED when the family, a fixed trait of it,
+// the RoPE type or the quantisation is not one that the engine has; MODEL_CORRUPT when it is not
 // JSON, or a field is missing or absurd. Both name the field.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json);
 

@@ -1,5 +1,6 @@
 #include "lib/spec/judge.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -8,6 +9,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/json_number.h"
+#include "lib/model/architecture.h"
 #include "lib/model/nf4_view.h"
 #include "lib/model/safetensors.h"
 #include "lib/tokenizer/tokenizer.h"
@@ -18,27 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-struct Shape2 {
-  int64_t out, in;
-};
-
-// The weight of a projection of a layer, [out, in].
-Shape2 ProjectionShape(const ModelConfig& c, std::string_view module) {
-  const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
-  if (module == "q_proj") return {q, c.hidden_size};
-  if (module == "k_proj" || module == "v_proj") return {kv, c.hidden_size};
-  if (module == "o_proj") return {c.hidden_size, q};
-  if (module == "down_proj") return {c.hidden_size, c.intermediate_size};
-  return {c.intermediate_size, c.hidden_size};
-}
-
-std::string ProjectionName(int64_t layer, std::string_view module) {
-  const bool attention =
-      module == "q_proj" || module == "k_proj" || module == "v_proj" || module == "o_proj";
-  return absl::StrCat("layers.", layer, attention ? ".self_attn." : ".mlp.",
-                      absl::string_view(module.data(), module.size()));
-}
 
 absl::Status CheckTensor(const fs::path& dir, const TensorView* view, const std::string& name,
                          const std::vector<int64_t>& shape) {
@@ -65,41 +46,28 @@ absl::Status CheckTensor(const fs::path& dir, const TensorView* view, const std:
 
 // A projection of a model that is quantised, which may have left some as they were.
 absl::Status CheckProjection(const fs::path& dir, const ModelConfig& config,
-                             const ModelWeights& weights, const std::string& name,
-                             const Shape2& shape) {
-  if (!config.nf4 || !IsNf4(weights, name))
-    return CheckTensor(dir, weights.Find(name), name, {shape.out, shape.in});
-  const auto view = FindNf4(weights, name);
+                             const ModelWeights& weights, const TensorInfo& tensor) {
+  if (!config.nf4 || !IsNf4(weights, tensor.name))
+    return CheckTensor(dir, weights.Find(tensor.name), tensor.name, tensor.shape);
+  const auto view = FindNf4(weights, tensor.name);
   if (!view.ok()) return Prefixed(view.status(), absl::StrCat(dir.string(), ": "));
-  if (view->rows == shape.out && view->cols == shape.in) return absl::OkStatus();
-  return Error(
-      Reason::kModelCorrupt,
-      absl::StrCat(dir.string(), ": tensor ", name, " was quantised from [", view->rows, ", ",
-                   view->cols, "], config.json says [", shape.out, ", ", shape.in, "]"));
+  if (std::vector{view->rows, view->cols} == tensor.shape) return absl::OkStatus();
+  return Error(Reason::kModelCorrupt,
+               absl::StrCat(dir.string(), ": tensor ", tensor.name, " was quantised from [",
+                            view->rows, ", ", view->cols, "], config.json says [",
+                            absl::StrJoin(tensor.shape, ", "), "]"));
 }
 
 absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config,
                           const ModelWeights& weights) {
-  auto check = [&](const std::string& name, const std::vector<int64_t>& shape) {
-    return CheckTensor(dir, weights.Find(name), name, shape);
-  };
-  FTD_RETURN_IF_ERROR(check("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}));
-  FTD_RETURN_IF_ERROR(check("model.norm.weight", {config.hidden_size}));
-  if (!config.tie_word_embeddings) {
-    FTD_RETURN_IF_ERROR(check("lm_head.weight", {config.vocab_size, config.hidden_size}));
-  }
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    for (const char* module : kAllTargetModules) {
-      FTD_RETURN_IF_ERROR(CheckProjection(
-          dir, config, weights, absl::StrCat("model.", ProjectionName(i, module), ".weight"),
-          ProjectionShape(config, module)));
+  return VisitParameters(config, [&](const ParameterInfo& parameter) -> absl::Status {
+    for (const TensorInfo& tensor : parameter.tensors) {
+      FTD_RETURN_IF_ERROR(parameter.is_projection ? CheckProjection(dir, config, weights, tensor)
+                                                  : CheckTensor(dir, weights.Find(tensor.name),
+                                                                tensor.name, tensor.shape));
     }
-    for (const char* norm : {"input_layernorm", "post_attention_layernorm"}) {
-      FTD_RETURN_IF_ERROR(
-          check(absl::StrCat("model.layers.", i, ".", norm, ".weight"), {config.hidden_size}));
-    }
-  }
-  return absl::OkStatus();
+    return absl::OkStatus();
+  });
 }
 
 absl::Status Mismatch(const fs::path& dir, const std::string& what) {
@@ -178,21 +146,24 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
   auto file = SafetensorsFile::Open(adapter_dir / "adapter_model.safetensors");
   if (!file.ok()) return file.status();
   std::set<std::string> expected;
-  for (int64_t i = 0; i < model.num_hidden_layers; ++i) {
-    for (const std::string& module : lora.target_modules) {
-      const Shape2 shape = ProjectionShape(model, module);
-      const std::string base = absl::StrCat("base_model.model.model.", ProjectionName(i, module));
-      for (const auto& [name, wanted] :
-           {std::make_pair(base + ".lora_A.weight", Shape2{lora.rank, shape.in}),
-            std::make_pair(base + ".lora_B.weight", Shape2{shape.out, lora.rank})}) {
-        auto it = file->tensors().find(name);
-        FTD_RETURN_IF_ERROR(CheckTensor(adapter_dir,
-                                        it == file->tensors().end() ? nullptr : &it->second, name,
-                                        {wanted.out, wanted.in}));
-        expected.insert(name);
-      }
+  const auto check = [&](const std::string& name, int64_t rows, int64_t columns) {
+    const auto it = file->tensors().find(name);
+    expected.insert(name);
+    return CheckTensor(adapter_dir, it == file->tensors().end() ? nullptr : &it->second, name,
+                       {rows, columns});
+  };
+  FTD_RETURN_IF_ERROR(VisitParameters(model, [&](const ParameterInfo& parameter) -> absl::Status {
+    if (!parameter.is_projection) return absl::OkStatus();
+    for (const TensorInfo& tensor : parameter.tensors) {
+      const auto& wanted = lora.target_modules;
+      if (std::find(wanted.begin(), wanted.end(), ModuleOf(tensor.name)) == wanted.end()) continue;
+      FTD_RETURN_IF_ERROR(
+          check(AdapterTensorName(tensor.name, "lora_A"), lora.rank, tensor.shape[1]));
+      FTD_RETURN_IF_ERROR(
+          check(AdapterTensorName(tensor.name, "lora_B"), tensor.shape[0], lora.rank));
     }
-  }
+    return absl::OkStatus();
+  }));
   for (const auto& [name, view] : file->tensors()) {
     if (!expected.count(name)) {
       return Mismatch(adapter_dir, absl::StrCat("tensor ", name,

@@ -27,7 +27,7 @@ std::string_view WordOf(std::string_view path, Enum value) {
   return field->words.words[static_cast<size_t>(value)];
 }
 
-// The requested modules in the order of kAllTargetModules, each once.
+// The requested modules in the order of AllTargetModules, each once.
 std::vector<std::string> ResolveTargetModules(FieldReader& lora) {
   const Json given = lora.Has("target_modules") ? lora.At("target_modules") : Json::array();
   if (given.empty()) return AllTargetModules();
@@ -156,10 +156,6 @@ std::string_view PrecisionName(Precision precision) { return WordOf("precision",
 
 std::string_view CheckpointingName(Checkpointing checkpointing) {
   return WordOf("gradient_checkpointing", checkpointing);
-}
-
-std::vector<std::string> AllTargetModules() {
-  return {std::begin(kAllTargetModules), std::end(kAllTargetModules)};
 }
 
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype) {

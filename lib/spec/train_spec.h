@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/model/architecture.h"
 #include "lib/spec/dataset_spec.h"
 #include "lib/spec/lr_schedule.h"
 
@@ -37,12 +38,6 @@ std::string_view ModeName(Mode mode);                 // "lora"
 std::string_view DtypeName(Dtype dtype);              // "float32"
 std::string_view PrecisionName(Precision precision);  // "fp32_master"
 std::string_view CheckpointingName(Checkpointing);    // "auto"
-
-// The projections that can carry an adapter, in the order of a layer's computation.
-inline constexpr const char* kAllTargetModules[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
-                                                    "gate_proj", "up_proj", "down_proj"};
-
-std::vector<std::string> AllTargetModules();
 
 // The members of the two structs, their defaults and what they mean are in job_fields.def.
 #define BOUND_FIELD(...)

@@ -18,7 +18,7 @@ TRACES = {
         "lib/runlog/step_log.cc": "the columns of version 1, which never change",
         "docs/cli.md": "made from the table", "docs/metrics.md": "made from the table"}),
     "a model family": (r'"llama"', {}),
-    "an operator": (r"\brope\b", {}),
+    "an operator": (r"\bglu/swiglu", {"worker/engine/model/decoder_layer.cc": "computes with it"}),
     "an RPC with its verb": (r"HoldJob|HoldVerb|verbs/hold\.cc|`hold JOB`", {}),
     "a dataset shape": (r"PROMPT_COMPLETION|kPromptCompletion|prompt-completion", {}),
 }
@@ -82,9 +82,11 @@ def missing(text, example=""):
 
 
 def untouched(rows, example, trace, elsewhere):
-    """Files that know the example without being in the table, and the reverse."""
+    """Files that know the example without being in the table, and the reverse. A folder stands for all its files."""
     touched = {path for cells in rows for path, _ in places(cells[1], example)}
-    knows = {name for name in tree.files(*SOURCES) if name.startswith(PRODUCT) and re.search(trace, tree.text(name))}
+    folders = {path for path in touched if path.endswith("/")}
+    knows = {next((folder for folder in folders if name.startswith(folder)), name) for name in tree.files(*SOURCES)
+             if (name.startswith(PRODUCT) or name in touched) and re.search(trace, tree.text(name))}
     yield from (f"{name} has the example, but is no step of the recipe" for name in sorted(knows - touched - set(elsewhere)))
     yield from (f"{name} is a step of the recipe, but lacks the example" for name in sorted(touched - knows))
 

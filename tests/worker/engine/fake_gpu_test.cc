@@ -113,12 +113,12 @@ TEST(NormFoldsIntoProductTest, AsGradientEqualsTheDefinition) {
   LinearLayer layer;
   layer.weight.value = on_gpu(at::randn({O, I}));
   layer.lora_a.value = on_gpu(at::randn({R, I}));
-  layer.lora_a.MakeTrainable(true);
+  layer.lora_a.MakeTrainable();
   layer.scale = 2;
   layer.rank = R;
   layer.adapters = {{0, O, {}}};
   layer.adapters[0].b.value = on_gpu(at::randn({O, R}));
-  layer.adapters[0].b.MakeTrainable(true);
+  layer.adapters[0].b.MakeTrainable();
   // Rows of different sizes, so that each has a statistic of its own.
   const at::Tensor h = on_gpu(at::randn({T, I}) * at::exp2(at::randint(-4, 5, {T, 1})));
   const at::Tensor w = on_gpu(1 + 0.3 * at::randn({I})), dy = on_gpu(at::randn({T, O}));

@@ -95,8 +95,8 @@ TEST_F(GpuTest, LinearCrossEntropyEqualsTheCpus) {
   Parameter head, device_head;
   head.value = at::randn({V, D});
   device_head.value = head.value.to(device_);
-  head.MakeTrainable(true);
-  device_head.MakeTrainable(true);
+  head.MakeTrainable();
+  device_head.MakeTrainable();
   const at::Tensor x = at::randn({S, D}), targets = at::randint(V, {S}, at::kLong);
   const LossResult host = LinearCrossEntropy(head, x, targets, 900);
   const LossResult device =

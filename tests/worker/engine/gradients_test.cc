@@ -155,15 +155,15 @@ GradientCheck LinearCheck(const Dropout& dropout, bool trained) {
                                 const at::Tensor& dy) -> OutputAndGradients {
     LinearLayer layer;
     layer.weight.value = in[1];
-    if (trained) layer.weight.MakeTrainable(true);
+    if (trained) layer.weight.MakeTrainable();
     layer.lora_a.value = in[2];
-    layer.lora_a.MakeTrainable(true);
+    layer.lora_a.MakeTrainable();
     layer.scale = 1.7;
     layer.rank = R;
     layer.adapters = {{0, 8, {}}, {11, 6, {}}};
     for (size_t i = 0; i < P; ++i) {
       layer.adapters[i].b.value = in[3 + i];
-      layer.adapters[i].b.MakeTrainable(true);
+      layer.adapters[i].b.MakeTrainable();
     }
     LinearSaved saved, again;
     const at::Tensor y = LinearForward(layer, in[0], dropout, &saved);
@@ -212,7 +212,7 @@ TEST(DecoderLayerTest, EqualsAutograd) {
                                      &layer.gate_up.weight, &layer.down.weight};
     for (size_t i = 0; i < 6; ++i) {
       parameters[i]->value = in[i + 1];
-      parameters[i]->MakeTrainable(/*weight_decay=*/false);
+      parameters[i]->MakeTrainable();
     }
     const BatchContext context{MakeDocuments(kOffsets), {in[7], in[8]}, kShape, kEps};
     DecoderLayerSaved saved;

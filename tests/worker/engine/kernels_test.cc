@@ -49,7 +49,7 @@ TEST(LossTest, ChunksEqualTheWholeCrossEntropy) {
   const int64_t S = 500, D = 12, V = 300001;  // several chunks
   Parameter head;
   head.value = at::randn({V, D});
-  head.MakeTrainable(true);
+  head.MakeTrainable();
   const at::Tensor x = at::randn({S, D}), targets = at::randint(V, {S}, at::kLong);
   at::Tensor x64 = x.to(at::kDouble).requires_grad_(),
              w64 = head.value.to(at::kDouble).requires_grad_();

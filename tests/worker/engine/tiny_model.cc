@@ -89,7 +89,7 @@ TrainSpec TinySpec(Mode mode, int max_steps) {
   spec.learning_rate = 1e-2;
   spec.shuffle = false;
   spec.lora.rank = 4;
-  spec.lora.target_modules.assign(std::begin(kAllTargetModules), std::end(kAllTargetModules));
+  spec.lora.target_modules = AllTargetModules();
   return spec;
 }
 

@@ -7,23 +7,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lib/model/architecture.h"
 #include "worker/engine/tensors/state.h"
 
 namespace ftd::engine {
 namespace {
-
-// "model.layers.0.self_attn.q_proj.weight" → "q_proj"
-std::string ModuleOf(const std::string& weight_name) {
-  const size_t end = weight_name.rfind('.');
-  const size_t begin = weight_name.rfind('.', end - 1) + 1;
-  return weight_name.substr(begin, end - begin);
-}
-
-// PEFT's name of a tensor beside a base weight.
-std::string AdapterTensorName(const std::string& weight_name, const char* which) {
-  return "base_model.model." + weight_name.substr(0, weight_name.rfind('.')) + "." + which +
-         ".weight";
-}
 
 void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::TensorOptions& options,
            const at::Generator& generator) {
@@ -42,7 +30,7 @@ void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::TensorOptions& op
     Adapter adapter{part.first, part.count, {}};
     adapter.b.names = {{AdapterTensorName(part.name, "lora_B"), 0, part.count}};
     adapter.b.value = at::zeros({part.count, lora.rank}, options);
-    adapter.b.MakeTrainable(/*weight_decay=*/true);
+    adapter.b.MakeTrainable();
     layer.adapters.push_back(std::move(adapter));
   }
   if (!layer.adapted()) return;
@@ -51,7 +39,7 @@ void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::TensorOptions& op
   for (size_t i = 0; i < a_parts.size(); ++i)
     a.narrow(0, i * lora.rank, lora.rank).copy_(a_parts[i]);
   layer.lora_a.value = a.to(options);
-  layer.lora_a.MakeTrainable(/*weight_decay=*/true);
+  layer.lora_a.MakeTrainable();
   layer.lora_a.master.copy_(a);  // the draw itself, not its rounding to the compute dtype
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/model/architecture.h"
 #include "worker/engine/model/weight_reader.h"
 #include "worker/engine/ops/norm/norm.h"
 #include "worker/engine/tensors/tensor_io.h"
@@ -13,10 +14,51 @@
 namespace ftd::engine {
 namespace {
 
-// Elements of the largest map.
-int64_t LargestMap(const ModelConfig& c) {
-  const int64_t qkv = (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim;
-  return c.hidden_size * std::max(qkv, 2 * c.intermediate_size);
+// Elements of the largest projection, its tensors stacked.
+int64_t LargestProjection(const ModelConfig& config) {
+  int64_t largest = 0;
+  ThrowIfError(VisitParameters(config, [&](const ParameterInfo& info) {
+    int64_t elements = 0;
+    for (const TensorInfo& tensor : info.tensors)
+      if (info.is_projection) elements += tensor.shape[0] * tensor.shape[1];
+    largest = std::max(largest, elements);
+    return absl::OkStatus();
+  }));
+  return largest;
+}
+
+// Reads a parameter to its place.
+void ReadInto(Model& model, const ParameterInfo& info, WeightReader& reader) {
+  if (info.layer == static_cast<int64_t>(model.layers.size())) model.layers.emplace_back();
+  switch (info.role) {
+    case ParameterRole::kEmbedding:
+      model.embedding = reader.Read(info);
+      return;
+    case ParameterRole::kInputNorm:
+      model.layers[info.layer].input_norm = reader.Read(info);
+      return;
+    case ParameterRole::kQkv:
+      model.layers[info.layer].qkv = reader.ReadLinear(info);
+      return;
+    case ParameterRole::kAttentionOut:
+      model.layers[info.layer].o = reader.ReadLinear(info);
+      return;
+    case ParameterRole::kPostAttentionNorm:
+      model.layers[info.layer].post_attention_norm = reader.Read(info);
+      return;
+    case ParameterRole::kGateUp:
+      model.layers[info.layer].gate_up = reader.ReadLinear(info);
+      return;
+    case ParameterRole::kDown:
+      model.layers[info.layer].down = reader.ReadLinear(info);
+      return;
+    case ParameterRole::kFinalNorm:
+      model.final_norm = reader.Read(info);
+      return;
+    case ParameterRole::kHead:
+      model.untied_head = reader.Read(info);
+      return;
+  }
 }
 
 BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
@@ -87,24 +129,12 @@ Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dt
   model.config = config;
   model.dtype = ScalarTypeOf(dtype);
   WeightFormat format{at::TensorOptions(model.dtype).device(device), {}, config.nf4};
-  if (nf4) format.nf4_scratch = at::empty({LargestMap(config)}, format.options);
+  if (nf4) format.nf4_scratch = at::empty({LargestProjection(config)}, format.options);
   WeightReader reader(weights, format, progress);
-  model.embedding = reader.Read({"model.embed_tokens.weight"});
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    const std::string prefix = "model.layers." + std::to_string(i) + ".";
-    const std::string attention = prefix + "self_attn.", mlp = prefix + "mlp.";
-    DecoderLayer layer;
-    layer.input_norm = reader.Read({prefix + "input_layernorm.weight"});
-    layer.qkv = reader.ReadLinear(
-        {attention + "q_proj.weight", attention + "k_proj.weight", attention + "v_proj.weight"});
-    layer.o = reader.ReadLinear({attention + "o_proj.weight"});
-    layer.post_attention_norm = reader.Read({prefix + "post_attention_layernorm.weight"});
-    layer.gate_up = reader.ReadLinear({mlp + "gate_proj.weight", mlp + "up_proj.weight"});
-    layer.down = reader.ReadLinear({mlp + "down_proj.weight"});
-    model.layers.push_back(std::move(layer));
-  }
-  model.final_norm = reader.Read({"model.norm.weight"});
-  if (!config.tie_word_embeddings) model.untied_head = reader.Read({"lm_head.weight"});
+  ThrowIfError(VisitParameters(config, [&](const ParameterInfo& info) {
+    ReadInto(model, info, reader);
+    return absl::OkStatus();
+  }));
   model.rope_frequencies = RopeFrequencies(config).to(device);
   return model;
 }

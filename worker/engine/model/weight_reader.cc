@@ -18,6 +18,11 @@ at::Tensor Flat(const TensorView& view, at::ScalarType type, c10::Device device)
       .view(type);
 }
 
+EngineError OtherShape(const TensorInfo& tensor) {
+  return {EngineError::Kind::kModel,
+          "tensor " + tensor.name + " has another shape than config.json says"};
+}
+
 }  // namespace
 
 WeightReader::WeightReader(const ModelWeights& weights, WeightFormat format,
@@ -27,10 +32,11 @@ WeightReader::WeightReader(const ModelWeights& weights, WeightFormat format,
     total_ += static_cast<int64_t>(view.data.size());
 }
 
-const TensorView& WeightReader::Find(const std::string& name) const {
-  const TensorView* view = weights_.Find(name);
+const TensorView& WeightReader::Find(const TensorInfo& tensor) const {
+  const TensorView* view = weights_.Find(tensor.name);
   if (view == nullptr)
-    throw EngineError(EngineError::Kind::kModel, "tensor " + name + " is missing");
+    throw EngineError(EngineError::Kind::kModel, "tensor " + tensor.name + " is missing");
+  if (view->shape != tensor.shape) throw OtherShape(tensor);
   return *view;
 }
 
@@ -41,48 +47,47 @@ void WeightReader::Done(const TensorView& view) {
   if (progress_) progress_(done_, total_);
 }
 
-Parameter WeightReader::Read(const std::vector<std::string>& names) {
+Parameter WeightReader::Read(const ParameterInfo& info) {
   Parameter parameter;
+  parameter.decays = info.decays;
   int64_t rows = 0;
-  for (const std::string& name : names) {
-    const int64_t count = Find(name).shape[0];
-    parameter.names.push_back({name, rows, count});
-    rows += count;
+  for (const TensorInfo& tensor : info.tensors) {
+    parameter.names.push_back({tensor.name, rows, tensor.shape[0]});
+    rows += tensor.shape[0];
   }
-  std::vector<int64_t> shape = Find(names[0]).shape;
+  std::vector<int64_t> shape = info.tensors[0].shape;
   shape[0] = rows;
   parameter.value = at::empty(shape, format_.options);
-  for (const NamedRows& part : parameter.names) {
-    const TensorView& view = Find(part.name);
+  for (size_t i = 0; i < info.tensors.size(); ++i) {
+    const TensorView& view = Find(info.tensors[i]);
+    const NamedRows& part = parameter.names[i];
     parameter.value.narrow(0, part.first, part.count).copy_(ViewAsTensor(view));
     Done(view);
   }
   return parameter;
 }
 
-LinearLayer WeightReader::ReadLinear(const std::vector<std::string>& names) {
+LinearLayer WeightReader::ReadLinear(const ParameterInfo& info) {
   LinearLayer layer;
   if (!format_.nf4_scratch.defined()) {
-    layer.weight = Read(names);
+    layer.weight = Read(info);
     return layer;
   }
   layer.nf4.scratch = format_.nf4_scratch;
   int64_t rows = 0;
-  for (const std::string& name : names) {
-    Nf4Part part = ReadNf4(name);
-    const int64_t count = part.plain.defined() ? part.plain.size(0) : part.quantized.rows;
-    layer.nf4.parts.push_back(std::move(part));
-    layer.weight.names.push_back({name, rows, count});
-    rows += count;
+  for (const TensorInfo& tensor : info.tensors) {
+    layer.nf4.parts.push_back(ReadNf4(tensor));
+    layer.weight.names.push_back({tensor.name, rows, tensor.shape[0]});
+    rows += tensor.shape[0];
   }
   return layer;
 }
 
-Nf4Part WeightReader::ReadNf4(const std::string& name) {
+Nf4Part WeightReader::ReadNf4(const TensorInfo& tensor) {
   const c10::Device device = format_.options.device();
   Nf4Part part;
-  if (!IsNf4(weights_, name)) {
-    const TensorView& view = Find(name);
+  if (!IsNf4(weights_, tensor.name)) {
+    const TensorView& view = Find(tensor);
     if (format_.nf4_already) {
       part.plain = at::empty(view.shape, format_.options).copy_(ViewAsTensor(view));
     } else {
@@ -92,7 +97,8 @@ Nf4Part WeightReader::ReadNf4(const std::string& name) {
     Done(view);
     return part;
   }
-  const Nf4View view = ValueOrThrow(FindNf4(weights_, name));
+  const Nf4View view = ValueOrThrow(FindNf4(weights_, tensor.name));
+  if (std::vector{view.rows, view.cols} != tensor.shape) throw OtherShape(tensor);
   const bool nested = !view.nested_map.data.empty();
   Nf4Tensor& q = part.quantized;
   q.rows = view.rows;

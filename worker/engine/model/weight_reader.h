@@ -1,4 +1,4 @@
-// Named tensors of a model directory, as parameters and maps of the engine.
+// The tensors of a model directory, as parameters and maps of the engine.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/model/architecture.h"
 #include "lib/model/safetensors.h"
 #include "worker/engine/ops/linear/linear.h"
 
@@ -19,23 +20,24 @@ struct WeightFormat {
 };
 
 // Reads one tensor after another, so that beside what it has made there is never more in memory
-// than one tensor's bytes and its conversion. Throws EngineError kModel.
+// than one tensor's bytes and its conversion. Throws EngineError kModel for a tensor that is
+// missing or of another shape, which the judge would have refused: the files have changed since.
 class WeightReader {
  public:
   // `progress(done, total)`: bytes of the files.
   WeightReader(const ModelWeights& weights, WeightFormat format,
                const std::function<void(int64_t, int64_t)>& progress);
 
-  // One parameter of the given tensors, stacked by rows.
-  Parameter Read(const std::vector<std::string>& names);
+  // The parameter's tensors, stacked by rows.
+  Parameter Read(const ParameterInfo& info);
 
   // The same for the weight of a linear map. In NF4 each tensor is rounded to the compute dtype
   // first, as transformers does, or taken as bitsandbytes quantised it.
-  LinearLayer ReadLinear(const std::vector<std::string>& names);
+  LinearLayer ReadLinear(const ParameterInfo& info);
 
  private:
-  const TensorView& Find(const std::string& name) const;
-  Nf4Part ReadNf4(const std::string& name);
+  const TensorView& Find(const TensorInfo& tensor) const;
+  Nf4Part ReadNf4(const TensorInfo& tensor);
   void Done(const TensorView& view);
 
   const ModelWeights& weights_;

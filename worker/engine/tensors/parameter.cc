@@ -9,13 +9,13 @@
 #include <utility>
 
 namespace ftd::engine {
-void Parameter::MakeTrainable(bool weight_decay, at::ScalarType dtype) {
+
+void Parameter::MakeTrainable(at::ScalarType dtype) {
   master = value.to(dtype);  // the same tensor when it is of that dtype already
   grad = at::empty_like(master);
   grad_is_stale = true;
   exp_avg = at::zeros_like(master);
   exp_avg_sq = at::zeros_like(master);
-  decays = weight_decay;
 }
 
 at::Tensor& Parameter::FreshGrad() {

@@ -30,11 +30,11 @@ struct Parameter {
   at::Tensor exp_avg;     // AdamW's first moment
   at::Tensor exp_avg_sq;  // AdamW's second moment
   std::vector<NamedRows> names;
-  bool decays = true;  // norms and biases take no weight decay
+  bool decays = true;  // AdamW's weight decay applies
 
   bool trainable() const { return master.defined(); }
   // Makes it trainable: allocates master (from `value`), a stale grad and zero moments of `dtype`.
-  void MakeTrainable(bool weight_decay, at::ScalarType dtype = at::kFloat);
+  void MakeTrainable(at::ScalarType dtype = at::kFloat);
   // grad, for adding to: zeros when it was stale. Undefined when the parameter is frozen.
   at::Tensor& FreshGrad();
 };

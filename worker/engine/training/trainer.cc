@@ -42,8 +42,6 @@ uint64_t DropoutSeed(int64_t seed, int64_t step, size_t micro_step) {
   return x ^ (x >> 31);
 }
 
-bool IsNorm(const Parameter& parameter) { return parameter.value.dim() == 1; }
-
 // What a step's operators measure, left on the device until all of them are queued.
 struct Measurements {
   std::vector<DeviceSums> sums;    // of each micro-batch
@@ -99,8 +97,7 @@ struct Trainer::Impl {
     model = LoadModel(config, weights, spec.dtype, spec.mode == Mode::kQlora, device, progress);
     if (spec.mode == Mode::kFull) {
       const auto dtype = spec.precision == Precision::kHfParity ? model.dtype : at::kFloat;
-      model.ForEachParameter(
-          [&](Parameter& p) { p.MakeTrainable(/*weight_decay=*/!IsNorm(p), dtype); });
+      model.ForEachParameter([&](Parameter& p) { p.MakeTrainable(dtype); });
     } else {
       AddAdapters(model, spec.lora, spec.seed);
     }

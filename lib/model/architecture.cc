@@ -1,0 +1,104 @@
+#include "lib/model/architecture.h"
+
+#include <algorithm>
+
+#include "lib/base/error.h"
+#include "lib/model/families.h"
+
+namespace ftd {
+namespace {
+
+int64_t SizeOf(const ModelConfig& c, Extent extent) {
+  switch (extent) {
+    case Extent::kNone:
+      return 0;
+    case Extent::kVocab:
+      return c.vocab_size;
+    case Extent::kHidden:
+      return c.hidden_size;
+    case Extent::kQueries:
+      return c.num_attention_heads * c.head_dim;
+    case Extent::kKeysOrValues:
+      return c.num_key_value_heads * c.head_dim;
+    case Extent::kIntermediate:
+      return c.intermediate_size;
+  }
+  return 0;
+}
+
+bool IsInLayer(ParameterRole role) {
+  return role >= ParameterRole::kInputNorm && role <= ParameterRole::kDown;
+}
+
+bool IsProjection(const ParameterRow& row) {
+  return IsInLayer(row.role) && row.columns != Extent::kNone;
+}
+
+std::string WeightName(const TensorRow& tensor) { return std::string(tensor.path) + ".weight"; }
+
+ParameterInfo InfoOf(const ModelConfig& config, const ParameterRow& row, int64_t layer) {
+  std::string prefix;
+  if (layer >= 0) prefix = std::string(config.family->layer_prefix) + std::to_string(layer) + ".";
+  ParameterInfo info{.role = row.role, .layer = layer, .is_projection = IsProjection(row)};
+  info.decays = row.columns != Extent::kNone;
+  for (const TensorRow& tensor : row.tensors) {
+    if (tensor.path.empty()) continue;
+    std::vector<int64_t> shape = {SizeOf(config, tensor.rows)};
+    if (row.columns != Extent::kNone) shape.push_back(SizeOf(config, row.columns));
+    info.tensors.push_back({prefix + WeightName(tensor), std::move(shape)});
+  }
+  return info;
+}
+
+}  // namespace
+
+// A family's table has the embedding, then one layer, then what follows the last layer: the rows of
+// a layer are repeated where they stand.
+absl::Status VisitParameters(const ModelConfig& config,
+                             const std::function<absl::Status(const ParameterInfo&)>& visit) {
+  const auto rows = config.family->parameters;
+  const auto in_layer = [](const ParameterRow& row) { return IsInLayer(row.role); };
+  const auto first = std::find_if(rows.begin(), rows.end(), in_layer);
+  const auto last = std::find_if_not(first, rows.end(), in_layer);
+  for (auto row = rows.begin(); row != first; ++row)
+    FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, -1)));
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    for (auto row = first; row != last; ++row)
+      FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, layer)));
+  }
+  for (auto row = last; row != rows.end(); ++row) {
+    if (row->role == ParameterRole::kHead && config.tie_word_embeddings) continue;
+    FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, -1)));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::string> AllTargetModules() {
+  std::vector<std::string> modules;
+  for (const Family& family : Families()) {
+    for (const ParameterRow& row : family.parameters) {
+      if (!IsProjection(row)) continue;
+      for (const TensorRow& tensor : row.tensors) {
+        if (tensor.path.empty()) continue;
+        const std::string name = WeightName(tensor);
+        const std::string module(ModuleOf(name));
+        if (std::find(modules.begin(), modules.end(), module) == modules.end())
+          modules.push_back(module);
+      }
+    }
+  }
+  return modules;
+}
+
+std::string_view ModuleOf(std::string_view weight_name) {
+  const std::string_view path = weight_name.substr(0, weight_name.rfind('.'));
+  return path.substr(path.rfind('.') + 1);
+}
+
+std::string AdapterTensorName(std::string_view weight_name, std::string_view which) {
+  std::string name = "base_model.model.";
+  name.append(weight_name.substr(0, weight_name.rfind('.')));
+  return name.append(".").append(which).append(".weight");
+}
+
+}  // namespace ftd

@@ -1,0 +1,61 @@
+// What a model is made of: its parameters, and the tensors of its files that they are read from.
+// The judge, the loader, adapters and the exporter walk this list; how a family names its tensors
+// stands in families.cc and nowhere else.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "lib/model/model_config.h"
+
+namespace ftd {
+
+// The place of a parameter in a model. Those from kInputNorm to kDown exist once per layer.
+enum class ParameterRole {
+  kEmbedding,          // [V, D]; also the head when tied
+  kInputNorm,          // [D]
+  kQkv,                // [(N+2K)·H, D]
+  kAttentionOut,       // [D, N·H]
+  kPostAttentionNorm,  // [D]
+  kGateUp,             // [2F, D]
+  kDown,               // [D, F]
+  kFinalNorm,          // [D]
+  kHead,               // [V, D]; absent when tied
+};
+
+// A tensor of the model's files.
+struct TensorInfo {
+  std::string name;  // "model.layers.0.self_attn.q_proj.weight"
+  std::vector<int64_t> shape;
+};
+
+// A parameter: one tensor, or several that read the same input, stacked by rows.
+struct ParameterInfo {
+  ParameterRole role;
+  int64_t layer = -1;  // -1: outside the layers
+  std::vector<TensorInfo> tensors;
+  bool is_projection = false;  // a linear map of a layer: it takes adapters and may be quantised
+  bool decays = false;         // AdamW's weight decay applies: to matrices, not to norms
+};
+
+// Calls `visit` for every parameter in the order of the forward pass, until it returns an error.
+// One at a time, because config.json may claim any number of layers.
+absl::Status VisitParameters(const ModelConfig& config,
+                             const std::function<absl::Status(const ParameterInfo&)>& visit);
+
+// The modules that can carry an adapter, in the order of a layer's computation: what "all-linear"
+// means.
+std::vector<std::string> AllTargetModules();
+
+// The module of a weight as lora.target_modules and PEFT name it: "q_proj" of
+// "model.layers.0.self_attn.q_proj.weight".
+std::string_view ModuleOf(std::string_view weight_name);
+
+// PEFT's name of the tensor `which`, lora_A or lora_B, beside a weight.
+std::string AdapterTensorName(std::string_view weight_name, std::string_view which);
+
+}  // namespace ftd

@@ -1,0 +1,55 @@
+#include "lib/model/families.h"
+
+#include "absl/strings/str_join.h"
+
+namespace ftd {
+namespace {
+
+using enum Extent;
+using enum ParameterRole;
+
+// transformers modeling_llama.py: pre-norm layers, grouped-query attention, SwiGLU.
+constexpr ParameterRow kLlamaParameters[] = {
+    {kEmbedding, kHidden, {{{"model.embed_tokens", kVocab}}}},
+    {kInputNorm, kNone, {{{"input_layernorm", kHidden}}}},
+    {kQkv,
+     kHidden,
+     {{{"self_attn.q_proj", kQueries},
+       {"self_attn.k_proj", kKeysOrValues},
+       {"self_attn.v_proj", kKeysOrValues}}}},
+    {kAttentionOut, kQueries, {{{"self_attn.o_proj", kHidden}}}},
+    {kPostAttentionNorm, kNone, {{{"post_attention_layernorm", kHidden}}}},
+    {kGateUp, kHidden, {{{"mlp.gate_proj", kIntermediate}, {"mlp.up_proj", kIntermediate}}}},
+    {kDown, kIntermediate, {{{"mlp.down_proj", kHidden}}}},
+    {kFinalNorm, kNone, {{{"model.norm", kHidden}}}},
+    {kHead, kHidden, {{{"lm_head", kVocab}}}},
+};
+
+constexpr FixedTrait kLlamaTraits[] = {
+    {"hidden_act", "\"silu\"", "supported is silu"},
+    {"attention_bias", "false", "projections with a bias are not supported"},
+    {"mlp_bias", "false", "projections with a bias are not supported"},
+};
+
+constexpr Family kFamilies[] = {
+    {"llama", "model.layers.", kLlamaParameters, kLlamaTraits},
+};
+
+}  // namespace
+
+absl::Span<const Family> Families() { return kFamilies; }
+
+const Family* FindFamily(std::string_view model_type) {
+  for (const Family& family : kFamilies) {
+    if (family.model_type == model_type) return &family;
+  }
+  return nullptr;
+}
+
+std::string FamilyNames() {
+  return absl::StrJoin(kFamilies, ", ", [](std::string* out, const Family& family) {
+    out->append(family.model_type);
+  });
+}
+
+}  // namespace ftd

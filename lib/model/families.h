@@ -1,0 +1,53 @@
+// The model families that ftd trains: a row per `model_type` of config.json.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+
+#include "absl/types/span.h"
+#include "lib/model/architecture.h"
+
+namespace ftd {
+
+// A size of config.json, or a product of some.
+enum class Extent { kNone, kVocab, kHidden, kQueries, kKeysOrValues, kIntermediate };
+
+// A tensor's module path, without the layer's prefix and ".weight", and its rows.
+struct TensorRow {
+  std::string_view path;
+  Extent rows = Extent::kNone;
+};
+
+// A parameter and the tensors that it is stacked of; unused places have no path. A vector has no
+// columns.
+struct ParameterRow {
+  ParameterRole role;
+  Extent columns;
+  std::array<TensorRow, 3> tensors;
+};
+
+// A field of config.json that changes the maths, and the one value of it that the engine has, which
+// is also its default.
+struct FixedTrait {
+  const char* field;
+  std::string_view value;  // JSON
+  std::string_view remedy;
+};
+
+struct Family {
+  std::string_view model_type;
+  std::string_view layer_prefix;  // of the layer's number
+  absl::Span<const ParameterRow> parameters;
+  absl::Span<const FixedTrait> fixed_traits;
+};
+
+absl::Span<const Family> Families();
+
+// nullptr when there is no such row.
+const Family* FindFamily(std::string_view model_type);
+
+// The model types, for a message: "llama".
+std::string FamilyNames();
+
+}  // namespace ftd
