@@ -47,7 +47,7 @@ absl::Span<const Family> Families();
 // nullptr when there is no such row.
 const Family* FindFamily(std::string_view model_type);
 
-// The model types, for a message: "llama".
+// The model types, joined for a message.
 std::string FamilyNames();
 
 }  // namespace ftd
