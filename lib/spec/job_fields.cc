@@ -35,14 +35,16 @@ constexpr Range Seeds() {  // room for what is added to it
 }
 
 constexpr const char* kModes[] = {"lora", "full", "qlora"};
+constexpr const char* kObjectives[] = {"sft"};
 constexpr const char* kDtypes[] = {"float32", "bfloat16", "float16"};
 constexpr const char* kPrecisions[] = {"fp32_master", "hf_parity"};
 constexpr const char* kSchedulers[] = {"linear", "cosine", "cosine_with_min_lr", "constant",
                                        "constant_with_warmup"};
 constexpr const char* kCheckpointings[] = {"auto", "on", "off"};
 
-constexpr EnumWords kModeWords = {kModes}, kDtypeWords = {kDtypes}, kPrecisionWords = {kPrecisions},
-                    kSchedulerWords = {kSchedulers}, kCheckpointingWords = {kCheckpointings};
+constexpr EnumWords kModeWords = {kModes}, kObjectiveWords = {kObjectives}, kDtypeWords = {kDtypes},
+                    kPrecisionWords = {kPrecisions}, kSchedulerWords = {kSchedulers},
+                    kCheckpointingWords = {kCheckpointings};
 
 bool IsFull(const TrainSpec& spec) { return spec.mode == Mode::kFull; }
 bool HasMinimum(const TrainSpec& spec) {

@@ -20,6 +20,7 @@
 namespace ftd {
 
 enum class Mode { kLora, kFull, kQlora };
+enum class Objective { kSft };
 enum class Dtype { kFloat32, kBfloat16, kFloat16 };
 
 // What full fine-tuning keeps its weights and AdamW's state in: float32, or the compute dtype as
