@@ -21,7 +21,7 @@ SPLIT, EVERY, EPOCHS, SEED = 0.25, 5, 3, 7
 NAMES = ["eval_loss", "eval_entropy", "eval_mean_token_accuracy"]
 
 
-def trl_trainer(case, model, learning_rate, out_dir):
+def trl_trainer(case, model, learning_rate, out_dir, **options):
     tokenizer = load_tokenizer(case)
     tokenizer.pad_token = tokenizer.eos_token
     rows = Dataset.from_list([{"text": render(row) + tokenizer.eos_token} for row in load_rows(case)])
@@ -30,7 +30,7 @@ def trl_trainer(case, model, learning_rate, out_dir):
         output_dir=str(out_dir), per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH, num_train_epochs=EPOCHS,
         learning_rate=learning_rate, max_length=MAX_LENGTH, seed=SEED, logging_steps=1, eval_strategy="steps", eval_steps=EVERY,
         save_strategy="steps", save_steps=EVERY, lr_scheduler_type="constant", load_best_model_at_end=True, optim="adamw_torch", report_to="none", use_cpu=True,
-        bf16=False, gradient_checkpointing=False, packing=False, dataset_text_field="text", disable_tqdm=True)
+        bf16=False, gradient_checkpointing=False, packing=False, dataset_text_field="text", disable_tqdm=True, **options)
     return SFTTrainer(model=model, processing_class=tokenizer, train_dataset=rows["train"], eval_dataset=rows["test"], args=config)
 
 
@@ -45,14 +45,15 @@ def flags_of(reference, run):
     return [*flags, "--init_adapter", reference.init_adapter] if run.mode == "lora" else flags
 
 
-@pytest.mark.parametrize("run", [Run("lora", "lora", 5e-3), Run("full", "full", 1e-3)], ids=lambda run: run.name)
-def test_evaluations_and_best_step_equal_trl(run, tmp_path):
+@pytest.mark.parametrize("run, smoothing", [(Run("lora", "lora", 5e-3), 0), (Run("full", "full", 1e-3), 0), (Run("lora", "lora", 5e-3), 0.2)],
+                         ids=["lora", "full", "smoothed"])
+def test_evaluations_and_best_step_equal_trl(run, smoothing, tmp_path):
     reference = Reference(CASES[0])
-    trainer = trl_trainer(reference.case, trainable(reference.case, run), run.learning_rate, tmp_path / "trl")
+    trainer = trl_trainer(reference.case, trainable(reference.case, run), run.learning_rate, tmp_path / "trl", label_smoothing_factor=smoothing)
     trainer.train()
     expected = evaluations({"log_history": trainer.state.log_history})
     with Ftd() as ftd:
-        job = ftd.ftctl("submit", *flags_of(reference, run), "--quiet").stdout.strip()
+        job = ftd.ftctl("submit", *flags_of(reference, run), "--label-smoothing", smoothing, "--quiet").stdout.strip()
         result = pathlib.Path(ftd.wait(job, "SUCCEEDED").result_dir)
         rows = [json.loads(line) for line in ftd.ftctl("metrics", job, "-o", "jsonl").stdout.splitlines()]
         shown = json.loads(ftd.ftctl("show", job, "-o", "json").stdout)
@@ -79,7 +80,7 @@ def test_evaluations_and_best_step_equal_trl(run, tmp_path):
         model = PeftModel.from_pretrained(load_model(reference.case.model_dir), result)
     else:
         model = AutoModelForCausalLM.from_pretrained(result)
-    again = trl_trainer(reference.case, model, run.learning_rate, tmp_path / "again").evaluate()
+    again = trl_trainer(reference.case, model, run.learning_rate, tmp_path / "again", label_smoothing_factor=smoothing).evaluate()
     assert again["eval_loss"] == pytest.approx(got[best][0], rel=LOSS)
 
 

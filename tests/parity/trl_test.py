@@ -14,7 +14,8 @@ from trl import SFTConfig, SFTTrainer
 
 ROWS, EPOCHS, SEED = 18, 2, 42
 RUNS = [(Run("lora", "lora", 5e-3), {}), (Run("full", "full", 1e-3), {}),
-        (Run("lora", "lora", 5e-3, accumulation=2), {"lr_scheduler_type": "cosine", "warmup_steps": 0.25})]
+        (Run("lora", "lora", 5e-3, accumulation=2), {"lr_scheduler_type": "cosine", "warmup_steps": 0.25}),
+        (Run("full", "full", 1e-3, accumulation=2), {"label_smoothing_factor": 0.1})]
 
 
 def trl_curve(reference, run, schedule, out_dir):

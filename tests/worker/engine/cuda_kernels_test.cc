@@ -117,13 +117,13 @@ TEST_F(CudaKernelsTest, DequantisedValuesAreTheCpus) {
 
 struct Tile {
   at::Tensor gradient;  // [S, V], in the logits' dtype
-  at::Tensor sums;      // [3] float64: nll, entropy, correct
+  at::Tensor sums;      // [3] float64: −log p(target), entropy, correct
 };
 
-Tile TileOf(const at::Tensor& logits, const at::Tensor& targets) {
+Tile TileOf(const at::Tensor& logits, const at::Tensor& targets, double smoothing = 0) {
   const std::vector<at::Tensor> results = RunKernel([&] {
     const at::Tensor tile = OnKernelDevice(logits);
-    const at::Tensor sums = cuda::CrossEntropyInPlace(tile, OnKernelDevice(targets));
+    const at::Tensor sums = cuda::CrossEntropyInPlace(tile, OnKernelDevice(targets), smoothing);
     return std::vector<at::Tensor>{tile, sums};
   });
   return {results[0], results[1]};
@@ -135,13 +135,14 @@ double GradientTolerance(at::ScalarType dtype) {
 }
 
 // logits [S, V] of any dtype, on the CPU, against the definitions and ATen's twin.
-void CheckTile(const at::Tensor& logits, const at::Tensor& targets) {
+void CheckTile(const at::Tensor& logits, const at::Tensor& targets, double smoothing = 0) {
   const int64_t S = logits.size(0), V = logits.size(1);
   const at::Tensor log_p = at::log_softmax(logits.to(at::kDouble), 1), p = log_p.exp();
   const double nll = -log_p.gather(1, targets.unsqueeze(1)).sum().item<double>();
   const double entropy = -at::nan_to_num(p * log_p, 0.0).sum().item<double>();
-  const at::Tensor gradient = p - at::one_hot(targets, V).to(at::kDouble);
-  const Tile tile = TileOf(logits, targets);
+  const at::Tensor gradient = p - at::one_hot(targets, V).to(at::kDouble) * (1 - smoothing) -
+                              smoothing / static_cast<double>(V);
+  const Tile tile = TileOf(logits, targets, smoothing);
   at::Tensor twin = logits.to(at::kFloat);
   const LossSums expected = OnHost(CrossEntropyByAten(twin, targets), S);
   EXPECT_NEAR(tile.sums[0].item<double>(), nll, 1e-6 * nll + 2e-6 * static_cast<double>(S));
@@ -163,6 +164,7 @@ TEST_F(CudaKernelsTest, LossTileEqualsTheDefinitions) {
         at::Tensor targets = at::randint(V, {3}, at::kLong);
         targets[0] = logits[0].to(at::kFloat).argmax();
         CheckTile(logits, targets);
+        if (spread == 1) CheckTile(logits, targets, 0.3);
       }
     }
   }

@@ -56,7 +56,7 @@ TEST(LossTest, ChunksEqualTheWholeCrossEntropy) {
   const at::Tensor expected = at::cross_entropy_loss(at::mm(x64, w64.t()), targets) * (S / 900.0);
   expected.backward();
   const LossResult result = LinearCrossEntropy(head, x, targets, 900);
-  EXPECT_NEAR(OnHost(result.sums, S).nll / 900, expected.item<double>(), 1e-5);
+  EXPECT_NEAR(OnHost(result.sums, S).loss / 900, expected.item<double>(), 1e-5);
   // A library may add the 300,001 products of an element up one after another, and is off by 1e-4
   // then, as MKL is with MKL_CBWR=COMPATIBLE. So: no farther than twice what plain ATen is.
   at::Tensor dlogits = at::softmax(at::mm(x, head.value.t()), 1);
@@ -71,7 +71,7 @@ TEST(LossTest, UnlikelyTargetsAndLargeLogitsStayExact) {
   head.value = at::eye(3) * 200.0;
   const at::Tensor x = at::eye(3), targets = at::tensor({1, 1, 0}, at::kLong);
   const LossResult result = LinearCrossEntropy(head, x, targets, 3);
-  EXPECT_NEAR(OnHost(result.sums, 3).nll, 400.0,
+  EXPECT_NEAR(OnHost(result.sums, 3).loss, 400.0,
               1e-3);  // two rows that are surely wrong by 200 nats, one that is right
   EXPECT_TRUE(at::isfinite(result.dx).all().item<bool>());
 }
@@ -94,11 +94,41 @@ TEST(LossTest, EntropyAndAccuracyOfBothImplementations) {
       const LossSums by_aten = OnHost(CrossEntropyByAten(aten, targets), S);
       for (const LossSums& sums : {by_kernel, by_aten}) {
         EXPECT_NEAR(sums.entropy, entropy, 1e-5 * static_cast<double>(S));
-        EXPECT_NEAR(sums.nll, nll, 1e-6 * nll + 1e-6);
+        EXPECT_NEAR(sums.loss, nll, 1e-6 * nll + 1e-6);
         EXPECT_EQ(sums.correct, correct);
       }
       EXPECT_LT(Distance(kernel, expected), 1e-5);
       EXPECT_LT(Distance(aten, expected), 1e-5);
+    }
+  }
+}
+
+// Against ATen's own cross-entropy, in float64.
+TEST(LossTest, LabelSmoothingEqualsAtens) {
+  const int64_t S = 70, D = 24;
+  for (const int64_t V : {int64_t{3}, int64_t{1000}, int64_t{300001}}) {  // the last in chunks
+    for (const double smoothing : {1e-3, 0.1, 0.9}) {
+      SCOPED_TRACE(std::to_string(V) + " tokens, smoothing " + std::to_string(smoothing));
+      Parameter head;
+      head.value = at::randn({V, D});
+      if (V < 300001) head.MakeTrainable();
+      const at::Tensor x = at::randn({S, D}), targets = at::randint(V, {S}, at::kLong);
+      at::Tensor x64 = x.to(at::kDouble).requires_grad_(),
+                 w64 = head.value.to(at::kDouble).requires_grad_();
+      const at::Tensor expected = at::cross_entropy_loss(at::mm(x64, w64.t()), targets, {},
+                                                         at::Reduction::Sum, -100, smoothing);
+      expected.backward();
+      const LossResult result = LinearCrossEntropy(head, x, targets, 1, smoothing);
+      EXPECT_NEAR(OnHost(result.sums, S).loss / expected.item<double>(), 1, 1e-6);
+      EXPECT_LT(Distance(result.dx, x64.grad()), 1e-5);
+      if (head.trainable()) EXPECT_LT(Distance(head.grad, w64.grad()), 1e-5);
+      EXPECT_EQ(OnHost(CrossEntropySums(head, x, targets, smoothing), S).loss,
+                OnHost(result.sums, S).loss);
+      if (V == 300001) continue;
+      at::Tensor kernel = at::mm(x, head.value.t()), aten = kernel.clone();
+      cpu::CrossEntropyInPlace(kernel, targets, smoothing);
+      CrossEntropyByAten(aten, targets, smoothing);
+      EXPECT_LT(Distance(kernel, aten), 1e-5);
     }
   }
 }
@@ -116,7 +146,7 @@ TEST(LossTest, NotANumberIsSeen) {
   head.value = at::full({4, 2}, std::nan(""));
   const LossResult result =
       LinearCrossEntropy(head, at::ones({1, 2}), at::zeros({1}, at::kLong), 1);
-  EXPECT_TRUE(std::isnan(OnHost(result.sums, 1).nll));
+  EXPECT_TRUE(std::isnan(OnHost(result.sums, 1).loss));
 }
 
 }  // namespace

@@ -9,27 +9,29 @@
 namespace ftd::engine {
 
 // With P the S positions that have a label, x_P = x[P] and n = norm(x_P):
-//   loss = 1/num_items · Σ_s −log softmax(n Wᵀ)[s, target_s]
-//   dn   = 1/num_items · (softmax(n Wᵀ) − one-hot(target)) W       (loss.h, with W's gradient)
+//   loss = 1/num_items · Σ_s Σ_v −q_sv log softmax(n Wᵀ)_sv    with q as loss.h's SmoothedTarget
+//   dn   = 1/num_items · (softmax(n Wᵀ) − q) W                  (loss.h, with W's gradient)
 //   dx_P = (∂norm/∂x_P)ᵀ dn,   dx[P] = dx_P and 0 elsewhere
 // Rows without a label go neither through the norm nor to the vocabulary: the head is the largest
 // product of a small model, and prompts are often most of a batch.
-SftResult Sft(Model& model, const FlatBatch& batch, const at::Tensor& x, int64_t num_items) {
+SftResult Sft(Model& model, const FlatBatch& batch, const at::Tensor& x, int64_t num_items,
+              const TrainSpec& spec) {
   const at::Tensor final_x = x.index_select(0, batch.supervised);
   NormSaved saved;
   const at::Tensor normed =
       RmsNormForward(final_x, model.final_norm.value, model.config.rms_norm_eps, &saved);
-  auto [sums, dx] = LinearCrossEntropy(model.head(), normed, batch.targets, num_items);
+  auto [sums, dx] =
+      LinearCrossEntropy(model.head(), normed, batch.targets, num_items, spec.label_smoothing);
   const at::Tensor dfinal = RmsNormBackward(final_x, model.final_norm.value, saved, dx,
                                             /*residual=*/{}, model.final_norm.FreshGrad());
   dx = at::zeros(x.sizes(), x.options()).index_copy_(0, batch.supervised, dfinal);
   return {std::move(sums), std::move(dx)};
 }
 
-DeviceSums SftSums(Model& model, const FlatBatch& batch, at::Tensor x) {
+DeviceSums SftSums(Model& model, const FlatBatch& batch, at::Tensor x, const TrainSpec& spec) {
   x = FinalNorm(model, x);
   x = x.index_select(0, batch.supervised);
-  return CrossEntropySums(model.head(), x, batch.targets);
+  return CrossEntropySums(model.head(), x, batch.targets, spec.label_smoothing);
 }
 
 }  // namespace ftd::engine

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "lib/spec/train_spec.h"
 #include "worker/engine/model/model.h"
 #include "worker/engine/ops/loss/loss.h"
 
@@ -16,15 +17,16 @@ namespace ftd::engine {
 
 struct SftResult {
   DeviceSums sums;  // over the micro-batch's S labels: the loss and the metrics
-  at::Tensor dx;    // [T, D] gradient of nll / num_items
+  at::Tensor dx;    // [T, D] gradient of loss / num_items
 };
 
 // Of Forward's output x [T, D]; num_items: labels of the whole step. Adds to the gradients of the
 // head and of the final norm. Nothing in it waits for the device.
-SftResult Sft(Model& model, const FlatBatch& batch, const at::Tensor& x, int64_t num_items);
+SftResult Sft(Model& model, const FlatBatch& batch, const at::Tensor& x, int64_t num_items,
+              const TrainSpec& spec);
 
 // The sums alone, without a gradient: for evaluation. Consumes x, so that its memory is free before
 // the logits take theirs.
-DeviceSums SftSums(Model& model, const FlatBatch& batch, at::Tensor x);
+DeviceSums SftSums(Model& model, const FlatBatch& batch, at::Tensor x, const TrainSpec& spec);
 
 }  // namespace ftd::engine

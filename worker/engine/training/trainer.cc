@@ -54,7 +54,7 @@ struct Measurements {
         at::cat({at::stack(sums).flatten(), grad_norm.to(at::kDouble).view({1})}).cpu();
     for (size_t i = 0; i < sums.size(); ++i) {
       const LossSums of = OnHost(numbers.narrow(0, 3 * static_cast<int64_t>(i), 3), positions[i]);
-      result.loss += of.nll;
+      result.loss += of.loss;
       result.entropy += of.Mean(of.entropy);
       result.mean_token_accuracy += of.Mean(static_cast<double>(of.correct));
     }
@@ -164,7 +164,7 @@ struct Trainer::Impl {
   DeviceSums ForwardBackward(const FlatBatch& batch, const PassOptions& options, int64_t divisor) {
     Tape tape;
     at::Tensor x = Forward(model, batch, options, &tape);
-    auto [sums, dx] = Sft(model, batch, x, divisor);
+    auto [sums, dx] = Sft(model, batch, x, divisor, spec);
     x.reset();  // before the backward pass, which needs the room
     Backward(model, batch, std::move(tape), std::move(dx));
     return sums;
@@ -211,9 +211,9 @@ struct Trainer::Impl {
       std::iota(indices.begin(), indices.end(), begin);
       const FlatBatch batch = ToDevice(Pack(ReadRows(*eval_rows, indices), device), device);
       const DeviceSums on_device =
-          SftSums(model, batch, Forward(model, batch, {}, /*tape=*/nullptr));
+          SftSums(model, batch, Forward(model, batch, {}, /*tape=*/nullptr), spec);
       const LossSums sums = OnHost(on_device.cpu(), batch.targets.numel());
-      result.loss += sums.Mean(sums.nll) * static_cast<double>(indices.size());
+      result.loss += sums.Mean(sums.loss) * static_cast<double>(indices.size());
       result.entropy += sums.Mean(sums.entropy);
       result.mean_token_accuracy += sums.Mean(static_cast<double>(sums.correct));
       beat(begin + static_cast<int64_t>(indices.size()));

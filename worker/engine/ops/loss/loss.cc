@@ -4,6 +4,7 @@
 #include "worker/engine/ops/loss/loss_cpu.h"
 #include "worker/engine/ops/loss/loss_cuda.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/_log_softmax.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
@@ -23,14 +24,28 @@ int64_t ChunkOf(const Parameter& head) {
   return LossChunk(head.value.size(0), head.trainable(), cuda::Serves(head.value.device()));
 }
 
-// Turns logits [S, V] of any dtype into the gradient in the same dtype.
-DeviceSums CrossEntropy(at::Tensor& logits, const at::Tensor& targets) {
-  if (cuda::Serves(logits.device())) return cuda::CrossEntropyInPlace(logits, targets);
+// Turns logits [S, V] of any dtype into the gradient in the same dtype, label smoothing included;
+// sums the losses without it.
+DeviceSums HardCrossEntropy(at::Tensor& logits, const at::Tensor& targets, double smoothing) {
+  if (cuda::Serves(logits.device())) return cuda::CrossEntropyInPlace(logits, targets, smoothing);
   const at::ScalarType dtype = logits.scalar_type();
   logits = logits.to(at::kFloat);
-  const DeviceSums sums = cpu::Serves(logits) ? cpu::CrossEntropyInPlace(logits, targets)
-                                              : CrossEntropyByAten(logits, targets);
+  const DeviceSums sums = cpu::Serves(logits) ? cpu::CrossEntropyInPlace(logits, targets, smoothing)
+                                              : CrossEntropyByAten(logits, targets, smoothing);
   logits = logits.to(dtype);
+  return sums;
+}
+
+// Turns logits [S, V] of any dtype into the gradient in the same dtype. With z the logits, y the
+// target and L = log Σ e^z, label smoothing makes the loss
+//   (1 − ε)(L − z_y) + ε(L − mean z) = (L − z_y) + ε(z_y − mean z),
+// so that the kernels need not know of it but for their gradient.
+DeviceSums CrossEntropy(at::Tensor& logits, const at::Tensor& targets, double smoothing) {
+  if (smoothing == 0) return HardCrossEntropy(logits, targets, 0);
+  const at::Tensor at_target = logits.gather(1, targets.unsqueeze(1)).sum(at::kDouble);
+  const at::Tensor means = logits.mean({1}, /*keepdim=*/false, at::kFloat).sum(at::kDouble);
+  DeviceSums sums = HardCrossEntropy(logits, targets, smoothing);
+  sums[0].add_(at_target.sub_(means), smoothing);
   return sums;
 }
 
@@ -53,31 +68,34 @@ LossSums OnHost(const DeviceSums& sums, int64_t positions) {
   return {sum[0], sum[1], static_cast<int64_t>(sum[2]), positions};
 }
 
-DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets) {
+DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets, double smoothing) {
+  const SmoothedTarget q(smoothing, logits.size(1));
   const at::Tensor column = targets.unsqueeze(1);
   const at::Tensor correct = logits.argmax(1).eq(targets).sum(at::kDouble);
   at::_log_softmax_out(logits, logits, 1, /*half_to_float=*/false);
   const at::Tensor nll = logits.gather(1, column).sum(at::kDouble).neg();
   const at::Tensor p = logits.exp();
   const at::Tensor entropy = logits.mul_(p).sum(at::kDouble).neg();
-  logits = p.scatter_add(1, column, at::full(column.sizes(), -1.0, p.options()));
+  logits = p.scatter_add(1, column, at::full(column.sizes(), -q.at_target, p.options()));
+  if (smoothing > 0) logits.sub_(q.everywhere);
   return at::stack({nll, entropy, correct});
 }
 
-DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets) {
+DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets,
+                            double smoothing) {
   const int64_t S = x.size(0), chunk = ChunkOf(head);
   DeviceSums sums;
   for (int64_t begin = 0; begin < S; begin += chunk) {
     const int64_t count = std::min(chunk, S - begin);
     at::Tensor logits = at::mm(x.narrow(0, begin, count), head.value.t());
-    const DeviceSums chunk_sums = CrossEntropy(logits, targets.narrow(0, begin, count));
+    const DeviceSums chunk_sums = CrossEntropy(logits, targets.narrow(0, begin, count), smoothing);
     sums = sums.defined() ? sums.add_(chunk_sums) : chunk_sums;
   }
   return sums.defined() ? sums : NoSums(x);
 }
 
 LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Tensor& targets,
-                              int64_t num_items) {
+                              int64_t num_items, double smoothing) {
   const int64_t S = x.size(0), chunk = ChunkOf(head);
   const double scale = 1.0 / static_cast<double>(num_items);
   LossResult result;
@@ -90,7 +108,7 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
     const int64_t count = std::min(chunk, S - begin);
     const at::Tensor x_chunk = x.narrow(0, begin, count);
     at::Tensor dlogits = at::mm(x_chunk, head.value.t());
-    const DeviceSums chunk_sums = CrossEntropy(dlogits, targets.narrow(0, begin, count));
+    const DeviceSums chunk_sums = CrossEntropy(dlogits, targets.narrow(0, begin, count), smoothing);
     result.sums = result.sums.defined() ? result.sums.add_(chunk_sums) : chunk_sums;
     at::Tensor dx_chunk = result.dx.narrow(0, begin, count);
     at::mm_out(dx_chunk, dlogits, head.value);

@@ -82,7 +82,8 @@ __device__ SoftmaxSums OverBlock(SoftmaxSums sums) {
 // One block a row: reads it twice, writes it once.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    Tile(T* logits, const int64_t* targets, int32_t vocabulary, float* row_sums) {
+    Tile(T* logits, const int64_t* targets, int32_t vocabulary, float at_target, float everywhere,
+         float* row_sums) {
   T* row = logits + int64_t{blockIdx.x} * vocabulary;
   const auto target = static_cast<int32_t>(targets[blockIdx.x]);
   const auto target_logit = static_cast<float>(row[target]);
@@ -104,14 +105,16 @@ __global__ void __launch_bounds__(kThreads)
   }
   sums = OverBlock(sums);  // after this no thread needs the logits of another
 
-  const float base = sums.Base(), factor = 1 / sums.e;
+  // One number is subtracted, so that the result is rounded as often with label smoothing as
+  // without.
+  const float base = sums.Base(), factor = 1 / sums.e, hot = everywhere + at_target;
   bool earlier = false;  // an entry before the target that is as large as any
   for (int32_t first = begin; first < vocabulary; first += kStride) {
     packet.Load(row, first, vocabulary);
 #pragma unroll
     for (int i = 0; i < Packet::kSize; ++i) {
       earlier |= packet.x[i] == sums.max && first + i < target;
-      packet.x[i] = Exp(packet.x[i] - base) * factor - (first + i == target ? 1 : 0);
+      packet.x[i] = Exp(packet.x[i] - base) * factor - (first + i == target ? hot : everywhere);
     }
     packet.Store(row, first, vocabulary);
   }
@@ -124,11 +127,12 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 const char* LossTile(void* logits, Type type, const int64_t* targets, int64_t rows,
-                     int32_t vocabulary, float* row_sums, Stream stream) {
+                     int32_t vocabulary, float at_target, float everywhere, float* row_sums,
+                     Stream stream) {
   WithType(type, [&](auto zero) {
     using T = decltype(zero);
-    Tile<T><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(static_cast<T*>(logits), targets,
-                                                                  vocabulary, row_sums);
+    Tile<T><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
+        static_cast<T*>(logits), targets, vocabulary, at_target, everywhere, row_sums);
   });
   return LaunchError();
 }

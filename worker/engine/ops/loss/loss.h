@@ -15,7 +15,7 @@ namespace ftd::engine {
 
 // Sums over supervised positions, taken from the same pass as the gradient.
 struct LossSums {
-  double nll = 0;         // −log p(target), nats
+  double loss = 0;        // of each position −Σ_v q_v log p_v, nats: below
   double entropy = 0;     // −Σ p log p over the vocabulary, nats
   int64_t correct = 0;    // positions whose target is the likeliest token; of equals the first
   int64_t positions = 0;  // S
@@ -26,7 +26,7 @@ struct LossSums {
   }
 };
 
-// The same where they were computed, so that nobody waits for them: [3] float64, nll, entropy and
+// The same where they were computed, so that nobody waits for them: [3] float64, loss, entropy and
 // correct.
 using DeviceSums = at::Tensor;
 
@@ -35,15 +35,26 @@ LossSums OnHost(const DeviceSums& sums, int64_t positions);
 
 struct LossResult {
   DeviceSums sums;
-  at::Tensor dx;  // [S, D] gradient of nll / num_items
+  at::Tensor dx;  // [S, D] gradient of loss / num_items
 };
 
-// Turns float32 logits [S, V] into softmax − one-hot(target), the gradient of −log softmax[target],
-// by ATen. cpu_kernels.h's and cuda_kernels.h's do the same in one pass.
-DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets);
+// What a position is to predict, with label smoothing ε (Szegedy et al. 2016): the target with
+// 1 − ε, and ε shared out evenly among all V tokens, the target among them. As one-hot q for ε = 0.
+struct SmoothedTarget {
+  float at_target, everywhere;  // q = everywhere + at_target · one-hot(target)
+
+  SmoothedTarget(double smoothing, int64_t vocabulary)
+      : at_target(static_cast<float>(1 - smoothing)),
+        everywhere(static_cast<float>(smoothing / static_cast<double>(vocabulary))) {}
+};
+
+// Turns float32 logits [S, V] into softmax − q, the gradient of −Σ_v q_v log softmax_v, by ATen.
+// Sums −log softmax[target] as the loss. loss_cpu.h's and loss_cuda.h's do the same in one pass.
+DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets, double smoothing = 0);
 
 // The sums alone, for evaluation. x and targets as below.
-DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets);
+DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets,
+                            double smoothing = 0);
 
 // Positions whose logits are made at a time.
 int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu);
@@ -52,6 +63,6 @@ int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu);
 // labels of the whole step. Adds to head.grad when the head is trainable. The softmax is taken in
 // float32.
 LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Tensor& targets,
-                              int64_t num_items);
+                              int64_t num_items, double smoothing = 0);
 
 }  // namespace ftd::engine

@@ -60,14 +60,16 @@ FTD_MULTIVERSION ExpSums ExpRow(float* x, float most, int64_t n) {
   return total;
 }
 
-FTD_MULTIVERSION void MultiplyRow(float* x, float factor, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) x[i] *= factor;
+// x ← x · factor − less
+FTD_MULTIVERSION void ScaleRow(float* x, float factor, float less, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = x[i] * factor - less;
 }
 
 }  // namespace
 
-DeviceSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
+DeviceSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets, double smoothing) {
   const int64_t S = logits.size(0), V = logits.size(1);
+  const SmoothedTarget q(smoothing, V);
   float* data = logits.mutable_data_ptr<float>();
   const int64_t* target = targets.const_data_ptr<int64_t>();
   // Summed in order afterwards, so that the threads do not show.
@@ -82,14 +84,14 @@ DeviceSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets) {
       const double log_sum = std::log(sums.e);
       rows[static_cast<size_t>(s)] = {log_sum - shifted_target, log_sum - sums.es / sums.e,
                                       likeliest ? 1 : 0, 1};
-      MultiplyRow(row, static_cast<float>(1 / sums.e), V);
-      row[target[s]] -= 1;
+      ScaleRow(row, static_cast<float>(1 / sums.e), q.everywhere, V);
+      row[target[s]] -= q.at_target;
     }
   });
   DeviceSums sums = at::zeros({3}, at::TensorOptions(at::kDouble));
   auto* total = sums.mutable_data_ptr<double>();
   for (const LossSums& row : rows) {
-    total[0] += row.nll;
+    total[0] += row.loss;
     total[1] += row.entropy;
     total[2] += static_cast<double>(row.correct);
   }

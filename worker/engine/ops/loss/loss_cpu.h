@@ -8,6 +8,6 @@
 namespace ftd::engine::cpu {
 
 // loss.h's CrossEntropyByAten, in place: logits [S, V] contiguous.
-DeviceSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets);
+DeviceSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets, double smoothing = 0);
 
 }  // namespace ftd::engine::cpu

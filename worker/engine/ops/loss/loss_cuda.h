@@ -5,8 +5,9 @@
 
 namespace ftd::engine::cuda {
 
-// Turns contiguous logits [S, V] into softmax − one-hot(target) in their own dtype. Returns the
-// sums of nll, entropy and correct (loss.h's LossSums), [3] float64 on the device.
-at::Tensor CrossEntropyInPlace(const at::Tensor& logits, const at::Tensor& targets);
+// loss.h's CrossEntropyByAten, in place: contiguous logits [S, V], in their own dtype. Returns the
+// sums [3] float64 on the device.
+at::Tensor CrossEntropyInPlace(const at::Tensor& logits, const at::Tensor& targets,
+                               double smoothing = 0);
 
 }  // namespace ftd::engine::cuda
