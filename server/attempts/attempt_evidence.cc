@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kLogTailBytes = 2000;
 
-// The greatest step that an attempt before this one recorded.
+// Returns the greatest step that an attempt before this one recorded.
 int64_t GreatestStepBefore(JobStore& store, const Job& job, const Attempt& attempt) {
   int64_t greatest = 0;
   const auto attempts = store.Attempts(job.id);
@@ -28,12 +28,15 @@ AttemptEvidence GatherEvidence(JobStore& store, const StateDir& state_dir, const
                                Attempt& attempt) {
   const std::filesystem::path dir = state_dir.AttemptDir(job.id, attempt.number);
   AttemptEvidence evidence{.attempt = attempt.number};
+  // Read anew: a user may have paused or cancelled the job since the caller read it.
   if (const auto current = store.Get(job.id); current.ok()) {
     evidence.state = current->state;
     evidence.keep = current->keep;
     evidence.crashes = current->crashes;
   }
   const auto events = ReadEvents(dir);
+  // A daemon that died between storing the attempt and spawning its worker left neither a pid nor
+  // an event.
   evidence.never_started = attempt.pid == 0 && events.empty();
   for (const v1::WorkerEvent& event : events) {
     if (event.has_end()) evidence.end = event.end();
@@ -43,6 +46,8 @@ AttemptEvidence GatherEvidence(JobStore& store, const StateDir& state_dir, const
     attempt.first_step = range->first;
     attempt.last_step = range->last.step();
   }
+  // Steps that only repeat an earlier attempt's are not progress, or a job that crashes at the same
+  // step each time would be tried forever. A checkpoint always is.
   evidence.made_progress |= attempt.last_step > GreatestStepBefore(store, job, attempt);
   if (const auto checkpoints = ListCheckpointDirs(state_dir, job.id); !checkpoints.empty()) {
     evidence.resume_step = checkpoints.back().step();

@@ -28,6 +28,7 @@ std::vector<v1::WorkerEvent> ReadEvents(const fs::path& attempt_dir) {
   return events;
 }
 
+// Steps of an attempt are consecutive, so the header's first step and the last row give the range.
 std::optional<StepRange> ReadStepRange(const fs::path& attempt_dir) {
   const auto info = ReadStepLogInfo(attempt_dir / kStepsLog);
   auto last = ReadLastStep(attempt_dir / kStepsLog);
@@ -41,6 +42,8 @@ std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std:
   for (int32_t number = 1; number <= attempts; ++number) {
     const fs::path dir = state_dir.AttemptDir(job_id, number);
     const auto info = ReadStepLogInfo(dir / kStepsLog);
+    // A later attempt repeats the steps after its checkpoint: its evaluations replace those of the
+    // attempts before it.
     const auto drop_from = [&](int64_t step) {
       while (!evaluations.empty() && evaluations.back().step() >= step) evaluations.pop_back();
     };
@@ -57,6 +60,8 @@ std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std:
 std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
                                                const std::string& job_id) {
   std::vector<v1::Checkpoint> checkpoints;
+  // attempts/N/checkpoint-STEP; a checkpoint that is still being written has another name.
+  // Manifests are read but no bytes are hashed, which would take long for a large model.
   std::error_code error;
   for (const auto& attempt : fs::directory_iterator(state_dir.Attempts(job_id), error)) {
     int32_t number = 0;
@@ -77,6 +82,7 @@ std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
           MicrosToTimestamp(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
     }
   }
+  // Two attempts may have written the same step; the later one comes last and is preferred.
   std::sort(checkpoints.begin(), checkpoints.end(), [](const auto& a, const auto& b) {
     return std::make_pair(a.step(), a.attempt()) < std::make_pair(b.step(), b.attempt());
   });
@@ -120,12 +126,14 @@ int64_t LastStepAfter(const StateDir& state_dir, const std::string& job_id, int3
   for (int32_t attempt = 1; attempt <= number; ++attempt) {
     const fs::path dir = state_dir.AttemptDir(job_id, attempt);
     const auto info = ReadStepLogInfo(dir / kStepsLog);
+    // An attempt that has not recorded a step has rolled the job back all the same.
     if (info.ok()) last = std::min(last, std::max<int64_t>(info->first_step - 1, 0));
     if (const auto range = ReadStepRange(dir)) last = range->last.step();
   }
   return last;
 }
 
+// The first line is dropped if the cut may have gone through it.
 std::string FileTail(const fs::path& path, size_t bytes) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) return "";

@@ -24,7 +24,7 @@ inline constexpr char kWorkerLock[] = "worker.lock";
 inline constexpr char kRequestFile[] = "request.json";
 inline constexpr char kResultDir[] = "result";
 
-// All events so far; a record that is no WorkerEvent is left out.
+// All events so far; a record that is not a WorkerEvent is left out.
 std::vector<v1::WorkerEvent> ReadEvents(const std::filesystem::path& attempt_dir);
 
 // The steps that an attempt recorded; nullopt: none.

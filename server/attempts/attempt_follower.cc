@@ -15,6 +15,7 @@ namespace ftd {
 absl::StatusOr<AttemptFollower> AttemptFollower::Open(std::filesystem::path attempt_dir) {
   Fd inotify(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify.valid()) return ErrnoError(errno, "inotify_init1");
+  // IN_CREATE and IN_MOVED_TO notice logs that do not exist yet, IN_MODIFY each record appended.
   if (inotify_add_watch(inotify.get(), attempt_dir.c_str(), IN_MODIFY | IN_CREATE | IN_MOVED_TO) <
       0) {
     return ErrnoError(errno, "watch " + attempt_dir.string());
@@ -23,13 +24,14 @@ absl::StatusOr<AttemptFollower> AttemptFollower::Open(std::filesystem::path atte
 }
 
 AttemptNews AttemptFollower::Read() {
-  // Notices first: one that comes while the logs are being read brings the caller back.
+  // The notices are drained before the logs are read. One that arrives while they are read makes
+  // the descriptor readable again.
   alignas(inotify_event) char notices[4096];
   while (read(inotify_.get(), notices, sizeof(notices)) > 0) continue;
 
   AttemptNews news;
-  // Events before steps: the worker writes a step before an event that tells of it, so no event is
-  // seen too early.
+  // Events are read before steps. The worker writes a step before an event about it, so the caller
+  // never has an event without its step.
   if (const auto batch = ReadRecords(attempt_dir_ / kEventsLog, events_offset_); batch.ok()) {
     events_offset_ = batch->next_offset;
     for (const std::string& payload : batch->payloads) {

@@ -1,4 +1,4 @@
-// Follows the logs of one attempt: tells what is new in them, and becomes readable when there may
+// Follows the logs of one attempt: returns what is new in them, and becomes readable when there may
 // be something.
 #pragma once
 

@@ -20,6 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Makes an empty directory, durably. One of this number can only be left by a preparation that
+// failed, or by a daemon that died before it stored the attempt.
 absl::Status RecreateDirectory(const fs::path& dir) {
   std::error_code error;
   fs::remove_all(dir, error);
@@ -28,6 +30,8 @@ absl::Status RecreateDirectory(const fs::path& dir) {
   return SyncPath(dir.parent_path());
 }
 
+// Takes the lock that the worker inherits. The daemon locks it before the worker exists, so there
+// is no moment at which a living worker does not hold it.
 absl::StatusOr<Fd> LockForWorker(const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(dir / kWorkerLock, O_RDWR | O_CREAT, 0640));
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -36,7 +40,8 @@ absl::StatusOr<Fd> LockForWorker(const fs::path& dir) {
   return lock;
 }
 
-// Files as the spec has bound the job to them. What is read in place may have changed since.
+// Adds the files that the spec bound the job to. An upload was checked on arrival; a file that is
+// read in place may have changed since, and the worker checks it.
 void AddDataset(const StateDir& state_dir, v1::AttemptRequest& request) {
   const auto add = [&](const std::string& path, const std::string& name, const std::string& sha256,
                        bool verify) {
@@ -58,6 +63,7 @@ void AddDataset(const StateDir& state_dir, v1::AttemptRequest& request) {
   request.set_token_cache_dir(state_dir.TokenCache());
 }
 
+// Writes request.json, which is complete and durable before a worker can read it.
 absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
                           const PreparedAttempt& prepared, const Device& device) {
   v1::AttemptRequest request;
@@ -101,6 +107,7 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
   return prepared;
 }
 
+// Tries to take the lock. Closing the descriptor gives it back where that succeeded.
 bool WorkerLives(const fs::path& attempt_dir) {
   const auto lock = OpenFile(attempt_dir / kWorkerLock, O_RDWR);
   return lock.ok() && flock(lock->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;

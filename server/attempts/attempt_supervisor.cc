@@ -8,6 +8,7 @@
 namespace ftd {
 namespace {
 
+// A worker is looked at this often for a heartbeat, or twice per `hang_seconds` if that is shorter.
 constexpr int64_t kHeartbeatCheckMicros = 2000000;
 
 const char* WithWhat(StopRequest how) {
@@ -42,6 +43,7 @@ absl::StatusOr<std::unique_ptr<AttemptSupervisor>> AttemptSupervisor::Create(
 }
 
 void AttemptSupervisor::AskToStop(StopRequest how, int64_t term_after_ms, int64_t kill_after_ms) {
+  // The values of StopRequest are ordered by urgency. Deadlines only ever come closer.
   if (how <= asked_) return;
   asked_ = how;
   const int64_t now = NowMicros();
@@ -51,6 +53,7 @@ void AttemptSupervisor::AskToStop(StopRequest how, int64_t term_after_ms, int64_
   request.mutable_stop()->set_save(how != StopRequest::kNow);
   request.mutable_stop()->set_finish(how == StopRequest::kFinish);
   if (const absl::Status sent = control_.Send(request); !sent.ok()) {
+    // A worker that has no control socket yet takes SIGTERM as a request for a checkpoint.
     LogInfo(AboutThis(), sent.message(), "; it is sent SIGTERM");
     term_at_ = now;
   } else {
@@ -65,6 +68,8 @@ AttemptNews AttemptSupervisor::Read() {
 }
 
 int64_t AttemptSupervisor::Drive(int64_t now) {
+  // Each signal is sent once its time has come; SIGKILL is repeated every second while the process
+  // lives.
   if (now >= term_at_) {
     process_.Signal(SIGTERM);
     term_at_ = kNever;
@@ -80,6 +85,7 @@ int64_t AttemptSupervisor::Drive(int64_t now) {
 
 void AttemptSupervisor::CheckHeartbeat(int64_t now) {
   next_heartbeat_check_ = now + std::min(kHeartbeatCheckMicros, hang_micros_ / 2);
+  // Only a change of the heartbeat counts. New records in the logs count as well (see Read).
   if (const uint64_t heartbeat = follower_.Heartbeat(); heartbeat != heartbeat_) {
     heartbeat_ = heartbeat;
     last_sign_of_life_ = now;

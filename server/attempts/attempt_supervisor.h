@@ -41,10 +41,10 @@ class AttemptSupervisor {
   WorkerProcess& process() { return process_; }
   int logs_fd() const { return follower_.fd(); }
 
-  // Asks the worker to stop: Stop over the control socket at once (SIGTERM, which asks for a
-  // checkpoint, while there is no socket yet), SIGTERM after `term_after_ms`, SIGKILL to its group
-  // after `kill_after_ms`. Asked again alike or more gently, nothing happens; asked to hurry after
-  // all, the earlier times hold.
+  // Asks the worker to stop: sends Stop over the control socket at once (or SIGTERM, which asks for
+  // a checkpoint, while there is no socket yet), SIGTERM after `term_after_ms`, and SIGKILL to its
+  // group after `kill_after_ms`. A request that is not more urgent than an earlier one changes
+  // nothing; a more urgent one can only bring the two times closer.
   void AskToStop(StopRequest how, int64_t term_after_ms, int64_t kill_after_ms);
   bool asked_to_stop() const { return asked_ != StopRequest::kNone; }
 

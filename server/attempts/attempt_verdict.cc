@@ -13,12 +13,15 @@ namespace {
 
 using End = v1::WorkerEvent::End;
 
-// The host's memory ran short. What takes it may be the job or anything else.
+// Returns whether the worker ended itself because the host's memory ran short. The job may have
+// used it up, or anything else on the host; so another attempt may succeed, and this is treated as
+// a crash.
 bool IsMemoryGuards(const AttemptEvidence& evidence) {
   return evidence.end.has_value() && evidence.end->outcome() == End::FAILED &&
          evidence.end->failure_reason() == v1::HOST_MEMORY_GUARD;
 }
 
+// Returns the cause of a crash for the user, the most telling evidence first.
 std::string HowItEnded(const AttemptEvidence& evidence) {
   if (IsMemoryGuards(evidence)) return evidence.end->message();
   if (evidence.hung) return "the worker stood still and was killed";
@@ -38,7 +41,7 @@ std::string HowItEnded(const AttemptEvidence& evidence) {
   return "the worker vanished while ftd was not running";
 }
 
-// Where a job goes whose worker has stopped because it was told to.
+// Returns the move of a job whose worker stopped because it was told to.
 Move StoppedMove(const AttemptEvidence& evidence) {
   switch (evidence.state) {
     case JobState::kCancelling:
@@ -64,6 +67,8 @@ AttemptVerdict Stopped(const AttemptEvidence& evidence) {
           .move = StoppedMove(evidence)};
 }
 
+// Returns the verdict on a complete result. Only a cancel without `keep` discards it; a pause that
+// came too late does not.
 AttemptVerdict Succeeded(const AttemptEvidence& evidence) {
   AttemptVerdict verdict{.attempt_state = AttemptState::kSucceeded, .attempt_reason = "completed"};
   verdict.publish = evidence.state != JobState::kCancelling || evidence.keep;
@@ -79,6 +84,8 @@ AttemptVerdict Succeeded(const AttemptEvidence& evidence) {
   return verdict;
 }
 
+// Returns the verdict on a failure that the worker reported itself: no other attempt, since it
+// would fail in the same way. A user who cancelled the job sees it cancelled, not failed.
 AttemptVerdict Failed(const AttemptEvidence& evidence) {
   const End& end = *evidence.end;
   AttemptVerdict verdict{.attempt_state = AttemptState::kFailed, .attempt_reason = end.message()};
@@ -89,6 +96,7 @@ AttemptVerdict Failed(const AttemptEvidence& evidence) {
   const auto reason =
       end.failure_reason() == v1::FAILURE_REASON_UNSPECIFIED ? v1::INTERNAL : end.failure_reason();
   std::string name = v1::FailureReason_Name(reason);
+  // Empty for a reason that only a newer worker knows.
   if (name.empty()) name = "INTERNAL";
   verdict.move = {.to = JobState::kFailed,
                   .message = end.message(),
@@ -97,11 +105,15 @@ AttemptVerdict Failed(const AttemptEvidence& evidence) {
   return verdict;
 }
 
+// Memory that another program took needs longer to come back than a worker to restart.
 int64_t BackoffSeconds(const AttemptEvidence& evidence, int32_t crashes) {
   if (IsMemoryGuards(evidence)) return crashes < 2 ? 30 : 120;
   return crashes < 2 ? 1 : 2;
 }
 
+// Queues the job again with a back-off, or fails it after kMaxCrashes attempts in a row without
+// progress. Progress starts the count again, so that a job of many days survives any number of
+// unrelated crashes.
 Move CrashMove(const AttemptEvidence& evidence, const std::string& cause, int64_t now) {
   const int32_t crashes = evidence.made_progress ? 0 : evidence.crashes + 1;
   if (crashes < kMaxCrashes) {
@@ -139,7 +151,8 @@ AttemptVerdict Crashed(const AttemptEvidence& evidence, int64_t now) {
           .move = CrashMove(evidence, cause, now)};
 }
 
-// What the loader said when it did not find one of the worker's libraries; else empty.
+// Returns the dynamic loader's line about a library of the worker that it did not find; else empty.
+// It exits with 127 before main, so there is no event.
 std::string LoaderComplaint(const AttemptEvidence& evidence) {
   constexpr int32_t kLoaderFailed = 127;
   if (evidence.exit.exit_code != kLoaderFailed) return "";
@@ -149,7 +162,7 @@ std::string LoaderComplaint(const AttemptEvidence& evidence) {
   return "";
 }
 
-// Another attempt would fare no better, nor would the jobs behind it.
+// Returns the verdict on a worker that cannot be loaded. Another attempt would end in the same way.
 AttemptVerdict CannotLoad(const std::string& complaint) {
   return {.attempt_state = AttemptState::kFailed,
           .attempt_reason = complaint,
@@ -160,6 +173,9 @@ AttemptVerdict CannotLoad(const std::string& complaint) {
                            "in FTD_LIBTORCH in ftd's environment; then `ftctl retry`"}};
 }
 
+// The order is the rule: the worker's own report first, then a stop that was asked for, however the
+// worker then died, and only then a crash. A crash of a worker that was to stop anyway thus counts
+// as the stop.
 AttemptVerdict Judge(const AttemptEvidence& evidence, int64_t now) {
   const auto outcome =
       evidence.end.has_value() ? evidence.end->outcome() : End::OUTCOME_UNSPECIFIED;

@@ -16,9 +16,11 @@ namespace ftd {
 
 absl::Status ControlClient::Connect() {
   FTD_ASSIGN_OR_RETURN(const Fd directory, OpenFile(attempt_dir_, O_PATH | O_DIRECTORY));
+  // SOCK_SEQPACKET keeps the boundaries of messages: one packet is one request.
   Fd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return ErrnoError(errno, "socket");
-  // Through /proc: the directory's own path may be longer than the 108 bytes of a socket's address.
+  // The address goes through /proc, because the directory's own path may be longer than the 108
+  // bytes of a socket's address.
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control.sock",
@@ -39,6 +41,7 @@ absl::Status ControlClient::Send(const v1::ControlRequest& request) {
     return absl::OkStatus();
   }
   const int error = errno;
+  // The next Send connects again.
   socket_.Reset();
   return absl::UnavailableError(absl::StrCat("cannot send to the worker of ", attempt_dir_.string(),
                                              ": ", std::generic_category().message(error)));

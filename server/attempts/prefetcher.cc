@@ -5,9 +5,11 @@
 
 namespace ftd {
 
+// The thread is the last member, so all others exist when it starts.
 Prefetcher::Prefetcher(JobStore& store) : store_(store), thread_([this] { Run(); }) {}
 
 Prefetcher::~Prefetcher() {
+  // Set before Wake: it is the release of the mutex that makes the thread look at its condition.
   ending_ = true;
   Wake();
   thread_.join();
@@ -29,6 +31,8 @@ void Prefetcher::Run() {
   }
 }
 
+// Fetches the files of the next queued job, as long as it stays the next one: the store is asked
+// again with each report of progress.
 void Prefetcher::FetchForNext() {
   const auto active = store_.Active();
   if (!active.ok() || active->empty()) return;  // the next job's own worker is about to

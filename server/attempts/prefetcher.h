@@ -10,12 +10,12 @@
 
 namespace ftd {
 
-// A help only: whatever goes wrong here, the job's own worker will meet and tell.
+// Only a help: whatever goes wrong here, the job's own worker will meet and report.
 class Prefetcher {
  public:
   // `store` must outlive it.
   explicit Prefetcher(JobStore& store);
-  // Breaks off what is being fetched; the bytes so far stay.
+  // Stops fetching; the bytes so far stay.
   ~Prefetcher();
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kMicrosPerSecond = 1000000;
 constexpr int64_t kStatusInterval = kMicrosPerSecond;
-// While ftd stops it asks for so much time, and so often. How long it asks is bounded by
+// While ftd stops, it asks for this much more time, this often. In all it asks for no more than
 // stop_grace_seconds, after which the worker is killed.
 constexpr int64_t kExtension = 15 * kMicrosPerSecond, kExtensionInterval = 5 * kMicrosPerSecond;
 
@@ -30,6 +30,7 @@ Pulse::Pulse(JobStore& store, std::function<bool()> stopping)
     : store_(store),
       stopping_(std::move(stopping)),
       enabled_(HasServiceManager()),
+      // Twice per interval of the watchdog, as sd_watchdog_enabled(3) recommends.
       interval_(enabled_ ? WatchdogMicros() / 2 : 0) {}
 
 void Pulse::OnNews(const AttemptNews& news) {
@@ -41,6 +42,7 @@ void Pulse::OnNews(const AttemptNews& news) {
   if (!news.steps.empty()) step_ = news.steps.back().step();
 }
 
+// Each Beat function returns the time at which it wants to be called again.
 int64_t Pulse::BeatWatchdog(int64_t now) {
   if (interval_ == 0) return kNever;
   if (now < next_alive_) return next_alive_;
@@ -50,6 +52,8 @@ int64_t Pulse::BeatWatchdog(int64_t now) {
     return next_alive_ = now + interval_;
   }
   LogError("the watchdog is not told that ftd lives, because its database does not answer: ",
+           // A database that does not answer is asked again each second. If it does not recover,
+           // the service manager's watchdog runs out and ftd is restarted.
            alive.message());
   return next_alive_ = now + std::min(interval_, kMicrosPerSecond);
 }
@@ -73,6 +77,7 @@ std::string Pulse::Status(const Job* running) {
 }
 
 int64_t Pulse::BeatStatus(const Job* running, int64_t now) {
+  // Phase and step belong to one job; another starts without them.
   if (const std::string id = running == nullptr ? "" : running->id; id != job_id_) {
     job_id_ = id;
     phase_.clear();
@@ -99,13 +104,15 @@ int64_t Pulse::Beat(const Job* running) {
   constexpr int64_t kLongestMs = 60000;
   if (!enabled_) return kLongestMs;
   const int64_t now = SteadyMicros();
-  // The stop before the status: it may come between the two, and the status would be told seconds
-  // later.
+  // Stop is looked at before the status. A stop may come between the two, and in the other order
+  // the status would show it only seconds later.
   const int64_t next = std::min(
       {BeatWatchdog(now), BeatStop(now), BeatStatus(running, now), now + kLongestMs * 1000});
   return (next - now) / 1000 + 1;
 }
 
+// Called from within a long piece of work, where only what has a deadline matters: the status can
+// wait.
 void Pulse::Progress() {
   if (!enabled_) return;
   const int64_t now = SteadyMicros();

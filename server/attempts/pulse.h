@@ -1,6 +1,6 @@
-// The daemon's sign of life for the service manager, felt where the work is done: the runner calls
-// it from its loop, and it asks the database each time. So a daemon whose runner or whose database
-// stands still is restarted by the watchdog; the worker goes on, and the next daemon adopts it.
+// The daemon's sign of life for the service manager, taken where the work is done: the runner calls
+// it from its loop, and it asks the database each time. So a daemon whose runner or database hangs
+// is restarted by the watchdog; the worker continues, and the next daemon adopts it.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,11 @@ class Pulse {
 
   // What the running attempt's logs say.
   void OnNews(const AttemptNews& news);
-  // A turn of the runner's loop, with the job whose worker runs, or null. Keeps the watchdog quiet,
-  // tells the status when it has changed, and, while the daemon stops, asks for the time that the
+  // Takes a turn of the runner's loop, with the job whose worker runs, or null. Feeds the watchdog,
+  // reports the status when it has changed, and, while the daemon stops, asks for the time that the
   // last checkpoint takes. Returns within how many milliseconds it wants to be called again.
   int64_t Beat(const Job* running);
-  // In the midst of a long piece of work: it goes on.
+  // Called during a long piece of work, to show that it is progressing.
   void Progress();
 
  private:

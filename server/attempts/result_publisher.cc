@@ -15,6 +15,7 @@ fs::path PublishedResult(const StateDir& state_dir, const Job& job) {
   return state_dir.Results() / job.DisplayName();
 }
 
+// A result may be in either place: a daemon that died after the rename has published it already.
 bool HasResult(const StateDir& state_dir, const Job& job, const fs::path& attempt_dir) {
   std::error_code error;
   return fs::is_directory(attempt_dir / kResultDir, error) ||
@@ -25,6 +26,7 @@ absl::StatusOr<fs::path> PublishResult(const StateDir& state_dir, const Job& job
                                        const fs::path& attempt_dir) {
   std::error_code error;
   const fs::path from = attempt_dir / kResultDir, to = PublishedResult(state_dir, job);
+  // Renamed by a daemon that died before it stored SUCCEEDED.
   if (!fs::exists(from, error)) return to;
   if (fs::exists(to, error)) {
     return absl::AlreadyExistsError(
@@ -41,6 +43,8 @@ Move PublishedMove(const StateDir& state_dir, const Job& job, Move success) {
     success.result_dir = *place;
     return success;
   }
+  // The training was good, so the result stays in the attempt's directory, where the user can take
+  // it from.
   return {
       .to = JobState::kFailed,
       .message = std::string(place.status().message()),

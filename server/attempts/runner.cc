@@ -25,16 +25,19 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kNever = INT64_MAX;
 constexpr int64_t kMicrosPerSecond = 1000000;
+// An attempt that could not be prepared, or a queue that could not be read, is tried again after
+// this.
 constexpr int64_t kRetryPrepareMicros = 5 * kMicrosPerSecond;
 // A cancelled worker is gone within 5 s whatever it does.
 constexpr int64_t kCancelTermMs = 3000, kCancelKillMs = 4000;
+// 34 years: the worker takes as long as the result needs.
 constexpr int64_t kNoHurryMs = int64_t{1} << 40;
 
 About AboutAttempt(const Job& job, const Attempt& attempt) {
   return {.job = job.id, .attempt = attempt.number};
 }
 
-// Does it show that optimizer steps are being taken?
+// Returns whether the news shows that optimizer steps are being taken.
 bool ShowsRunning(const AttemptNews& news) {
   return !news.steps.empty() ||
          std::any_of(news.events.begin(), news.events.end(), [](const auto& event) {
@@ -89,6 +92,10 @@ void Runner::Join() {
 }
 
 void Runner::Run() {
+  // Each turn looks after the running attempt or else starts the next job, then sleeps until a
+  // descriptor is readable or the earliest deadline has come. While the store may hold an active
+  // job that nobody follows, no other is started: their workers would compete for the device. A
+  // daemon that stops meanwhile leaves that job to the next daemon.
   while (!abandoned_) {
     if (active_ == nullptr && unsettled_) Recover();
     int64_t until = kNever;
@@ -103,19 +110,25 @@ void Runner::Run() {
     const int64_t turn_ms = observer_.turn(active_ == nullptr ? nullptr : &active_->job());
     Wait(std::min(until, NowMicros() + turn_ms * 1000));
   }
+  // After Abandon the worker still runs, so this is not the end that finished_fd announces.
   if (!abandoned_) eventfd_write(finished_.get(), 1);
 }
 
 void Runner::Wait(int64_t until) {
+  // A pidfd stays readable once the process has ended. If the end could not be stored yet, it is
+  // left out, since poll would return at once, again and again.
   pollfd polled[] = {
       {.fd = wake_.get(), .events = POLLIN},
       {.fd = active_ == nullptr || exit_.has_value() ? -1 : active_->process().pidfd(),
        .events = POLLIN},
       {.fd = active_ == nullptr ? -1 : active_->logs_fd(), .events = POLLIN}};
   int timeout_ms = -1;
+  // Rounded up, so that a turn does not come just before its deadline. The deadlines are wall-clock
+  // times; after at most a minute they are compared again, in case somebody set the clock.
   if (until != kNever) {
     timeout_ms = static_cast<int>(std::clamp<int64_t>((until - NowMicros()) / 1000 + 1, 0, 60000));
   }
+  // The result does not matter: each turn looks at everything.
   poll(polled, 3, timeout_ms);
   eventfd_t count;
   woken_ |= eventfd_read(wake_.get(), &count) == 0;
@@ -145,6 +158,7 @@ void Runner::Recover() {
     LogError("cannot read the active jobs: ", jobs.status().message());
     return;
   }
+  // Cleared first; each job below that could not be settled sets it again.
   unsettled_ = false;
   woken_ = true;
   for (const Job& job : *jobs) {
@@ -158,6 +172,8 @@ void Runner::Recover() {
       unsettled_ = true;
       continue;
     }
+    // Not our child, or gone before we looked: how it ended is unknown, and the verdict goes by
+    // what it left.
     if (!process.ok()) {
       unsettled_ |= !Conclude(job, attempt, ExitStatus{}, "");
       continue;
@@ -169,6 +185,7 @@ void Runner::Recover() {
       active_ = *std::move(supervisor);
       worker_up_ = true;
     } else {
+      // A living worker that cannot be followed is adopted in a later turn.
       unsettled_ = true;
       LogError(AboutAttempt(job, attempt),
                "cannot follow the worker: ", supervisor.status().message());
@@ -185,7 +202,8 @@ int64_t Runner::StartNext() {
     return retry_at_ = now + kRetryPrepareMicros;
   }
   if (!next->has_value()) return kNever;
-  // Back-off is a matter of seconds, so whoever is first in the queue is waited for.
+  // A back-off lasts two minutes at most, so the first in the queue is waited for rather than
+  // overtaken.
   if ((*next)->not_before > now) return (*next)->not_before;
   if (const absl::Status started = StartAttempt(**next); !started.ok()) {
     // Cancelled, held or otherwise changed in this very moment: look again at once.
@@ -197,6 +215,10 @@ int64_t Runner::StartNext() {
 }
 
 absl::Status Runner::StartAttempt(const Job& queued) {
+  // The directory, request.json and the lock are made before the store learns of the attempt. A
+  // crash before StartAttempt leaves a directory that the next attempt of this number replaces. A
+  // crash after it leaves an attempt without a pid and without events, which Recover concludes as
+  // never started.
   FTD_ASSIGN_OR_RETURN(const auto attempts, store_.Attempts(queued.id));
   const int32_t number = attempts.empty() ? 1 : attempts.back().number + 1;
   FTD_ASSIGN_OR_RETURN(
@@ -204,9 +226,12 @@ absl::Status Runner::StartAttempt(const Job& queued) {
       PrepareAttempt(state_dir_, queued, number, options_.device, observer_.progress));
   FTD_ASSIGN_OR_RETURN(const Job job, store_.StartAttempt(queued, prepared.attempt));
   unsettled_ = true;  // until it is followed or concluded
+  // The token goes only to a worker that may have to download.
   const std::string token =
       job.sources_json.empty() ? "" : hub::FindToken(hub::SettingsFromEnvironment());
   auto process = WorkerProcess::Spawn(options_.worker, prepared.dir, prepared.lock, token);
+  // The worker holds the lock through its inherited descriptor. Ours has to go, or the lock would
+  // outlive the worker.
   prepared.lock.Reset();
   if (!process.ok()) {
     unsettled_ =
@@ -225,6 +250,8 @@ absl::Status Runner::StartAttempt(const Job& queued) {
                "the worker's pid could not be recorded: ", recorded.message());
   }
   saw_checkpoint_ = false;
+  // If this fails, `unsettled_` is still set, and the next turn adopts the worker as a restarted
+  // daemon would.
   FTD_ASSIGN_OR_RETURN(active_,
                        AttemptSupervisor::Create(job, attempt, prepared.dir, *std::move(process),
                                                  options_.hang_seconds));
@@ -236,6 +263,9 @@ absl::Status Runner::StartAttempt(const Job& queued) {
 
 void Runner::ObeyRequests() {
   if (!std::exchange(woken_, false)) return;
+  // The user's wish is read from the store; the daemon's own stop is in the flags. A stop of the
+  // daemon comes before a cancel with `keep`: the checkpoint is enough, since the next attempt
+  // makes the result from it.
   const auto job = store_.Get(active_->job().id);
   const bool cancelling = job.ok() && job->state == JobState::kCancelling;
   const bool pausing = job.ok() && job->state == JobState::kPausing;
@@ -260,6 +290,8 @@ void Runner::Digest(const AttemptNews& news) {
         .status()
         .IgnoreError();
   }
+  // Once this attempt has a checkpoint, those of earlier attempts are not needed to resume. An
+  // adopted worker's log is read from its start, so this may happen twice, which does no harm.
   for (const v1::WorkerEvent& event : news.events) {
     if (!event.has_checkpoint() || std::exchange(saw_checkpoint_, true)) continue;
     RemoveOlderCheckpoints(state_dir_, job.id, active_->attempt().number);
@@ -274,6 +306,7 @@ int64_t Runner::Tend() {
   Digest(active_->Read());
   if (!exit_.has_value()) return active_->Drive(NowMicros());
   worker_up_ = false;
+  // Kept as it is, the exit status included, until the store takes the verdict.
   if (!Conclude(active_->job(), active_->attempt(), *exit_, "")) {
     return NowMicros() + kMicrosPerSecond;
   }
@@ -286,15 +319,20 @@ absl::StatusOr<Job> Runner::JudgeAndStore(const Job& job, Attempt& attempt, cons
                                           const std::string& daemon_cause) {
   attempt.exit_code = exit.exit_code;
   attempt.signal = exit.signal;
+  // The evidence has the job's state of this moment; `job` may be older.
   AttemptEvidence evidence = GatherEvidence(store_, state_dir_, job, attempt);
   evidence.exit = exit;
   evidence.daemon_cause = daemon_cause;
+  // A worker that could not be spawned counts as a crash. As never started it would be tried again
+  // without limit.
   evidence.never_started &= daemon_cause.empty();
   if (active_ != nullptr) {
     evidence.asked_to_stop = active_->asked_to_stop();
     evidence.hung = active_->hung();
   }
   AttemptVerdict verdict = JudgeAttempt(evidence, NowMicros());
+  // The rename comes before the store says SUCCEEDED. After a crash between the two, the next
+  // daemon finds the published result and comes to the same verdict.
   if (verdict.publish) {
     // A worker that had no step left to take never showed RUNNING.
     const Move running{.to = JobState::kRunning, .message = "training", .attempt = attempt.number};
@@ -303,6 +341,8 @@ absl::StatusOr<Job> Runner::JudgeAndStore(const Job& job, Attempt& attempt, cons
   }
   attempt.state = verdict.attempt_state;
   attempt.reason = verdict.attempt_reason;
+  // EndAttempt compares these with the store, and refuses if a user changed the job since the
+  // evidence was gathered.
   Job judged = job;
   judged.state = evidence.state;
   judged.keep = evidence.keep;
@@ -316,6 +356,7 @@ bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& 
   Attempt attempt;
   absl::StatusOr<Job> ended = absl::UnknownError("not judged yet");
   for (int i = 0; i < kMostJudgements; ++i) {
+    // A fresh copy each time: a judgement writes how the attempt ended into it.
     attempt = started;
     ended = JudgeAndStore(job, attempt, exit, daemon_cause);
     if (ended.ok() || ReasonOf(ended.status()) != Reason::kStateConflict) break;

@@ -41,7 +41,7 @@ struct RunnerObserver {
   // A turn of the runner's loop, with the job whose worker runs, or null. Returns within how many
   // milliseconds it wants to be called again.
   std::function<int64_t(const Job* running)> turn;
-  // In the midst of a long piece of work: it goes on.
+  // Called during a long piece of work, to show that it is progressing.
   std::function<void()> progress;
 };
 

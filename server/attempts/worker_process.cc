@@ -31,8 +31,9 @@ namespace fs = std::filesystem;
 
 constexpr int kWorkerLockFd = 3, kWorkerTokenFd = 4;
 
-// What a worker may inherit: enough to find its libraries and its settings, and no secret of the
-// daemon's.
+// Returns whether the worker may inherit an entry of the environment: enough to find its libraries
+// and settings, and none of the daemon's secrets. A list of what is allowed, so that a variable
+// that nobody thought of is left out.
 bool MayInherit(const char* entry) {
   constexpr const char* kPrefixes[] = {"PATH=",
                                        "HOME=",
@@ -75,7 +76,8 @@ std::string Variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// `library_path` is the worker's LD_LIBRARY_PATH=….
+// Returns the worker's environment. Its pointers refer to `environ` and to `library_path`, which is
+// "LD_LIBRARY_PATH=…" and has to outlive it.
 std::vector<char*> WorkerEnvironment(std::string& library_path) {
   std::vector<char*> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -92,13 +94,15 @@ std::vector<char*> WorkerEnvironment(std::string& library_path) {
   return environment;
 }
 
-// Field 22 of /proc/PID/stat. The second field, the name in parentheses, may hold anything.
+// Returns field 22 of /proc/PID/stat. The second field, the program's name in parentheses, may
+// contain spaces and parentheses, so fields are counted from the last ')'.
 absl::StatusOr<int64_t> StartTime(int64_t pid) {
   FTD_ASSIGN_OR_RETURN(const std::string stat, ReadFile(absl::StrCat("/proc/", pid, "/stat")));
   const size_t name_end = stat.rfind(')');
   if (name_end == std::string::npos) return absl::InternalError("/proc/PID/stat has no name");
   const std::vector<std::string> fields = absl::StrSplit(stat.substr(name_end + 2), ' ');
   int64_t start = 0;
+  // The list begins with field 3.
   if (fields.size() < 20 || !absl::SimpleAtoi(fields[19], &start)) {
     return absl::InternalError("/proc/PID/stat has no start time");
   }
@@ -128,25 +132,28 @@ void PlanDescriptors(SpawnPlan& plan, const fs::path& attempt_dir, const Fd& loc
   posix_spawn_file_actions_addopen(&plan.actions, STDOUT_FILENO, log.c_str(),
                                    O_WRONLY | O_APPEND | O_CREAT, 0640);
   posix_spawn_file_actions_adddup2(&plan.actions, STDOUT_FILENO, STDERR_FILENO);
-  // Onto itself this clears close-on-exec, which is what is wanted.
+  // Descriptor 3 first: the token's descriptor is above both (SecretFile), so this cannot overwrite
+  // it. A dup2 onto the same number clears close-on-exec, as it should.
   posix_spawn_file_actions_adddup2(&plan.actions, lock.get(), kWorkerLockFd);
   posix_spawn_file_actions_adddup2(&plan.actions, token.get(), kWorkerTokenFd);
   posix_spawn_file_actions_addclosefrom_np(&plan.actions, kWorkerTokenFd + 1);
   posix_spawn_file_actions_addchdir_np(&plan.actions, attempt_dir.c_str());
 }
 
-// A file in memory that holds `secret`, above the descriptors that the worker is given.
+// Returns a file in memory that holds `secret`, on a descriptor above those that the worker is
+// given.
 absl::StatusOr<Fd> SecretFile(const std::string& secret) {
   const Fd memory(memfd_create("secret", MFD_CLOEXEC));
   if (!memory.valid()) return ErrnoError(errno, "memfd_create");
   FTD_RETURN_IF_ERROR(WriteAll(memory.get(), secret, "a file in memory"));
+  // The duplicate shares this offset, and the worker reads from it.
   lseek(memory.get(), 0, SEEK_SET);
   Fd high(fcntl(memory.get(), F_DUPFD_CLOEXEC, kWorkerTokenFd + 1));
   if (!high.valid()) return ErrnoError(errno, "dup");
   return high;
 }
 
-// Signals as a fresh process has them: the daemon blocks some and ignores SIGPIPE.
+// Gives the worker a fresh process's signals: the daemon blocks some and ignores SIGPIPE.
 void PlanSignals(SpawnPlan& plan) {
   sigset_t none, all;
   sigemptyset(&none);
@@ -157,7 +164,8 @@ void PlanSignals(SpawnPlan& plan) {
                            POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
-// The process whose arguments are those that Spawn gives for `attempt_dir`.
+// Returns the pid of the process whose arguments are those that Spawn gives for `attempt_dir`.
+// /proc/PID/cmdline ends each argument with a NUL.
 absl::StatusOr<int64_t> FindByCommandLine(const fs::path& attempt_dir) {
   const std::string wanted = absl::StrCat(std::string(1, '\0'), "--dir", std::string(1, '\0'),
                                           attempt_dir.string(), std::string(1, '\0'));
@@ -171,6 +179,7 @@ absl::StatusOr<int64_t> FindByCommandLine(const fs::path& attempt_dir) {
   return absl::NotFoundError(absl::StrCat("no process works on ", attempt_dir.string()));
 }
 
+// A pidfd is readable once its process has ended, also while that is a zombie.
 bool HasEnded(int pidfd) {
   pollfd polled{.fd = pidfd, .events = POLLIN};
   return poll(&polled, 1, 0) > 0;
@@ -208,6 +217,7 @@ absl::StatusOr<WorkerProcess> WorkerProcess::Spawn(const std::string& program,
   return Open(pid);
 }
 
+// The pidfd refers to this very process from here on, whatever becomes of the number.
 absl::StatusOr<WorkerProcess> WorkerProcess::Open(int64_t pid) {
   Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
   if (!pidfd.valid()) return ErrnoError(errno, absl::StrCat("open process ", pid));
@@ -249,7 +259,9 @@ std::optional<ExitStatus> WorkerProcess::Reap() {
   if (!HasEnded(pidfd_.get())) return std::nullopt;
   siginfo_t info{};
   const auto id = static_cast<id_t>(identity_.pid);
-  // ECHILD: the worker of an earlier daemon, reaped by somebody else.
+  // ECHILD: the worker of an earlier daemon, reaped by somebody else. WNOWAIT leaves the zombie in
+  // place, so its pid, which is its group's number too, cannot be given away before the rest of the
+  // group is killed.
   if (waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) {
     return ExitStatus{};
   }

@@ -53,12 +53,12 @@ class WorkerProcess {
   // Readable once the process has ended.
   int pidfd() const { return pidfd_.get(); }
 
-  // To the worker alone. A process that has ended is no error.
+  // Signals the worker alone. It is not an error if the process has ended.
   void Signal(int signal);
   // SIGKILL to the worker and everything in its process group.
   void KillGroup();
-  // None while it runs. After it ended: kills what is left of its group, reaps it, and tells how it
-  // ended.
+  // Returns none while it runs. After it ended: kills what is left of its group, reaps it, and
+  // returns how it ended.
   std::optional<ExitStatus> Reap();
 
  private:
