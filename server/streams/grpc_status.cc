@@ -9,6 +9,8 @@
 namespace ftd {
 namespace {
 
+// Returns the status in google.rpc's model of rich errors, which gRPC sends in the trailer
+// grpc-status-details-bin. https://google.aip.dev/193
 google::rpc::Status RichStatus(const absl::Status& status) {
   google::rpc::Status rich;
   rich.set_code(static_cast<int>(status.code()));
@@ -28,6 +30,7 @@ google::rpc::Status RichStatus(const absl::Status& status) {
   }
   if (bad_request.field_violations_size() > 0) rich.add_details()->PackFrom(bad_request);
 
+  // UNAVAILABLE is the only code that a client may retry without thinking.
   if (status.code() == absl::StatusCode::kUnavailable) {
     google::rpc::RetryInfo retry;
     retry.mutable_retry_delay()->set_seconds(1);
@@ -40,6 +43,7 @@ google::rpc::Status RichStatus(const absl::Status& status) {
 
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
+  // The codes of absl and gRPC have the same numbers.
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
           RichStatus(status).SerializeAsString()};
 }

@@ -16,8 +16,8 @@ namespace {
 
 constexpr size_t kChunkBytes = 64 << 10;
 
-// Where the last `lines` lines of a file begin. Read backwards, so that a long log costs no more
-// than its tail.
+// Returns the offset at which the last `lines` lines of a file begin; 0, for the whole file, if
+// `lines` is 0. Reads backwards, so that a long log costs no more than its tail.
 int64_t OffsetOfLastLines(const std::filesystem::path& path, int64_t lines) {
   const auto fd = OpenFile(path, O_RDONLY);
   if (!fd.ok() || lines == 0) return 0;
@@ -51,12 +51,15 @@ absl::StatusOr<std::unique_ptr<LogSource>> LogSource::Open(JobStore& store,
   source->job_id_ = job.id;
   source->follow_ = request.follow();
   source->only_this_attempt_ = request.attempt() > 0;
+  // A job that was never started has no log yet; with `follow` its first attempt's will be attempt
+  // 1.
   source->attempt_ = request.attempt() > 0 ? request.attempt() : std::max(newest, 1);
   source->offset_ = OffsetOfLastLines(state_dir.AttemptDir(job.id, source->attempt_) / kWorkerLog,
                                       request.lines());
   return source;
 }
 
+// Opens the file for each message, so that a stream that waits for news holds no descriptor.
 std::optional<v1::TailLogResponse> LogSource::Read() {
   const auto fd = OpenFile(state_dir_.AttemptDir(job_id_, attempt_) / kWorkerLog, O_RDONLY);
   if (!fd.ok()) return std::nullopt;
@@ -72,16 +75,18 @@ std::optional<v1::TailLogResponse> LogSource::Read() {
 
 absl::StatusOr<std::optional<v1::TailLogResponse>> LogSource::Next() {
   while (true) {
-    // Asked before the log is read: once the attempt is over, what is read then is all.
+    // Asked before the log is read: if the attempt was over by then, this read sees all of its log.
     FTD_ASSIGN_OR_RETURN(const Job job, store_.Get(job_id_));
     FTD_ASSIGN_OR_RETURN(const auto attempts, store_.Attempts(job_id_));
     if (auto message = Read()) return message;
     const int32_t newest = attempts.empty() ? 0 : attempts.back().number;
+    // Only after everything of this attempt was read.
     if (follow_ && !only_this_attempt_ && attempt_ < newest) {
       ++attempt_;
       offset_ = 0;
       continue;
     }
+    // A retry may follow as long as the job is not final, unless only this attempt was asked for.
     at_end_ = !follow_ || IsFinal(job.state) ||
               (only_this_attempt_ && (attempt_ < newest || !IsActive(job.state)));
     return std::nullopt;

@@ -14,6 +14,7 @@
 
 namespace ftd {
 
+// Used by one thread at a time, as every StreamSource.
 class LogSource : public StreamSource<v1::TailLogResponse> {
  public:
   // NOT_FOUND for an unknown job; INVALID_ARGUMENT FIELD_INVALID for an attempt that it never had.
@@ -32,6 +33,7 @@ class LogSource : public StreamSource<v1::TailLogResponse> {
   JobStore& store_;
   const StateDir& state_dir_;
   std::string job_id_;
+  // Position in worker.log of `attempt_`: the first byte that was not sent yet is at offset_.
   int32_t attempt_ = 0;
   bool only_this_attempt_ = false;
   bool follow_ = false;

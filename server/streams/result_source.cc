@@ -33,6 +33,7 @@ absl::StatusOr<std::unique_ptr<ResultSource>> ResultSource::Open(const Job& job)
   }
   auto source = std::unique_ptr<ResultSource>(new ResultSource(job.result_dir));
   std::error_code error;
+  // Only names are held, sorted, so that a stream costs little memory and two downloads are alike.
   std::vector<fs::path> files;
   for (fs::recursive_directory_iterator entry(source->root_, error), end; !error && entry != end;
        entry.increment(error)) {
@@ -47,6 +48,8 @@ absl::StatusOr<std::unique_ptr<ResultSource>> ResultSource::Open(const Job& job)
   return source;
 }
 
+// Of each file there come its path and size, its bytes in pieces of 1 MiB, and the SHA-256 of what
+// was sent, by which the client checks the whole way.
 absl::StatusOr<std::optional<v1::DownloadResultResponse>> ResultSource::Next() {
   if (file_.valid()) return ContinueFile();
   if (!files_.empty()) return StartFile();
@@ -63,6 +66,7 @@ absl::StatusOr<v1::DownloadResultResponse> ResultSource::StartFile() {
   if (fstat(file_.get(), &info) != 0) {
     return ErrnoError(errno, absl::StrCat("stat ", path_.string()));
   }
+  // As many bytes as the header promised are sent, and no fewer: a file that shrank is an error.
   left_ = info.st_size;
   hash_.emplace();
   v1::DownloadResultResponse message;

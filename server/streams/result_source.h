@@ -16,6 +16,7 @@
 
 namespace ftd {
 
+// Reads one file at a time, so that its memory is one piece, however large the result is.
 class ResultSource : public StreamSource<v1::DownloadResultResponse> {
  public:
   // FAILED_PRECONDITION STATE_CONFLICT when the job has no result; DATA_LOSS RESULT_MISSING when it
@@ -27,6 +28,7 @@ class ResultSource : public StreamSource<v1::DownloadResultResponse> {
 
  private:
   explicit ResultSource(std::filesystem::path root) : root_(std::move(root)) {}
+  // First message of a file, then the others up to its SHA-256.
   absl::StatusOr<v1::DownloadResultResponse> StartFile();
   absl::StatusOr<v1::DownloadResultResponse> ContinueFile();
 

@@ -16,9 +16,10 @@ struct WatchPosition {
   int64_t rows = 0;            // rows of its steps.log behind us
 };
 
+// Opaque to clients. A token of another release or job is refused, never misread.
 std::string EncodeResumeToken(const std::string& job_id, const WatchPosition& position);
 
-// INVALID_ARGUMENT FIELD_INVALID when it is no token of this job.
+// INVALID_ARGUMENT FIELD_INVALID when it is not a token of this job.
 absl::StatusOr<WatchPosition> DecodeResumeToken(const std::string& job_id,
                                                 const std::string& token);
 

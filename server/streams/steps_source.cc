@@ -25,6 +25,8 @@ absl::Status CheckRequest(const v1::QueryMetricsRequest& request) {
   return bad.empty() ? absl::OkStatus() : FieldError(bad);
 }
 
+// Returns the loss as Decimate compares it: NaN is the greatest, so that a divergence stays in
+// sight.
 double Height(const v1::StepMetrics& step) {
   return std::isnan(step.loss()) ? std::numeric_limits<double>::infinity() : step.loss();
 }
@@ -37,12 +39,14 @@ std::vector<v1::StepMetrics> Decimate(std::vector<v1::StepMetrics> steps, size_t
   const auto lower = [](const v1::StepMetrics& a, const v1::StepMetrics& b) {
     return Height(a) < Height(b);
   };
+  // Two points of each stretch, so that a spike of a single step survives any reduction. O(steps).
   const size_t stretches = max_points / 2;
   std::vector<v1::StepMetrics> kept;
   for (size_t i = 0; i < stretches; ++i) {
     const auto begin = steps.begin() + static_cast<std::ptrdiff_t>(steps.size() * i / stretches);
     const auto end =
         steps.begin() + static_cast<std::ptrdiff_t>(steps.size() * (i + 1) / stretches);
+    // Iterators are compared, not losses: the earlier step goes first.
     const auto [least, greatest] = std::minmax_element(begin, end, lower);
     kept.push_back(*std::min(least, greatest));
     if (least != greatest) kept.push_back(*std::max(least, greatest));
@@ -55,6 +59,7 @@ absl::StatusOr<std::unique_ptr<StepsSource>> StepsSource::Open(
   FTD_RETURN_IF_ERROR(CheckRequest(request));
   FTD_ASSIGN_OR_RETURN(const Job job, store.Get(request.job()));
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
+  // Steps are merged over all attempts; where two recorded the same step, the later one counts.
   std::vector<std::filesystem::path> logs;
   logs.reserve(attempts.size());
   for (const Attempt& attempt : attempts) {
@@ -81,6 +86,8 @@ absl::StatusOr<std::optional<v1::QueryMetricsResponse>> StepsSource::Next() {
       return next_evaluation_ < evaluations_.size() ? evaluations_[next_evaluation_].step()
                                                     : std::numeric_limits<int64_t>::max();
     };
+    // Steps may have been left out, and then so are their evaluations. Both lists are sorted by
+    // step.
     while (here() < step) ++next_evaluation_;
     if (here() == step) *message.add_evaluations() = evaluations_[next_evaluation_];
   }

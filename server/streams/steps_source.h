@@ -15,10 +15,11 @@
 
 namespace ftd {
 
-// At most `max_points` of `steps`, in order: of each of equally long stretches the rows with the
-// least and the greatest loss, a loss that is no number counting as the greatest. 0: all.
+// Returns at most `max_points` of `steps`, in order: from each of equally long stretches, the rows
+// with the least and the greatest loss. A NaN counts as the greatest. 0: all.
 std::vector<v1::StepMetrics> Decimate(std::vector<v1::StepMetrics> steps, size_t max_points);
 
+// Holds all chosen steps from the start: an answer is of one moment.
 class StepsSource : public StreamSource<v1::QueryMetricsResponse> {
  public:
   // NOT_FOUND JOB_NOT_FOUND; INVALID_ARGUMENT FIELD_INVALID.

@@ -18,9 +18,9 @@ namespace ftd {
 
 // Keeps itself alive until gRPC is done with it.
 //
-// `busy_` is a token: who holds it alone reads the source, writes and finishes. It is taken by
-// whoever finds the stream idle, passes to the write in flight, and is kept for ever by Finish. No
-// lock is held while gRPC is called.
+// `busy_` is a token: its holder alone reads the source, writes and finishes. It is taken by
+// whichever thread finds the stream idle, passes to the write in flight, and is kept forever by
+// Finish. No lock is held while gRPC is called.
 template <typename Message>
 class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
  public:
@@ -44,6 +44,7 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
     return self.get();
   }
 
+  // Called by the hub. If a write is in flight, its OnWriteDone looks for the news.
   void Advance() override {
     if (TakeToken()) Pump();
   }
@@ -53,11 +54,13 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
     Advance();
   }
 
+  // Has the token: it came with the write.
   void OnWriteDone(bool ok) override {
     if (!ok) SetEnd(absl::CancelledError("the client went away"));
     Pump();
   }
 
+  // Called by gRPC on any thread, also while a write is in flight.
   void OnCancel() override { End(absl::CancelledError("the client went away")); }
 
   void OnDone() override {
@@ -69,11 +72,14 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
   StreamReactor(std::unique_ptr<StreamSource<Message>> source, WatchHub* hub)
       : source_(std::move(source)), hub_(hub) {}
 
+  // The first reason to end is the one that the client sees.
   void SetEnd(const absl::Status& status) {
     absl::MutexLock lock(&mutex_);
     if (!end_status_.has_value()) end_status_ = ToGrpc(status);
   }
 
+  // Returns false if another thread has the token; that one then looks again before it gives it
+  // back.
   bool TakeToken() {
     absl::MutexLock lock(&mutex_);
     if (std::exchange(busy_, true)) {
@@ -102,6 +108,7 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
     while (true) {
       if (const auto ended = Ended()) return this->Finish(*ended);
       auto next = source_->Next();
+      // An error of the source ends the stream.
       if (!next.ok()) return this->Finish(ToGrpc(next.status()));
       if (!next->has_value()) {
         if (source_->AtEnd()) return this->Finish(grpc::Status::OK);

@@ -14,6 +14,7 @@ UploadReactor::UploadReactor(std::filesystem::path uploads, TaskPool& pool,
   StartRead(&request_);
 }
 
+// Takes the header, which must come first and only once, or a piece of the file.
 absl::Status UploadReactor::Take(const v1::UploadFileRequest& request) {
   if (request.has_header()) {
     if (upload_ != nullptr) {
@@ -32,14 +33,17 @@ absl::Status UploadReactor::Take(const v1::UploadFileRequest& request) {
   return upload_->Append(request.data());
 }
 
+// Runs on one of gRPC's threads. One read is in flight at a time, so no lock is needed.
 void UploadReactor::OnReadDone(bool ok) {
   if (!ok) return Complete();
   if (const absl::Status taken = Take(request_); !taken.ok()) return Finish(ToGrpc(taken));
+  // Bytes that the daemon has already need not be sent: the stream ends with the header.
   if (response_->already_present()) return Finish(grpc::Status::OK);
   StartRead(&request_);
 }
 
-// The client has sent all, or has gone: then Finish reaches nobody and the temporary file goes.
+// Ends the upload when the client has sent all, or has gone: in that case Finish reaches nobody and
+// the temporary file is removed. The fsync may take long, so a thread of the pool does it.
 void UploadReactor::Complete() {
   if (upload_ == nullptr) {
     return Finish(ToGrpc(FieldError({{"header", "is missing; nothing was sent"}})));

@@ -1,4 +1,4 @@
-// UploadFile's stream.
+// UploadFile's stream: a header, then the file's bytes, then one response.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -22,6 +22,7 @@ class UploadReactor : public grpc::ServerReadReactor<v1::UploadFileRequest> {
   void OnDone() override;
 
  private:
+  // Ok with the upload begun or continued; FIELD_INVALID for messages in the wrong order.
   absl::Status Take(const v1::UploadFileRequest& request);
   void Complete();
 

@@ -9,7 +9,7 @@
 namespace ftd {
 namespace {
 
-// Bookmarks are due every few seconds, and a lost notice costs this much at most.
+// Bookmarks are due every few seconds, and a lost notice delays a watcher by this much at most.
 constexpr absl::Duration kTick = absl::Seconds(1);
 
 }  // namespace
@@ -39,6 +39,8 @@ absl::Status WatchHub::Add(const std::string& job_id, std::shared_ptr<Watcher> w
 }
 
 void WatchHub::Remove(const Watcher* watcher) {
+  // Not under the lock: the last reference may go here, and a watcher's destructor is not the hub's
+  // affair.
   Entry removed;  // destroyed without the lock
   absl::MutexLock lock(&mutex_);
   const auto found = watchers_.find(watcher);
@@ -49,6 +51,8 @@ void WatchHub::Remove(const Watcher* watcher) {
 
 void WatchHub::Notify(const std::string& job_id) {
   absl::MutexLock lock(&mutex_);
+  // Only collects ids; Run wakes after the lock is released, because absl::Condition is evaluated
+  // then.
   changed_.insert(job_id);
 }
 
@@ -56,6 +60,7 @@ void WatchHub::EndAll(const absl::Status& status) {
   std::vector<std::shared_ptr<Watcher>> all;
   {
     absl::MutexLock lock(&mutex_);
+    // From here on Add refuses, so no watcher can miss its end.
     ended_ = true;
     for (const auto& [key, entry] : watchers_) all.push_back(entry.watcher);
   }
@@ -67,7 +72,8 @@ size_t WatchHub::size() const {
   return watchers_.size();
 }
 
-// With nothing changed it is a tick, and everybody's turn.
+// Returns the watchers to wake: those of the jobs that changed, or all of them at a tick, when
+// nothing has changed.
 std::vector<std::shared_ptr<Watcher>> WatchHub::Due() {
   std::vector<std::shared_ptr<Watcher>> due;
   for (const auto& [key, entry] : watchers_) {
@@ -86,6 +92,8 @@ void WatchHub::Run() {
       if (stopping_) return;
       due = Due();
     }
+    // Without the lock: Advance may end a stream, whose OnDone calls Remove. `due` keeps each one
+    // alive.
     for (const auto& watcher : due) watcher->Advance();
   }
 }

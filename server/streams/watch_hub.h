@@ -40,14 +40,17 @@ class WatchHub {
   // RESOURCE_EXHAUSTED TOO_MANY_WATCHERS when there are too many already; UNAVAILABLE STOPPING
   // after EndAll.
   absl::Status Add(const std::string& job_id, std::shared_ptr<Watcher> watcher);
+  // Idempotent. The hub's reference is dropped without its lock held.
   void Remove(const Watcher* watcher);
   // Something about the job changed.
   void Notify(const std::string& job_id);
   // Ends all watchers and takes no more.
+  // Returns once each was told; Add refuses from the start of the call.
   void EndAll(const absl::Status& status);
   size_t size() const;
 
  private:
+  // The hub's thread: waits for news, at most a second, then calls Advance of those that are due.
   void Run();
   std::vector<std::shared_ptr<Watcher>> Due() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasWork() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_ || !changed_.empty(); }

@@ -17,6 +17,7 @@ constexpr size_t kEventBatch = 64;
 constexpr int64_t kRowBatch = 256;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
+// A record that cannot be read has time 0, so it is taken, and left out, as soon as it is its turn.
 int64_t EventTime(const std::optional<v1::WorkerEvent>& event) {
   return event.has_value() ? TimestampToMicros(event->time()) : 0;
 }
@@ -28,6 +29,7 @@ absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& s
                                               const std::string& resume_token) {
   FTD_ASSIGN_OR_RETURN(const Job job, store.Get(name));
   WatchReader reader(store, state_dir, job.id);
+  // Nothing else is kept between two connections: position and stored events give back the rest.
   if (!resume_token.empty()) {
     FTD_ASSIGN_OR_RETURN(reader.position_, DecodeResumeToken(job.id, resume_token));
     FTD_RETURN_IF_ERROR(reader.LoadHistory());
@@ -37,6 +39,7 @@ absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& s
   // change after the snapshot then always starts from the snapshot's state.
   v1::Job view;
   for (bool stable = false; !stable;) {
+    // LoadHistory moves this back to the newest event, and so finds the state of this moment.
     reader.position_.sequence = std::numeric_limits<int64_t>::max();
     FTD_RETURN_IF_ERROR(reader.LoadHistory());
     FTD_ASSIGN_OR_RETURN(const Job current, store.Get(job.id));
@@ -48,14 +51,15 @@ absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& s
   return reader;
 }
 
-// The state and the newest attempt at the position, which is moved back to the last event that
-// exists.
+// Loads the state and the newest attempt as of the position. A position after the newest event is
+// moved back to it.
 absl::Status WatchReader::LoadHistory() {
   constexpr int64_t kBatch = 1000;
   int64_t seen = 0;
   while (true) {
     FTD_ASSIGN_OR_RETURN(const auto events, store_.Events(job_id_, seen, kBatch));
     for (const StateEvent& event : events) {
+      // Later events are not part of the past that this watcher has seen.
       if (event.sequence > position_.sequence) return absl::OkStatus();
       seen = event.sequence;
       state_ = event.to;
@@ -90,13 +94,17 @@ absl::StatusOr<std::optional<v1::WatchJobResponse>> WatchReader::Next() {
     FTD_ASSIGN_OR_RETURN(const auto next, store_.Events(job_id_, position_.sequence, 1));
     const bool attempt_over = position_.attempt < newest_attempt_ || !IsActive(state_) ||
                               (!next.empty() && !IsActive(next.front().to));
+    // Until the event that starts an attempt was given out, `newest_attempt_` is lower and its logs
+    // wait.
     if (position_.attempt <= newest_attempt_) {
       const uint64_t offset_before = position_.events_offset;
       if (auto message = NextFromLogs(attempt_over, next.empty() ? kNever : next.front().time)) {
         return message;
       }
+      // A record was taken that says nothing to a watcher: the next one may.
       if (position_.events_offset != offset_before) continue;
     }
+    // The logs of an attempt are given out whole before the next attempt's begin.
     if (position_.attempt < newest_attempt_) {
       EnterNextAttempt();
     } else if (!next.empty()) {
@@ -128,6 +136,8 @@ v1::WatchJobResponse WatchReader::TakeStateEvent(const StateEvent& event) {
   return Stamp(std::move(message));
 }
 
+// Reads a batch of events ahead. An offset after each one is needed, because a token may be taken
+// between any two of them.
 void WatchReader::FillEvents() {
   if (!events_.empty()) return;
   const auto path = state_dir_.AttemptDir(job_id_, position_.attempt) / kEventsLog;
@@ -135,6 +145,7 @@ void WatchReader::FillEvents() {
   if (!batch.ok()) return;
   uint64_t offset = position_.events_offset;
   for (const std::string& payload : batch->payloads) {
+    // lib/runlog/record_log.h: size and CRC, 4 bytes each, before the payload.
     constexpr uint64_t kFrameBytes = 8;
     offset += kFrameBytes + payload.size();
     LoggedEvent& logged = events_.emplace_back();
@@ -150,17 +161,23 @@ void WatchReader::FillSteps() {
   if (steps.ok()) steps_.assign(steps->begin(), steps->end());
 }
 
-// None also when something was read that says nothing to a watcher.
+// Returns the earlier one of the next step and the next event; none if both have to wait, or if a
+// record was taken that says nothing to a watcher.
 std::optional<v1::WatchJobResponse> WatchReader::NextFromLogs(bool attempt_over,
                                                               int64_t next_change) {
   FillEvents();
   FillSteps();
+  // While the attempt lives, nothing that is later than the next change of state goes out before
+  // it. Once it is over, all of its logs come before the event that ended it.
   const int64_t limit = attempt_over ? kNever : next_change;
   const int64_t event_time = events_.empty() ? kNever : EventTime(events_.front().event);
   const int64_t row_time = steps_.empty() ? kNever : TimestampToMicros(steps_.front().time());
+  // Steps come after the change to RUNNING, and after the worker's first event, which may report
+  // that earlier steps were rolled back.
   const bool rows_open =
       attempt_over || (position_.events_offset > 0 && state_ != JobState::kPreparing);
   if (std::min(row_time, event_time) > limit) return std::nullopt;
+  // With equal times the step comes first: the worker writes a step before any event about it.
   if (!events_.empty() && event_time < row_time) return TakeEvent();
   if (!steps_.empty() && rows_open) return TakeStep();
   return std::nullopt;
@@ -190,10 +207,13 @@ std::optional<v1::WatchJobResponse> WatchReader::TakeEvent() {
   } else if (event.has_warning()) {
     message.set_warning(event.warning().message());
   } else if (event.has_started()) {
+    // A roll-back is worth a message only if earlier attempts had recorded steps that this one
+    // repeats.
     const int64_t kept = event.started().first_step() - 1;
     if (LastStepAfter(state_dir_, job_id_, position_.attempt - 1) <= kept) return std::nullopt;
     message.set_rolled_back_to_step(std::max<int64_t>(kept, 0));
   } else {
+    // The end of the attempt: the change of state that follows reports it.
     return std::nullopt;
   }
   return Stamp(std::move(message));

@@ -21,7 +21,8 @@ class WatchSource : public StreamSource<v1::WatchJobResponse> {
     return next;
   }
   bool AtEnd() const override { return reader_.AtEnd(); }
-  // A bookmark after five quiet seconds.
+  // Returns a bookmark after five quiet seconds, so that a client's token is recent and a dead
+  // connection is noticed.
   std::optional<v1::WatchJobResponse> Idle() override {
     if (absl::Now() - last_message_ < absl::Seconds(5)) return std::nullopt;
     last_message_ = absl::Now();
