@@ -6,6 +6,8 @@
 namespace ftd {
 namespace {
 
+// In the order of the enum's values. The names are stored in the database and are those of
+// ftd.v1.Job.State, so none may change.
 constexpr const char* kJobStateNames[] = {"QUEUED",  "HELD",     "PREPARING",  "RUNNING",
                                           "PAUSING", "PAUSED",   "CANCELLING", "SUCCEEDED",
                                           "FAILED",  "CANCELLED"};

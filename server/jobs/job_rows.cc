@@ -9,12 +9,13 @@
 namespace ftd {
 namespace {
 
-// The database holds only names that this program wrote; one that it does not know can come from a
-// later release's row after a downgrade, and such a job must not run.
+// Returns the state of a name in the database. This program wrote all of them, or a later release
+// did before a downgrade. A job in a state that is not known here must not run.
 JobState StateOrFailed(const std::string& name) {
   return ParseJobState(name).value_or(JobState::kFailed);
 }
 
+// NOT_FOUND with the name as the user gave it.
 absl::Status JobNotFound(const std::string& job) {
   return Error(Reason::kJobNotFound,
                absl::StrCat("no job \"", job, "\"; `ftctl ls` lists the jobs"));
@@ -22,6 +23,8 @@ absl::Status JobNotFound(const std::string& job) {
 
 }  // namespace
 
+// Columns are read in the order of FTD_JOB_COLUMNS in job_sql.h, in the other two functions in the
+// order of their SELECT.
 Job JobFromRow(const Statement& row) {
   Job job;
   int column = 0;
@@ -51,6 +54,7 @@ Job JobFromRow(const Statement& row) {
   return job;
 }
 
+// An attempt whose state is not known here has ended in some way; it must not look active.
 Attempt AttemptFromRow(const Statement& row) {
   Attempt attempt;
   int column = 0;
@@ -119,6 +123,7 @@ absl::StatusOr<StateEvent> InsertEvent(Database& database, const std::string& jo
   return event;
 }
 
+// The key is the client's id; the hash of the body detects an id that is used again by mistake.
 absl::StatusOr<std::optional<std::string>> ReadRequest(Database& database,
                                                        const RequestKey& request) {
   FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kFindRequest));
@@ -135,6 +140,7 @@ absl::StatusOr<std::optional<std::string>> ReadRequest(Database& database,
 absl::Status InsertJob(Database& database, const Job& job) {
   FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertJob));
   statement.Bind(job.id);
+  // NULL, not "": names are unique, and many jobs have none.
   job.name.empty() ? statement.BindNull() : statement.Bind(job.name);
   return statement.Bind(job.spec_json)
       .Bind(job.model_dir)
@@ -167,6 +173,8 @@ absl::Status UpdateJob(Database& database, const Job& job, const Move& move, int
       .Bind(move.result_dir)
       .Bind(static_cast<int64_t>(move.at_head))
       .Bind(move.not_before)
+      // The numbers are those of ?9 to ?12 in kMoveJob. Only the first PREPARING sets start_time; 0
+      // leaves it.
       .Bind(static_cast<int64_t>(move.crashes.value_or(job.crashes)))
       .Bind(move.to == JobState::kPreparing ? now : 0)
       .Bind(IsFinal(move.to) ? now : 0)

@@ -3,6 +3,7 @@
 
 namespace ftd::sql {
 
+// In the order in which JobFromRow reads them.
 #define FTD_JOB_COLUMNS                                                                         \
   "ordinal, id, name, state, spec, model_dir, dataset_path, labels, priority, owner, at_head, " \
   "not_before, "                                                                                \
@@ -18,6 +19,7 @@ inline constexpr char kInsertRequest[] =
 inline constexpr char kFindRequest[] =
     "SELECT job_id, body_sha256 FROM requests WHERE request_id = ?";
 
+// Ids begin with "ft-" and names may not be another job's id, so at most one row matches.
 inline constexpr char kGetJob[] = "SELECT " FTD_JOB_COLUMNS " FROM jobs WHERE id = ?1 OR name = ?1";
 inline constexpr char kNameTaken[] = "SELECT 1 FROM jobs WHERE name = ?1 OR id = ?1";
 // ?1: ordinal to start below; ?2: JSON array of states, or '[]' for all; ?3: limit.
@@ -25,9 +27,11 @@ inline constexpr char kListJobs[] =
     "SELECT " FTD_JOB_COLUMNS
     " FROM jobs WHERE ordinal < ?1 AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))"
     " ORDER BY ordinal DESC LIMIT ?3";
+// The queue's order. A job that was interrupted comes first (at_head), then priority, then age.
 inline constexpr char kNextQueued[] =
     "SELECT " FTD_JOB_COLUMNS
     " FROM jobs WHERE state = 'QUEUED' ORDER BY at_head DESC, priority DESC, ordinal LIMIT 1";
+// IsActive of job_states.h, in SQL.
 inline constexpr char kActiveJobs[] =
     "SELECT " FTD_JOB_COLUMNS
     " FROM jobs WHERE state IN ('PREPARING', 'RUNNING', 'PAUSING', 'CANCELLING') ORDER BY ordinal";
@@ -40,6 +44,8 @@ inline constexpr char kQueuedBefore[] =
     "SELECT count(*) FROM jobs WHERE state = 'QUEUED' AND (at_head > ?1 OR (at_head = ?1 AND "
     "(priority > ?2 OR (priority = ?2 AND ordinal < ?3))))";
 
+// ?10: time of the move to PREPARING, else 0; start_time keeps the first one. ?6: '' leaves
+// result_dir.
 inline constexpr char kMoveJob[] =
     "UPDATE jobs SET state = ?2, message = ?3, failure_reason = ?4, hint = ?5, "
     "result_dir = CASE ?6 WHEN '' THEN result_dir ELSE ?6 END, at_head = ?7, not_before = ?8, "
@@ -53,6 +59,7 @@ inline constexpr char kAmendJob[] =
 inline constexpr const char* kDeleteJob[] = {
     "DELETE FROM events WHERE job_id = ?", "DELETE FROM attempts WHERE job_id = ?",
     "DELETE FROM requests WHERE job_id = ?", "DELETE FROM jobs WHERE id = ?"};
+// Sequences count from 1 in each job, without gaps: a watcher's position is a sequence.
 inline constexpr char kInsertEvent[] =
     "INSERT INTO events (job_id, sequence, from_state, to_state, time, message, failure_reason, "
     "hint, attempt, "

@@ -24,11 +24,14 @@ bool IsIn(const Job& job, std::initializer_list<JobState> states) {
   return std::find(states.begin(), states.end(), job.state) != states.end();
 }
 
+// The decision was based on `judged`; a user may have paused, cancelled or kept the job since.
 absl::Status CheckUnchanged(const Job& job, const Job& judged) {
   if (job.state == judged.state && job.keep == judged.keep) return absl::OkStatus();
   return Conflict(job, "has changed meanwhile");
 }
 
+// NAME_IN_USE or QUEUE_FULL. Within the transaction that inserts, so that two submits cannot both
+// pass.
 absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
   if (!job.name.empty()) {
     FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kNameTaken));
@@ -47,6 +50,8 @@ absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& path) {
+  // Two connections to one file: in WAL mode a reader never waits for the writer, nor the writer
+  // for it.
   FTD_ASSIGN_OR_RETURN(Database writer, Database::Open(path));
   FTD_RETURN_IF_ERROR(Migrate(writer, path, Migrations()));
   FTD_ASSIGN_OR_RETURN(Database reader, Database::Open(path));
@@ -54,6 +59,7 @@ absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& path
   return std::unique_ptr<JobStore>(new JobStore(std::move(writer), std::move(reader)));
 }
 
+// Called without a lock, after the commit, since a listener may call the store again.
 absl::StatusOr<Job> JobStore::Announce(std::pair<Job, StateEvent> change) {
   if (listener_) listener_(change.first, change.second);
   return std::move(change.first);
@@ -63,6 +69,8 @@ absl::StatusOr<Job> JobStore::Insert(Job job, const std::optional<RequestKey>& r
                                      int64_t max_queued) {
   StateEvent event{.to = JobState::kQueued, .message = "submitted"};
   {
+    // One transaction for the key, the job and its first event. A client that lost the answer asks
+    // with the same key and gets the same job; after a crash there is either all or nothing.
     absl::MutexLock lock(&write_mutex_);
     FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
     if (request.has_value()) {
@@ -74,6 +82,7 @@ absl::StatusOr<Job> JobStore::Insert(Job job, const std::optional<RequestKey>& r
     FTD_RETURN_IF_ERROR(InsertJob(writer_, job));
     if (request.has_value()) FTD_RETURN_IF_ERROR(InsertRequest(writer_, job, *request));
     FTD_ASSIGN_OR_RETURN(event, InsertEvent(writer_, job.id, std::move(event)));
+    // Read back for what the database fills in: ordinal and defaults.
     FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job.id));
     FTD_RETURN_IF_ERROR(transaction.Commit());
   }
@@ -93,6 +102,7 @@ absl::Status JobStore::Delete(const std::string& job_id) {
   FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
   FTD_ASSIGN_OR_RETURN(const Job job, ReadJob(writer_, job_id));
   if (!IsFinal(job.state)) return Conflict(job, "has not ended");
+  // In this order because of the foreign keys.
   for (const char* sql : sql::kDeleteJob) {
     FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql));
     FTD_RETURN_IF_ERROR(statement.Bind(job.id).Run());
@@ -107,6 +117,8 @@ absl::StatusOr<Job> JobStore::Get(const std::string& id_or_name) {
 
 absl::StatusOr<std::vector<Job>> JobStore::List(int64_t before, const std::vector<JobState>& states,
                                                 int64_t limit) {
+  // The states go as one JSON array, so that a single prepared statement serves lists of any
+  // length.
   std::vector<std::string> names;
   names.reserve(states.size());
   for (const JobState state : states) {
@@ -132,6 +144,8 @@ absl::StatusOr<std::optional<Job>> JobStore::NextQueued() {
 
 absl::StatusOr<std::vector<Job>> JobStore::Active() { return ReadJobs(sql::kActiveJobs); }
 
+// Counts instead of sorting: the number of queued jobs that NextQueued would return before this
+// one.
 absl::StatusOr<int64_t> JobStore::Position(const Job& job) {
   absl::MutexLock lock(&read_mutex_);
   FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kQueuedBefore));
@@ -142,6 +156,7 @@ absl::StatusOr<int64_t> JobStore::Position(const Job& job) {
 
 absl::Status JobStore::Probe() {
   absl::MutexLock lock(&write_mutex_);
+  // The transaction rolls back as it is destroyed.
   return Transaction::Begin(writer_).status();
 }
 
@@ -149,6 +164,7 @@ absl::StatusOr<std::map<JobState, int64_t>> JobStore::CountByState() {
   absl::MutexLock lock(&read_mutex_);
   FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kCountByState));
   std::map<JobState, int64_t> counts;
+  // A state without jobs has no row, and a metric for it must be 0 rather than missing.
   for (const JobState state : kAllJobStates) counts[state] = 0;
   while (true) {
     FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
@@ -187,6 +203,8 @@ absl::StatusOr<std::vector<StateEvent>> JobStore::Events(const std::string& job_
   }
 }
 
+// The only function that changes a state: checks the move, updates the row and inserts the event,
+// all in the caller's transaction.
 absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string& job_id,
                                                                std::initializer_list<JobState> from,
                                                                const Move& move) {
@@ -220,6 +238,7 @@ absl::StatusOr<Job> JobStore::MoveJob(const std::string& job_id,
   return Announce(std::move(change));
 }
 
+// Labels, priority and the like: no event is stored, but watchers are woken.
 absl::StatusOr<Job> JobStore::Amend(const std::string& job_id, std::initializer_list<JobState> from,
                                     const std::function<absl::Status(Job&)>& change) {
   Job job;
@@ -244,6 +263,7 @@ absl::StatusOr<Job> JobStore::StartAttempt(const Job& queued, const Attempt& att
     FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
     FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, job_id));
     FTD_RETURN_IF_ERROR(CheckUnchanged(now, queued));
+    // The job and the attempt's row change together, so an active job always has an attempt.
     const Move move{.to = JobState::kPreparing,
                     .message = absl::StrCat("attempt ", attempt.number),
                     .attempt = attempt.number};
@@ -256,6 +276,7 @@ absl::StatusOr<Job> JobStore::StartAttempt(const Job& queued, const Attempt& att
   return Announce(std::move(change));
 }
 
+// A single statement is its own transaction.
 absl::Status JobStore::RecordWorker(const std::string& job_id, const Attempt& attempt) {
   absl::MutexLock lock(&write_mutex_);
   FTD_ASSIGN_OR_RETURN(Statement update, writer_.Prepare(sql::kRecordWorker));
@@ -275,7 +296,10 @@ absl::StatusOr<Job> JobStore::EndAttempt(const Job& judged, const Attempt& attem
     absl::MutexLock lock(&write_mutex_);
     FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
     FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, job_id));
+    // A published result cannot be taken back, so this move holds whatever the user asked for
+    // meanwhile.
     if (move.to != JobState::kSucceeded) FTD_RETURN_IF_ERROR(CheckUnchanged(now, judged));
+    // Only the attempt that is still active is changed: an ended one never is.
     FTD_ASSIGN_OR_RETURN(Statement update, writer_.Prepare(sql::kEndAttempt));
     update.Bind(job_id)
         .Bind(attempt.number)

@@ -14,7 +14,7 @@ std::string Print(const Struct& object, bool pretty) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = pretty;
   std::string json;
-  // Fails for NaN and for strings that are no UTF-8; messages of the API hold neither.
+  // Fails for NaN and for strings that are not UTF-8; messages of the API hold neither.
   const auto printed = google::protobuf::util::MessageToJsonString(object, &json, options);
   if (!printed.ok()) LogError("cannot write JSON: ", printed.ToString());
   return json;
@@ -28,6 +28,7 @@ std::string StringsToJson(const std::map<std::string, std::string>& strings) {
   return Print(object, /*pretty=*/false);
 }
 
+// Empty for text that is not an object: labels are not worth losing a job over.
 std::map<std::string, std::string> StringsFromJson(const std::string& json) {
   Struct object;
   std::map<std::string, std::string> strings;

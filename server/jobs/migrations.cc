@@ -11,7 +11,8 @@
 namespace ftd {
 namespace {
 
-// VACUUM INTO writes a whole, consistent copy, also of what is still in the write-ahead log.
+// Backs up the database with VACUUM INTO, which writes a whole, consistent copy, including what is
+// still in the write-ahead log.
 absl::Status BackUp(Database& database, const std::string& path, int64_t version) {
   const std::string backup = absl::StrCat(path, ".backup-v", version);
   std::error_code ignored;
@@ -25,6 +26,7 @@ absl::Status BackUp(Database& database, const std::string& path, int64_t version
 }  // namespace
 
 absl::Span<const char* const> Migrations() {
+  // Entry i takes a database from version i to i + 1. Only append: released entries never change.
   static constexpr const char* kMigrations[] = {kSchemaSql, kSchemaV2Sql, kSchemaV3Sql};
   return kMigrations;
 }
@@ -33,6 +35,7 @@ absl::Status Migrate(Database& database, const std::string& path,
                      absl::Span<const char* const> migrations) {
   FTD_ASSIGN_OR_RETURN(int64_t version, database.QueryInt("PRAGMA user_version"));
   const int64_t newest = static_cast<int64_t>(migrations.size());
+  // An older ftd must not write a database whose rules it does not know.
   if (version > newest) {
     return Error(
         Reason::kSchemaNewer,
@@ -41,6 +44,9 @@ absl::Status Migrate(Database& database, const std::string& path,
   }
   if (version == newest) return absl::OkStatus();
   if (version > 0) FTD_RETURN_IF_ERROR(BackUp(database, path, version));
+  // Each version in a transaction of its own, with its number: after a crash the next start
+  // continues with the version that is missing. user_version is part of the database's header and
+  // rolls back with it.
   for (; version < newest; ++version) {
     FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
     FTD_RETURN_IF_ERROR(database.Execute(migrations[version]));

@@ -11,6 +11,7 @@
 namespace ftd {
 namespace {
 
+// Maps a result code to a reason. The lowest byte is the primary code, the rest says more.
 absl::Status SqliteError(sqlite3* connection, const std::string& what) {
   const int code = sqlite3_extended_errcode(connection);
   const std::string message = absl::StrCat("database: ", what, ": ", sqlite3_errmsg(connection));
@@ -25,6 +26,8 @@ absl::Status SqliteError(sqlite3* connection, const std::string& what) {
       return Error(Reason::kDbCorrupt, message + "; restore ftd.db from a backup");
     case SQLITE_CONSTRAINT:
       return Error(Reason::kInternal,
+                   // ALREADY_EXISTS for a row that is there already. A breach of any other
+                   // constraint is our error.
                    code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY
                        ? absl::StatusCode::kAlreadyExists
                        : absl::StatusCode::kInternal,
@@ -43,6 +46,8 @@ absl::Status SqliteError(sqlite3* connection, const std::string& what) {
 Statement::Statement(Statement&& other) noexcept
     : statement_(std::exchange(other.statement_, nullptr)), bound_(other.bound_) {}
 
+// The statement stays prepared for its next use. Without the reset it would hold its read
+// transaction open, and the WAL file could not be checkpointed.
 Statement::~Statement() {
   if (statement_ == nullptr) return;
   sqlite3_reset(statement_);
@@ -56,6 +61,7 @@ Statement& Statement::Bind(int64_t value) {
 
 Statement& Statement::Bind(std::string_view value) {
   // A null pointer would bind NULL; an empty view may hold one.
+  // SQLITE_TRANSIENT copies: the caller's string may be gone when the statement runs.
   sqlite3_bind_text(statement_, ++bound_, value.empty() ? "" : value.data(),
                     static_cast<int>(value.size()), SQLITE_TRANSIENT);
   return *this;
@@ -100,13 +106,17 @@ void Database::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_fin
 
 absl::StatusOr<Database> Database::Open(const std::string& path) {
   sqlite3* connection = nullptr;
+  // NOMUTEX: each connection is used under a lock of the job store's.
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
   const int code = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
   Database database(connection);
   if (code != SQLITE_OK) return SqliteError(connection, "cannot open " + path);
   sqlite3_extended_result_codes(connection, 1);
+  // Another process (a backup, the sqlite3 shell) may hold the database for a moment.
   sqlite3_busy_timeout(connection, 5000);
   FTD_RETURN_IF_ERROR(database.Execute(
+      // synchronous = FULL: in WAL mode each commit is flushed, so an acknowledged job survives a
+      // power cut.
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"));
   return database;
 }
@@ -119,6 +129,7 @@ absl::Status Database::Execute(const std::string& sql) {
 }
 
 absl::StatusOr<Statement> Database::Prepare(const char* sql) {
+  // Keyed by address, which is enough because every statement is a constant or a literal.
   auto& prepared = statements_[sql];
   if (prepared == nullptr) {
     sqlite3_stmt* statement = nullptr;
@@ -146,6 +157,8 @@ absl::Status Database::QuickCheck() {
 }
 
 absl::StatusOr<Transaction> Transaction::Begin(Database& database) {
+  // IMMEDIATE takes the write lock now, so that a transaction never fails in its middle because
+  // somebody else began to write.
   FTD_RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
   return Transaction(&database);
 }

@@ -6,6 +6,8 @@
 
 namespace ftd {
 
+// The daemon's names are those of the wire's enum, so the map is by name and has no table to
+// maintain.
 v1::Job::State ToWire(JobState state) {
   v1::Job::State wire = v1::Job::STATE_UNSPECIFIED;
   v1::Job::State_Parse(std::string(JobStateName(state)), &wire);
@@ -16,12 +18,14 @@ JobState FromWire(v1::Job::State state) {
   return ParseJobState(v1::Job::State_Name(state)).value_or(JobState::kQueued);
 }
 
+// INTERNAL for a name that a later release stored.
 v1::FailureReason FailureReasonFromName(const std::string& name) {
   if (name.empty()) return v1::FAILURE_REASON_UNSPECIFIED;
   v1::FailureReason reason;
   return v1::FailureReason_Parse(name, &reason) ? reason : v1::INTERNAL;
 }
 
+// Only what the store knows; server/requests/job_view.h adds what is in files.
 v1::Job ToWire(const Job& job) {
   v1::Job wire;
   wire.set_id(job.id);
