@@ -13,6 +13,8 @@ namespace ftd {
 
 namespace fs = std::filesystem;
 
+// SealDirectory writes the manifest last, flushes and renames; until then the directory has a name
+// that no reader looks at.
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
                                                const fs::path& run_dir,
                                                const std::string& spec_hash,
@@ -37,6 +39,7 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
   return checkpoint;
 }
 
+// Links or copies a checkpoint of another attempt. It keeps its manifest, so it verifies as before.
 absl::Status AdoptCheckpoint(const fs::path& checkpoint, const fs::path& run_dir) {
   const fs::path adopted = run_dir / checkpoint.filename();
   std::error_code error;
@@ -56,6 +59,7 @@ absl::Status AdoptCheckpoint(const fs::path& checkpoint, const fs::path& run_dir
   return RenameDurably(scratch.path(), adopted);
 }
 
+// Oldest first. The best evaluation's checkpoint is spared on top of the `keep` newest.
 void PruneCheckpoints(const fs::path& run_dir, int keep, int64_t also_keep_step) {
   std::vector<std::pair<int64_t, fs::path>> checkpoints;
   std::error_code ignored;

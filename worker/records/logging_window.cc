@@ -2,6 +2,8 @@
 
 namespace ftd {
 
+// Means over the steps since the last point, as transformers logs the loss; a metric that is not
+// averaged has its last value. Steps whose metric is missing do not count in its mean.
 std::optional<v1::StepMetrics> LoggingWindow::Add(const v1::StepMetrics& step) {
   for (const StepMetric& metric : StepMetricsTable()) {
     if (metric.window != StepMetric::Window::kMean) continue;

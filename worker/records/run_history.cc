@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// JSON has no word for what is no number: it is written as null.
+// Returns a number of the entry. JSON cannot express NaN or infinity; both are written as null.
 double NumberOf(const Json& entry, const char* key) {
   const Json& value = entry.at(key);
   return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
@@ -21,6 +21,7 @@ double NumberOf(const Json& entry, const char* key) {
 
 }  // namespace
 
+// The lowest evaluation loss; the earlier one of two equals, as transformers keeps it.
 const v1::Evaluation* BestOf(const std::vector<v1::Evaluation>& evaluations) {
   const v1::Evaluation* best = nullptr;
   for (const v1::Evaluation& evaluation : evaluations) {
@@ -36,6 +37,7 @@ absl::StatusOr<std::vector<v1::Evaluation>> ReadEvaluations(
   std::vector<v1::Evaluation> evaluations;
   try {
     const Json state = Json::parse(text);
+    // log_history mixes two kinds of entries, as in transformers: only evaluations have eval_loss.
     for (const Json& entry : state.at("log_history")) {
       if (!entry.contains("eval_loss")) continue;
       v1::Evaluation& evaluation = evaluations.emplace_back();

@@ -15,11 +15,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// A name or message with broken UTF-8 must not cost the run its record.
 std::string Dump(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-// What is held in float32 whatever the dtype of the maths, and what in less.
+// Returns which values are held in float32 whatever the dtype of the maths, and which in less.
 std::string_view Numerics(const TrainSpec& spec) {
   switch (spec.mode) {
     case Mode::kFull:
@@ -50,7 +51,7 @@ Json EvaluationJson(const v1::Evaluation& evaluation) {
           {"step", evaluation.step()}};
 }
 
-// The points of the log and the evaluations by step, an evaluation after its step's point.
+// Returns the log's points and the evaluations by step, an evaluation after its step's point.
 Json LogHistory(const TrainSpec& spec, const RunHistory& history) {
   Json log = Json::array();
   LoggingWindow window(spec.logging_steps);
@@ -66,6 +67,8 @@ Json LogHistory(const TrainSpec& spec, const RunHistory& history) {
 
 }  // namespace
 
+// The fields of transformers' TrainerState, so that tools that plot a Hugging Face run read this
+// one.
 std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
                              int64_t steps_planned) {
   const std::vector<v1::StepMetrics>& steps = history.steps;
@@ -94,6 +97,8 @@ std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
        {"trial_params", nullptr}});
 }
 
+// One line per step. A step that was evaluated twice, before and after a resume, shows the later
+// one.
 std::string MetricsJsonl(const RunHistory& history) {
   std::string lines;
   auto evaluation = history.evaluations.begin();
@@ -107,6 +112,8 @@ std::string MetricsJsonl(const RunHistory& history) {
   return lines;
 }
 
+// Fields of PEFT's LoraConfig.save_pretrained, sorted as PEFT sorts them, so that
+// PeftModel.from_pretrained loads the adapter.
 std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model) {
   return Dump({{"alpha_pattern", Json::object()},
                {"base_model_name_or_path", base_model},
@@ -144,6 +151,7 @@ std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
   }
   if (const v1::Evaluation* best = BestOf(history.evaluations)) {
     const v1::Evaluation& last = history.evaluations.back();
+    // The numbers of the weights in the result, not of the run's end.
     const v1::Evaluation& saved = spec.load_best_model_at_end ? *best : last;
     absl::StrAppendFormat(&text, "\nEvaluated on %d rows: loss %.4f, at step %d.\n", saved.rows(),
                           saved.loss(), saved.step());

@@ -16,6 +16,7 @@
 namespace ftd {
 namespace {
 
+// One entry per byte, reflected polynomial 0x82F63B78.
 constexpr std::array<uint32_t, 256> MakeCrc32cTable() {
   std::array<uint32_t, 256> table{};
   for (uint32_t byte = 0; byte < 256; ++byte) {
@@ -26,8 +27,8 @@ constexpr std::array<uint32_t, 256> MakeCrc32cTable() {
   return table;
 }
 
-// CRC-32C (Castagnoli, RFC 3720). Written out because no library of Debian bookworm that ftd
-// already links has it.
+// Returns the CRC-32C (Castagnoli, RFC 3720). Written out because no library of Debian bookworm
+// that ftd already links has it.
 uint32_t Crc32c(std::string_view data) {
   static constexpr std::array<uint32_t, 256> kTable = MakeCrc32cTable();
   uint32_t crc = ~0U;
@@ -35,8 +36,8 @@ uint32_t Crc32c(std::string_view data) {
   return ~crc;
 }
 
-// TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h), so that a CRC over data with CRCs
-// in it stays sound.
+// Returns TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h), so that a CRC over data
+// that contains CRCs stays sound.
 uint32_t MaskedCrc(std::string_view data) {
   const uint32_t crc = Crc32c(data);
   return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;
@@ -55,12 +56,14 @@ absl::StatusOr<TensorboardWriter> TensorboardWriter::Create(const std::filesyste
   std::error_code error;
   std::filesystem::create_directories(dir, error);
   if (error) return ErrnoError(error.value(), absl::StrCat("create ", dir.string()));
+  // TensorBoard looks for "tfevents" in the name. The pid keeps two attempts of one second apart.
   const auto path = dir / absl::StrCat("events.out.tfevents.", static_cast<int64_t>(NowSeconds()),
                                        ".ftd.", ::getpid());
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_APPEND));
   TensorboardWriter writer(std::move(fd), path);
   tensorboard::Event event;
   event.set_wall_time(NowSeconds());
+  // The first record has to be this version.
   event.set_file_version("brain.Event:2");
   FTD_RETURN_IF_ERROR(writer.AppendRecord(event.SerializeAsString()));
   return writer;
@@ -84,6 +87,7 @@ absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation) {
                         {"eval/runtime", evaluation.seconds()}});
 }
 
+// TensorBoard wants float32; the exact values are in metrics.jsonl.
 absl::Status TensorboardWriter::AppendScalars(double wall_time, int64_t step,
                                               const std::vector<Scalar>& scalars) {
   tensorboard::Event event;
@@ -97,6 +101,8 @@ absl::Status TensorboardWriter::AppendScalars(double wall_time, int64_t step,
   return AppendRecord(event.SerializeAsString());
 }
 
+// TFRecord: u64 length, masked CRC of the length, payload, masked CRC of the payload;
+// little-endian.
 absl::Status TensorboardWriter::AppendRecord(const std::string& payload) {
   std::string record;
   AppendRaw(&record, static_cast<uint64_t>(payload.size()));

@@ -11,6 +11,7 @@
 
 namespace ftd {
 
+// Unknown fields are ignored, so that a daemon of a later release can start this worker.
 absl::StatusOr<v1::AttemptRequest> ReadAttemptRequest(const std::filesystem::path& path) {
   FTD_ASSIGN_OR_RETURN(const std::string json, ReadFile(path));
   v1::AttemptRequest request;
@@ -36,9 +37,11 @@ absl::StatusOr<std::string> SpecJson(const v1::AttemptRequest& request) {
 
 absl::StatusOr<TrainSpec> SpecOf(const v1::AttemptRequest& request) {
   FTD_ASSIGN_OR_RETURN(const std::string json, SpecJson(request));
+  // float32 only for a spec that leaves the dtype open; the daemon's specs are resolved.
   return ResolveTrainSpec(json, Dtype::kFloat32);
 }
 
+// A checkpoint carries this hash, and is resumed only by a run of the same spec.
 absl::StatusOr<std::string> SpecHash(const v1::AttemptRequest& request) {
   FTD_ASSIGN_OR_RETURN(const std::string json, SpecJson(request));
   // protobuf prints a map in any order; parsed, it is sorted.

@@ -21,8 +21,8 @@ namespace {
 
 constexpr int kAnswerTimeoutMillis = 1000;
 
-// A socket address holds at most 108 bytes, an attempt's directory may be longer: go through its
-// descriptor.
+// Listens on control.sock. A socket address holds at most 108 bytes and an attempt's directory may
+// be longer, so the address goes through its descriptor.
 absl::StatusOr<Fd> Listen(const std::filesystem::path& dir) {
   FTD_ASSIGN_OR_RETURN(Fd dir_fd, OpenFile(dir, O_PATH | O_DIRECTORY));
   Fd listener(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
@@ -31,6 +31,7 @@ absl::StatusOr<Fd> Listen(const std::filesystem::path& dir) {
   address.sun_family = AF_UNIX;
   std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock",
                 dir_fd.get());
+  // Left by an earlier worker of this directory. bind never replaces a file.
   ::unlinkat(dir_fd.get(), "control.sock", 0);
   if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(listener.get(), 4) != 0) {
@@ -43,6 +44,8 @@ absl::StatusOr<Fd> Listen(const std::filesystem::path& dir) {
 
 absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(
     const std::filesystem::path& attempt_dir, StopFlags* flags, std::function<void()> on_abandon) {
+  // Blocked before any thread starts, so that all of them inherit it: the signals arrive here only,
+  // as reads of a descriptor, and no handler has to be safe at any line.
   sigset_t set;
   ::sigemptyset(&set);
   ::sigaddset(&set, SIGTERM);
@@ -70,6 +73,7 @@ void ControlServer::Serve() {
         {listener_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
     if (::poll(fds, 3, -1) < 0 && errno != EINTR) return;
     if (fds[2].revents != 0) return;
+    // SIGTERM and SIGINT mean the same as Stop with `save`.
     if (fds[1].revents != 0) {
       signalfd_siginfo info;
       if (::read(signals_.get(), &info, sizeof info) == sizeof info) flags_->Stop();
@@ -81,6 +85,7 @@ void ControlServer::Serve() {
   }
 }
 
+// One request to a connection. A client that sends nothing delays the next by a second at most.
 void ControlServer::Answer(int connection) {
   pollfd ready{connection, POLLIN, 0};
   if (::poll(&ready, 1, kAnswerTimeoutMillis) <= 0) return;
@@ -92,6 +97,7 @@ void ControlServer::Answer(int connection) {
     reply.set_message("not a ControlRequest");
   } else if (request.has_stop()) {
     reply.set_ok(true);
+    // `halt` ends the step and makes the result; Stop sets `stop` too, which writes a checkpoint.
     if (request.stop().finish()) {
       flags_->halt = true;
     } else if (request.stop().save()) {
@@ -101,6 +107,7 @@ void ControlServer::Answer(int connection) {
     reply.set_message("unknown request");
   }
   const std::string bytes = reply.SerializeAsString();
+  // The answer goes out first: on_abandon_ ends the process.
   ::send(connection, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   if (request.has_stop() && !request.stop().save()) on_abandon_();
 }

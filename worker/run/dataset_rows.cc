@@ -16,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What decides about tokens is here or in the encoder; the cache's key is made of both.
 DatasetOptions OptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec) {
   DatasetOptions options;
   for (const auto& file : request.dataset_files())
@@ -27,6 +28,7 @@ DatasetOptions OptionsOf(const v1::AttemptRequest& request, const TrainSpec& spe
   return options;
 }
 
+// Checks that files that are read in place are still those that the job was bound to.
 absl::Status CheckPins(const v1::AttemptRequest& request, RunObserver& observer,
                        const StopFlags& flags) {
   int checked = 0;
@@ -54,9 +56,10 @@ void WarnOf(const TokenizedDataset& dataset, RunObserver& observer) {
                                 absl::StrJoin(dataset.skipped_reasons, "; ")));
 }
 
-// The rows in the order that the spec asks for, those to evaluate on apart.
+// Puts the rows in the order that the spec asks for, those to evaluate on apart.
 absl::StatusOr<PreparedRows> Arrange(TokenizedDataset dataset, const TrainSpec& spec) {
   PreparedRows prepared{.dropped_rows = dataset.dropped_rows, .skipped_rows = dataset.skipped_rows};
+  // The order of a script with Hugging Face's `datasets`: shuffle(seed), then train_test_split.
   if (spec.dataset.shuffle_seed.has_value()) {
     auto order =
         NumpyPermutation(static_cast<uint64_t>(*spec.dataset.shuffle_seed), dataset.rows->size());
@@ -68,6 +71,7 @@ absl::StatusOr<PreparedRows> Arrange(TokenizedDataset dataset, const TrainSpec& 
   }
   const std::shared_ptr<const RowSource> rows = std::move(dataset.rows);
   TrainTestSplit split = SplitRows(rows->size(), spec.eval_split, static_cast<uint64_t>(spec.seed));
+  // Only with so few rows that the rounding leaves none.
   if (split.train.empty()) {
     return DatasetInvalid(
         Concat("eval_split keeps all ", rows->size(), " rows back and leaves none to train on"));
@@ -82,6 +86,7 @@ absl::StatusOr<PreparedRows> Arrange(TokenizedDataset dataset, const TrainSpec& 
 absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, const TrainSpec& spec,
                                          const fs::path& run_dir, int threads,
                                          RunObserver& observer, const StopFlags& flags) {
+  // The tokenizer may take a second to load, so a phase is reported before it.
   observer.Progress(v1::Progress::VALIDATE, {0, 0, "files"});
   const fs::path tokenizer_json = fs::path(request.model_dir()) / "tokenizer.json";
   FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(tokenizer_json));
@@ -99,6 +104,7 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
   const int64_t bytes =
       request.token_cache_bytes() > 0 ? request.token_cache_bytes() : kDefaultTokenCacheBytes;
   const bool shared = !request.token_cache_dir().empty();
+  // With a job the daemon's cache, shared by all jobs; ft-train without one has its own.
   const TokenCache cache(shared ? fs::path(request.token_cache_dir()) : run_dir / "tokens", bytes);
   FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, cache.Get(wanted));
   WarnOf(dataset, observer);

@@ -8,14 +8,14 @@
 namespace ftd {
 namespace {
 
-// How a run takes less memory.
+// Returns how the run could take less memory.
 std::string Smaller(const FailedRun& run) {
   const bool recomputes_all = run.gradient_checkpointing == Checkpointing::kOn;
   return absl::StrCat("lower --batch-size or --seq-length",
                       recomputes_all ? "" : ", or give --gradient-checkpointing on");
 }
 
-// What a user can do about it.
+// Returns what a user can do about it.
 std::string HintFor(v1::FailureReason reason, const FailedRun& run) {
   switch (reason) {
     case v1::DATASET_INVALID:
@@ -63,6 +63,8 @@ v1::WorkerEvent::End HostMemoryRanOut(const std::string& said, const FailedRun& 
 
 }  // namespace
 
+// A status's reason becomes the failure reason of the same name. These two have none; any other
+// without one becomes INTERNAL.
 v1::WorkerEvent::End FailureOf(const absl::Status& status, const FailedRun& run) {
   v1::FailureReason reason = v1::INTERNAL;
   const Reason cause = ReasonOf(status);
@@ -76,6 +78,7 @@ v1::WorkerEvent::End FailureOf(const absl::Status& status, const FailedRun& run)
   return Failure(reason, std::string(status.message()), run);
 }
 
+// What the engine calls out of memory is the device's; on a CPU that is the host's.
 v1::WorkerEvent::End FailureOf(const engine::EngineError& error, const FailedRun& run) {
   switch (error.kind()) {
     case engine::EngineError::Kind::kModel:

@@ -27,6 +27,8 @@ absl::Status Exhausted(int64_t available, int64_t reserve) {
 
 }  // namespace
 
+// On a machine whose GPU shares the host's memory, a training that takes too much freezes the whole
+// machine instead of failing. Elsewhere the guard is off unless it is set.
 int64_t HostMemoryReserve(int64_t wanted) {
   if (wanted >= 0) return wanted;
   return engine::DeviceSharesHostMemory() ? kUnifiedMemoryReserve : 0;
@@ -62,6 +64,8 @@ void MemoryGuard::Watch() {
   while (::poll(&woken, 1, kPauseMillis) <= 0) Look();
 }
 
+// Two thresholds. Below the reserve the run stops at its next step, with a checkpoint. Below half
+// of it there is no time for that, and the process ends at once.
 void MemoryGuard::Look() {
   const int64_t available = available_();
   if (available <= 0 || available >= reserve_) return;

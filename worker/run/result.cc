@@ -15,7 +15,7 @@ constexpr const char* kTokenizerFiles[] = {
     "tokenizer.model", "added_tokens.json",     "vocab.json",
     "merges.txt",      "chat_template.jinja"};
 
-// Copies what is there, byte for byte.
+// Copies a file if it is there, byte for byte.
 absl::Status CopyIfPresent(const fs::path& from, const fs::path& to) {
   auto bytes = ReadFile(from);
   if (absl::IsNotFound(bytes.status())) return absl::OkStatus();
@@ -23,6 +23,7 @@ absl::Status CopyIfPresent(const fs::path& from, const fs::path& to) {
   return WriteFileAtomically(to, *bytes);
 }
 
+// Writes what transformers (full) or PEFT (adapter) loads from a directory; no pickles.
 absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& spec,
                              const RunFacts& facts, const RunHistory& history,
                              const fs::path& dir) {
@@ -50,6 +51,8 @@ absl::Status CopyLogs(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
+// Everything is written into a scratch directory that is renamed as the last act: a result that
+// exists is complete. If anything fails, ScratchDir removes what was written.
 absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
                          const RunFacts& facts, const RunHistory& history,
                          const RunPlaces& places) {

@@ -8,6 +8,7 @@
 
 namespace ftd {
 
+// The descriptor is closed at the end, so that nothing the worker starts can inherit the token.
 std::string TakeToken(int fd) {
   const Fd file(fd);
   std::string token;
@@ -21,6 +22,7 @@ absl::Status BringSources(const std::string& sources_json, const std::string& to
                           const StopFlags& flags, RunObserver& observer) {
   if (sources_json.empty()) return absl::OkStatus();
   FTD_ASSIGN_OR_RETURN(const hub::Sources sources, hub::SourcesFromJson(sources_json));
+  // The daemon may have fetched everything while another job ran.
   if (hub::HasSources(sources)) return absl::OkStatus();
   hub::FetchOptions options;
   options.cancelled = [&flags] { return flags.stop.load(); };
@@ -29,6 +31,7 @@ absl::Status BringSources(const std::string& sources_json, const std::string& to
                                                progress.bytes_per_second});
   };
   const absl::Status fetched = hub::FetchSources(sources, token, options);
+  // A fetch that was cut short by a stop is not a failure.
   return flags.stop ? absl::OkStatus() : fetched;
 }
 

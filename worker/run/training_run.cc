@@ -40,15 +40,19 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-// What torch's clip_grad_norm_ multiplies a gradient of this norm with.
+// Returns the factor by which torch's clip_grad_norm_ multiplies a gradient of this norm.
 double ClipRatio(double norm, double max_norm) { return std::min(1.0, max_norm / (norm + 1e-6)); }
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// The run, phase by phase. Failures travel as Status; the engine's exceptions are caught in
-// Run.
+// A run, phase by phase. Failures travel as Status; the engine's exceptions are caught in Run.
+//
+// sources → device → rows → model → checkpoint → steps and evaluations → result
+//
+// All of it happens on the thread that calls Run. Other threads set flags (control server, memory
+// guard), or run in the engine.
 class TrainingRun {
  public:
   TrainingRun(const RunOrder& order, RunObserver& observer, StopFlags& flags)
@@ -61,7 +65,7 @@ class TrainingRun {
         flags_(flags),
         window_(spec_.logging_steps) {}
 
-  // The end record's content.
+  // Returns the content of the end record.
   v1::WorkerEvent::End Run() {
     try {
       const absl::Status status = RunGuarded();
@@ -82,6 +86,7 @@ class TrainingRun {
 
  private:
   absl::Status RunGuarded() {
+    // Called on the guard's thread. The end record is the last thing that this process does.
     const auto emergency = [this](const absl::Status& why) {
       ::alarm(1);  // where memory is short a file may take for ever
       end_now_(FailureOf(why, Traits()));
@@ -90,10 +95,13 @@ class TrainingRun {
                          MemoryGuard::Start(HostMemoryReserve(request_.host_memory_reserve_bytes()),
                                             &flags_, emergency, AvailableHostMemory));
     FTD_RETURN_IF_ERROR(RunPhases());
+    // A run that the guard stopped has its checkpoint by now, and fails with the guard's verdict.
     return stopped_ ? guard->verdict() : absl::OkStatus();
   }
 
   absl::Status RunPhases() {
+    // A cancel with `keep`: no more steps, only the result of the checkpoint. `halt` makes the
+    // first step or evaluation return nothing, and the run then continues to the export.
     if (request_.finish()) {
       if (request_.resume_from().empty()) {
         return Error(Reason::kCheckpointCorrupt,
@@ -102,6 +110,7 @@ class TrainingRun {
       flags_.halt = true;
     }
     FTD_ASSIGN_OR_RETURN(spec_hash_, SpecHash(request_));
+    // Fetched before the device is locked: another process may compute meanwhile.
     FTD_RETURN_IF_ERROR(BringSources(request_.sources_json(), hub_token_, flags_, observer_));
     if (flags_.stop) return Stopped();
     if (!request_.device_lock().empty()) {
@@ -111,6 +120,7 @@ class TrainingRun {
     }
     auto prepared =
         PrepareRows(request_, spec_, places_.dir, engine::ThreadCount(), observer_, flags_);
+    // Asked before the status: rows that a stop cut short are not an error.
     if (flags_.stop) return Stopped();
     FTD_ASSIGN_OR_RETURN(PreparedRows rows, std::move(prepared));
     dataset_rows_ = rows.train->size();
@@ -121,6 +131,7 @@ class TrainingRun {
         [this](int64_t done, int64_t total) {
           observer_.Progress(v1::Progress::LOAD, {done, total, "bytes"});
         });
+    // The log is created after this, because its first step is the one after the checkpoint's.
     FTD_RETURN_IF_ERROR(ResumeState());
     observer_.Outline({last_step_ + 1, trainer_->steps_planned(), dataset_rows_,
                        trainer_->trainable_parameters(), trainer_->total_parameters()});
@@ -133,9 +144,11 @@ class TrainingRun {
     FTD_ASSIGN_OR_RETURN(TensorboardWriter tensorboard,
                          TensorboardWriter::Create(places_.tensorboard));
     FTD_RETURN_IF_ERROR(Train(tensorboard));
+    // A stop with a checkpoint leaves no result; the next attempt continues.
     if (stopped_) return absl::OkStatus();
     observer_.Progress(v1::Progress::EXPORT, {0, 1, "result"});
     FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
+    // Everything of the log that a result rests on is on disk before the result appears.
     FTD_RETURN_IF_ERROR(step_log_->Sync());
     FTD_RETURN_IF_ERROR(TakeBestWeights());
     return WriteResult(*trainer_, spec_, Facts(), history, places_);
@@ -143,12 +156,15 @@ class TrainingRun {
 
   absl::Status ResumeState() {
     if (request_.resume_from().empty()) return absl::OkStatus();
+    // Hashed again here: time has passed since the daemon chose the checkpoint.
     FTD_ASSIGN_OR_RETURN(Manifest manifest, VerifyDirectory(request_.resume_from()));
     if (manifest.spec_hash != spec_hash_) {
       return Error(Reason::kCheckpointCorrupt,
                    absl::StrCat(request_.resume_from(), " was written for another spec"));
     }
     trainer_->LoadState(request_.resume_from(), manifest.step);
+    // What a run holds beside the trainer's state comes from the checkpoint and from the step logs:
+    // evaluations, the running totals, and the sums of a logging window that was cut in two.
     last_step_ = saved_step_ = manifest.step;
     const fs::path checkpoint = request_.resume_from();
     FTD_ASSIGN_OR_RETURN(evaluations_, ReadEvaluations(checkpoint / "trainer_state.json"));
@@ -159,6 +175,8 @@ class TrainingRun {
       tokens_total_ = step.tokens_total();
       epoch_ = step.epoch();
     }
+    // The best checkpoint may lie in an earlier attempt's directory, which is cleaned up once this
+    // attempt has a checkpoint. So it is linked here before that.
     if (BestStep() != 0) {
       FTD_RETURN_IF_ERROR(
           AdoptCheckpoint(checkpoint.parent_path() / CheckpointName(BestStep()), places_.dir));
@@ -168,9 +186,12 @@ class TrainingRun {
     return absl::OkStatus();
   }
 
+  // The order within a step: log row, observer, TensorBoard, evaluation, checkpoint. A step is in
+  // the log before anything else can mention it.
   absl::Status Train(TensorboardWriter& tensorboard) {
     const auto planned = trainer_->steps_planned();
     observer_.Progress(v1::Progress::TRAIN, {last_step_, planned, "steps"});
+    // Without heartbeats the daemon would take a long step for a hang.
     const auto beat = [this] { step_log_->Beat(); };
     if (spec_.playbook_warmup && last_step_ == 0 && !trainer_->PlaybookWarmUp(flags_.halt, beat))
       return Stopped();
@@ -179,13 +200,16 @@ class TrainingRun {
     while (last_step_ < planned && !stopped_) {
       const auto start = Clock::now();
       const auto result = trainer_->Step(flags_.halt, beat);
+      // `halt` came between two micro-batches. No weight has changed since last_step_.
       if (!result) return Halted();
+      // Not recorded: the steps before it stand, and the checkpoint before it is still good.
       FTD_RETURN_IF_ERROR(CheckFinite(*result));
       const v1::StepMetrics step = Record(*result, SecondsSince(start));
       FTD_RETURN_IF_ERROR(step_log_->Append(step));
       observer_.Step(step);
       if (const auto point = window_.Add(step)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
       FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
+      // After the last step there is a result instead.
       const bool due =
           spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
       if (due) FTD_RETURN_IF_ERROR(Checkpoint());
@@ -207,9 +231,12 @@ class TrainingRun {
     step.set_tokens_total(tokens_total_ += result.tokens);
     step.set_padding_ratio(1 - static_cast<double>(result.tokens) /
                                    static_cast<double>(result.padded_tokens));
+    // Input tokens, learned from or not. Padding is not counted, although it takes time.
     step.set_tokens_per_second(static_cast<double>(result.tokens) / seconds);
     step.set_step_seconds(seconds);
     step.set_data_wait_seconds(result.data_wait_seconds);
+    // MFU: FLOPs of the model's mathematics, without recomputation, as a share of the device's
+    // peak.
     if (peak_flops_ > 0) step.set_mfu(result.model_flops / (seconds * peak_flops_));
     step.set_samples(result.samples);
     *step.mutable_time() = MicrosToTimestamp(absl::GetCurrentTimeNanos() / 1000);
@@ -223,6 +250,8 @@ class TrainingRun {
                                  result.loss, result.grad_norm));
   }
 
+  // At each multiple of eval_steps (or at each epoch's end) and after the last step, once for a
+  // step: a resumed run may begin with the evaluation of its checkpoint's step in hand.
   bool EvaluationDue() const {
     if (trainer_->eval_rows() == 0 || last_step_ == 0) return false;
     if (!evaluations_.empty() && evaluations_.back().step() == last_step_) return false;
@@ -251,24 +280,26 @@ class TrainingRun {
     *evaluation.mutable_time() = google::protobuf::util::TimeUtil::GetCurrentTime();
     observer_.Evaluation(evaluation);
     FTD_RETURN_IF_ERROR(tensorboard.Append(evaluation));
+    // The best weights so far must outlive training, unless the result has them anyway.
     if (BestStep() == last_step_ && last_step_ < trainer_->steps_planned())
       FTD_RETURN_IF_ERROR(KeepCheckpoint());
     observer_.Progress(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
     return absl::OkStatus();
   }
 
-  // One of the last step, in this attempt's directory.
+  // Makes sure that a checkpoint of the last step is in this attempt's directory.
   absl::Status KeepCheckpoint() {
     return saved_step_ == last_step_ ? AdoptCheckpoint(request_.resume_from(), places_.dir)
                                      : Checkpoint();
   }
 
-  // The step whose weights are to be the result; 0: the last.
+  // Returns the step whose weights are to be the result; 0: the last.
   int64_t BestStep() const {
     const v1::Evaluation* best = spec_.load_best_model_at_end ? BestOf(evaluations_) : nullptr;
     return best == nullptr ? 0 : best->step();
   }
 
+  // Loads the best evaluation's weights (load_best_model_at_end) for the export.
   absl::Status TakeBestWeights() {
     if (BestStep() == 0 || BestStep() == last_step_) return absl::OkStatus();
     const fs::path checkpoint = places_.dir / CheckpointName(BestStep());
@@ -277,6 +308,9 @@ class TrainingRun {
     return absl::OkStatus();
   }
 
+  // Writes a checkpoint of last_step_, unless there is one. The order: the log is flushed, the
+  // directory sealed and renamed, the event sent, older ones removed. A crash between any two costs
+  // no checkpoint that was there before.
   absl::Status Checkpoint() {
     if (saved_step_ == last_step_) return absl::OkStatus();
     observer_.Progress(v1::Progress::CHECKPOINT, {0, 1, "checkpoint"});
@@ -294,7 +328,8 @@ class TrainingRun {
     return absl::OkStatus();
   }
 
-  // A step or an evaluation was broken off. Without a stop, what there is becomes the result.
+  // Ends a run whose step or evaluation was cut short. Without a stop, the steps so far become the
+  // result.
   absl::Status Halted() { return flags_.stop || last_step_ == 0 ? Stopped() : absl::OkStatus(); }
 
   absl::Status Stopped() {
@@ -302,12 +337,13 @@ class TrainingRun {
     return trainer_ != nullptr && last_step_ > 0 ? Checkpoint() : absl::OkStatus();
   }
 
-  // Of the whole job: earlier attempts' and this one's.
+  // Returns the history of the whole job: earlier attempts' and this one's.
   absl::StatusOr<RunHistory> History() const {
     std::vector<fs::path> logs(request_.earlier_step_logs().begin(),
                                request_.earlier_step_logs().end());
     logs.push_back(places_.step_log);
     FTD_ASSIGN_OR_RETURN(std::vector<v1::StepMetrics> steps, MergeStepLogs(logs));
+    // Steps that earlier attempts took after this run's checkpoint, and that it has yet to repeat.
     while (!steps.empty() && steps.back().step() > last_step_) steps.pop_back();
     return RunHistory{std::move(steps), evaluations_};
   }
@@ -322,6 +358,8 @@ class TrainingRun {
     facts.job_name = request_.job_name();
     facts.attempt = request_.attempt();
     facts.model_dir = request_.model_dir();
+    // PEFT looks here for the base model: a repository's name works elsewhere too, a path only
+    // here.
     facts.base_model = hub::IsRepoName(spec_.model) ? spec_.model : request_.model_dir();
     facts.dataset_sha256 = spec_.dataset.sha256;
     facts.device = engine::DeviceName();
