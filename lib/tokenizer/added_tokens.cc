@@ -8,8 +8,8 @@
 namespace ftd {
 namespace {
 
-// \w of Rust's regex crate: letters, marks, digits, connectors, and the circled letters, which are
-// alphabetic.
+// Returns whether \w of Rust's regex crate matches: letters, marks, digits, connectors, and the
+// circled letters, which are alphabetic.
 bool IsWord(uint32_t c) {
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
     case UTF8PROC_CATEGORY_LU:
@@ -31,18 +31,20 @@ bool IsWord(uint32_t c) {
   }
 }
 
-// Where the last code point of `text` begins. Requires: valid UTF-8, not empty.
+// Returns where the last code point of `text` begins. Requires: valid UTF-8, not empty.
 size_t LastCodePoint(std::string_view text) {
   size_t pos = text.size() - 1;
   while ((static_cast<unsigned char>(text[pos]) & 0xC0) == 0x80) --pos;
   return pos;
 }
 
+// Returns whether a token between the two texts would be part of a word (single_word).
 bool TouchesWord(std::string_view before, std::string_view after) {
   return (!before.empty() && IsWord(DecodeUtf8(before, LastCodePoint(before)))) ||
          (!after.empty() && IsWord(DecodeUtf8(after, 0)));
 }
 
+// Strips what \s of Rust's regex crate matches, as `tokenizers` does for lstrip and rstrip.
 size_t TrailingSpaceBegin(std::string_view text) {
   while (!text.empty()) {
     const size_t last = LastCodePoint(text);
@@ -62,6 +64,8 @@ size_t LeadingSpaceEnd(std::string_view text) {
 
 }  // namespace
 
+// A trie over bytes. Node 0 is the root; as a child it means "none", because nothing leads back to
+// the root.
 AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens)
     : tokens_(std::move(tokens)), nodes_(1) {
   for (size_t i = 0; i < tokens_.size(); ++i) Add(static_cast<int32_t>(i));
@@ -77,6 +81,7 @@ void AddedTokenMatcher::Add(int32_t token) {
     if (child == 0) {
       child = static_cast<uint32_t>(nodes_.size());
       auto& next = nodes_[node].next;
+      // Children are sorted by byte, so that Step can search them.
       next.insert(std::upper_bound(next.begin(), next.end(), std::make_pair(byte, uint32_t{0})),
                   {byte, child});
       nodes_.emplace_back();
@@ -92,6 +97,8 @@ uint32_t AddedTokenMatcher::Step(uint32_t node, unsigned char byte) const {
   return child != next.end() && child->first == byte ? child->second : 0;
 }
 
+// Leftmost-longest, as the Aho-Corasick automaton of `tokenizers` is set to match: of "<|end|>" and
+// "<|end|>x" the longer one wins where both fit.
 int32_t AddedTokenMatcher::LongestAt(std::string_view text, size_t pos) const {
   int32_t longest = -1;
   uint32_t node = 0;
@@ -107,6 +114,7 @@ void AddedTokenMatcher::Split(
     std::string_view text, absl::FunctionRef<void(std::string_view piece, int32_t id)> sink) const {
   size_t done = 0;
   for (size_t pos = 0; pos < text.size();) {
+    // Hardly any byte of a text begins an added token: one bit decides most positions.
     if (!first_.test(static_cast<unsigned char>(text[pos]))) {
       ++pos;
       continue;
@@ -120,7 +128,9 @@ void AddedTokenMatcher::Split(
     size_t begin = pos;
     size_t end = pos + token.pattern.size();
     pos = end;  // what is stripped beside a token may still hold the next one
+    // Within a word such a token is text, and the search continues after it, as in `tokenizers`.
     if (token.single_word && TouchesWord(text.substr(0, begin), text.substr(end))) continue;
+    // Space that the token before has taken is not taken twice.
     if (token.lstrip) begin = std::max(TrailingSpaceBegin(text.substr(0, begin)), done);
     if (token.rstrip) end += LeadingSpaceEnd(text.substr(end));
     if (done < begin) sink(text.substr(done, begin - done), -1);

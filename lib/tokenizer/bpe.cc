@@ -23,7 +23,7 @@ constexpr size_t kAhead = 12;
 // Scratch beyond this many elements is given back after the word that needed it.
 constexpr size_t kKeptScratch = 1 << 16;
 
-// An affix that only WordPiece-like vocabularies have: null and "" are fine.
+// Refuses an affix that only WordPiece-like vocabularies have: null and "" are fine.
 absl::Status NoAffix(const nlohmann::json& model, const char* name) {
   FTD_ASSIGN_OR_RETURN(const std::string affix, StringFieldOr(model, name, "", "model BPE"));
   if (affix.empty()) return absl::OkStatus();
@@ -41,6 +41,8 @@ absl::StatusOr<BpeModel> BpeModel::Build(const ModelJson& json, bool byte_words)
   FTD_RETURN_IF_ERROR(model.SetOptions(json.rest["model"], &unk_token));
   model.IndexVocabulary(json);
   model.unk_id_ = unk_token.empty() ? -1 : model.by_spelling_.Find(unk_token);
+  // After a ByteLevel pre-tokenizer each letter stands for a byte. The words then come as the bytes
+  // themselves, and the vocabulary is indexed by bytes, which saves translating every word.
   if (byte_words) {
     bool complete = true;
     for (int b = 0; b < 256; ++b) {
@@ -54,6 +56,7 @@ absl::StatusOr<BpeModel> BpeModel::Build(const ModelJson& json, bool byte_words)
   }
   for (int b = 0; b < 256; ++b) {
     const char byte = static_cast<char>(b);
+    // Unless words are bytes, only ASCII characters are one byte long.
     model.single_ids_[b] = model.takes_bytes_ || b < 0x80 ? model.words().Find({&byte, 1}) : -1;
     model.fallback_ids_[b] = model.by_spelling_.Find(absl::StrFormat("<0x%02X>", b));
   }
@@ -64,6 +67,7 @@ absl::StatusOr<BpeModel> BpeModel::Build(const ModelJson& json, bool byte_words)
 absl::Status BpeModel::SetOptions(const nlohmann::json& model, std::string* unk_token) {
   FTD_RETURN_IF_ERROR(NoAffix(model, "continuing_subword_prefix"));
   FTD_RETURN_IF_ERROR(NoAffix(model, "end_of_word_suffix"));
+  // Dropout would make the tokens of a text random.
   const auto dropout = model.find("dropout");
   if (dropout != model.end() && !dropout->is_null() &&
       !(dropout->is_number() && dropout->get<double>() == 0)) {
@@ -78,6 +82,7 @@ absl::Status BpeModel::SetOptions(const nlohmann::json& model, std::string* unk_
 }
 
 void BpeModel::IndexVocabulary(const ModelJson& json) {
+  // One string holds all spellings, instead of an allocation for each token.
   size_t bytes = 0;
   int32_t end = 0;
   for (const ModelJson::Token& token : json.vocab) {
@@ -89,6 +94,7 @@ void BpeModel::IndexVocabulary(const ModelJson& json) {
   by_spelling_.Reserve(json.vocab.size(), bytes);
   for (const ModelJson::Token& token : json.vocab) {
     const std::string_view text = json.view(token.text);
+    // A spelling that comes twice gets the later id.
     if (by_spelling_.Find(text) < 0) ++size_;
     by_spelling_.Insert(text, token.id);
     tokens_[token.id] = {static_cast<uint32_t>(spellings_.size()), token.text.size};
@@ -96,11 +102,13 @@ void BpeModel::IndexVocabulary(const ModelJson& json) {
   }
 }
 
-// Tokens with a code point outside the alphabet match no bytes, and are left out.
+// Indexes the vocabulary by the bytes that tokens stand for. Tokens with a code point outside the
+// alphabet match no bytes, and are left out.
 void BpeModel::IndexBytes() {
   byte_words_.Reserve(tokens_.size(), spellings_.size());
   for (int32_t id = 0; id < end_id(); ++id) {
     const std::string_view spelling = IdToToken(id);
+    // This spelling belongs to a later id.
     if (by_spelling_.Find(spelling) != id) continue;
     const auto bytes = AlphabetToBytes(spelling);
     if (bytes.has_value() && !bytes->empty()) byte_words_.Insert(*bytes, id);
@@ -109,9 +117,15 @@ void BpeModel::IndexBytes() {
 
 absl::Status BpeModel::IndexMerges(const ModelJson& json) {
   merges_.Reserve(json.merges.size());
+  // A SentencePiece model has no pre-tokenizer: its "word" is the whole text, with ▁ for spaces. If
+  // no merge reaches over the beginning of a ▁, the text may be split there without changing a
+  // token, and the parts are short and found in the cache. ▁ itself has to be a token, so that
+  // unknown tokens on its two sides are never fused.
   splits_at_meta_ = !takes_bytes_ && !ignore_merges_ && by_spelling_.Find(kMeta) >= 0;
   std::string joined;
   for (size_t rank = 0; rank < json.merges.size(); ++rank) {
+    // Each lookup is a miss of the CPU's caches; asking for the memory ahead of time hides part of
+    // the wait.
     if (rank + kAhead < json.merges.size()) {
       const ModelJson::MergePair& ahead = json.merges[rank + kAhead];
       by_spelling_.Prefetch(json.view(ahead.left));
@@ -134,6 +148,7 @@ absl::Status BpeModel::IndexMerges(const ModelJson& json) {
                                      "\""));
     }
     merges_.Insert(left_id, right_id, {static_cast<uint32_t>(rank), joined_id});
+    // This merge would join a part to the ▁ after it.
     if (right.starts_with(kMeta) && !left.ends_with(kMeta)) splits_at_meta_ = false;
   }
   return absl::OkStatus();
@@ -151,6 +166,7 @@ void BpeModel::EncodeWord(std::string_view word, BpeScratch& scratch,
   if (!splits_at_meta_) return EncodePart(word, scratch, out);
   size_t begin = 0;
   for (size_t meta = word.find(kMeta); meta != std::string_view::npos;
+       // A run of ▁ stays in one part, because ▁ may merge with ▁ ("▁▁▁▁" for indentation).
        meta = word.find(kMeta, meta + kMeta.size())) {
     if (meta == begin || word.substr(begin, meta - begin).ends_with(kMeta)) continue;
     EncodePart(word.substr(begin, meta - begin), scratch, out);
@@ -162,6 +178,7 @@ void BpeModel::EncodeWord(std::string_view word, BpeScratch& scratch,
 void BpeModel::EncodePart(std::string_view word, BpeScratch& scratch,
                           std::vector<int32_t>* out) const {
   if (word.empty()) return;
+  // Single bytes are frequent, and cheaper to look up here than in the cache.
   if (word.size() == 1 && single_ids_[static_cast<unsigned char>(word[0])] >= 0) {
     out->push_back(single_ids_[static_cast<unsigned char>(word[0])]);
     return;
@@ -169,6 +186,8 @@ void BpeModel::EncodePart(std::string_view word, BpeScratch& scratch,
   const uint64_t hash = HashBytes(word);
   if (scratch.cache.Find(word, hash, out)) return;
   const size_t begin = out->size();
+  // ignore_merges (Llama 3): a word that is a token as a whole is taken as such, even if no
+  // sequence of merges leads to it.
   const int32_t whole = ignore_merges_ ? words().Find(word, hash) : -1;
   if (whole >= 0) {
     out->push_back(whole);
@@ -177,14 +196,16 @@ void BpeModel::EncodePart(std::string_view word, BpeScratch& scratch,
     ToSymbols(word, &scratch.ids);
     scratch.ids.size() <= kShortWord ? MergeShort(scratch) : MergeLong(scratch);
     out->insert(out->end(), scratch.ids.begin(), scratch.ids.end());
+    // A text without spaces makes one huge word; its memory must not stay with the thread.
     if (scratch.ids.capacity() > kKeptScratch) scratch.ids = {};
   }
   scratch.cache.Insert(word, hash, out->data() + begin, out->size() - begin);
 }
 
-// The ids before any merge. As in `tokenizers`, byte tokens do not flush an unknown token that
-// waits to be fused.
+// Appends the ids before any merge. As in `tokenizers`, byte tokens do not flush an unknown token
+// that waits to be fused.
 void BpeModel::ToSymbols(std::string_view word, std::vector<int32_t>* ids) const {
+  // A byte without a token is dropped, as `tokenizers` drops what it has neither token nor unk for.
   if (takes_bytes_) {
     for (const unsigned char byte : word) {
       if (single_ids_[byte] >= 0) ids->push_back(single_ids_[byte]);
@@ -209,7 +230,8 @@ void BpeModel::ToSymbols(std::string_view word, std::vector<int32_t>* ids) const
   if (unk_waits) ids->push_back(unk_id_);
 }
 
-// False, and nothing appended, when one of the bytes has no token.
+// Appends the character's byte tokens (<0xE2> …). Returns false, with nothing appended, if one of
+// the bytes has no token.
 bool BpeModel::ToByteTokens(std::string_view character, std::vector<int32_t>* ids) const {
   for (const unsigned char byte : character) {
     if (fallback_ids_[byte] < 0) return false;
@@ -219,6 +241,7 @@ bool BpeModel::ToByteTokens(std::string_view character, std::vector<int32_t>* id
 }
 
 // Merges scratch.ids in place: again and again the pair of least rank, the leftmost of equals.
+// merges[i] is the merge of ids[i] and ids[i + 1]. O(n²) for a small n.
 void BpeModel::MergeShort(BpeScratch& scratch) const {
   std::vector<int32_t>& ids = scratch.ids;
   std::vector<Merge>& merges = scratch.merges;
@@ -237,13 +260,15 @@ void BpeModel::MergeShort(BpeScratch& scratch) const {
     ids[i] = best->id;
     ids.erase(ids.begin() + i + 1);
     merges.erase(best);
+    // Only the two neighbours of the merged pair have changed.
     if (i > 0) merges[i - 1] = find(i - 1);
     if (i < merges.size()) merges[i] = find(i);
   }
 }
 
 // The same with a heap over a linked list, in O(n log n). An entry of the heap whose pair has
-// changed meanwhile is told by what the pair merges to now.
+// changed since it was pushed is recognised by what the pair merges to now. A removed symbol has id
+// -1.
 void BpeModel::MergeLong(BpeScratch& scratch) const {
   auto& symbols = scratch.symbols;
   auto& heap = scratch.heap;
@@ -253,6 +278,7 @@ void BpeModel::MergeLong(BpeScratch& scratch) const {
   const auto push = [&](int32_t left, int32_t right) {
     const Merge* merge = merges_.Find(symbols[left].id, symbols[right].id);
     if (merge == nullptr) return;
+    // The least rank first, then the leftmost position.
     heap.push_back({merge->rank, left, merge->id});
     std::push_heap(heap.begin(), heap.end(), std::greater<>());
   };
@@ -272,6 +298,8 @@ void BpeModel::MergeLong(BpeScratch& scratch) const {
     left.next = symbols[removed].next;
     symbols[removed].id = -1;
     if (left.next >= 0) symbols[left.next].prev = top.position;
+    // The pairs with the new symbol are candidates now; their old entries stay in the heap, out of
+    // date.
     if (left.prev >= 0) push(left.prev, top.position);
     if (left.next >= 0) push(top.position, left.next);
   }

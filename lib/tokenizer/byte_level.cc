@@ -14,7 +14,8 @@ struct Alphabet {
   std::array<int16_t, kAlphabetEnd> byte;
 };
 
-// Printable Latin-1 stands for itself; the other 68 bytes follow from U+0100 on, in order.
+// Makes GPT-2's table (bytes_to_unicode): printable Latin-1 stands for itself, and the other 68
+// bytes follow from U+0100 on, in order.
 constexpr Alphabet MakeAlphabet() {
   Alphabet alphabet{};
   for (auto& byte : alphabet.byte) byte = -1;

@@ -19,7 +19,8 @@ namespace {
 using nlohmann::json;
 using Tokens = std::vector<std::string>;
 
-// A token with a letter outside the byte alphabet, as an added token may have, stands for itself.
+// Joins all tokens and turns letters into bytes. A token with a letter outside the byte alphabet,
+// as an added token may have, stands for itself.
 class ByteLevel : public Decoder {
  public:
   void Apply(Tokens* tokens) const override {
@@ -29,6 +30,8 @@ class ByteLevel : public Decoder {
   }
 };
 
+// Turns ▁ into spaces. In the first token it is dropped wherever it stands, as `tokenizers` does,
+// since the encoder had put one in front.
 class Metaspace : public Decoder {
  public:
   Metaspace(std::string replacement, bool prepends)
@@ -75,12 +78,13 @@ class Replace : public Decoder {
   const std::string content_;
 };
 
-// <0xE2><0x82><0xAC> becomes what the bytes spell, or one U+FFFD a byte when they spell nothing.
+// Turns <0xE2><0x82><0xAC> into what the bytes spell, or one U+FFFD a byte if they spell nothing.
 class ByteFallback : public Decoder {
  public:
   void Apply(Tokens* tokens) const override {
     Tokens out;
     std::string bytes;
+    // Bytes are collected over tokens: a character's bytes are usually several tokens.
     const auto flush = [&] {
       if (bytes.empty()) return;
       if (IsValidUtf8(bytes)) {
@@ -115,11 +119,13 @@ class ByteFallback : public Decoder {
   }
 };
 
+// The decoders after it see one token.
 class Fuse : public Decoder {
  public:
   void Apply(Tokens* tokens) const override { *tokens = {absl::StrJoin(*tokens, "")}; }
 };
 
+// Strips up to `start` and `stop` copies of a character from the ends of each token.
 class Strip : public Decoder {
  public:
   Strip(std::string content, uint64_t start, uint64_t stop)
@@ -151,6 +157,7 @@ absl::Status ParseReplace(const json& section, Decoders* out) {
   FTD_ASSIGN_OR_RETURN(const PatternField pattern, PatternOf(section, "decoder Replace"));
   FTD_ASSIGN_OR_RETURN(std::string content, StringField(section, "content", "decoder Replace"));
   Regex regex = Regex::Literal(pattern.text);
+  // A Literal needs no PCRE2 and is the usual case ("▁").
   if (pattern.is_regex) {
     FTD_ASSIGN_OR_RETURN(regex, Regex::Compile(pattern.text));
   }
@@ -182,6 +189,7 @@ absl::Status ParseMetaspace(const json& section, Decoders* out) {
   return absl::OkStatus();
 }
 
+// Flattens a Sequence into its steps, in order.
 absl::Status Parse(const json& section, Decoders* out) {
   FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "decoder"));
   if (type == "Sequence") {

@@ -3,7 +3,8 @@
 namespace ftd {
 namespace {
 
-// The smallest power of two that keeps the load at or below two thirds, with a slot free.
+// Returns the smallest power of two that keeps the load at or below two thirds, with a slot free: a
+// search ends at a free slot.
 size_t SlotsFor(size_t count) {
   size_t slots = 2;
   while (2 * slots < 3 * (count + 1)) slots *= 2;
@@ -19,6 +20,8 @@ void StringTable::Reserve(size_t count, size_t bytes) {
   bytes_.reserve(bytes);
 }
 
+// Linear probing. The lower bits of the hash choose the slot, the upper 32 are compared before the
+// bytes are, which are elsewhere in memory.
 size_t StringTable::Probe(std::string_view key, uint64_t hash) const {
   for (size_t i = hash & mask_;; i = (i + 1) & mask_) {
     const Slot& slot = slots_[i];
@@ -30,6 +33,7 @@ size_t StringTable::Probe(std::string_view key, uint64_t hash) const {
   }
 }
 
+// Requires: no more keys than were reserved. The table never grows.
 void StringTable::Insert(std::string_view key, int32_t id) {
   const uint64_t hash = HashBytes(key);
   Slot& slot = slots_[Probe(key, hash)];

@@ -8,7 +8,7 @@ namespace {
 
 using nlohmann::json;
 
-// nullptr when absent or null.
+// Returns nullptr when absent or null.
 const json* Find(const json& object, const char* name) {
   if (!object.is_object()) return nullptr;
   const auto it = object.find(name);
@@ -67,6 +67,7 @@ absl::StatusOr<std::string> TypeOf(const json& component, std::string_view what)
   return StringField(component, "type", what);
 }
 
+// {"String": "…"} or {"Regex": "…"}, as `tokenizers` writes its Pattern.
 absl::StatusOr<PatternField> PatternOf(const json& component, std::string_view what) {
   const json* pattern = Find(component, "pattern");
   if (pattern == nullptr || !pattern->is_object() || pattern->size() != 1) {
@@ -76,6 +77,7 @@ absl::StatusOr<PatternField> PatternOf(const json& component, std::string_view w
   field.is_regex = pattern->contains("Regex");
   FTD_ASSIGN_OR_RETURN(field.text,
                        StringField(*pattern, field.is_regex ? "Regex" : "String", what));
+  // It would match at every position.
   if (field.text.empty()) return UnsupportedTokenizer(Concat(what, " with an empty pattern"));
   return field;
 }

@@ -8,11 +8,13 @@ namespace {
 
 using nlohmann::json;
 
+// Deeper than any tokenizer.json. The functions that read the document recurse.
 constexpr size_t kMaxDepth = 64;
 constexpr size_t kMaxBytes = size_t{1} << 31;  // offsets have 32 bits
 
 // Receives the parser's events. Below model.vocab and model.merges they go to flat arrays,
-// elsewhere to a document.
+// elsewhere to a document: a document would allocate each of the hundreds of thousands of strings
+// of a large vocabulary.
 class Reader : public nlohmann::json_sax<json> {
  public:
   explicit Reader(ModelJson* out) : out_(out) {}
@@ -23,9 +25,11 @@ class Reader : public nlohmann::json_sax<json> {
   bool number_integer(number_integer_t value) override { return Value(value); }
   bool number_float(number_float_t value, const string_t&) override { return Value(value); }
   bool binary(binary_t&) override { return Fail("binary data"); }
+  // {"token": id, …}
   bool number_unsigned(number_unsigned_t value) override {
     return place_ == Place::kVocab ? AddToken(value) : Value(value);
   }
+  // "left right" (older files), or the strings of ["left", "right"].
   bool string(string_t& value) override {
     return place_ == Place::kMerges ? AddMergeText(value) : Value(value);
   }
@@ -36,6 +40,7 @@ class Reader : public nlohmann::json_sax<json> {
       return true;
     }
     key_ = name;
+    // stack_ holds the open containers, so 1 is within the file's object and 2 within "model".
     if (stack_.size() == 2 && in_model_ && name == "vocab") next_ = Place::kVocab;
     if (stack_.size() == 2 && in_model_ && name == "merges") next_ = Place::kMerges;
     if (stack_.size() == 1) in_model_ = name == "model";
@@ -51,6 +56,7 @@ class Reader : public nlohmann::json_sax<json> {
   bool start_array(std::size_t) override {
     if (place_ == Place::kMerges && !in_pair_) {
       in_pair_ = true;
+      // No containers are opened within vocab and merges, but for pairs.
       pair_.clear();
       return true;
     }
@@ -90,6 +96,7 @@ class Reader : public nlohmann::json_sax<json> {
     return kept;
   }
   bool AddToken(uint64_t id) {
+    // An array over all ids is allocated from the greatest one.
     if (id > kMaxTokenId) return Fail(Concat("model.vocab has the absurd id ", id));
     out_->vocab.push_back({token_, static_cast<int32_t>(id)});
     return true;
@@ -99,11 +106,13 @@ class Reader : public nlohmann::json_sax<json> {
       pair_.push_back(Keep(text));
       return true;
     }
+    // The header that merges.txt used to have.
     if (text.starts_with("#version")) return true;
     const size_t space = text.find(' ');
     if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos) {
       return Fail(Concat("the merge \"", text, "\" must be two tokens with one space between"));
     }
+    // Two tokens with a space in one of them can only be told apart as a pair.
     const ModelJson::Text left = Keep(text.substr(0, space));
     out_->merges.push_back({left, Keep(text.substr(space + 1))});
     return true;
@@ -144,7 +153,7 @@ class Reader : public nlohmann::json_sax<json> {
   std::vector<json*> stack_;  // the open containers of the document
 };
 
-// Puts `value` where the document stands, and returns where it lies.
+// Puts `value` where the document stands, and returns its place there.
 json* Reader::Put(json value) {
   if (stack_.empty()) {
     out_->rest = std::move(value);

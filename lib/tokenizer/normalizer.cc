@@ -16,6 +16,7 @@ namespace {
 
 using nlohmann::json;
 
+// Ranges are sorted and disjoint.
 bool IsInertMark(uint32_t point) {
   const CodePointRange* end = kInertMarks + kInertMarksSize;
   const CodePointRange* range = std::upper_bound(
@@ -27,7 +28,8 @@ class UnicodeForm : public Normalizer {
  public:
   explicit UnicodeForm(int options) : options_(options) {}
 
-  // Inert marks neither compose nor move, so the stretches between them are normalised one by one.
+  // Inert marks neither compose nor move in the Unicode of `tokenizers`, although they do in
+  // utf8proc's. So the stretches between them are normalised one by one.
   void Apply(std::string* text, RegexScratch&) const override {
     const bool ascii = std::none_of(text->begin(), text->end(), [](char c) { return c & 0x80; });
     if (ascii) return;
@@ -65,6 +67,7 @@ class UnicodeForm : public Normalizer {
   const int options_;
 };
 
+// Unlike Metaspace, also before a text that begins with the prefix.
 class Prepend : public Normalizer {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
@@ -95,6 +98,7 @@ class Replace : public Normalizer {
   const std::string content_;
 };
 
+// Rust's char::to_lowercase, one character at a time: no special case for a final sigma.
 class Lowercase : public Normalizer {
  public:
   void Apply(std::string* text, RegexScratch&) const override {
@@ -120,6 +124,7 @@ class Lowercase : public Normalizer {
   }
 };
 
+// Strips Unicode's white space at either end.
 class Strip : public Normalizer {
  public:
   Strip(bool left, bool right) : left_(left), right_(right) {}
@@ -162,6 +167,7 @@ absl::Status ParseReplace(const json& section, Normalizers* out) {
 
 absl::Status Parse(const json& section, Normalizers* out) {
   FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "normalizer"));
+  // STABLE: only compositions that later versions of Unicode cannot change.
   constexpr int kStable = UTF8PROC_STABLE;
   if (type == "Sequence") return ParseSequence(section, out);
   if (type == "Replace") return ParseReplace(section, out);

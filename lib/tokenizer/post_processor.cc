@@ -14,7 +14,8 @@ using nlohmann::json;
 
 constexpr std::string_view kTemplate = "post_processor TemplateProcessing";
 
-// Appends the ids of a special token of the template.
+// Appends the ids of a special token of the template: {"SpecialToken": {"id": "<s>", "type_id":
+// 0}}, looked up in "special_tokens".
 absl::Status AppendSpecial(const json& section, const json& piece, std::vector<int32_t>* out) {
   FTD_ASSIGN_OR_RETURN(const std::string name, StringField(piece, "id", kTemplate));
   const auto tokens = section.find("special_tokens");
@@ -31,6 +32,8 @@ absl::Status AppendSpecial(const json& section, const json& piece, std::vector<i
   return absl::OkStatus();
 }
 
+// {"single": [{"SpecialToken": …}, {"Sequence": {"id": "A", …}}], …}. "pair" is not read: ftd never
+// encodes two sequences together.
 absl::Status ParseTemplate(const json& section, std::vector<int32_t>* out) {
   out->clear();
   FTD_ASSIGN_OR_RETURN(const json* pieces, ArrayField(section, "single", kTemplate));
@@ -52,6 +55,7 @@ absl::Status ParseTemplate(const json& section, std::vector<int32_t>* out) {
 
 absl::Status ParseInto(const json& section, bool* has_template, PostProcessor* out) {
   FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "post_processor"));
+  // It only adjusts offsets, which ftd does not use.
   if (type == "ByteLevel") return absl::OkStatus();
   if (type == "Sequence") {
     FTD_ASSIGN_OR_RETURN(const json* steps,

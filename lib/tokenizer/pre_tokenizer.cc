@@ -17,10 +17,11 @@ namespace {
 using nlohmann::json;
 using PieceSink = absl::FunctionRef<void(const Piece&)>;
 
+// The pattern of GPT-2's encoder.py. ByteLevel with use_regex splits by it.
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-// The part of `piece` from byte `begin` to `end`.
+// Returns the part of `piece` from byte `begin` to `end`.
 Piece Part(const Piece& piece, size_t begin, size_t end) {
   return {piece.text.substr(begin, end - begin), piece.at_start && begin == 0};
 }
@@ -31,6 +32,7 @@ class SplitStep : public PreTokenizer {
       : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
 
   void Split(const Piece& piece, RegexScratch& scratch, PieceSink sink) const override {
+    // Matches and the stretches between them are parts alike, so `invert` makes no difference.
     if (behavior_ == SplitBehavior::kIsolated) {
       pattern_.ForEachSpan(piece.text, scratch,
                            [&](Span span) { sink(Part(piece, span.begin, span.end)); });
@@ -50,6 +52,8 @@ class SplitStep : public PreTokenizer {
   const bool invert_;
 };
 
+// Splits by GPT-2's pattern and writes each byte as a letter of the byte alphabet. The letters are
+// left out where the model takes bytes.
 class ByteLevel : public PreTokenizer {
  public:
   ByteLevel(std::unique_ptr<Regex> pattern, bool add_prefix_space, bool to_letters)
@@ -58,6 +62,7 @@ class ByteLevel : public PreTokenizer {
         to_letters_(to_letters) {}
 
   void Split(const Piece& piece, RegexScratch& scratch, PieceSink sink) const override {
+    // The space is put before every piece, not only the first, as `tokenizers` does.
     if (!add_prefix_space_ || piece.text.starts_with(" ")) return SplitSpaced(piece, scratch, sink);
     const std::string spaced = Concat(" ", piece.text);
     SplitSpaced({spaced, piece.at_start}, scratch, sink);
@@ -80,6 +85,7 @@ class ByteLevel : public PreTokenizer {
   const bool to_letters_;
 };
 
+// Numeric as Rust's char::is_numeric is: Nd, Nl and No.
 bool IsNumeric(uint32_t point) {
   if (point < 0x80) return point >= '0' && point <= '9';
   const CodePointRange* end = kNumeric + kNumericSize;
@@ -88,6 +94,7 @@ bool IsNumeric(uint32_t point) {
   return range != kNumeric && (range - 1)->last >= point;
 }
 
+// Separates numbers from the rest: "a12" → "a", "12", or "a", "1", "2" with individual_digits.
 class Digits : public PreTokenizer {
  public:
   explicit Digits(bool individual) : individual_(individual) {}
@@ -113,12 +120,14 @@ class Digits : public PreTokenizer {
 
 enum class PrependScheme { kAlways, kFirst, kNever };
 
+// SentencePiece's words: "Hello my friend" → "▁Hello", "▁my", "▁friend".
 class Metaspace : public PreTokenizer {
  public:
   Metaspace(std::string replacement, PrependScheme scheme, bool split)
       : replacement_(std::move(replacement)), scheme_(scheme), split_(split) {}
 
   void Split(const Piece& piece, RegexScratch&, PieceSink sink) const override {
+    // A text that begins with a space has its ▁ already.
     const bool starts_with_meta =
         piece.text.starts_with(" ") || piece.text.starts_with(replacement_);
     const bool prepend =
@@ -131,6 +140,7 @@ class Metaspace : public PreTokenizer {
     const Piece whole{text, piece.at_start};
     size_t begin = 0;
     while (split_) {  // each replaced space begins a word
+      // begin + 1: a ▁ at `begin` opens this word.
       const size_t end = text.find(replacement_, begin + 1);
       if (end == std::string::npos) break;
       sink(Part(whole, begin, end));
@@ -194,6 +204,7 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseMetaspace(const json& section
     return CorruptTokenizer(
         "pre_tokenizer Metaspace: \"prepend_scheme\" must be always, first or never");
   }
+  // `tokenizers` refuses this too. Files of before prepend_scheme have add_prefix_space alone.
   if (!prefix && section.contains("prepend_scheme") && scheme != PrependScheme::kNever) {
     return CorruptTokenizer(
         "pre_tokenizer Metaspace: add_prefix_space false contradicts its prepend_scheme");
@@ -202,7 +213,7 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseMetaspace(const json& section
   return std::make_unique<Metaspace>(std::move(replacement), scheme, split);
 }
 
-// All steps of a section, Sequences unfolded.
+// Appends all steps of a section, Sequences unfolded.
 absl::Status Flatten(const json& section, std::vector<const json*>* out) {
   FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "pre_tokenizer"));
   if (type != "Sequence") {
@@ -236,6 +247,8 @@ absl::StatusOr<PreTokenizers> PreTokenizers::Parse(const json& section, bool mod
   std::vector<const json*> steps;
   FTD_RETURN_IF_ERROR(Flatten(section, &steps));
   for (const json* step : steps) {
+    // Only the last step's output goes to the model; an earlier ByteLevel has to give letters to
+    // the next step's pattern.
     const bool last = step == steps.back();
     FTD_ASSIGN_OR_RETURN(std::unique_ptr<PreTokenizer> parsed_step,
                          ParseStep(*step, !(last && model_takes_bytes)));
@@ -250,6 +263,8 @@ bool PreTokenizers::EndsWithByteLevel(const json& section) {
          TypeOf(*steps.back(), "").value() == "ByteLevel";
 }
 
+// Depth first: a part may be a view of a string that its step holds only during the call of the
+// sink.
 void PreTokenizers::Run(size_t step, const Piece& piece, RegexScratch& scratch,
                         absl::FunctionRef<void(std::string_view)> sink) const {
   if (piece.text.empty()) return;

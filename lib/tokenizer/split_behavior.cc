@@ -6,6 +6,7 @@
 namespace ftd {
 namespace {
 
+// Removes the matches. The examples split "the-final--countdown" at "-": the, final, countdown.
 std::vector<Span> WithoutMatches(const std::vector<Span>& spans) {
   std::vector<Span> parts;
   std::copy_if(spans.begin(), spans.end(), std::back_inserter(parts),
@@ -13,7 +14,7 @@ std::vector<Span> WithoutMatches(const std::vector<Span>& spans) {
   return parts;
 }
 
-// Neighbours of one kind become one part.
+// Joins neighbours of one kind: the, -, final, --, countdown.
 std::vector<Span> Contiguous(const std::vector<Span>& spans) {
   std::vector<Span> parts;
   bool previous = false;
@@ -28,7 +29,7 @@ std::vector<Span> Contiguous(const std::vector<Span>& spans) {
   return parts;
 }
 
-// A match joins the part before it, unless that is a match as well.
+// Joins a match to the part before it, unless that is a match as well: the-, final-, -, countdown.
 std::vector<Span> MergedWithPrevious(const std::vector<Span>& spans) {
   std::vector<Span> parts;
   bool previous = false;
@@ -43,7 +44,7 @@ std::vector<Span> MergedWithPrevious(const std::vector<Span>& spans) {
   return parts;
 }
 
-// The mirror image, from the end.
+// The mirror image, from the end: the, -final, -, -countdown.
 std::vector<Span> MergedWithNext(const std::vector<Span>& spans) {
   std::vector<Span> parts;
   bool next = false;

@@ -24,14 +24,14 @@ namespace {
 
 using nlohmann::json;
 
-// What one encoding thread writes to.
+// The memory that one encoding thread writes to. It is kept between calls, with its cache of words.
 struct Scratch {
   RegexScratch regex;
   BpeScratch bpe;
   std::string normalized;
 };
 
-// Scratches for as many threads as encode at once. Thread-safe.
+// Holds as many scratches as threads have encoded at once. Thread-safe.
 class ScratchPool {
  public:
   std::unique_ptr<Scratch> Take() {
@@ -60,6 +60,7 @@ class BpeTokenizer : public Tokenizer {
 
   std::vector<int32_t> Encode(std::string_view text, bool add_special_tokens) const override;
   std::string Decode(const std::vector<int32_t>& ids) const override;
+  // Added tokens win over the vocabulary, as in `tokenizers`.
   int32_t TokenToId(std::string_view token) const override {
     const auto added = added_ids_.find(ForAbseil(token));
     return added != added_ids_.end() ? added->second : model_.TokenToId(token);
@@ -88,7 +89,7 @@ class BpeTokenizer : public Tokenizer {
   mutable ScratchPool scratches_;
 };
 
-// `document`[`name`], null when absent.
+// Returns `document`[`name`], null when absent.
 const json& Section(const json& document, const char* name) {
   static const json null;
   const auto it = document.find(name);
@@ -118,8 +119,8 @@ absl::StatusOr<AddedToken> ParseAddedToken(const json& entry) {
   return token;
 }
 
-// Ids are given as `tokenizers` gives them: the vocabulary's where it has the token, else the next
-// free one. The "id" in the file is what that comes to.
+// Gives ids as `tokenizers` does: the vocabulary's where it has the token, else the next free one.
+// The "id" in the file is what that comes to, and is not read.
 absl::Status BpeTokenizer::AddTokens(const json& section) {
   if (section.is_null()) return absl::OkStatus();
   if (!section.is_array()) return CorruptTokenizer("\"added_tokens\" must be an array");
@@ -132,6 +133,8 @@ absl::Status BpeTokenizer::AddTokens(const json& section) {
     token.id = model_.TokenToId(token.content);
     if (token.id < 0) token.id = next_id++;
     token.pattern = token.content;
+    // A token with `normalized` is searched in normalised text, so its pattern is normalised as
+    // well.
     if (token.normalized) Normalize(&token.pattern, scratch);
     vocab_size_ = std::max(vocab_size_, token.id + 1);
     added_ids_[token.content] = token.id;
@@ -143,7 +146,10 @@ absl::Status BpeTokenizer::AddTokens(const json& section) {
   return absl::OkStatus();
 }
 
+// text → added tokens → normalise → added tokens → pre-tokenise → BPE → template. Thread-safe: each
+// call has a scratch of its own.
 std::vector<int32_t> BpeTokenizer::Encode(std::string_view text, bool add_special_tokens) const {
+  // Bytes that are not UTF-8 become U+FFFD; everything below relies on valid UTF-8.
   std::string repaired;
   if (!IsValidUtf8(text)) {
     repaired = RepairUtf8(text);
@@ -151,11 +157,13 @@ std::vector<int32_t> BpeTokenizer::Encode(std::string_view text, bool add_specia
   }
   std::unique_ptr<Scratch> scratch = scratches_.Take();
   std::vector<int32_t> ids;
+  // A token is some four bytes of English; a little more is reserved.
   ids.reserve(text.size() / 3 + 8);
   raw_tokens_.Split(text, [&](std::string_view piece, int32_t id) {
     if (id >= 0) {
       ids.push_back(id);
     } else {
+      // Only the text's own start counts for Metaspace's "first".
       EncodeSegment(piece, piece.data() == text.data(), *scratch, &ids);
     }
   });
@@ -163,7 +171,7 @@ std::vector<int32_t> BpeTokenizer::Encode(std::string_view text, bool add_specia
   return add_special_tokens ? post_processor_.Apply(std::move(ids)) : ids;
 }
 
-// A segment holds no token of raw_tokens_.
+// Encodes a stretch of text that holds no token of raw_tokens_.
 void BpeTokenizer::EncodeSegment(std::string_view segment, bool at_start, Scratch& scratch,
                                  std::vector<int32_t>* out) const {
   if (!normalizers_.empty()) {
@@ -182,6 +190,7 @@ void BpeTokenizer::EncodeSegment(std::string_view segment, bool at_start, Scratc
 std::string BpeTokenizer::Decode(const std::vector<int32_t>& ids) const {
   std::vector<std::string> tokens;
   for (const int32_t id : ids) {
+    // Added tokens win over the vocabulary, as in `tokenizers`.
     const auto added = added_spellings_.find(id);
     if (added != added_spellings_.end()) {
       tokens.push_back(added->second);
@@ -189,6 +198,7 @@ std::string BpeTokenizer::Decode(const std::vector<int32_t>& ids) const {
       tokens.emplace_back(token);
     }
   }
+  // A file without a decoder has words as tokens, and `tokenizers` puts a space between them.
   if (!has_decoder_) return absl::StrJoin(tokens, " ");
   for (const auto& step : decoders_) step->Apply(&tokens);
   return absl::StrJoin(tokens, "");
@@ -202,7 +212,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view tok
   const auto model = json.rest.find("model");
   if (model == json.rest.end() || !model->is_object())
     return CorruptTokenizer("\"model\" must be an object");
-  // Files from before 2020 leave the type out; merges tell that it is BPE.
+  // Files from before 2020 leave the type out; the merges show that it is BPE.
   FTD_ASSIGN_OR_RETURN(const std::string type,
                        StringFieldOr(*model, "type", json.has_merges ? "BPE" : "?", "model"));
   if (type != "BPE")

@@ -1,5 +1,5 @@
 // A direct-mapped cache from words to their token ids: one cache line an entry, no allocation,
-// bounded for ever.
+// and a size that never grows.
 #pragma once
 
 #include <cstdint>

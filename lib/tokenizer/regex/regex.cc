@@ -16,10 +16,12 @@
 namespace ftd {
 namespace {
 
+// PCRE2's own JIT stack of 32 KiB may be too small for a long text; this one grows to 8 MiB.
 constexpr size_t kJitStackMin = 32 << 10;
 constexpr size_t kJitStackMax = 8 << 20;
 
-// Which blocks of 256 code points hold one with a proxy: nearly all text is told off by one bit.
+// Returns which blocks of 256 code points contain one with a proxy: a single bit rules out nearly
+// all text.
 std::bitset<0x1100> ProxyBlocks() {
   std::bitset<0x1100> blocks;
   for (size_t i = 0; i < kRegexProxiesSize; ++i) {
@@ -29,6 +31,8 @@ std::bitset<0x1100> ProxyBlocks() {
   return blocks;
 }
 
+// Returns the code point that stands for `point` in a match: another of the same category that
+// PCRE2's older Unicode knows, and with as many bytes, so that offsets stay.
 uint32_t ProxyOf(uint32_t point) {
   static const std::bitset<0x1100> blocks = ProxyBlocks();
   if (!blocks.test(point >> 8)) return point;
@@ -39,8 +43,8 @@ uint32_t ProxyOf(uint32_t point) {
   return range->target;
 }
 
-// `text` as PCRE2 should see it: the same bytes, but for code points that its Unicode does not know
-// yet. `copy` holds the result when it differs.
+// Returns `text` as PCRE2 should see it: the same bytes, except for code points that its Unicode
+// does not know yet. `copy` holds the result when it differs.
 std::string_view WithProxies(std::string_view text, std::string& copy) {
   bool copied = false;
   for (size_t pos = 0; pos < text.size();) {
@@ -87,9 +91,11 @@ absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
   int error = 0;
   size_t offset = 0;
   pcre2_compile_context_8* context = pcre2_compile_context_create_8(nullptr);
+  // Oniguruma knows \n alone as the end of a line.
   pcre2_set_newline_8(context, PCRE2_NEWLINE_LF);
   regex.code_.reset(pcre2_compile_8(
       reinterpret_cast<PCRE2_SPTR8>(translated.pattern.data()), translated.pattern.size(),
+      // MULTILINE: in Ruby's syntax ^ and $ always match at lines. \C could split a character.
       PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context));
   pcre2_compile_context_free_8(context);
   if (regex.code_ == nullptr) {
@@ -116,12 +122,14 @@ bool Regex::Find(std::string_view subject, size_t start, RegexScratch& scratch, 
     return match->begin != std::string_view::npos;
   }
   const auto* bytes = reinterpret_cast<PCRE2_SPTR8>(subject.data());
+  // Without a JIT the interpreter runs; likewise where the JIT's stack was too small.
   int rc = PCRE2_ERROR_JIT_STACKLIMIT;
   if (jit_) {
     rc = pcre2_jit_match_8(code_.get(), bytes, subject.size(), start, 0, scratch.data_,
                            scratch.context_);
   }
   if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {
+    // The caller guarantees valid UTF-8; the JIT never checks it.
     rc = pcre2_match_8(code_.get(), bytes, subject.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
                        scratch.data_, scratch.context_);
   }
@@ -132,7 +140,7 @@ bool Regex::Find(std::string_view subject, size_t start, RegexScratch& scratch, 
   return match->begin <= match->end;
 }
 
-// Steps as the onig crate's find_iter does: an empty match right behind the last match does not
+// Steps as the onig crate's find_iter does: an empty match right after the last match does not
 // count.
 void Regex::ForEachSpan(std::string_view text, RegexScratch& scratch,
                         absl::FunctionRef<void(Span)> sink) const {

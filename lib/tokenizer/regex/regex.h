@@ -17,7 +17,7 @@ struct pcre2_real_jit_stack_8;
 
 namespace ftd {
 
-// What a match needs to write to: one per thread at a time, of use to every Regex.
+// The memory that a match writes to. One per thread at a time; it serves any Regex.
 class RegexScratch {
  public:
   RegexScratch();
@@ -58,7 +58,7 @@ class Regex {
     void operator()(pcre2_real_code_8* code) const;
   };
 
-  // The next match at or behind `start`; false when there is none.
+  // The next match that begins at `start` or later; false when there is none.
   bool Find(std::string_view subject, size_t start, RegexScratch& scratch, Span* match) const;
 
   std::unique_ptr<pcre2_real_code_8, CodeDeleter> code_;  // null for a literal

@@ -12,8 +12,9 @@ namespace {
 
 constexpr size_t kNone = std::string::npos;
 
-// One pass over the pattern. `out_` grows piece by piece; `atom_` is where in it the last atom
-// began, which a quantifier applies to.
+// Translates in one pass over the pattern. `out_` grows piece by piece; `atom_` is where in it the
+// last atom began, to which a quantifier applies. Whatever the two engines might read differently
+// is refused rather than guessed.
 class Translator {
  public:
   explicit Translator(std::string_view in) : in_(in) {}
@@ -57,6 +58,7 @@ class Translator {
   bool by_property_ = true;
 };
 
+// Translates the next construct at pos_.
 absl::Status Translator::Next() {
   switch (Peek()) {
     case '\\':
@@ -84,11 +86,14 @@ absl::Status Translator::Next() {
       break;
   }
   const auto lead = static_cast<unsigned char>(Peek());
+  // The pattern names this very code point, so no other may stand in for it.
   if (lead >= 0x80) by_property_ = false;
   CopyAtom(Utf8Length(lead));
   return absl::OkStatus();
 }
 
+// Classes and control characters mean the same to both, with PCRE2_UCP. \A and \z match a place, so
+// no quantifier may follow.
 absl::Status Translator::Escape() {
   const char c = Peek(1);
   switch (c) {
@@ -124,6 +129,8 @@ absl::Status Translator::Escape() {
     default:
       break;
   }
+  // Any other letter may have a meaning to one of the two (\h is a hexadecimal digit to Ruby, a
+  // space to PCRE2). Escaped punctuation is literal to both.
   if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || static_cast<unsigned char>(c) >= 0x80) {
     return Unsupported(Concat("\\", std::string(1, c)));
   }
@@ -131,7 +138,8 @@ absl::Status Translator::Escape() {
   return absl::OkStatus();
 }
 
-// \p{…} and \P{…}: a general category, or a script, which PCRE2 would take for its extensions.
+// \p{…} and \P{…}: a general category, or a script. To PCRE2 a bare script name means
+// Script_Extensions, to Oniguruma Script; "sc:" asks for the latter.
 absl::Status Translator::Property() {
   const size_t end = in_.find('}', pos_);
   if (Peek(2) != '{' || end == kNone) return Unsupported("\\p without braces");
@@ -144,7 +152,7 @@ absl::Status Translator::Property() {
   return absl::OkStatus();
 }
 
-// \xHH, \x{H…} and \uHHHH.
+// Translates \xHH, \x{H…} and \uHHHH; PCRE2 has no \u.
 absl::Status Translator::CopyHex() {
   const bool braces = Peek(1) == 'x' && Peek(2) == '{';
   const size_t begin = pos_ + (braces ? 3 : 2);
@@ -157,6 +165,7 @@ absl::Status Translator::CopyHex() {
   if (digits.empty() || (braces && (end >= in_.size() || in_[end] != '}')))
     return Unsupported("a malformed \\x");
   const unsigned long point = std::stoul(std::string(digits), nullptr, 16);
+  // To Oniguruma this is a byte of an encoded character, to PCRE2 a code point.
   if (Peek(1) == 'x' && !braces && point >= 0x80)
     return Unsupported("\\x of a byte that is not ASCII");
   if (point >= 0x80) by_property_ = false;
@@ -168,6 +177,7 @@ absl::Status Translator::CopyHex() {
 absl::Status Translator::Class() {
   atom_ = out_.size();
   Copy(Peek(1) == '^' ? 2 : 1);
+  // The two may read it differently, and no tokenizer in use needs it.
   if (Peek() == ']') return Unsupported("']' at the start of a class");
   while (Peek() != ']') {
     if (pos_ >= in_.size()) return Unsupported("a class without its ']'");
@@ -175,6 +185,7 @@ absl::Status Translator::Class() {
     if (Has("&&")) return Unsupported("the intersection of classes (&&)");
     if (Peek() == '\\') {
       if (Peek(1) == 'A' || Peek(1) == 'z') return Unsupported("an anchor within a class");
+      // An escape within a class is not an atom of its own.
       const size_t atom = atom_;
       FTD_RETURN_IF_ERROR(Escape());
       atom_ = atom;
@@ -201,6 +212,7 @@ absl::Status Translator::OpenGroup() {
     }
     size_t length = 0;
     for (const std::string_view opening :
+         // No tokenizer in use needs named groups, conditions or other flags.
          {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:", "(?-i:"}) {
       if (Has(opening)) length = opening.size();
     }
@@ -222,7 +234,7 @@ absl::Status Translator::CloseGroup() {
   return absl::OkStatus();
 }
 
-// *, + and ?, each perhaps lazy (?) or possessive (+).
+// Translates *, + and ?, each perhaps lazy (?) or possessive (+).
 absl::Status Translator::Quantifier() {
   if (atom_ == kNone) return Unsupported("a quantifier with nothing before it");
   Copy(1);
@@ -234,7 +246,7 @@ absl::Status Translator::Quantifier() {
   return absl::OkStatus();
 }
 
-// {n}, {n,}, {,m}, {n,m}. Anything else in braces is literal.
+// Translates {n}, {n,}, {,m} and {n,m}. Anything else in braces is literal.
 absl::Status Translator::Interval() {
   const size_t end = in_.find('}', pos_);
   const std::string_view body = end == kNone ? "" : in_.substr(pos_ + 1, end - pos_ - 1);
@@ -254,6 +266,7 @@ absl::Status Translator::Interval() {
     out_.append(")+");
     ++pos_;
   } else if (Peek() == '?' && body.find(',') != kNone) {
+    // Without a comma, {n}? is "n or none" to Ruby and a lazy {n} to PCRE2: refused below.
     Copy(1);
   }
   const char after = Peek();
