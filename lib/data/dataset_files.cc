@@ -29,7 +29,7 @@ constexpr Extension kExtensions[] = {
 constexpr char kReadable[] =
     ".json, .jsonl, .csv, .tsv (each also with .gz or .zst), .parquet and .arrow are read";
 
-// What `datasets` passes over or writes beside the rows.
+// Files that `datasets` passes over, or writes beside the rows.
 constexpr std::string_view kNoData[] = {"config.json", "dataset_info.json", "dataset_infos.json",
                                         "dataset_dict.json", "state.json"};
 
@@ -50,19 +50,22 @@ absl::Status NotFound(std::string_view name, std::string_view what) {
   return Error(Reason::kDatasetNotFound, Concat("dataset ", name, " ", what));
 }
 
-// Whether one part of a glob matches a folder's or a file's name.
+// Returns whether one part of a glob matches a folder's or a file's name. Hidden names and folders
+// such as __pycache__ have to be asked for, as in `datasets`.
 bool PartMatches(const char* pattern, const std::string& name, bool is_folder) {
   if (is_folder && name.starts_with("__") && !std::string_view(pattern).starts_with("__"))
     return false;
   return ::fnmatch(pattern, name.c_str(), FNM_PERIOD) == 0;
 }
 
-// Whether the parts of a glob match those of a path.
+// Returns whether the parts of a glob match those of a path: each part one name, ** any number of
+// folders, none included, and as the last part also a file.
 bool PartsMatch(fs::path::const_iterator pattern, const fs::path::const_iterator& pattern_end,
                 fs::path::const_iterator part, const fs::path::const_iterator& part_end) {
   if (pattern == pattern_end || part == part_end) return pattern == pattern_end && part == part_end;
   const bool any_depth = *pattern == "**";
   const bool is_folder = std::next(part) != part_end;
+  // ** as no folder at all; below, it takes this part and stays.
   if (any_depth && PartsMatch(std::next(pattern), pattern_end, part, part_end)) return true;
   if (!PartMatches(any_depth ? "*" : pattern->c_str(), part->string(), is_folder)) return false;
   ++part;
@@ -86,6 +89,8 @@ class GlobSearch {
   void Visit(const fs::path& directory, size_t first) {
     if (first == parts_.size()) return;
     const bool any_depth = parts_[first] == "**";
+    // ** as no folder: the rest of the pattern is tried here too. A file found twice is removed by
+    // DataFilesOf.
     if (any_depth && first + 1 < parts_.size()) Visit(directory, first + 1);
     std::error_code error;
     for (fs::directory_iterator it(directory, error), end; !error && it != end;
@@ -129,6 +134,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> DataFilesOf(std::vector<LocalDatas
                                                           const std::string& name) {
   std::erase_if(files, [](const auto& file) { return !IsData(file.path); });
   if (files.empty()) return NotFound(name, Concat("holds no data files: ", kReadable));
+  // By bytes, not by locale: the order of rows must not depend on the machine.
   const auto by_path = [](const auto& a, const auto& b) {
     return a.path.native() < b.path.native();
   };
@@ -158,6 +164,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FindDatasetFiles(const std::string
   }
   if (!IsGlob(name)) return NotFound(name, "does not exist");
   fs::path root;
+  // The root is the part before the first wildcard: nothing above it need be read.
   fs::path pattern;
   for (const fs::path& part : path) {
     (pattern.empty() && !IsGlob(part.string()) ? root : pattern) /= part;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kReasonsKept = 5;
 
+// Arrow's readers seek in the file, so no decompressor can stand before them.
 absl::StatusOr<std::unique_ptr<RowReader>> OpenColumnar(const DatasetInput& file,
                                                         OpenColumnarRows open) {
   if (open == nullptr) {
@@ -43,6 +44,7 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenRows(const DatasetInput& file,
 
 DatasetReader::DatasetReader(DatasetOptions options)
     : options_(std::move(options)), renderer_(options_.rules) {
+  // A file that is missing is reported when its turn to be read comes.
   for (const DatasetInput& file : options_.files) {
     std::error_code error;
     const auto size = std::filesystem::file_size(file.path, error);
@@ -76,6 +78,7 @@ absl::StatusOr<bool> DatasetReader::Next(Example* example) {
       if (!opened) break;
       continue;
     }
+    // A row that could not be read and one that makes no text are alike bad rows.
     absl::StatusOr<Example> made =
         row_.problem.ok() ? renderer_.Render(row_) : absl::StatusOr<Example>(row_.problem);
     if (!made.ok()) {
@@ -86,6 +89,7 @@ absl::StatusOr<bool> DatasetReader::Next(Example* example) {
     ++rows_;
     return true;
   }
+  // Everything was read. Without a single row the run could only fail later and less clearly.
   if (rows_ > 0) return false;
   const std::string& name = options_.files[0].name;
   if (skipped_ > 0) {
@@ -97,6 +101,7 @@ absl::StatusOr<bool> DatasetReader::Next(Example* example) {
   return DatasetInvalid(Concat(whose, " no rows; a dataset needs at least one"));
 }
 
+// Counts a bad row, or ends the reading with its problem when no more may be skipped.
 absl::Status DatasetReader::Skip(const Row& row, const absl::Status& problem) {
   const DatasetInput& file = options_.files[next_file_ - 1];
   absl::Status named = Prefixed(problem, Concat(file.name, " ", row.unit, " ", row.number, ": "));

@@ -11,7 +11,9 @@ namespace {
 
 __extension__ using Uint128 = unsigned __int128;
 
-// Spreads a seed over 256 bits: numpy's SeedSequence with its pool of four words.
+// Spreads a seed over 256 bits: numpy's SeedSequence with its pool of four words
+// (numpy/random/bit_generator.pyx, after O'Neill's seed_seq_fe). The constants are its INIT_A,
+// MULT_A, MIX_MULT_L, MIX_MULT_R, INIT_B and MULT_B.
 class SeedSequence {
  public:
   explicit SeedSequence(uint64_t seed) {
@@ -19,6 +21,7 @@ class SeedSequence {
     pool_[1] = Hashed(static_cast<uint32_t>(seed >> 32));
     pool_[2] = Hashed(0);
     pool_[3] = Hashed(0);
+    // Every word of the pool influences every other one.
     for (size_t source = 0; source < pool_.size(); ++source) {
       for (size_t i = 0; i < pool_.size(); ++i) {
         if (i != source) pool_[i] = Mixed(pool_[i], Hashed(pool_[source]));
@@ -26,6 +29,7 @@ class SeedSequence {
     }
   }
 
+  // generate_state(4, uint64): 32-bit words, the lower half of each pair first.
   std::array<uint64_t, 4> State() const {
     std::array<uint64_t, 4> words{};
     uint32_t multiplier = 0x8b51f9ddU;
@@ -40,6 +44,7 @@ class SeedSequence {
   }
 
  private:
+  // The multiplier changes with each call, so the order of calls is part of the algorithm.
   uint32_t Hashed(uint32_t word) {
     word ^= multiplier_;
     multiplier_ *= 0x931e8875U;
@@ -56,18 +61,21 @@ class SeedSequence {
   std::array<uint32_t, 4> pool_{};
 };
 
+// PCG-XSL-RR-128/64: state ← state · kMultiplier + increment; the output is high xor low, rotated
+// right by the upper 6 bits.
 class Pcg64 {
  public:
   explicit Pcg64(uint64_t seed) {
     const auto words = SeedSequence(seed).State();
+    // pcg_setseq_128_srandom: the increment has to be odd.
     increment_ = (Wide(words[2], words[3]) << 1) | 1;
     Advance();
     state_ += Wide(words[0], words[1]);
     Advance();
   }
 
-  // Uniform in [0, largest]: as many random bits as `largest` has, drawn until they are not above
-  // it.
+  // Returns a number uniform in [0, largest]: as many random bits as `largest` has, drawn until
+  // they are not above it (numpy's random_interval).
   uint64_t Bounded(uint64_t largest) {
     if (largest == 0) return 0;
     const uint64_t mask = UINT64_MAX >> std::countl_zero(largest);
@@ -90,7 +98,8 @@ class Pcg64 {
     return std::rotr(high ^ low, static_cast<int>(high >> 58));
   }
 
-  // The two halves of a 64-bit number, the lower first.
+  // Returns half of a 64-bit number, the lower half first, and keeps the other for the next call,
+  // as numpy does.
   uint32_t Next32() {
     if (has_half_) {
       has_half_ = false;
@@ -114,6 +123,7 @@ class Pcg64 {
 std::vector<int64_t> NumpyPermutation(uint64_t seed, int64_t n) {
   std::vector<int64_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), 0);
+  // Generator.permutation shuffles arange(n).
   Pcg64 random(seed);
   for (size_t i = order.size(); i-- > 1;) std::swap(order[i], order[random.Bounded(i)]);
   return order;

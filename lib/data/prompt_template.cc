@@ -22,11 +22,13 @@ std::string RenderAlpacaPrompt(std::string_view instruction, std::string_view in
 absl::StatusOr<PromptTemplate> PromptTemplate::Parse(std::string_view text) {
   PromptTemplate parsed;
   Part part;
+  // A part is a literal and the column after it; the last one has a literal alone.
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c != '{' && c != '}') {
       part.literal.push_back(c);
     } else if (i + 1 < text.size() && text[i + 1] == c) {
+      // {{ or }}: one brace.
       part.literal.push_back(text[i++]);
     } else if (c == '}') {
       return Malformed("has a } that closes nothing");
@@ -54,6 +56,7 @@ absl::StatusOr<std::string> PromptTemplate::Render(const Row& row) const {
     if (part.column.empty()) continue;
     const Cell* cell = row.Find(part.column);
     if (cell == nullptr) {
+      // The message lists the columns, since a misspelt name is the usual cause.
       return DatasetInvalid(Concat("the template's column \"", part.column,
                                    "\" is not there; there are ", ColumnNames(row)));
     }

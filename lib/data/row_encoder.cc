@@ -20,8 +20,8 @@ absl::Status Corrupt(const std::filesystem::path& path, std::string_view problem
                Concat(path.string(), ": ", problem, "; fetch the model again"));
 }
 
-// The "eos_token" of a JSON file: a string or {"content": string}. Empty when file or field is
-// absent or null.
+// Returns the "eos_token" of a JSON file: a string or {"content": string}. Empty when file or field
+// is absent or null.
 absl::StatusOr<std::string> EosIn(const std::filesystem::path& path) {
   absl::StatusOr<std::string> text = ReadFile(path);
   if (absl::IsNotFound(text.status())) return std::string();
@@ -37,6 +37,8 @@ absl::StatusOr<std::string> EosIn(const std::filesystem::path& path) {
   return Corrupt(path, R"("eos_token" must be a string or an object with a "content")");
 }
 
+// As in transformers, tokenizer_config.json comes before the older special_tokens_map.json.
+// config.json, which has only an id, is the last resort.
 absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir,
                                     const Tokenizer& tokenizer) {
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
@@ -58,6 +60,7 @@ absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir,
 
 }  // namespace
 
+// A completion that ends with EOS already does not get a second one, as in TRL.
 std::string RowEncoder::WithEos(const Example& example) const {
   const bool has_eos =
       std::string_view(example.text).substr(example.completion_begin).ends_with(eos_token);
@@ -68,6 +71,8 @@ TokenizedRow RowEncoder::Encode(const Example& example) const {
   TokenizedRow row;
   row.input_ids = tokenizer->Encode(WithEos(example), /*add_special_tokens=*/true);
   size_t ignored = 0;
+  // The prompt's tokens are not learned. The prompt is encoded alone, and its ids are compared with
+  // those of the whole text: a token may reach over the border, and it is learned.
   if (example.completion_only) {
     const std::vector<int32_t> prompt =
         tokenizer->Encode(std::string_view(example.text).substr(0, example.completion_begin),
@@ -77,6 +82,7 @@ TokenizedRow RowEncoder::Encode(const Example& example) const {
             .first -
         prompt.begin();
   }
+  // Cut last, as TRL truncates: the end of a long row goes, EOS included.
   if (seq_length > 0 && row.input_ids.size() > static_cast<size_t>(seq_length))
     row.input_ids.resize(seq_length);
   row.labels = row.input_ids;

@@ -36,7 +36,7 @@ const char* Needs(RowShape shape) {
   }
 }
 
-// The shape that all mapped fields belong to; nullopt when they are of several.
+// Returns the shape that all mapped fields belong to; nullopt when they are of several.
 std::optional<RowShape> ShapeOfColumns(const RowRules& rules) {
   RowShape shape = rules.shape;
   for (const auto& [name, column] : rules.columns) {
@@ -67,6 +67,7 @@ void JudgeColumns(const RowRules& rules, std::vector<FieldViolation>* bad) {
 
 }  // namespace
 
+// All violations at once, so that a user corrects a request in one go.
 std::vector<FieldViolation> JudgeRowRules(const RowRules& rules) {
   std::vector<FieldViolation> bad;
   JudgeColumns(rules, &bad);
@@ -79,6 +80,7 @@ std::vector<FieldViolation> JudgeRowRules(const RowRules& rules) {
     if (rules.shape != RowShape::kFound)
       bad.push_back({"shape", "is of no use beside a template; give one of the two"});
   }
+  // Rows without a border between prompt and completion.
   const bool whole_text = has_template || ShapeOfColumns(rules) == RowShape::kText;
   if (rules.train_on == TrainOn::kCompletions && whole_text) {
     bad.push_back({"train_on",
@@ -91,10 +93,13 @@ std::vector<FieldViolation> JudgeRowRules(const RowRules& rules) {
 RowRenderer::RowRenderer(const RowRules& rules) : rules_(rules) {
   rules_.shape = ShapeOfColumns(rules).value_or(rules.shape);
   if (rules.prompt_template.empty()) return;
+  // It parses: JudgeRowRules has accepted it.
   auto parsed = PromptTemplate::Parse(rules.prompt_template);
   if (parsed.ok()) template_ = *std::move(parsed);
 }
 
+// A column that is null counts as absent: CSV and Parquet files often have columns for several
+// shapes.
 const Cell* RowRenderer::Field(const Row& row, const char* field) const {
   const auto mapped = rules_.columns.find(field);
   const Cell* cell =
@@ -102,13 +107,14 @@ const Cell* RowRenderer::Field(const Row& row, const char* field) const {
   return cell == nullptr || cell->kind == Cell::Kind::kNull ? nullptr : cell;
 }
 
-// The order is TRL's: prompt and completion before text.
+// Returns the shape of a row by its columns. The order is TRL's: prompt and completion before text.
 absl::StatusOr<RowShape> RowRenderer::ShapeOf(const Row& row) const {
   if (rules_.shape != RowShape::kFound) return rules_.shape;
   const auto has = [&](const char* field) { return Field(row, field) != nullptr; };
   if (has("instruction")) return RowShape::kAlpaca;
   if (has("prompt") && has("completion")) return RowShape::kPromptCompletion;
   if (has("text")) return RowShape::kText;
+  // From here on a field is missing; the shape decides which one the message asks for.
   if (has("output")) return RowShape::kAlpaca;
   if (has("prompt") || has("completion")) return RowShape::kPromptCompletion;
   return DatasetInvalid(
@@ -121,6 +127,7 @@ absl::StatusOr<std::string_view> RowRenderer::Text(const Row& row, RowShape shap
                                                    const char* field) const {
   const Cell* cell = Field(row, field);
   const auto mapped = rules_.columns.find(field);
+  // Messages name the user's column, not the field that it is mapped to.
   const std::string_view name =
       mapped == rules_.columns.end() ? std::string_view(field) : mapped->second;
   if (cell == nullptr) {
@@ -163,6 +170,7 @@ absl::StatusOr<Example> RowRenderer::Render(const Row& row) const {
   example.completion_begin = example.text.size();
   example.text += completion;
   const bool by_shape = rules_.train_on == TrainOn::kByShape;
+  // By default TRL learns completions only where a row separates them.
   example.completion_only =
       by_shape ? shape == RowShape::kPromptCompletion : rules_.train_on == TrainOn::kCompletions;
   return example;

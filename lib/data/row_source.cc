@@ -4,6 +4,7 @@ namespace ftd {
 
 int64_t CountLabels(const TokenizedRow& row) {
   int64_t count = 0;
+  // From 1: no token predicts the first one.
   for (size_t i = 1; i < row.labels.size(); ++i) count += row.labels[i] != kIgnoreLabel;
   return count;
 }

@@ -19,6 +19,7 @@ struct Keyword {
   std::string_view text;
   Split split;
 };
+// SPLIT_KEYWORDS of datasets/data_files.py.
 constexpr Keyword kKeywords[] = {
     {"train", Split::kTrain},      {"training", Split::kTrain}, {"validation", Split::kValidation},
     {"valid", Split::kValidation}, {"dev", Split::kValidation}, {"val", Split::kValidation},
@@ -29,8 +30,8 @@ bool IsDigit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; 
 
 bool IsSeparator(char c) { return c == '-' || c == '.' || c == '_' || c == ' ' || IsDigit(c); }
 
-// Whether `part`, a folder's or a file's name, has the keyword as a word. In a file's name the word
-// is followed by a separator: "train.jsonl", "my-train-00001.jsonl".
+// Returns whether `part`, a folder's or a file's name, has the keyword as a word. In a file's name
+// the word is followed by a separator: "train.jsonl", "my-train-00001.jsonl".
 bool HasKeyword(std::string_view part, std::string_view keyword, bool is_file) {
   for (size_t at = part.find(keyword); at != std::string_view::npos;
        at = part.find(keyword, at + 1)) {
@@ -42,7 +43,8 @@ bool HasKeyword(std::string_view part, std::string_view keyword, bool is_file) {
   return false;
 }
 
-// A file may carry words of several splits; train counts first, as in `datasets`.
+// Returns the split that a name tells. It may have words of several splits; train counts first, as
+// in `datasets`.
 Split SplitOf(std::string_view part, bool is_file) {
   Split split = Split::kNone;
   for (const Keyword& keyword : kKeywords) {
@@ -70,7 +72,8 @@ Split SplitNamed(const std::string& name) {
   return found == std::end(kKeywords) ? Split::kNone : found->split;
 }
 
-// "SPLIT-00000-of-00001…", which is how the hub's own conversion calls them, whatever the split.
+// Returns whether a file is called "SPLIT-00000-of-00001…", as the hub's own conversion calls them,
+// whatever the split.
 bool IsShardOf(const std::string& relative, const std::string& split) {
   constexpr size_t kDigits = 5;
   const std::string name = fs::path(relative).filename().string();
@@ -94,6 +97,7 @@ bool IsShardOf(const std::string& relative, const std::string& split) {
 absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfSplit(std::vector<LocalDatasetFile> files,
                                                            const std::string& split,
                                                            const std::string& where) {
+  // These names are certain, so no other rule is asked if there are any.
   std::vector<LocalDatasetFile> shards;
   std::copy_if(files.begin(), files.end(), std::back_inserter(shards),
                [&](const auto& file) { return IsShardOf(file.name, split); });
@@ -108,6 +112,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfSplit(std::vector<LocalData
     return DatasetInvalid(Concat(where, ": no file is named as one of the split \"", split,
                                  "\"; name another split, or the files by a glob"));
   };
+  // The first rule that says something about any file decides about all files.
   for (const auto split_of : {SplitOfFolders, SplitOfFileName}) {
     const auto is_named = [&](const auto& file) { return split_of(file.name) != Split::kNone; };
     if (std::none_of(files.begin(), files.end(), is_named)) continue;
@@ -116,6 +121,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfSplit(std::vector<LocalData
     if (files.empty()) return none();
     return files;
   }
+  // Where no name tells splits apart, all rows are for training.
   if (wanted != Split::kTrain) return none();
   return files;
 }
@@ -123,6 +129,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfSplit(std::vector<LocalData
 absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfConfig(std::vector<LocalDatasetFile> files,
                                                             const std::string& config,
                                                             const std::string& where) {
+  // A folder at the top is a configuration, unless its name is a split's or "data".
   std::set<std::string> folders;
   bool elsewhere = false;
   for (const LocalDatasetFile& file : files) {
@@ -134,6 +141,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfConfig(std::vector<LocalDat
   std::string known;
   for (const std::string& folder : folders) known += (known.empty() ? "" : ", ") + folder;
   if (config.empty()) {
+    // A single folder is not a choice; neither are folders beside files of their own.
     if (elsewhere || folders.size() < 2) return files;
     return DatasetInvalid(Concat(where, " has several configurations; choose one of ", known,
                                  " with --dataset-config"));

@@ -28,6 +28,8 @@ using nlohmann::json;
 constexpr int kVersion = 1;
 constexpr char kFactsFile[] = "facts.json", kManifestFile[] = "MANIFEST.json";
 
+// One process at a time looks and builds; another on the same rows waits here and then finds the
+// store. The lock goes with its process, so a kill cannot leave it behind.
 absl::StatusOr<Fd> LockCache(const fs::path& dir) {
   std::error_code error;
   fs::create_directories(dir, error);
@@ -52,11 +54,12 @@ absl::StatusOr<TokenizedDataset> OpenStore(const fs::path& store) {
   }
   FTD_ASSIGN_OR_RETURN(dataset.rows, TokenStore::Open(store));
   std::error_code ignored;  // the time of the last use
+  // Reading touches the manifest, whose time is therefore that of the last use.
   fs::last_write_time(store / kManifestFile, fs::file_time_type::clock::now(), ignored);
   return dataset;
 }
 
-// A store that verifies. What cannot be read as one is as good as absent.
+// Returns a store that verifies. One that cannot be read counts as absent.
 absl::StatusOr<TokenizedDataset> FindStore(const fs::path& store, const std::string& key) {
   FTD_ASSIGN_OR_RETURN(const Manifest manifest, VerifyDirectory(store));
   if (manifest.spec_hash != key) return absl::DataLossError("another key");
@@ -65,6 +68,8 @@ absl::StatusOr<TokenizedDataset> FindStore(const fs::path& store, const std::str
 
 }  // namespace
 
+// Names are left out except for the format that they tell: the same bytes under another name give
+// the same tokens. The order of files is kept, because it is the order of rows.
 std::string TokenKey(const TokenCache::Request& request) {
   const DatasetOptions& dataset = request.dataset;
   json files = json::array();
@@ -88,6 +93,7 @@ std::string TokenKey(const TokenCache::Request& request) {
 
 absl::StatusOr<TokenizedDataset> TokenCache::Get(const Request& request) const {
   FTD_ASSIGN_OR_RETURN(const Fd lock, LockCache(dir_));
+  // Safe under the lock: nobody else builds.
   RemoveUnfinished();
   const std::string key = TokenKey(request);
   const fs::path store = dir_ / key;
@@ -95,6 +101,7 @@ absl::StatusOr<TokenizedDataset> TokenCache::Get(const Request& request) const {
     found->was_cached = true;
     return found;
   }
+  // What is there did not verify.
   std::error_code error;
   fs::remove_all(store, error);
   if (error) return ErrnoError(error.value(), Concat("remove ", store.string()));
@@ -104,6 +111,7 @@ absl::StatusOr<TokenizedDataset> TokenCache::Get(const Request& request) const {
   return made;
 }
 
+// Builds under a name that marks it as unfinished. SealDirectory renames it once all is on disk.
 absl::Status TokenCache::Build(const Request& request, const fs::path& store,
                                const std::string& key) const {
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
@@ -130,6 +138,7 @@ absl::Status TokenCache::Build(const Request& request, const fs::path& store,
   return SealDirectory(scratch.path(), store, {.step = writer.rows(), .spec_hash = key});
 }
 
+// Removes what a killed process had not finished.
 void TokenCache::RemoveUnfinished() const {
   std::error_code error;
   for (fs::directory_iterator it(dir_, error), end; !error && it != end; it.increment(error)) {
@@ -161,6 +170,8 @@ void TokenCache::RemoveLeastUsed(const fs::path& keep) const {
   for (const Store& store : stores) {
     if (total <= max_bytes_) return;
     std::error_code ignored;
+    // Running jobs may use a store that is removed here: they have its files open, and the blocks
+    // are freed when they close them.
     fs::remove_all(store.path, ignored);
     total -= store.bytes;
   }

@@ -26,7 +26,8 @@ void AppendBytes(const std::vector<T>& values, std::string* out) {
   out->append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
 }
 
-// Where learning is switched: tokens [s0, s1) are learned, [s1, s2) not, and so on to the end.
+// Returns the positions where learning is switched: tokens [s0, s1) are learned, [s1, s2) not, and
+// so on to the end. Most rows need one, against a label per token.
 std::vector<uint32_t> Switches(const TokenizedRow& row) {
   std::vector<uint32_t> switches;
   bool learned = false;
@@ -43,7 +44,8 @@ absl::Status Damaged(const std::filesystem::path& dir) {
                                     " are damaged; start the job again to make them again"));
 }
 
-// Reads exactly `size` bytes.
+// Reads exactly `size` bytes. pread has no shared position, so any number of threads may read at
+// once.
 absl::Status ReadAt(const Fd& fd, uint64_t offset, void* buffer, size_t size,
                     const std::filesystem::path& dir) {
   auto* out = static_cast<char*>(buffer);
@@ -61,6 +63,7 @@ absl::Status ReadAt(const Fd& fd, uint64_t offset, void* buffer, size_t size,
 
 }  // namespace
 
+// Offsets are relative to the block until it is appended.
 void TokenBlock::Add(const TokenizedRow& row) {
   const int64_t labels = CountLabels(row);
   if (labels == 0) {
@@ -91,6 +94,7 @@ absl::Status TokenStoreWriter::Append(const TokenBlock& block) {
   return absl::OkStatus();
 }
 
+// The entry after the last row: a row's bytes are the difference of two offsets.
 absl::Status TokenStoreWriter::Finish() {
   std::string last;
   AppendBytes(std::vector<TokenIndexEntry>{{bytes_, 0, 0}}, &last);
@@ -122,6 +126,8 @@ absl::StatusOr<TokenizedRow> TokenStore::Read(int64_t row) const {
   TokenIndexEntry entries[2];
   FTD_RETURN_IF_ERROR(ReadAt(index_, static_cast<uint64_t>(row) * sizeof entries[0], entries,
                              sizeof entries, dir_));
+  // Checked before anything is allocated by these numbers. Store and manifest were verified when
+  // the run began; a disk may fail later.
   const uint64_t tokens = entries[0].tokens, bytes = entries[1].offset - entries[0].offset;
   const uint64_t most = 2 * tokens * sizeof(int32_t);  // learning switched at every token
   if (entries[1].offset < entries[0].offset || bytes < tokens * sizeof(int32_t) || bytes > most)
@@ -134,6 +140,7 @@ absl::StatusOr<TokenizedRow> TokenStore::Read(int64_t row) const {
   FTD_RETURN_IF_ERROR(ReadAt(ids_, entries[0].offset + tokens * sizeof(int32_t), switches.data(),
                              switches.size() * sizeof(uint32_t), dir_));
   result.labels.assign(tokens, kIgnoreLabel);
+  // Pairs of on and off; the last stretch may reach to the row's end.
   for (size_t i = 0; i < switches.size(); i += 2) {
     const uint64_t end = i + 1 < switches.size() ? switches[i + 1] : tokens;
     if (switches[i] > end || end > tokens) return Damaged(dir_);

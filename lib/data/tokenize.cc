@@ -19,13 +19,13 @@ struct Batch {
   bool done = false;  // guarded by the threads' mutex
 };
 
-// Threads that encode batches, in any order.
+// Threads that encode batches, in any order. TokenizeRows puts them back in order.
 class EncodingThreads {
  public:
   EncodingThreads(const RowEncoder& encoder, int threads) : encoder_(encoder) {
     for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
   }
-  // Batches that nobody has begun are left.
+  // Leaves batches that no thread has begun.
   ~EncodingThreads() {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopped_ = true;
@@ -57,6 +57,7 @@ class EncodingThreads {
       for (const Example& example : batch->examples) batch->block.Add(encoder_.Encode(example));
       lock.lock();
       batch->done = true;
+      // Only the calling thread waits.
       finished_.notify_one();
     }
   }
@@ -69,7 +70,8 @@ class EncodingThreads {
   std::vector<std::jthread> threads_;  // last: joined before the rest goes away
 };
 
-// Fills a batch; empty at the end.
+// Fills a batch; it stays empty at the end. Limited by bytes as well as rows, since a row may be
+// megabytes long.
 absl::Status ReadBatch(DatasetReader& reader, Batch* batch) {
   size_t bytes = 0;
   while (batch->examples.size() < kBatchRows && bytes < kBatchBytes) {
@@ -87,7 +89,10 @@ absl::Status ReadBatch(DatasetReader& reader, Batch* batch) {
 absl::StatusOr<int64_t> TokenizeRows(DatasetReader& reader, const RowEncoder& encoder, int threads,
                                      TokenStoreWriter& store, const std::function<bool()>& go_on) {
   const int useful = std::max(threads, 1);
+  // Two batches for each thread and one being appended: the threads always have work, and memory
+  // does not grow with the file.
   const size_t most = 2 * static_cast<size_t>(useful) + 1;
+  // Declared before the encoders, whose threads are joined first.
   std::deque<std::unique_ptr<Batch>> under_way;
   EncodingThreads encoders(encoder, useful);
   int64_t dropped = 0;
@@ -102,6 +107,7 @@ absl::StatusOr<int64_t> TokenizeRows(DatasetReader& reader, const RowEncoder& en
       encoders.Submit(under_way.back().get());
       continue;
     }
+    // The oldest batch: rows are appended in the order in which they were read.
     encoders.WaitFor(*under_way.front());
     FTD_RETURN_IF_ERROR(store.Append(under_way.front()->block));
     dropped += under_way.front()->block.dropped_rows();

@@ -7,6 +7,7 @@
 
 namespace ftd {
 
+// The first rows of the permutation are the test rows, as in `datasets`.
 TrainTestSplit SplitRows(int64_t n, double test_size, uint64_t seed) {
   const auto all = static_cast<double>(n);
   const double wanted = test_size < 1 ? std::ceil(test_size * all) : test_size;

@@ -25,8 +25,8 @@ constexpr std::string_view kParquetMagic = "PAR1", kArrowFileMagic = "ARROW1";
 using BatchPtr = std::shared_ptr<arrow::RecordBatch>;
 using FilePtr = std::shared_ptr<arrow::io::ReadableFile>;
 
-// The C library's allocator: what it has given back can be used by training, other than Arrow's
-// own.
+// Returns the C library's allocator: memory that it has given back can be used by training, unlike
+// that of Arrow's own allocators.
 arrow::MemoryPool* Pool() { return arrow::system_memory_pool(); }
 
 absl::Status Damaged(const std::string& name, std::string_view what) {
@@ -34,7 +34,7 @@ absl::Status Damaged(const std::string& name, std::string_view what) {
                                "; the file is damaged or not what its name says"));
 }
 
-// Batches of an open file, in order; nullptr behind the last one.
+// Batches of an open file, in order; nullptr after the last one.
 class BatchSource {
  public:
   virtual ~BatchSource() = default;
@@ -47,6 +47,7 @@ class ParquetBatches : public BatchSource {
     parquet::ReaderProperties properties(Pool());
     properties.enable_buffered_stream();  // else a whole column of a row group is read at once
     properties.set_buffer_size(kParquetBufferBytes);
+    // The rows are tokenised by other threads; decoding would take cores from them.
     parquet::ArrowReaderProperties arrow_properties(/*use_threads=*/false);
     arrow_properties.set_batch_size(kParquetBatchRows);
     arrow_properties.set_pre_buffer(false);
@@ -104,6 +105,7 @@ class IpcFileBatches : public BatchSource {
   int next_ = 0;
 };
 
+// Strings and integers are the only columns that a text can be made of.
 template <typename Strings>
 Cell TextCell(const arrow::Array& array, int64_t i) {
   const auto view = static_cast<const Strings&>(array).GetView(i);
@@ -141,6 +143,7 @@ Cell CellAt(const arrow::Array& array, int64_t i) {
       return IntegerCell<arrow::UInt32Array>(array, i);
     case arrow::Type::UINT64:
       return IntegerCell<arrow::UInt64Array>(array, i);
+    // A dictionary column repeats few strings, as pandas' categories do.
     case arrow::Type::DICTIONARY: {
       const auto& dictionary = static_cast<const arrow::DictionaryArray&>(array);
       return CellAt(*dictionary.dictionary(), dictionary.GetValueIndex(i));
@@ -150,7 +153,8 @@ Cell CellAt(const arrow::Array& array, int64_t i) {
   }
 }
 
-// Arrow reports most errors by Status, but Parquet's decoders throw.
+// Turns both kinds of Arrow's errors into a status: it reports most by Status, but Parquet's
+// decoders throw.
 template <typename Body>
 absl::Status Caught(const std::string& name, Body body) {
   try {
@@ -168,8 +172,8 @@ class ArrowRows : public RowReader {
   ArrowRows(FilePtr file, std::unique_ptr<BatchSource> batches, std::string name)
       : file_(std::move(file)), batches_(std::move(batches)), name_(std::move(name)) {}
 
-  // Where the last batch was read from, which is near enough: Parquet reads a row group's columns
-  // by turns.
+  // Returns where the last batch was read from. That is near enough for progress: Parquet reads a
+  // row group's columns by turns.
   int64_t consumed_bytes() const override { return file_->Tell().ValueOr(0); }
 
   absl::StatusOr<bool> Next(Row* row) override {
@@ -221,6 +225,7 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(const std::filesystem::
   std::unique_ptr<BatchSource> batches;
   FTD_RETURN_IF_ERROR(Caught(name, [&]() -> arrow::Status {
     ARROW_ASSIGN_OR_RAISE(file, arrow::io::ReadableFile::Open(path.string(), Pool()));
+    // An IPC stream has no magic; it is what remains.
     char head[kArrowFileMagic.size()] = {};
     ARROW_ASSIGN_OR_RAISE(const int64_t size, file->ReadAt(0, sizeof head, head));
     ARROW_RETURN_NOT_OK(file->Seek(0));

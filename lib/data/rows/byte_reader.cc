@@ -16,6 +16,7 @@ constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 ByteReader::ByteReader(std::unique_ptr<ByteStream> stream)
     : stream_(std::move(stream)), buffer_(std::make_unique_for_overwrite<char[]>(kBufferBytes)) {}
 
+// Requires: all bytes were taken. Views of the buffer end here.
 bool ByteReader::Fill() {
   if (!status_.ok()) return false;
   position_ = size_ = 0;
@@ -30,6 +31,7 @@ bool ByteReader::Fill() {
     size_ += *n;
   } while (at_start_ && size_ < kByteOrderMark.size());
   if (at_start_ && std::string_view(buffer_.get(), size_).starts_with(kByteOrderMark)) {
+    // A mark alone says nothing; read on.
     position_ = kByteOrderMark.size();
     at_start_ = false;
     return position_ < size_ || Fill();
@@ -38,6 +40,7 @@ bool ByteReader::Fill() {
   return size_ > 0;
 }
 
+// A line within the buffer is a view of it. Only a line that reaches over its end is copied.
 bool ByteReader::GetLine(std::string_view* line) {
   if (Peek() == kEnd) return false;
   long_line_.clear();
@@ -53,6 +56,7 @@ bool ByteReader::GetLine(std::string_view* line) {
       return true;
     }
     long_line_.append(begin, length);
+    // One row must not take the host's memory; a file without any line break would.
     if (static_cast<int64_t>(long_line_.size()) > kMaxRowBytes) {
       status_ = absl::OutOfRangeError("the line is too long");
       return false;

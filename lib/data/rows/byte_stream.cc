@@ -59,7 +59,7 @@ class MemoryStream : public ByteStream {
   size_t position_ = 0;
 };
 
-// The first bytes of a stream, read to know what it is, and then the rest of it.
+// Gives the first bytes of a stream, read to know what it is, and then the rest of it.
 class PeekedStream : public ByteStream {
  public:
   explicit PeekedStream(std::unique_ptr<ByteStream> rest) : rest_(std::move(rest)) {}
@@ -88,7 +88,8 @@ class PeekedStream : public ByteStream {
   size_t position_ = 0;
 };
 
-// What both decompressors share: a chunk of compressed bytes that is refilled when it is used up.
+// The part that both decompressors share: a chunk of compressed bytes that is refilled when it is
+// used up.
 class CompressedStream : public ByteStream {
  public:
   CompressedStream(std::unique_ptr<ByteStream> source, std::string name)
@@ -96,7 +97,7 @@ class CompressedStream : public ByteStream {
   int64_t consumed_bytes() const override { return source_->consumed_bytes(); }
 
  protected:
-  // Whether there are compressed bytes at input_.
+  // Returns whether there are compressed bytes at input_.
   absl::StatusOr<bool> HaveInput() {
     if (input_size_ > 0) return true;
     FTD_ASSIGN_OR_RETURN(input_size_, source_->Read(chunk_.data(), chunk_.size()));
@@ -127,9 +128,11 @@ class GzipStream : public CompressedStream {
     zlib_.next_out = reinterpret_cast<Bytef*>(buffer);
     zlib_.avail_out = static_cast<uInt>(std::min(size, kChunk));
     const uInt wanted = zlib_.avail_out;
+    // Until there is output: 0 would mean the end.
     while (zlib_.avail_out == wanted) {
       FTD_ASSIGN_OR_RETURN(const bool more, HaveInput());
       if (!more) {
+        // The end of the file within a member: the download or the copy was cut short.
         if (in_member_) return Damaged("the gzip data is cut short");
         return size_t{0};
       }
@@ -140,6 +143,7 @@ class GzipStream : public CompressedStream {
 
  private:
   absl::Status Inflate() {
+    // A new member begins, or the first. inflateReset keeps the window's memory.
     if (!in_member_) {
       constexpr int kGzipOnly = 16 + MAX_WBITS;
       const int started = initialized_ ? ::inflateReset(&zlib_) : ::inflateInit2(&zlib_, kGzipOnly);
@@ -168,7 +172,7 @@ class ZstdStream : public CompressedStream {
     if (context_ == nullptr) return absl::ResourceExhaustedError("no memory for zstd");
     ZSTD_outBuffer out = {buffer, size, 0};
     while (out.pos == 0) {
-      // A frame that is not at its end may still hold output when all input has been taken.
+      // A frame that is not at its end may still hold output after all input has been taken.
       FTD_ASSIGN_OR_RETURN(const bool more, HaveInput());
       if (!more && !in_frame_) return size_t{0};
       ZSTD_inBuffer in = {input_, input_size_, 0};
@@ -194,6 +198,7 @@ class ZstdStream : public CompressedStream {
 
 absl::StatusOr<std::unique_ptr<ByteStream>> Decompressed(std::unique_ptr<ByteStream> raw,
                                                          const std::string& name) {
+  // The bytes decide, not the name: a .json file that is gzip data is read as such.
   auto peeked = std::make_unique<PeekedStream>(std::move(raw));
   FTD_ASSIGN_OR_RETURN(const std::string_view head, peeked->Peek(kZstdMagic.size()));
   if (head.starts_with(kGzipMagic)) return std::make_unique<GzipStream>(std::move(peeked), name);

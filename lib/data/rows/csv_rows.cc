@@ -14,6 +14,7 @@ bool IsBlank(std::string_view text) {
   return text.find_first_not_of(" \t") == std::string_view::npos;
 }
 
+// A machine with four states. Quotes matter only at a field's start, as for pandas: 5" is text.
 class CsvRows : public RowReader {
  public:
   CsvRows(std::unique_ptr<ByteStream> stream, std::string name, char delimiter)
@@ -36,6 +37,7 @@ class CsvRows : public RowReader {
     for (size_t i = 0; i < columns_.size(); ++i) {
       const bool there = i < field_count_;
       row->cells.push_back({columns_[i], there ? Cell::Kind::kText : Cell::Kind::kNull,
+                            // A field's memory moves into the row; StartField clears what is left.
                             there ? std::move(fields_[i]) : std::string()});
     }
     return true;
@@ -56,7 +58,7 @@ class CsvRows : public RowReader {
     return absl::OkStatus();
   }
 
-  // What is wrong with the record just read.
+  // Returns what is wrong with the record just read.
   absl::Status Judge() const {
     if (field_count_ > columns_.size()) {
       return DatasetInvalid(Concat("has ", field_count_, " fields, but the header has ",
@@ -69,7 +71,8 @@ class CsvRows : public RowReader {
     return absl::OkStatus();
   }
 
-  // The next record that is not a blank line, into fields_; false at the end.
+  // Reads the next record that is not a blank line into fields_; returns false at the end. A line
+  // with "" alone has a field and is not blank.
   absl::StatusOr<bool> ReadRecord() {
     do {
       if (in_.Peek() == ByteReader::kEnd) {
@@ -81,6 +84,8 @@ class CsvRows : public RowReader {
     return true;
   }
 
+  // kQuoteInQuoted: after a quote within a quoted field. A second one makes a literal quote,
+  // anything else ends the quoting.
   enum class State { kFieldStart, kPlain, kQuoted, kQuoteInQuoted };
 
   absl::Status ReadFields() {
@@ -94,12 +99,14 @@ class CsvRows : public RowReader {
       const int64_t line = Line();
       const int c = in_.Get();
       if (c == ByteReader::kEnd) break;
+      // A forgotten quote would otherwise swallow the rest of the file as one field.
       if (++size > kMaxRowBytes) {
         return DatasetInvalid(Concat(name_, " line ", record_line_, ": longer than ",
                                      kMaxRowBytes >> 20,
                                      " MiB; one row may not be that long: is a quote missing?"));
       }
       if (state != State::kQuoted && (c == '\n' || c == '\r')) {
+        // CR LF, or CR alone, which the reader does not count as a line.
         if (c == '\r') in_.Peek() == '\n' ? in_.Get() : ++lone_returns_;
         return in_.status();
       }
@@ -113,7 +120,7 @@ class CsvRows : public RowReader {
                                  "file ends before it is closed"));
   }
 
-  // One character of a record, but for its end.
+  // Takes one character of a record, except its end.
   State Take(char c, State state) {
     std::string& field = fields_[field_count_ - 1];
     if (state == State::kQuoted) {

@@ -13,7 +13,8 @@ using nlohmann::json;
 
 constexpr size_t kQuoted = 120;  // bytes of the user's text that a message repeats
 
-// Receives the parser's events and keeps the members of the outermost object.
+// Receives the parser's events and keeps the members of the outermost object. Containers within it
+// become one cell of kind kOther and are not kept.
 class RowBuilder : public nlohmann::json_sax<json> {
  public:
   explicit RowBuilder(Row* row) : row_(row) {}
@@ -33,6 +34,7 @@ class RowBuilder : public nlohmann::json_sax<json> {
   bool binary(binary_t&) override { return Add(Cell::Kind::kOther, {}); }
   bool string(string_t& value) override { return Add(Cell::Kind::kText, std::move(value)); }
   bool key(string_t& name) override {
+    // Names of inner objects do not matter.
     if (depth_ == 1) key_ = std::move(name);
     return true;
   }
@@ -49,6 +51,8 @@ class RowBuilder : public nlohmann::json_sax<json> {
   bool parse_error(std::size_t position, const std::string&,
                    const json::exception& problem) override {
     syntax_position_ = position;
+    // nlohmann's message begins with an error number and a position within this row; the rest is
+    // for the user.
     const std::string_view what = problem.what();
     const size_t begin = std::min(what.find("syntax error"), what.find("number overflow"));
     const std::string reason = RepairUtf8(what.substr(std::min(begin, what.size())));

@@ -13,6 +13,8 @@ constexpr std::string_view kBlank = " \t\r\n";
 
 bool IsBlank(int c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
+// JSON Lines, or one array of objects; the first character that is not blank decides. An array is
+// read element by element, never as a whole.
 class JsonRows : public RowReader {
  public:
   JsonRows(std::unique_ptr<ByteStream> stream, std::string name)
@@ -39,6 +41,8 @@ class JsonRows : public RowReader {
       if (!in_.GetLine(&line)) return AtEnd();
     } while (line.find_first_not_of(kBlank) == std::string_view::npos);
     row->unit = "line";
+    // A line that is not JSON is a bad row, which may be skipped: the next line does not depend on
+    // it.
     if (const auto position = ParseJsonRow(line, row)) {
       row->problem =
           DatasetInvalid(Concat("not JSON at column ", *position, " (", row->problem.message(),
@@ -47,7 +51,7 @@ class JsonRows : public RowReader {
     return true;
   }
 
-  // At the end, or at an error of the bytes.
+  // Ends the reading: at the end, or at an error of the bytes.
   absl::StatusOr<bool> AtEnd() const {
     if (absl::IsOutOfRange(in_.status())) return TooLong();
     if (!in_.status().ok()) return in_.status();
@@ -81,6 +85,8 @@ class JsonRows : public RowReader {
     if (!TakeElement()) return TooLong();
     row->unit = "row";
     row->number = rows_ + 1;
+    // In an array an element that is not JSON ends the reading, since the place where the next one
+    // begins is not known.
     if (const auto position = ParseJsonRow(element_, row)) {
       if (!in_.status().ok()) return in_.status();
       const std::string_view before = std::string_view(element_).substr(0, *position);
@@ -100,8 +106,8 @@ class JsonRows : public RowReader {
     return false;
   }
 
-  // Reads one element's bytes: to where the brackets that it opened are closed again, or, if it
-  // opened none, to what ends a value. Whether they are JSON is the parser's to say. False when
+  // Reads one element's bytes: up to where the brackets that it opened are closed again, or, if it
+  // opened none, to what ends a value. The parser decides whether they are JSON. Returns false if
   // they are too many.
   bool TakeElement() {
     element_.clear();
@@ -113,6 +119,7 @@ class JsonRows : public RowReader {
       if (static_cast<int64_t>(element_.size()) >= kMaxRowBytes) return false;
       element_.push_back(static_cast<char>(in_.Get()));
       if (in_string) {
+        // An escaped quote does not end the string.
         if (c == '\\' && in_.Peek() != ByteReader::kEnd)
           element_.push_back(static_cast<char>(in_.Get()));
         in_string = c != '"';
