@@ -27,6 +27,7 @@ absl::StatusOr<RecordLogWriter> RecordLogWriter::Create(const std::filesystem::p
   return RecordLogWriter(std::move(fd), path);
 }
 
+// A payload that is refused here could never be read back.
 absl::Status RecordLogWriter::Append(std::string_view payload, bool sync) {
   if (payload.empty() || payload.size() > kMaxRecordBytes) {
     return absl::InvalidArgumentError(
@@ -35,6 +36,7 @@ absl::Status RecordLogWriter::Append(std::string_view payload, bool sync) {
   uint32_t frame[2] = {static_cast<uint32_t>(payload.size()), Checksum(payload)};
   std::string record(reinterpret_cast<const char*>(frame), sizeof frame);
   record.append(payload);
+  // One write for frame and payload: a reader sees both, or a tail that is cut short.
   FTD_RETURN_IF_ERROR(WriteAll(fd_.get(), record, path_));
   if (sync && ::fsync(fd_.get()) != 0)
     return ErrnoError(errno, absl::StrCat("fsync ", path_.string()));
@@ -49,6 +51,8 @@ absl::StatusOr<RecordBatch> ReadRecords(const std::filesystem::path& path, uint6
   if (absl::IsNotFound(fd.status())) return batch;
   if (!fd.ok()) return fd.status();
   std::string payload;
+  // Stops at the first record that is not whole. It may be whole the next time, so next_offset
+  // stays before it.
   while (max_records == 0 || batch.payloads.size() < max_records) {
     uint32_t frame[2];
     ssize_t n = ::pread(fd->get(), frame, sizeof frame, static_cast<off_t>(batch.next_offset));

@@ -26,6 +26,7 @@ namespace {
 
 using google::protobuf::FieldDescriptor;
 
+// In the file's bytes: "FTD STG1" and "FTD STG2".
 constexpr uint64_t kMagic[] = {0x31475453'20445446, 0x32475453'20445446};  // "FTD STG1", "FTD STG2"
 constexpr uint32_t kMostHeaderBytes = 1 << 16, kMostRowBytes = 1 << 12;
 
@@ -41,13 +42,13 @@ struct Header {
 };
 static_assert(sizeof(Header) == 64);
 
-// Version 1's columns, in its order.
+// Version 1's columns, in its order. Its files do not name them.
 constexpr std::string_view kVersion1Columns =
     "step i64\nepoch f64\nloss f64\ngrad_norm f64\nlearning_rate f64\ntokens i64\n"
     "tokens_total i64\npadding_ratio f64\ntokens_per_second f64\nstep_seconds f64\n"
     "data_wait_seconds f64\nsamples i64\ntime us\nentropy f64\nmean_token_accuracy f64\nmfu f32\n";
 
-// Today's: one for each row of the table of metrics.
+// Returns today's columns: one for each row of the table of metrics.
 std::string ColumnsOfTable() {
   std::string columns;
   for (const StepMetric& metric : StepMetricsTable()) {
@@ -76,6 +77,7 @@ void Store(T value, char* to) {
   std::memcpy(to, &value, sizeof value);
 }
 
+// "i64", "f64", "f32" and "us" (microseconds since 1970) in the header.
 enum class Type { kI64, kF64, kF32, kTime };
 
 struct Column {
@@ -84,15 +86,17 @@ struct Column {
   uint32_t offset = 0;
 };
 
-// How a row's bytes are laid out.
+// The layout of a row's bytes.
 struct Layout {
   std::vector<Column> columns;
   uint32_t row_bytes = 0;  // with the CRC
+  // Version 1 had no way to say that a value is missing.
   bool zero_is_absent = false;
 
   uint32_t crc_offset() const { return row_bytes - static_cast<uint32_t>(sizeof(uint32_t)); }
 };
 
+// A column whose type does not fit its field was written by something else.
 bool Fits(const FieldDescriptor* field, Type type) {
   switch (field->cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT64:
@@ -104,7 +108,8 @@ bool Fits(const FieldDescriptor* field, Type type) {
   }
 }
 
-// From "NAME TYPE\n" lines. nullopt: not such lines.
+// Returns the layout that "NAME TYPE\n" lines describe. nullopt: not such lines. A name that this
+// release does not know keeps its place and is not read.
 std::optional<Layout> ParseColumns(std::string_view text, int32_t version) {
   constexpr std::pair<std::string_view, Type> kTypes[] = {
       {"i64", Type::kI64}, {"f64", Type::kF64}, {"f32", Type::kF32}, {"us", Type::kTime}};
@@ -132,11 +137,13 @@ std::optional<Layout> ParseColumns(std::string_view text, int32_t version) {
 }
 
 const Layout& LayoutToWrite(int32_t version) {
+  // Never destroyed: a thread may still write a row while the process ends.
   static const auto& layouts = *new std::pair<Layout, Layout>(
       *ParseColumns(kVersion1Columns, 1), *ParseColumns(ColumnsOfTable(), kStepLogVersion));
   return version == 1 ? layouts.first : layouts.second;
 }
 
+// A metric that is missing is NaN from version 2 on.
 void StoreReal(const v1::StepMetrics& step, const Column& column, double absent, char* to) {
   const bool there =
       !column.field->has_presence() || step.GetReflection()->HasField(step, column.field);
@@ -165,6 +172,7 @@ std::string ToRow(const v1::StepMetrics& step, const Layout& layout) {
   return row;
 }
 
+// False for a row that is being written, or that a crash cut short.
 bool Counts(const char* row, const Layout& layout) {
   return Crc({row, layout.crc_offset()}) == Load<uint32_t>(row + layout.crc_offset());
 }
@@ -189,7 +197,7 @@ v1::StepMetrics FromRow(const char* row, const Layout& layout) {
   return step;
 }
 
-// An open log, its header read.
+// An open log whose header was read.
 struct OpenLog {
   Fd fd;
   Header header;
@@ -205,9 +213,10 @@ absl::Status NotOurs(const std::filesystem::path& path) {
   return absl::DataLossError(absl::StrCat(path.string(), " is not a step log of this release"));
 }
 
-// The columns that follow the fixed part of a version 2 header.
+// Reads the columns that follow the fixed part of a version 2 header.
 absl::StatusOr<Layout> ReadColumns(int fd, const Header& header,
                                    const std::filesystem::path& path) {
+  // Checked before the sizes are used: the file may be damaged.
   if (header.header_bytes < sizeof header || header.header_bytes > kMostHeaderBytes ||
       header.row_bytes > kMostRowBytes)
     return NotOurs(path);
@@ -223,7 +232,7 @@ absl::StatusOr<Layout> ReadColumns(int fd, const Header& header,
   return *layout;
 }
 
-// NOT_FOUND: the file is not there, or its header not yet.
+// Opens a log of either version. NOT_FOUND: the file is not there, or its header not yet.
 absl::StatusOr<OpenLog> Open(const std::filesystem::path& path) {
   OpenLog log;
   FTD_ASSIGN_OR_RETURN(log.fd, OpenFile(path, O_RDONLY));
@@ -270,6 +279,7 @@ StepLogWriter::~StepLogWriter() {
 absl::StatusOr<StepLogWriter> StepLogWriter::Create(const std::filesystem::path& path,
                                                     int64_t first_step, int64_t steps_planned,
                                                     int32_t version) {
+  // O_EXCL: an attempt has one log, and nothing is appended after a torn row.
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND));
   std::string columns = version == 1 ? "" : ColumnsOfTable();
   columns.resize((columns.size() + 7) / 8 * 8);
@@ -282,18 +292,23 @@ absl::StatusOr<StepLogWriter> StepLogWriter::Create(const std::filesystem::path&
     header.header_bytes = static_cast<uint32_t>(sizeof header + columns.size());
     header.columns_crc = Crc(columns);
   }
+  // One write, so that a reader finds no header or a whole one.
   FTD_RETURN_IF_ERROR(
       WriteAll(fd.get(),
                std::string(reinterpret_cast<const char*>(&header), sizeof header) + columns, path));
+  // Only the heartbeat is written through the mapping: a step without a system call.
   void* mapped = ::mmap(nullptr, sizeof(Header), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (mapped == MAP_FAILED) return ErrnoError(errno, absl::StrCat("mmap ", path.string()));
   return StepLogWriter(std::move(fd), path, mapped, version);
 }
 
+// One write(2) a row: a reader in another process sees a prefix of it at worst, which fails its
+// CRC.
 absl::Status StepLogWriter::Append(const v1::StepMetrics& step) {
   return WriteAll(fd_.get(), ToRow(step, LayoutToWrite(version_)), path_);
 }
 
+// Relaxed: it carries no other data, only the fact that it changed.
 void StepLogWriter::Beat() {
   std::atomic_ref<uint64_t>(static_cast<Header*>(header_)->heartbeat)
       .fetch_add(1, std::memory_order_relaxed);
@@ -323,6 +338,7 @@ absl::StatusOr<std::vector<v1::StepMetrics>> ReadSteps(const std::filesystem::pa
     const size_t whole = static_cast<size_t>(n) / row_bytes;
     for (size_t i = 0; i < whole; ++i) {
       const char* const row = chunk.data() + i * row_bytes;
+      // No row after one that does not count is read, so the steps have no gap.
       if (!Counts(row, log->layout)) return steps;
       if (max_rows > 0 && static_cast<int64_t>(steps.size()) == max_rows) return steps;
       steps.push_back(FromRow(row, log->layout));
@@ -336,6 +352,7 @@ std::optional<v1::StepMetrics> ReadLastStep(const std::filesystem::path& path) {
   const auto log = Open(path);
   struct stat status = {};
   if (!log.ok() || ::fstat(log->fd.get(), &status) != 0) return std::nullopt;
+  // From the end: only the last row can be torn, so this reads one row or two.
   const auto rows = (status.st_size - log->RowOffset(0)) / log->layout.row_bytes;
   std::string row(log->layout.row_bytes, '\0');
   for (int64_t i = rows - 1; i >= 0; --i) {
@@ -354,6 +371,8 @@ absl::StatusOr<std::vector<v1::StepMetrics>> MergeStepLogs(
     if (absl::IsNotFound(info.status())) continue;
     if (!info.ok()) return info.status();
     FTD_ASSIGN_OR_RETURN(std::vector<v1::StepMetrics> steps, ReadSteps(log));
+    // A later attempt repeats the steps after its checkpoint. Its rows replace the earlier ones,
+    // also those that it has not reached yet.
     while (!merged.empty() && merged.back().step() >= info->first_step) merged.pop_back();
     merged.insert(merged.end(), std::make_move_iterator(steps.begin()),
                   std::make_move_iterator(steps.end()));

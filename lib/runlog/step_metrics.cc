@@ -15,6 +15,7 @@ using Style = Shown::Style;
 using Window = StepMetric::Window;
 using Series = StepMetric::Series;
 
+// The order of rows is that of the keys in JSON and of the step log's columns.
 constexpr StepMetric kTable[] = {
     {.name = "step",
      .help = "optimizer step, from 1",
@@ -126,7 +127,7 @@ constexpr StepMetric kTable[] = {
      .prometheus = "ftd_train_last_step_timestamp_seconds"},
 };
 
-// Of a row of the table. Looked up once: a long job has millions of values.
+// Returns the field of a row of the table. Looked up once: a long job has millions of values.
 const FieldDescriptor* FieldOf(const StepMetric& metric) {
   static const auto& fields = *new std::vector<const FieldDescriptor*>([] {
     std::vector<const FieldDescriptor*> found;
@@ -144,6 +145,7 @@ absl::Span<const StepMetric> StepMetricsTable() { return kTable; }
 std::optional<double> ValueIn(const v1::StepMetrics& step, const StepMetric& metric) {
   const FieldDescriptor* field = FieldOf(metric);
   const auto* get = step.GetReflection();
+  // By the type of the proto's field: integers, the time, and real numbers.
   switch (field->cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT64:
       return static_cast<double>(get->GetInt64(step, field));
@@ -155,6 +157,7 @@ std::optional<double> ValueIn(const v1::StepMetrics& step, const StepMetric& met
   }
 }
 
+// An integer stays an integer, exact beyond 2^53.
 nlohmann::ordered_json JsonIn(const v1::StepMetrics& step, const StepMetric& metric) {
   const FieldDescriptor* field = FieldOf(metric);
   if (field->cpp_type() == FieldDescriptor::CPPTYPE_INT64)
