@@ -32,7 +32,8 @@ std::vector<fs::path> Entries(const fs::path& dir) {
   return entries;
 }
 
-// "models--OWNER--NAME"
+// Parses "models--OWNER--NAME". The cache's own encoding is ambiguous for names with "--", as it is
+// for huggingface_hub.
 std::optional<RepoId> ParseRepoDir(absl::string_view name) {
   RepoType type = RepoType::kModel;
   if (absl::ConsumePrefix(&name, "datasets--")) {
@@ -43,6 +44,7 @@ std::optional<RepoId> ParseRepoDir(absl::string_view name) {
   return RepoId{type, absl::StrReplaceAll(name, {{"--", "/"}})};
 }
 
+// Blocks, not the file's length: a piece may be sparse. lstat, so that a link is not counted.
 int64_t BytesOnDisk(const fs::path& path) {
   struct stat info {};
   return lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) ? info.st_blocks * 512 : 0;
@@ -54,6 +56,7 @@ int64_t ChangeMicros(const fs::path& path) {
   return info.st_mtim.tv_sec * 1000000LL + info.st_mtim.tv_nsec / 1000;
 }
 
+// A git sha1 or a sha256; pieces and ".link" names are not etags.
 bool IsEtagName(const std::string& name) {
   return (name.size() == 40 || name.size() == 64) &&
          name.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -65,6 +68,8 @@ absl::Status NotCached(const Cache& cache, const RepoId& repo) {
                             "; `ftctl models` lists what is"));
 }
 
+// Returns whether the blob's bytes differ from its name; an error if it cannot be opened, or if the
+// caller cancelled.
 absl::StatusOr<bool> IsDamaged(const fs::path& blob,
                                const std::function<absl::Status(int64_t)>& read) {
   std::error_code error;
@@ -109,6 +114,7 @@ absl::StatusOr<std::vector<std::string>> VerifyRepo(
   std::vector<fs::path> blobs;
   int64_t total = 0, done = 0;
   for (const fs::path& blob : Entries(cache.RepoDir(repo) / "blobs")) {
+    // A blob is named by its digest, so it verifies without asking the hub.
     if (!IsEtagName(blob.filename())) continue;
     blobs.push_back(blob);
     total += static_cast<int64_t>(fs::file_size(blob, error));
@@ -129,7 +135,7 @@ absl::StatusOr<int64_t> RemoveRepo(const Cache& cache, const RepoId& repo) {
   const fs::path dir = cache.RepoDir(repo);
   std::error_code error;
   if (!fs::is_directory(dir, error)) return NotCached(cache, repo);
-  // All its locks, so that nobody is writing what is removed.
+  // All locks of what is being fetched, so that nobody is writing to the directory that is removed.
   std::vector<Fd> locks;
   int64_t size = 0;
   for (const fs::path& blob : Entries(dir / "blobs")) {
@@ -143,8 +149,8 @@ absl::StatusOr<int64_t> RemoveRepo(const Cache& cache, const RepoId& repo) {
     }
     locks.push_back(*std::move(lock));
   }
-  // Out of everybody's sight first: no reader meets half of it. What a killed removal left goes
-  // too.
+  // Renamed first, so that no reader meets half of it. Directories that a killed removal left are
+  // removed too.
   const std::string mark = absl::StrCat(kUnfinishedMark, "removed-");
   const fs::path bin = cache.root() / ".locks";
   fs::create_directories(bin, error);  // or the rename fails and says so

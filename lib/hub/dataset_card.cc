@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxYamlBytes = 1 << 20;
 
-// What stands between the first line "---" and the next.
+// Returns the YAML between the first line, "---", and the next such line.
 std::string FrontMatter(std::string_view readme) {
   const size_t begin = readme.find_first_not_of(" \t\r\n");
   if (begin == std::string_view::npos || !readme.substr(begin).starts_with("---")) return "";
@@ -27,7 +27,7 @@ std::string FrontMatter(std::string_view readme) {
   return end == std::string_view::npos ? "" : std::string(readme.substr(line, end - line + 1));
 }
 
-// A card's complaint about itself; caught in ConfigsOfCard, as YAML's own are.
+// Reports a card's mistake with its line. Caught in ConfigsOfCard, as YAML's own exceptions are.
 [[noreturn]] void Complain(const YAML::Node& node, const std::string& what) {
   throw YAML::Exception(node.Mark(), what);
 }
@@ -37,7 +37,8 @@ std::string Text(const YAML::Node& node, const char* what) {
   return node.Scalar();
 }
 
-// One pattern, or a list of them.
+// Returns the patterns of a node that is one pattern or a list of them. The card comes from
+// outside: none may lead out of the snapshot.
 std::vector<std::string> Patterns(const YAML::Node& node, const std::string& data_dir) {
   std::vector<std::string> patterns;
   const auto add = [&](const YAML::Node& pattern) {
@@ -54,7 +55,7 @@ std::vector<std::string> Patterns(const YAML::Node& node, const std::string& dat
   return patterns;
 }
 
-// `data_files`: patterns of the train split, or a list of {split, path}.
+// Returns the splits of `data_files`: patterns of the train split, or a list of {split, path}.
 std::vector<CardSplit> Splits(const YAML::Node& data_files, const std::string& data_dir) {
   std::vector<CardSplit> splits;
   const bool named =
@@ -72,6 +73,7 @@ std::vector<CardSplit> Splits(const YAML::Node& data_files, const std::string& d
 CardConfig Config(const YAML::Node& node) {
   if (!node.IsMap()) Complain(node, "each of configs must be a map");
   CardConfig config;
+  // Names and defaults as in the MetadataConfigs of `datasets`.
   config.name = node["config_name"] ? Text(node["config_name"], "config_name") : "default";
   config.is_default = config.name == "default" || (node["default"] && node["default"].as<bool>());
   if (node["data_dir"]) {
@@ -90,6 +92,7 @@ std::string Names(const Things& things) {
                        [](std::string* out, const auto& thing) { *out += thing.name; });
 }
 
+// Without a name: the only configuration, else the one that is the default.
 absl::StatusOr<const CardConfig*> Find(const std::vector<CardConfig>& configs,
                                        const std::string& name, const std::string& where) {
   if (name.empty() && configs.size() == 1) return &configs[0];
@@ -132,6 +135,8 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfCard(const std::vector<Card
                                                           const std::string& split,
                                                           const std::string& where) {
   FTD_ASSIGN_OR_RETURN(const CardConfig* found, Find(configs, config, where));
+  // A configuration that names no files has those below its data_dir, and their names tell the
+  // splits.
   if (found->splits.empty()) {
     std::erase_if(files, [&](const auto& f) { return !f.name.starts_with(found->data_dir); });
     FTD_ASSIGN_OR_RETURN(files, DataFilesOf(std::move(files), where));
@@ -140,6 +145,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfCard(const std::vector<Card
   std::vector<LocalDatasetFile> chosen;
   for (const CardSplit& candidate : found->splits) {
     if (candidate.name != split) continue;
+    // In the order of the patterns, as `datasets` reads them.
     for (const std::string& pattern : candidate.patterns) {
       std::vector<LocalDatasetFile> matching;
       std::copy_if(files.begin(), files.end(), std::back_inserter(matching),

@@ -20,12 +20,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Somebody waits for the answer to a submit.
 constexpr double kPatienceSeconds = 20;
 constexpr size_t kSha256Digits = 64;
 constexpr char kCard[] = "README.md";
 constexpr int64_t kMaxCardBytes = 16 << 20;
 
-// The files of the wanted configuration and split: as the card says, else as the names tell.
+// Returns the files of the wanted configuration and split: as the card says, else as the names
+// tell.
 absl::StatusOr<std::vector<LocalDatasetFile>> Choose(std::vector<LocalDatasetFile> files,
                                                      const std::vector<hub::CardConfig>& card,
                                                      const HubDataset& wanted,
@@ -37,7 +39,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> Choose(std::vector<LocalDatasetFil
   return FilesOfSplit(std::move(files), wanted.split, where);
 }
 
-// All files of a snapshot, when the cache alone has to tell.
+// Returns all files of a snapshot, for when the hub cannot be asked.
 std::vector<LocalDatasetFile> FilesIn(const fs::path& snapshot) {
   std::vector<LocalDatasetFile> files;
   std::error_code error;
@@ -57,7 +59,7 @@ std::vector<LocalDatasetFile> FilesOf(const hub::RepoRevision& revision, const f
   return files;
 }
 
-// Leaves in `revision` the chosen files alone.
+// Keeps only the chosen files in `revision`.
 void Keep(const std::vector<LocalDatasetFile>& chosen, hub::RepoRevision& revision) {
   std::erase_if(revision.files, [&](const hub::RepoFile& file) {
     return std::none_of(chosen.begin(), chosen.end(),
@@ -65,7 +67,7 @@ void Keep(const std::vector<LocalDatasetFile>& chosen, hub::RepoRevision& revisi
   });
 }
 
-// What the card declares, fetched when the hub has more of it than the cache.
+// Returns the configurations that the card declares. The card is fetched if the hub was asked.
 absl::StatusOr<std::vector<hub::CardConfig>> ReadCard(const hub::Settings& settings,
                                                       const hub::Cache& cache,
                                                       hub::RepoRevision revision,
@@ -84,7 +86,8 @@ absl::StatusOr<std::vector<hub::CardConfig>> ReadCard(const hub::Settings& setti
   return hub::ConfigsOfCard(*readme, where);
 }
 
-// Fetches those files whose sha256 the hub does not tell.
+// Fetches the files whose sha256 the hub does not give: those that are in git itself and not in LFS
+// have a sha1 only. They are small, since large files are in LFS.
 absl::Status FetchSmall(const hub::Settings& settings, const hub::Cache& cache,
                         hub::RepoRevision revision) {
   std::erase_if(revision.files,
@@ -103,6 +106,8 @@ absl::StatusOr<std::string> Sha256Of(const LocalDatasetFile& file,
 
 }  // namespace
 
+// A job is bound to bytes: to a commit, and to the sha256 of each file. Large files get theirs from
+// the hub's answer and are fetched by the worker.
 absl::StatusOr<FoundDataset> FindHubDataset(DatasetSpec& dataset, const HubWarning& warn) {
   const hub::Settings settings = hub::SettingsFromEnvironment();
   const hub::Cache cache(settings.cache_dir);
@@ -116,6 +121,7 @@ absl::StatusOr<FoundDataset> FindHubDataset(DatasetSpec& dataset, const HubWarni
   FTD_ASSIGN_OR_RETURN(
       const std::vector<LocalDatasetFile> chosen,
       Choose(online ? FilesOf(revision, snapshot) : FilesIn(snapshot), card, dataset.hub, where));
+  // Offline, the snapshot has to have all files already; the sizes of the rest are not known.
   if (online) {
     Keep(chosen, revision);
     FTD_RETURN_IF_ERROR(hub::CheckDisk(cache, revision));
@@ -126,6 +132,7 @@ absl::StatusOr<FoundDataset> FindHubDataset(DatasetSpec& dataset, const HubWarni
     FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256Of(file, revision));
     dataset.files.push_back({std::move(sha256), file.name, file.path});
   }
+  // The commit replaces the branch's name, so a later attempt reads the same rows.
   dataset.hub.revision = revision.commit;
   if (dataset.file_name.empty()) dataset.file_name = dataset.hub.name;
   FoundDataset found;

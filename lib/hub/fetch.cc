@@ -24,7 +24,8 @@ constexpr auto kProgressInterval = std::chrono::milliseconds(200);
 constexpr double kGigabyte = 1e9;
 constexpr int64_t kDiskReserve = 256 << 20;
 
-// The files of one fetch, handed out to its threads; the first error ends them all.
+// Fetches the files of one revision on a few threads, which take them in turn. The first error ends
+// them all.
 class Fetch {
  public:
   Fetch(const FetchContext& context, const FetchOptions& options)
@@ -32,7 +33,7 @@ class Fetch {
         options_(options),
         order_(context.revision.files.size()),
         bytes_(context.revision.files.size()) {
-    // The largest first: it bounds the time of the whole.
+    // The largest first: if it came last, it would prolong the whole fetch.
     std::iota(order_.begin(), order_.end(), size_t{0});
     const auto& files = context.revision.files;
     std::stable_sort(order_.begin(), order_.end(),
@@ -44,6 +45,8 @@ class Fetch {
         std::min(order_.size(), static_cast<size_t>(std::max(options_.connections, 1)));
     std::vector<std::thread> threads;
     running_ = connections;
+    // One connection to a thread. The caller's thread only reports progress, so callbacks never
+    // come from two threads.
     for (size_t i = 0; i < connections; ++i) threads.emplace_back([this] { Work(); });
     std::unique_lock<std::mutex> lock(mutex_);
     while (!ended_.wait_for(lock, kProgressInterval, [this] { return running_ == 0; })) {
@@ -59,6 +62,7 @@ class Fetch {
 
  private:
   void Work() {
+    // A thread notices the failure of another while its own transfer runs.
     HttpClient http([this] { return failed_ || (options_.cancelled && options_.cancelled()); });
     for (;;) {
       const size_t turn = next_++;
@@ -72,6 +76,7 @@ class Fetch {
         break;
       }
     }
+    // Fail keeps the first status, so an error is not replaced by the cancellation that it caused.
     if (http.cancelled()) Fail(absl::CancelledError("cancelled"));
     const std::lock_guard<std::mutex> lock(mutex_);
     if (--running_ == 0) ended_.notify_one();
@@ -94,7 +99,7 @@ class Fetch {
     options_.progress(progress);
   }
 
-  // Over the last kRateSeconds at most.
+  // Returns the rate over the last kRateSeconds at most.
   double Rate(int64_t done_bytes) {
     const auto now = steady_clock::now();
     history_.emplace_back(now, done_bytes);
@@ -125,6 +130,8 @@ bool HasFiles(const Cache& cache, const RepoRevision& revision) {
                      [&](const RepoFile& file) { return cache.Has(revision, file); });
 }
 
+// Bytes that were fetched before count as there. kDiskReserve stays free for the rest of the
+// machine.
 absl::Status CheckDisk(const Cache& cache, const RepoRevision& revision) {
   int64_t missing = 0;
   for (const RepoFile& file : revision.files) {
@@ -148,6 +155,7 @@ absl::Status CheckDisk(const Cache& cache, const RepoRevision& revision) {
 
 absl::Status FetchFiles(const Settings& settings, const std::string& token, const Cache& cache,
                         const RepoRevision& revision, const FetchOptions& options) {
+  // The usual case for the second job on a model: no request, not even a lock.
   if (HasFiles(cache, revision)) return absl::OkStatus();
   FTD_RETURN_IF_ERROR(cache.Tag());
   FTD_RETURN_IF_ERROR(CheckDisk(cache, revision));

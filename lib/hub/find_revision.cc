@@ -13,7 +13,8 @@ namespace {
 constexpr char kDefaultRevision[] = "main";
 constexpr int kRetries = 2;
 
-// What the cache has of a revision, when the hub cannot be asked; `why` says why not.
+// Returns what the cache has of a revision, for when the hub cannot be asked; `why` is the reason.
+// Without the hub the list of files stays empty.
 absl::StatusOr<hub::RepoRevision> FindInCache(const hub::Cache& cache, const hub::RepoId& repo,
                                               const std::string& revision,
                                               const absl::Status& why) {
@@ -41,12 +42,15 @@ absl::StatusOr<hub::RepoRevision> FindRevision(const hub::Settings& settings,
   }
   hub::HttpClient http;
   auto found = hub::GetRevision(http, settings, hub::FindToken(settings), repo, revision, kRetries);
+  // A hub that does not answer must not stop a job whose files are all here. Any other answer
+  // counts.
   if (absl::IsUnavailable(found.status())) {
     warn(absl::StrCat(hub::Described(repo), ": ", found.status().message()));
     return FindInCache(cache, repo, revision,
                        Prefixed(found.status(), "the hub cannot be reached: "));
   }
   FTD_RETURN_IF_ERROR(found.status());
+  // Noted, so that the same branch is found without the hub next time.
   FTD_RETURN_IF_ERROR(cache.WriteRef(repo, revision, found->commit));
   return found;
 }

@@ -29,6 +29,8 @@ absl::StatusOr<FoundModel> FindOnHub(const hub::Settings& settings, const hub::R
   found.name = repo.name;
   found.revision = info.commit;
   found.source = info;
+  // Only the small files are fetched here: they are what a submit is judged by. The weights are
+  // left to the worker, or the daemon's prefetcher.
   if (info.files.empty()) return found;  // the hub could not be asked
   FTD_ASSIGN_OR_RETURN(found.source, hub::ModelFiles(info));
   FTD_RETURN_IF_ERROR(hub::CheckDisk(cache, *found.source));
@@ -41,6 +43,7 @@ absl::StatusOr<FoundModel> FindOnHub(const hub::Settings& settings, const hub::R
 
 }  // namespace
 
+// insert keeps the user's alias where a built-in one has the same name.
 ModelFinder::ModelFinder(std::map<std::string, std::string> aliases, HubWarning warn)
     : aliases_([&aliases] {
         aliases.insert(hub::BuiltInAliases().begin(), hub::BuiltInAliases().end());
@@ -62,6 +65,8 @@ absl::Status ModelFinder::Unknown(const std::string& model) const {
                    " (aliases: ", absl::StrJoin(names, ", "), ")"));
 }
 
+// A directory on this machine comes before the hub. canonical: the link may point elsewhere
+// tomorrow.
 absl::StatusOr<FoundModel> ModelFinder::Find(const std::string& model,
                                              const std::string& revision) const {
   const auto alias = aliases_.find(model);

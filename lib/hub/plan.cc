@@ -10,6 +10,7 @@
 namespace ftd {
 namespace {
 
+// Judged by its config, and by the headers of its weights if they are here.
 absl::StatusOr<ModelConfig> FindModel(const PlanMeans& means, Plan& plan, hub::Sources& sources) {
   TrainSpec& spec = plan.spec;
   FTD_ASSIGN_OR_RETURN(const FoundModel found, means.models.Find(spec.model, spec.revision));
@@ -27,6 +28,8 @@ absl::StatusOr<ModelConfig> FindModel(const PlanMeans& means, Plan& plan, hub::S
 }  // namespace
 
 absl::StatusOr<Plan> MakePlan(TrainSpec spec, const PlanMeans& means) {
+  // Each step binds the spec to what it found. The adapter is judged by its model, so it comes
+  // second.
   Plan plan{.spec = std::move(spec)};
   const hub::Settings settings = hub::SettingsFromEnvironment();
   hub::Sources sources{settings.endpoint, settings.cache_dir, {}};

@@ -11,7 +11,7 @@
 namespace ftd::hub {
 namespace {
 
-// Beside the weights. Everything that a trained model's directory should have as well.
+// The files beside the weights that a trained model's directory should have as well.
 constexpr std::array<absl::string_view, 7> kSmallFiles = {"config.json",
                                                           "generation_config.json",
                                                           "tokenizer.json",
@@ -25,7 +25,7 @@ bool Has(const RepoRevision& revision, absl::string_view path) {
                      [&](const RepoFile& file) { return file.path == path; });
 }
 
-// "model-00001-of-00004.safetensors" of an index.
+// Returns whether a path is a shard of an index, such as "model-00001-of-00004.safetensors".
 bool IsShard(absl::string_view path) {
   return absl::StartsWith(path, "model-") && absl::EndsWith(path, ".safetensors") &&
          !absl::StrContains(path, '/');
@@ -41,6 +41,7 @@ absl::Status Unsupported(const RepoId& repo, absl::string_view what) {
 
 }  // namespace
 
+// Only what training reads: repositories often have the same weights in other formats too.
 absl::StatusOr<RepoRevision> ModelFiles(const RepoRevision& revision) {
   for (const char* needed : {"config.json", "tokenizer.json"}) {
     if (!Has(revision, needed))

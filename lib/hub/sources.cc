@@ -17,6 +17,7 @@ int64_t TotalBytes(const RepoRevision& revision) {
   return total;
 }
 
+// {"type", "name", "commit", "files": [{"path", "size", "etag"}]}
 Json ToJson(const RepoRevision& revision) {
   Json files = Json::array();
   for (const RepoFile& file : revision.files)
@@ -38,6 +39,7 @@ RepoRevision FromJson(const Json& json) {
 
 }  // namespace
 
+// Stored with the job, so that a worker needs no answer from the hub about what to fetch.
 std::string SourcesToJson(const Sources& sources) {
   Json repos = Json::array();
   for (const RepoRevision& revision : sources.repos) repos.push_back(ToJson(revision));
@@ -47,6 +49,7 @@ std::string SourcesToJson(const Sources& sources) {
       .dump();
 }
 
+// INTERNAL: only ftd writes this.
 absl::StatusOr<Sources> SourcesFromJson(std::string_view text) {
   try {
     const Json json = Json::parse(text);
@@ -70,6 +73,7 @@ absl::Status FetchSources(const Sources& sources, const std::string& token,
   settings.endpoint = sources.endpoint;
   settings.cache_dir = sources.cache_dir;
   const Cache cache(sources.cache_dir);
+  // Progress is of all repositories together; one after the other is fetched.
   int64_t total = 0, before = 0;
   for (const RepoRevision& revision : sources.repos) total += TotalBytes(revision);
   for (const RepoRevision& revision : sources.repos) {

@@ -23,18 +23,19 @@ using std::chrono::steady_clock;
 constexpr double kLockPollSeconds = 0.1;
 constexpr size_t kReadBytes = 1 << 20;
 
-// A blob's bytes on disk, as far as they are there, and their digest.
+// A blob's bytes on disk, as far as they were fetched, and their digest.
 class PartialBlob : public BodySink {
  public:
   PartialBlob(std::filesystem::path path, const RepoFile& file,
               const std::function<void(int64_t)>& fetched)
       : path_(std::move(path)), file_(file), fetched_(fetched) {}
 
-  // Takes up what is there.
+  // Takes up the bytes that are there: they are hashed, which is faster than to fetch them again.
   absl::Status Open() {
     FTD_ASSIGN_OR_RETURN(fd_, OpenFile(path_, O_RDWR | O_CREAT, 0664));
     struct stat info {};
     if (fstat(fd_.get(), &info) != 0) return Failed("stat");
+    // Longer than the file: it cannot be the beginning of it.
     if (info.st_size > file_.size) return Restart();
     digest_.emplace(file_.etag, file_.size);
     std::string buffer(kReadBytes, '\0');
@@ -49,7 +50,7 @@ class PartialBlob : public BodySink {
     return absl::OkStatus();
   }
 
-  // Throws away what is there.
+  // Discards the bytes that are there.
   absl::Status Restart() {
     if (ftruncate(fd_.get(), 0) != 0 || lseek(fd_.get(), 0, SEEK_SET) < 0)
       return Failed("truncate");
@@ -59,12 +60,14 @@ class PartialBlob : public BodySink {
     return absl::OkStatus();
   }
 
+  // 206: the rest, as was asked for. 200: the whole file, from a server that ignores ranges.
   absl::Status Begin(const HttpResponse& head) override {
     if (head.status == 206) return CheckRange(head.Header("content-range"));
     return size_ > 0 ? Restart() : absl::OkStatus();  // a server that knows no ranges
   }
 
   absl::Status Data(std::string_view bytes) override {
+    // Checked before the write: a server must not fill the disk.
     if (size_ + static_cast<int64_t>(bytes.size()) > file_.size)
       return Protocol("the hub sends more bytes than the file has");
     FTD_RETURN_IF_ERROR(WriteAll(fd_.get(), bytes, path_));
@@ -79,6 +82,7 @@ class PartialBlob : public BodySink {
   // Once, when it is whole.
   bool IsRight() { return digest_->Matches(); }
 
+  // Only bytes that are on disk get the name under which everybody trusts them.
   absl::Status Publish(const std::filesystem::path& blob) {
     if (fsync(fd_.get()) != 0) return Failed("fsync");
     return RenameDurably(path_, blob);
@@ -93,7 +97,8 @@ class PartialBlob : public BodySink {
     return ErrnoError(errno, absl::StrCat(call, " ", path_.string()));
   }
 
-  // "bytes 5-99/100"
+  // Checks "bytes 5-99/100" against what was asked for: appended at another place, the bytes would
+  // be wrong.
   absl::Status CheckRange(const std::string& range) const {
     const std::vector<std::string> parts = absl::StrSplit(range, absl::ByAnyChar(" -/"));
     int64_t first = -1, total = -1;
@@ -113,7 +118,8 @@ class PartialBlob : public BodySink {
   int64_t size_ = 0;
 };
 
-// The lock on a blob, or nothing when another process has brought the blob meanwhile.
+// Waits for the lock on a blob. Another process may hold it while it fetches the same blob; the
+// caller looks afterwards whether the blob is there. Progress shows that process's bytes meanwhile.
 absl::StatusOr<std::optional<Fd>> AwaitLock(HttpClient& http, const FetchContext& context,
                                             const RepoFile& file,
                                             const std::function<void(int64_t)>& fetched) {
@@ -126,7 +132,8 @@ absl::StatusOr<std::optional<Fd>> AwaitLock(HttpClient& http, const FetchContext
   }
 }
 
-// Brings what is missing, over as many requests as it takes.
+// Fetches the missing bytes, over as many requests as it takes. Patience counts from the last byte
+// that came, so that a slow line is never given up.
 absl::Status FetchMissing(HttpClient& http, const FetchContext& context, const RepoFile& file,
                           PartialBlob& blob) {
   const HttpRequest base{FileUrl(context.settings, context.revision, file), context.token, 0};
@@ -137,15 +144,18 @@ absl::Status FetchMissing(HttpClient& http, const FetchContext& context, const R
     request.first_byte = before;
     const auto response = http.Get(request, &blob);
     if (blob.IsWhole()) break;
+    // Any progress starts the back-off again.
     if (blob.size() > before) {
       last_progress = steady_clock::now();
       attempt = 0;
     }
+    // 416: the piece reaches beyond what the server has. It is not a piece of this file.
     const bool refused_range = response.ok() && response->status == 416 && before > 0;
     if (refused_range) {
       FTD_RETURN_IF_ERROR(blob.Restart());
       continue;
     }
+    // The connection ended early, with or without an error.
     const bool broke_off =
         response.ok() ? response->status / 100 == 2 : absl::IsUnavailable(response.status());
     if (!broke_off && !response.ok()) return response.status();
@@ -174,6 +184,7 @@ absl::Status FetchBlob(HttpClient& http, const FetchContext& context, const Repo
     return absl::OkStatus();
   }
   FTD_ASSIGN_OR_RETURN(const std::optional<Fd> lock, AwaitLock(http, context, file, fetched));
+  // Fetched by another process while this one waited.
   if (std::error_code none; std::filesystem::exists(cache.Blob(repo, file.etag), none))
     return cache.Link(context.revision, file);
   FTD_RETURN_IF_ERROR(cache.AdoptPieces(repo, file.etag));
@@ -181,6 +192,7 @@ absl::Status FetchBlob(HttpClient& http, const FetchContext& context, const Repo
   FTD_RETURN_IF_ERROR(blob.Open());
   constexpr int kTries = 2;  // pieces that were there before may be wrong; fresh bytes are so once
   for (int attempt = 0;; ++attempt) {
+    // A digest covers the whole file, so one wrong piece costs all of it.
     FTD_RETURN_IF_ERROR(FetchMissing(http, context, file, blob));
     if (blob.IsRight()) break;
     FTD_RETURN_IF_ERROR(blob.Restart());

@@ -43,7 +43,7 @@ int64_t SizeOf(const fs::path& path) {
   return error ? -1 : static_cast<int64_t>(size);
 }
 
-// The pieces of a blob: ETAG.incomplete and ETAG.XXXXXXXX.incomplete.
+// Returns the pieces of a blob: ETAG.incomplete and ETAG.XXXXXXXX.incomplete.
 std::vector<fs::path> Pieces(const fs::path& blob) {
   const std::string prefix = blob.filename().string() + ".";
   std::vector<fs::path> pieces;
@@ -77,6 +77,7 @@ fs::path Cache::Incomplete(const RepoId& repo, const std::string& etag) const {
 }
 
 std::string Cache::ReadRef(const RepoId& repo, const std::string& revision) const {
+  // A commit stands for itself, with or without a ref.
   if (IsCommit(revision)) return revision;
   if (!IsRefName(revision)) return "";
   const auto text = ReadFile(RepoDir(repo) / "refs" / revision);
@@ -87,6 +88,7 @@ std::string Cache::ReadRef(const RepoId& repo, const std::string& revision) cons
 
 absl::Status Cache::WriteRef(const RepoId& repo, const std::string& revision,
                              const std::string& commit) const {
+  // Rewriting an equal ref would change its time for nothing.
   if (IsCommit(revision) || !IsRefName(revision) || ReadRef(repo, revision) == commit)
     return absl::OkStatus();
   const fs::path path = RepoDir(repo) / "refs" / revision;
@@ -96,6 +98,7 @@ absl::Status Cache::WriteRef(const RepoId& repo, const std::string& revision,
   return WriteFileAtomically(path, commit, scratch);
 }
 
+// By size alone, which is cheap. Bytes were verified when the blob was published.
 bool Cache::Has(const RepoRevision& revision, const RepoFile& file) const {
   return SizeOf(Snapshot(revision.repo, revision.commit) / file.path) == file.size;
 }
@@ -103,6 +106,7 @@ bool Cache::Has(const RepoRevision& revision, const RepoFile& file) const {
 absl::Status Cache::Link(const RepoRevision& revision, const RepoFile& file) const {
   const fs::path link = Snapshot(revision.repo, revision.commit) / file.path;
   FTD_RETURN_IF_ERROR(MakeDirectories(link.parent_path()));
+  // Relative, as huggingface_hub makes it: the cache may be moved.
   const fs::path target = Blob(revision.repo, file.etag).lexically_relative(link.parent_path());
   // By a rename, since a link to an older blob may be there and must never be missing. Not from
   // snapshots/, where a kill in between would leave the model one file too many. The blob's lock
@@ -132,11 +136,13 @@ absl::StatusOr<std::optional<Fd>> Cache::TryLock(const RepoId& repo,
   FTD_RETURN_IF_ERROR(MakeDirectories(path.parent_path()));
   FTD_RETURN_IF_ERROR(MakeDirectories(Blob(repo, etag).parent_path()));
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | O_CREAT, 0664));
+  // Non-blocking: the caller polls, so that a cancelled fetch does not hang here.
   if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK || errno == EINTR) return std::nullopt;
     return ErrnoError(errno, absl::StrCat("lock ", path.string()));
   }
-  // Some tools remove a lock's file: then this one is nobody else's any more.
+  // Some tools remove a lock's file. Then the lock that we hold is on a file that nobody else opens
+  // any more.
   struct stat ours {
   }, named{};
   if (fstat(fd.get(), &ours) != 0 || stat(path.c_str(), &named) != 0 || ours.st_ino != named.st_ino)
@@ -144,6 +150,8 @@ absl::StatusOr<std::optional<Fd>> Cache::TryLock(const RepoId& repo,
   return std::optional<Fd>(std::move(fd));
 }
 
+// A Python tool names its piece by a random suffix. Nobody writes to it: we have the lock that it
+// takes.
 absl::Status Cache::AdoptPieces(const RepoId& repo, const std::string& etag) const {
   std::vector<fs::path> pieces = Pieces(Blob(repo, etag));
   std::sort(pieces.begin(), pieces.end(),

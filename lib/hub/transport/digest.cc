@@ -21,6 +21,7 @@ BlobDigest::BlobDigest(const std::string& etag, int64_t size)
       context_(EVP_MD_CTX_new(), [](void* context) { EVP_MD_CTX_free(Context(context)); }) {
   const bool git = etag.size() == kSha1HexDigits;
   EVP_DigestInit_ex(Context(context_.get()), git ? EVP_sha1() : EVP_sha256(), nullptr);
+  // git hashes "blob SIZE\0" before the content.
   if (git) Update(absl::StrCat("blob ", size) + std::string(1, '\0'));
 }
 

@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kMostRedirects = 10;
 constexpr size_t kMostBody = 64u << 20;
+// A transfer that moves less than a byte a second for kSilenceSeconds is given up.
 constexpr long kConnectTimeoutMs = 10000, kSilenceSeconds = 30, kBufferBytes = 512 << 10;
 
 struct UrlDeleter {
@@ -26,12 +27,14 @@ struct UrlDeleter {
 };
 using Url = std::unique_ptr<CURLU, UrlDeleter>;
 
+// Null for text that is not a URL.
 Url ParseUrl(const std::string& text) {
   Url url(curl_url());
   if (curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return nullptr;
   return url;
 }
 
+// With the scheme's port if the URL names none, so that https://a and https://a:443 are the same.
 std::string Part(const Url& url, CURLUPart part) {
   char* text = nullptr;
   if (curl_url_get(url.get(), part, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) return "";
@@ -46,7 +49,8 @@ bool SameOrigin(const Url& a, const Url& b) {
          Part(a, CURLUPART_PORT) == Part(b, CURLUPART_PORT);
 }
 
-// Scheme, host and path: a query may be a signature that opens the file to whoever reads the log.
+// Returns scheme, host and path: a query may be a signature that opens the file to whoever reads
+// the log.
 std::string Shown(const std::string& url) { return url.substr(0, url.find('?')); }
 
 absl::Status Protocol(const std::string& url, absl::string_view what) {
@@ -57,9 +61,11 @@ bool IsRedirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-// Where a redirect leads, and whether the token may go along.
+// Points the request at a redirect's target. The hub redirects large files to another host with a
+// signed URL; the token must not go there, and https must not become http.
 absl::Status Follow(const HttpResponse& response, HttpRequest& request) {
   const Url from = ParseUrl(request.url);
+  // Set on a copy of the old URL, a relative location is resolved against it.
   Url to = ParseUrl(request.url);
   if (curl_url_set(to.get(), CURLUPART_URL, response.Header("location").c_str(), 0) != CURLUE_OK)
     return Protocol(request.url, "redirects to an address that is none");
@@ -71,6 +77,7 @@ absl::Status Follow(const HttpResponse& response, HttpRequest& request) {
   return absl::OkStatus();
 }
 
+// curl_global_init is not thread-safe in older versions of curl.
 CURL* NewHandle() {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
@@ -95,6 +102,7 @@ struct HttpClient::Transfer {
   bool begun = false;
   absl::Status status;  // why a callback ended it
 
+  // Called for each line of the header, also of a proxy's answer to CONNECT.
   static size_t OnHeader(char* data, size_t, size_t size, void* self) {
     auto* transfer = static_cast<Transfer*>(self);
     const absl::string_view line(data, size);
@@ -113,6 +121,7 @@ struct HttpClient::Transfer {
     return transfer->status.ok() ? size : CURL_WRITEFUNC_ERROR;
   }
 
+  // Called about once a second while nothing comes, and more often with data.
   static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
     return static_cast<Transfer*>(self)->client->cancelled() ? 1 : 0;
   }
@@ -125,6 +134,7 @@ struct HttpClient::Transfer {
     return ToSink() ? sink->Begin(response) : absl::OkStatus();
   }
 
+  // The body of an error is kept for the message, not given to the sink.
   bool ToSink() const { return sink != nullptr && response.status / 100 == 2; }
 
   absl::Status Take(std::string_view bytes) {
@@ -143,6 +153,7 @@ HttpClient::HttpClient(std::function<bool()> cancelled)
 HttpClient::~HttpClient() = default;
 
 absl::StatusOr<HttpResponse> HttpClient::Get(const HttpRequest& request, BodySink* sink) {
+  // Redirects are followed here and not by curl, which would decide about the token by itself.
   HttpRequest next = request;
   for (int redirects = 0; redirects <= kMostRedirects; ++redirects) {
     FTD_ASSIGN_OR_RETURN(HttpResponse response, GetOnce(next, sink));
@@ -162,6 +173,7 @@ absl::StatusOr<HttpResponse> HttpClient::GetOnce(const HttpRequest& request, Bod
         curl_slist_append(nullptr, absl::StrCat("Authorization: Bearer ", request.bearer).c_str()));
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
   }
+  // Proxies come from the environment, as curl reads it.
   curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "ftd");
@@ -177,7 +189,7 @@ absl::StatusOr<HttpResponse> HttpClient::GetOnce(const HttpRequest& request, Bod
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, Transfer::OnProgress);
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
-  // Not CURLOPT_RESUME_FROM, which takes a server's answer with the whole file for an error.
+  // Not CURLOPT_RESUME_FROM, which treats a server's answer with the whole file as an error.
   const std::string range = absl::StrCat(request.first_byte, "-");
   if (request.first_byte > 0) curl_easy_setopt(curl, CURLOPT_RANGE, range.c_str());
   if (const char* authorities = std::getenv("SSL_CERT_FILE"); authorities != nullptr)
@@ -186,6 +198,7 @@ absl::StatusOr<HttpResponse> HttpClient::GetOnce(const HttpRequest& request, Bod
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
 
   const CURLcode code = curl_easy_perform(curl);
+  // `why` is gone after this call.
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, nullptr);
   if (!transfer.status.ok()) return transfer.status;
   if (code == CURLE_ABORTED_BY_CALLBACK) return absl::CancelledError("cancelled");

@@ -33,7 +33,8 @@ bool IsEtag(std::string_view text) {
   return (text.size() == 40 || text.size() == 64) && IsHex(text);
 }
 
-// Whether a path stays below the directory that it is put into.
+// Returns whether a path stays below the directory that it is put into. Paths come from the hub's
+// answer, and so from whoever made the repository.
 bool IsSafePath(const std::string& path) {
   if (path.empty() || path.size() > 4096 || absl::StrContains(path, '\\')) return false;
   for (const absl::string_view part : absl::StrSplit(path, '/')) {
@@ -44,6 +45,8 @@ bool IsSafePath(const std::string& path) {
   return true;
 }
 
+// Percent-encoding as in RFC 3986. A branch "refs/pr/1" is one segment of the URL, so its slashes
+// are encoded.
 std::string Escaped(const std::string& text, bool keep_slashes) {
   std::string escaped;
   for (const char c : text) {
@@ -58,6 +61,7 @@ std::string Escaped(const std::string& text, bool keep_slashes) {
   return escaped;
 }
 
+// The repository's page, which is also the base of its files' URLs.
 std::string Page(const Settings& settings, const RepoId& repo) {
   return absl::StrCat(settings.endpoint, repo.type == RepoType::kDataset ? "/datasets/" : "/",
                       repo.name);
@@ -73,6 +77,7 @@ absl::StatusOr<RepoFile> ParseFile(const RepoId& repo, const Json& sibling) {
   file.path = sibling.value("rfilename", "");
   file.size = IntegerOr(sibling, "size", -1);
   file.etag = sibling.value("blobId", "");
+  // A file in LFS has its sha256 and true size there; blobId and size are otherwise git's.
   if (const auto lfs = sibling.find("lfs"); lfs != sibling.end() && lfs->is_object()) {
     file.etag = lfs->value("sha256", "");
     file.size = IntegerOr(*lfs, "size", file.size);
@@ -83,7 +88,7 @@ absl::StatusOr<RepoFile> ParseFile(const RepoId& repo, const Json& sibling) {
   return file;
 }
 
-// Gets `url`, again and again while what stands in the way is passing.
+// Gets `url`, again and again while the obstacle is a passing one.
 absl::StatusOr<HttpResponse> GetPatiently(HttpClient& http, const HttpRequest& request,
                                           int retries) {
   for (int attempt = 0;; ++attempt) {
@@ -124,6 +129,8 @@ std::string Described(const RepoId& repo) {
   return absl::StrCat(repo.type == RepoType::kModel ? "model " : "dataset ", repo.name);
 }
 
+// The hub's answer to /api/models/NAME/revision/REVISION: {"sha": COMMIT, "siblings":
+// [{"rfilename", "size", "blobId", "lfs": {"sha256", "size"}}]}.
 absl::StatusOr<RepoRevision> ParseRevision(const RepoId& repo, const std::string& body) {
   const Json info = Json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (!info.is_object()) return Protocol(repo, "it is not a JSON object");
@@ -150,6 +157,7 @@ absl::StatusOr<RepoRevision> GetRevision(HttpClient& http, const Settings& setti
                                          const std::string& revision, int retries) {
   const std::string url = absl::StrCat(
       settings.endpoint, "/api/", repo.type == RepoType::kModel ? "models/" : "datasets/",
+      // blobs=true adds sizes and digests.
       repo.name, "/revision/", Escaped(revision, /*keep_slashes=*/false), "?blobs=true");
   FTD_ASSIGN_OR_RETURN(const HttpResponse response, GetPatiently(http, {url, token}, retries));
   if (response.status != 200) return HubError(response, settings, repo, revision, !token.empty());
@@ -171,6 +179,9 @@ absl::StatusOr<std::string> WhoAmI(HttpClient& http, const Settings& settings,
 }
 
 absl::Status HubError(const HttpResponse& response, const Settings& settings, const RepoId& repo,
+                      // The hub says what is wrong in x-error-code and x-error-message; the status
+                      // alone is ambiguous, since a private repository looks like one that does not
+                      // exist.
                       const std::string& revision, bool has_token) {
   const std::string& code = response.Header("x-error-code");
   if (code == "GatedRepo") return Gated(settings, repo, has_token);
@@ -206,6 +217,7 @@ bool IsPassing(const HttpResponse& response) {
   return response.status == 408 || response.status == 429 || response.status >= 500;
 }
 
+// The server's wish comes first: a number of seconds or a date.
 double RetrySeconds(const HttpResponse* response, int attempt) {
   std::string after = response == nullptr ? "" : response->Header("retry-after");
   // RateLimit: "api";r=0;t=55 says that nothing is left for 55 seconds.
@@ -220,7 +232,7 @@ double RetrySeconds(const HttpResponse* response, int attempt) {
     }
     if (std::isfinite(seconds) && seconds >= 0) return std::min(seconds, kLongestRetryAfter);
   }
-  // Spread out, so that clients that failed together do not come back together.
+  // A random part of the pause, so that clients that failed together do not come back together.
   thread_local std::minstd_rand random(std::random_device{}());
   const double pause = std::min(kFirstPause * std::pow(2, std::min(attempt, 10)), kLongestPause);
   return std::uniform_real_distribution<double>(pause / 2, pause)(random);

@@ -23,7 +23,7 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : std::string(absl::StripAsciiWhitespace(value));
 }
 
-// A leading ~ as the Python tools expand it.
+// Expands a leading ~ as the Python tools do.
 fs::path Expanded(const std::string& path) {
   if (path == "~" || absl::StartsWith(path, "~/")) return Environment("HOME") + path.substr(1);
   return path;
@@ -41,6 +41,7 @@ bool IsTrue(const char* variable) {
 
 }  // namespace
 
+// The variables of huggingface_hub, in its order, so that both share one cache and one token.
 Settings SettingsFromEnvironment() {
   const fs::path caches = FirstPath("XDG_CACHE_HOME", Expanded("~/.cache"));
   const fs::path home = FirstPath("HF_HOME", caches / "huggingface");
