@@ -35,7 +35,7 @@ Bio Memory(const std::string& text) {
   return {BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free};
 }
 
-// Instead of asking at a terminal.
+// Refuses a passphrase; without it OpenSSL would ask at the terminal.
 int NoPassphrase(char*, int, int, void*) { return -1; }
 
 absl::Status CheckKey(const std::filesystem::path& path, X509* certificate) {
@@ -62,6 +62,7 @@ absl::StatusOr<bool> CheckCertificate(const std::filesystem::path& certificate,
     return Bad(absl::StrCat(certificate.string(), " holds no certificate in PEM"));
   }
   if (!key.empty()) FTD_RETURN_IF_ERROR(CheckKey(key, x509.get()));
+  // X509_cmp_current_time: negative for a time in the past, positive for one in the future.
   return X509_cmp_current_time(X509_get0_notBefore(x509.get())) < 0 &&
          X509_cmp_current_time(X509_get0_notAfter(x509.get())) > 0;
 }

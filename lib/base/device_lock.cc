@@ -15,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// A container may see nodes that it must not open.
 bool IsUsable(const fs::path& node) { return ::access(node.c_str(), R_OK | W_OK) == 0; }
 
 bool IsBelow(const fs::path& path, const fs::path& dir) {
@@ -24,6 +25,7 @@ bool IsBelow(const fs::path& path, const fs::path& dir) {
 
 }  // namespace
 
+// nvidiactl first: without it no GPU can be used, whatever other nodes there are.
 fs::path GpuLockFile(const fs::path& dev) {
   constexpr int kMaxGpus = 16;
   if (!IsUsable(dev / "nvidiactl")) return {};
@@ -35,6 +37,7 @@ fs::path GpuLockFile(const fs::path& dev) {
 }
 
 absl::StatusOr<Fd> LockFile(const fs::path& path, const fs::path& dev) {
+  // A device's node is never created; a lock file of our own is.
   const int create = IsBelow(path, dev) ? 0 : O_CREAT;
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | create));
   while (::flock(fd.get(), LOCK_EX) != 0) {

@@ -11,10 +11,11 @@
 namespace ftd {
 namespace {
 
+// Payload URLs of a status. They never leave the process: gRPC's details are made from them.
 constexpr char kReasonUrl[] = "ftd/reason";
 constexpr char kViolationsUrl[] = "ftd/violations";
 
-// Field names and descriptions hold neither of these, so they can part the payload.
+// Field names and descriptions contain neither of these, so they can separate the payload's parts.
 constexpr char kFieldEnd = '\x1f';
 constexpr char kViolationEnd = '\x1e';
 
@@ -34,6 +35,7 @@ absl::Status ErrorNamed(absl::StatusCode code, std::string_view reason, std::str
   return status;
 }
 
+// The message has all violations as text, for clients that do not read the details.
 absl::Status FieldError(const std::vector<FieldViolation>& violations) {
   std::string payload;
   std::vector<std::string> sentences;
@@ -66,6 +68,7 @@ std::vector<FieldViolation> ViolationsOf(const absl::Status& status) {
   return violations;
 }
 
+// A plain copy would lose the payloads, and with them the reason.
 absl::Status Prefixed(const absl::Status& status, std::string_view prefix) {
   if (status.ok()) return status;
   absl::Status result(status.code(), absl::StrCat(absl::string_view(prefix.data(), prefix.size()),
@@ -78,6 +81,8 @@ absl::Status Prefixed(const absl::Status& status, std::string_view prefix) {
 absl::Status ErrnoError(int error, std::string_view what) {
   std::string message =
       absl::StrCat(absl::string_view(what.data(), what.size()), ": ", std::strerror(error));
+  // The same few causes everywhere, so that a user gets advice for a full disk wherever it fills
+  // up.
   switch (error) {
     case ENOENT:
     case ENOTDIR:

@@ -25,6 +25,7 @@ void Fd::Reset() {
   fd_ = -1;
 }
 
+// O_CLOEXEC always: a child must not inherit a lock or a socket.
 absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode) {
   int fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
   if (fd < 0) return ErrnoError(errno, absl::StrCat("open ", path.string()));
@@ -47,6 +48,7 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path) {
   struct stat info;
   if (::fstat(fd.get(), &info) != 0) return ErrnoError(errno, absl::StrCat("stat ", path.string()));
   std::string data;
+  // The size is a hint: files in /proc say 0.
   if (info.st_size > 0) data.reserve(static_cast<size_t>(info.st_size));
   char buffer[1 << 16];
   for (;;) {
@@ -64,6 +66,7 @@ absl::Status SyncPath(const std::filesystem::path& path) {
   return absl::OkStatus();
 }
 
+// A rename is on disk once its directory is.
 absl::Status RenameDurably(const std::filesystem::path& from, const std::filesystem::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) {
     return ErrnoError(errno, absl::StrCat("rename ", from.string(), " to ", to.string()));
@@ -71,6 +74,8 @@ absl::Status RenameDurably(const std::filesystem::path& from, const std::filesys
   return SyncPath(to.has_parent_path() ? to.parent_path() : ".");
 }
 
+// Written beside its place and renamed: a reader sees the old file or the new one, whole. The pid
+// keeps two processes apart; two threads must not write the same path.
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view data,
                                  const std::filesystem::path& scratch_dir) {
   std::filesystem::path temporary = scratch_dir.empty() ? path : scratch_dir / path.filename();
@@ -86,6 +91,7 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
   return written;
 }
 
+// Whatever a killed process left under this name goes first.
 absl::StatusOr<ScratchDir> ScratchDir::Create(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::remove_all(path, error);
@@ -107,6 +113,7 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
     return absl::InvalidArgumentError(absl::StrCat(path.string(), " is not a regular file"));
   }
   auto size = static_cast<size_t>(info.st_size);
+  // mmap refuses a length of 0.
   if (size == 0) return MappedFile(nullptr, 0);
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (data == MAP_FAILED) return ErrnoError(errno, absl::StrCat("mmap ", path.string()));
@@ -126,6 +133,7 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
 }
 
+// Only whole pages inside the range: others share their page with bytes that are still needed.
 void ReleasePages(std::string_view mapped) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto address = reinterpret_cast<uintptr_t>(mapped.data());

@@ -12,6 +12,8 @@ absl::StatusOr<std::string> LibraryPathFor(const std::string& libtorch,
                                            const std::string& library_path) {
   if (libtorch.empty()) return library_path;
   const std::filesystem::path given(libtorch);
+  // An unpacked LibTorch or the wheel's torch/ has its libraries in lib/; its lib/ itself may be
+  // named too.
   for (const std::filesystem::path& folder : {given / "lib", given}) {
     std::error_code error;
     if (!std::filesystem::exists(folder / "libtorch_cpu.so", error)) continue;

@@ -35,6 +35,7 @@ absl::StatusOr<Json> LoadManifest(const fs::path& dir) {
   return json;
 }
 
+// {"step", "spec_hash", "files": {"NAME": {"size_bytes", "sha256"}}}
 absl::StatusOr<Manifest> FromJson(const fs::path& dir, const Json& json) {
   try {
     Manifest manifest;
@@ -52,6 +53,9 @@ absl::StatusOr<Manifest> FromJson(const fs::path& dir, const Json& json) {
 
 }  // namespace
 
+// The order is what makes a directory trustworthy: contents on disk, then the manifest that
+// describes them, then the directories, and the name last. A crash before the rename leaves a name
+// that no reader trusts.
 absl::Status SealDirectory(const fs::path& tmp_dir, const fs::path& final_dir,
                            const Manifest& manifest) {
   if (fs::exists(final_dir))
@@ -76,9 +80,11 @@ absl::StatusOr<Manifest> VerifyDirectory(const fs::path& dir,
                                          const std::function<void()>& progress) {
   FTD_ASSIGN_OR_RETURN(Json json, LoadManifest(dir));
   FTD_ASSIGN_OR_RETURN(Manifest manifest, FromJson(dir, json));
+  // Files that the manifest does not name are ignored: they are not part of what was sealed.
   for (const auto& [name, expected] : json["files"].items()) {
     const fs::path path = dir / name;
     std::error_code error;
+    // The size first: it finds a truncated file without reading it.
     const auto size = fs::file_size(path, error);
     if (error) return Corrupt(dir, absl::StrCat(name, " is missing"));
     if (static_cast<int64_t>(size) != expected.at("size_bytes").get<int64_t>()) {

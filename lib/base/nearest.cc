@@ -6,7 +6,8 @@
 namespace ftd {
 
 int EditDistance(std::string_view a, std::string_view b) {
-  // Optimal string alignment; rows i-2, i-1 and i of the table are kept.
+  // Optimal string alignment: like Levenshtein's distance, but swapped neighbours count as one
+  // error. Rows i-2, i-1 and i of the table are kept. O(|a|·|b|).
   std::vector<int> before_last(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) last[j] = static_cast<int>(j);
   for (size_t i = 1; i <= a.size(); ++i) {

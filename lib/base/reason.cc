@@ -11,6 +11,8 @@ using Code = absl::StatusCode;
 
 constexpr bool kLocal = false;  // never crosses the API
 
+// Sorted by name. The numbers are exit codes: sysexits.h where one fits, 102 for a job that is not
+// there.
 constexpr ReasonRow kTable[] = {
     {Reason::kAdapterMismatch, "ADAPTER_MISMATCH", Code::kFailedPrecondition, 1,
      "give the rank, alpha and target modules that the adapter was trained with"},
@@ -122,6 +124,7 @@ int ExitCodeOfCode(Code code) {
 absl::Span<const ReasonRow> ReasonTable() { return kTable; }
 
 const ReasonRow& RowOf(Reason reason) {
+  // A reason without a row would be a bug: the last row is returned, and a test asks for each.
   return *std::find_if(std::begin(kTable), std::end(kTable) - 1,
                        [reason](const ReasonRow& row) { return row.reason == reason; });
 }

@@ -14,6 +14,7 @@
 
 namespace ftd {
 
+// OpenSSL's type stays out of the header.
 struct Sha256::Context {
   Context() : evp(EVP_MD_CTX_new()) { EVP_DigestInit_ex(evp, EVP_sha256(), nullptr); }
   ~Context() { EVP_MD_CTX_free(evp); }

@@ -13,7 +13,8 @@ struct Sequence {
 bool IsContinuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
 // Judges the multi-byte sequence at the start of `s`. The second byte's range is narrower after
-// some leads: that excludes overlong forms, surrogates, and what lies above U+10FFFF.
+// some leads: that excludes overlong forms, surrogates, and code points above U+10FFFF (Unicode,
+// table 3-7).
 Sequence Judge(std::string_view s) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
   const unsigned char lead = byte(0);
@@ -24,12 +25,14 @@ Sequence Judge(std::string_view s) {
   const unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
   if (s.size() < 2 || byte(1) < low || byte(1) > high) return {1, false};
   for (size_t i = 2; i < length; ++i) {
+    // The maximal part that could have begun a character is replaced as one, as Python and Rust do.
     if (i >= s.size() || !IsContinuation(byte(i))) return {i, false};
   }
   return {length, true};
 }
 
-// Where the first byte that is not ASCII lies, at or behind `pos`.
+// Returns the position of the first byte that is not ASCII, from `pos` on. Eight bytes at a time:
+// most text is ASCII.
 size_t SkipAscii(std::string_view text, size_t pos) {
   while (pos + 8 <= text.size()) {
     uint64_t word;
@@ -98,6 +101,7 @@ std::string RepairUtf8(std::string_view text) {
   return out;
 }
 
+// The property White_Space.
 bool IsUnicodeSpace(uint32_t c) {
   return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
          (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
