@@ -1,5 +1,6 @@
-// bash knows no descriptions, and gives the words up to the cursor: a table of what may stand
-// where, and one function that walks the words through it.
+// bash knows no descriptions, and gives the words up to the cursor. So the script has a table of
+// the words that may follow each verb, and one function that walks the command line through it. @F@
+// stands for the program's function prefix.
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -92,7 +93,8 @@ constexpr const char* kFunctions = R"(
 complete -F @F@_complete @NAME@
 )";
 
-// One word for a value: "=a,b" where it can be listed.
+// Returns one word for a value: "=a,b" where the choices can be listed, "TEXT" for anything that
+// cannot be completed.
 std::string Value(const ArgumentDoc& argument) {
   if (!argument.choices.empty()) return "=" + absl::StrJoin(argument.choices, ",");
   const bool word =
@@ -100,12 +102,14 @@ std::string Value(const ArgumentDoc& argument) {
   return word ? argument.value : "TEXT";
 }
 
+// A row's key: the verbs, each after a blank, and the flag; " job ls --state".
 std::string Key(const CommandPath& path, const std::string& flag = "") {
   std::string key;
   for (const std::string& verb : path.verbs) absl::StrAppend(&key, " ", verb);
   return Quoted(flag.empty() ? key : absl::StrCat(key, " ", flag));
 }
 
+// One branch of the table function's case.
 std::string Row(const CommandPath& path) {
   const CommandDoc& command = *path.command;
   std::vector<std::string> flags, arguments;
@@ -123,6 +127,7 @@ std::string Row(const CommandPath& path) {
 
 std::string BashCompletion(const CommandDoc& program) {
   std::string table, values;
+  // Flags that take the same kind of value share one branch of the case.
   std::map<std::string, std::vector<std::string>> keys_of;  // by value
   for (const CommandPath& path : AllCommands(program)) {
     table += Row(path);

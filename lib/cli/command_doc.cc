@@ -17,6 +17,7 @@ bool IsWord(const std::string& text) {
 
 }  // namespace
 
+// CLI11 writes choices as "TEXT:{a,b}"; our own flags as "a|b".
 void SetValue(const std::string& type, ArgumentDoc* argument) {
   argument->value = type;
   const size_t braces = type.find(":{");

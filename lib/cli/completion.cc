@@ -10,6 +10,7 @@
 namespace ftd {
 namespace {
 
+// Depth first, so that a command comes before its own verbs.
 void Append(const CommandDoc& command, const std::vector<std::string>& verbs,
             std::vector<CommandPath>* all) {
   all->push_back({verbs, &command});
@@ -32,10 +33,12 @@ std::string FunctionName(const CommandDoc& program) {
   return "_" + absl::StrReplaceAll(program.name, {{"-", "_"}});
 }
 
+// Single quotes hold everything but themselves: 'it'\''s'.
 std::string Quoted(const std::string& text) {
   return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
 }
 
+// Flags that say which ftd to ask. The script passes them on when it asks for jobs or models.
 std::vector<std::string> ConnectionFlags(const CommandDoc& program) {
   std::vector<std::string> names;
   for (const ArgumentDoc& flag : program.flags) {
@@ -50,6 +53,7 @@ std::vector<std::string> CommandNames(const CommandDoc& command) {
   return names;
 }
 
+// Programs without a connection get a pattern that matches nothing.
 std::string Filled(const std::string& script, const CommandDoc& program,
                    const std::string& separator) {
   const std::vector<std::string> connection = ConnectionFlags(program);

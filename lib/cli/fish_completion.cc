@@ -1,5 +1,5 @@
-// fish reads flags by itself once it is told of them; what it must be told too is behind which
-// verbs each counts.
+// fish reads flags by itself once it knows them; in addition it has to be told after which verbs
+// each one counts. The function @F@_at decides that.
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -66,7 +66,8 @@ std::string FishQuoted(const std::string& text) {
   return absl::StrCat("'", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "\\'"}}), "'");
 }
 
-// What a flag or argument takes, as options of `complete`.
+// Returns the value that a flag or argument takes, as options of `complete`: -x no files, -k keep
+// the order, -a the candidates, -r a value is required.
 std::string Values(const ArgumentDoc& argument) {
   if (!argument.choices.empty()) return "-xa " + FishQuoted(absl::StrJoin(argument.choices, " "));
   const std::string& value = argument.value;
@@ -92,6 +93,7 @@ std::string FlagLine(const std::string& condition, const ArgumentDoc& flag) {
   return Complete(condition, absl::StrCat(names, values, "-d ", FishQuoted(flag.help)));
 }
 
+// @F@_at skips the word after each of these.
 std::vector<std::string> ValuedFlags(const CommandDoc& command) {
   std::vector<std::string> names;
   for (const ArgumentDoc& flag : command.flags) {
@@ -100,6 +102,7 @@ std::vector<std::string> ValuedFlags(const CommandDoc& command) {
   return names;
 }
 
+// The `complete` lines of one command: its verbs, its arguments by position, its flags.
 std::string CommandLines(const CommandPath& path) {
   const CommandDoc& command = *path.command;
   const std::string verbs = absl::StrJoin(path.verbs, " ");
@@ -129,13 +132,14 @@ std::string FishCompletion(const CommandDoc& program) {
   std::string lines;
   for (const CommandPath& path : AllCommands(program)) {
     if (!path.verbs.empty()) {
-      // As @F@_at puts it together: a blank leads where nothing comes before.
+      // Written as @F@_at builds it: a blank leads where nothing comes before.
       paths.push_back(Quoted((path.verbs.size() == 1 ? " " : "") + absl::StrJoin(path.verbs, " ")));
     }
     lines += CommandLines(path);
   }
   absl::StrAppend(&script, "\nset -g @F@_commands ", absl::StrJoin(paths, " "),
                   "\nset -g @F@_verbs ", absl::StrJoin(CommandNames(program), " "),
+                  // -e removes what an older script defined.
                   "\n\ncomplete -c @NAME@ -e\ncomplete -c @NAME@ -f\n", lines);
   script = absl::StrReplaceAll(script, {{"@VALUED@", absl::StrJoin(ValuedFlags(program), " ")}});
   return Filled(script, program, " ");

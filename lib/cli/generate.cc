@@ -17,6 +17,8 @@ absl::StatusOr<std::string> Generate(const std::string& kind, const ProgramDoc& 
   return Error(Reason::kUsage, absl::StrCat("nothing to generate is called '", kind, "'"));
 }
 
+// The build calls each program with --generate to make its man page and completions. It is not a
+// flag of the command line, so it is in no --help.
 bool IsGenerateCall(int argc, char** argv, const std::function<ProgramDoc()>& describe,
                     int* exit_code) {
   if (argc != 3 || std::string(argv[1]) != "--generate") return false;

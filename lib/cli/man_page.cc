@@ -10,7 +10,8 @@
 namespace ftd {
 namespace {
 
-// The code point that begins at `at`, which moves behind it. The input is our own, valid UTF-8.
+// Returns the code point that begins at `at`, and moves `at` past it. The input is our own, valid
+// UTF-8.
 uint32_t NextCodePoint(const std::string& text, size_t* at) {
   const auto lead = static_cast<unsigned char>(text[(*at)++]);
   if (lead < 0x80) return lead;
@@ -22,7 +23,8 @@ uint32_t NextCodePoint(const std::string& text, size_t* at) {
   return code;
 }
 
-// One line of text, so that troff takes none of it for a request.
+// Escapes one line of text, so that troff takes none of it for a request. The quotes and dashes of
+// ASCII are named, because troff would set typographic ones.
 std::string Escaped(const std::string& text) {
   std::string out;
   if (absl::StartsWith(text, ".") || absl::StartsWith(text, "'")) out = "\\&";
@@ -58,7 +60,7 @@ std::string Escaped(const std::string& text) {
   return out;
 }
 
-// Flowing text, a sentence or clause on each line of the source.
+// Returns flowing text, with each line of the source on a line of its own.
 std::string Paragraph(const std::string& text) {
   std::string out;
   for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipWhitespace())) {
@@ -67,14 +69,14 @@ std::string Paragraph(const std::string& text) {
   return out;
 }
 
-// "-o, --output table|json", the names bold, what they take in italics.
+// Returns "-o, --output table|json", with names in bold and values in italics.
 std::string Term(const ArgumentDoc& flag) {
   std::string out;
   for (const std::string& name : flag.names) {
     absl::StrAppend(&out, out.empty() ? "" : ", ", "\\fB", Escaped(name), "\\fR");
   }
   if (!flag.value.empty()) {
-    // A long list may go on in the next line, without a hyphen.
+    // \: lets a long list continue on the next line, without a hyphen.
     const std::string value = absl::StrReplaceAll(Escaped(flag.value), {{"|", "|\\:"}});
     absl::StrAppend(&out, " \\fI", value, "\\fR");
   }
@@ -95,10 +97,11 @@ void AppendFlags(const CommandDoc& command, const std::vector<ArgumentDoc>& told
   }
   std::string group = "Options";  // needs no heading of its own where it comes first
   for (const ArgumentDoc& flag : command.flags) {
+    // `told`: the program's own flags, which each verb takes as well; once is enough.
     if (IsAmong(flag, told)) continue;
     if (flag.group != group) {
       group = flag.group;
-      // Directly below a chapter's head a new paragraph is a fault.
+      // A new paragraph directly below a chapter's head is a mistake in troff.
       absl::StrAppend(page, absl::EndsWith(*page, ".SH OPTIONS\n") ? "" : ".PP\n", "\\fB",
                       Escaped(group), "\\fR\n");
     }
@@ -106,7 +109,7 @@ void AppendFlags(const CommandDoc& command, const std::vector<ArgumentDoc>& told
   }
 }
 
-// The footer of --help: "Examples:" and indented lines.
+// Appends the footer of --help: "Examples:" and indented lines.
 void AppendExamples(const std::string& footer, std::string* page) {
   absl::string_view lines = footer;
   absl::ConsumePrefix(&lines, "Examples:\n");
@@ -145,6 +148,7 @@ void AppendCommand(const std::string& name, const CommandDoc& command,
 std::string ManPage(const ProgramDoc& program) {
   const CommandDoc& command = program.command;
   std::string page = absl::StrFormat(
+      // .nh and .ad l: no hyphenation, no justification; flags must stay whole.
       R"(.\" Made by the build from the tables of `%s --help`.
 .TH %s %d "" "ftd %s" "ftd manual"
 .nh

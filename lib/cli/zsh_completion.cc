@@ -1,4 +1,5 @@
-// zsh's own _arguments walks the words: a function for each command, with a line for each flag.
+// zsh's own _arguments walks the words. The script has a function for each command, with a line for
+// each flag.
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -47,7 +48,7 @@ else
 fi
 )";
 
-// Text inside of the brackets and between the colons of a specification.
+// Returns text for a place inside the brackets and between the colons of a specification.
 std::string Plain(const std::string& text) {
   return absl::StrReplaceAll(
       text, {{"\\", "\\\\"}, {"[", "\\["}, {"]", "\\]"}, {":", "\\:"}, {"\n", " "}});
@@ -64,6 +65,8 @@ std::string Action(const ArgumentDoc& argument) {
   return " ";
 }
 
+// "(-o --output)--output=[help]:value:action": the names in parentheses exclude each other. = and +
+// say where the value stands; * allows the flag again.
 std::string FlagSpecs(const ArgumentDoc& flag) {
   std::string specs;
   for (const std::string& name : flag.names) {
@@ -81,6 +84,8 @@ std::string FlagSpecs(const ArgumentDoc& flag) {
   return specs;
 }
 
+// A command with verbs completes its first argument by them, and leaves the rest to the verb's
+// function.
 std::string CommandFunction(const CommandPath& path) {
   std::string name = "@F@-command";
   for (const std::string& verb : path.verbs) absl::StrAppend(&name, "-", verb);
