@@ -2,6 +2,7 @@
 
 namespace ftd::hub {
 
+// Never destroyed: other static objects may still use it as the program ends.
 const std::map<std::string, std::string>& BuiltInAliases() {
   static const auto* const kAliases = new std::map<std::string, std::string>{
       {"llama3.1-8b", "meta-llama/Llama-3.1-8B-Instruct"},

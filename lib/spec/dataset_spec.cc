@@ -18,7 +18,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// An enum whose value 0 is "not given" and whose others have `words`.
+// Reads an enum whose value 0 is "not given" and whose others have `words`.
 template <typename Enum>
 void ReadWord(FieldReader& fields, const char* field, absl::Span<const char* const> words,
               Enum* value) {
@@ -32,7 +32,7 @@ void ReadWord(FieldReader& fields, const char* field, absl::Span<const char* con
   *value = static_cast<Enum>(found - words.begin() + 1);
 }
 
-// The name on the wire; null for "not given".
+// Returns the name on the wire; null for "not given".
 template <typename Enum>
 Json WordJson(absl::Span<const char* const> words, Enum value) {
   const auto index = static_cast<size_t>(value);
@@ -89,8 +89,8 @@ void ReadHub(const Json& dataset, FieldReader& fields, DatasetSpec* out,
   if (!hub::IsRepoName(out->hub.name)) reader.Violate("name", "must be OWNER/NAME on the hub");
 }
 
-// At most one source; without any the default. Uploads' names must tell a format that is read;
-// files on the server are judged when they have been found.
+// Judges the source: at most one, and without any the default. An upload's name must have the
+// extension of a format that is read; files on the server are judged when they have been found.
 void JudgeSource(const DatasetSpec& spec, FieldReader& fields) {
   const bool uploads = spec.server_path.empty() && spec.hub.name.empty() && !spec.files.empty();
   if (!spec.upload_sha256.empty() && !IsSha256(spec.upload_sha256)) {
@@ -120,6 +120,8 @@ void ReadDatasetSpec(const Json& dataset, DatasetSpec* out,
   fields.Integer("size", 0, kMost, &out->size);
   ReadFiles(dataset, fields, out, violations);
   ReadHub(dataset, fields, out, violations);
+  // The default dataset, its size and its order are those of NVIDIA's scripts, so that a run
+  // without any choice is comparable with theirs.
   if (HasNoSource(*out)) {
     out->hub = {kDefaultDataset, "", "", "train"};
     if (!fields.Has("size")) out->size = kDefaultDatasetSize;
@@ -166,6 +168,7 @@ nlohmann::ordered_json DatasetSpecToJson(const DatasetSpec& spec) {
   return json;
 }
 
+// "a, b or c"
 std::string Choices(absl::Span<const char* const> words) {
   return absl::StrCat(absl::StrJoin(words.subspan(0, words.size() - 1), ", "), " or ",
                       words.back());
@@ -177,6 +180,7 @@ std::string EnumWord(std::string_view word) {
   return name;
 }
 
+// "output=answer,input=context"
 absl::StatusOr<std::map<std::string, std::string>> ParseColumnMap(std::string_view text) {
   std::map<std::string, std::string> columns;
   while (!text.empty()) {
@@ -191,6 +195,7 @@ absl::StatusOr<std::map<std::string, std::string>> ParseColumnMap(std::string_vi
   return columns;
 }
 
+// A shell makes it hard to type a line break, so the two characters \n stand for one.
 std::string UnescapedTemplate(std::string_view text) {
   std::string plain;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -210,6 +215,7 @@ std::vector<DatasetFile> FilesOf(const DatasetSpec& spec) {
   return {{spec.upload_sha256, spec.file_name, ""}};
 }
 
+// Of a single file it is the file's own, which a user can check with sha256sum.
 std::string DatasetSha256(const std::vector<DatasetFile>& files) {
   if (files.size() == 1) return files[0].sha256;
   Sha256 hash;

@@ -18,6 +18,7 @@ void JudgeMinimum(FieldReader& fields, double peak, LrSchedule* schedule) {
     }
     return;
   }
+  // Neither or both.
   if (rate == absolute) {
     return fields.Violate("min_lr_rate",
                           "or min_lr is required by cosine_with_min_lr: one of them");
@@ -29,7 +30,9 @@ void JudgeMinimum(FieldReader& fields, double peak, LrSchedule* schedule) {
   if (absolute) schedule->min_lr_rate = min_lr / peak;
 }
 
-// Half a cosine wave from 1 down to `lowest` while `progress` goes from 0 to 1.
+// Returns half a cosine wave from 1 down to `lowest` while `progress` goes from 0 to 1: max(0, ½(1
+// + cos(π · progress)) · (1 − lowest) + lowest). Written operation by operation as in transformers,
+// for the same rounding.
 double HalfCosine(double progress, double lowest) {
   const double factor = 0.5 * (1.0 + std::cos(std::numbers::pi * 0.5 * 2.0 * progress));
   return std::max(0.0, factor * (1 - lowest) + lowest);
@@ -45,6 +48,8 @@ void JudgeLrSchedule(FieldReader& fields, double peak, LrSchedule* schedule) {
   JudgeMinimum(fields, peak, schedule);
 }
 
+// transformers' schedulers, which are functions of the steps done before this one. warmup_steps
+// below 1 is a share of all steps, rounded up.
 double LearningRate(const LrSchedule& schedule, double peak, int64_t step, int64_t steps) {
   if (schedule.type == Type::kConstant) return peak;
   const double total = static_cast<double>(steps);

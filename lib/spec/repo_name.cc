@@ -10,6 +10,7 @@
 namespace ftd::hub {
 
 bool IsRepoName(const std::string& name) {
+  // No "--" and no "..": the name becomes part of a directory's name ("models--OWNER--NAME").
   const std::vector<absl::string_view> parts = absl::StrSplit(name, '/');
   if (parts.size() != 2 || name.size() > 200) return false;
   return std::all_of(parts.begin(), parts.end(), [](absl::string_view part) {

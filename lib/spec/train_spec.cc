@@ -18,7 +18,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// The word that people write for a value of the field at `path`.
+// Returns the word that people write for a value of the field at `path`.
 template <typename Enum>
 std::string_view WordOf(std::string_view path, Enum value) {
   const auto fields = JobFields();
@@ -49,7 +49,8 @@ std::vector<std::string> ResolveTargetModules(FieldReader& lora) {
   return modules;
 }
 
-// Reads one field into the spec; absent leaves what is there. Its words and range are the table's.
+// Reads one field into the spec; an absent one leaves what is there. Its words and range are the
+// table's.
 class FieldFiller {
  public:
   FieldFiller(FieldReader& fields, const JobField& field, TrainSpec* spec)
@@ -68,6 +69,7 @@ class FieldFiller {
   void operator()(JobField::Ref<std::vector<std::string>> ref) const {
     ref(spec_) = ResolveTargetModules(fields_);
   }
+  // A bool on the wire, three values here: absent means that the memory decides.
   void operator()(JobField::Ref<Checkpointing> ref) const {
     if (!fields_.Has(name_)) return;
     bool on = false;
@@ -79,6 +81,7 @@ class FieldFiller {
     std::string given;
     fields_.String(name_, &given);
     const auto& words = field_.words.words;
+    // protobuf's JSON names the zero value of an enum X_UNSPECIFIED, if it writes it at all.
     if (given.empty() || absl::EndsWith(given, "_UNSPECIFIED")) {
       if (field_.required) fields_.Violate(name_, absl::StrCat("is required: ", Choices(words)));
       return;
@@ -107,7 +110,7 @@ class FieldFiller {
   TrainSpec& spec_;
 };
 
-// What is above takes one field at a time; this is what fields have to do with each other.
+// Judges fields that depend on each other; FieldFiller takes one at a time.
 void JudgeTogether(FieldReader& fields, TrainSpec* spec) {
   if (spec->model.empty()) fields.Violate("model", "is required: a model directory or an alias");
   if (spec->precision == Precision::kHfParity && spec->mode != Mode::kFull) {
@@ -133,9 +136,11 @@ absl::StatusOr<TrainSpec> Resolve(const Json& json, Dtype default_dtype) {
   spec.dtype = default_dtype;
   const Json lora_json = json.value("lora", Json::object());
   FieldReader fields(json, "", &violations), lora(lora_json, "lora.", &violations);
+  // In the table's order: `mode` comes before the fields that it decides about.
   for (const JobField& field : JobFields()) {
     const bool of_lora = absl::StartsWith(field.path, "lora.");
     if (of_lora && spec.mode == Mode::kFull) continue;
+    // Full fine-tuning has its own default for such a field; a given value then replaces it.
     if (field.for_full && spec.mode == Mode::kFull)
       std::get<JobField::Ref<double>>(field.binding)(spec) = *field.for_full;
     std::visit(FieldFiller(of_lora ? lora : fields, field, &spec), field.binding);
@@ -144,6 +149,7 @@ absl::StatusOr<TrainSpec> Resolve(const Json& json, Dtype default_dtype) {
     fields.Violate("lora", "is only for adapter modes; mode is full, so leave it out");
   ReadDatasetSpec(json.value("dataset", Json::object()), &spec.dataset, &violations);
   JudgeTogether(fields, &spec);
+  // All violations at once.
   if (!violations.empty()) return FieldError(violations);
   return spec;
 }
@@ -168,6 +174,7 @@ absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype
   }
 }
 
+// The JSON that a resolved spec is stored as. Reading it again gives the same spec.
 std::string TrainSpecToJson(const TrainSpec& spec) {
   nlohmann::ordered_json json;
   for (const JobField& field : JobFields()) {
