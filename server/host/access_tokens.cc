@@ -25,7 +25,7 @@ namespace {
 
 constexpr size_t kDigits = 64, kMaxName = 63, kSecretBytes = 32;
 
-// The time does not depend on where they differ.
+// Compares two strings in a time that does not depend on where they differ.
 bool EqualInConstantTime(const std::string& a, const std::string& b) {
   if (a.size() != b.size()) return false;
   unsigned char difference = 0;
@@ -40,7 +40,8 @@ bool IsDigest(const std::string& text) {
          std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c); });
 }
 
-// It is printed, and stands behind two spaces at the end of a line.
+// Returns whether a name may stand in the file: printable, without blanks, since it follows two
+// spaces at the end of a line.
 bool IsTokenName(const std::string& name) {
   return !name.empty() && name.size() <= kMaxName && name[0] != '.' && name[0] != '-' &&
          absl::c_all_of(name, [](unsigned char c) {
@@ -53,12 +54,14 @@ absl::StatusOr<std::string> NewSecret() {
   if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
     return ErrnoError(errno, "read random bytes");
   }
-  // Begins so that scanners for secrets may know it.
+  // The prefix lets secret scanners recognise it.
   return "ftd_" + absl::WebSafeBase64Escape({bytes.data(), bytes.size()});
 }
 
 }  // namespace
 
+// A line of sha256sum's format: DIGEST, two spaces, NAME. Comments and empty lines are allowed,
+// because operators edit the file.
 absl::StatusOr<std::vector<AccessToken>> ParseAccessTokens(const std::string& text) {
   std::vector<AccessToken> tokens;
   int number = 0;
@@ -88,6 +91,7 @@ absl::StatusOr<std::string> AccessTokens::ReadChecked() const {
 
 absl::Status AccessTokens::Write(const std::string& text) const {
   std::error_code ignored;  // a file that is not there yet has no other name
+  // A link is followed, because the rename would replace it by a file.
   const std::filesystem::path real = std::filesystem::weakly_canonical(file_, ignored);
   const absl::Status written = WriteFileAtomically(real.empty() ? file_ : real, text);
   if (written.ok()) return absl::OkStatus();
@@ -110,6 +114,8 @@ absl::StatusOr<std::string> AccessTokens::Create(const std::string& name) {
     return FieldError({{"name", absl::StrCat("must be 1 to ", kMaxName,
                                              " letters, digits and . _ @ -, no . or - first")}});
   }
+  // Read, changed and written under one lock; only the digest is stored, so the secret is shown
+  // this once.
   absl::MutexLock lock(&changes_);
   FTD_ASSIGN_OR_RETURN(const std::vector<std::string> names, Names());
   if (absl::c_linear_search(names, name)) {
@@ -126,6 +132,7 @@ absl::StatusOr<std::string> AccessTokens::Create(const std::string& name) {
 absl::Status AccessTokens::Revoke(const std::string& name) {
   absl::MutexLock lock(&changes_);
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadChecked());
+  // Lines are kept as they are, comments included.
   std::vector<absl::string_view> kept;
   bool found = false;
   for (const absl::string_view line : absl::StrSplit(text, '\n')) {
@@ -139,6 +146,8 @@ absl::Status AccessTokens::Revoke(const std::string& name) {
                absl::StrCat("there is no token \"", name, "\"; `ftctl token ls` lists them"));
 }
 
+// The file may be changed by hand or by configuration management: each look costs a stat, and a
+// read only if something about it is different.
 void AccessTokens::Refresh() const {
   Version version;
   struct stat found;
@@ -155,6 +164,7 @@ void AccessTokens::Refresh() const {
   if (tokens.ok()) {
     tokens_ = *std::move(tokens);
   } else {
+    // A damaged file lets nobody in, rather than those whom an older version let in.
     LogError("no token is accepted, because of ", file_.string(), ": ", tokens.status().message());
   }
 }
@@ -163,6 +173,7 @@ std::optional<std::string> AccessTokens::Find(const std::string& secret) const {
   const std::string digest = Sha256Hex(secret);
   absl::MutexLock lock(&mutex_);
   Refresh();
+  // All tokens are compared, whichever one fits.
   std::optional<std::string> name;
   for (const AccessToken& token : tokens_) {
     if (EqualInConstantTime(token.sha256, digest)) name = token.name;

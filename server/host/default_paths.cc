@@ -20,6 +20,7 @@ fs::path DefaultConfigFile() {
   return fs::exists("/etc/ftd/ftd.toml", error) ? "/etc/ftd/ftd.toml" : fs::path();
 }
 
+// systemd's StateDirectory= sets the variable; without it, the XDG base directory specification.
 std::string DefaultStateDir() {
   if (std::string dir = EnvironmentValue("STATE_DIRECTORY"); !dir.empty()) return dir;
   if (std::string xdg = EnvironmentValue("XDG_STATE_HOME"); !xdg.empty()) return xdg + "/ftd";
@@ -38,6 +39,7 @@ std::string DefaultListen() {
 
 std::string DefaultWorker() {
   std::error_code error;
+  // Beside the program itself, wherever the package was unpacked.
   return (fs::read_symlink("/proc/self/exe", error).parent_path() / "ft-worker").string();
 }
 

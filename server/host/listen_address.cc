@@ -15,6 +15,7 @@ absl::Status Bad(const std::string& text, const char* what) {
                absl::StrCat("address \"", text, "\" ", what));
 }
 
+// Loopback by name or literal address. Other names are not resolved: what they mean may change.
 bool IsLoopback(const std::string& host) {
   return host == "localhost" || host == "::1" || absl::StartsWith(host, "127.");
 }
@@ -25,6 +26,7 @@ absl::StatusOr<HostPort> ParseHostPort(const std::string& text) {
   HostPort address;
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0) return Bad(text, "is not HOST:PORT");
+  // rfind: an IPv6 address has colons itself, "[::1]:7443".
   address.host = text.substr(0, colon);
   if (address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']') {
     address.host = address.host.substr(1, address.host.size() - 2);
@@ -49,6 +51,7 @@ absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text, bool t
     return address;
   }
   FTD_ASSIGN_OR_RETURN(address.tcp, ParseHostPort(text));
+  // A token or prompt must not cross a network in plain text.
   if (!tls && !IsLoopback(address.tcp.host)) {
     return Bad(
         text,

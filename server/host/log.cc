@@ -13,8 +13,8 @@
 namespace ftd {
 namespace {
 
-// $JOURNAL_STREAM names the journal's end of the stream by device and inode; a process whose stderr
-// was turned elsewhere inherits the variable all the same.
+// Returns whether stderr is the journal. $JOURNAL_STREAM names the journal's end of the stream by
+// device and inode; a process whose stderr was redirected inherits the variable all the same.
 bool StderrIsJournal() {
   const char* journal = std::getenv("JOURNAL_STREAM");
   struct stat ours;
@@ -24,6 +24,8 @@ bool StderrIsJournal() {
 
 std::string Head(LogLevel level) {
   static const bool journal = StderrIsJournal();
+  // sd-daemon(3): a priority in angle brackets, which the journal takes off. It adds the time
+  // itself.
   constexpr const char* kPriorities[] = {"<6>", "<4>", "<3>"};
   constexpr const char* kNames[] = {"info", "warning", "error"};
   const auto index = static_cast<size_t>(level);
@@ -42,9 +44,11 @@ void LogLine(LogLevel level, const About& about, std::string_view message) {
     absl::StrAppend(&line, "request_id=", std::string(about.request_id), " ");
   }
   line.append(message);
+  // One line for each message: what follows a line break could be taken for another message.
   std::replace(line.begin(), line.end(), '\n', ' ');
   line.push_back('\n');
-  // Nowhere is left to report a failure to log.
+  // One write, so that lines of several threads do not mix. If it fails, there is nowhere to report
+  // that.
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
 

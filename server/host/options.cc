@@ -29,7 +29,8 @@ absl::Status Bad(const std::string& source, const std::string& message) {
                absl::StrCat(source, ": ", message));
 }
 
-// One option: how its text is read into Options. Null members say which kind it is.
+// One option: how its text is read into Options. Exactly one of the pointers to members is set,
+// which gives the kind.
 struct Option {
   const char* key;
   const char* type;
@@ -142,7 +143,7 @@ absl::Status UnknownKey(const std::string& source, const std::string& key) {
 template <typename Number>
 absl::Status SetNumber(Options& options, const Option& option, Number Options::*member,
                        Number value, const std::string& source) {
-  // Written so that what is no number fails.
+  // Written so that NaN fails.
   if (value >= static_cast<Number>(option.least) && value <= static_cast<Number>(option.greatest)) {
     options.*member = value;
     return absl::OkStatus();
@@ -156,6 +157,7 @@ absl::Status SetFromText(Options& options, const Option& option, const std::stri
   if (option.text != nullptr) {
     options.*option.text = value;
   } else if (option.list != nullptr) {
+    // In the environment and in flags a list is one text with commas.
     options.*option.list = absl::StrSplit(value, ',', absl::SkipEmpty());
   } else if (option.real != nullptr) {
     double number = 0;
@@ -226,6 +228,7 @@ absl::Status ReadModels(Options& options, const toml::node& node, const std::str
 }
 
 absl::Status ReadFileInto(Options& options, const fs::path& path) {
+  // toml++ throws parse_error; ReadConfigFile catches it.
   const toml::parse_result parsed = [&] { return toml::parse_file(path.string()); }();
   for (const auto& [key, value] : parsed) {
     const std::string name(key.str());
@@ -251,7 +254,7 @@ absl::Status ReadConfigFile(Options& options, const fs::path& path) {
   }
 }
 
-// What no source set; and what only the whole can be judged by.
+// Fills in what no source has set, and judges what only the whole shows.
 absl::Status Complete(Options& options) {
   if (options.state_dir.empty()) options.state_dir = DefaultStateDir();
   if (options.listen.empty() && PassedSocketCount() == 0) options.listen = {DefaultListen()};
@@ -299,6 +302,7 @@ Settings EnvironmentSettings() {
   return settings;
 }
 
+// Later sources replace earlier ones: file, environment, flags.
 absl::StatusOr<Options> LoadOptions(const Settings& flags, const Settings& environment,
                                     const fs::path& config_file) {
   Options options;
@@ -316,6 +320,7 @@ absl::StatusOr<Options> LoadOptions(const Settings& flags, const Settings& envir
   return options;
 }
 
+// --print-config: a file that gives the same options, with the defaults filled in.
 std::string OptionsToToml(const Options& options) {
   toml::table table;
   for (const Option& option : kTable) {

@@ -18,15 +18,18 @@
 namespace ftd {
 namespace {
 
-// Nothing is done about a service manager that does not listen.
+// Notifies the service manager. Failures are ignored: it may not listen.
 void Notify(const std::string& state) { sd_notify(/*unset_environment=*/0, state.c_str()); }
 
+// RELOADING=1 has to carry the monotonic time (sd_notify(3)).
 int64_t MonotonicMicros() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return int64_t{now.tv_sec} * 1000000 + now.tv_nsec / 1000;
 }
 
+// Returns the path of a socket, "@NAME" for an abstract one. The length of the address counts: an
+// abstract name is not terminated by a NUL.
 std::string BoundPath(int fd) {
   sockaddr_un address{};
   socklen_t size = sizeof(address);
@@ -64,7 +67,8 @@ int64_t WatchdogMicros() {
                                                                    : 0;
 }
 
-// sd_listen_fds closes them on exec, so that no worker gets them.
+// Returns the number of passed sockets. sd_listen_fds sets close-on-exec on them, so that no worker
+// gets them.
 int PassedSocketCount() { return std::max(0, sd_listen_fds(/*unset_environment=*/0)); }
 
 absl::StatusOr<std::vector<PassedSocket>> PassedSockets() {
@@ -77,6 +81,7 @@ absl::StatusOr<std::vector<PassedSocket>> PassedSockets() {
                                 ", passed by the service manager, is not a listening unix stream "
                                 "socket; let ListenStream= name a path"));
     }
+    // The originals stay open at their numbers for a re-exec (KeepPassedSockets).
     Fd socket(fcntl(fd, F_DUPFD_CLOEXEC, SD_LISTEN_FDS_START + count));
     if (!socket.valid()) return ErrnoError(errno, "duplicate a passed socket");
     fcntl(socket.get(), F_SETFL, fcntl(socket.get(), F_GETFL) | O_NONBLOCK);
@@ -88,6 +93,7 @@ absl::StatusOr<std::vector<PassedSocket>> PassedSockets() {
 void KeepPassedSockets() {
   const int count = PassedSocketCount();
   for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; ++fd) {
+    // Clears close-on-exec: the program that is executed next finds them at the same numbers.
     fcntl(fd, F_SETFD, 0);
   }
 }

@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Below this nothing useful can be trained or saved.
+// With less free space nothing useful can be trained or saved.
 constexpr uint64_t kLeastFreeBytes = 16 << 20;
 
 absl::Status CreateDirectories(const fs::path& dir) {
@@ -40,6 +40,7 @@ absl::Status CheckSameFilesystem(const fs::path& a, const fs::path& b) {
           " are on different filesystems; a result is published by rename, so put them on one"));
 }
 
+// The kernel drops the lock when the daemon ends, however it ends.
 absl::StatusOr<Fd> TakeLock(const fs::path& root) {
   const fs::path path = root / "ftd.lock";
   FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(path, O_RDWR | O_CREAT, 0640));
@@ -54,6 +55,7 @@ absl::StatusOr<Fd> TakeLock(const fs::path& root) {
 
 absl::StatusOr<StateDir> StateDir::Open(const fs::path& root) {
   std::error_code error;
+  // Absolute: workers run in directories of their own, and jobs store paths below it.
   fs::path absolute = fs::absolute(root, error).lexically_normal();
   if (error) {
     return absl::InvalidArgumentError(
@@ -69,6 +71,8 @@ absl::StatusOr<StateDir> StateDir::Open(const fs::path& root) {
 }
 
 absl::Status StateDir::CheckResultsWritable() const {
+  // By making something there, which is the only sure test: modes say nothing of read-only mounts
+  // or quotas.
   const std::string probe = (Results() / ".probe-XXXXXX").string();
   std::string name = probe;
   if (mkdtemp(name.data()) == nullptr) {

@@ -13,6 +13,7 @@ TaskPool::~TaskPool() {
     absl::MutexLock lock(&mutex_);
     ending_ = true;
   }
+  // Tasks that were posted before are still run: HasWork is true while there are any.
   for (std::thread& thread : threads_) thread.join();
 }
 
@@ -26,6 +27,7 @@ void TaskPool::Run() {
     std::function<void()> task;
     {
       absl::MutexLock lock(&mutex_);
+      // Woken with no task only at the end.
       mutex_.Await(absl::Condition(this, &TaskPool::HasWork));
       if (tasks_.empty()) return;
       task = std::move(tasks_.front());

@@ -26,7 +26,7 @@ std::string FirstProperty(const grpc::AuthContext& context, const char* name) {
   return values.empty() ? "" : std::string(values[0].data(), values[0].size());
 }
 
-// Looks at every call that comes over TLS, whatever its service.
+// Checks every call that comes over TLS, whatever its service.
 class CallerCheck : public grpc::AuthMetadataProcessor {
  public:
   CallerCheck(const AccessTokens& tokens, bool certificates)
@@ -39,10 +39,11 @@ class CallerCheck : public grpc::AuthMetadataProcessor {
     const auto sent = metadata.find(kAuthorization);
     if (sent != metadata.end()) {
       const std::string value(sent->second.data(), sent->second.size());
+      // Consumed, so that a token does not reach the service's handlers.
       consumed->emplace(kAuthorization, value);
       return CheckToken(value, context);
     }
-    // gRPC has verified it; without an authority for clients it asks for none.
+    // gRPC has verified the certificate; without an authority for clients it asks for none.
     const std::string name = certificates_ ? FirstProperty(*context, kCommonName) : "";
     if (!name.empty()) return Welcome(name, context);
     return Refuse(absl::StrCat(
@@ -64,11 +65,13 @@ class CallerCheck : public grpc::AuthMetadataProcessor {
   }
 
   static grpc::Status Welcome(const std::string& name, grpc::AuthContext* context) {
+    // Found again by CallerName, as the job's owner.
     context->AddProperty(kCaller, name);
     return grpc::Status::OK;
   }
 
-  // gRPC passes code and message on, but no details.
+  // Refuses a call. gRPC passes code and message on, but no details, so the reason is in the
+  // message.
   static grpc::Status Refuse(const std::string& message) {
     return {grpc::StatusCode::UNAUTHENTICATED, absl::StrCat("TOKEN_INVALID: ", message)};
   }
@@ -79,6 +82,8 @@ class CallerCheck : public grpc::AuthMetadataProcessor {
 
 }  // namespace
 
+// gRPC has no option for the version. A list with only this suite, which needs a pre-shared key,
+// leaves nothing of TLS 1.2; TLS 1.3 has suites of its own.
 void AllowOnlyTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1); }
 
 absl::Status CheckTlsFiles(const TlsFiles& files) {
@@ -96,13 +101,14 @@ std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsFiles& files,
                                                         const AccessTokens& tokens) {
   using grpc::experimental::FileWatcherCertificateProvider;
   grpc::experimental::TlsServerCredentialsOptions options(
+      // Certificates are read again while ftd runs, so that a renewal needs no restart.
       std::make_shared<FileWatcherCertificateProvider>(files.key, files.certificate,
                                                        files.client_ca, kRefreshSeconds));
   options.watch_identity_key_cert_pairs();
   const bool certificates = !files.client_ca.empty();
   if (certificates) {
     options.watch_root_certs();
-    // Not required, so that a caller without one is told what is missing.
+    // Not required, so that a caller without one gets a message that says what is missing.
     options.set_cert_request_type(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
   }
   auto credentials = grpc::experimental::TlsServerCredentials(options);

@@ -24,6 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Shorter than sun_path: ParseListenAddress has checked it.
 sockaddr_un AddressOf(const fs::path& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -37,7 +38,7 @@ absl::StatusOr<Fd> NewSocket() {
   return fd;
 }
 
-// A socket file is left behind by a daemon that was killed: then connecting is refused.
+// Removes the socket file of a daemon that was killed: then a connection is refused.
 absl::Status RemoveStale(const fs::path& path) {
   struct stat found;
   if (lstat(path.c_str(), &found) != 0) return absl::OkStatus();
@@ -61,6 +62,7 @@ absl::Status RemoveStale(const fs::path& path) {
   return absl::OkStatus();
 }
 
+// The number, for a user whom the host does not know (in a container, say).
 std::string UserName(uid_t uid) {
   passwd entry{};
   passwd* found = nullptr;
@@ -106,6 +108,8 @@ void UnixListener::Start(Handover handover) {
   thread_ = std::thread([this, handover = std::move(handover)] { AcceptLoop(handover); });
 }
 
+// The file goes while the socket is still open, so a daemon that starts now cannot lose its own new
+// file to this unlink.
 void UnixListener::Stop() {
   if (!socket_.valid()) return;
   eventfd_write(wake_.get(), 1);
@@ -126,6 +130,7 @@ void UnixListener::AcceptLoop(const Handover& handover) {
 
 void UnixListener::AcceptOne(const Handover& handover) {
   Fd connection(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  // Other errors concern this connection only, which has gone already.
   if (!connection.valid()) {
     if (errno != EMFILE && errno != ENFILE && errno != ENOMEM) return;
     LogError("cannot accept a connection: ", std::generic_category().message(errno));
@@ -133,6 +138,7 @@ void UnixListener::AcceptOne(const Handover& handover) {
     poll(&wake, 1, 100);  // the connection stays in the backlog: give others time to close theirs
     return;
   }
+  // Of the process that connected, as of that moment; a client cannot forge it.
   ucred credentials{};
   socklen_t size = sizeof(credentials);
   if (getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return;
@@ -143,6 +149,8 @@ void UnixListener::AcceptOne(const Handover& handover) {
   handover(std::move(connection));
 }
 
+// gRPC names a connection that was handed over as descriptor "fd:N". The entry is replaced when the
+// number is used again.
 std::optional<std::string> UnixListener::UserOf(const std::string& peer) const {
   int fd = -1;
   if (!absl::StartsWith(peer, "fd:") || !absl::SimpleAtoi(peer.substr(3), &fd)) return std::nullopt;

@@ -33,6 +33,7 @@ absl::Status CheckSpace(const fs::path& uploads, int64_t size_bytes) {
                             free_bytes, "; free some space"));
 }
 
+// A name of its own for each upload: two clients may send the same file at once.
 absl::StatusOr<Fd> MakeTemporary(std::string& path) {
   Fd fd(mkostemp(path.data(), O_CLOEXEC));
   if (!fd.valid()) return ErrnoError(errno, "create " + path);
@@ -59,6 +60,7 @@ absl::StatusOr<std::unique_ptr<Upload>> Upload::Begin(const fs::path& uploads,
   upload->sha256_ = sha256;
   upload->size_bytes_ = size_bytes;
   std::error_code error;
+  // By its name alone: a file has its final name only once its bytes were verified.
   upload->already_present_ = fs::exists(upload->final_path_, error);
   if (upload->already_present_) return upload;
   FTD_RETURN_IF_ERROR(CheckSpace(uploads, size_bytes));
@@ -82,6 +84,7 @@ absl::Status Upload::Append(std::string_view data) {
   return WriteAll(file_.get(), data, temporary_path_);
 }
 
+// The hash before the name. Of two uploads of the same file the later rename replaces equal bytes.
 absl::Status Upload::Finish() {
   if (received_ != size_bytes_) {
     return FieldError(
@@ -101,6 +104,7 @@ absl::Status Upload::Finish() {
   return absl::OkStatus();
 }
 
+// Called before any upload begins, so every temporary file is a dead daemon's.
 void RemoveStaleUploads(const fs::path& uploads) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(uploads, error)) {
