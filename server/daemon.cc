@@ -56,7 +56,8 @@ TlsFiles TlsFilesOf(const Options& options) {
       .certificate = options.tls_cert, .key = options.tls_key, .client_ca = options.tls_client_ca};
 }
 
-// Keepalive finds clients that are gone; theirs may be as frequent as ftctl's.
+// Sets the server's limits. Keepalive finds clients that are gone; clients may ping as often as
+// ftctl does.
 void SetLimits(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
@@ -90,6 +91,9 @@ absl::Status Daemon::CheckFiles(const Options& options) {
   return CheckTlsFiles(TlsFilesOf(options));
 }
 
+// The order matters. The lock of the state directory comes before the database is opened; sockets
+// are bound before anything is announced; metrics are served once all that they read exists; and
+// the runner starts last, because it may start a worker at once.
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   FTD_RETURN_IF_ERROR(CheckFiles(options));
   FTD_ASSIGN_OR_RETURN(StateDir state_dir, StateDir::Open(options.state_dir));
@@ -108,7 +112,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   FTD_RETURN_IF_ERROR(d.MakeRunner());
   d.MakeService();
   FTD_RETURN_IF_ERROR(d.BuildServer());
-  // A daemon that stops in order removes this file.
+  // A daemon that stops in order removes this file, so its presence means a crash.
   if (access(d.state_dir_.Addresses().c_str(), F_OK) == 0) d.CheckDatabase();
   FTD_RETURN_IF_ERROR(d.WriteAddresses());
   d.metrics_->Serve();
@@ -122,6 +126,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   return daemon;
 }
 
+// Store → metrics, watchers, prefetcher and runner; runner → metrics, pulse and watchers. Listeners
+// run on the thread that made the change, and only wake others.
 absl::Status Daemon::MakeRunner() {
   store_->SetCommitListener([this](double seconds) { metrics_->OnCommit(seconds); });
   store_->SetListener([this](const Job& job, const StateEvent& event) {
@@ -157,6 +163,7 @@ absl::Status Daemon::BindUnixSockets() {
     listeners_.push_back(std::move(listener));
     addresses_.push_back("unix:" + socket.path);
   }
+  // A socket that the service manager passed may be in `listen` as well.
   for (const std::string& text : options_.listen) {
     FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text, /*tls=*/true));
     if (address.unix_path.empty() || absl::c_linear_search(addresses_, text)) continue;
@@ -167,6 +174,8 @@ absl::Status Daemon::BindUnixSockets() {
   return absl::OkStatus();
 }
 
+// A unix socket tells the user by the kernel's word, TLS by a token or certificate. Only a local
+// user may manage tokens.
 void Daemon::MakeService() {
   const auto local_user =
       [this](const grpc::CallbackServerContext& context) -> std::optional<std::string> {
@@ -206,6 +215,7 @@ absl::Status Daemon::BuildServer() {
   const auto credentials = options_.tls_cert.empty()
                                ? grpc::InsecureServerCredentials()
                                : TlsCredentials(TlsFilesOf(options_), tokens_);
+  // Reserved: gRPC keeps the pointers to the ports until BuildAndStart.
   std::vector<std::pair<std::string, int>> tcp;  // host, bound port once the server is built
   tcp.reserve(options_.listen.size());
   for (const std::string& text : options_.listen) {
@@ -227,6 +237,7 @@ absl::Status Daemon::BuildServer() {
   return absl::OkStatus();
 }
 
+// In the background: quick_check reads the whole database, and the daemon serves meanwhile.
 void Daemon::CheckDatabase() {
   pool_.Post([this] {
     auto database = Database::Open(state_dir_.Database());
@@ -250,6 +261,7 @@ v1::ServerInfo Daemon::Info() const {
   return info;
 }
 
+// No new calls. Those that run may end, and the runner may take its time for a checkpoint.
 void Daemon::CloseDoors() {
   stopping_ = true;
   server_->GetHealthCheckService()->SetServingStatus(false);
@@ -263,11 +275,13 @@ Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
                      {.fd = runner_->finished_fd(), .events = POLLIN}};
   while (true) {
     poll(polled, 2, -1);
+    // The worker has ended, and its job is stored.
     if (polled[1].revents != 0) return Outcome::kStopped;
     signalfd_siginfo info;
     if (polled[0].revents == 0 || read(signals.get(), &info, sizeof(info)) != sizeof(info)) {
       continue;
     }
+    // The first signal asks for a checkpoint; a second one does not wait for it.
     if (info.ssi_signo != SIGHUP) {
       LogInfo(stopping_ ? "asked again to stop: without waiting for a checkpoint"
                         : "asked to stop");
@@ -278,6 +292,8 @@ Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
       continue;
     }
     NotifyReloading();
+    // The new configuration is checked first: a daemon with a bad one would end instead of
+    // restarting. The worker is left running for the re-executed daemon to adopt.
     if (const absl::Status checked = check_config(); checked.ok()) {
       LogInfo("asked to restart");
       runner_->Abandon();
@@ -291,7 +307,7 @@ Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
   }
 }
 
-// Streams first: gRPC's shutdown waits for every call.
+// Shuts the server down. Streams end first, because gRPC's shutdown waits for every call.
 void Daemon::ShutDownServer() {
   hub_.EndAll(Error(Reason::kStopping, "ftd is stopping; call again"));
   server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
@@ -299,6 +315,8 @@ void Daemon::ShutDownServer() {
 }
 
 Daemon::~Daemon() {
+  // Scrapes and new connections end first, then the runner, then the calls that run. Abandon leaves
+  // a worker running for the next daemon.
   if (metrics_ != nullptr) metrics_->Close();
   for (const auto& listener : listeners_) listener->Stop();
   if (runner_ != nullptr) {

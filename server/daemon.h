@@ -37,30 +37,34 @@ class Daemon {
     kReexecute,  // SIGHUP with a configuration that is good: start anew in this process
   };
 
-  // That the files which the settings name are good: what LoadOptions cannot tell.
+  // Checks that the files that the settings name are good, which LoadOptions does not.
   static absl::Status CheckFiles(const Options& options);
   // Opens the state directory, binds all addresses and serves. Requires: BlockSignals was called.
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(Options options);
   ~Daemon();
 
-  // Waits for signals, and tells the service manager of them. SIGTERM, SIGINT: stop, a second one
-  // hastens. SIGHUP: `check_config` says whether to start anew.
+  // Waits for signals, and reports them to the service manager. SIGTERM, SIGINT: stops; a second
+  // one hastens. SIGHUP: `check_config` decides whether the daemon starts again.
   Outcome Run(const std::function<absl::Status()>& check_config);
 
  private:
   Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> store);
-  // Those that the service manager passed, and those of the settings.
+  // Binds those that the service manager passed, and those of the settings.
   absl::Status BindUnixSockets();
-  // Joins the store, the runner, the metrics and the hub: who hears of what.
+  // Connects the store, the runner, the metrics and the hub, so that each hears of changes.
   absl::Status MakeRunner();
+  // gRPC's view of who calls: by unix socket, token or certificate.
   void MakeService();
+  // Requires: MakeService and the metrics' registry.
   absl::Status BuildServer();
-  // After an unclean stop: looks the database over in the background; a damaged one ends the
-  // health.
+  // After an unclean stop: checks the database in the background; a damaged one fails the health
+  // check.
   void CheckDatabase();
   absl::Status WriteAddresses() const;
   v1::ServerInfo Info() const;
+  // Refuses new connections; calls that run go on to their end.
   void CloseDoors();
+  // Ends all streams, then waits for the other calls.
   void ShutDownServer();
 
   const Options options_;

@@ -37,7 +37,8 @@ std::string FlagName(const std::string& key) {
   return "--" + absl::StrReplaceAll(key, {{"_", "-"}});
 }
 
-// CLI11 says which argument it does not know; the nearest known one is what the user wants to read.
+// Reports a mistake of the command line. CLI11 says which argument it does not know; the nearest
+// known one is what the user wants to read.
 int ReportUsage(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
   std::fprintf(stderr, "ftd: %s\n", error.what());
@@ -51,7 +52,7 @@ int ReportUsage(const CLI::App& app, const CLI::ParseError& error) {
   return kExitUsage;
 }
 
-// For the manual and for shells.
+// Describes the program for the manual and for shells.
 ftd::ProgramDoc Describe(const CLI::App& app) {
   ftd::ProgramDoc program{.command = ftd::DescribeCommand(app), .version = ftd::kVersion};
   program.section = 8;
@@ -82,6 +83,7 @@ int ParseFlags(int argc, char** argv, Flags& flags) {
       "this order.");
   app.set_version_flag("--version", std::string("ftd ") + ftd::kVersion + " " + ftd::kRevision);
   std::map<std::string, std::vector<std::string>> values;
+  // Flags come from the same table as the file's keys and the environment's variables.
   for (const ftd::OptionHelp& option : ftd::OptionKeys()) {
     app.add_option(FlagName(option.key), values[option.key], option.help)
         ->type_name(option.type)
@@ -103,6 +105,7 @@ int ParseFlags(int argc, char** argv, Flags& flags) {
     const int code = ReportUsage(app, error);
     return code == 0 ? -1 : code;
   }
+  // A repeated flag becomes one text with commas, as in the environment.
   for (const auto& [key, given] : values) {
     if (!given.empty()) flags.settings[key] = absl::StrJoin(given, ",");
   }
@@ -115,6 +118,8 @@ absl::StatusOr<ftd::Options> Load(const Flags& flags) {
 
 int Serve(const Flags& flags, ftd::Options options, char** argv) {
   std::error_code error;
+  // Read now: a package upgrade may replace the file, and SIGHUP should start the new one from the
+  // same path.
   const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
   {
     auto daemon = ftd::Daemon::Start(std::move(options));
@@ -128,6 +133,7 @@ int Serve(const Flags& flags, ftd::Options options, char** argv) {
     };
     if ((*daemon)->Run(check) == ftd::Daemon::Outcome::kStopped) return 0;
   }
+  // The daemon is destroyed, so its locks and ports are free for the program that starts again.
   ftd::KeepPassedSockets();
   execv(program.c_str(), argv);
   ftd::LogError("cannot start ", program, " again: ", std::generic_category().message(errno));

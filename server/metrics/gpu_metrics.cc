@@ -13,7 +13,8 @@ namespace {
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-// The part of nvml.h that is used, after NVML's API reference; 0 is NVML_SUCCESS everywhere.
+// The part of nvml.h that is used, written out after NVML's API reference, so that a build needs no
+// CUDA toolkit. 0 is NVML_SUCCESS everywhere.
 struct Nvml {
   using Device = struct DeviceTag*;
   struct Memory {
@@ -41,8 +42,8 @@ void Find(void* library, const char* name, Function& function) {
   function = reinterpret_cast<Function>(dlsym(library, name));
 }
 
-// Null when the library is missing, too old to know its GPUs, or finds no driver. Never unloaded,
-// as the driver keeps threads.
+// Loads the library. Null when it is missing, too old to know its GPUs, or finds no driver. It is
+// never unloaded, as the driver keeps threads.
 const Nvml* Load() {
   void* const library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return nullptr;
@@ -63,7 +64,8 @@ const Nvml* Load() {
   return nullptr;
 }
 
-// Whether the function exists and succeeded.
+// Returns whether the function exists and succeeded. A GPU that cannot measure something answers
+// with an error, and its sample is left out.
 template <typename Function, typename... Arguments>
 bool Ask(Function* function, Arguments... arguments) {
   return function != nullptr && function(arguments...) == 0;
@@ -108,10 +110,12 @@ std::vector<MetricFamily> AskGpus() {
   unsigned devices = 0;
   if (nvml == nullptr || !Ask(nvml->count, &devices)) return {};
   GpuFamilies families;
+  // By NVML's index, which CUDA_VISIBLE_DEVICES does not change.
   for (unsigned i = 0; i < devices; ++i) {
     Nvml::Device device = nullptr;
     if (Ask(nvml->by_index, i, &device)) families.Add(*nvml, device, {{"gpu", std::to_string(i)}});
   }
+  // A family without samples would only be noise.
   std::vector<MetricFamily> with_samples;
   for (MetricFamily* family : {&families.used, &families.total, &families.load, &families.power,
                                &families.energy, &families.heat}) {
@@ -124,6 +128,7 @@ std::vector<MetricFamily> AskGpus() {
 
 GpuMetrics::GpuMetrics() : sampler_(AskGpus) {}
 
+// A driver in trouble may hang for minutes; the scrape then goes without these.
 std::vector<MetricFamily> GpuMetrics::Collect() const {
   return sampler_.Fresh(kPatience).value_or(std::vector<MetricFamily>());
 }

@@ -19,6 +19,7 @@ class GpuMetrics : public prometheus::Collectable {
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
+  // Its own thread asks the driver, which may hang.
   const Sampler<std::vector<prometheus::MetricFamily>> sampler_;
 };
 

@@ -9,8 +9,10 @@
 
 namespace ftd {
 
+// By name.
 using MetricLabels = std::map<std::string, std::string>;
 
+// A family without samples. The names of families are unique in a scrape.
 inline prometheus::MetricFamily EmptyFamily(const char* name, const char* help,
                                             prometheus::MetricType type) {
   prometheus::MetricFamily family;
@@ -20,6 +22,7 @@ inline prometheus::MetricFamily EmptyFamily(const char* name, const char* help,
   return family;
 }
 
+// The labels alone; the caller sets the value of its kind.
 inline prometheus::ClientMetric LabelledMetric(const MetricLabels& labels) {
   prometheus::ClientMetric metric;
   for (const auto& [name, value] : labels) metric.label.push_back({name, value});

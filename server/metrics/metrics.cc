@@ -18,7 +18,7 @@ namespace {
 using prometheus::BuildCounter;
 using prometheus::BuildHistogram;
 
-// From a second to two weeks.
+// Buckets from a second to two weeks.
 const prometheus::Histogram::BucketBoundaries kJobSeconds = {
     1, 5, 15, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 259200, 1209600};
 const prometheus::Histogram::BucketBoundaries kLagSeconds = {0.001, 0.002, 0.005, 0.01, 0.025,
@@ -31,6 +31,7 @@ double Seconds(int64_t micros) { return static_cast<double>(micros) / 1e6; }
 
 }  // namespace
 
+// Names and units as Prometheus asks for: base units, counters that end in _total.
 Metrics::Metrics(const MetricsSources& sources)
     : registry_(std::make_shared<prometheus::Registry>()),
       state_(std::make_shared<StateMetrics>(sources)),
@@ -89,6 +90,7 @@ absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Start(const std::string& liste
   if (listen == "off") return metrics;
   const absl::Status opened = metrics->Open(listen.empty() ? kDefaultMetricsListen : listen);
   if (opened.ok()) return metrics;
+  // The default port may be taken by another user's ftd; that must not keep this one from starting.
   if (!listen.empty()) return opened;
   LogWarning(std::string(opened.message()),
              "; metrics are off. --metrics-listen chooses another address");
@@ -96,6 +98,7 @@ absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Start(const std::string& liste
 }
 
 absl::Status Metrics::Open(const std::string& listen) {
+  // The exposer takes the address as text; this only refuses what is not one.
   FTD_ASSIGN_OR_RETURN(const HostPort host_port, ParseHostPort(listen));
   try {
     constexpr size_t kThreads = 1;
@@ -104,6 +107,7 @@ absl::Status Metrics::Open(const std::string& listen) {
     return Error(Reason::kAddressInUse,
                  absl::StrCat("cannot serve metrics on ", listen, ": ", error.what()));
   }
+  // Port 0: the kernel has chosen.
   const std::vector<int> ports = exposer_->GetListeningPorts();
   const int port = ports.empty() ? host_port.port : ports.front();
   address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
@@ -119,6 +123,7 @@ void Metrics::Serve() {
 }
 
 void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
+  // The first event of a job has no `from`.
   if (!event.from.has_value()) submitted_.Add({{"mode", ModeOf(job)}}).Increment();
   if (event.to == JobState::kPreparing && event.attempt == 1) {
     queue_wait_.Observe(Seconds(event.time - job.create_time));
@@ -135,6 +140,7 @@ void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
 void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news) {
   const int64_t now = NowMicros();
   for (const v1::StepMetrics& step : news.steps) {
+    // Negative if the clock was set back between worker and daemon.
     ingest_lag_.Observe(Seconds(std::max<int64_t>(0, now - TimestampToMicros(step.time()))));
   }
   for (const v1::WorkerEvent& event : news.events) {
@@ -148,6 +154,7 @@ void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& 
 void Metrics::OnAttemptEnded(const Job& job, const Attempt& attempt) {
   training_->OnAttemptEnded(job);
   attempts_.Add({{"reason", AttemptStateName(attempt.state)}}).Increment();
+  // The label has one value for each way to end. Both empty: nobody knows.
   std::string how = "unknown";
   if (attempt.exit_code.has_value()) how = absl::StrCat("exit_", *attempt.exit_code);
   if (attempt.signal.has_value()) how = absl::StrCat("signal_", *attempt.signal);

@@ -40,15 +40,19 @@ class Metrics {
   const std::string& address() const { return address_; }
   prometheus::Registry& registry() { return *registry_; }
 
+  // Called by the store's listener, on whatever thread made the change.
   void OnStateChange(const Job& job, const StateEvent& event);
+  // The next two: on the runner's thread.
   void OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news);
   void OnAttemptEnded(const Job& job, const Attempt& attempt);
+  // With the store's write lock held, so it does nothing else.
   void OnCommit(double seconds) { commit_.Observe(seconds); }
 
  private:
   explicit Metrics(const MetricsSources& sources);
   absl::Status Open(const std::string& listen);
 
+  // The registry has what is counted as it happens; the other three are read at the scrape.
   std::shared_ptr<prometheus::Registry> registry_;
   std::shared_ptr<StateMetrics> state_;
   std::shared_ptr<TrainingMetrics> training_;

@@ -39,7 +39,8 @@ const char* TypeName(ServerRpcInfo::Type type) {
   }
 }
 
-// "InvalidArgument", as Go's interceptor, whose names the dashboards use, spells it.
+// Returns a code's name as Go's interceptor spells it, "InvalidArgument": dashboards that exist use
+// its names.
 std::string CodeName(grpc::StatusCode code) {
   std::string name = absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
   std::string camel;
@@ -53,7 +54,7 @@ std::string CodeName(grpc::StatusCode code) {
   return code == grpc::StatusCode::OK ? "OK" : camel;
 }
 
-// One call.
+// Counts one call. gRPC makes an interceptor for each.
 class CallCounter : public Interceptor {
  public:
   CallCounter(Families families, prometheus::Labels labels)
@@ -61,6 +62,7 @@ class CallCounter : public Interceptor {
     families_.started.Add(labels_).Increment();
   }
 
+  // A call ends when its status is sent; messages do not matter here.
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;

@@ -1,4 +1,4 @@
-// A figure that is slow to get, or that a fault may hold up for ever, got on a thread of its own.
+// A figure that is slow to get, or that a fault may hold up forever, taken on a thread of its own.
 #pragma once
 
 #include <algorithm>
@@ -58,6 +58,7 @@ class Sampler {
   }
 
  private:
+  // Owned by both threads, so that a thread that was left behind still has it.
   struct Shared {
     absl::Mutex mutex;
     int64_t asked ABSL_GUARDED_BY(mutex) = 0;  // number of the last sample wanted
@@ -69,6 +70,7 @@ class Sampler {
     absl::Duration cost ABSL_GUARDED_BY(mutex);                      // time that the last one took
   };
 
+  // Runs on the sampler's thread. The lock is not held while a sample is taken.
   static void Run(Shared& shared, const std::function<T()>& take) {
     absl::MutexLock lock(&shared.mutex);
     const auto due = [&] { return shared.closed || shared.asked > shared.taken; };
@@ -78,6 +80,7 @@ class Sampler {
       shared.busy = true;
       shared.begin = absl::Now();
       shared.mutex.Unlock();
+      // May take long, or never return.
       T sample = take();
       shared.mutex.Lock();
       shared.busy = false;

@@ -32,7 +32,8 @@ double FileBytes(const std::filesystem::path& path) {
   return error ? 0 : static_cast<double>(size);
 }
 
-// Of all files below, as their sizes say. What cannot be read, or goes meanwhile, counts nothing.
+// Returns the size of all files below `root`. A file that cannot be read, or is removed meanwhile,
+// counts nothing.
 double TreeBytes(const std::filesystem::path& root) {
   namespace fs = std::filesystem;
   std::error_code error;
@@ -62,6 +63,8 @@ StateMetrics::StateMetrics(const MetricsSources& sources)
   results_bytes_.Last();  // so that it is there when the first scrape comes
 }
 
+// Called by the exposer's thread at each scrape. Everything is read now, except the results' size,
+// which would take too long.
 std::vector<MetricFamily> StateMetrics::Collect() const {
   std::vector<MetricFamily> families;
   MetricFamily build = Gauge("ftd_build_info", "What this ftd was built from; always 1.");
@@ -103,6 +106,7 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
   AddFreeBytes(space, "state", sources_.state_dir.root());
   AddFreeBytes(space, "results", sources_.state_dir.Results());
   families.push_back(std::move(space));
+  // Absent until the first walk through the results is done.
   if (const auto bytes = results_bytes_.Last()) {
     families.push_back(SingleGauge("ftd_results_bytes", "Size of all published results.", *bytes));
   }

@@ -22,6 +22,7 @@ struct MetricsSources {
   std::function<bool()> worker_up;
 };
 
+// Collect runs at each scrape, on the exposer's thread.
 // Thread-safe.
 class StateMetrics : public prometheus::Collectable {
  public:
@@ -31,6 +32,7 @@ class StateMetrics : public prometheus::Collectable {
  private:
   const MetricsSources sources_;
   const double start_time_;
+  // Walking through all results takes too long for a scrape.
   const Sampler<double> results_bytes_;
 };
 

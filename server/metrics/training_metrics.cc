@@ -16,6 +16,8 @@ namespace {
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
+// A series stays for five minutes after its attempt, so that every scrape interval in use sees the
+// end.
 constexpr int64_t kKeepMicros = 300000000;
 constexpr size_t kKeepEnded = 3;
 
@@ -34,6 +36,7 @@ std::string ModeOf(const Job& job) {
   return absl::AsciiStrToLower(v1::JobSpec::Mode_Name(ToWire(job).spec().mode()));
 }
 
+// Cumulative buckets, as Prometheus wants them: a step counts in each bucket that it fits.
 void TrainingMetrics::TakeStep(Series& series, const v1::StepMetrics& step) {
   series.last = step;
   for (const StepMetric& metric : StepMetricsTable()) {
@@ -51,6 +54,8 @@ void TrainingMetrics::TakeStep(Series& series, const v1::StepMetrics& step) {
 void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news) {
   absl::MutexLock lock(&mutex_);
   Series& series = series_[job.id];
+  // Counters begin again with an attempt. Prometheus takes that for a restart, and rate() copes
+  // with it.
   if (series.attempt != attempt.number) {
     series = {.labels = LabelsOf(job), .attempt = attempt.number};
   }
@@ -68,6 +73,7 @@ void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const Attem
   for (const v1::StepMetrics& step : news.steps) TakeStep(series, step);
 }
 
+// The series is kept for a while; only its end is noted.
 void TrainingMetrics::OnAttemptEnded(const Job& job) {
   absl::MutexLock lock(&mutex_);
   const auto found = series_.find(job.id);
@@ -75,6 +81,7 @@ void TrainingMetrics::OnAttemptEnded(const Job& job) {
   DropOld();
 }
 
+// Drops series by age, and all but the three that ended last.
 void TrainingMetrics::DropOld() {
   std::vector<int64_t> ended;
   for (const auto& [id, series] : series_) {
@@ -88,6 +95,7 @@ void TrainingMetrics::DropOld() {
   });
 }
 
+// The mean of this attempt's steps so far, for the steps that are left.
 double TrainingMetrics::EstimatedEnd(const Series& series) {
   const double left = static_cast<double>(series.steps_planned - series.last.step());
   return static_cast<double>(TimestampToMicros(series.last.time())) / 1e6 +
@@ -132,6 +140,7 @@ std::vector<MetricFamily> TrainingMetrics::Collect() const {
   absl::MutexLock lock(&mutex_);
   std::vector<const Series*> all, with_steps, with_evaluations;
   for (const auto& [id, series] : series_) {
+    // DropOld runs only when an attempt ends, so age is checked again.
     if (series.end_time != 0 && NowMicros() - series.end_time > kKeepMicros) continue;
     all.push_back(&series);
     if (series.steps > 0) with_steps.push_back(&series);

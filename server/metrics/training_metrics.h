@@ -32,6 +32,7 @@ class TrainingMetrics : public prometheus::Collectable {
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
+  // Upper bounds of the buckets of ftd_train_step_duration_seconds.
   static constexpr std::array<double, 12> kStepSeconds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
                                                           1,    2.5,   5,    10,  30,   120};
 
@@ -54,8 +55,10 @@ class TrainingMetrics : public prometheus::Collectable {
     std::optional<double> eval_loss;
   };
 
+  // Called when an attempt has ended.
   void DropOld() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static void TakeStep(Series& series, const v1::StepMetrics& step);
+  // Seconds since 1970.
   static double EstimatedEnd(const Series& series);
   // Those of the table of metrics.
   static std::vector<prometheus::MetricFamily> StepFamilies(const std::vector<const Series*>& all);

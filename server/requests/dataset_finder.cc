@@ -17,17 +17,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Compares whole parts: /data2 is not under /data.
 bool LiesUnder(const fs::path& path, const fs::path& root) {
   const auto [end, unused] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
   return end == root.end();
 }
 
-// Without its trailing slash, which would count as an empty last part.
+// Returns the path without its trailing slash, which would count as an empty last part.
 fs::path Trimmed(const fs::path& path) { return path.has_filename() ? path : path.parent_path(); }
 
 }  // namespace
 
-// Links are resolved on both sides, so that none leads out of a root.
+// Returns whether a path is under one of dataset_roots. Links are resolved on both sides, so that
+// none leads out of a root.
 bool DatasetFinder::IsUnderARoot(const fs::path& path) const {
   std::error_code error;
   const fs::path real = fs::weakly_canonical(path, error);
@@ -46,13 +48,14 @@ absl::StatusOr<std::vector<DatasetFile>> DatasetFinder::FindServerFiles(
                                      "\" is not under a dataset root of the server; upload the "
                                      "file, or have its folder added to dataset_roots")}});
   };
-  // What lies outside the roots must not even be searched.
+  // The fixed part of a glob is checked first: folders outside the roots must not even be searched.
   fs::path searched(name);
   while (IsGlob(searched.string())) searched = searched.parent_path();
   if (!searched.is_absolute() || !IsUnderARoot(searched)) return refused(name);
   FTD_ASSIGN_OR_RETURN(const auto found, FindDatasetFiles(name));
   std::vector<DatasetFile> files;
   for (const LocalDatasetFile& file : found) {
+    // Checked again, since a link within a root may lead out of it.
     if (!IsUnderARoot(file.path)) return refused(file.path);
     std::error_code error;
     const fs::path real = fs::canonical(file.path, error);
@@ -61,6 +64,8 @@ absl::StatusOr<std::vector<DatasetFile>> DatasetFinder::FindServerFiles(
                    absl::StrCat("dataset ", file.path.string(),
                                 ": the server has no such file that it can read"));
     }
+    // Hashed at submit: the worker compares before it reads, so a file that changes in the queue is
+    // noticed.
     FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256File(real));
     files.push_back({std::move(sha256), file.name, real});
   }

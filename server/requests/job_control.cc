@@ -25,7 +25,7 @@ absl::Status Refused(const Job& job, const std::string& why) {
                absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state), ": ", why));
 }
 
-// What to tell somebody who asked for something that the job's state does not allow.
+// Returns what to tell somebody who asked for something that the job's state does not allow.
 std::string Advice(const Job& job) {
   const std::string& name = job.DisplayName();
   switch (job.state) {
@@ -47,8 +47,9 @@ std::string Advice(const Job& job) {
   }
 }
 
-// Does `act` with the job as it is. A refusal of a job that another look shows in another state
-// came too late and is tried again: it moved between the two looks, which it cannot do for ever.
+// Calls `act` with the job as it is. A refusal of a job that another look shows in another state
+// came too late and is tried again: the job moved between the two looks, which it cannot do
+// forever. So each call is judged by one state, without a lock over the whole.
 template <typename Act>
 absl::StatusOr<Job> UntilItStands(JobStore& store, const std::string& name, const Act& act) {
   while (true) {
@@ -63,6 +64,7 @@ absl::StatusOr<Job> UntilItStands(JobStore& store, const std::string& name, cons
 absl::StatusOr<Job> MoveUnlessThere(JobStore& store, const std::string& name, JobState from,
                                     const Move& move) {
   return UntilItStands(store, name, [&](const Job& job) -> absl::StatusOr<Job> {
+    // A repeated request succeeds, so a client that lost the answer may ask again.
     if (job.state == move.to) return job;
     if (job.state != from) return Refused(job, Advice(job));
     return store.MoveJob(job.id, {from}, move);
@@ -74,7 +76,7 @@ absl::StatusOr<int32_t> NewestAttempt(JobStore& store, const Job& job) {
   return attempts.empty() ? 0 : attempts.back().number;
 }
 
-// A checkpoint, or a step that a living worker holds.
+// Returns whether there is a checkpoint, or a step that a living worker holds.
 bool HasSomethingToKeep(const StateDir& state_dir, const Job& job, int32_t newest_attempt) {
   if (!ListCheckpointDirs(state_dir, job.id).empty()) return true;
   return IsActive(job.state) &&
@@ -88,6 +90,8 @@ absl::Status RemoveTree(const std::filesystem::path& path) {
                : absl::OkStatus();
 }
 
+// A queued job keeps its state, so only its row changes. At the head, because only the export is
+// left to do.
 absl::StatusOr<Job> QueueToFinish(JobStore& store, const Job& job) {
   const std::string message = "ends early: the result is made of its newest checkpoint";
   if (job.state != kQueued) {
@@ -109,6 +113,7 @@ absl::StatusOr<Job> CancelJob(JobStore& store, const std::string& name, const st
   return UntilItStands(store, name, [&](const Job& job) -> absl::StatusOr<Job> {
     if (job.state == kCancelled || (job.state == kCancelling && !job.keep)) return job;
     if (IsFinal(job.state)) return Refused(job, Advice(job));
+    // It was to end with a result; now without one. The runner passes that on to the worker.
     if (job.state == kCancelling) {
       return store.Amend(job.id, {kCancelling}, [&](Job& ending) {
         ending.message = message;
@@ -120,6 +125,7 @@ absl::StatusOr<Job> CancelJob(JobStore& store, const std::string& name, const st
       return store.MoveJob(job.id, {kQueued, kHeld, kPaused},
                            {.to = kCancelled, .message = message, .keep = false});
     }
+    // The event names the attempt that has to end.
     FTD_ASSIGN_OR_RETURN(const int32_t attempt, NewestAttempt(store, job));
     return store.MoveJob(
         job.id, {kPreparing, kRunning, kPausing},
@@ -134,6 +140,8 @@ absl::StatusOr<Job> CancelJobAndKeep(JobStore& store, const StateDir& state_dir,
     if (job.keep && under_way) return job;
     if (job.state == kCancelling || IsFinal(job.state)) return Refused(job, Advice(job));
     FTD_ASSIGN_OR_RETURN(const int32_t attempt, NewestAttempt(store, job));
+    // The job may still have taken a step when the worker sees the request; the refusal is about
+    // now.
     if (!HasSomethingToKeep(state_dir, job, attempt)) {
       return Refused(job, absl::StrCat("it has no checkpoint yet, so there is nothing to keep; "
                                        "`ftctl cancel ",
@@ -178,6 +186,7 @@ absl::Status DeleteJob(JobStore& store, const StateDir& state_dir, const std::st
     return Refused(job, absl::StrCat("only a job that has ended can be removed; `ftctl cancel ",
                                      job.DisplayName(), "` ends it"));
   }
+  // Files before the row: if this fails half-way, the job is still listed and can be removed again.
   FTD_RETURN_IF_ERROR(RemoveTree(state_dir.Attempts(job.id).parent_path()));
   if (results && !job.result_dir.empty()) FTD_RETURN_IF_ERROR(RemoveTree(job.result_dir));
   return store.Delete(job.id);
@@ -188,6 +197,8 @@ absl::StatusOr<Job> UpdateJob(JobStore& store, const std::string& name, const Jo
   if (IsFinal(found.state)) return Refused(found, Advice(found));
   return store.Amend(found.id,
                      {kQueued, kHeld, kPreparing, kRunning, kPausing, kPaused, kCancelling},
+                     // Within the store's transaction, so two clients' labels do not overwrite each
+                     // other.
                      [&](Job& job) {
                        for (const std::string& key : changes.remove_labels) job.labels.erase(key);
                        for (const auto& [key, value] : changes.labels) job.labels[key] = value;

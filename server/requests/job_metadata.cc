@@ -10,6 +10,7 @@ namespace {
 constexpr size_t kMaxNameBytes = 63, kMaxLabels = 16, kMaxLabelKey = 64, kMaxLabelValue = 512;
 constexpr int32_t kMaxPriority = 1000;
 
+// A name becomes a directory's name under results/ and is typed in shells, hence so few characters.
 bool IsName(const std::string& name) {
   return name.size() <= kMaxNameBytes && std::all_of(name.begin(), name.end(), [](char c) {
            return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';

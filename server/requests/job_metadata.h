@@ -11,6 +11,7 @@
 namespace ftd {
 
 // Each appends to `bad` what is wrong.
+// "" is allowed: the job is called by its id.
 void CheckName(const std::string& name, std::vector<FieldViolation>& bad);
 void CheckPriority(int32_t priority, std::vector<FieldViolation>& bad);
 void CheckLabels(const std::map<std::string, std::string>& labels,

@@ -28,7 +28,7 @@ absl::Status AddQueuePlace(JobStore& store, const Job& job, v1::Job& view) {
   return absl::OkStatus();
 }
 
-// Progress and warnings out of one attempt's events.
+// Adds progress and warnings out of one attempt's events.
 void AddEvents(const std::filesystem::path& dir, bool with_warnings, v1::Job& view) {
   for (v1::WorkerEvent& event : ReadEvents(dir)) {
     if (event.has_progress()) *view.mutable_progress() = event.progress();
@@ -38,8 +38,9 @@ void AddEvents(const std::filesystem::path& dir, bool with_warnings, v1::Job& vi
   if (excess > 0) view.mutable_warnings()->DeleteSubrange(0, excess);
 }
 
-// The newest attempt may have no step of its own, not yet or because it only made the result of a
-// checkpoint: then the last step is an earlier attempt's, but none that it went back behind.
+// Adds the last step that counts. The newest attempt may have none of its own, not yet or because
+// it only made the result of a checkpoint: then it is an earlier attempt's, but not one that a
+// later attempt has rolled back.
 void AddLastStep(const StateDir& state_dir, const Job& job, const std::vector<Attempt>& attempts,
                  v1::Job& view) {
   int64_t last = std::numeric_limits<int64_t>::max();
@@ -51,6 +52,7 @@ void AddLastStep(const StateDir& state_dir, const Job& job, const std::vector<At
       if (steps.ok() && !steps->empty()) *view.mutable_last_step() = steps->front();
       return;
     }
+    // This attempt began there without recording a step: the steps after it no longer count.
     if (const auto info = ReadStepLogInfo(dir / kStepsLog); info.ok()) {
       last = std::min(last, info->first_step - 1);
     }
@@ -61,13 +63,14 @@ void AddEvaluations(const StateDir& state_dir, int32_t attempts, v1::Job& view) 
   if (view.spec().eval_split() == 0) return;
   for (const v1::Evaluation& evaluation : JobEvaluations(state_dir, view.id(), attempts)) {
     *view.mutable_last_evaluation() = evaluation;
+    // As BestOf does: the lowest loss, the earlier one of equals, never NaN.
     const bool best =
         !view.has_best_evaluation() || evaluation.loss() < view.best_evaluation().loss();
     if (best && !std::isnan(evaluation.loss())) *view.mutable_best_evaluation() = evaluation;
   }
 }
 
-// An active attempt's steps are in its log only; the row gets them when it ends.
+// Adds the steps of an active attempt, which are in its log only; the row gets them when it ends.
 void AddLiveSteps(const StateDir& state_dir, v1::Job& view) {
   for (v1::Attempt& attempt : *view.mutable_attempts()) {
     if (attempt.state() != v1::Attempt::ACTIVE) continue;

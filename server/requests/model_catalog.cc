@@ -15,6 +15,7 @@
 namespace ftd {
 namespace {
 
+// Jobs that may still read from the cache.
 std::vector<JobState> LivingStates() {
   std::vector<JobState> states(std::begin(kAllJobStates), std::end(kAllJobStates));
   std::erase_if(states, [](JobState state) { return IsFinal(state); });
@@ -29,6 +30,8 @@ hub::Cache TheCache() { return hub::Cache(hub::SettingsFromEnvironment().cache_d
 
 }  // namespace
 
+// The cache is keyed by repository, so a name is resolved by the alias table without asking the
+// hub.
 absl::StatusOr<hub::RepoId> ModelCatalog::Named(const std::string& name,
                                                 v1::Model::Type type) const {
   if (type != v1::Model::DATASET) return finder_.FindRepo(name);
@@ -40,6 +43,7 @@ absl::StatusOr<hub::RepoId> ModelCatalog::Named(const std::string& name,
 absl::StatusOr<std::map<std::string, std::vector<std::string>>> ModelCatalog::JobsByRepo() const {
   std::map<std::string, std::vector<std::string>> jobs_by_repo;
   constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
+  // All living jobs, in one query.
   FTD_ASSIGN_OR_RETURN(const std::vector<Job> jobs, store_.List(kAll, LivingStates(), kAll));
   for (const Job& job : jobs) {
     if (job.sources_json.empty()) continue;
@@ -52,6 +56,7 @@ absl::StatusOr<std::map<std::string, std::vector<std::string>>> ModelCatalog::Jo
 
 absl::StatusOr<v1::ListModelsResponse> ModelCatalog::List() const {
   FTD_ASSIGN_OR_RETURN(const auto jobs_by_repo, JobsByRepo());
+  // Aliases by the repository or directory that they stand for.
   std::map<std::string, std::vector<std::string>> aliases;  // of what they stand for
   for (const auto& [alias, target] : finder_.aliases()) aliases[target].push_back(alias);
   v1::ListModelsResponse response;
@@ -69,6 +74,7 @@ absl::StatusOr<v1::ListModelsResponse> ModelCatalog::List() const {
     for (const std::string& alias : aliases[cached.repo.name]) model.add_aliases(alias);
     aliases.erase(cached.repo.name);
   }
+  // Aliases whose model is not in the cache: shown, because they can be used.
   for (const auto& [target, names] : aliases) {
     v1::Model& model = *response.add_models();
     model.set_name(target);
@@ -82,6 +88,7 @@ absl::StatusOr<v1::DeleteModelResponse> ModelCatalog::Delete(
     const v1::DeleteModelRequest& request) const {
   FTD_ASSIGN_OR_RETURN(const hub::RepoId repo, Named(request.model(), request.type()));
   FTD_ASSIGN_OR_RETURN(const auto jobs_by_repo, JobsByRepo());
+  // A queued job is bound to files that are here; its worker would have to fetch them again.
   if (const auto jobs = jobs_by_repo.find(hub::Described(repo)); jobs != jobs_by_repo.end()) {
     return Error(Reason::kStateConflict, absl::StrCat(hub::Described(repo), " is used by ",
                                                       absl::StrJoin(jobs->second, ", "),

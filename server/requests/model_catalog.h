@@ -18,7 +18,9 @@ class ModelCatalog {
   // Both must outlive it.
   ModelCatalog(JobStore& store, const ModelFinder& finder) : store_(store), finder_(finder) {}
 
+  // From the cache's directory and the alias table; no request to the hub.
   absl::StatusOr<v1::ListModelsResponse> List() const;
+  // Refused with STATE_CONFLICT while a job that has not ended needs the repository.
   absl::StatusOr<v1::DeleteModelResponse> Delete(const v1::DeleteModelRequest& request) const;
   // Both take as long as they take.
   absl::StatusOr<v1::PullModelResponse> Pull(const v1::PullModelRequest& request,
@@ -27,6 +29,7 @@ class ModelCatalog {
                                                  const ModelTaskControls& controls) const;
 
  private:
+  // The repository that a name or alias stands for.
   absl::StatusOr<hub::RepoId> Named(const std::string& name, v1::Model::Type type) const;
   // Ids of the jobs that have not ended, by the repository's kind and name.
   absl::StatusOr<std::map<std::string, std::vector<std::string>>> JobsByRepo() const;

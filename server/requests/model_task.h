@@ -1,5 +1,5 @@
-// A long piece of work on the cache's models for one client: fetching, verifying. It runs in a
-// thread of its own, tells how far it is, and ends when the client goes.
+// A long piece of work on the cache's models for one client: fetching, verifying. It runs on a
+// thread of its own, reports its progress, and ends when the client goes.
 #pragma once
 
 #include <atomic>
@@ -61,6 +61,7 @@ class ModelTask : public StreamSource<Message> {
   }
 
  private:
+  // Only the latest progress is kept: a slow client skips some.
   void SetProgress(const hub::FetchProgress& progress) {
     Message message;
     message.mutable_progress()->set_done(progress.done_bytes);

@@ -12,8 +12,9 @@ namespace {
 
 constexpr size_t kMostVerdicts = 256;
 
-// Of all that the directory holds, links followed: shards of a hub's cache are links to blobs.
-// Empty when the directory cannot be read.
+// Returns a fingerprint of all that the directory holds, links followed: shards of a hub's cache
+// are links to blobs. Empty when the directory cannot be read. ctime changes with any write, also
+// with one that sets mtime back.
 std::string Fingerprint(const std::filesystem::path& dir) {
   std::error_code error;
   std::set<std::string> entries;
@@ -33,7 +34,8 @@ std::string Fingerprint(const std::filesystem::path& dir) {
 }  // namespace
 
 absl::StatusOr<ModelConfig> ModelVerdicts::Judge(const std::filesystem::path& model_dir) {
-  // Taken before the files are read: a change meanwhile makes the verdict one of the past.
+  // Taken before the files are read. If they change meanwhile, the verdict is stored under a
+  // fingerprint that no longer fits, and is never used.
   std::string fingerprint = Fingerprint(model_dir);
   {
     absl::MutexLock lock(&mutex_);
@@ -45,6 +47,7 @@ absl::StatusOr<ModelConfig> ModelVerdicts::Judge(const std::filesystem::path& mo
   absl::StatusOr<ModelConfig> config = JudgeModel(model_dir);
   if (!config.ok()) return config;
   absl::MutexLock lock(&mutex_);
+  // Crude but bounded: a machine has a handful of models.
   if (verdicts_.size() >= kMostVerdicts) verdicts_.clear();
   verdicts_[model_dir] = {std::move(fingerprint), *config};
   return config;

@@ -11,7 +11,8 @@
 namespace ftd {
 namespace {
 
-// Of the filesystem where `path` is, or would be made; -1 when that cannot be told.
+// Returns the free bytes of the filesystem where `path` is, or would be made; -1 when that is not
+// known.
 int64_t FreeBytes(std::filesystem::path path) {
   struct statvfs space;
   while (statvfs(path.c_str(), &space) != 0) {

@@ -1,4 +1,4 @@
-// What GetServerInfo tells of this build and this machine.
+// The content of GetServerInfo that is known of this build and this machine.
 #pragma once
 
 #include "ftd/v1/fine_tuning.pb.h"
@@ -8,8 +8,8 @@
 
 namespace ftd {
 
-// Everything but addresses, times and counts, which the daemon knows. The disks and the token are
-// looked at anew with each call.
+// Everything but addresses, times and counts, which the daemon knows. Each call looks at the disks
+// and the token again.
 v1::ServerInfo DescribeServer(const Options& options, const StateDir& state_dir,
                               const Device& device);
 

@@ -16,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// The form alone: any version and variant will do as a key.
 bool IsUuid(const std::string& text) {
   if (text.size() != 36) return false;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -42,10 +43,12 @@ absl::Status CheckFields(const Submission& submission) {
 
 }  // namespace
 
+// The cheap checks first: fields, then files of the model and dataset, which may need the hub.
 absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   FTD_RETURN_IF_ERROR(CheckFields(submission));
   FTD_ASSIGN_OR_RETURN(TrainSpec spec,
                        ResolveTrainSpec(submission.spec_json, rules_.default_dtype));
+  // A relative path would mean something else in the daemon's directory than in the client's.
   if (!spec.lora.init_adapter.empty() && !fs::path(spec.lora.init_adapter).is_absolute())
     return FieldError({{"lora.init_adapter", "must be an absolute path on the server"}});
   const PlanMeans means{
@@ -64,6 +67,7 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   job.priority = submission.priority;
   job.owner = submission.owner;
   std::error_code error;
+  // Names are unique among jobs in the store; results outlive their job's row.
   if (!job.name.empty() && fs::exists(PublishedResult(state_dir_, job), error)) {
     return Error(Reason::kNameInUse, absl::StrCat("results of a job named \"", job.name,
                                                   "\" exist already; choose another name"));
@@ -72,6 +76,8 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
 }
 
 absl::StatusOr<Job> Submitter::Submit(const Submission& submission) {
+  // Before judging, which may take seconds. Insert asks again within its transaction, for two calls
+  // at once.
   if (submission.request.has_value()) {
     FTD_ASSIGN_OR_RETURN(auto known, store_.FindRequest(*submission.request));
     if (known.has_value()) return *std::move(known);
@@ -103,6 +109,8 @@ absl::StatusOr<Job> Submitter::Retry(const std::string& name, const std::string&
                               ": only a job that has ended can be retried"));
   }
   FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
+  // Bound to the same bytes: commits and hashes are in the spec and the sources. The name stays
+  // with the first job.
   Job job;
   job.id = NewJobId();
   job.spec_json = ended.spec_json;

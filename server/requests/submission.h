@@ -28,6 +28,7 @@ struct Submission {
   std::optional<RequestKey> request;
 };
 
+// The part of Options that submits are judged by.
 struct SubmitRules {
   Dtype default_dtype = Dtype::kFloat32;
   std::map<std::string, std::string> models;  // alias → directory or repository
