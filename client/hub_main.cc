@@ -1,5 +1,5 @@
-// ftctl-hub: what `ftctl login`, `whoami` and `doctor` run once they have read their flags. The
-// token with which the hub knows the user.
+// ftctl-hub: the part of `ftctl login`, `whoami` and `doctor` that talks to the hub, run once they
+// have read their flags. The hub knows the user by the token.
 #include <termios.h>
 #include <unistd.h>
 
@@ -22,12 +22,13 @@
 namespace ftd {
 namespace {
 
-// Switches the terminal's echo off for as long as it lives; Ctrl-C switches it on again. One at a
-// time.
+// Switches the terminal's echo off for as long as it lives; Ctrl-C switches it on again. There can
+// be one at a time.
 class NoEcho {
  public:
   NoEcho() {
     if (tcgetattr(STDIN_FILENO, &saved_) != 0) return;
+    // The handler needs the old settings, hence the static member. tcsetattr is async-signal-safe.
     std::signal(SIGINT, [](int number) {
       tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved_);
       std::signal(number, SIG_DFL);
@@ -78,6 +79,7 @@ absl::Status CheckOnline(const hub::Settings& settings) {
 
 absl::StatusOr<std::string> Login(const hub::Settings& settings) {
   FTD_RETURN_IF_ERROR(CheckOnline(settings));
+  // The hub is asked before the token is stored: a mistyped one is not kept.
   FTD_ASSIGN_OR_RETURN(const std::string token, ReadToken(settings));
   hub::HttpClient http;
   FTD_ASSIGN_OR_RETURN(std::string user, hub::WhoAmI(http, settings, token));
@@ -113,7 +115,7 @@ int RunWhoami() {
   return kExitOk;
 }
 
-// How the token is, for `ftctl doctor`: verdict, what was found, what to do.
+// Returns the state of the token for `ftctl doctor`: verdict, finding, remedy.
 std::vector<std::string> JudgeToken(const hub::Settings& settings) {
   const std::string token = hub::FindToken(settings);
   const std::string stored = token.empty() ? "no token is stored" : "a token is stored";
@@ -136,6 +138,7 @@ std::vector<std::string> JudgeToken(const hub::Settings& settings) {
           "see to the network, HTTPS_PROXY or HF_ENDPOINT; without a hub set HF_HUB_OFFLINE=1"};
 }
 
+// One JSON object on stdout, which CheckHubToken reads.
 int RunDoctor() {
   const std::vector<std::string> said = JudgeToken(hub::SettingsFromEnvironment());
   const nlohmann::json finding = {

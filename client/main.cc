@@ -55,7 +55,7 @@ int RunVerbNamed(const std::string& name, const Invocation& call) {
                    nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
 }
 
-// `ftctl help [VERB]`.
+// Runs `ftctl help [VERB]`.
 int Help(const std::vector<std::string>& args) {
   if (args.empty()) {
     PrintHelp();
@@ -64,7 +64,8 @@ int Help(const std::vector<std::string>& args) {
   return RunVerbNamed(args[0], {.args = {"--help"}});
 }
 
-// A flag that says where ftd is. nullopt: taken. Else the exit code of a usage error.
+// Takes a flag that says where ftd is. Returns nullopt when it did, else the exit code of a usage
+// error.
 std::optional<int> TakeServerFlag(const std::string& text, std::vector<std::string>& args,
                                   ServerAddress& address) {
   const std::string name = text.substr(0, text.find('='));
@@ -87,7 +88,7 @@ std::optional<int> TakeServerFlag(const std::string& text, std::vector<std::stri
                    nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
 }
 
-// Flags before the verb, then the verb.
+// Reads the flags before the verb, and runs the verb with the rest.
 int Dispatch(std::vector<std::string> args) {
   Invocation call;
   while (!args.empty() && absl::StartsWith(args[0], "-")) {
@@ -112,7 +113,7 @@ int Dispatch(std::vector<std::string> args) {
 }  // namespace ftd
 
 int main(int argc, char** argv) {
-  // gRPC's own remarks about connections are not for users; each error is told once, by us.
+  // gRPC's own messages about connections are not for users; ftctl reports each error once.
   setenv("GRPC_VERBOSITY", "NONE", 0);
   int exit_code = 0;
   if (ftd::IsGenerateCall(argc, argv, ftd::DescribeFtctl, &exit_code)) return exit_code;

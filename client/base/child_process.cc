@@ -21,6 +21,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+// posix_spawn is safe in a process with threads.
 absl::StatusOr<pid_t> Spawn(const std::vector<std::string>& arguments, int output) {
   std::vector<char*> argv;
   argv.reserve(arguments.size() + 1);
@@ -38,7 +39,7 @@ absl::StatusOr<pid_t> Spawn(const std::vector<std::string>& arguments, int outpu
   return pid;
 }
 
-// Reads until the other end is closed. False when `end` comes first.
+// Reads until the other end is closed. Returns false if `end` comes first.
 bool ReadToEnd(int fd, steady_clock::time_point end, std::string* output) {
   char buffer[4096];
   while (true) {
@@ -60,8 +61,10 @@ absl::StatusOr<ChildResult> RunChild(const std::vector<std::string>& argv, milli
   const Fd reading(ends[0]);
   Fd writing(ends[1]);
   FTD_ASSIGN_OR_RETURN(const pid_t pid, Spawn(argv, writing.get()));
+  // The child has its own copy. As long as ours is open there is no end of file.
   writing.Reset();
   ChildResult result;
+  // A grandchild that keeps the pipe open counts as running.
   const bool ended = ReadToEnd(reading.get(), steady_clock::now() + limit, &result.output);
   if (!ended) kill(pid, SIGKILL);
   int status = 0;
@@ -79,6 +82,7 @@ absl::StatusOr<std::string> InTrustedHands(const std::string& program) {
   std::error_code error;
   const std::filesystem::path real = std::filesystem::canonical(program, error);
   if (error) return ErrnoError(error.value(), absl::StrCat("run ", program));
+  // Each directory up to the root: whoever can write to one can replace what is below it.
   for (std::filesystem::path path = real;; path = path.parent_path()) {
     struct stat found {};
     const bool known = lstat(path.c_str(), &found) == 0;

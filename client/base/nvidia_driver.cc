@@ -13,7 +13,7 @@
 namespace ftd {
 namespace {
 
-// "580.95.05".
+// Returns whether the word is a version, such as "580.95.05".
 bool IsVersion(absl::string_view word) {
   return absl::StrContains(word, '.') && std::all_of(word.begin(), word.end(), [](unsigned char c) {
            return absl::ascii_isdigit(c) || c == '.';
@@ -30,6 +30,7 @@ NvidiaDriver FindNvidiaDriver(const std::filesystem::path& root) {
     if (!driver.version.empty() || !IsVersion(word)) continue;
     driver.version = std::string(word);
   }
+  // /proc/driver/nvidia/gpus/BUS/information has a line "Model: …" for each GPU.
   std::vector<std::string> models;
   std::error_code error;
   for (const auto& gpu : std::filesystem::directory_iterator(root / "gpus", error)) {

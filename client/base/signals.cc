@@ -8,6 +8,7 @@ namespace ftd {
 Signals::Signals(std::initializer_list<int> numbers) {
   sigemptyset(&set_);
   for (const int number : numbers) sigaddset(&set_, number);
+  // Blocked signals wait for signalfd; no handler interrupts anything.
   pthread_sigmask(SIG_BLOCK, &set_, nullptr);
   fd_ = Fd(signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));
 }

@@ -8,6 +8,7 @@
 namespace ftd {
 namespace {
 
+// A verb that is called with `describe` fills it in and does nothing else.
 CommandDoc Described(const Verb& verb) {
   CommandDoc doc;
   verb.run({.describe = &doc});

@@ -31,19 +31,21 @@ std::string LastLine(const std::string& text) {
   return lines.empty() ? "" : lines.back();
 }
 
-// How many jobs are in `state`, at most a thousand, and the first one.
+// Counts the jobs in `state`, up to a thousand, and sets the first one.
 absl::StatusOr<int> Count(Connection& connection, Job::State state, Job* first) {
   ftd::v1::ListJobsRequest request;
   request.set_page_size(1000);
   request.add_states(state);
   auto page = connection.Call(&ftd::v1::FineTuning::Stub::ListJobs, request);
   if (!page.ok()) return page.status();
+  // Newest first, so the last one has waited longest.
   if (page->jobs_size() > 0 && first != nullptr) *first = *page->jobs().rbegin();
   return page->jobs_size();
 }
 
 }  // namespace
 
+// An error's further lines say what to do; without any, `remedy` does.
 Finding Failed(const std::string& check, const absl::Status& status, const std::string& remedy) {
   const std::string message(status.message());
   const size_t end = std::min(message.find('\n'), message.size());
@@ -58,6 +60,7 @@ Finding CheckVersions(const ServerInfo& info) {
   const std::string ours = text(kFtctlVersion, kFtctlRevision);
   const std::string theirs = text(info.version(), info.revision());
   if (ours == theirs) return {"versions", Verdict::kOk, absl::StrCat("ftctl and ftd are ", ours)};
+  // A different revision of the same version may well work together; another version need not.
   return {"versions", info.version() == kFtctlVersion ? Verdict::kWarn : Verdict::kFail,
           absl::StrCat("ftctl is ", ours, ", ftd is ", theirs),
           "install both from one build; after an upgrade `systemctl restart ftd`, which costs the "
@@ -88,6 +91,7 @@ Finding CheckQueue(Connection& connection, const ServerInfo& info) {
   if (!paused.ok()) return Failed("queue", paused.status(), "");
   absl::StrAppend(&found, ", ", *held, " held, ", *paused, " paused");
   if (info.queued() > 0 && info.running() == 0 &&
+      // Jobs that wait while nothing runs: a back-off, or a runner that cannot start them.
       Count(connection, Job::QUEUED, &waiting).value_or(0) > 0) {
     const std::string why = PendingText(waiting.pending_reason());
     return {"queue", Verdict::kWarn,
@@ -135,7 +139,7 @@ Finding CheckWorker(const ServerInfo* info) {
   const std::string libtorch =
       "put LibTorch's folder at lib/ftd/torch beside bin/, or name it in FTD_LIBTORCH, in ftd's "
       "environment too; not below /home or /root, which the service cannot see";
-  // ftd named it: whoever took ftd over must not have root start what they like.
+  // ftd named this program. If somebody has taken ftd over, root must not start it on their behalf.
   const auto trusted = worker == beside ? beside : InTrustedHands(worker);
   if (absl::IsPermissionDenied(trusted.status())) {
     return {"worker", Verdict::kWarn,
@@ -191,6 +195,7 @@ Finding CheckHubToken(const ServerInfo* info) {
   Finding finding{"hub token", Verdict::kOk, said.value("found", ""), said.value("remedy", "")};
   const std::string verdict = said.value("verdict", "");
   if (verdict != "ok") finding.verdict = verdict == "warn" ? Verdict::kWarn : Verdict::kFail;
+  // Our token is good, but the daemon downloads with its own.
   if (finding.verdict != Verdict::kOk || info == nullptr || info->has_hub_token()) return finding;
   finding.verdict = Verdict::kWarn;
   absl::StrAppend(&finding.found, "; ftd itself has no token");

@@ -19,7 +19,7 @@
 namespace ftd {
 namespace {
 
-// `--batch_size=4` is `--batch-size=4`. Stops at a bare "--".
+// Makes `--batch_size=4` into `--batch-size=4`. Stops at a bare "--".
 std::vector<std::string> WithDashes(std::vector<std::string> args) {
   for (std::string& arg : args) {
     if (arg == "--") break;
@@ -45,10 +45,11 @@ struct Flags::Impl {
   CommandDoc* describe;
   std::string group = "Options";
 
-  // All flags with a value go through here: their text is converted by `set`, which throws when it
-  // cannot.
+  // Adds a flag with a value. All of them go through here: `set` converts the text, and throws when
+  // it cannot.
   void Add(const std::string& names, const std::string& help, const std::string& type,
            std::function<void(const std::string&)> set) {
+    // The long name, for messages: "--output" of "-o,--output".
     const std::string name =
         names.substr(names.find("--"), names.find(',', names.find("--")) - names.find("--"));
     auto named = [name, set = std::move(set)](const std::string& text) {
@@ -90,6 +91,7 @@ Flags::Flags(const Invocation& call, const std::string& verb, const std::string&
   impl_->app.name("ftctl " + verb);
   impl_->app.description(description);
   impl_->app.footer("Examples:\n" + examples);
+  // Extras are looked at by Parse, which can name the nearest flag.
   impl_->app.allow_extras();
   impl_->app.set_help_flag("-h,--help", "Show this help");
   impl_->app.formatter(std::make_shared<HelpFormatter>());
@@ -140,6 +142,7 @@ void Flags::ChoiceOrBare(const std::string& name, const std::string& help,
                          const std::vector<std::string>& choices, const std::string& bare,
                          std::function<void(const std::string&)> set) {
   Choice(name, help, choices, std::move(set));
+  // "--gradient-checkpointing --name x": a word with a dash is the next flag.
   const auto takes = [](const std::string& word) { return word.empty() || word[0] != '-'; };
   impl_->args = WithBareValue(std::move(impl_->args), {{name}, bare, takes});
 }
@@ -198,12 +201,14 @@ void Flags::Require(const std::string& name) { impl_->app.get_option(name)->requ
 void Flags::Group(const std::string& title) { impl_->group = title; }
 
 std::optional<int> Flags::Parse() {
+  // Describe mode: nothing is parsed.
   if (impl_->describe != nullptr) {
     *impl_->describe = DescribeCommand(impl_->app);
     return kExitOk;
   }
   std::string failure;
   try {
+    // CLI11 takes a vector from its end.
     std::vector<std::string> reversed(impl_->args.rbegin(), impl_->args.rend());
     impl_->app.parse(reversed);
   } catch (const CLI::CallForHelp&) {
@@ -213,7 +218,7 @@ std::optional<int> Flags::Parse() {
     failure = error.what();
   }
   // A mistyped flag is the likely cause of any other complaint, such as a required one that is
-  // missing.
+  // missing. So it is reported first.
   for (const std::string& extra : impl_->app.remaining()) {
     if (extra.size() < 2 || extra[0] != '-' || extra == "--") continue;
     const std::string nearest = impl_->NearestFlag(extra);

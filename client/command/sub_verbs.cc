@@ -15,6 +15,7 @@
 namespace ftd {
 namespace {
 
+// The verb's own description is its first sub-verb's; the others come below it.
 int Describe(const Invocation& call, absl::Span<const Verb> sub_verbs) {
   sub_verbs[0].run(call);
   for (const Verb& verb : sub_verbs) {
@@ -31,6 +32,7 @@ int Describe(const Invocation& call, absl::Span<const Verb> sub_verbs) {
 
 int RunSubVerb(const Invocation& call, const char* verb, absl::Span<const Verb> sub_verbs) {
   if (call.describe != nullptr) return Describe(call, sub_verbs);
+  // Without a sub-verb the first one runs: `ftctl models` is `ftctl models ls`.
   if (call.args.empty() || absl::StartsWith(call.args[0], "-")) return sub_verbs[0].run(call);
   Invocation rest = call;
   rest.args.erase(rest.args.begin());

@@ -10,7 +10,8 @@
 namespace ftd {
 namespace {
 
-// A file of that name goes first, as the shell's completion would have it.
+// Returns whether the rows come from the hub. A file of that name takes precedence, as the shell's
+// completion suggests.
 bool NamesHubDataset(const SubmitFlags& submit) {
   const bool has_flags = submit.request.spec().dataset().has_hub();
   std::error_code error;

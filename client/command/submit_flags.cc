@@ -17,7 +17,7 @@ namespace {
 
 using ftd::v1::JobSpec;
 
-// "--model,--model-name", "--shuffle,!--no-shuffle".
+// Returns a field's names as CLI11 takes them: "--model,--model-name", "--shuffle,!--no-shuffle".
 std::string FlagNames(const JobField& field) {
   const std::string name = absl::StrCat("--", field.flag);
   if (field.alias != nullptr) return absl::StrCat(name, ",--", field.alias);
@@ -82,7 +82,8 @@ std::string Absolute(const std::string& path) {
   return error ? path : absolute.string();
 }
 
-// A directory here, or what can only be meant as one, becomes absolute; anything else is an alias.
+// Returns an absolute path for a directory here, or for what can only be meant as one; anything
+// else is an alias and stays.
 std::string ModelArgument(const std::string& model) {
   std::error_code error;
   const bool path_like = !model.empty() && (model[0] == '/' || model[0] == '.');
@@ -94,6 +95,8 @@ std::string ModelArgument(const std::string& model) {
 void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
   for (const JobField& field : JobFields()) {
     flags.Group(field.group);
+    // `--dataset` stands at the place of the field that it fills in, so that help groups it with
+    // its like.
     if (field.path == std::string_view("dataset.server_path")) {
       flags.Text("--dataset",
                  "Rows: a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), a directory or a "
@@ -129,6 +132,7 @@ absl::Status CompleteRequest(SubmitFlags* submit) {
     spec->mutable_lora()->set_init_adapter(Absolute(spec->lora().init_adapter()));
   }
   FTD_RETURN_IF_ERROR(ParseLabels(submit->labels, request.mutable_labels()));
+  // Made once for all retries of this call.
   if (request.request_id().empty()) request.set_request_id(NewUuid());
   return absl::OkStatus();
 }

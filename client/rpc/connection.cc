@@ -28,9 +28,10 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+// Where ftd listens by default, in the order of its own defaults (server/host/default_paths.cc).
 std::vector<std::string> SocketCandidates() {
   std::vector<std::string> candidates;
-  // systemd gives a list when a unit has several runtime directories.
+  // systemd gives a list if a unit has several runtime directories.
   std::string runtime = Environment("RUNTIME_DIRECTORY");
   runtime = runtime.substr(0, runtime.find(':'));
   if (!runtime.empty()) candidates.push_back(runtime + "/ftd.sock");
@@ -54,6 +55,7 @@ bool IsHostPort(const std::string& address) {
          absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 && port < 65536;
 }
 
+// Plain text only on this machine: prompts, data and tokens must not cross a network unencrypted.
 absl::StatusOr<std::string> CheckedAddress(const std::string& address, bool tls) {
   if (absl::StartsWith(address, "/")) return "unix:" + address;
   if (absl::StartsWith(address, "unix:") && address.size() > 5) return address;
@@ -70,6 +72,7 @@ absl::StatusOr<std::string> CheckedAddress(const std::string& address, bool tls)
 
 grpc::ChannelArguments ChannelArguments() {
   grpc::ChannelArguments arguments;
+  // A daemon that hangs, or a network that drops everything silently, is noticed within 50 s.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
@@ -83,6 +86,7 @@ grpc::ChannelArguments ChannelArguments() {
 }
 
 // A unix socket that does not exist has no listener that could be about to answer.
+// `inet:` addresses may get a listener at any moment; a missing path is worth no wait.
 bool NobodyCanListen(const std::string& address) {
   absl::string_view path = address;
   if (!absl::ConsumePrefix(&path, "unix:")) return false;
@@ -114,6 +118,8 @@ absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& pa
   return text;
 }
 
+// One line. A token with a blank or control character would be refused by gRPC with a worse
+// message.
 absl::StatusOr<std::string> ReadToken(const std::string& path) {
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadFlagFile("--token-file", path));
   const std::string token(absl::StripAsciiWhitespace(text));
@@ -136,7 +142,8 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsFor(
   if (server.tls_cert.empty() != server.tls_key.empty()) {
     return Usage("--tls-cert and --tls-key go together");
   }
-  // gRPC 1.51 has no setting for the least version of TLS: no suite of TLS 1.2 can be negotiated.
+  // gRPC 1.51 has no setting for the least version of TLS. With this list no suite of TLS 1.2 can
+  // be negotiated.
   setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1);
   grpc::SslCredentialsOptions options;
   FTD_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFlagFile("--tls-ca", server.tls_ca));
@@ -154,6 +161,7 @@ absl::StatusOr<std::string> ResolveAddress(const std::string& flag, bool tls) {
   if (!flag.empty()) return CheckedAddress(flag, tls);
   if (const std::string set = Environment("FTCTL_ADDRESS"); !set.empty())
     return CheckedAddress(set, tls);
+  // The first socket that exists; without any, the place where one should be, for the message.
   const std::vector<std::string> candidates = SocketCandidates();
   for (const std::string& path : candidates) {
     std::error_code error;
@@ -164,7 +172,7 @@ absl::StatusOr<std::string> ResolveAddress(const std::string& flag, bool tls) {
 
 Connection::Connection(std::string address, std::shared_ptr<grpc::ChannelCredentials> credentials)
     : address_(std::move(address)), tls_(credentials != nullptr) {
-  // Never balanced by grpc_shutdown: taking the library's threads down costs a short command two
+  // Never balanced by grpc_shutdown: stopping the library's threads costs a short command two
   // milliseconds, and the process ends anyway.
   grpc_init();
   channel_ = grpc::CreateCustomChannel(
@@ -174,7 +182,8 @@ Connection::Connection(std::string address, std::shared_ptr<grpc::ChannelCredent
 }
 
 absl::Status Connection::Retry(const std::function<grpc::Status()>& attempt) const {
-  // Asked before the first attempt: a socket that vanishes later belongs to a daemon that restarts.
+  // Asked before the first attempt: a socket that vanishes later belongs to a daemon that is
+  // restarting.
   const bool hopeless = NobodyCanListen(address_);
   auto delay = milliseconds(100);
   constexpr int kRetries = 5;  // 0.1 + 0.2 + 0.4 + 0.8 + 1.6 s: a daemon restarts in less
@@ -183,6 +192,7 @@ absl::Status Connection::Retry(const std::function<grpc::Status()>& attempt) con
     const bool again = status.error_code() == grpc::StatusCode::UNAVAILABLE && retry < kRetries;
     if (!again || hopeless) return ToStatus(status);
     constexpr auto kLongest = milliseconds(5000);
+    // The server's RetryInfo comes first, within reason.
     Rest(std::min(std::max(delay, RetryDelay(status).value_or(delay)), kLongest));
     delay *= 2;
   }
@@ -190,8 +200,10 @@ absl::Status Connection::Retry(const std::function<grpc::Status()>& attempt) con
 
 bool Connection::Rest(milliseconds time) const {
   const auto end = system_clock::now() + time;
+  // A channel that is up needs the whole rest; one that is down is retried as soon as it is up
+  // again.
   const bool whole = channel_->GetState(false) == GRPC_CHANNEL_READY;
-  // Also the least distance of two attempts at a listener that accepts and breaks at once.
+  // Also the least time between two attempts at a listener that accepts and breaks at once.
   constexpr auto kLeast = milliseconds(10);
   std::this_thread::sleep_for(whole ? time : std::min(time, kLeast));
   return !whole && channel_->WaitForConnected(end);
@@ -199,7 +211,7 @@ bool Connection::Rest(milliseconds time) const {
 
 absl::Status Connection::ToStatus(const grpc::Status& status) const {
   absl::Status ours = StatusFromRpc(status);
-  // An UNAVAILABLE with a reason was said by ftd itself, one without by the transport.
+  // ftd itself said an UNAVAILABLE with a reason, the transport one without.
   if (ours.code() != absl::StatusCode::kUnavailable || !ReasonNameOf(ours).empty()) return ours;
   return absl::UnavailableError(NotReachable(address_, tls_, status.error_message()));
 }
@@ -210,7 +222,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connect(ServerAddress server) {
     if (value.empty()) value = Environment(flag.variable);
   }
   FTD_ASSIGN_OR_RETURN(std::string address, ResolveAddress(server.address, !server.tls_ca.empty()));
-  // A unix socket needs none of it; whose end it is the kernel tells.
+  // A unix socket needs none of it: the kernel tells each side who the other is.
   if (absl::StartsWith(address, "unix:")) server = {};
   FTD_ASSIGN_OR_RETURN(auto credentials, CredentialsFor(server));
   return std::make_unique<Connection>(std::move(address), std::move(credentials));

@@ -23,6 +23,7 @@ absl::Status Damaged(absl::string_view what) {
       absl::StrCat("the result arrived damaged: ", what, "; nothing was kept, try again"));
 }
 
+// Paths come from the server; each must lie below the directory.
 bool StaysInside(const std::string& path) {
   if (path.find('\0') != std::string::npos) return false;
   for (absl::string_view part : absl::StrSplit(path, '/')) {
@@ -32,7 +33,7 @@ bool StaysInside(const std::string& path) {
   return true;
 }
 
-// Turns the messages of the stream into files below `root`.
+// Turns the messages of the stream into files below `root`. For each file: header, data, SHA-256.
 class FileWriter {
  public:
   explicit FileWriter(fs::path root) : root_(std::move(root)) {}
@@ -50,7 +51,7 @@ class FileWriter {
     }
   }
 
-  // The stream is over.
+  // Checks that the stream did not end too early.
   absl::Status Finish() const {
     if (fd_.valid()) return Damaged(absl::StrCat("it ends within ", name_));
     if (files_ == 0) return Damaged("it holds no file");
@@ -74,6 +75,7 @@ class FileWriter {
       return ErrnoError(error.value(),
                         absl::StrCat("mkdir ", (root_ / name_).parent_path().string()));
     }
+    // O_EXCL and O_NOFOLLOW: a path that the server sends twice, or a link, is refused.
     FTD_ASSIGN_OR_RETURN(fd_, OpenFile(root_ / name_, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW));
     return absl::OkStatus();
   }
@@ -110,6 +112,7 @@ absl::Status Receive(Connection& connection, const std::string& job, const fs::p
   FileWriter writer(part);
   absl::Status local;
   DownloadResultResponse message;
+  // After a local error the rest of the stream is not read.
   while (local.ok() && reader->Read(&message)) local = writer.Take(message);
   if (!local.ok()) context.TryCancel();
   const grpc::Status remote = reader->Finish();
@@ -118,7 +121,7 @@ absl::Status Receive(Connection& connection, const std::string& job, const fs::p
   return writer.Finish();
 }
 
-// An empty directory to write into, without what an earlier download left.
+// Makes an empty directory to write into, without what an earlier download left.
 absl::Status MakePart(const fs::path& part) {
   std::error_code error;
   fs::remove_all(part, error);
@@ -143,6 +146,7 @@ absl::Status CheckResultDirectory(const fs::path& directory) {
                             " exists already and is not an empty directory; name another one"));
 }
 
+// Into DIR.part and renamed: DIR has the whole result or does not appear.
 absl::Status DownloadResult(Connection& connection, const std::string& job,
                             const fs::path& directory) {
   FTD_RETURN_IF_ERROR(CheckResultDirectory(directory));

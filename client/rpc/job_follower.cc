@@ -18,14 +18,15 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+// The pause after a broken stream; it doubles up to kLongestPause while nothing comes.
 constexpr auto kFirstPause = milliseconds(50);
 constexpr auto kLongestPause = milliseconds(2000);
 constexpr auto kGiveUpAfter = std::chrono::minutes(5);
-// A reader that does nothing else keeps up; this bounds memory if the terminal blocks.
+// A reader that does nothing else keeps up. The limit bounds memory if the terminal blocks.
 constexpr size_t kMostItems = 1 << 16;
 
-// Whether the same call may end otherwise next time. An answer with a reason came from ftd itself
-// and stands, except "not now"; without one it came from a transport that broke.
+// Returns whether the same call may end otherwise next time. An answer with a reason came from ftd
+// itself and stands, except "not now"; one without a reason came from a transport that broke.
 bool MayRecover(const grpc::Status& status) {
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
@@ -55,6 +56,7 @@ JobFollower::JobFollower(Connection& connection, std::string job)
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       thread_([this] { Follow(); }) {}
 
+// The stream blocks in Read: cancelling its context is the only way to end it.
 JobFollower::~JobFollower() {
   {
     absl::MutexLock lock(&mutex_);
@@ -65,12 +67,15 @@ JobFollower::~JobFollower() {
 }
 
 std::deque<FollowItem> JobFollower::Take() {
+  // The counter is reset together with the queue, so that the descriptor is readable exactly while
+  // there are items.
   absl::MutexLock lock(&mutex_);
   uint64_t count = 0;
   (void)!read(wake_.get(), &count, sizeof count);
   return std::exchange(items_, {});
 }
 
+// Waits while the queue is full: gRPC's flow control then stops the server.
 void JobFollower::Put(FollowItem item) {
   const auto may_put = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stop_ || items_.size() < kMostItems;
@@ -89,11 +94,14 @@ bool JobFollower::Pause(milliseconds time) {
       if (stop_) return false;
     }
     const auto left = std::chrono::ceil<milliseconds>(end - steady_clock::now());
+    // In small pieces, so that the destructor does not wait for long.
     regained = connection_.Rest(std::min(left, kFirstPause));
   }
   return true;
 }
 
+// One WatchJob from the last token on. The token is kept with each message, so nothing is shown
+// twice or lost.
 grpc::Status JobFollower::Stream(bool* final) {
   ftd::v1::WatchJobRequest request;
   request.set_job(job_);
@@ -126,6 +134,7 @@ absl::Status JobFollower::BreakToStatus(const grpc::Status& broken) const {
 
 void JobFollower::Follow() {
   bool final = false;
+  // A stream that brought anything starts the back-off again.
   for (milliseconds pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
     const auto before = last_contact_;
     const grpc::Status status = Stream(&final);

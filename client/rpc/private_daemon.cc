@@ -86,10 +86,13 @@ absl::Status PrivateDaemon::MakeDirectories(const std::string& state_dir) {
     socket_ = socket_dir_ / "run.sock";
   }
   std::error_code ignored;
+  // The socket's existence shows that ftd listens, so one that an earlier run left has to go.
   fs::remove(socket_, ignored);  // of an earlier run: its existence is how a start is seen
   return absl::OkStatus();
 }
 
+// fork and exec, and not posix_spawn, for PR_SET_PDEATHSIG: this ftd must not outlive its ftctl.
+// Strings are made before the fork.
 absl::Status PrivateDaemon::Spawn(const Signals& signals) {
   FTD_ASSIGN_OR_RETURN(const fs::path binary, DaemonBinary());
   FTD_ASSIGN_OR_RETURN(const Fd log, OpenFile(log_, O_WRONLY | O_CREAT | O_APPEND, 0600));
@@ -103,6 +106,8 @@ absl::Status PrivateDaemon::Spawn(const Signals& signals) {
   if (pid_ < 0) return ErrnoError(errno, "fork");
   if (pid_ > 0) return absl::OkStatus();
   // The child: only calls that are safe after fork.
+  // A group of its own: Ctrl-C at the terminal reaches ftctl alone, which then ends the job in
+  // order.
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(127);  // it died before prctl
@@ -142,6 +147,7 @@ absl::Status PrivateDaemon::AwaitSocket(Signals& signals) {
   return NotStarted("did not listen within ten seconds");
 }
 
+// SIGTERM first: ftd may write a checkpoint and remove its files.
 void PrivateDaemon::Stop() {
   if (pid_ < 0) return;
   kill(pid_, SIGTERM);

@@ -12,7 +12,7 @@
 namespace ftd {
 namespace {
 
-// The detail of type T, or a default one.
+// Returns the detail of type T, or none.
 template <class T>
 std::optional<T> Detail(const grpc::Status& status) {
   google::rpc::Status rich;
@@ -29,6 +29,7 @@ std::optional<T> Detail(const grpc::Status& status) {
 absl::Status StatusFromRpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   std::string message = status.error_message();
+  // Fields that the message does not name already.
   if (const auto bad = Detail<google::rpc::BadRequest>(status)) {
     for (const auto& violation : bad->field_violations()) {
       if (absl::StrContains(message, violation.field())) continue;

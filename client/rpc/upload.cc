@@ -28,8 +28,8 @@ void ShowProgress(const std::string& name, int64_t done, int64_t total) {
             << ShortBytes(total) << "  " << (done >= total ? "\n" : "") << std::flush;
 }
 
-// One stream. A failed Write means that the server ended it early: Finish tells why (perhaps it has
-// the file).
+// Sends one file as a stream. A failed Write means that the server ended it early, perhaps because
+// it has the file: Finish has the reason.
 grpc::Status Send(Connection& connection, const fs::path& path, const UploadFileRequest& header) {
   grpc::ClientContext context;
   ftd::v1::UploadFileResponse response;
@@ -41,6 +41,7 @@ grpc::Status Send(Connection& connection, const fs::path& path, const UploadFile
   for (int64_t sent = 0; open && file;) {
     std::string* data = piece.mutable_data();
     data->resize(kPiece);
+    // The last piece is shorter; an empty file has none.
     file.read(data->data(), kPiece);
     data->resize(file.gcount());
     if (data->empty()) break;
@@ -54,6 +55,8 @@ grpc::Status Send(Connection& connection, const fs::path& path, const UploadFile
 
 absl::StatusOr<std::string> Upload(Connection& connection, const fs::path& path,
                                    const std::string& name) {
+  // The hash goes into the header, so the file is read twice; a file that the server has is not
+  // sent.
   FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256File(path));
   std::error_code error;
   UploadFileRequest header;
@@ -70,6 +73,7 @@ absl::Status UploadDataset(Connection& connection, const std::string& name,
                            ftd::v1::Dataset* dataset) {
   FTD_ASSIGN_OR_RETURN(const std::vector<LocalDatasetFile> files, FindDatasetFiles(name));
   std::error_code error;
+  // A directory or glob of one file is still a list.
   const bool one_file = files.size() == 1 && fs::is_regular_file(name, error);
   for (const LocalDatasetFile& file : files) {
     FTD_ASSIGN_OR_RETURN(const std::string sha256, Upload(connection, file.path, file.name));

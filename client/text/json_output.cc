@@ -27,7 +27,7 @@ ordered_json SubMessage(const Message& message) {
   return ToJson(message);
 }
 
-// A field that is not repeated.
+// Returns the value of a field that is not repeated.
 ordered_json Single(const Message& message, const FieldDescriptor* field) {
   const Reflection* get = message.GetReflection();
   switch (field->cpp_type()) {
@@ -55,7 +55,7 @@ ordered_json Single(const Message& message, const FieldDescriptor* field) {
   return nullptr;
 }
 
-// One element of a repeated field; the API repeats strings, enums and messages.
+// Returns one element of a repeated field; the API repeats strings, enums and messages.
 ordered_json Element(const Message& message, const FieldDescriptor* field, int index) {
   const Reflection* get = message.GetReflection();
   switch (field->cpp_type()) {
@@ -87,13 +87,15 @@ ordered_json Repeated(const Message& message, const FieldDescriptor* field) {
   return object;
 }
 
-// JSON's escapes are valid in a double-quoted YAML scalar; so are all JSON scalars.
+// Returns a YAML scalar. JSON's escapes are valid in a double-quoted YAML scalar; so are all JSON
+// scalars.
 std::string Scalar(const ordered_json& value) {
   return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
 bool IsBlock(const ordered_json& value) { return value.is_structured() && !value.empty(); }
 
+// Block style, two blanks a level. Empty lists and objects are written in line, as in JSON.
 void AppendYaml(const ordered_json& value, int indent, std::string* out) {
   const std::string blanks(indent, ' ');
   if (!IsBlock(value)) {
@@ -113,6 +115,8 @@ void AppendYaml(const ordered_json& value, int indent, std::string* out) {
 
 }  // namespace
 
+// Unlike protobuf's own JSON: names in snake_case, 64-bit numbers as numbers, absent fields as
+// null, so that a script can rely on the keys.
 ordered_json ToJson(const Message& message) {
   const auto* type = message.GetDescriptor();
   const Reflection* get = message.GetReflection();
@@ -124,6 +128,7 @@ ordered_json ToJson(const Message& message) {
     } else if (!field->has_presence() || get->HasField(message, field)) {
       object[field->name()] = Single(message, field);
     } else if (field->real_containing_oneof() == nullptr) {
+      // Not a member of a oneof: of those only the one that is set appears.
       object[field->name()] = nullptr;
     }
   }

@@ -59,6 +59,7 @@ std::string JobTitle(const Job& job) {
 
 std::string JobHandle(const Job& job) { return job.name().empty() ? job.id() : job.name(); }
 
+// A job that has not begun has no plan yet, but may have a limit.
 int64_t StepsPlanned(const Job& job) {
   return std::max(job.progress().steps_planned(), job.spec().max_steps());
 }

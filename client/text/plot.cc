@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kGap = std::numeric_limits<double>::quiet_NaN();
 
-// Mean of the finite values of [first, last).
+// Returns the mean of the finite values of [first, last).
 double Mean(const std::vector<double>& values, size_t first, size_t last) {
   double sum = 0;
   int count = 0;
@@ -25,7 +25,8 @@ double Mean(const std::vector<double>& values, size_t first, size_t last) {
   return count == 0 ? kGap : sum / count;
 }
 
-// One value for each of `dots` columns of dots.
+// Returns one value for each of `dots` columns of dots: means where there are more values than
+// dots, else points on the lines between values.
 std::vector<double> Resample(const std::vector<double>& values, int dots) {
   const size_t n = values.size();
   std::vector<double> out(dots, kGap);
@@ -55,7 +56,8 @@ std::pair<double, double> Range(const std::vector<double>& values) {
   return {low, high};
 }
 
-// Dots, set or not, as lines of cells.
+// Holds dots, set or not, as lines of cells. A cell is a Braille character of 2 × 4 dots, or one
+// "*".
 class Canvas {
  public:
   Canvas(int columns, int rows, bool unicode)
@@ -68,6 +70,7 @@ class Canvas {
   int height() const { return rows_ * (unicode_ ? 4 : 1); }
 
   void Set(int x, int y) {
+    // The bits of U+2800's dots: 1, 2, 3, 7 in the left column, 4, 5, 6, 8 in the right.
     constexpr uint8_t kDots[4][2] = {{0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}};
     if (unicode_) {
       cells_[static_cast<size_t>(y / 4) * columns_ + x / 2] |= kDots[y % 4][x % 2];
@@ -83,7 +86,7 @@ class Canvas {
   }
 
  private:
-  // U+2800 and the dots' bits, in UTF-8.
+  // Returns U+2800 plus the dots' bits, in UTF-8.
   std::string Cell(uint8_t bits) const {
     if (bits == 0) return " ";
     if (!unicode_) return "*";
@@ -109,6 +112,7 @@ std::vector<std::string> PlotLine(const std::vector<double>& values, int columns
       last = -1;
       continue;
     }
+    // Row 0 is the top. A flat line is in the middle.
     const double share = high > low ? (high - points[x]) / (high - low) : 0.5;
     const int y = static_cast<int>(std::lround(share * (canvas.height() - 1)));
     // A steep line is drawn down the column that it ends in.

@@ -6,8 +6,8 @@
 namespace ftd {
 namespace {
 
-// SGR codes of the sixteen basic colours: every terminal has them, and its owner chose how they
-// look.
+// Returns the SGR code of one of the sixteen basic colours: every terminal has them, and its owner
+// chose how they look.
 const char* InkCode(Ink ink) {
   switch (ink) {
     case Ink::kPlain:

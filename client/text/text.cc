@@ -9,7 +9,7 @@
 namespace ftd {
 namespace {
 
-// One code point of UTF-8, or a bad byte.
+// One code point of UTF-8, or a byte that is not part of any.
 struct Rune {
   uint32_t code = 0;
   int length = 1;
@@ -26,6 +26,7 @@ Rune DecodeRune(std::string_view text) {
     if ((byte(i) & 0xC0) != 0x80) return {};
     code = code << 6 | (byte(i) & 0x3F);
   }
+  // Overlong forms and surrogates are refused: they could hide a control character.
   constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
   const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
   if (code < kLeast[length] || code > 0x10FFFF || surrogate) return {};
@@ -34,15 +35,15 @@ Rune DecodeRune(std::string_view text) {
 
 bool In(uint32_t code, uint32_t first, uint32_t last) { return code >= first && code <= last; }
 
-// C0, DEL and C1 controls; marks that turn the writing direction, which could make a line read as
-// another.
+// Returns whether the code point could act on the terminal: C0, DEL and C1 controls; marks that
+// turn the writing direction, which could make a line read as another.
 bool IsControl(uint32_t code) {
   return code < 0x20 || In(code, 0x7F, 0x9F) || In(code, 0x202A, 0x202E) ||
          In(code, 0x2066, 0x2069);
 }
 
-// The blocks that matter, not the whole of Unicode's tables: a column too many in a rare script
-// does no harm.
+// Returns the columns that a code point takes: 0, 1 or 2. The blocks that matter, not the whole of
+// Unicode's tables: a column too many in a rare script does no harm.
 int RuneWidth(uint32_t code) {
   if (In(code, 0x0300, 0x036F) || In(code, 0x200B, 0x200F) || In(code, 0xFE00, 0xFE0F)) return 0;
   const bool wide = In(code, 0x1100, 0x115F) || In(code, 0x2E80, 0xA4CF) ||
@@ -52,6 +53,7 @@ int RuneWidth(uint32_t code) {
   return wide ? 2 : 1;
 }
 
+// Text from the server or a file may hold escape sequences; none may reach the terminal.
 std::string Sanitized(std::string_view text, bool keep_lines) {
   std::string out;
   out.reserve(text.size());

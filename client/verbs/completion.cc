@@ -27,7 +27,8 @@ void PrintWord(const std::string& word, const std::string& description) {
   std::cout << Printable(word) << "\t" << Printable(description) << "\n";
 }
 
-// One attempt. False where nobody answers in time, whatever the reason.
+// Makes one attempt. Returns false where nobody answers in time, whatever the reason: a shell that
+// completes must not print an error.
 template <class Request, class Response>
 bool Ask(const ServerAddress& address,
          grpc::Status (FineTuning::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
@@ -44,6 +45,7 @@ int Jobs(const ServerAddress& address) {
   request.set_page_size(200);
   ftd::v1::ListJobsResponse response;
   if (!Ask(address, &FineTuning::Stub::ListJobs, request, &response)) return kExitOk;
+  // A word, a tab and a description; a job with a name is offered by both.
   for (const ftd::v1::Job& job : response.jobs()) {
     const std::string what = absl::StrCat(StateName(job.state()), " ", ModeName(job.spec().mode()),
                                           " on ", ModelName(job.spec()));
@@ -56,6 +58,7 @@ int Jobs(const ServerAddress& address) {
 
 int Models(const ServerAddress& address) {
   ftd::v1::ListModelsResponse response;
+  // Without ftd the aliases that every ftd has are better than nothing.
   if (!Ask(address, &FineTuning::Stub::ListModels, ftd::v1::ListModelsRequest(), &response)) {
     for (const auto& [alias, name] : hub::BuiltInAliases()) PrintWord(alias, name);
   }

@@ -43,7 +43,7 @@ std::string ChosenBy(const ServerAddress& server) {
   return "by default";
 }
 
-// Of a socket that is there and may not be used.
+// Returns whether the address is a socket that is there, but may not be used.
 bool IsForbidden(const std::string& address) {
   absl::string_view path = address;
   return absl::ConsumePrefix(&path, "unix:") && access(std::string(path).c_str(), W_OK) != 0 &&
@@ -64,7 +64,7 @@ Finding Unreachable(const Connection& connection, const absl::Status& status,
   return finding;
 }
 
-// What the server tells. `*local`: it runs on this machine.
+// Adds the server's findings. `*local`: it runs on this machine, as far as the address shows.
 bool AskServer(const ServerAddress& server, int64_t least_free, ServerInfo* info, bool* local,
                std::vector<Finding>* findings) {
   const auto connection = Connect(server);
@@ -95,6 +95,7 @@ bool AskServer(const ServerAddress& server, int64_t least_free, ServerInfo* info
 
 std::vector<Finding> Examine(const ServerAddress& server, int64_t least_free) {
   std::vector<Finding> findings;
+  // Without an answer the machine is examined all the same: the reason may be found there.
   ServerInfo info;
   bool local = true;
   const bool answers = AskServer(server, least_free, &info, &local, &findings);
@@ -146,7 +147,7 @@ int DoctorVerb(const Invocation& call) {
                [&](double value) { least_free_gb = std::clamp(value, 0.0, kMostGigabytes); });
   flags.Choice("-o,--output", "Format [table]", {"table", "json", "yaml"}, &output);
   if (const auto code = flags.Parse()) return *code;
-  // For the worker's check; now, while there is one thread.
+  // For the worker's check, which starts ft-worker. Set here, while there is one thread.
   if (const auto path = LibraryPath(); path.ok() && !path->empty()) {
     setenv("LD_LIBRARY_PATH", path->c_str(), /*overwrite=*/1);
   }

@@ -15,6 +15,7 @@
 namespace ftd {
 namespace {
 
+// Replaces this process, so exit code, terminal and signals are the other program's.
 int RunHubProgram(const std::string& verb) {
   const std::string program = ProgramBeside("ftctl-hub");
   std::vector<std::string> arguments = {program, verb};

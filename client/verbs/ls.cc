@@ -47,6 +47,7 @@ absl::StatusOr<ftd::v1::ListJobsRequest> FirstPage(const LsOptions& options) {
 absl::StatusOr<std::vector<Job>> List(Connection& connection, const LsOptions& options) {
   FTD_ASSIGN_OR_RETURN(auto request, FirstPage(options));
   std::vector<Job> jobs;
+  // The server limits a page to 1000 jobs; pages are fetched until there are enough.
   while (true) {
     const auto left = options.limit - static_cast<int64_t>(jobs.size());
     if (options.limit > 0)

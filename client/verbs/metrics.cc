@@ -21,7 +21,7 @@ using ftd::v1::Evaluation;
 using ftd::v1::StepMetrics;
 using nlohmann::ordered_json;
 
-// The column of evaluations stands beside the one of this metric.
+// The column of evaluations comes after the one of this metric.
 constexpr std::string_view kEvaluated = "loss";
 
 std::vector<std::string> TableHead() {
@@ -45,7 +45,8 @@ std::vector<std::string> TableRow(const StepMetrics& step, const Evaluation* eva
   return row;
 }
 
-// Prints steps as they come, where the format allows: a long job has many.
+// Prints steps as they come, where the format allows: a long job has many. A table needs all rows
+// for its widths, and JSON a closing bracket.
 class StepPrinter {
  public:
   explicit StepPrinter(std::string format) : format_(std::move(format)) {}
@@ -119,14 +120,14 @@ int MetricsVerb(const Invocation& call) {
     auto reader = (*connection)->stub().QueryMetrics(&context, request);
     ftd::v1::QueryMetricsResponse response;
     while (reader->Read(&response)) {
+      // Both lists of a message are in the order of steps.
       auto evaluation = response.evaluations().begin();
       for (const StepMetrics& step : response.steps()) {
         const bool evaluated =
             evaluation != response.evaluations().end() && evaluation->step() == step.step();
         printer.Add(step, evaluated ? &*evaluation++ : nullptr);
       }
-      // What is printed cannot be taken back: from here on the call must not be repeated from its
-      // start.
+      // Printed rows cannot be taken back: a repeated call must begin after them.
       if (response.steps_size() > 0)
         request.set_from_step(response.steps(response.steps_size() - 1).step() + 1);
     }

@@ -64,7 +64,7 @@ int List(const Invocation& call) {
   return kExitOk;
 }
 
-// Shows a stream's progress on stderr and gives its last message.
+// Shows a stream's progress on stderr and returns its last message, which has the outcome.
 template <typename Message>
 absl::StatusOr<Message> Follow(Connection& connection, grpc::ClientReader<Message>& reader) {
   const bool live = StdoutIsTerminal();
@@ -73,6 +73,7 @@ absl::StatusOr<Message> Follow(Connection& connection, grpc::ClientReader<Messag
   while (reader.Read(&message)) {
     last = message;
     if (!live || message.progress().total() <= 0) continue;
+    // Over the line before, then clear to its end.
     std::cerr << "\r\033[K" << ProgressText(message.progress()) << std::flush;
     shown = true;
   }

@@ -1,4 +1,4 @@
-// ftctl pause and resume: free the device of a running job, and let it go on where it was.
+// ftctl pause and resume: free the device of a running job, and let the job continue where it was.
 #include <chrono>
 #include <thread>
 
@@ -10,7 +10,7 @@ namespace {
 
 constexpr auto kLookAgain = std::chrono::milliseconds(200);
 
-// The job once it is no longer PAUSING.
+// Waits until the job is no longer PAUSING and returns it.
 absl::StatusOr<ftd::v1::Job> AwaitPause(Connection& connection, ftd::v1::Job job) {
   ftd::v1::GetJobRequest request;
   request.set_job(job.id());

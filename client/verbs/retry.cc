@@ -27,6 +27,7 @@ int RetryVerb(const Invocation& call) {
   flags.Switch("-q,--quiet", "The id alone, no talk", &quiet);
   if (const auto code = flags.Parse()) return *code;
   request.set_job(name);
+  // Made here, so that a call that is repeated after a lost answer queues one job.
   if (request.request_id().empty()) request.set_request_id(NewUuid());
   auto connection = Connect(flags.address());
   if (!connection.ok()) return Fail(connection.status());

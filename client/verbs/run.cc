@@ -31,7 +31,7 @@ constexpr const char* kExamples =
     "  ftctl run --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl --output-dir "
     "./adapter\n";
 
-// Ends the job while its ftd still lives, and waits until the worker is gone.
+// Cancels the job while its ftd still lives, and waits until the worker is gone.
 void CancelAndWait(Connection& connection, const ftd::v1::Job& job, Signals& signals) {
   ftd::v1::CancelJobRequest request;
   request.set_job(job.id());
@@ -51,7 +51,7 @@ int Interrupted(Connection& connection, const FollowOutcome& outcome, const ftd:
   return 128 + outcome.signal;
 }
 
-// The log goes away with the private ftd, so a failure shows its end.
+// Prints the end of the worker's log, which goes away with the private ftd.
 void PrintLogTail(Connection& connection, const std::string& job) {
   ftd::v1::TailLogRequest request;
   request.set_job(job);
@@ -79,6 +79,7 @@ int Train(Connection& connection, RunOptions* options, Signals& signals) {
   if (!job.ok()) return Fail(job.status());
   auto view = MakeWatchView();
   const FollowOutcome outcome = FollowJob(connection, *job, *view, signals);
+  // The view restores the terminal as it goes; what follows is for a plain one.
   view.reset();
   if (outcome.kind == FollowOutcome::kSignalled)
     return Interrupted(connection, outcome, *job, signals);
@@ -89,7 +90,7 @@ int Train(Connection& connection, RunOptions* options, Signals& signals) {
   return ReportOutcome(outcome);
 }
 
-// Where the result goes, judged before anything is trained.
+// Fills in the place of the result, and judges it before anything is trained.
 absl::Status ResolveOutputDirectory(RunOptions* options) {
   if (options->output_dir.empty()) {
     const std::string& name = options->submit.request.name();

@@ -57,7 +57,7 @@ std::string EvaluationsText(const Job& job) {
   return text;
 }
 
-// A setting as its flag takes it; empty when the spec does not have it.
+// Returns a setting as its flag takes it; empty when the spec does not have it.
 std::string SettingText(const nlohmann::ordered_json& value) {
   if (value.is_boolean()) return value.get<bool>() ? "on" : "off";
   if (value.is_string()) return absl::AsciiStrToLower(value.get<std::string>());
@@ -66,7 +66,8 @@ std::string SettingText(const nlohmann::ordered_json& value) {
   return absl::StrJoin(items, ",");
 }
 
-// Those that people ask for first, and the others where they are not the default.
+// Returns the settings that people ask for first, and the others where they are not the default.
+// Both kinds come from the table of fields, so a new one appears here by itself.
 std::string Hyperparameters(const ftd::v1::JobSpec& spec) {
   const nlohmann::ordered_json json = ToJson(spec);
   const bool full = spec.mode() == ftd::v1::JobSpec::FULL;
@@ -75,6 +76,7 @@ std::string Hyperparameters(const ftd::v1::JobSpec& spec) {
     if (std::holds_alternative<std::monostate>(field.binding) || field.required) continue;
     const auto at = PointerTo(field);
     const nlohmann::ordered_json value = json.contains(at) ? json.at(at) : nullptr;
+    // Absent for a switch of three means "auto".
     const bool automatic = KindOfFlag(field) == FlagKind::kAutoSwitch && value.is_null();
     const std::string text = automatic ? field.words.words[0] : SettingText(value);
     const std::string usual =

@@ -69,6 +69,7 @@ int SubmitVerb(const Invocation& call) {
   if (const auto code = flags.Parse()) return *code;
   options.submit.request.set_validate_only(options.validate_only);
 
+  // Signals are blocked before gRPC starts its threads, which inherit the mask.
   const bool watch = options.watch && !options.validate_only;
   std::optional<Signals> signals;  // before gRPC starts threads
   if (watch) signals.emplace(FollowSignals(StdoutIsTerminal()));

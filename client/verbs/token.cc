@@ -58,7 +58,8 @@ int Create(const Invocation& call) {
              "FILE");
   if (const auto code = flags.Parse()) return *code;
   request.set_name(name);
-  // The file first: a token that could not be put down would be lost.
+  // The file first: a token that could not be written would be lost, since ftd keeps only its
+  // digest.
   Fd target;
   if (!file.empty()) {
     auto opened = OpenFile(file, O_WRONLY | O_CREAT | O_EXCL, kOwnerOnly);
@@ -75,6 +76,7 @@ int Create(const Invocation& call) {
   absl::Status written = made.status();
   if (made.ok() && !file.empty()) written = WriteAll(target.get(), made->token() + "\n", file);
   if (!written.ok()) {
+    // No token was made, or it is not in the file: an empty file would only mislead.
     if (!file.empty()) ::unlink(file.c_str());
     return Fail(written);
   }

@@ -29,10 +29,11 @@ int WaitVerb(const Invocation& call) {
   if (!connection.ok()) return Fail(connection.status());
   const auto job = FindJob(**connection, name);
   if (!job.ok()) return Fail(job.status());
+  // No stream is needed for a job that has ended.
   if (IsFinal(job->state())) return ReportOutcome({FollowOutcome::kFinal, *job, 0, {}});
 
   std::optional<std::chrono::milliseconds> limit;
-  // Thirty years are as good as more, and fit the clock.
+  // Thirty years are as good as more, and do not overflow the clock.
   if (timeout)
     limit = std::chrono::milliseconds(static_cast<int64_t>(std::clamp(*timeout, 0.0, 1e9) * 1000));
   JobView silent;

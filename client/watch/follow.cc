@@ -26,7 +26,7 @@ void ApplyItem(const FollowItem& item, WatchState* state) {
   if (item.kind == FollowItem::kRegained) state->SetLost("");
 }
 
-// Shows what waits. The last item's end, if it is among them.
+// Shows the items that wait. Returns the last one's end, if it is among them.
 std::optional<FollowOutcome> ShowItems(JobFollower& follower, JobView& view, WatchState* state) {
   std::optional<FollowOutcome> end;
   for (const FollowItem& item : follower.Take()) {
@@ -60,6 +60,7 @@ int ReportFinal(const Job& job) {
 }  // namespace
 
 Signals FollowSignals(bool screen) {
+  // A live screen also has to handle suspension and resizing.
   if (screen) return Signals({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH});
   return Signals({SIGINT, SIGTERM, SIGHUP, SIGQUIT});
 }
@@ -69,6 +70,7 @@ FollowOutcome FollowJob(Connection& connection, const Job& job, JobView& view, S
   const auto deadline = steady_clock::now() + timeout.value_or(milliseconds(0));
   JobFollower follower(connection, job.id());
   WatchState state;
+  // Before the snapshot has come, the job as the caller knew it.
   const auto last = [&] { return state.job().id().empty() ? job : state.job(); };
   while (true) {
     if (auto end = ShowItems(follower, view, &state)) {
@@ -83,6 +85,7 @@ FollowOutcome FollowJob(Connection& connection, const Job& job, JobView& view, S
     }
     pollfd inputs[] = {{follower.fd(), POLLIN, 0}, {signals.fd(), POLLIN, 0}};
     poll(inputs, std::size(inputs), static_cast<int>(wait.count()));
+    // Signals are looked at after the items, so a job that has just ended is reported as such.
     const int signal = signals.Take();
     if (signal == SIGTSTP) view.Suspend();
     if (signal == 0 || signal == SIGTSTP || signal == SIGWINCH) continue;

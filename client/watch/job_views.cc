@@ -42,6 +42,7 @@ class ScreenView : public JobView {
  public:
   ScreenView() { screen_.emplace(); }
 
+  // The last frame is printed once more on the normal screen, so that it stays in the scrollback.
   ~ScreenView() override {
     screen_.reset();
     for (const std::string& line : shown_) std::cout << line << '\n';
@@ -49,10 +50,12 @@ class ScreenView : public JobView {
   }
 
   void Show(const WatchState& state, const FollowItem& item) override {
+    // Frames are drawn by Tick; only the last one needs to be exact.
     if (item.kind == FollowItem::kEnd) Render(state);
   }
 
   void Tick(const WatchState& state) override {
+    // Ten frames a second at most, however many steps come.
     constexpr auto kFrame = std::chrono::milliseconds(100);
     const auto now = steady_clock::now();
     if (now - last_frame_ < kFrame) return;
@@ -62,6 +65,7 @@ class ScreenView : public JobView {
   }
 
   void Suspend() override {
+    // The terminal is given back before the stop, and taken again after SIGCONT.
     screen_.reset();
     raise(SIGSTOP);
     screen_.emplace();

@@ -19,8 +19,8 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// Terminals of today speak UTF-8 unless the locale says otherwise; many containers set no locale at
-// all.
+// Returns whether to print UTF-8. Terminals of today do so unless the locale says otherwise; many
+// containers set no locale at all.
 bool LocaleIsUtf8() {
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
     const std::string locale = absl::AsciiStrToLower(Environment(name));
@@ -54,7 +54,9 @@ ScreenStyle TerminalStyle() {
   return style;
 }
 
+// xterm's sequences: 1049 is the alternate screen, 25 the cursor, 2J clears.
 FullScreen::FullScreen() {
+  // Echo off, so that keys typed by accident do not disturb the picture.
   termios now{};
   // A process in the background must not touch the keys: it would be stopped.
   if (tcgetpgrp(STDIN_FILENO) == getpgrp() && tcgetattr(STDIN_FILENO, &now) == 0) {
@@ -72,6 +74,7 @@ FullScreen::~FullScreen() {
 }
 
 void FullScreen::Draw(const std::vector<std::string>& lines) {
+  // Each line is overwritten and cleared to its end: clearing the screen first would flicker.
   Print(absl::StrCat("\x1b[H", absl::StrJoin(lines, "\x1b[K\r\n"), "\x1b[K\x1b[J"));
 }
 

@@ -43,6 +43,7 @@ std::string StepText(const WatchState& state) {
   const auto& step = state.step();
   const int64_t interval = std::max(1, state.job().spec().logging_steps());
   const int64_t planned = StepsPlanned(state.job());
+  // Every logging_steps-th step and the last, as transformers logs.
   if (step.step() % interval != 0 && step.step() != planned) return "";
   std::string line = absl::StrCat("step ", step.step());
   if (planned > 0) absl::StrAppend(&line, "/", planned);

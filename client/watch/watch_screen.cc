@@ -71,7 +71,7 @@ StyledLine StateLine(const WatchState& state, double now) {
   return line;
 }
 
-// `share` of `cells`, to an eighth of a cell.
+// Returns a bar of `cells` that is filled to `share`, to an eighth of a cell.
 std::string Bar(double share, int cells, bool unicode) {
   const int eighths = static_cast<int>(std::clamp(share, 0.0, 1.0) * cells * 8);
   if (!unicode) return std::string(eighths / 8, '#') + std::string(cells - eighths / 8, '.');
@@ -92,7 +92,7 @@ StyledLine BarLine(double share, const std::string& text, const ScreenStyle& sty
   return line;
 }
 
-// Steps once there are any planned, else the phase's own amount.
+// Adds the steps once any are planned, else the phase's own amount.
 void AddProgress(const WatchState& state, const ScreenStyle& style, Lines* lines) {
   const Job& job = state.job();
   const int64_t planned = StepsPlanned(job);
@@ -110,7 +110,8 @@ void AddProgress(const WatchState& state, const ScreenStyle& style, Lines* lines
   lines->push_back(BarLine(share, ProgressText(progress), style));
 }
 
-// Values with their labels or units, as many on a line as fit.
+// Adds values with their labels or units, as many on a line as fit. Which ones is in the table of
+// metrics.
 void AddMetrics(const WatchState& state, const ScreenStyle& style, Lines* lines) {
   if (!state.has_step()) return;
   const auto& step = state.step();
@@ -144,7 +145,7 @@ void AddMetrics(const WatchState& state, const ScreenStyle& style, Lines* lines)
   lines->push_back(line);
 }
 
-// `text` in lines of at most `columns`, broken at blanks.
+// Adds `text` in lines of at most `columns`, broken at blanks.
 void AddWrapped(Ink ink, const std::string& text, int columns, Lines* lines) {
   StyledLine line;
   for (absl::string_view word : absl::StrSplit(Printable(text), ' ', absl::SkipEmpty())) {
@@ -156,7 +157,7 @@ void AddWrapped(Ink ink, const std::string& text, int columns, Lines* lines) {
   lines->push_back(line);
 }
 
-// Below the plot, the most important first: when room is short the last go.
+// Returns the lines below the plot, the most important first: when room is short the last go.
 Lines Notes(const WatchState& state, const ScreenStyle& style, double now) {
   const Job& job = state.job();
   Lines lines;
@@ -187,6 +188,7 @@ Lines Notes(const WatchState& state, const ScreenStyle& style, double now) {
 
 Lines PlotLines(const WatchState& state, const ScreenStyle& style, int room) {
   Lines lines;
+  // A plot needs a blank line above and below.
   if (room < kFewestPlotRows + 2) return lines;
   const int rows = std::min(room - 2, kMostPlotRows);
   const auto plot =
@@ -212,6 +214,7 @@ std::vector<std::string> RenderWatchScreen(const WatchState& state, const Screen
                &lines);
   }
   const Lines notes = Notes(state, style, now);
+  // The plot gets what the rest leaves.
   const int room = style.rows - static_cast<int>(lines.size() + notes.size());
   for (const Lines& part : {PlotLines(state, style, room), notes})
     lines.insert(lines.end(), part.begin(), part.end());

@@ -20,6 +20,7 @@ constexpr int kWarningsKept = 20;
 void WatchState::Apply(const WatchJobResponse& event) {
   switch (event.event_case()) {
     case WatchJobResponse::kSnapshot:
+      // A snapshot comes first, or again when the server could not use the token.
       *this = WatchState();
       job_ = event.snapshot();
       if (job_.attempts_size() > 0) attempt_ = job_.attempts(job_.attempts_size() - 1).number();
@@ -37,7 +38,7 @@ void WatchState::Apply(const WatchJobResponse& event) {
       *job_.add_checkpoints() = event.checkpoint();
       break;
     case WatchJobResponse::kEvaluation:
-      // One that a stop had cut off is made behind the step that it belongs to.
+      // An evaluation that a stop had cut off is made after the step that it belongs to.
       RollBackEvaluations(event.evaluation().step() - 1);
       evaluations_.push_back(event.evaluation());
       break;
@@ -82,6 +83,7 @@ void WatchState::RollBack(int64_t step) {
     losses_.pop_back();
   }
   RollBackEvaluations(step);
+  // Speed before a roll-back says little about the attempt that follows.
   recent_seconds_.clear();
   step_.set_step(step);
 }
@@ -90,6 +92,8 @@ void WatchState::RollBackEvaluations(int64_t step) {
   while (!evaluations_.empty() && evaluations_.back().step() > step) evaluations_.pop_back();
 }
 
+// Exponential moving average with Adam's bias correction: mean / (1 − 0.9^n), so that the first
+// steps are not pulled towards 0.
 double WatchState::smoothed_loss() const {
   constexpr double kWeight = 0.9;
   double mean = 0;
