@@ -1,7 +1,7 @@
 // ft-train: `ft-worker train`, started so that it finds LibTorch.
 //
 // A program of its own, free of LibTorch, because the loader looks for libraries before main: here
-// FTD_LIBTORCH can still be obeyed, and a LibTorch that is missing be told of in plain words.
+// FTD_LIBTORCH can still be obeyed, and a missing LibTorch be reported in plain words.
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -23,8 +23,8 @@ std::string Variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// Does the loader find LibTorch without being told? Asked of its smallest library, where this
-// program looks as ft-worker does.
+// Returns whether the loader finds LibTorch without being told. It is asked for the smallest
+// library, which it looks for in the same places as for ft-worker.
 bool IsFoundByItself() { return dlopen("libc10.so", RTLD_LAZY | RTLD_LOCAL) != nullptr; }
 
 }  // namespace

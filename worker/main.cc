@@ -24,7 +24,7 @@
 
 namespace {
 
-// Prints what went wrong and returns the exit status for it.
+// Prints an error and returns the exit status for it.
 int ExitStatus(const absl::Status& status, const std::string& program = "ft-worker") {
   if (!status.ok()) std::cerr << program << ": " << status.message() << "\n";
   return ftd::ExitCodeOf(status);
@@ -55,7 +55,7 @@ void AddPreviewOptions(CLI::App& preview, ftd::PreviewOptions& options) {
                      "Bad rows to pass over");
 }
 
-// For the manual and for shells.
+// Describes a command for the manual and for shells.
 ftd::ProgramDoc Describe(const CLI::App& command, const std::string& name,
                          const std::string& summary) {
   ftd::ProgramDoc program{.command = ftd::DescribeCommand(command), .version = ftd::kVersion};
@@ -83,7 +83,7 @@ int RunTrain(const ftd::TrainOptions& options) {
   return refused != 0 ? refused : exit_status;
 }
 
-// The exit status, unless `app` was parsed and there is something to do.
+// Returns the exit status, unless `app` was parsed and there is something to do.
 std::optional<int> Parse(CLI::App& app, int argc, char** argv,
                          const std::function<ftd::ProgramDoc()>& describe) {
   int generated = 0;
@@ -114,6 +114,7 @@ int TrainMain(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // ft-train executes this program under its own name.
   if (std::filesystem::path(argv[0]).filename() == "ft-train") return TrainMain(argc, argv);
   CLI::App app("The training process of ftd. Usually started by the daemon.", "ft-worker");
   app.formatter(std::make_shared<ftd::HelpFormatter>());

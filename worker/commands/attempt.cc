@@ -21,6 +21,8 @@ namespace {
 namespace fs = std::filesystem;
 
 absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
+  // The daemon has locked the file already. Without a descriptor (a developer by hand) the worker
+  // locks it itself.
   Fd lock(lock_fd);
   std::string hub_token = TakeToken(token_fd);
   if (lock.valid()) {
@@ -33,11 +35,14 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
   FTD_ASSIGN_OR_RETURN(TrainSpec spec, SpecOf(request));
   FTD_ASSIGN_OR_RETURN(std::unique_ptr<EventLog> events, EventLog::Create(dir / "events.log"));
   StopFlags flags;
+  // Called on the control thread. Whoever writes the end record first ends the process; the other
+  // returns.
   auto abandon = [&events] {
     v1::WorkerEvent::End end;
     end.set_outcome(v1::WorkerEvent::End::STOPPED);
     if (events->End(end)) ::_exit(0);
   };
+  // Before torch starts threads: the signals have to be blocked in all of them.
   FTD_ASSIGN_OR_RETURN(std::unique_ptr<ControlServer> control,
                        ControlServer::Start(dir, &flags, abandon));
   engine::InitializeProcess();
@@ -54,6 +59,7 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
                          if (events->End(end)) ::_exit(1);
                        }};
   const v1::WorkerEvent::End end = RunTraining(order, *events, flags);
+  // Also into worker.log, where a user looks first.
   if (end.outcome() == v1::WorkerEvent::End::FAILED)
     std::fprintf(stderr, "error: %s\n", end.message().c_str());
   events->End(end);

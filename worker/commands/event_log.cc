@@ -19,14 +19,14 @@ absl::StatusOr<std::unique_ptr<EventLog>> EventLog::Create(const std::filesystem
   return std::unique_ptr<EventLog>(new EventLog(std::move(writer)));
 }
 
-// Requires: mutex_ is held.
+// Appends an event with the present time. Requires: mutex_ is held.
 void EventLog::Append(v1::WorkerEvent event, bool sync) {
   if (ended_) return;
   const int64_t nanos = absl::GetCurrentTimeNanos();
   event.mutable_time()->set_seconds(nanos / 1'000'000'000);
   event.mutable_time()->set_nanos(static_cast<int32_t>(nanos % 1'000'000'000));
   const absl::Status status = writer_.Append(event.SerializeAsString(), sync);
-  // Without its log the worker cannot tell anybody anything; the daemon will judge by what is on
+  // Without its log the worker cannot tell anybody anything; the daemon will judge by the files on
   // disk.
   if (!status.ok()) {
     std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
@@ -53,6 +53,7 @@ void EventLog::Step(const v1::StepMetrics& /*step*/) {}
 void EventLog::Progress(v1::Progress::Phase phase, const Amount& amount) {
   const std::lock_guard lock(mutex_);
   const int64_t now = absl::GetCurrentTimeNanos() / 1000;
+  // Every 200 ms at most, but each phase's beginning and end.
   const bool same_phase = last_progress_.phase() == phase;
   const bool soon = now - last_progress_micros_ < kProgressIntervalMicros;
   if (same_phase && soon && amount.done != amount.total) return;
@@ -79,6 +80,7 @@ void EventLog::Checkpoint(const v1::Checkpoint& checkpoint) {
   const std::lock_guard lock(mutex_);
   v1::WorkerEvent event;
   *event.mutable_checkpoint() = checkpoint;
+  // Synced, because the daemon removes older checkpoints once it has seen this.
   Append(std::move(event), true);
 }
 
@@ -93,6 +95,7 @@ void EventLog::Warning(const std::string& message) {
 bool EventLog::End(const v1::WorkerEvent::End& end) {
   const std::lock_guard lock(mutex_);
   if (ended_) return false;
+  // Synced: after this record the process may end at any moment.
   v1::WorkerEvent event;
   *event.mutable_end() = end;
   Append(std::move(event), true);

@@ -20,10 +20,12 @@ struct Sequences {
 absl::StatusOr<Sequences> ReadSequences(const std::filesystem::path& path) {
   FTD_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
   nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  // The output of a Hugging Face tokenizer is taken as it is.
   if (json.is_object() && json.contains("input_ids")) json = nlohmann::json(json["input_ids"]);
   Sequences sequences;
   try {
     if (!json.is_array() || json.empty()) throw std::invalid_argument("");
+    // [1, 2, 3], or [[1, 2], [3]].
     sequences.single = !json[0].is_array();
     if (sequences.single) {
       sequences.ids.push_back(json.get<std::vector<int32_t>>());

@@ -21,6 +21,7 @@ std::string Dump(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+// Goes through the spec of a job, so that the same words and rules apply.
 absl::StatusOr<DatasetSpec> Judge(const PreviewOptions& options) {
   std::vector<FieldViolation> violations;
   if (options.n < 1) violations.push_back({"n", "must be at least 1"});
@@ -50,6 +51,7 @@ void WriteJson(const RowEncoder& encoder, const std::vector<Example>& examples, 
   out << "\n]\n";
 }
 
+// One token a line: id, label (-100 where it is not learned), text.
 void WriteText(const RowEncoder& encoder, const std::vector<Example>& examples, std::ostream& out) {
   for (size_t i = 0; i < examples.size(); ++i) {
     const TokenizedRow row = encoder.Encode(examples[i]);

@@ -22,7 +22,7 @@ namespace ftd {
 namespace {
 
 namespace fs = std::filesystem;
-// A directory that no other run has: nobody loses a model again.
+// Returns a directory that no other run has, so that a second run never overwrites a model.
 fs::path DefaultOutput(const TrainOptions& options) {
   const std::string model = options.given.json().value("model", std::string("model"));
   const std::string name =
@@ -35,6 +35,7 @@ fs::path DefaultOutput(const TrainOptions& options) {
 
 absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& dir) {
   dir = options.output_dir;
+  // Settings come from the run's own request; others would make it another run.
   if (!options.resume.empty()) {
     if (!options.given.empty() || !options.dataset.empty() || !options.preset.empty() ||
         !options.log_dir.empty()) {
@@ -49,6 +50,7 @@ absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& di
     }
     return TrainOutput::Resume(dir = fs::absolute(dir), options.resume);
   }
+  // Made of the time and the process: two runs of one second are kept apart.
   if (dir.empty()) dir = DefaultOutput(options);
   dir = fs::absolute(dir);
   FTD_ASSIGN_OR_RETURN(const std::string spec, GivenSpecJson(options));
@@ -99,9 +101,9 @@ absl::Status Train(const TrainOptions& options, int* exit_status) {
   StopFlags flags;
   FTD_ASSIGN_OR_RETURN(const auto ear,
                        ControlServer::Start(dir / ".ftd", &flags, [] { ::_exit(1); }));
-  // Of the machine, not of the run: each start has its own.
+  // The following belong to the machine and not to the run, so each start has its own.
   v1::AttemptRequest request = output.request();
-  // What the daemon's workers lock.
+  // The same file that the daemon's workers lock.
   request.set_device_lock(engine::UsesGpu() ? GpuLockFile().string() : "");
   request.set_peak_tflops(options.peak_tflops);
   request.set_host_memory_reserve_bytes(
@@ -113,6 +115,7 @@ absl::Status Train(const TrainOptions& options, int* exit_status) {
                        .places = places,
                        .hub_token = hub::FindToken(hub::SettingsFromEnvironment()),
                        .end_now = [&](const v1::WorkerEvent::End& end) {
+                         // Called on the guard's thread, when memory is nearly exhausted.
                          ::_exit(Finish(end, console, output, resume_command));
                        }};
   *exit_status = Finish(RunTraining(order, console, flags), console, output, resume_command);

@@ -59,11 +59,13 @@ void TrainConsole::Progress(v1::Progress::Phase phase, const Amount& amount) {
   const bool changed = phase != phase_;
   phase_ = phase;
   if (phase == v1::Progress::EXPORT) {
+    // The time of training alone, without the export.
     seconds_ = std::chrono::duration<double>(Clock::now() - start_).count();
   }
   const char* doing = DoingWhat(phase);
   if (doing == nullptr) return;
   if (changed) EndLine();
+  // Rewritten in place on a terminal. Elsewhere a phase is one line.
   if (terminal_ && amount.unit == "bytes" && amount.total > 0) {
     std::fprintf(stderr, "\r\033[K%s: %.1f of %.1f MB", doing,
                  static_cast<double>(amount.done) * 1e-6, static_cast<double>(amount.total) * 1e-6);
@@ -103,6 +105,7 @@ void TrainConsole::Step(const v1::StepMetrics& step) {
   const int64_t planned = outline_.steps_planned;
   if (!terminal_ && step.step() % spec_.logging_steps != 0 && step.step() != planned) return;
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
+  // The mean of this start's steps, times the steps that are left.
   const double left =
       elapsed / static_cast<double>(steps_) * static_cast<double>(planned - step.step());
   absl::FPrintF(stderr, "%sstep %d/%d  %s  ETA %s%s", terminal_ ? "\r\033[K" : "", step.step(),
@@ -129,6 +132,7 @@ void TrainConsole::Warning(const std::string& message) {
 void TrainConsole::PrintStatistics() const {
   const double steps = static_cast<double>(steps_);
   const double planned = static_cast<double>(std::max<int64_t>(outline_.steps_planned, 1));
+  // Samples of the whole run, scaled by the share of steps that this start took.
   const double samples = spec_.max_steps > 0
                              ? static_cast<double>(spec_.max_steps * spec_.batch_size *
                                                    spec_.gradient_accumulation_steps)

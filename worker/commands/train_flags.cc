@@ -21,7 +21,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-// NVIDIA's scripts: their model, and what differs from the defaults of the mode.
+// Returns the presets: NVIDIA's scripts with their model, and what differs from the defaults of the
+// mode.
 const std::map<std::string, Json>& Presets() {
   static const auto* const kPresets = new std::map<std::string, Json>{
       {"llama3-8b-lora", {{"model", "meta-llama/Llama-3.1-8B-Instruct"}, {"mode", "LORA"}}},
@@ -41,7 +42,7 @@ std::string Underscored(std::string name) {
   return name;
 }
 
-// "--learning_rate" and "--learning-rate".
+// Returns "--learning_rate,--learning-rate".
 std::string BothSpellings(const std::string& name) {
   std::string dashed = name;
   std::replace(dashed.begin(), dashed.end(), '_', '-');
@@ -52,7 +53,7 @@ std::vector<std::string> Words(const JobField& field) {
   return {field.words.words.begin(), field.words.words.end()};
 }
 
-// The row of the table for gradient checkpointing, whose flag may stand without a value.
+// Returns the row of the table for gradient checkpointing, whose flag may stand without a value.
 const JobField& CheckpointingField() {
   const auto fields = JobFields();
   return *std::find_if(fields.begin(), fields.end(), [](const JobField& field) {
@@ -60,7 +61,8 @@ const JobField& CheckpointingField() {
   });
 }
 
-// "--learning_rate,--learning-rate", with the alias and for a switch with its opposite.
+// Returns a field's names as CLI11 takes them: "--learning_rate,--learning-rate", with the alias,
+// and for a switch with its opposite.
 std::string FlagNames(const JobField& field) {
   std::string names = BothSpellings(Underscored(field.flag));
   if (field.alias != nullptr) absl::StrAppend(&names, ",", BothSpellings(Underscored(field.alias)));
@@ -132,7 +134,8 @@ void AddMachine(CLI::App& app, TrainOptions& options) {
                  "Continue from 'latest' or from a checkpoint directory");
 }
 
-// A file of that name goes first, as the shell's completion would have it.
+// Returns whether the dataset is a repository. A file of that name takes precedence, as the shell's
+// completion suggests.
 bool IsOnHub(const std::string& dataset) {
   std::error_code error;
   return !std::filesystem::exists(dataset, error) && hub::IsRepoName(dataset);
@@ -170,10 +173,11 @@ absl::StatusOr<std::string> GivenSpecJson(const TrainOptions& options) {
   Json spec = {{"mode", "LORA"}};
   if (!options.preset.empty()) spec = Presets().at(options.preset);
   const bool named = !options.dataset.empty();
+  // A dataset of one's own replaces the preset's, its size included.
   if (named) spec.erase("dataset");
   spec.merge_patch(options.given.json());
   Json& dataset = spec["dataset"];
-  // Whatever the rows are, the scripts shuffle them so.
+  // The scripts shuffle the rows with this seed, whatever they are.
   if (!dataset.contains("shuffle_seed")) dataset["shuffle_seed"] = kScriptShuffleSeed;
   if (dataset.contains("hub") || (named && IsOnHub(options.dataset))) {
     dataset["hub"]["name"] = named ? options.dataset : kDefaultDataset;

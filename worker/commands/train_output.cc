@@ -27,7 +27,7 @@ absl::Status InUse(const fs::path& dir, const std::string& holds) {
   return Error(Reason::kPathInUse, absl::StrCat("output directory ", dir.string(), " ", holds));
 }
 
-// Newest first.
+// Returns the checkpoints in a directory, newest first.
 std::vector<fs::path> CheckpointsIn(const fs::path& dir) {
   std::vector<fs::path> found;
   std::error_code error;
@@ -68,6 +68,7 @@ absl::Status WriteRequest(const v1::AttemptRequest& request, const fs::path& pat
 
 }  // namespace
 
+// The lock keeps a second ft-train out for as long as this process lives.
 absl::StatusOr<TrainOutput> TrainOutput::Open(const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(dir / kPrivate / "lock", O_RDWR | O_CREAT));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -104,7 +105,7 @@ absl::StatusOr<TrainOutput> TrainOutput::Resume(const fs::path& dir,
   FTD_ASSIGN_OR_RETURN(TrainOutput output, Open(dir));
   FTD_ASSIGN_OR_RETURN(output.request_, ReadAttemptRequest(dir / kPrivate / "request.json"));
   output.request_.set_step_log_version(kStepLogVersion);
-  // The training is done, and was killed as its result was published.
+  // The training was complete, and the process was killed while it published the result.
   if (fs::exists(dir / kResult / kRecord, error)) FTD_RETURN_IF_ERROR(output.Publish());
   if (output.finished()) return output;
   FTD_RETURN_IF_ERROR(output.FindCheckpoint(checkpoint));
@@ -112,6 +113,8 @@ absl::StatusOr<TrainOutput> TrainOutput::Resume(const fs::path& dir,
   return output;
 }
 
+// "latest" passes over damaged checkpoints and removes them; a named one has to be the newest and
+// whole, since newer ones would contradict the new steps.
 absl::Status TrainOutput::FindCheckpoint(const std::string& wanted) {
   std::error_code error;
   for (const fs::path& checkpoint : CheckpointsIn(dir_)) {
@@ -135,6 +138,7 @@ absl::Status TrainOutput::FindCheckpoint(const std::string& wanted) {
   return Error(Reason::kJobNotFound, absl::StrCat("there is no checkpoint ", wanted));
 }
 
+// Each start has its own log, steps-1.log, steps-2.log and so on: a torn row ends a log for good.
 void TrainOutput::FindStepLogs() {
   request_.clear_earlier_step_logs();
   std::error_code error;
@@ -160,6 +164,8 @@ bool TrainOutput::finished() const {
   return fs::exists(dir_ / kRecord, error);
 }
 
+// Files are moved one by one, because the output directory is there already. ftd_run.json is the
+// last: a directory that has it is complete, and one that does not is published again by --resume.
 absl::Status TrainOutput::Publish() const {
   const fs::path result = dir_ / kResult;
   std::error_code error;

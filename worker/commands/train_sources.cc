@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 void Warn(const std::string& message) { std::fprintf(stderr, "warning: %s\n", message.c_str()); }
 
-// Here a dataset that is not the hub's is read in place.
+// Finds the dataset. Here one that is not the hub's is read in place.
 absl::StatusOr<FoundDataset> FindDataset(DatasetSpec& dataset) {
   if (dataset.server_path.empty()) return FindHubDataset(dataset, Warn);
   FTD_ASSIGN_OR_RETURN(const auto files, FindDatasetFiles(dataset.server_path));
@@ -39,6 +39,7 @@ absl::StatusOr<v1::AttemptRequest> FindTrainSources(const std::string& spec_json
                                                     Dtype default_dtype) {
   FTD_ASSIGN_OR_RETURN(TrainSpec spec, ResolveTrainSpec(spec_json, default_dtype));
   std::error_code error;
+  // Absolute: the request is read again by --resume, from another directory perhaps.
   if (fs::is_directory(spec.model, error)) spec.model = fs::absolute(spec.model, error).string();
   if (!spec.lora.init_adapter.empty())
     spec.lora.init_adapter = fs::absolute(spec.lora.init_adapter, error).string();
@@ -53,7 +54,7 @@ absl::StatusOr<v1::AttemptRequest> FindTrainSources(const std::string& spec_json
     entry->set_path(file.server_path);
     entry->set_name(file.name);
     entry->set_sha256(file.sha256);
-    // The hub's blobs are checked as they come.
+    // The hub's blobs are verified as they are fetched.
     entry->set_verify(!plan.spec.dataset.server_path.empty());
   }
   const auto parsed = google::protobuf::util::JsonStringToMessage(TrainSpecToJson(plan.spec),
