@@ -37,6 +37,7 @@ constexpr int kMaxMessageBytes = 4 << 20;
 constexpr int kKeepaliveMs = 60 * 1000, kLeastPingIntervalMs = 10 * 1000;
 constexpr auto kShutdownGrace = std::chrono::seconds(2);
 
+// Returns the signals that Run waits for; the same set is blocked and read.
 sigset_t HandledSignals() {
   sigset_t set;
   sigemptyset(&set);

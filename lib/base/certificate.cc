@@ -38,6 +38,7 @@ Bio Memory(const std::string& text) {
 // Refuses a passphrase; without it OpenSSL would ask at the terminal.
 int NoPassphrase(char*, int, int, void*) { return -1; }
 
+// Checks that the file has a key without a passphrase, and that it fits the certificate.
 absl::Status CheckKey(const std::filesystem::path& path, X509* certificate) {
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadText(path));
   const PrivateKey key(PEM_read_bio_PrivateKey(Memory(text).get(), nullptr, NoPassphrase, nullptr),
@@ -53,6 +54,7 @@ absl::Status CheckKey(const std::filesystem::path& path, X509* certificate) {
 
 }  // namespace
 
+// Looks at the first certificate of the file, which in a chain is the server's own.
 absl::StatusOr<bool> CheckCertificate(const std::filesystem::path& certificate,
                                       const std::filesystem::path& key) {
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadText(certificate));

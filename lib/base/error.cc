@@ -56,6 +56,7 @@ std::string ReasonNameOf(const absl::Status& status) {
   return payload ? std::string(*payload) : std::string();
 }
 
+// Reads back the payload that FieldError has written.
 std::vector<FieldViolation> ViolationsOf(const absl::Status& status) {
   std::vector<FieldViolation> violations;
   auto payload = status.GetPayload(kViolationsUrl);

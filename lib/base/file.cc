@@ -32,6 +32,7 @@ absl::StatusOr<Fd> OpenFile(const std::filesystem::path& path, int flags, unsign
   return Fd(fd);
 }
 
+// write(2) may take fewer bytes than it is given, as when the disk is nearly full.
 absl::Status WriteAll(int fd, std::string_view data,
                       const std::filesystem::path& path_for_messages) {
   while (!data.empty()) {

@@ -23,6 +23,7 @@ absl::Status Corrupt(const fs::path& dir, const std::string& what) {
   return Error(Reason::kCheckpointCorrupt, absl::StrCat(dir.string(), ": ", what));
 }
 
+// Without a manifest the directory was never completed, which is as bad as a damaged one.
 absl::StatusOr<Json> LoadManifest(const fs::path& dir) {
   auto text = ReadFile(dir / kManifestName);
   if (absl::IsNotFound(text.status()))
@@ -105,6 +106,7 @@ absl::StatusOr<Manifest> ReadManifest(const fs::path& dir) {
 
 std::string CheckpointName(int64_t step) { return absl::StrCat(kCheckpointPrefix, step); }
 
+// -1 for any other name, ".tmp-checkpoint-N" included.
 int64_t CheckpointStep(const fs::path& dir) {
   const std::string name = dir.filename().string();
   int64_t step = -1;

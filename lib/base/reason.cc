@@ -91,6 +91,7 @@ constexpr ReasonRow kTable[] = {
     {Reason::kUsage, "USAGE", Code::kInvalidArgument, 2, "see --help", kLocal},
 };
 
+// Returns the exit code for a status without a reason, as a library or a transport returns it.
 int ExitCodeOfCode(Code code) {
   switch (code) {
     case Code::kOk:

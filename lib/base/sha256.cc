@@ -41,6 +41,7 @@ std::string Sha256Hex(std::string_view data) {
   return hash.HexDigest();
 }
 
+// `progress` after each MiB lets a caller feed a watchdog while a model of many GB is read.
 absl::StatusOr<std::string> Sha256File(const std::filesystem::path& path,
                                        const std::function<void()>& progress) {
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDONLY));

@@ -46,6 +46,7 @@ size_t SkipAscii(std::string_view text, size_t pos) {
 
 }  // namespace
 
+// Requires valid UTF-8, so no byte is checked again.
 uint32_t DecodeUtf8(std::string_view text, size_t pos) {
   const auto byte = [&](size_t i) {
     return static_cast<uint32_t>(static_cast<unsigned char>(text[pos + i]));
@@ -90,6 +91,7 @@ bool IsValidUtf8(std::string_view text) {
   return true;
 }
 
+// "\xEF\xBF\xBD" is U+FFFD, the replacement character.
 std::string RepairUtf8(std::string_view text) {
   std::string out;
   out.reserve(text.size());

@@ -83,6 +83,7 @@ std::string Complete(const std::string& condition, const std::string& what) {
   return absl::StrCat("complete -c @NAME@ -n ", FishQuoted(condition), " ", what, "\n");
 }
 
+// fish wants -l for a long name, -s for a short one, and both on one line.
 std::string FlagLine(const std::string& condition, const ArgumentDoc& flag) {
   std::string names;
   for (const std::string& name : flag.names) {
@@ -137,9 +138,9 @@ std::string FishCompletion(const CommandDoc& program) {
     }
     lines += CommandLines(path);
   }
+  // -e removes what an older script defined.
   absl::StrAppend(&script, "\nset -g @F@_commands ", absl::StrJoin(paths, " "),
                   "\nset -g @F@_verbs ", absl::StrJoin(CommandNames(program), " "),
-                  // -e removes what an older script defined.
                   "\n\ncomplete -c @NAME@ -e\ncomplete -c @NAME@ -f\n", lines);
   script = absl::StrReplaceAll(script, {{"@VALUED@", absl::StrJoin(ValuedFlags(program), " ")}});
   return Filled(script, program, " ");

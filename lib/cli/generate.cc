@@ -9,6 +9,7 @@
 
 namespace ftd {
 
+// `kind` is a word of the build's and of `ftctl completion`.
 absl::StatusOr<std::string> Generate(const std::string& kind, const ProgramDoc& program) {
   if (kind == "man") return ManPage(program);
   if (kind == "bash") return BashCompletion(program.command);

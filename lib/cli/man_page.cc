@@ -121,6 +121,7 @@ void AppendExamples(const std::string& footer, std::string* page) {
   absl::StrAppend(page, ".fi\n");
 }
 
+// Returns a line such as "ftctl submit [OPTION]...", in man's fonts.
 std::string Usage(const std::string& name, const CommandDoc& command) {
   std::string usage = absl::StrCat("\\fB", Escaped(name), "\\fR");
   if (!command.flags.empty()) absl::StrAppend(&usage, " [\\fIOPTION\\fR]...");
@@ -132,6 +133,7 @@ std::string Usage(const std::string& name, const CommandDoc& command) {
   return usage + "\n";
 }
 
+// Appends a verb's section and, after it, those of its own verbs.
 void AppendCommand(const std::string& name, const CommandDoc& command,
                    const std::vector<ArgumentDoc>& told, std::string* page) {
   absl::StrAppend(page, ".SS ", Escaped(name), "\n", Usage(name, command), ".PP\n",
@@ -147,8 +149,8 @@ void AppendCommand(const std::string& name, const CommandDoc& command,
 
 std::string ManPage(const ProgramDoc& program) {
   const CommandDoc& command = program.command;
+  // .nh and .ad l: no hyphenation, no justification; flags must stay whole.
   std::string page = absl::StrFormat(
-      // .nh and .ad l: no hyphenation, no justification; flags must stay whole.
       R"(.\" Made by the build from the tables of `%s --help`.
 .TH %s %d "" "ftd %s" "ftd manual"
 .nh

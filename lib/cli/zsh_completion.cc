@@ -54,6 +54,7 @@ std::string Plain(const std::string& text) {
       text, {{"\\", "\\\\"}, {"[", "\\["}, {"]", "\\]"}, {":", "\\:"}, {"\n", " "}});
 }
 
+// Returns the part of a specification that says how a value is completed; " " for not at all.
 std::string Action(const ArgumentDoc& argument) {
   if (!argument.choices.empty()) return "(" + absl::StrJoin(argument.choices, " ") + ")";
   if (argument.value == "FILE" || argument.value == "PATH") return "_files";
@@ -117,6 +118,7 @@ std::string CommandFunction(const CommandPath& path) {
 
 }  // namespace
 
+// zsh autoloads the file as the function @F@; the end of the file then calls that function.
 std::string ZshCompletion(const CommandDoc& program) {
   std::string script = kFunctions;
   for (const CommandPath& path : AllCommands(program)) script += CommandFunction(path);

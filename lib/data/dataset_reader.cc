@@ -30,6 +30,7 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenColumnar(const DatasetInput& file
   return open(file.path, file.name);
 }
 
+// Opens a file by the format that its name tells. Text formats may be compressed.
 absl::StatusOr<std::unique_ptr<RowReader>> OpenRows(const DatasetInput& file,
                                                     OpenColumnarRows open_columnar) {
   FTD_ASSIGN_OR_RETURN(const DatasetFormat format, FormatOfName(file.name));
@@ -56,6 +57,7 @@ int64_t DatasetReader::consumed_bytes() const {
   return finished_bytes_ + (reader_ == nullptr ? 0 : reader_->consumed_bytes());
 }
 
+// The bytes of a finished file stay in the count, so that progress never goes back.
 absl::StatusOr<bool> DatasetReader::OpenNext() {
   if (reader_ != nullptr) finished_bytes_ += reader_->consumed_bytes();
   reader_.reset();

@@ -12,6 +12,7 @@ absl::Status Malformed(std::string_view what) {
 
 }  // namespace
 
+// "### Input:" is there even for an empty input, as in NVIDIA's script.
 std::string RenderAlpacaPrompt(std::string_view instruction, std::string_view input) {
   return Concat(
       "Below is an instruction that describes a task, paired with an input that provides further "

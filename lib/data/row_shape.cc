@@ -25,6 +25,7 @@ const ShapeField* FindField(std::string_view name) {
   return found == std::end(kFields) ? nullptr : found;
 }
 
+// Returns the columns of a shape, for the message about a missing one.
 const char* Needs(RowShape shape) {
   switch (shape) {
     case RowShape::kAlpaca:
@@ -48,6 +49,7 @@ std::optional<RowShape> ShapeOfColumns(const RowRules& rules) {
   return shape;
 }
 
+// Judges the map from fields to the user's columns: known fields, all of one shape.
 void JudgeColumns(const RowRules& rules, std::vector<FieldViolation>* bad) {
   for (const auto& [name, column] : rules.columns) {
     if (FindField(name) == nullptr) {

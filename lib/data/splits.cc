@@ -53,6 +53,7 @@ Split SplitOf(std::string_view part, bool is_file) {
   return split;
 }
 
+// Returns the split that a path's folders tell; train counts first here as well.
 Split SplitOfFolders(const std::string& relative) {
   Split split = Split::kNone;
   for (const fs::path& part : fs::path(relative).parent_path()) {

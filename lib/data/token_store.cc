@@ -82,6 +82,8 @@ absl::StatusOr<TokenStoreWriter> TokenStoreWriter::Create(const std::filesystem:
   return TokenStoreWriter(dir, std::move(ids), std::move(index));
 }
 
+// The bytes first, then the entries that refer to them. A crash leaves no store: it is sealed
+// later.
 absl::Status TokenStoreWriter::Append(const TokenBlock& block) {
   std::vector<TokenIndexEntry> entries = block.entries_;
   for (TokenIndexEntry& entry : entries) entry.offset += bytes_;
@@ -115,6 +117,7 @@ absl::StatusOr<std::unique_ptr<TokenStore>> TokenStore::Open(const std::filesyst
       new TokenStore(dir, std::move(ids), std::move(index), entries - 1));
 }
 
+// One read of 16 bytes: batches are planned by lengths, without any tokens.
 absl::StatusOr<RowLength> TokenStore::Length(int64_t row) const {
   TokenIndexEntry entry;
   FTD_RETURN_IF_ERROR(

@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kReadBytes = 1 << 20;
 
+// Returns a directory's entries, sorted; none if it cannot be read.
 std::vector<fs::path> Entries(const fs::path& dir) {
   std::vector<fs::path> entries;
   std::error_code error;
@@ -89,6 +90,7 @@ absl::StatusOr<bool> IsDamaged(const fs::path& blob,
 
 }  // namespace
 
+// Lists what is there, complete or not: Python's tools put repositories here as well.
 std::vector<CachedRepo> ListCache(const Cache& cache) {
   std::vector<CachedRepo> repos;
   for (const fs::path& dir : Entries(cache.root())) {

@@ -52,6 +52,7 @@ std::vector<LocalDatasetFile> FilesIn(const fs::path& snapshot) {
   return files;
 }
 
+// Returns the hub's files with the paths that they will have in the cache.
 std::vector<LocalDatasetFile> FilesOf(const hub::RepoRevision& revision, const fs::path& snapshot) {
   std::vector<LocalDatasetFile> files;
   for (const hub::RepoFile& file : revision.files)
@@ -96,6 +97,7 @@ absl::Status FetchSmall(const hub::Settings& settings, const hub::Cache& cache,
                          {.patience_seconds = kPatienceSeconds});
 }
 
+// Takes the hash from the hub's answer where there is one, else from the file, which is here then.
 absl::StatusOr<std::string> Sha256Of(const LocalDatasetFile& file,
                                      const hub::RepoRevision& revision) {
   for (const hub::RepoFile& known : revision.files) {

@@ -28,6 +28,7 @@ Json ToJson(const RepoRevision& revision) {
           {"files", std::move(files)}};
 }
 
+// at() throws for what is missing; SourcesFromJson catches it.
 RepoRevision FromJson(const Json& json) {
   const bool model = json.at("type") == "model";
   RepoRevision revision{

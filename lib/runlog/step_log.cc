@@ -155,6 +155,7 @@ void StoreReal(const v1::StepMetrics& step, const Column& column, double absent,
   }
 }
 
+// Each column at its offset, then the CRC of all of them.
 std::string ToRow(const v1::StepMetrics& step, const Layout& layout) {
   std::string row(layout.row_bytes, '\0');
   for (const Column& column : layout.columns) {
@@ -177,6 +178,7 @@ bool Counts(const char* row, const Layout& layout) {
   return Crc({row, layout.crc_offset()}) == Load<uint32_t>(row + layout.crc_offset());
 }
 
+// The reverse, by the layout in the file's header. Unknown columns are passed over.
 v1::StepMetrics FromRow(const char* row, const Layout& layout) {
   v1::StepMetrics step;
   const auto* set = step.GetReflection();

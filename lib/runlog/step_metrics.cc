@@ -166,6 +166,7 @@ nlohmann::ordered_json JsonIn(const v1::StepMetrics& step, const StepMetric& met
   return value ? JsonNumber(*value) : nullptr;
 }
 
+// The table's help describes one step; a series needs to say of which steps.
 std::string SeriesHelp(const StepMetric& metric) {
   switch (metric.series) {
     case Series::kSum:
@@ -181,6 +182,7 @@ void SetValueIn(v1::StepMetrics* step, const StepMetric& metric, double value) {
   step->GetReflection()->SetDouble(step, FieldOf(metric), value);
 }
 
+// "" for an absent value, so that a table's cell stays empty.
 std::string Text(const Shown& shown, std::optional<double> value) {
   if (!value) return "";
   switch (shown.style) {
@@ -196,6 +198,7 @@ std::string Text(const Shown& shown, std::optional<double> value) {
   return "";
 }
 
+// Two blanks between metrics: labels have single ones.
 std::string StepLine(const v1::StepMetrics& step) {
   std::string line;
   for (const StepMetric& metric : kTable) {
@@ -207,6 +210,7 @@ std::string StepLine(const v1::StepMetrics& step) {
   return line;
 }
 
+// The keys of an evaluation are there only on the lines of steps that were evaluated.
 nlohmann::ordered_json StepJson(const v1::StepMetrics& step, const v1::Evaluation* evaluation) {
   nlohmann::ordered_json json;
   for (const StepMetric& metric : kTable) {

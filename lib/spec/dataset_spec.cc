@@ -45,6 +45,7 @@ bool IsSha256(const std::string& text) {
          });
 }
 
+// Reads the list of files that a resolved spec, or an upload of several files, has.
 void ReadFiles(const Json& dataset, FieldReader& fields, DatasetSpec* out,
                std::vector<FieldViolation>* violations) {
   if (!fields.Has("files")) return;
@@ -76,6 +77,7 @@ void ReadColumns(const Json& dataset, FieldReader& fields, DatasetSpec* out) {
   }
 }
 
+// The revision is a branch or tag at submit, and a commit in a resolved spec.
 void ReadHub(const Json& dataset, FieldReader& fields, DatasetSpec* out,
              std::vector<FieldViolation>* violations) {
   if (!fields.Has("hub")) return;
@@ -139,6 +141,7 @@ void ReadDatasetSpec(const Json& dataset, DatasetSpec* out,
     violations->push_back({"dataset." + bad.field, bad.description});
 }
 
+// Writes only the source that is set, and every other field, defaults included.
 nlohmann::ordered_json DatasetSpecToJson(const DatasetSpec& spec) {
   nlohmann::ordered_json files = nlohmann::ordered_json::array();
   for (const DatasetFile& file : spec.files) {

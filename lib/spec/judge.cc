@@ -119,6 +119,7 @@ absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const fs::path& model_dir) 
   return config;
 }
 
+// Opens the weights as well, of which only the headers are read.
 absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
   FTD_ASSIGN_OR_RETURN(ModelConfig config, JudgeModelWithoutWeights(model_dir));
   FTD_ASSIGN_OR_RETURN(ModelWeights weights, ModelWeights::Open(model_dir));
@@ -126,6 +127,7 @@ absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
   return config;
 }
 
+// A model that is stored in nf4 has no unquantised weights, which modes full and lora need.
 absl::Status JudgeMode(const fs::path& model_dir, const ModelConfig& model, Mode mode) {
   if (!model.nf4 || mode == Mode::kQlora) return absl::OkStatus();
   return Error(Reason::kModelUnsupported,

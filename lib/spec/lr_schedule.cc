@@ -40,6 +40,7 @@ double HalfCosine(double progress, double lowest) {
 
 }  // namespace
 
+// As transformers: get_constant_schedule takes no warm-up, it has another name with one.
 void JudgeLrSchedule(FieldReader& fields, double peak, LrSchedule* schedule) {
   if (schedule->type == Type::kConstant && schedule->warmup_steps > 0) {
     fields.Violate("warmup_steps",

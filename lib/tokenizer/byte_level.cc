@@ -39,6 +39,7 @@ std::string BytesToAlphabet(std::string_view text) {
   return out;
 }
 
+// The reverse; nullopt if a letter is not of the alphabet, as in some added tokens.
 std::optional<std::string> AlphabetToBytes(std::string_view letters) {
   std::string out;
   out.reserve(letters.size());

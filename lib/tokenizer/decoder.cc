@@ -177,6 +177,7 @@ absl::Status ParseStrip(const json& section, Decoders* out) {
   return absl::OkStatus();
 }
 
+// Files of before prepend_scheme have add_prefix_space alone; "always" is what they meant.
 absl::Status ParseMetaspace(const json& section, Decoders* out) {
   constexpr std::string_view kWhat = "decoder Metaspace";
   FTD_ASSIGN_OR_RETURN(std::string replacement, StringField(section, "replacement", kWhat));

@@ -13,6 +13,7 @@ size_t SlotsFor(size_t count) {
 
 }  // namespace
 
+// The keys' bytes are kept in one string, so that a slot has a fixed size.
 void StringTable::Reserve(size_t count, size_t bytes) {
   slots_.assign(SlotsFor(count), Slot{});
   mask_ = slots_.size() - 1;
@@ -56,6 +57,7 @@ void MergeTable::Reserve(size_t count) {
   mask_ = slots_.size() - 1;
 }
 
+// The key is the pair of ids in one number, so no bytes are compared.
 void MergeTable::Insert(int32_t left, int32_t right, Merge merge) {
   const uint64_t key = Key(left, right);
   size_t i = Index(key);

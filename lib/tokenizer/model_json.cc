@@ -169,6 +169,7 @@ json* Reader::Put(json value) {
 
 }  // namespace
 
+// A quarter of the file is a guess at the bytes of vocabulary and merges; the string may grow.
 absl::StatusOr<ModelJson> ParseModelJson(std::string_view text) {
   if (text.size() >= kMaxBytes) return CorruptTokenizer("larger than 2 GiB");
   ModelJson model;

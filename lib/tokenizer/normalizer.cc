@@ -154,6 +154,7 @@ absl::Status ParseSequence(const json& section, Normalizers* out) {
   return absl::OkStatus();
 }
 
+// {"pattern": {"String": " "}, "content": "▁"}, as Llama 2's tokenizer has it.
 absl::Status ParseReplace(const json& section, Normalizers* out) {
   FTD_ASSIGN_OR_RETURN(const PatternField pattern, PatternOf(section, "normalizer Replace"));
   FTD_ASSIGN_OR_RETURN(std::string content, StringField(section, "content", "normalizer Replace"));

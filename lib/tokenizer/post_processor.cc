@@ -81,6 +81,8 @@ absl::StatusOr<PostProcessor> PostProcessor::Parse(const json& section) {
   return processor;
 }
 
+// Most templates are <s> and the sequence; without special tokens the sequence is moved, not
+// copied.
 std::vector<int32_t> PostProcessor::Apply(std::vector<int32_t> sequence) const {
   if (single.size() == 1 && single[0] == kSequence) return sequence;
   std::vector<int32_t> out;

@@ -172,6 +172,7 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseSplit(const json& section) {
   return std::make_unique<SplitStep>(std::move(regex), *behavior, invert);
 }
 
+// Llama 3 splits by a pattern of its own first, and has use_regex false here.
 absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseByteLevel(const json& section, bool to_letters) {
   constexpr std::string_view kWhat = "pre_tokenizer ByteLevel";
   FTD_ASSIGN_OR_RETURN(const bool add_prefix_space, BoolField(section, "add_prefix_space", kWhat));

@@ -77,6 +77,7 @@ std::optional<SplitBehavior> SplitBehaviorOf(std::string_view name) {
   return std::nullopt;
 }
 
+// Isolated keeps all spans as they are.
 std::vector<Span> Arrange(const std::vector<Span>& spans, SplitBehavior behavior) {
   switch (behavior) {
     case SplitBehavior::kRemoved:

@@ -96,6 +96,7 @@ const json& Section(const json& document, const char* name) {
   return it == document.end() ? null : *it;
 }
 
+// Added tokens come last: their patterns go through the normalizers.
 absl::Status BpeTokenizer::Init(const json& document) {
   FTD_ASSIGN_OR_RETURN(normalizers_, ParseNormalizers(Section(document, "normalizer")));
   FTD_ASSIGN_OR_RETURN(pre_tokenizers_, PreTokenizers::Parse(Section(document, "pre_tokenizer"),
@@ -224,6 +225,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view tok
   return tokenizer;
 }
 
+// Mapped instead of read: the file may have tens of MB, of which little is kept as it is.
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(
     const std::filesystem::path& tokenizer_json_file) {
   absl::StatusOr<MappedFile> file = MappedFile::Open(tokenizer_json_file);

@@ -17,6 +17,7 @@ namespace ftd {
 
 namespace fs = std::filesystem;
 
+// Reads the log from its start. A log that is missing or damaged has the events before that point.
 std::vector<v1::WorkerEvent> ReadEvents(const fs::path& attempt_dir) {
   std::vector<v1::WorkerEvent> events;
   const auto batch = ReadRecords(attempt_dir / kEventsLog, 0);
@@ -89,6 +90,7 @@ std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
   return checkpoints;
 }
 
+// Damaged ones stay where they are, for whoever wants to know why.
 fs::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id,
                               const std::function<void()>& progress) {
   auto checkpoints = ListCheckpointDirs(state_dir, job_id);
@@ -110,6 +112,7 @@ void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id
   }
 }
 
+// A checkpoint that was cut short may have the size of the model.
 void RemoveUnfinished(const fs::path& attempt_dir) {
   std::error_code error;
   for (fs::directory_iterator it(attempt_dir, error), end; !error && it != end;

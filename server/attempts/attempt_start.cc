@@ -94,6 +94,8 @@ absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
 
 }  // namespace
 
+// A first attempt has no checkpoint to look for. Hashing one takes long, so `progress` is passed
+// on.
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
                                                int32_t number, const Device& device,
                                                const std::function<void()>& progress) {

@@ -144,6 +144,7 @@ Move CrashMove(const AttemptEvidence& evidence, const std::string& cause, int64_
           .crashes = crashes};
 }
 
+// The cause goes to both: the attempt's reason and the job's message.
 AttemptVerdict Crashed(const AttemptEvidence& evidence, int64_t now) {
   const std::string cause = HowItEnded(evidence);
   return {.attempt_state = AttemptState::kCrashed,

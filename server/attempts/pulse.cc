@@ -33,6 +33,7 @@ Pulse::Pulse(JobStore& store, std::function<bool()> stopping)
       // Twice per interval of the watchdog, as sd_watchdog_enabled(3) recommends.
       interval_(enabled_ ? WatchdogMicros() / 2 : 0) {}
 
+// Keeps only what the status line shows.
 void Pulse::OnNews(const AttemptNews& news) {
   for (const v1::WorkerEvent& event : news.events) {
     if (!event.has_progress()) continue;
@@ -58,6 +59,7 @@ int64_t Pulse::BeatWatchdog(int64_t now) {
   return next_alive_ = now + std::min(interval_, kMicrosPerSecond);
 }
 
+// Returns a line such as "running first, step 120 of 900; 2 queued".
 std::string Pulse::Status(const Job* running) {
   auto counts = store_.CountByState();
   const int64_t queued = counts.ok() ? (*counts)[JobState::kQueued] : 0;
@@ -91,6 +93,7 @@ int64_t Pulse::BeatStatus(const Job* running, int64_t now) {
   return next_status_ = now + kStatusInterval;
 }
 
+// Extends the service manager's stop timeout in small pieces, so that a hung stop still ends.
 int64_t Pulse::BeatStop(int64_t now) {
   if (!stopping_()) return kNever;
   if (now >= next_extension_) {

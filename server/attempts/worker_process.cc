@@ -237,6 +237,7 @@ absl::StatusOr<WorkerProcess> WorkerProcess::Adopt(const fs::path& attempt_dir,
   return Open(pid);
 }
 
+// Pids are used again, and after a reboot the start times begin again as well.
 bool WorkerProcess::Lives(const ProcessIdentity& known) {
   if (known.pid == 0 || known.boot_id != BootId()) return false;
   const auto process = Open(known.pid);

@@ -81,6 +81,8 @@ absl::StatusOr<std::vector<AccessToken>> ParseAccessTokens(const std::string& te
   return tokens;
 }
 
+// A file with an error is never rewritten: the change could destroy what an operator can still
+// repair.
 absl::StatusOr<std::string> AccessTokens::ReadChecked() const {
   const auto text = ReadFile(file_);
   if (absl::IsNotFound(text.status())) return "";
@@ -100,6 +102,7 @@ absl::Status AccessTokens::Write(const std::string& text) const {
                             "; one that ftd may not write is changed by whoever wrote it"));
 }
 
+// In the order of the file.
 absl::StatusOr<std::vector<std::string>> AccessTokens::Names() const {
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadChecked());
   FTD_ASSIGN_OR_RETURN(const std::vector<AccessToken> tokens, ParseAccessTokens(text));

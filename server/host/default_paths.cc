@@ -12,6 +12,7 @@ std::string EnvironmentValue(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+// The user's own file comes before the machine's; they are not merged.
 fs::path DefaultConfigFile() {
   const std::string xdg = EnvironmentValue("XDG_CONFIG_HOME"), home = EnvironmentValue("HOME");
   fs::path user = (xdg.empty() ? fs::path(home) / ".config" : fs::path(xdg)) / "ftd" / "ftd.toml";
@@ -27,6 +28,7 @@ std::string DefaultStateDir() {
   return EnvironmentValue("HOME") + "/.local/state/ftd";
 }
 
+// systemd's RuntimeDirectory= for the service, the user's runtime directory for a daemon by hand.
 std::string DefaultListen() {
   if (std::string dir = EnvironmentValue("RUNTIME_DIRECTORY"); !dir.empty()) {
     return "unix:" + dir + "/ftd.sock";

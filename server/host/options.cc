@@ -130,6 +130,7 @@ const Option* Find(const std::string& key) {
   return nullptr;
 }
 
+// A misspelt key must not silently leave the default in place.
 absl::Status UnknownKey(const std::string& source, const std::string& key) {
   std::vector<std::string> known = {"models"};
   for (const Option& option : kTable) known.emplace_back(option.key);
@@ -175,6 +176,7 @@ absl::Status SetFromText(Options& options, const Option& option, const std::stri
   return absl::OkStatus();
 }
 
+// A single string is a list of one.
 absl::Status SetList(Options& options, const Option& option, const toml::node& node,
                      const std::string& source) {
   std::vector<std::string> values;
@@ -192,6 +194,7 @@ absl::Status SetList(Options& options, const Option& option, const toml::node& n
   return absl::OkStatus();
 }
 
+// The types are strict: max_queued = "10" or 10.5 is an error.
 absl::Status SetFromToml(Options& options, const Option& option, const toml::node& node,
                          const std::string& source) {
   if (option.list != nullptr) return SetList(options, option, node, source);
@@ -210,6 +213,7 @@ absl::Status SetFromToml(Options& options, const Option& option, const toml::nod
   return SetNumber(options, option, option.number, *number, source);
 }
 
+// [models] maps the users' names to directories or repositories.
 absl::Status ReadModels(Options& options, const toml::node& node, const std::string& source) {
   const toml::table* table = node.as_table();
   if (table == nullptr)

@@ -28,6 +28,7 @@ absl::Status CreateDirectories(const fs::path& dir) {
                absl::StrCat("cannot create the directory ", dir.string(), ": ", error.message()));
 }
 
+// rename(2) works within one filesystem only, and publishing must not copy gigabytes.
 absl::Status CheckSameFilesystem(const fs::path& a, const fs::path& b) {
   struct stat stat_a, stat_b;
   if (stat(a.c_str(), &stat_a) != 0) return ErrnoError(errno, absl::StrCat("stat ", a.string()));

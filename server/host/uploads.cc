@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr char kTemporaryPrefix[] = ".tmp-";
 
+// Refuses an upload that cannot fit before any of it is sent.
 absl::Status CheckSpace(const fs::path& uploads, int64_t size_bytes) {
   struct statvfs space;
   if (statvfs(uploads.c_str(), &space) != 0) {
@@ -74,6 +75,7 @@ Upload::~Upload() {
   if (!temporary_path_.empty()) unlink(temporary_path_.c_str());
 }
 
+// More bytes than announced are refused at once, before they fill the disk.
 absl::Status Upload::Append(std::string_view data) {
   received_ += static_cast<int64_t>(data.size());
   if (received_ > size_bytes_) {

@@ -15,6 +15,7 @@ constexpr const char* kAttemptStateNames[] = {"ACTIVE", "SUCCEEDED", "FAILED", "
                                               "STOPPED"};
 static_assert(std::size(kJobStateNames) == std::size(kAllJobStates));
 
+// Names are unique, and there are ten at most: a search is enough.
 template <typename State, size_t kCount>
 std::optional<State> Parse(const char* const (&names)[kCount], std::string_view name) {
   for (size_t i = 0; i < kCount; ++i) {

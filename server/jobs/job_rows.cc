@@ -98,6 +98,7 @@ absl::StatusOr<std::vector<Job>> AllJobs(Statement& statement) {
   }
 }
 
+// By id or name in one statement: a name never looks like an id.
 absl::StatusOr<Job> ReadJob(Database& database, const std::string& id_or_name) {
   FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kGetJob));
   FTD_ASSIGN_OR_RETURN(const bool row, statement.Bind(id_or_name).Step());
@@ -105,6 +106,7 @@ absl::StatusOr<Job> ReadJob(Database& database, const std::string& id_or_name) {
   return JobFromRow(statement);
 }
 
+// The sequence is computed by the INSERT itself, so it has no gap and cannot be taken twice.
 absl::StatusOr<StateEvent> InsertEvent(Database& database, const std::string& job_id,
                                        StateEvent event) {
   FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertEvent));
@@ -182,6 +184,7 @@ absl::Status UpdateJob(Database& database, const Job& job, const Move& move, int
       .Run();
 }
 
+// Only the columns that may change without a change of state.
 absl::Status AmendJob(Database& database, const Job& job) {
   FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kAmendJob));
   return statement.Bind(job.id)

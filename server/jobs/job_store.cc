@@ -190,6 +190,7 @@ absl::StatusOr<std::vector<Attempt>> JobStore::Attempts(const std::string& job_i
   }
 }
 
+// Limited, so that a watcher of a job with many events reads them in pieces.
 absl::StatusOr<std::vector<StateEvent>> JobStore::Events(const std::string& job_id, int64_t after,
                                                          int64_t limit) {
   absl::MutexLock lock(&read_mutex_);
@@ -226,6 +227,7 @@ absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string
   return std::make_pair(std::move(job), std::move(event));
 }
 
+// Announced after the lock is released and the transaction is on disk.
 absl::StatusOr<Job> JobStore::MoveJob(const std::string& job_id,
                                       std::initializer_list<JobState> from, const Move& move) {
   std::pair<Job, StateEvent> change;

@@ -41,6 +41,7 @@ std::map<std::string, std::string> StringsFromJson(const std::string& json) {
   return strings;
 }
 
+// addresses.json, which scripts and tests read to find a daemon that chose its own ports.
 std::string AddressesToJson(const std::vector<std::string>& listen, const std::string& metrics,
                             int64_t pid) {
   Struct object;

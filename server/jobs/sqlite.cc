@@ -148,6 +148,7 @@ absl::StatusOr<int64_t> Database::QueryInt(const char* sql) {
   return row ? statement.Int(0) : 0;
 }
 
+// (1): one problem is enough to know.
 absl::Status Database::QuickCheck() {
   FTD_ASSIGN_OR_RETURN(Statement check, Prepare("PRAGMA quick_check(1)"));
   FTD_ASSIGN_OR_RETURN(const bool row, check.Step());
@@ -172,6 +173,7 @@ Transaction::~Transaction() {
   if (database_ != nullptr) database_->Execute("ROLLBACK").IgnoreError();
 }
 
+// If COMMIT fails the transaction is still open, and the destructor rolls it back.
 absl::Status Transaction::Commit() {
   const auto begin = std::chrono::steady_clock::now();
   FTD_RETURN_IF_ERROR(database_->Execute("COMMIT"));

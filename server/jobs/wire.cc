@@ -52,6 +52,7 @@ v1::Job ToWire(const Job& job) {
   return wire;
 }
 
+// An attempt that is still active has no end, exit status or steps of its own yet.
 v1::Attempt ToWire(const Attempt& attempt) {
   v1::Attempt wire;
   wire.set_number(attempt.number);

@@ -105,6 +105,7 @@ struct GpuFamilies {
   }
 };
 
+// Runs on the sampler's thread. The library is loaded at the first scrape, not at start.
 std::vector<MetricFamily> AskGpus() {
   static const Nvml* const nvml = Load();
   unsigned devices = 0;

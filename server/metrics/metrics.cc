@@ -114,6 +114,7 @@ absl::Status Metrics::Open(const std::string& listen) {
   return absl::OkStatus();
 }
 
+// The exposer holds weak pointers to these.
 void Metrics::Serve() {
   if (exposer_ == nullptr) return;
   exposer_->RegisterCollectable(registry_);

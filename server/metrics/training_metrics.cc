@@ -102,6 +102,7 @@ double TrainingMetrics::EstimatedEnd(const Series& series) {
          left * series.step_seconds_sum / static_cast<double>(series.steps);
 }
 
+// Built by hand, as all families that are made at the scrape. Buckets are cumulative already.
 MetricFamily TrainingMetrics::StepSecondsFamily(const std::vector<const Series*>& all) {
   MetricFamily family = EmptyFamily("ftd_train_step_duration_seconds",
                                     "Wall time of optimizer steps.", MetricType::Histogram);

@@ -72,6 +72,7 @@ absl::StatusOr<std::vector<DatasetFile>> DatasetFinder::FindServerFiles(
   return files;
 }
 
+// The client has uploaded the files before it submits; their names here are their hashes.
 absl::StatusOr<FoundDataset> DatasetFinder::FindUploads(const DatasetSpec& dataset) const {
   FoundDataset found;
   for (const DatasetFile& file : FilesOf(dataset)) {

@@ -157,6 +157,7 @@ absl::StatusOr<Job> CancelJobAndKeep(JobStore& store, const StateDir& state_dir,
   });
 }
 
+// A job that has no worker is held instead; the refusal says so.
 absl::StatusOr<Job> PauseJob(JobStore& store, const std::string& name) {
   return UntilItStands(store, name, [&](const Job& job) -> absl::StatusOr<Job> {
     if (job.state == kPausing || job.state == kPaused) return job;

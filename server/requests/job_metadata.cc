@@ -31,6 +31,7 @@ void CheckPriority(int32_t priority, std::vector<FieldViolation>& bad) {
   bad.push_back({"priority", absl::StrCat("must be -", kMaxPriority, " to ", kMaxPriority)});
 }
 
+// Labels are stored with each job and copied into each answer, hence the limits.
 void CheckLabels(const std::map<std::string, std::string>& labels,
                  std::vector<FieldViolation>& bad) {
   if (labels.size() > kMaxLabels) {

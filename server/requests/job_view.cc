@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kMaxWarnings = 20;
 
+// Adds position and pending reason, which change with other jobs and so are not stored.
 absl::Status AddQueuePlace(JobStore& store, const Job& job, v1::Job& view) {
   if (job.state != JobState::kQueued) return absl::OkStatus();
   FTD_ASSIGN_OR_RETURN(const int64_t position, store.Position(job));
@@ -83,6 +84,7 @@ void AddLiveSteps(const StateDir& state_dir, v1::Job& view) {
 
 }  // namespace
 
+// Everything beyond the row is read now, so two calls may differ while an attempt runs.
 absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, const Job& job) {
   v1::Job view = ToWire(job);
   FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));

@@ -100,6 +100,7 @@ absl::StatusOr<v1::DeleteModelResponse> ModelCatalog::Delete(
   return response;
 }
 
+// Finds and fetches as a job would, so that a job that follows has nothing left to fetch.
 absl::StatusOr<v1::PullModelResponse> ModelCatalog::Pull(const v1::PullModelRequest& request,
                                                          const ModelTaskControls& controls) const {
   FTD_RETURN_IF_ERROR(

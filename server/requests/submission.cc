@@ -32,6 +32,7 @@ void CheckRequestId(const std::optional<RequestKey>& request, std::vector<FieldV
   }
 }
 
+// Collects all violations: the client shows them together.
 absl::Status CheckFields(const Submission& submission) {
   std::vector<FieldViolation> bad;
   CheckName(submission.name, bad);

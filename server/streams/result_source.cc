@@ -75,6 +75,7 @@ absl::StatusOr<v1::DownloadResultResponse> ResultSource::StartFile() {
   return message;
 }
 
+// The hash is of the bytes that were read for sending, not of an earlier look at the file.
 absl::StatusOr<v1::DownloadResultResponse> ResultSource::ContinueFile() {
   v1::DownloadResultResponse message;
   if (left_ == 0) {

@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kStepsPerMessage = 1024;
 
+// Wrong bounds are refused rather than answered with nothing.
 absl::Status CheckRequest(const v1::QueryMetricsRequest& request) {
   std::vector<FieldViolation> bad;
   if (request.from_step() < 0) bad.push_back({"from_step", "must not be negative"});

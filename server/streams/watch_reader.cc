@@ -116,6 +116,7 @@ absl::StatusOr<std::optional<v1::WatchJobResponse>> WatchReader::Next() {
   }
 }
 
+// What was read ahead belongs to the attempt before.
 void WatchReader::EnterNextAttempt() {
   ++position_.attempt;
   position_.events_offset = 0;
@@ -124,6 +125,7 @@ void WatchReader::EnterNextAttempt() {
   steps_.clear();
 }
 
+// PREPARING is the event that makes the next attempt's logs readable.
 v1::WatchJobResponse WatchReader::TakeStateEvent(const StateEvent& event) {
   position_.sequence = event.sequence;
   state_ = event.to;

@@ -16,6 +16,7 @@ std::string QuotedName(std::string_view name) {
   return Concat("\"", RepairUtf8(name.substr(0, kNameBytesShown)), cut ? "…\"" : "\"");
 }
 
+// Both are for messages: a row may have hundreds of columns, and names that are not UTF-8.
 std::string ColumnNames(const Row& row) {
   if (row.cells.empty()) return "none";
   std::string names;

@@ -120,6 +120,7 @@ absl::Status Cache::Link(const RepoRevision& revision, const RepoFile& file) con
   return SyncPath(link.parent_path());
 }
 
+// Once per cache. The signature is that of the convention (bford.info/cachedir).
 absl::Status Cache::Tag() const {
   FTD_RETURN_IF_ERROR(MakeDirectories(root_));
   const fs::path path = root_ / "CACHEDIR.TAG";
@@ -171,6 +172,7 @@ absl::Status Cache::AdoptPieces(const RepoId& repo, const std::string& etag) con
   return absl::OkStatus();
 }
 
+// For progress and for the disk check; another process may be writing at the same time.
 int64_t Cache::FetchedBytes(const RepoId& repo, const RepoFile& file) const {
   const fs::path blob = Blob(repo, file.etag);
   if (SizeOf(blob) >= 0) return file.size;

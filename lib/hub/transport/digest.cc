@@ -29,6 +29,7 @@ void BlobDigest::Update(std::string_view data) {
   EVP_DigestUpdate(Context(context_.get()), data.data(), data.size());
 }
 
+// The context cannot be used after its final digest.
 bool BlobDigest::Matches() {
   unsigned char bytes[EVP_MAX_MD_SIZE];
   unsigned int size = 0;

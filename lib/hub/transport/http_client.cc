@@ -210,6 +210,7 @@ absl::StatusOr<HttpResponse> HttpClient::GetOnce(const HttpRequest& request, Bod
   return std::move(transfer.response);
 }
 
+// In pieces of 100 ms, because `cancelled` can only be polled.
 absl::Status HttpClient::Sleep(double seconds) const {
   using std::chrono::steady_clock;
   const auto end = steady_clock::now() + std::chrono::duration<double>(seconds);

@@ -108,6 +108,7 @@ absl::Status TokenInvalid(const Settings& settings) {
                             settings.endpoint, "/settings/tokens and store it with `ftctl login`"));
 }
 
+// A gated repository needs a click on its page, which no program can make.
 absl::Status Gated(const Settings& settings, const RepoId& repo, bool has_token) {
   return Error(Reason::kModelGated,
                absl::StrCat(Described(repo), " is gated: ",
@@ -155,15 +156,16 @@ std::string FileUrl(const Settings& settings, const RepoRevision& revision, cons
 absl::StatusOr<RepoRevision> GetRevision(HttpClient& http, const Settings& settings,
                                          const std::string& token, const RepoId& repo,
                                          const std::string& revision, int retries) {
+  // blobs=true adds sizes and digests.
   const std::string url = absl::StrCat(
       settings.endpoint, "/api/", repo.type == RepoType::kModel ? "models/" : "datasets/",
-      // blobs=true adds sizes and digests.
       repo.name, "/revision/", Escaped(revision, /*keep_slashes=*/false), "?blobs=true");
   FTD_ASSIGN_OR_RETURN(const HttpResponse response, GetPatiently(http, {url, token}, retries));
   if (response.status != 200) return HubError(response, settings, repo, revision, !token.empty());
   return ParseRevision(repo, response.body);
 }
 
+// Answers for a valid token only, which makes it the test of one.
 absl::StatusOr<std::string> WhoAmI(HttpClient& http, const Settings& settings,
                                    const std::string& token) {
   constexpr int kRetries = 2;
@@ -178,10 +180,9 @@ absl::StatusOr<std::string> WhoAmI(HttpClient& http, const Settings& settings,
                absl::StrCat(url, " answers with status ", response.status));
 }
 
+// The hub says what is wrong in x-error-code and x-error-message; the status alone is ambiguous,
+// since a private repository looks like one that does not exist.
 absl::Status HubError(const HttpResponse& response, const Settings& settings, const RepoId& repo,
-                      // The hub says what is wrong in x-error-code and x-error-message; the status
-                      // alone is ambiguous, since a private repository looks like one that does not
-                      // exist.
                       const std::string& revision, bool has_token) {
   const std::string& code = response.Header("x-error-code");
   if (code == "GatedRepo") return Gated(settings, repo, has_token);

@@ -56,6 +56,7 @@ Settings SettingsFromEnvironment() {
   return settings;
 }
 
+// Environment, systemd's credentials (LoadCredential=hf-token), then the file that `login` writes.
 std::string FindToken(const Settings& settings) {
   for (const char* variable : {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}) {
     if (std::string token = Environment(variable); !token.empty()) return token;
