@@ -87,6 +87,7 @@ absl::StatusOr<std::string> Login(const hub::Settings& settings) {
   return user;
 }
 
+// Any stored token counts, wherever it was found: the variables come before the file.
 absl::StatusOr<std::string> WhoAmI(const hub::Settings& settings) {
   FTD_RETURN_IF_ERROR(CheckOnline(settings));
   const std::string token = hub::FindToken(settings);
@@ -97,6 +98,7 @@ absl::StatusOr<std::string> WhoAmI(const hub::Settings& settings) {
   return hub::WhoAmI(http, settings, token);
 }
 
+// Says where the token is, since ftd as a service looks elsewhere.
 int RunLogin() {
   const hub::Settings settings = hub::SettingsFromEnvironment();
   const auto user = Login(settings);

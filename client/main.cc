@@ -19,6 +19,7 @@
 namespace ftd {
 namespace {
 
+// The verbs come from the table, the examples are for the first day.
 void PrintHelp() {
   std::cout << "ftctl fine-tunes language models on the machine where ftd runs.\n\n"
                "Usage: ftctl [--address unix:PATH|HOST:PORT] VERB ...\n\nVerbs:\n";
@@ -43,6 +44,7 @@ int UsageError(const std::string& message) {
   return kExitUsage;
 }
 
+// A verb is never guessed: the nearest one is only named.
 int RunVerbNamed(const std::string& name, const Invocation& call) {
   std::vector<std::string> names;
   for (const Verb& verb : Verbs()) {

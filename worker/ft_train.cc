@@ -29,6 +29,7 @@ bool IsFoundByItself() { return dlopen("libc10.so", RTLD_LAZY | RTLD_LOCAL) != n
 
 }  // namespace
 
+// The worker's environment is prepared and the process replaced: signals and exit code are its own.
 int main(int, char** argv) {
   const std::string libtorch = Variable("FTD_LIBTORCH");
   const auto path = ftd::LibraryPathFor(libtorch, Variable("LD_LIBRARY_PATH"));

@@ -30,6 +30,7 @@ int ExitStatus(const absl::Status& status, const std::string& program = "ft-work
   return ftd::ExitCodeOf(status);
 }
 
+// The words are those of a job's dataset.
 void AddPreviewOptions(CLI::App& preview, ftd::PreviewOptions& options) {
   preview.add_option("--model", options.model_dir, "Model directory")->type_name("DIR")->required();
   preview.add_option("--dataset", options.dataset, "File, directory or glob")
@@ -98,6 +99,7 @@ std::optional<int> Parse(CLI::App& app, int argc, char** argv,
   return std::nullopt;
 }
 
+// The same as `ft-worker train`, but without the other commands in its help.
 int TrainMain(int argc, char** argv) {
   CLI::App app("Fine-tune a language model in the foreground.", "ft-train");
   app.formatter(std::make_shared<ftd::HelpFormatter>());

@@ -14,6 +14,8 @@ int Fail(const absl::Status& status) {
 
 bool IsFinal(ftd::v1::Job::State state) { return OutcomeExitCode(state) != kExitJobNotFinished; }
 
+// Outcomes other than success count from 100, so that a script can tell a failed job from a failed
+// command (sysexits.h ends at 78).
 int OutcomeExitCode(ftd::v1::Job::State state) {
   switch (state) {
     case ftd::v1::Job::SUCCEEDED:

@@ -7,6 +7,7 @@
 
 namespace ftd {
 
+// Groups of 8-4-4-4-12 digits; version and variant are at fixed places within the bits.
 std::string NewUuid() {
   std::random_device kernel("/dev/urandom");  // not the CPU's generator, which libstdc++ prefers
   std::array<uint32_t, 4> bits{};

@@ -23,6 +23,7 @@ CommandDoc HelpVerb() {
           .arguments = {{.names = {"VERB"}, .value = "VERB", .help = "All of them without it"}}};
 }
 
+// The flags before the verb are read by main.cc and not by CLI11, so they are described by hand.
 CommandDoc Command() {
   CommandDoc doc{.name = "ftctl",
                  .summary = "fine-tune language models on the machine where ftd runs",
@@ -44,6 +45,7 @@ CommandDoc Command() {
   return doc;
 }
 
+// From the table in exit_codes.h, which docs/cli.md repeats.
 DocSection ExitStatus() {
   DocSection section{.title = "EXIT STATUS"};
   for (const ExitCodeHelp& row : kExitCodes) {
@@ -54,6 +56,7 @@ DocSection ExitStatus() {
 
 }  // namespace
 
+// Asks every verb to describe itself: man page and completions cannot miss a flag.
 ProgramDoc DescribeFtctl() {
   ProgramDoc program{.command = Command(), .version = kFtctlVersion};
   DocSection environment{.title = "ENVIRONMENT"};

@@ -67,6 +67,7 @@ Finding CheckVersions(const ServerInfo& info) {
           "running job no step"};
 }
 
+// Warns below what the user asked for; fails where ftd would refuse a job.
 Finding CheckDisk(const std::string& check, const std::string& path, int64_t free_bytes,
                   int64_t least_free_bytes) {
   if (free_bytes < 0) {
@@ -104,6 +105,7 @@ Finding CheckQueue(Connection& connection, const ServerInfo& info) {
           "let them run"};
 }
 
+// Compares the driver that this machine has with the device that ftd uses.
 Finding CheckDevice(const ServerInfo* info) {
   const NvidiaDriver driver = FindNvidiaDriver("/proc/driver/nvidia");
   const bool cuda = info != nullptr && info->device() == "cuda";
@@ -122,6 +124,7 @@ Finding CheckDevice(const ServerInfo* info) {
           "(DeviceAllow= in the unit); then restart ftd"};
 }
 
+// The same rule by which ftd starts its worker.
 absl::StatusOr<std::string> LibraryPath() {
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
@@ -169,6 +172,7 @@ Finding CheckWorker(const ServerInfo* info) {
           "install ftd and ft-worker from one build"};
 }
 
+// ftd judges its own settings: the rules are not repeated here.
 Finding CheckSettings() {
   const std::string ftd = ProgramBeside("ftd");
   const auto ran = RunChild({ftd, "--check-config"}, kProgramLimit);

@@ -122,6 +122,7 @@ void Flags::Text(const std::string& names, const std::string& help, std::string*
   impl_->Add(names, help, type, [value](const std::string& text) { *value = text; });
 }
 
+// A list of words in the help, and an error that names them all.
 void Flags::Choice(const std::string& names, const std::string& help,
                    const std::vector<std::string>& choices,
                    std::function<void(const std::string&)> set) {
@@ -147,6 +148,7 @@ void Flags::ChoiceOrBare(const std::string& name, const std::string& help,
   impl_->args = WithBareValue(std::move(impl_->args), {{name}, bare, takes});
 }
 
+// The range of the type is checked here, that of the field by ftd.
 void Flags::Int32(const std::string& names, const std::string& help,
                   std::function<void(int32_t)> set) {
   impl_->Add(names, help, "INT", [set = std::move(set)](const std::string& text) {
@@ -165,6 +167,7 @@ void Flags::Int64(const std::string& names, const std::string& help,
   });
 }
 
+// "nan" and "inf" are numbers to SimpleAtod, but to no setting.
 void Flags::Double(const std::string& names, const std::string& help,
                    std::function<void(double)> set) {
   impl_->Add(names, help, "NUMBER", [set = std::move(set)](const std::string& text) {
@@ -174,6 +177,7 @@ void Flags::Double(const std::string& names, const std::string& help,
   });
 }
 
+// "!--no-x" in `names` is the opposite; the last one on the command line counts.
 void Flags::Switch(const std::string& names, const std::string& help,
                    std::function<void(bool)> set) {
   impl_->app
@@ -187,6 +191,7 @@ void Flags::Switch(const std::string& names, const std::string& help, bool* valu
   Switch(names, help, [value](bool on) { *value = on; });
 }
 
+// expected(1): one value per flag, so that the next argument is not swallowed.
 void Flags::Repeated(const std::string& names, const std::string& help,
                      std::vector<std::string>* values, const std::string& type) {
   impl_->app.add_option(names, *values, help)

@@ -9,6 +9,7 @@
 
 namespace ftd {
 
+// The common part of the verbs that change a job: only the call and a few flags differ.
 int JobAction(const Invocation& call, const ActionHelp& help, const JobCall& act,
               const std::function<void(Flags&)>& add_flags) {
   std::string name;

@@ -21,6 +21,7 @@ bool NamesHubDataset(const SubmitFlags& submit) {
 
 }  // namespace
 
+// Files are uploaded before the job is submitted, and stay on the server if it is then refused.
 absl::StatusOr<ftd::v1::Job> Submit(Connection& connection, SubmitFlags* submit) {
   FTD_RETURN_IF_ERROR(CompleteRequest(submit));
   auto& request = submit->request;

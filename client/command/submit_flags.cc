@@ -24,6 +24,7 @@ std::string FlagNames(const JobField& field) {
   return KindOfFlag(field) == FlagKind::kSwitch ? absl::StrCat(name, ",!--no-", field.flag) : name;
 }
 
+// Three values and a bare form: --x on, --x off, --x auto, --x, --no-x.
 void AddAutoSwitch(Flags& flags, const JobField& field, GivenFields* given) {
   flags.ChoiceOrBare(FlagNames(field), FlagHelp(field),
                      {field.words.words.begin(), field.words.words.end()}, "on",
@@ -33,6 +34,7 @@ void AddAutoSwitch(Flags& flags, const JobField& field, GivenFields* given) {
                [given, &field](bool) { given->SetText(field, "off"); });
 }
 
+// One flag per row of the table; the kind of the field decides how the text is read.
 void AddField(Flags& flags, const JobField& field, GivenFields* given) {
   const std::string names = FlagNames(field), help = FlagHelp(field);
   const auto set = [given, &field](auto value) { given->Set(field, value); };
@@ -64,6 +66,7 @@ void AddField(Flags& flags, const JobField& field, GivenFields* given) {
   if (field.required) flags.Require(absl::StrCat("--", field.flag));
 }
 
+// Flags that belong to the request and not to the spec.
 void AddQueue(Flags& flags, SubmitFlags* submit) {
   auto* request = &submit->request;
   flags.Group("Queue");
@@ -109,6 +112,7 @@ void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
   flags.Group("Options");
 }
 
+// The value may have further equals signs, and may be empty.
 absl::Status ParseLabels(const std::vector<std::string>& labels,
                          google::protobuf::Map<std::string, std::string>* parsed) {
   for (const std::string& label : labels) {
@@ -121,6 +125,7 @@ absl::Status ParseLabels(const std::vector<std::string>& labels,
   return absl::OkStatus();
 }
 
+// Paths become absolute here: ftd has another working directory.
 absl::Status CompleteRequest(SubmitFlags* submit) {
   auto& request = submit->request;
   JobSpec* spec = request.mutable_spec();

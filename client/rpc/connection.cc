@@ -41,6 +41,7 @@ std::vector<std::string> SocketCandidates() {
   return candidates;
 }
 
+// By the text alone: a name that resolves to loopback today may not tomorrow.
 bool IsLoopback(const std::string& address) {
   for (const char* prefix : {"localhost:", "127.", "[::1]:", "ipv4:127.", "ipv6:[::1]:"}) {
     if (absl::StartsWith(address, prefix)) return absl::StrContains(address, ':');
@@ -94,6 +95,7 @@ bool NobodyCanListen(const std::string& address) {
   return !std::filesystem::exists(std::string(path), error);
 }
 
+// gRPC's detail is for experts; the rest says what to try, which differs with TLS.
 std::string NotReachable(const std::string& address, bool tls, const std::string& detail) {
   if (tls) {
     return absl::StrCat(
@@ -111,6 +113,7 @@ std::string NotReachable(const std::string& address, bool tls, const std::string
 
 absl::Status Usage(const std::string& message) { return Error(Reason::kUsage, message); }
 
+// "" for a flag that was not given.
 absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path) {
   if (path.empty()) return std::string();
   auto text = ReadFile(path);

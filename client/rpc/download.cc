@@ -132,6 +132,7 @@ absl::Status MakePart(const fs::path& part) {
 
 }  // namespace
 
+// Judged before the download, so that an hour's transfer is not lost to a wrong name.
 absl::Status CheckResultDirectory(const fs::path& directory) {
   std::error_code error;
   if (fs::equivalent(directory, ".", error)) {

@@ -36,6 +36,7 @@ absl::StatusOr<fs::path> NewDirectory(const fs::path& pattern) {
   return fs::path(name);
 }
 
+// XDG's cache directory; relative values are ignored, as its specification demands.
 fs::path CacheHome() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && cache[0] == '/')
     return cache;
@@ -44,6 +45,7 @@ fs::path CacheHome() {
   return "/var/tmp";  // on disk, unlike many a /tmp: checkpoints are big
 }
 
+// The ftd of the same build, not one in PATH.
 absl::StatusOr<fs::path> DaemonBinary() {
   const fs::path binary = ProgramBeside("ftd");
   if (access(binary.c_str(), X_OK) == 0) return binary;
@@ -62,6 +64,7 @@ absl::StatusOr<std::unique_ptr<PrivateDaemon>> PrivateDaemon::Start(const std::s
   return daemon;
 }
 
+// The daemon first: its files must not be removed while it writes them.
 PrivateDaemon::~PrivateDaemon() {
   Stop();
   std::error_code ignored;
@@ -120,6 +123,7 @@ absl::Status PrivateDaemon::Spawn(const Signals& signals) {
   _exit(127);
 }
 
+// Reaps the process, so its pid is not used after this returned true.
 bool PrivateDaemon::HasEnded() {
   if (pid_ < 0) return true;
   if (waitpid(pid_, nullptr, WNOHANG) != pid_) return false;
@@ -127,6 +131,7 @@ bool PrivateDaemon::HasEnded() {
   return true;
 }
 
+// The end of the log has the reason, such as a setting that is wrong.
 absl::Status PrivateDaemon::NotStarted(const std::string& why) const {
   const std::string log = ReadFile(log_).value_or("");
   constexpr size_t kTail = 2000;
@@ -134,6 +139,7 @@ absl::Status PrivateDaemon::NotStarted(const std::string& why) const {
                                              log.substr(log.size() - std::min(log.size(), kTail))));
 }
 
+// Polls for the socket's file every 5 ms; Ctrl-C and the end of ftd end the wait.
 absl::Status PrivateDaemon::AwaitSocket(Signals& signals) {
   const auto deadline = steady_clock::now() + kStartLimit;
   while (steady_clock::now() < deadline) {

@@ -43,6 +43,7 @@ absl::Status StatusFromRpc(const grpc::Status& status) {
   return info ? ErrorNamed(code, info->reason(), message) : absl::Status(code, message);
 }
 
+// Bounded, because it comes from outside.
 std::optional<std::chrono::milliseconds> RetryDelay(const grpc::Status& status) {
   const auto info = Detail<google::rpc::RetryInfo>(status);
   if (!info) return std::nullopt;

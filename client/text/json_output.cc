@@ -20,6 +20,7 @@ ordered_json EnumName(const FieldDescriptor* field, int number) {
   return value->name();
 }
 
+// Timestamps become text, as in protobuf's JSON; other messages stay objects.
 ordered_json SubMessage(const Message& message) {
   if (message.GetDescriptor()->full_name() == "google.protobuf.Timestamp") {
     return Rfc3339(dynamic_cast<const google::protobuf::Timestamp&>(message));
@@ -141,6 +142,7 @@ std::string ToYaml(const ordered_json& value) {
   return out;
 }
 
+// Bytes that are not UTF-8 are replaced rather than failing the whole output.
 void PrintStructured(const ordered_json& value, const std::string& format) {
   if (format == "yaml") {
     std::cout << ToYaml(value) << std::flush;

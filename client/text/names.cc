@@ -36,6 +36,7 @@ std::string FailureName(ftd::v1::FailureReason reason) {
   return NameOr(ftd::v1::FailureReason_Name(reason), reason);
 }
 
+// "" for a reason that a newer server may give: the state says enough.
 std::string PendingText(Job::PendingReason why) {
   switch (why) {
     case Job::GPU_BUSY:
@@ -70,6 +71,7 @@ std::string EvaluationText(const ftd::v1::Evaluation& evaluation) {
                       " rows");
 }
 
+// The command that most users want next, by the job's state.
 std::string NextStep(const Job& job) {
   const std::string handle = JobHandle(job);
   switch (job.state()) {

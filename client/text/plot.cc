@@ -45,6 +45,7 @@ std::vector<double> Resample(const std::vector<double>& values, int dots) {
   return out;
 }
 
+// (∞, −∞) if no value is finite.
 std::pair<double, double> Range(const std::vector<double>& values) {
   double low = std::numeric_limits<double>::infinity();
   double high = -low;
@@ -123,6 +124,7 @@ std::vector<std::string> PlotLine(const std::vector<double>& values, int columns
   return canvas.Lines();
 }
 
+// Labels of the highest and the lowest value on the left, of the first and the last step below.
 std::vector<std::string> PlotWithAxes(const std::vector<double>& values, int64_t first_step,
                                       int64_t last_step, int columns, int rows, bool unicode) {
   const auto [low, high] = Range(values);

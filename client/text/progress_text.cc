@@ -5,6 +5,7 @@
 
 namespace ftd {
 
+// "1.2 GB of 4.5 GB, 80.0 MB/s, ETA 41s"; the estimate is from the sender's own rate.
 std::string ProgressText(const ftd::v1::Progress& progress) {
   const bool bytes = progress.unit() == "bytes";
   if (!bytes) return absl::StrCat(progress.done(), " of ", progress.total(), " ", progress.unit());

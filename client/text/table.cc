@@ -8,6 +8,7 @@
 
 namespace ftd {
 
+// Columns are as wide as their widest cell in terminal columns, not bytes. No trailing blanks.
 std::string Table(const std::vector<std::string>& head,
                   const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::vector<std::string>> lines = {head};
@@ -29,6 +30,7 @@ std::string Table(const std::vector<std::string>& head,
   return out;
 }
 
+// Lines without a value are left out; further lines of a value are indented below it.
 std::string KeyValues(const std::vector<std::pair<std::string, std::string>>& lines) {
   int width = 0;
   for (const auto& [key, value] : lines) {

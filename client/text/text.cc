@@ -78,6 +78,7 @@ std::string Sanitized(std::string_view text, bool keep_lines) {
 std::string Printable(std::string_view text) { return Sanitized(text, false); }
 std::string PrintableLines(std::string_view text) { return Sanitized(text, true); }
 
+// Columns of a terminal, where "漢" takes two.
 int DisplayWidth(std::string_view text) {
   int width = 0;
   while (!text.empty()) {
@@ -88,6 +89,7 @@ int DisplayWidth(std::string_view text) {
   return width;
 }
 
+// Cuts between characters, and marks the cut within `columns`.
 std::string Shorten(std::string_view text, int columns, bool unicode) {
   if (DisplayWidth(text) <= columns) return std::string(text);
   if (columns <= 0) return "";
@@ -107,6 +109,7 @@ std::string PadRight(std::string_view text, int columns) {
   return std::string(text) + std::string(std::max(0, columns - DisplayWidth(text)), ' ');
 }
 
+// The two largest units: "41s", "5m03s", "2h15m", "3d04h".
 std::string ShortDuration(double seconds) {
   const auto total = static_cast<int64_t>(std::llround(std::clamp(seconds, 0.0, 1e12)));
   if (total < 60) return absl::StrFormat("%ds", total);

@@ -11,6 +11,7 @@ std::string Rfc3339(const google::protobuf::Timestamp& time) {
   return google::protobuf::util::TimeUtil::ToString(time);
 }
 
+// In the time zone of whoever reads it; JSON output has UTC.
 std::string LocalTime(const google::protobuf::Timestamp& time) {
   const std::time_t seconds = time.seconds();
   std::tm local{};

@@ -3,6 +3,7 @@
 
 namespace ftd {
 
+// Returns once the request is stored; `ftctl wait` sees the end.
 int CancelVerb(const Invocation& call) {
   ftd::v1::CancelJobRequest request;
   return JobAction(

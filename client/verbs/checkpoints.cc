@@ -13,6 +13,7 @@
 
 namespace ftd {
 
+// The paths are the server's.
 int CheckpointsVerb(const Invocation& call) {
   ftd::v1::ListCheckpointsRequest request;
   std::string job;

@@ -73,6 +73,7 @@ int Models(const ServerAddress& address) {
 
 }  // namespace
 
+// One verb for both, since the scripts have to call something that every ftctl has.
 int CompletionVerb(const Invocation& call) {
   std::string what;
   Flags flags(call, "completion",

@@ -36,6 +36,7 @@ const char* Name(Verdict verdict) {
   }
 }
 
+// Most trouble on the first day is a wrong address, so the reason for it is shown.
 std::string ChosenBy(const ServerAddress& server) {
   if (!server.address.empty()) return "by --address";
   const char* set = std::getenv("FTCTL_ADDRESS");
@@ -50,6 +51,7 @@ bool IsForbidden(const std::string& address) {
          errno == EACCES;
 }
 
+// A missing group membership looks like a dead daemon, and is told apart here.
 Finding Unreachable(const Connection& connection, const absl::Status& status,
                     const std::string& chosen_by) {
   if (IsForbidden(connection.address())) {
@@ -112,6 +114,7 @@ std::vector<Finding> Examine(const ServerAddress& server, int64_t least_free) {
   return findings;
 }
 
+// Verdict, check and finding in columns, a remedy below.
 void Print(const std::vector<Finding>& findings) {
   for (const Finding& finding : findings) {
     std::cout << PadRight(Name(finding.verdict), 6) << PadRight(finding.check, 12)
@@ -122,6 +125,7 @@ void Print(const std::vector<Finding>& findings) {
   std::cout << std::flush;
 }
 
+// Every key in every finding, for scripts.
 nlohmann::ordered_json Structured(const std::vector<Finding>& findings) {
   auto list = nlohmann::ordered_json::array();
   for (const Finding& finding : findings) {

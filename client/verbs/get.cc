@@ -9,6 +9,7 @@
 
 namespace ftd {
 
+// The directory must not exist or be empty, so nothing of the user's is ever overwritten.
 int GetVerb(const Invocation& call) {
   std::string job;
   std::string directory;

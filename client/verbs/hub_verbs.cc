@@ -29,6 +29,7 @@ int RunHubProgram(const std::string& verb) {
 
 }  // namespace
 
+// Flags are parsed here, so --help and errors look like those of all verbs.
 int LoginVerb(const Invocation& call) {
   Flags flags(call, "login",
               "Store a Hugging Face token where all its tools look for it, after the hub has "

@@ -15,6 +15,7 @@
 namespace ftd {
 namespace {
 
+// The short form; `-o json` has every field.
 void PrintInfo(const ftd::v1::ServerInfo& info) {
   std::vector<std::string> modes;
   for (const int mode : info.modes())

@@ -10,6 +10,7 @@
 
 namespace ftd {
 
+// Bytes go out as they are, unlike all other text from ftd, which is made printable first.
 int LogsVerb(const Invocation& call) {
   ftd::v1::TailLogRequest request;
   std::string job;

@@ -27,6 +27,7 @@ struct LsOptions {
   std::string output = "table";
 };
 
+// Checks the states here, where the message can list them; ftd takes only known values.
 absl::StatusOr<ftd::v1::ListJobsRequest> FirstPage(const LsOptions& options) {
   ftd::v1::ListJobsRequest request;
   request.set_page_size(1000);
@@ -66,6 +67,7 @@ std::string StepText(const Job& job) {
   return absl::StrCat(job.last_step().step(), planned > 0 ? absl::StrCat("/", planned) : "");
 }
 
+// "-" for an empty cell, so that cut and awk count the same columns in each line.
 std::vector<std::string> Row(const Job& job, double now, bool wide) {
   std::vector<std::string> row = {job.id(),
                                   job.name().empty() ? "-" : job.name(),
@@ -86,6 +88,7 @@ std::vector<std::string> Row(const Job& job, double now, bool wide) {
   return row;
 }
 
+// The hint goes to stderr: the table alone is on stdout.
 void PrintTable(const std::vector<Job>& jobs, bool wide) {
   std::vector<std::string> head = {"ID", "NAME", "STATE", "MODE", "MODEL", "STEP", "LOSS", "AGE"};
   if (wide) head.insert(head.end(), {"OWNER", "PRIORITY", "POSITION", "LABELS", "MESSAGE"});
@@ -97,6 +100,7 @@ void PrintTable(const std::vector<Job>& jobs, bool wide) {
   if (jobs.empty()) std::cerr << "No jobs. `ftctl submit` queues one." << std::endl;
 }
 
+// JSON is always a list, also for one job.
 void Print(const std::vector<Job>& jobs, const LsOptions& options) {
   if (options.quiet) {
     for (const Job& job : jobs) std::cout << job.id() << "\n";

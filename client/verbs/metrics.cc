@@ -24,6 +24,7 @@ using nlohmann::ordered_json;
 // The column of evaluations comes after the one of this metric.
 constexpr std::string_view kEvaluated = "loss";
 
+// Columns of the table of metrics, and the evaluation's.
 std::vector<std::string> TableHead() {
   std::vector<std::string> head;
   for (const StepMetric& metric : StepMetricsTable()) {
@@ -33,6 +34,7 @@ std::vector<std::string> TableHead() {
   return head;
 }
 
+// A cell for each column of TableHead, in the same order.
 std::vector<std::string> TableRow(const StepMetrics& step, const Evaluation* evaluation) {
   std::vector<std::string> row;
   for (const StepMetric& metric : StepMetricsTable()) {

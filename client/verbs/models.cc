@@ -25,6 +25,7 @@ using ftd::v1::Model;
 
 constexpr size_t kShortCommit = 12;
 
+// A model that only has an alias is shown without size and revision.
 void PrintTable(const ftd::v1::ListModelsResponse& list) {
   std::vector<std::vector<std::string>> rows;
   for (const Model& model : list.models()) {
@@ -83,6 +84,7 @@ absl::StatusOr<Message> Follow(Connection& connection, grpc::ClientReader<Messag
   return last;
 }
 
+// Ends with the stream: when ftctl goes, ftd stops fetching and keeps the pieces.
 int Pull(const Invocation& call) {
   ftd::v1::PullModelRequest request;
   bool quiet = false;
@@ -110,6 +112,7 @@ int Pull(const Invocation& call) {
   return kExitOk;
 }
 
+// ftd refuses while a job that has not ended needs the repository.
 int Remove(const Invocation& call) {
   ftd::v1::DeleteModelRequest request;
   std::string model;
@@ -133,6 +136,7 @@ int Remove(const Invocation& call) {
   return kExitOk;
 }
 
+// The names of damaged files go to stdout, one a line; what to do to stderr.
 int Verify(const Invocation& call) {
   ftd::v1::VerifyModelRequest request;
   std::string model;

@@ -23,6 +23,7 @@ absl::StatusOr<ftd::v1::Job> AwaitPause(Connection& connection, ftd::v1::Job job
 
 }  // namespace
 
+// With --wait it returns once the device is free, for a program that needs it.
 int PauseVerb(const Invocation& call) {
   bool wait = false;
   return JobAction(

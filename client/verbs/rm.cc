@@ -9,6 +9,7 @@
 
 namespace ftd {
 
+// There is no question first: the result stays unless --results is given.
 int RmVerb(const Invocation& call) {
   ftd::v1::DeleteJobRequest request;
   std::string name;

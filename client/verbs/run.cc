@@ -40,6 +40,7 @@ void CancelAndWait(Connection& connection, const ftd::v1::Job& job, Signals& sig
   FollowJob(connection, job, silent, signals, std::chrono::seconds(15));
 }
 
+// The job cannot outlive its private ftd, so it is cancelled rather than left.
 int Interrupted(Connection& connection, const FollowOutcome& outcome, const ftd::v1::Job& job,
                 Signals& signals) {
   std::cerr << "Interrupted: cancelling the job, as its private ftd ends with this command."
@@ -66,6 +67,7 @@ void PrintLogTail(Connection& connection, const std::string& job) {
   std::cerr << std::flush;
 }
 
+// After this the private ftd and all its files may go.
 int TakeHome(Connection& connection, const ftd::v1::Job& job,
              const std::filesystem::path& directory) {
   if (const absl::Status status = DownloadResult(connection, job.id(), directory); !status.ok())
@@ -103,6 +105,7 @@ absl::Status ResolveOutputDirectory(RunOptions* options) {
 
 }  // namespace
 
+// Signals are blocked before anything has a thread, and the daemon starts before gRPC does.
 int RunVerb(const Invocation& call) {
   RunOptions options;
   Flags flags(

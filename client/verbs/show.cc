@@ -23,6 +23,7 @@ namespace {
 using ftd::v1::Attempt;
 using ftd::v1::Job;
 
+// State, and why it is so: the place in the queue, the reason of a failure, the phase.
 std::string StateText(const Job& job) {
   std::string text = StateName(job.state());
   if (job.state() == Job::QUEUED && job.position() > 0)
@@ -46,6 +47,7 @@ std::string StepText(const Job& job) {
                       Fixed(step.loss(), 4), ", ", Fixed(step.tokens_per_second(), 0), " tok/s");
 }
 
+// The last evaluation, and the best one if that is another.
 std::string EvaluationsText(const Job& job) {
   if (!job.has_last_evaluation()) return "";
   const auto at = [](const ftd::v1::Evaluation& evaluation) {
@@ -96,6 +98,7 @@ std::string Labels(const Job& job) {
   return absl::StrJoin(sorted, ", ", absl::PairFormatter("="));
 }
 
+// A line for each: KeyValues indents the further ones.
 std::string Checkpoints(const Job& job) {
   return absl::StrJoin(
       job.checkpoints(), "\n", [](std::string* out, const ftd::v1::Checkpoint& checkpoint) {
@@ -115,6 +118,7 @@ std::string Ended(const Attempt& attempt) {
   return attempt.has_exit_code() ? absl::StrCat("exit ", attempt.exit_code()) : "-";
 }
 
+// Only jobs that were started have any.
 void PrintAttempts(const Job& job) {
   std::vector<std::vector<std::string>> rows;
   for (const Attempt& attempt : job.attempts()) {
@@ -130,6 +134,7 @@ std::string Time(bool has, const google::protobuf::Timestamp& time) {
   return has ? LocalTime(time) : "";
 }
 
+// Empty values are left out by KeyValues, so the list fits every state.
 void PrintJob(const Job& job) {
   std::cout << KeyValues({
       {"id", job.id()},

@@ -31,6 +31,7 @@ constexpr const char* kExamples =
     "  id=$(ftctl submit --quiet --mode full --model llama3.2-3b --dataset rows.jsonl) && ftctl "
     "wait $id\n";
 
+// On stderr, with the commands that follow: stdout has the id alone, for scripts.
 void Announce(const ftd::v1::Job& job) {
   const std::string handle = JobHandle(job);
   std::cerr << "Submitted job " << JobTitle(job) << ": " << ModeName(job.spec().mode()) << " on "
@@ -40,6 +41,7 @@ void Announce(const ftd::v1::Job& job) {
             << " DIR    take the result home once it has succeeded" << std::endl;
 }
 
+// What is printed depends on whether a job was queued or only judged.
 int Print(const ftd::v1::Job& job, const SubmitOptions& options) {
   if (options.validate_only) {
     if (!options.quiet) std::cerr << "ftd would accept this job." << std::endl;

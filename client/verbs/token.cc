@@ -88,6 +88,7 @@ int Create(const Invocation& call) {
   return kExitOk;
 }
 
+// The server's file is changed; calls that run are not ended.
 int Revoke(const Invocation& call) {
   ftd::v1::RevokeTokenRequest request;
   std::string name;

@@ -8,6 +8,7 @@
 
 namespace ftd {
 
+// Labels are merged: only the ones that are named change.
 int UpdateVerb(const Invocation& call) {
   ftd::v1::UpdateJobRequest request;
   std::vector<std::string> labels, removed;

@@ -10,6 +10,7 @@
 
 namespace ftd {
 
+// A screen needs a terminal on stdout; a pipe gets lines.
 int WatchVerb(const Invocation& call) {
   std::string job;
   Flags flags(call, "watch",

@@ -39,6 +39,7 @@ std::optional<FollowOutcome> ShowItems(JobFollower& follower, JobView& view, Wat
   return end;
 }
 
+// On stderr, since stdout may be a log of lines. Says what to do next.
 int ReportFinal(const Job& job) {
   const std::string next = NextStep(job);
   switch (job.state()) {
@@ -93,6 +94,7 @@ FollowOutcome FollowJob(Connection& connection, const Job& job, JobView& view, S
   }
 }
 
+// The exit code is the job's outcome, so that a script may follow a job and act on its end.
 int ReportOutcome(const FollowOutcome& outcome) {
   const std::string handle = JobHandle(outcome.job);
   switch (outcome.kind) {

@@ -42,6 +42,7 @@ bool StdoutIsTerminal() {
   return isatty(STDOUT_FILENO) != 0 && !term.empty() && term != "dumb";
 }
 
+// Asked for each frame, so a resized terminal needs no special care.
 ScreenStyle TerminalStyle() {
   ScreenStyle style;
   winsize size{};

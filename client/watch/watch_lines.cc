@@ -13,6 +13,7 @@ namespace {
 using ftd::v1::Job;
 using ftd::v1::WatchJobResponse;
 
+// A word first and "  " between parts, so that lines can be searched.
 std::string StateText(const WatchState& state) {
   const Job& job = state.job();
   std::string line = absl::StrCat("state ", StateName(job.state()));
@@ -54,6 +55,7 @@ std::string StepText(const WatchState& state) {
 
 }  // namespace
 
+// "" for events that say nothing on a line: progress and bookmarks come too often.
 std::string WatchLine(const WatchState& state, const WatchJobResponse& event) {
   switch (event.event_case()) {
     case WatchJobResponse::kSnapshot:

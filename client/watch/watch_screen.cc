@@ -25,6 +25,7 @@ constexpr int kFewestPlotRows = 4;
 constexpr int kMostPlotRows = 16;
 constexpr int kWarningsShown = 3;
 
+// Green and red for the two ends, the accent while a worker runs, yellow for everything else.
 Ink StateInk(Job::State state) {
   switch (state) {
     case Job::SUCCEEDED:
@@ -48,6 +49,7 @@ StyledLine Title(const Job& job) {
   return line;
 }
 
+// "RUNNING   train   attempt 2   1h05m"
 StyledLine StateLine(const WatchState& state, double now) {
   const Job& job = state.job();
   StyledLine line;
@@ -82,6 +84,7 @@ std::string Bar(double share, int cells, bool unicode) {
   return PadRight(bar, cells);
 }
 
+// The bar takes what the text leaves, from 4 to 60 cells.
 StyledLine BarLine(double share, const std::string& text, const ScreenStyle& style) {
   const int cells = std::clamp(style.columns - DisplayWidth(text) - 4, 4, 60);
   StyledLine line;
@@ -186,6 +189,7 @@ Lines Notes(const WatchState& state, const ScreenStyle& style, double now) {
   return lines;
 }
 
+// Nothing if there is too little room for a plot that says something.
 Lines PlotLines(const WatchState& state, const ScreenStyle& style, int room) {
   Lines lines;
   // A plot needs a blank line above and below.

@@ -54,6 +54,7 @@ void WatchState::Apply(const WatchJobResponse& event) {
   }
 }
 
+// Losses are kept for the plot, times only for the last steps, from which the end is estimated.
 void WatchState::ApplyStep(const ftd::v1::StepMetrics& step) {
   step_ = step;
   losses_.push_back(step.loss());

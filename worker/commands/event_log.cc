@@ -34,6 +34,7 @@ void EventLog::Append(v1::WorkerEvent event, bool sync) {
   }
 }
 
+// Comes before all progress: readers tell by it where the attempt's steps begin.
 void EventLog::Started(const std::string& device, int64_t first_step) {
   const std::lock_guard lock(mutex_);
   v1::WorkerEvent event;
@@ -84,6 +85,7 @@ void EventLog::Checkpoint(const v1::Checkpoint& checkpoint) {
   Append(std::move(event), true);
 }
 
+// Also on stderr, which is worker.log.
 void EventLog::Warning(const std::string& message) {
   const std::lock_guard lock(mutex_);
   std::fprintf(stderr, "warning: %s\n", message.c_str());

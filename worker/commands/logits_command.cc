@@ -45,6 +45,7 @@ absl::StatusOr<Sequences> ReadSequences(const std::filesystem::path& path) {
 
 }  // namespace
 
+// In float32 always: this is for comparing with a reference, not for speed.
 absl::Status Logits(const LogitsOptions& options) {
   FTD_ASSIGN_OR_RETURN(Sequences sequences, ReadSequences(options.input));
   const auto model = JudgeModel(options.model_dir);

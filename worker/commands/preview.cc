@@ -40,6 +40,7 @@ absl::StatusOr<DatasetSpec> Judge(const PreviewOptions& options) {
   return spec;
 }
 
+// A JSON list with a row on each line.
 void WriteJson(const RowEncoder& encoder, const std::vector<Example>& examples, std::ostream& out) {
   for (size_t i = 0; i < examples.size(); ++i) {
     const TokenizedRow row = encoder.Encode(examples[i]);
@@ -63,6 +64,7 @@ void WriteText(const RowEncoder& encoder, const std::vector<Example>& examples, 
   }
 }
 
+// `size` of the spec ends the reading, so a large file costs only the rows that are shown.
 absl::StatusOr<std::vector<Example>> ReadExamples(const DatasetSpec& spec) {
   DatasetOptions options{.rules = spec.rules,
                          .limit = spec.size,
@@ -85,6 +87,7 @@ absl::StatusOr<std::vector<Example>> ReadExamples(const DatasetSpec& spec) {
 
 }  // namespace
 
+// Needs the tokenizer but no weights.
 absl::Status Preview(const PreviewOptions& options, std::ostream& out) {
   FTD_ASSIGN_OR_RETURN(const DatasetSpec spec, Judge(options));
   FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(options.model_dir / "tokenizer.json"));

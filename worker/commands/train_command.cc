@@ -63,6 +63,7 @@ absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& di
   return TrainOutput::Begin(dir, request);
 }
 
+// A complete result is published here, or by --resume if the process was killed before.
 int Finish(const v1::WorkerEvent::End& end, const TrainConsole& console, const TrainOutput& output,
            const std::string& resume_command) {
   if (end.outcome() == v1::WorkerEvent::End::STOPPED) {

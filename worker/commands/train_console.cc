@@ -75,6 +75,7 @@ void TrainConsole::Progress(v1::Progress::Phase phase, const Amount& amount) {
   }
 }
 
+// The summary of NVIDIA's scripts, for people who know those. Time counts from here.
 void TrainConsole::Outline(const RunOutline& outline) {
   EndLine();
   outline_ = outline;
@@ -113,6 +114,7 @@ void TrainConsole::Step(const v1::StepMetrics& step) {
   line_open_ = terminal_;
 }
 
+// On a line of its own: the line of the current step is closed first.
 void TrainConsole::Evaluation(const v1::Evaluation& evaluation) {
   EndLine();
   std::fprintf(stderr, "evaluated after step %lld: loss %.4f, token accuracy %.1f %%, %lld rows\n",

@@ -71,6 +71,7 @@ std::string FlagNames(const JobField& field) {
   return absl::StrCat(names, ",!", absl::StrReplaceAll(BothSpellings(off), {{",", ",!"}}));
 }
 
+// The bare form is made into "=on" by TrainArguments, before CLI11 sees it.
 void AddAutoSwitch(CLI::App& app, const JobField& field, GivenFields* given) {
   app.add_option_function<std::string>(
          FlagNames(field), [=, &field](const std::string& text) { given->SetText(field, text); },
@@ -84,6 +85,7 @@ void AddAutoSwitch(CLI::App& app, const JobField& field, GivenFields* given) {
       ->group(field.group);
 }
 
+// One flag per row of the table, in the spelling of the scripts and in ftctl's.
 void AddField(CLI::App& app, const JobField& field, GivenFields* given) {
   const std::string names = FlagNames(field), help = FlagHelp(field);
   const auto set = [given, &field](const auto& value) { given->Set(field, value); };
@@ -115,6 +117,7 @@ void AddField(CLI::App& app, const JobField& field, GivenFields* given) {
   option->group(field.group);
 }
 
+// Settings of this start and this machine. They are not part of the run's spec.
 void AddMachine(CLI::App& app, TrainOptions& options) {
   app.add_option(BothSpellings("peak_tflops"), options.peak_tflops,
                  "What the device does at most in --dtype, for the MFU [by the GPU's model]")
@@ -143,6 +146,7 @@ bool IsOnHub(const std::string& dataset) {
 
 }  // namespace
 
+// The preset is a positional argument, as the scripts have names.
 void AddTrainOptions(CLI::App& app, TrainOptions& options) {
   std::vector<std::string> presets;
   for (const auto& [name, unused] : Presets()) presets.push_back(name);
@@ -159,6 +163,7 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
   AddMachine(app, options);
 }
 
+// Only a word of the field is its value: anything else is the preset or the next flag.
 std::vector<std::string> TrainArguments(std::vector<std::string> args) {
   const auto takes = [](const std::string& word) {
     const auto words = Words(CheckpointingField());

@@ -57,6 +57,7 @@ absl::Status CheckUnused(const fs::path& dir) {
   return InUse(dir, "is not empty; name a new one with --output_dir");
 }
 
+// --resume reads it: whatever the run depends on has to be in it.
 absl::Status WriteRequest(const v1::AttemptRequest& request, const fs::path& path) {
   std::string json;
   google::protobuf::util::JsonPrintOptions options;
@@ -78,6 +79,7 @@ absl::StatusOr<TrainOutput> TrainOutput::Open(const fs::path& dir) {
   return TrainOutput(dir, std::move(lock));
 }
 
+// Checked, locked, and checked again, since another process may have come first.
 absl::StatusOr<TrainOutput> TrainOutput::Begin(const fs::path& dir,
                                                const v1::AttemptRequest& request) {
   FTD_RETURN_IF_ERROR(CheckUnused(dir));
@@ -151,6 +153,7 @@ void TrainOutput::FindStepLogs() {
   }
 }
 
+// TensorBoard's files are the user's from the start, and not part of the result.
 RunPlaces TrainOutput::Places() const {
   return {.dir = dir_,
           .step_log = dir_ / kPrivate / absl::StrCat("steps-", request_.attempt(), ".log"),

@@ -33,6 +33,7 @@ std::string_view Numerics(const TrainSpec& spec) {
   return "";
 }
 
+// The metrics that transformers' trainer_state.json has under these names, and ours beside them.
 Json PointJson(const v1::StepMetrics& point) {
   Json json;
   for (const StepMetric& metric : StepMetricsTable()) {
@@ -41,6 +42,7 @@ Json PointJson(const v1::StepMetrics& point) {
   return json;
 }
 
+// The names that transformers gives to evaluations: "eval_" before each metric.
 Json EvaluationJson(const v1::Evaluation& evaluation) {
   return {{"epoch", evaluation.epoch()},
           {"eval_entropy", evaluation.entropy()},
@@ -165,6 +167,7 @@ std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
   return text;
 }
 
+// Everything needed to repeat the run, or to tell why another one differs.
 std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
   return Dump(
       {{"job_id", facts.job_id},

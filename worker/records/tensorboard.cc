@@ -69,6 +69,7 @@ absl::StatusOr<TensorboardWriter> TensorboardWriter::Create(const std::filesyste
   return writer;
 }
 
+// A point of the log: means over logging_steps, at the time of its last step.
 absl::Status TensorboardWriter::Append(const v1::StepMetrics& point) {
   std::vector<Scalar> scalars;
   for (const StepMetric& metric : StepMetricsTable()) {

@@ -24,6 +24,7 @@ absl::StatusOr<v1::AttemptRequest> ReadAttemptRequest(const std::filesystem::pat
 
 namespace {
 
+// Names as in the proto file, which is what ResolveTrainSpec reads.
 absl::StatusOr<std::string> SpecJson(const v1::AttemptRequest& request) {
   std::string json;
   google::protobuf::util::JsonPrintOptions options;

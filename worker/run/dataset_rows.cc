@@ -46,6 +46,7 @@ absl::Status CheckPins(const v1::AttemptRequest& request, RunObserver& observer,
   return absl::OkStatus();
 }
 
+// Two different losses: dropped rows have nothing to learn, skipped ones could not be read.
 void WarnOf(const TokenizedDataset& dataset, RunObserver& observer) {
   if (dataset.dropped_rows > 0)
     observer.Warning(absl::StrCat(dataset.dropped_rows, " rows have nothing to learn: left out"));

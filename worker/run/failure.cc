@@ -47,6 +47,7 @@ std::string HintFor(v1::FailureReason reason, const FailedRun& run) {
   }
 }
 
+// Every failure has a hint: the user sees it under the message.
 v1::WorkerEvent::End Failure(v1::FailureReason reason, const std::string& message,
                              const FailedRun& run) {
   v1::WorkerEvent::End end;

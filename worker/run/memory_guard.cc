@@ -34,6 +34,7 @@ int64_t HostMemoryReserve(int64_t wanted) {
   return engine::DeviceSharesHostMemory() ? kUnifiedMemoryReserve : 0;
 }
 
+// Without a reserve there is no thread, and verdict() stays OK.
 absl::StatusOr<std::unique_ptr<MemoryGuard>> MemoryGuard::Start(
     int64_t reserve, StopFlags* flags, Emergency on_emergency, std::function<int64_t()> available) {
   std::unique_ptr<MemoryGuard> guard(new MemoryGuard);

@@ -40,6 +40,7 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
   return WriteFileAtomically(dir / "README.md", AdapterReadme(spec, facts.base_model, history));
 }
 
+// TensorBoard's files, so that a downloaded result has its curves.
 absl::Status CopyLogs(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::create_directory(to, error);
