@@ -175,7 +175,7 @@ absl::Status Daemon::BindUnixSockets() {
   return absl::OkStatus();
 }
 
-// A unix socket tells the user by the kernel's word, TLS by a token or certificate. Only a local
+// On a unix socket the kernel names the user, over TLS a token or certificate does. Only a local
 // user may manage tokens.
 void Daemon::MakeService() {
   const auto local_user =

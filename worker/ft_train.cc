@@ -23,8 +23,8 @@ std::string Variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// Returns whether the loader finds LibTorch without being told. It is asked for the smallest
-// library, which it looks for in the same places as for ft-worker.
+// Returns whether the loader finds LibTorch by itself. It is asked for the smallest library, which
+// it looks for in the same places as for ft-worker.
 bool IsFoundByItself() { return dlopen("libc10.so", RTLD_LAZY | RTLD_LOCAL) != nullptr; }
 
 }  // namespace

@@ -25,7 +25,7 @@ inline constexpr int kExitJobNotFound = 102;
 inline constexpr int kExitJobCancelled = 103;
 inline constexpr int kExitInterrupted = 130;  // Ctrl-C
 
-// What each means, for people.
+// The meaning of each, for people.
 struct ExitCodeHelp {
   int code;
   const char* when;
@@ -57,7 +57,7 @@ inline constexpr ExitCodeHelp kExitCodes[] = {
 // is not OK.
 int Fail(const absl::Status& status);
 
-// Whether `state` never changes any more.
+// Returns whether `state` is one that never changes again.
 bool IsFinal(ftd::v1::Job::State state);
 
 // 0, 100 or 103 for a final state, else 101.

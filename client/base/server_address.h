@@ -1,4 +1,4 @@
-// Where ftd is, and how to get in.
+// The place of ftd, and the means to get in.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// What this ftctl was built from.
+// The source that this ftctl was built from.
 #pragma once
 
 namespace ftd {

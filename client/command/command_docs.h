@@ -1,4 +1,4 @@
-// What ftctl takes, as data: what its manual page and its completions are made of.
+// ftctl's command line as data, from which its manual page and its completions are made.
 #pragma once
 
 #include "lib/cli/command_doc.h"

@@ -1,4 +1,4 @@
-// What `ftctl doctor` looks at. Each check is one function that says what it found.
+// The checks of `ftctl doctor`. Each is one function that says what it found.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +23,14 @@ struct Finding {
 // An error as a finding: its first line was found, the rest, else `remedy`, is what to do.
 Finding Failed(const std::string& check, const absl::Status& status, const std::string& remedy);
 
-// Of what the server tells.
+// Checks the server's own answers.
 Finding CheckVersions(const ftd::v1::ServerInfo& info);
 // `least_free_bytes`: below it the finding is a warning; where ftd itself refuses jobs, a failure.
 Finding CheckDisk(const std::string& check, const std::string& path, int64_t free_bytes,
                   int64_t least_free_bytes);
 Finding CheckQueue(Connection& connection, const ftd::v1::ServerInfo& info);
 
-// Of this machine. `info` is null where no server answers.
+// Checks this machine. `info` is null where no server answers.
 Finding CheckDevice(const ftd::v1::ServerInfo* info);
 // The LD_LIBRARY_PATH that FTD_LIBTORCH asks to start ft-worker with.
 absl::StatusOr<std::string> LibraryPath();

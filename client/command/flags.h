@@ -18,12 +18,12 @@ namespace ftd {
 
 class Flags {
  public:
-  // `usage` is what stands behind "ftctl VERB" in the help; `examples` closes it.
+  // `usage` is the text after "ftctl VERB" in the help; `examples` closes it.
   Flags(const Invocation& call, const std::string& verb, const std::string& description,
         const std::string& examples);
   ~Flags();
 
-  // An argument by position, required. `type` as for Text, where the name does not tell it.
+  // An argument by position, required. `type` as for Text, where the name does not say it.
   void Positional(const std::string& name, const std::string& help, std::string* value,
                   const std::string& type = "");
 
@@ -45,7 +45,7 @@ class Flags {
                     std::function<void(const std::string&)> set);
   void Int32(const std::string& names, const std::string& help, std::function<void(int32_t)> set);
   void Int64(const std::string& names, const std::string& help, std::function<void(int64_t)> set);
-  // Correctly rounded; "nan" and "inf" are no numbers here.
+  // Correctly rounded; "nan" and "inf" are not numbers here.
   void Double(const std::string& names, const std::string& help, std::function<void(double)> set);
   // Without a value. "--shuffle,!--no-shuffle" has a negative spelling.
   void Switch(const std::string& names, const std::string& help, std::function<void(bool)> set);
@@ -60,11 +60,11 @@ class Flags {
   void Group(const std::string& title);
 
   // Reads the arguments. nullopt: go on. Else the exit code: 0 after --help and where the verb was
-  // to describe itself (Invocation::describe), 2 after a usage error,
-  // which is told on stderr with the nearest known flag.
+  // to describe itself (Invocation::describe), 2 after a usage error, which is reported on stderr
+  // with the nearest known flag.
   std::optional<int> Parse();
 
-  // Of --address and the flags about TLS, before or behind the verb.
+  // Values of --address and the flags about TLS, given before or after the verb.
   const ServerAddress& address() const;
 
  private:

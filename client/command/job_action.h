@@ -21,7 +21,7 @@ struct ActionHelp {
   std::string examples;
 };
 
-// Parses `JOB [-o json|yaml] [--quiet]` and the flags that `add_flags` adds, makes the call, tells
+// Parses `JOB [-o json|yaml] [--quiet]` and the flags that `add_flags` adds, makes the call, says
 // the job's state on stderr or prints the job.
 int JobAction(const Invocation& call, const ActionHelp& help, const JobCall& act,
               const std::function<void(Flags&)>& add_flags = nullptr);

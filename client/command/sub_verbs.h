@@ -6,8 +6,8 @@
 
 namespace ftd {
 
-// Runs the one of `sub_verbs` that stands first behind `verb`; the first of them when none does.
-// Describes all of them when `call` asks for that.
+// Runs the one of `sub_verbs` that follows `verb` on the command line; the first of them when none
+// does. Describes all of them when `call` asks for that.
 int RunSubVerb(const Invocation& call, const char* verb, absl::Span<const Verb> sub_verbs);
 
 }  // namespace ftd

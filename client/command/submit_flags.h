@@ -11,7 +11,8 @@
 
 namespace ftd {
 
-// What the flags said. Only what the user gave is set in the request; the server resolves the rest.
+// The values of the flags. Only what the user gave is set in the request; the server resolves the
+// rest.
 struct SubmitFlags {
   ftd::v1::SubmitJobRequest request;
   std::string dataset;              // a local file, directory or glob, or a repository of the hub

@@ -10,7 +10,7 @@
 
 namespace ftd {
 
-// What stood on the command line.
+// The parts of the command line.
 struct Invocation {
   ServerAddress address;          // of the flags before the verb
   std::vector<std::string> args;  // behind the verb

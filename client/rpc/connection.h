@@ -59,7 +59,7 @@ class Connection {
   // slept between its attempts would never see ftd come back.
   bool Rest(std::chrono::milliseconds time) const;
 
-  // What the server or the transport said, as a status of ours.
+  // Returns an error of the server or the transport as a status of ours.
   absl::Status ToStatus(const grpc::Status& status) const;
 
  private:

@@ -15,7 +15,7 @@
 
 namespace ftd {
 
-// What a follower has to tell.
+// One piece of a follower's news.
 struct FollowItem {
   enum Kind {
     kEvent,     // `event`
@@ -48,7 +48,7 @@ class JobFollower {
 
  private:
   void Follow();
-  // One stream, until it ends. `final` tells whether an event brought a final state.
+  // One stream, until it ends. `final` becomes true when an event brings a final state.
   grpc::Status Stream(bool* final);
   absl::Status BreakToStatus(const grpc::Status& broken) const;
   void Put(FollowItem item);

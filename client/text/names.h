@@ -29,7 +29,7 @@ int64_t StepsPlanned(const ftd::v1::Job& job);
 // "loss 1.2345, token accuracy 61.2%, 100 rows".
 std::string EvaluationText(const ftd::v1::Evaluation& evaluation);
 
-// What to type next about a job in this state; "" when nothing suggests itself.
+// Returns a command to type next about a job in this state; "" when nothing suggests itself.
 std::string NextStep(const ftd::v1::Job& job);
 
 }  // namespace ftd

@@ -1,4 +1,4 @@
-// How far something is, in words.
+// Progress in words.
 #pragma once
 
 #include <string>

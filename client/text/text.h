@@ -23,7 +23,7 @@ int DisplayWidth(std::string_view text);
 // ("~" when `unicode` is false).
 std::string Shorten(std::string_view text, int columns, bool unicode = true);
 
-// `text` with blanks behind, up to `columns`.
+// Returns `text` padded on the right with blanks, up to `columns`.
 std::string PadRight(std::string_view text, int columns);
 
 // "45s", "1m20s", "3h05m", "2d04h". Negative counts as 0.

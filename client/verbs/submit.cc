@@ -41,7 +41,7 @@ void Announce(const ftd::v1::Job& job) {
             << " DIR    take the result home once it has succeeded" << std::endl;
 }
 
-// What is printed depends on whether a job was queued or only judged.
+// Prints a job that was queued, or the outcome of a judgement alone.
 int Print(const ftd::v1::Job& job, const SubmitOptions& options) {
   if (options.validate_only) {
     if (!options.quiet) std::cerr << "ftd would accept this job." << std::endl;

@@ -1,4 +1,4 @@
-// Follows a job to its end and shows it: the loop behind watch, wait, submit --watch and run.
+// Follows a job to its end and shows it: the loop of watch, wait, submit --watch and run.
 #pragma once
 
 #include <chrono>
@@ -27,7 +27,7 @@ class JobView {
 // The signals that FollowJob answers; with `screen` also Ctrl-Z and changes of the window's size.
 Signals FollowSignals(bool screen);
 
-// How following a job ended.
+// The way in which following a job ended.
 struct FollowOutcome {
   enum Kind { kFinal, kTimedOut, kSignalled, kBroken };
   Kind kind = kFinal;

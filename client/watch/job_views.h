@@ -1,4 +1,4 @@
-// How `watch` shows a job: a live screen on a terminal, lines elsewhere.
+// The views in which `watch` shows a job: a live screen on a terminal, lines elsewhere.
 #pragma once
 
 #include <memory>
@@ -8,11 +8,11 @@
 
 namespace ftd {
 
-// What suits stdout. A screen view takes the terminal until it is destroyed, and leaves its last
-// picture behind.
+// Returns the view that suits stdout. A screen view takes the terminal until it is destroyed, and
+// leaves its last picture behind.
 std::unique_ptr<JobView> MakeWatchView();
 
-// Follows the job in such a view, then tells the outcome; gives the exit code.
+// Follows the job in such a view, reports the outcome, and returns the exit code.
 int WatchToEnd(Connection& connection, const ftd::v1::Job& job, Signals& signals);
 
 }  // namespace ftd

@@ -1,4 +1,4 @@
-// The terminal behind stdout.
+// The terminal on stdout.
 #pragma once
 
 #include <termios.h>
@@ -11,7 +11,7 @@
 
 namespace ftd {
 
-// Whether stdout is a terminal that can move its cursor.
+// Returns whether stdout is a terminal that can move its cursor.
 bool StdoutIsTerminal();
 
 // Size, NO_COLOR and the locale of the moment.

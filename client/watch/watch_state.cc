@@ -99,7 +99,7 @@ double WatchState::smoothed_loss() const {
   constexpr double kWeight = 0.9;
   double mean = 0;
   double share = 1;
-  // Older steps weigh less than a double can tell.
+  // Older steps weigh too little to change a double.
   const size_t first = losses_.size() > 400 ? losses_.size() - 400 : 0;
   for (size_t i = first; i < losses_.size(); ++i) {
     if (!std::isfinite(losses_[i])) continue;

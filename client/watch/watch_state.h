@@ -1,4 +1,4 @@
-// What a watcher knows of a job: the sum of the events so far. No I/O.
+// A watcher's knowledge of a job: the sum of the events so far. No I/O.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace ftd {
 
 class WatchState {
  public:
-  // A snapshot starts anew: the stream replays every step behind it.
+  // A snapshot starts from nothing: the stream replays every step after it.
   void Apply(const ftd::v1::WatchJobResponse& event);
   // The link to ftd broke (why) or is back ("").
   void SetLost(const std::string& why) { lost_ = why; }
@@ -34,7 +34,7 @@ class WatchState {
   double smoothed_loss() const;
   // Mean seconds of the last steps; 0 when unknown.
   double seconds_per_step() const;
-  // Of this attempt, from seconds_per_step; nullopt when unknown.
+  // Returns the time that is left, from seconds_per_step; nullopt when unknown.
   std::optional<double> eta_seconds() const;
   int32_t attempt() const { return attempt_; }
   const std::string& lost() const { return lost_; }

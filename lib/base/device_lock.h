@@ -9,7 +9,7 @@
 
 namespace ftd {
 
-// What is locked for a GPU: the node of the first one that this process may use, such as
+// Returns the file to lock for a GPU: the node of the first one that this process may use, such as
 // /dev/nvidia0; another where a container has only that. Empty without one. No driver library is
 // loaded and nothing is opened. `dev` is another folder in tests.
 std::filesystem::path GpuLockFile(const std::filesystem::path& dev = "/dev");

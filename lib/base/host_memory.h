@@ -1,4 +1,4 @@
-// How much memory the host has left.
+// The memory that the host has left.
 #pragma once
 
 #include <cstdint>

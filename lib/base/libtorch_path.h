@@ -1,4 +1,4 @@
-// Where a LibTorch that was put somewhere else lies: FTD_LIBTORCH.
+// The place of a LibTorch that was put somewhere else: FTD_LIBTORCH.
 #pragma once
 
 #include <string>
@@ -7,11 +7,11 @@
 
 namespace ftd {
 
-// A program finds its libraries when it is started, so whoever starts ft-worker tells it. Returns
-// the LD_LIBRARY_PATH to start it with: FTD_LIBTORCH's folder before `library_path`
-// (LD_LIBRARY_PATH so far). `libtorch` is a folder with lib/libtorch_cpu.so, as the wheel's torch/
-// and the archives of pytorch.org have it, or that lib/ itself; empty: `library_path` stays as it
-// is. NOT_FOUND LIBTORCH_NOT_FOUND.
+// A program finds its libraries when it is started, so whoever starts ft-worker has to say where
+// they are. Returns the LD_LIBRARY_PATH to start it with: FTD_LIBTORCH's folder before
+// `library_path` (LD_LIBRARY_PATH so far). `libtorch` is a folder with lib/libtorch_cpu.so, as the
+// wheel's torch/ and the archives of pytorch.org have it, or that lib/ itself; empty:
+// `library_path` stays as it is. NOT_FOUND LIBTORCH_NOT_FOUND.
 absl::StatusOr<std::string> LibraryPathFor(const std::string& libtorch,
                                            const std::string& library_path);
 

@@ -1,5 +1,5 @@
-// A flag whose value may be left out, before CLI11 reads the words: CLI11 would take any word
-// behind such a flag for its value.
+// A flag whose value may be left out, before CLI11 reads the words: CLI11 would take any word after
+// such a flag for its value.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,7 @@ namespace ftd {
 struct BareFlag {
   std::vector<std::string> names;  // "--gradient-checkpointing"
   std::string value;               // of the bare flag
-  // Whether the word behind the flag is its value.
+  // Returns whether the word after the flag is its value.
   std::function<bool(const std::string& word)> takes;
 };
 

@@ -1,5 +1,5 @@
-// What a program's command line takes, as data: manual pages and shells' completions are made of
-// it. It is read off the very tables that --help prints, so that neither can say anything else.
+// A program's command line as data: manual pages and shells' completions are made of it. It is read
+// off the very tables that --help prints, so that neither can say anything else.
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@ namespace ftd {
 // A flag, or an argument by position.
 struct ArgumentDoc {
   std::vector<std::string> names;  // "-o", "--output"; of an argument by position: "JOB"
-  // What it takes: "INT", "table|json"; a switch takes "". FILE, DIR, PATH (either), PROGRAM, JOB,
-  // MODEL and VERB are words that completion knows how to continue.
+  // The kind of its value: "INT", "table|json"; a switch takes "". FILE, DIR, PATH (either),
+  // PROGRAM, JOB, MODEL and VERB are words that completion knows how to continue.
   std::string value;
   std::vector<std::string> choices;  // all that it takes, where that can be listed
   std::string help;
@@ -49,8 +49,8 @@ struct ProgramDoc {
 // `type` as CLI11 shows it: "INT", "table|json", "TEXT:{lora,full}".
 void SetValue(const std::string& type, ArgumentDoc* argument);
 
-// What is not hidden of a CLI::App, with its sub-commands. A template, because not all who include
-// this know CLI11.
+// Describes all of a CLI::App that is not hidden, with its sub-commands. A template, because not
+// all who include this know CLI11.
 template <typename App>
 CommandDoc DescribeCommand(const App& app) {
   CommandDoc doc{
@@ -79,7 +79,7 @@ CommandDoc DescribeCommand(const App& app) {
   return doc;
 }
 
-// Whether `flag` is one of `flags`, by its names.
+// Returns whether `flag` is one of `flags`, by its names.
 bool IsAmong(const ArgumentDoc& flag, const std::vector<ArgumentDoc>& flags);
 
 }  // namespace ftd

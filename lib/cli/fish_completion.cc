@@ -1,4 +1,4 @@
-// fish reads flags by itself once it knows them; in addition it has to be told after which verbs
+// fish reads flags by itself once it knows them; in addition it needs to know after which verbs
 // each one counts. The function @F@_at decides that.
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"

@@ -1,4 +1,4 @@
-// What the build asks each program for, to install it beside the program: `PROGRAM --generate
+// The texts that the build asks each program for, to install them beside it: `PROGRAM --generate
 // KIND`.
 #pragma once
 

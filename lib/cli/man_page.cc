@@ -97,7 +97,7 @@ void AppendFlags(const CommandDoc& command, const std::vector<ArgumentDoc>& told
   }
   std::string group = "Options";  // needs no heading of its own where it comes first
   for (const ArgumentDoc& flag : command.flags) {
-    // `told`: the program's own flags, which each verb takes as well; once is enough.
+    // `told` has the program's own flags, which each verb takes as well; once is enough.
     if (IsAmong(flag, told)) continue;
     if (flag.group != group) {
       group = flag.group;

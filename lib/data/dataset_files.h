@@ -13,9 +13,9 @@ namespace ftd {
 
 enum class DatasetFormat { kJson, kCsv, kTsv, kParquet, kArrow };
 
-// The format that a file's name tells, a compression's extension aside. A name without an extension
-// tells kJson: JSON is what is read where nothing else is said. INVALID_ARGUMENT DATASET_INVALID,
-// naming the extensions that are read, for any other one.
+// Returns the format that a file's name promises, a compression's extension aside. A name without
+// an extension means kJson. INVALID_ARGUMENT DATASET_INVALID, naming the extensions that are read,
+// for any other one.
 absl::StatusOr<DatasetFormat> FormatOfName(std::string_view name);
 
 // A file of a dataset that somebody can read here.
@@ -26,7 +26,7 @@ struct LocalDatasetFile {
 
 // Files in the order of their paths' bytes. A directory is searched to its bottom; a glob knows *,
 // ?, [] and ** (any number of directories). In both, hidden files and folders, folders that begin
-// with "__", and files of other extensions are passed over; and where names tell splits apart
+// with "__", and files of other extensions are passed over; and where names distinguish splits
 // (train, validation, dev, test, …, as `datasets` knows them), a directory stands for its train
 // split alone.
 //
@@ -35,15 +35,15 @@ struct LocalDatasetFile {
 // splits.
 absl::StatusOr<std::vector<LocalDatasetFile>> FindDatasetFiles(const std::string& name);
 
-// Of what a search found in `name` the data files, sorted, each once. Errors: those of
-// FindDatasetFiles about what the files are.
+// Returns the data files among those that a search found in `name`, sorted, each once. Errors:
+// those of FindDatasetFiles about the files' formats.
 absl::StatusOr<std::vector<LocalDatasetFile>> DataFilesOf(std::vector<LocalDatasetFile> files,
                                                           const std::string& name);
 
-// Whether a glob, as FindDatasetFiles knows them, matches a relative path.
+// Returns whether a glob, as FindDatasetFiles knows them, matches a relative path.
 bool MatchesGlob(const std::string& pattern, const std::string& relative);
 
-// Whether `name` is a pattern and not a file's own name.
+// Returns whether `name` is a pattern and not a file's own name.
 bool IsGlob(const std::string& name);
 
 }  // namespace ftd

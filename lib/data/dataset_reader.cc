@@ -30,7 +30,7 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenColumnar(const DatasetInput& file
   return open(file.path, file.name);
 }
 
-// Opens a file by the format that its name tells. Text formats may be compressed.
+// Opens a file by the format that its name promises. Text formats may be compressed.
 absl::StatusOr<std::unique_ptr<RowReader>> OpenRows(const DatasetInput& file,
                                                     OpenColumnarRows open_columnar) {
   FTD_ASSIGN_OR_RETURN(const DatasetFormat format, FormatOfName(file.name));

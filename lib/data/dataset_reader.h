@@ -13,15 +13,15 @@
 
 namespace ftd {
 
-// One file to read: where it lies, and the name that its user knows it by, whose extension tells
-// the format (an upload is stored by its hash).
+// One file to read: its place, and the name that its user knows it by, whose extension gives the
+// format (an upload is stored by its hash).
 struct DatasetInput {
   std::filesystem::path path;
   std::string name;
   std::string sha256;  // lower-case hex; empty when not known
 };
 
-// What to read, and how.
+// The files to read, and the rules for their rows.
 struct DatasetOptions {
   std::vector<DatasetInput> files;
   RowRules rules;
@@ -36,9 +36,10 @@ class DatasetReader {
   // Requires: at least one file, and rules that JudgeRowRules accepts.
   explicit DatasetReader(DatasetOptions options);
 
-  // The next example; false behind the last one. INVALID_ARGUMENT DATASET_INVALID, naming file and
-  // line or row: a bad row more than may be skipped, or no rows at all. UNIMPLEMENTED
-  // MODE_UNSUPPORTED: a columnar file in a build without Arrow. NOT_FOUND: a file is gone.
+  // Reads the next example; returns false after the last one. INVALID_ARGUMENT DATASET_INVALID,
+  // naming file and line or row: a bad row more than may be skipped, or no rows at all.
+  // UNIMPLEMENTED MODE_UNSUPPORTED: a columnar file in a build without Arrow. NOT_FOUND: a file is
+  // gone.
   absl::StatusOr<bool> Next(Example* example);
 
   int64_t rows() const { return rows_; }  // examples given out

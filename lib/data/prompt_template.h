@@ -12,7 +12,7 @@
 namespace ftd {
 
 // NVIDIA's Alpaca prompt, as the DGX Spark playbook's scripts have it: instruction and input, up to
-// and including "### Response: ", behind which the output follows.
+// and including "### Response: ", after which the output follows.
 std::string RenderAlpacaPrompt(std::string_view instruction, std::string_view input);
 
 // A user's template, such as "Q: {question}\nA: {answer}". {name} stands for a column's text; {{

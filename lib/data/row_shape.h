@@ -1,4 +1,4 @@
-// What a row says: the columns that it must have, and the text that is made of them.
+// The content of a row: the columns that it must have, and the text that is made of them.
 #pragma once
 
 #include <map>
@@ -19,7 +19,8 @@ enum class RowShape { kFound, kAlpaca, kText, kPromptCompletion };
 // kByShape: completions for prompt/completion rows, all for the others.
 enum class TrainOn { kByShape, kAll, kCompletions };
 
-// How rows become texts: Dataset's fields of the same names in proto/ftd/v1/job.proto.
+// The rules by which rows become texts: Dataset's fields of the same names in
+// proto/ftd/v1/job.proto.
 struct RowRules {
   RowShape shape = RowShape::kFound;
   std::map<std::string, std::string> columns;  // a shape's field → the file's column
@@ -34,7 +35,8 @@ struct Example {
   bool completion_only = false;  // nothing before completion_begin is learned
 };
 
-// What is wrong with `rules`; field names are Dataset's: shape, columns, template, train_on.
+// Returns what is wrong with `rules`; field names are Dataset's: shape, columns, template,
+// train_on.
 std::vector<FieldViolation> JudgeRowRules(const RowRules& rules);
 
 // Makes examples by rules. Immutable.
@@ -43,7 +45,7 @@ class RowRenderer {
   // Requires: JudgeRowRules(rules) is empty.
   explicit RowRenderer(const RowRules& rules);
 
-  // DATASET_INVALID: a column is missing or is no string, or no shape fits.
+  // DATASET_INVALID: a column is missing or is not a string, or no shape fits.
   absl::StatusOr<Example> Render(const Row& row) const;
 
  private:

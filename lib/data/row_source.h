@@ -18,11 +18,11 @@ struct TokenizedRow {
 };
 inline constexpr int32_t kIgnoreLabel = -100;
 
-// Labels that a row contributes to the loss: those that are not ignored, but for the first token's,
+// Labels that a row contributes to the loss: those that are not ignored, except the first token's,
 // which no token predicts.
 int64_t CountLabels(const TokenizedRow& row);
 
-// What is known of a row without reading its tokens.
+// The part of a row that is known without reading its tokens.
 struct RowLength {
   int64_t tokens = 0;
   int64_t labels = 0;  // CountLabels of the row
@@ -33,7 +33,7 @@ class RowSource {
  public:
   virtual ~RowSource() = default;
   virtual int64_t size() const = 0;
-  // Require: 0 ≤ row < size(). Errors: the bytes behind the rows cannot be read.
+  // Require: 0 ≤ row < size(). Errors: the rows' bytes cannot be read.
   virtual absl::StatusOr<RowLength> Length(int64_t row) const = 0;
   virtual absl::StatusOr<TokenizedRow> Read(int64_t row) const = 0;
 };

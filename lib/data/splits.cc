@@ -43,8 +43,8 @@ bool HasKeyword(std::string_view part, std::string_view keyword, bool is_file) {
   return false;
 }
 
-// Returns the split that a name tells. It may have words of several splits; train counts first, as
-// in `datasets`.
+// Returns the split that a name stands for. It may have words of several splits; train counts
+// first, as in `datasets`.
 Split SplitOf(std::string_view part, bool is_file) {
   Split split = Split::kNone;
   for (const Keyword& keyword : kKeywords) {
@@ -53,7 +53,7 @@ Split SplitOf(std::string_view part, bool is_file) {
   return split;
 }
 
-// Returns the split that a path's folders tell; train counts first here as well.
+// Returns the split that a path's folders stand for; train counts first here as well.
 Split SplitOfFolders(const std::string& relative) {
   Split split = Split::kNone;
   for (const fs::path& part : fs::path(relative).parent_path()) {
@@ -122,7 +122,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfSplit(std::vector<LocalData
     if (files.empty()) return none();
     return files;
   }
-  // Where no name tells splits apart, all rows are for training.
+  // If no name distinguishes splits, all rows are for training.
   if (wanted != Split::kTrain) return none();
   return files;
 }

@@ -1,4 +1,4 @@
-// Which of a dataset's files belong to a split, by the rules of Hugging Face's `datasets`.
+// Chooses the files of a dataset that belong to a split, by the rules of Hugging Face's `datasets`.
 #pragma once
 
 #include <string>
@@ -9,16 +9,16 @@
 
 namespace ftd {
 
-// The files of `split`, in their order. Files called SPLIT-00000-of-00001 tell it for certain; else
-// the words train, validation, dev, test, … in folders' names, then in files' names; and where no
-// name tells splits apart, all is for training. INVALID_ARGUMENT DATASET_INVALID when none is left;
+// The files of `split`, in their order. Names such as SPLIT-00000-of-00001 decide; else the words
+// train, validation, dev, test, … in folders' names, then in files' names; and where no name
+// distinguishes splits, all is for training. INVALID_ARGUMENT DATASET_INVALID when none is left;
 // `where` is for the message.
 absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfSplit(std::vector<LocalDatasetFile> files,
                                                            const std::string& split,
                                                            const std::string& where);
 
 // The files of a configuration: those below the folder of that name. Without a name: all, unless
-// several folders stand beside each other that are no splits; then DATASET_INVALID names them.
+// there are several folders that are not splits; then DATASET_INVALID names them.
 absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfConfig(std::vector<LocalDatasetFile> files,
                                                             const std::string& config,
                                                             const std::string& where);

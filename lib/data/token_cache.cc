@@ -68,8 +68,8 @@ absl::StatusOr<TokenizedDataset> FindStore(const fs::path& store, const std::str
 
 }  // namespace
 
-// Names are left out except for the format that they tell: the same bytes under another name give
-// the same tokens. The order of files is kept, because it is the order of rows.
+// Names are left out except for the format that they promise: the same bytes under another name
+// give the same tokens. The order of files is kept, because it is the order of rows.
 std::string TokenKey(const TokenCache::Request& request) {
   const DatasetOptions& dataset = request.dataset;
   json files = json::array();
@@ -101,7 +101,7 @@ absl::StatusOr<TokenizedDataset> TokenCache::Get(const Request& request) const {
     found->was_cached = true;
     return found;
   }
-  // What is there did not verify.
+  // A store of this name did not verify.
   std::error_code error;
   fs::remove_all(store, error);
   if (error) return ErrnoError(error.value(), Concat("remove ", store.string()));

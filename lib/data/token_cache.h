@@ -3,8 +3,8 @@
 //
 // A cache is a directory of stores, each named by its key: a hash of everything that its tokens
 // depend on. A store is built under a temporary name, sealed with a manifest of sizes and hashes
-// and renamed, so what a killed process leaves is told by its name and removed by the next one; a
-// store that does not verify is removed and built again. One process builds at a time.
+// and renamed, so the leftovers of a killed process are recognised by their name and removed by the
+// next one; a store that does not verify is removed and built again. One process builds at a time.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,7 @@ class TokenCache {
   TokenCache(std::filesystem::path dir, int64_t max_bytes)
       : dir_(std::move(dir)), max_bytes_(max_bytes) {}
 
-  // What to tokenise, and how.
+  // The rows to tokenise, and the encoder for it.
   struct Request {
     DatasetOptions dataset;  // each file with its sha256
     const RowEncoder* encoder = nullptr;

@@ -1,6 +1,6 @@
 // Tokenised rows on disk: written once, in order, then read at random.
 //
-// A store is a directory. ids.bin holds, row after row, the token ids (int32) and behind them the
+// A store is a directory. ids.bin holds, row after row, the token ids (int32) and after them the
 // positions (uint32) at which learning is switched on, off, on, …; index.bin one 16-byte entry a
 // row and one more at the end: where the row's bytes begin in ids.bin (uint64), tokens (uint32) and
 // labels (uint32). All numbers are little-endian. Nothing is kept in memory, neither rows nor
@@ -59,10 +59,10 @@ class TokenStoreWriter {
   uint64_t bytes_ = 0;  // of ids.bin
 };
 
-// Thread-safe. Goes on reading when the directory is removed meanwhile.
+// Thread-safe. Continues to read when the directory is removed.
 class TokenStore : public RowSource {
  public:
-  // Whether the files hold what was written is the caller's to check (token_cache.h).
+  // The caller checks that the files hold what was written (token_cache.h).
   static absl::StatusOr<std::unique_ptr<TokenStore>> Open(const std::filesystem::path& dir);
 
   int64_t size() const override { return rows_; }

@@ -1,4 +1,4 @@
-// What the cache holds, by repository: to be listed, verified, removed.
+// The content of the cache, by repository: to be listed, verified, removed.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,7 @@ struct CachedRepo {
   int64_t change_time = 0;           // of the newest snapshot, microseconds since 1970
 };
 
-// All repositories of the cache, by type and name. What is no repository's directory is passed
-// over.
+// All repositories of the cache, by type and name. Other directories are passed over.
 std::vector<CachedRepo> ListCache(const Cache& cache);
 
 // Reads every blob of a repository and compares it with its name. The paths, below the repository's

@@ -135,7 +135,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfCard(const std::vector<Card
                                                           const std::string& split,
                                                           const std::string& where) {
   FTD_ASSIGN_OR_RETURN(const CardConfig* found, Find(configs, config, where));
-  // A configuration that names no files has those below its data_dir, and their names tell the
+  // A configuration that names no files has those below its data_dir, and their names decide about
   // splits.
   if (found->splits.empty()) {
     std::erase_if(files, [&](const auto& f) { return !f.name.starts_with(found->data_dir); });

@@ -16,7 +16,7 @@ struct CardSplit {
   std::vector<std::string> patterns;  // globs, relative to the repository
 };
 
-// Without splits, the names of the files below data_dir tell them.
+// Without splits, the names of the files below data_dir decide.
 struct CardConfig {
   std::string name;
   bool is_default = false;
@@ -29,9 +29,10 @@ struct CardConfig {
 absl::StatusOr<std::vector<CardConfig>> ConfigsOfCard(std::string_view readme,
                                                       const std::string& where);
 
-// Of a repository's files those of a configuration's split, in the order of their rows. Without a
-// name: the default configuration, or the only one. Requires: `configs` is not empty.
-// DATASET_INVALID: no such configuration or split, which the message lists, or no file matches.
+// Returns those of a repository's files that belong to a configuration's split, in the order of
+// their rows. Without a name: the default configuration, or the only one. Requires: `configs` is
+// not empty. DATASET_INVALID: no such configuration or split, which the message lists, or no file
+// matches.
 absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfCard(const std::vector<CardConfig>& configs,
                                                           std::vector<LocalDatasetFile> files,
                                                           const std::string& config,

@@ -26,8 +26,7 @@ constexpr size_t kSha256Digits = 64;
 constexpr char kCard[] = "README.md";
 constexpr int64_t kMaxCardBytes = 16 << 20;
 
-// Returns the files of the wanted configuration and split: as the card says, else as the names
-// tell.
+// Returns the files of the wanted configuration and split: as the card says, else by their names.
 absl::StatusOr<std::vector<LocalDatasetFile>> Choose(std::vector<LocalDatasetFile> files,
                                                      const std::vector<hub::CardConfig>& card,
                                                      const HubDataset& wanted,

@@ -21,9 +21,9 @@ struct FetchProgress {
 
 struct FetchOptions {
   int connections = 8;
-  // How long no byte may come before the fetch is given up.
+  // Seconds without any byte after which the fetch is given up.
   double patience_seconds = 900;
-  // Told about five times a second, and at the end, from the calling thread; may be empty.
+  // Called about five times a second, and at the end, from the calling thread; may be empty.
   std::function<void(const FetchProgress&)> progress;
   // Asked from any thread; may be empty.
   std::function<bool()> cancelled;
@@ -34,7 +34,7 @@ struct FetchOptions {
 absl::Status FetchFiles(const Settings& settings, const std::string& token, const Cache& cache,
                         const RepoRevision& revision, const FetchOptions& options);
 
-// Whether the snapshot has all of `revision.files`.
+// Returns whether the snapshot has all of `revision.files`.
 bool HasFiles(const Cache& cache, const RepoRevision& revision);
 
 // RESOURCE_EXHAUSTED DISK_FULL, with both sizes, when the cache's disk cannot hold what the

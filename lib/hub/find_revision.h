@@ -1,4 +1,4 @@
-// What a branch, tag or commit of a repository stands for now.
+// Finds the commit that a branch or tag of a repository stands for now.
 #pragma once
 
 #include <functional>
@@ -10,11 +10,11 @@
 
 namespace ftd {
 
-// Told what did not keep a search from going on, such as a hub that cannot be reached.
+// Called with a problem that did not stop a search, such as a hub that cannot be reached.
 using HubWarning = std::function<void(const std::string& message)>;
 
 // Asks the hub, for somebody who waits for the answer; an empty `revision` is main. Offline, or
-// when the hub does not answer, the cache tells the commit, and `files` is empty: what is there has
+// when the hub does not answer, the cache gives the commit, and `files` is empty: what is there has
 // to do. Errors: those of hub::GetRevision; FAILED_PRECONDITION HUB_OFFLINE.
 absl::StatusOr<hub::RepoRevision> FindRevision(const hub::Settings& settings,
                                                const hub::RepoId& repo, std::string revision,

@@ -1,4 +1,4 @@
-// What a model's name stands for: a directory on this machine, or a repository of the hub.
+// Resolves a model's name: to a directory on this machine, or to a repository of the hub.
 #pragma once
 
 #include <filesystem>
@@ -38,7 +38,7 @@ class ModelFinder {
   // UNAVAILABLE HUB_UNREACHABLE, RESOURCE_EXHAUSTED DISK_FULL.
   absl::StatusOr<FoundModel> Find(const std::string& model, const std::string& revision) const;
 
-  // The repository behind an alias or OWNER/NAME. NOT_FOUND MODEL_NOT_FOUND when it is neither.
+  // Returns the repository of an alias or OWNER/NAME. NOT_FOUND MODEL_NOT_FOUND when it is neither.
   absl::StatusOr<hub::RepoId> FindRepo(const std::string& model) const;
 
  private:

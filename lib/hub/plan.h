@@ -1,5 +1,5 @@
-// What a job will train on: found, judged and pinned, once for the daemon's submit and for
-// ft-train.
+// The model and data that a job will train on: found, judged and pinned, once for the daemon's
+// submit and for ft-train.
 #pragma once
 
 #include <filesystem>
@@ -23,7 +23,7 @@ struct Plan {
   std::string sources_json;            // what has to be fetched first (sources.h); empty: nothing
 };
 
-// What the callers have each of their own.
+// The parts that differ between the callers.
 struct PlanMeans {
   const ModelFinder& models;
   // JudgeModel, or one that remembers.

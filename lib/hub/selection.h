@@ -1,4 +1,4 @@
-// Which files of a repository a job needs.
+// The choice of a repository's files that a job needs.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
-// What a job needs from the hub, pinned at submit: repositories at their commits, and their files.
-// The daemon stores it with the job as JSON and hands it to the worker, which then asks the hub for
-// nothing but the bytes that are missing.
+// The files that a job needs from the hub, pinned at submit: repositories at their commits, and
+// their files. The daemon stores it with the job as JSON and hands it to the worker, which then
+// asks the hub for nothing but the bytes that are missing.
 #pragma once
 
 #include <string>
@@ -25,10 +25,10 @@ std::string SourcesToJson(const Sources& sources);
 // INTERNAL when it is not what SourcesToJson writes.
 absl::StatusOr<Sources> SourcesFromJson(std::string_view json);
 
-// Whether every file of every repository is in the cache.
+// Returns whether every file of every repository is in the cache.
 bool HasSources(const Sources& sources);
 
-// FetchFiles of all repositories; `options.progress` is told of their sum.
+// FetchFiles of all repositories; `options.progress` gets their sum.
 absl::Status FetchSources(const Sources& sources, const std::string& token,
                           const FetchOptions& options);
 

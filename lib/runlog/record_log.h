@@ -4,7 +4,7 @@
 //
 // Format, little-endian: u32 length, u32 CRC-32 (zlib's) of the payload, payload. One write(2) a
 // record. A record that is cut short or fails its CRC is the end of the log as far as a reader
-// goes: at the tail it is a write in progress or a crash, and the writer never appends behind one
+// goes: at the tail it is a write in progress or a crash, and the writer never appends after one
 // (each attempt has a log of its own).
 #pragma once
 
@@ -38,7 +38,7 @@ class RecordLogWriter {
   std::filesystem::path path_;
 };
 
-// What ReadRecords found.
+// The records that ReadRecords found.
 struct RecordBatch {
   std::vector<std::string> payloads;
   uint64_t next_offset = 0;  // where the next call goes on: behind the last whole record

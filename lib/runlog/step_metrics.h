@@ -26,15 +26,15 @@ struct StepMetric {
   // The field of ftd.v1.StepMetrics; also the key in JSON and CSV and the column in the step log.
   // A field that is `optional` there may be absent: null in JSON, empty in CSV, not shown.
   const char* name;
-  // What it is of a step, with its unit; continues a sentence.
+  // Its meaning for a step, with its unit; continues a sentence.
   const char* help;
-  // Whether metrics.jsonl and `ftctl metrics` have it.
+  // True if metrics.jsonl and `ftctl metrics` have it.
   bool exported = true;
-  // How the log that people read sums up the steps since its last point (logging_steps):
-  // transformers and TRL average some and take the last value of the others.
+  // The way in which the log that people read sums up the steps since its last point
+  // (logging_steps): transformers and TRL average some and take the last value of the others.
   enum class Window { kLast, kMean } window = Window::kLast;
 
-  // Where it appears. `table` is a column of `ftctl metrics`, and `before` its heading.
+  // The places where it appears. `table` is a column of `ftctl metrics`, and `before` its heading.
   Shown table, screen, line;
   const char* tensorboard = nullptr;    // tag, as transformers' Trainer writes it
   const char* trainer_state = nullptr;  // key in log_history, likewise

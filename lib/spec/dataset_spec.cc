@@ -218,7 +218,7 @@ std::vector<DatasetFile> FilesOf(const DatasetSpec& spec) {
   return {{spec.upload_sha256, spec.file_name, ""}};
 }
 
-// Of a single file it is the file's own, which a user can check with sha256sum.
+// For a single file it is the file's own hash, which a user can check with sha256sum.
 std::string DatasetSha256(const std::vector<DatasetFile>& files) {
   if (files.size() == 1) return files[0].sha256;
   Sha256 hash;

@@ -42,7 +42,7 @@ struct DatasetSpec {
   std::optional<int64_t> shuffle_seed;
 };
 
-// What is trained on when nothing is named, as NVIDIA's scripts do.
+// The dataset when none is named, as in NVIDIA's scripts.
 inline constexpr char kDefaultDataset[] = "tatsu-lab/alpaca";
 inline constexpr int64_t kDefaultDatasetSize = 512;
 inline constexpr int64_t kScriptShuffleSeed = 42;
@@ -60,7 +60,7 @@ inline constexpr const char* kTrainOnWords[] = {"all", "completions"};
 
 // "alpaca, text or prompt-completion".
 std::string Choices(absl::Span<const char* const> words);
-// How people write some of its fields on a command line. "hf-parity" → "HF_PARITY".
+// The words that people write for some of its fields on a command line. "hf-parity" → "HF_PARITY".
 std::string EnumWord(std::string_view word);
 // "instruction=question,output=answer". INVALID_ARGUMENT USAGE for anything else; empty gives none.
 absl::StatusOr<std::map<std::string, std::string>> ParseColumnMap(std::string_view text);

@@ -1,4 +1,4 @@
-// What the daemon asks of a model and an adapter before it queues a job: headers only, no weights
+// The daemon's demands on a model and an adapter before it queues a job: headers only, no weights
 // are read.
 #pragma once
 
@@ -15,8 +15,8 @@ namespace ftd {
 // and tokenizer.json.
 absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const std::filesystem::path& model_dir);
 
-// What the daemon asks at submit: config.json, tokenizer.json and all safetensors headers are
-// there, agree with each other, and are supported. Reads headers only. Returns the config.
+// Judges a model for a submit: config.json, tokenizer.json and all safetensors headers are there,
+// agree with each other, and are supported. Reads headers only. Returns the config.
 absl::StatusOr<ModelConfig> JudgeModel(const std::filesystem::path& model_dir);
 
 // Can the mode train that model? FAILED_PRECONDITION MODEL_UNSUPPORTED for a quantised one in

@@ -1,4 +1,4 @@
-// How the learning rate moves over a run: transformers' schedules of the same names.
+// The learning rate over a run: transformers' schedules of the same names.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace ftd {
 
-// What its members mean: lib/spec/job_fields.def, by the same names.
+// Its members are described in lib/spec/job_fields.def, by the same names.
 struct LrSchedule {
   enum class Type { kLinear, kCosine, kCosineWithMinLr, kConstant, kConstantWithWarmup };
   Type type = Type::kLinear;
@@ -15,8 +15,8 @@ struct LrSchedule {
   double min_lr_rate = 0;   // of the peak; only with kCosineWithMinLr
 };
 
-// What the schedule's fields have to do with each other in a job that has `fields`: violations name
-// them. `peak` turns min_lr into min_lr_rate.
+// Judges the schedule's fields together, in a job that has `fields`: violations name them. `peak`
+// turns min_lr into min_lr_rate.
 void JudgeLrSchedule(FieldReader& fields, double peak, LrSchedule* schedule);
 
 // The rate of 1-based `step` of `steps`, bit for bit as transformers' scheduler and optimizer have

@@ -1,11 +1,12 @@
-// How repositories are called.
+// Names of repositories.
 #pragma once
 
 #include <string>
 
 namespace ftd::hub {
 
-// Whether `name` is spelled like a repository: OWNER/NAME of letters, digits, '-', '_' and '.'.
+// Returns whether `name` is spelled like a repository: OWNER/NAME of letters, digits, '-', '_' and
+// '.'.
 bool IsRepoName(const std::string& name);
 
 }  // namespace ftd::hub

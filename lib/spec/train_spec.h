@@ -23,11 +23,11 @@ enum class Mode { kLora, kFull, kQlora };
 enum class Objective { kSft };
 enum class Dtype { kFloat32, kBfloat16, kFloat16 };
 
-// What full fine-tuning keeps its weights and AdamW's state in: float32, or the compute dtype as
-// Hugging Face's Trainer does with a model loaded in it.
+// The dtype in which full fine-tuning keeps its weights and AdamW's state: float32, or the compute
+// dtype as Hugging Face's Trainer does with a model loaded in it.
 enum class Precision { kFp32Master, kHfParity };
 
-// Which layers keep only their input and are computed again in the backward pass.
+// The layers that keep only their input and are computed again in the backward pass.
 enum class Checkpointing {
   kAuto,  // on a GPU as many as its free memory asks for, on a CPU none
   kOn,    // all
@@ -50,7 +50,7 @@ struct LoraSpec {
 #define LORA_FIELD(Type, name, Default, ...) Type name = Default;
 #include "lib/spec/job_fields.def"
 
-  // What an adapter's output is multiplied with.
+  // The factor of an adapter's output.
   double Scale() const { return use_rslora ? alpha / std::sqrt(rank) : alpha / rank; }
 };
 

@@ -18,7 +18,7 @@ constexpr std::string_view kMeta = "\xE2\x96\x81";  // ▁, SentencePiece's spac
 constexpr Merge kNoMerge{std::numeric_limits<uint32_t>::max(), -1};
 // Up to this many symbols, looking at every pair for the best one is faster than keeping a heap.
 constexpr size_t kShortWord = 32;
-// How many merges ahead of its use the vocabulary's memory is asked for.
+// The vocabulary's memory is asked for this many merges ahead of its use.
 constexpr size_t kAhead = 12;
 // Scratch beyond this many elements is given back after the word that needed it.
 constexpr size_t kKeptScratch = 1 << 16;

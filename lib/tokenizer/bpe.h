@@ -15,7 +15,7 @@
 
 namespace ftd {
 
-// What encoding a word needs to write to. One per thread at a time.
+// The memory that encoding a word writes to. One per thread at a time.
 struct BpeScratch {
   struct Symbol {
     int32_t id;
@@ -53,7 +53,7 @@ class BpeModel {
 
   // -1 when `token`, as tokenizer.json spells it, is not in the vocabulary.
   int32_t TokenToId(std::string_view token) const;
-  // Empty when there is no such id.
+  // Empty for an unknown id.
   std::string_view IdToToken(int32_t id) const;
   // Number of tokens in the vocabulary, and one more than the largest id.
   size_t size() const { return size_; }

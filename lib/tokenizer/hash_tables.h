@@ -62,7 +62,7 @@ class StringTable {
   size_t mask_ = 0;
 };
 
-// What merging a pair of tokens gives.
+// The outcome of merging a pair of tokens.
 struct Merge {
   uint32_t rank;
   int32_t id;

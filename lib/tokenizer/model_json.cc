@@ -56,7 +56,7 @@ class Reader : public nlohmann::json_sax<json> {
   bool start_array(std::size_t) override {
     if (place_ == Place::kMerges && !in_pair_) {
       in_pair_ = true;
-      // No containers are opened within vocab and merges, but for pairs.
+      // Only pairs may open a container within vocab and merges.
       pair_.clear();
       return true;
     }

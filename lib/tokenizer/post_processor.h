@@ -9,7 +9,7 @@
 
 namespace ftd {
 
-// What TemplateProcessing does to a single sequence.
+// The effect of TemplateProcessing on a single sequence.
 struct PostProcessor {
   // Ids in order; kSequence stands for the sequence itself.
   static constexpr int32_t kSequence = -1;

@@ -1,4 +1,4 @@
-// What becomes of the matches of a Split pre-tokenizer.
+// The behaviours of a Split pre-tokenizer: the treatment of its matches.
 #pragma once
 
 #include <optional>

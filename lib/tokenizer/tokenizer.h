@@ -33,7 +33,7 @@ class Tokenizer {
   virtual std::vector<int32_t> Encode(std::string_view text, bool add_special_tokens) const = 0;
   // Text of ids, special tokens included.
   virtual std::string Decode(const std::vector<int32_t>& ids) const = 0;
-  // -1 when there is no such token.
+  // -1 for an unknown token.
   virtual int32_t TokenToId(std::string_view token) const = 0;
   // One more than the largest id.
   virtual int32_t VocabSize() const = 0;

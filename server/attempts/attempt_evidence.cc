@@ -28,7 +28,7 @@ AttemptEvidence GatherEvidence(JobStore& store, const StateDir& state_dir, const
                                Attempt& attempt) {
   const std::filesystem::path dir = state_dir.AttemptDir(job.id, attempt.number);
   AttemptEvidence evidence{.attempt = attempt.number};
-  // Read anew: a user may have paused or cancelled the job since the caller read it.
+  // Read again: a user may have paused or cancelled the job since the caller read it.
   if (const auto current = store.Get(job.id); current.ok()) {
     evidence.state = current->state;
     evidence.keep = current->keep;

@@ -1,4 +1,4 @@
-// Reads what an attempt left behind, for its judgement.
+// Reads the traces of an attempt, for its judgement.
 #pragma once
 
 #include "server/attempts/attempt_verdict.h"
@@ -7,8 +7,8 @@
 
 namespace ftd {
 
-// What the store and the attempt's directory tell. Fills in the steps that `attempt` recorded. How
-// the process ended and what the daemon did to it is for the caller to add.
+// Gathers what the store and the attempt's directory say. Fills in the steps that `attempt`
+// recorded. How the process ended and what the daemon did to it is for the caller to add.
 AttemptEvidence GatherEvidence(JobStore& store, const StateDir& state_dir, const Job& job,
                                Attempt& attempt);
 

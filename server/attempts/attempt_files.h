@@ -1,5 +1,5 @@
-// What an attempt's directory tells: its events, its steps, its checkpoints. Stateless reads, also
-// of a directory that a living worker writes to.
+// The content of an attempt's directory: its events, its steps, its checkpoints. Stateless reads,
+// also of a directory that a living worker writes to.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +51,7 @@ std::filesystem::path NewestGoodCheckpoint(const StateDir& state_dir, const std:
 // Once an attempt has a checkpoint of its own, those of the attempts before it are of no more use.
 void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id, int32_t attempt);
 
-// What a worker that died had not finished: nobody will. Only for an attempt whose worker is gone.
+// Removes what a worker that died had not finished. Only for an attempt whose worker is gone.
 void RemoveUnfinished(const std::filesystem::path& attempt_dir);
 
 // The greatest step that counts at the end of attempt `number`: where an attempt repeated steps,

@@ -13,7 +13,7 @@
 
 namespace ftd {
 
-// What the worker has written since the last look, each kind in order.
+// The worker's records since the last look, each kind in order.
 struct AttemptNews {
   std::vector<v1::WorkerEvent> events;
   std::vector<v1::StepMetrics> steps;
@@ -27,7 +27,7 @@ class AttemptFollower {
 
   // Readable when something in the directory changed since the last Read.
   int fd() const { return inotify_.get(); }
-  // What is new. Damage ends a log for good, as a reader of it sees it.
+  // Returns the new records. Damage ends a log for good, as a reader of it sees it.
   AttemptNews Read();
   // The worker's heartbeat; 0 before it has one. Only a change means something.
   uint64_t Heartbeat() const;

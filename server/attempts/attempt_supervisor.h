@@ -19,7 +19,7 @@
 
 namespace ftd {
 
-// How a worker is asked to stop, the gentlest first.
+// The ways to ask a worker to stop, the gentlest first.
 enum class StopRequest {
   kNone,
   kFinish,  // make the result of the steps taken
@@ -48,7 +48,7 @@ class AttemptSupervisor {
   void AskToStop(StopRequest how, int64_t term_after_ms, int64_t kill_after_ms);
   bool asked_to_stop() const { return asked_ != StopRequest::kNone; }
 
-  // What is new in the logs.
+  // Returns the new records of the logs.
   AttemptNews Read();
   // Sends the signals that are due, and kills a worker that stands still. Returns when it wants to
   // be called again.

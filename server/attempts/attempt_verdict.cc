@@ -41,7 +41,7 @@ std::string HowItEnded(const AttemptEvidence& evidence) {
   return "the worker vanished while ftd was not running";
 }
 
-// Returns the move of a job whose worker stopped because it was told to.
+// Returns the move of a job whose worker stopped because it was asked to.
 Move StoppedMove(const AttemptEvidence& evidence) {
   switch (evidence.state) {
     case JobState::kCancelling:

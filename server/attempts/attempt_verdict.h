@@ -1,4 +1,4 @@
-// What the end of an attempt means for the job: a pure function of what the worker left.
+// The consequence of an attempt's end for the job: a pure function of what the worker left.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace ftd {
 // Attempts in a row that may crash without progress before the job fails.
 inline constexpr int32_t kMaxCrashes = 3;
 
-// What is known once the worker is gone.
+// The facts that are known once the worker is gone.
 struct AttemptEvidence {
   JobState state = JobState::kPreparing;  // of the job
   bool keep = false;                      // of the job

@@ -1,4 +1,4 @@
-// Which device this machine trains on.
+// The device that this machine trains on.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,10 @@ namespace ftd {
 
 struct Device {
   bool cuda = false;
-  // What a worker holds a lock on while it computes: the GPU's node, or a file of the state
+  // The file that a worker locks while it computes: the GPU's node, or a file of the state
   // directory.
   std::filesystem::path lock;
-  // What the configuration says of it, for the worker (AttemptRequest).
+  // Its settings, for the worker (AttemptRequest).
   double peak_tflops = 0;
   int64_t host_memory_reserve_bytes = -1;
 

@@ -18,7 +18,7 @@ class Pulse {
   // `store` must outlive it. `stopping`: whether the daemon is.
   Pulse(JobStore& store, std::function<bool()> stopping);
 
-  // What the running attempt's logs say.
+  // Takes the news of the running attempt's logs.
   void OnNews(const AttemptNews& news);
   // Takes a turn of the runner's loop, with the job whose worker runs, or null. Feeds the watchdog,
   // reports the status when it has changed, and, while the daemon stops, asks for the time that the
@@ -31,7 +31,7 @@ class Pulse {
   static constexpr int64_t kNever = INT64_MAX;
 
   std::string Status(const Job* running);
-  // When it is due next.
+  // Each returns when it is due next.
   int64_t BeatWatchdog(int64_t now);
   int64_t BeatStatus(const Job* running, int64_t now);
   int64_t BeatStop(int64_t now);

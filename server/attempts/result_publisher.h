@@ -10,7 +10,7 @@
 
 namespace ftd {
 
-// Where the job's result is, or will be.
+// Returns the place of the job's result, present or future.
 std::filesystem::path PublishedResult(const StateDir& state_dir, const Job& job);
 
 // True when Publish has, or had, something to publish.

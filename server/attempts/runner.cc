@@ -301,7 +301,8 @@ void Runner::Digest(const AttemptNews& news) {
 
 int64_t Runner::Tend() {
   ObeyRequests();
-  // Whether it ended is asked before the logs are read, so that nothing is read too early.
+  // The end of the process is looked for before the logs are read: if it has ended, this is all of
+  // them.
   if (!exit_.has_value()) exit_ = active_->process().Reap();
   Digest(active_->Read());
   if (!exit_.has_value()) return active_->Drive(NowMicros());

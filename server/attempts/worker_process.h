@@ -15,7 +15,7 @@
 
 namespace ftd {
 
-// How a process ended. Both empty: it was not our child and nobody can know.
+// The end of a process. Both empty: it was not our child and nobody can know.
 struct ExitStatus {
   std::optional<int32_t> exit_code;
   std::optional<int32_t> signal;

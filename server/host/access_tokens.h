@@ -2,8 +2,8 @@
 //
 // A line is what sha256sum prints, with the token's name in the place of the file's: 64 hexadecimal
 // digits, two spaces, the name. Empty lines and those that begin with # count for nothing. The file
-// is looked at anew for each call, so a line that is gone no longer lets anybody in. Lines that are
-// not of the token at hand stay as they are.
+// is looked at again for each call, so a line that is gone no longer lets anybody in. Lines that
+// are not of the token at hand stay as they are.
 #pragma once
 
 #include <filesystem>
@@ -46,7 +46,7 @@ class AccessTokens {
   std::optional<std::string> Find(const std::string& secret) const;
 
  private:
-  // What tells that the file has changed: a change of any of these.
+  // A change of any of these shows that the file has changed.
   struct Version {
     uint64_t device = 0, inode = 0;
     int64_t size = -1, seconds = 0, nanoseconds = 0;

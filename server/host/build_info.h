@@ -1,4 +1,4 @@
-// What this binary was built from.
+// The source that this binary was built from.
 #pragma once
 
 namespace ftd {

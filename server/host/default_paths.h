@@ -1,4 +1,4 @@
-// Where the daemon looks and writes when nobody says otherwise: systemd's directories, then XDG's.
+// The daemon's files and addresses without any setting: systemd's directories, then XDG's.
 #pragma once
 
 #include <filesystem>

@@ -1,7 +1,7 @@
-// The service manager (systemd): what ftd tells it by sd_notify(3), and the sockets that it passes
-// (sd_listen_fds(3)). Without $NOTIFY_SOCKET and $LISTEN_FDS all of it does nothing.
+// The service manager (systemd): ftd's reports to it by sd_notify(3), and the sockets that it
+// passes (sd_listen_fds(3)). Without $NOTIFY_SOCKET and $LISTEN_FDS all of it does nothing.
 //
-// The variables stay in the environment, because ftd starts anew in the same process at SIGHUP.
+// The variables stay in the environment, because ftd starts again in the same process at SIGHUP.
 // Thread-safe.
 #pragma once
 
@@ -19,7 +19,7 @@ bool HasServiceManager();
 
 // Serves. Ends a reload, too.
 void NotifyReady();
-// Loads its configuration anew; NotifyReady follows, perhaps in the program's next life.
+// Loads its configuration again; NotifyReady follows, perhaps in the program's next life.
 void NotifyReloading();
 void NotifyStopping();
 // One line for `systemctl status`.
@@ -39,9 +39,9 @@ struct PassedSocket {
   std::string path;  // where it is bound; of an abstract one, '@' and its name
 };
 
-// How many sockets were passed, whatever they are.
+// Returns the number of passed sockets, whatever they are.
 int PassedSocketCount();
-// FAILED_PRECONDITION CONFIG_INVALID: one that is no listening unix stream socket.
+// FAILED_PRECONDITION CONFIG_INVALID: one that is not a listening unix stream socket.
 absl::StatusOr<std::vector<PassedSocket>> PassedSockets();
 // Lets the passed sockets outlive execv. Requires: no other process is started before that.
 void KeepPassedSockets();

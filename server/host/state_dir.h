@@ -41,8 +41,8 @@ class StateDir {
   std::filesystem::path DeviceLock() const { return root_ / "device.lock"; }
   std::filesystem::path Addresses() const { return root_ / "addresses.json"; }
 
-  // Whether a result could be published now: PATH_NOT_WRITABLE, or RESOURCE_EXHAUSTED DISK_RESERVE
-  // when the disk is as good as full.
+  // Checks that a result could be published now: PATH_NOT_WRITABLE, or RESOURCE_EXHAUSTED
+  // DISK_RESERVE when the disk is as good as full.
   absl::Status CheckResultsWritable() const;
 
  private:

@@ -1,4 +1,4 @@
-// What a server-side stream sends.
+// The source of a server-side stream's messages.
 #pragma once
 
 #include <optional>

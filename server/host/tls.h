@@ -19,12 +19,13 @@ struct TlsFiles {
   std::string client_ca;    // PEM, who signs clients' certificates; empty: tokens alone
 };
 
-// gRPC 1.51 cannot be told a least version of TLS, but which suites of TLS 1.2 it may use: one that
+// gRPC 1.51 has no setting for the least version of TLS, only for the suites of TLS 1.2: one that
 // nobody can negotiate. Call before gRPC is first used and before any thread is started.
 void AllowOnlyTls13();
 
-// That the files can be read and fit together. FAILED_PRECONDITION CONFIG_INVALID, naming the file
-// and the mend. An expired certificate is logged, not refused: the unix socket needs none.
+// Checks that the files can be read and fit together. FAILED_PRECONDITION CONFIG_INVALID, naming
+// the file and the remedy. An expired certificate is logged, not refused: the unix socket needs
+// none.
 absl::Status CheckTlsFiles(const TlsFiles& files);
 
 // Reads the files again every few seconds, so that they are changed without a restart. A call
@@ -33,7 +34,7 @@ absl::Status CheckTlsFiles(const TlsFiles& files);
 std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsFiles& files,
                                                         const AccessTokens& tokens);
 
-// Who makes the call: the token's name, else the certificate's common name; empty when nobody was
+// Returns the caller: the token's name, else the certificate's common name; empty when nobody was
 // authenticated.
 std::string CallerName(const grpc::AuthContext& context);
 

@@ -138,7 +138,7 @@ void UnixListener::AcceptOne(const Handover& handover) {
     poll(&wake, 1, 100);  // the connection stays in the backlog: give others time to close theirs
     return;
   }
-  // Of the process that connected, as of that moment; a client cannot forge it.
+  // The kernel's word on the process that connected, as of that moment; a client cannot forge it.
   ucred credentials{};
   socklen_t size = sizeof(credentials);
   if (getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return;

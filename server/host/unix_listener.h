@@ -1,4 +1,4 @@
-// A unix socket that the daemon accepts on itself, so that SO_PEERCRED tells who is there: gRPC
+// A unix socket that the daemon accepts on itself, so that SO_PEERCRED shows who is there: gRPC
 // gets the connected descriptors only, and its peer() is then "fd:N".
 #pragma once
 
@@ -38,8 +38,8 @@ class UnixListener {
   // No new connections; those handed over live on. Idempotent.
   void Stop();
 
-  // Name of the user behind gRPC's peer "fd:N" (a number when it has no name). Thread-safe. none:
-  // not one of ours.
+  // Returns the name of the user of gRPC's peer "fd:N" (a number when it has no name). Thread-safe.
+  // none: not one of ours.
   std::optional<std::string> UserOf(const std::string& peer) const;
 
  private:
@@ -52,7 +52,7 @@ class UnixListener {
   Fd wake_;  // eventfd: readable once Stop was called
   std::thread thread_;
   mutable absl::Mutex mutex_;
-  // By descriptor. A number is used again only after its connection closed, and then written anew
+  // By descriptor. A number is used again only after its connection closed, and then written again
   // before gRPC sees it.
   std::map<int, uid_t> users_ ABSL_GUARDED_BY(mutex_);
 };

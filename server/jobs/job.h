@@ -91,7 +91,7 @@ struct Job {
   std::string hint;
   std::string result_dir;
 
-  // What the user calls it: also the name of its directory under results/.
+  // The user's name for it, else its id: also the name of its directory under results/.
   const std::string& DisplayName() const { return name.empty() ? id : name; }
 };
 

@@ -98,17 +98,18 @@ class JobStore {
   // state, or when job_states.h forbids the move.
   absl::StatusOr<Job> MoveJob(const std::string& job_id, std::initializer_list<JobState> from,
                               const Move& move);
-  // Changes what is no state of a job that is in one of `from`: `change` may set message, priority,
-  // labels, at_head and keep; when it fails nothing is changed. FAILED_PRECONDITION STATE_CONFLICT.
+  // Changes a job that is in one of `from`, other than its state: `change` may set message,
+  // priority, labels, at_head and keep; when it fails nothing is changed. FAILED_PRECONDITION
+  // STATE_CONFLICT.
   absl::StatusOr<Job> Amend(const std::string& job_id, std::initializer_list<JobState> from,
                             const std::function<absl::Status(Job&)>& change);
   // QUEUED to PREPARING together with the new attempt's row. STATE_CONFLICT also when the attempt
   // was prepared for a `queued` that has another `keep` by now.
   absl::StatusOr<Job> StartAttempt(const Job& queued, const Attempt& attempt);
-  // Who the worker is: what adoption goes by.
+  // Records the worker's identity, by which it is adopted.
   absl::Status RecordWorker(const std::string& job_id, const Attempt& attempt);
   // Ends the active attempt and moves the job in one transaction. STATE_CONFLICT when the job has
-  // another state or `keep` than it had when the move was decided on, as `judged` tells: decide
+  // another state or `keep` than it had when the move was decided on, which `judged` has: decide
   // again. A move to SUCCEEDED is right in any of its states, because its result is published.
   absl::StatusOr<Job> EndAttempt(const Job& judged, const Attempt& attempt, const Move& move);
 

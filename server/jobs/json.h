@@ -9,7 +9,7 @@ namespace ftd {
 
 // An object of strings.
 std::string StringsToJson(const std::map<std::string, std::string>& strings);
-// The strings of an object; what is no string, or no object, is left out.
+// The strings of an object; anything else is left out.
 std::map<std::string, std::string> StringsFromJson(const std::string& json);
 
 // addresses.json: where the daemon with process id `pid` serves.

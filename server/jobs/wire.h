@@ -15,7 +15,7 @@ v1::Job::State ToWire(JobState state);
 // Requires: `state` is a state, not STATE_UNSPECIFIED.
 JobState FromWire(v1::Job::State state);
 
-// All but what the attempts' directories tell (attempts, progress, checkpoints, warnings,
+// All but what is in the attempts' directories (attempts, progress, checkpoints, warnings,
 // last_step) and what depends on the queue (position, pending_reason): job_view.h adds these.
 v1::Job ToWire(const Job& job);
 v1::Attempt ToWire(const Attempt& attempt);

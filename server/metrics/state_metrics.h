@@ -13,7 +13,7 @@
 
 namespace ftd {
 
-// Where the numbers come from. All outlive the metrics.
+// The sources of the numbers. All outlive the metrics.
 struct MetricsSources {
   JobStore& store;
   const StateDir& state_dir;

@@ -1,4 +1,4 @@
-// Where a job's rows are: uploads, files on the server, or a repository of the hub.
+// Finds a job's rows: uploads, files on the server, or a repository of the hub.
 #pragma once
 
 #include <filesystem>

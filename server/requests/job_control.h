@@ -1,4 +1,4 @@
-// What users do to jobs that are queued or run. Every refusal for the job's state is
+// The actions of users on jobs that are queued or run. Every refusal for the job's state is
 // FAILED_PRECONDITION STATE_CONFLICT, and says what can be done instead.
 #pragma once
 
@@ -44,7 +44,7 @@ absl::StatusOr<Job> ReleaseJob(JobStore& store, const std::string& job);
 absl::Status DeleteJob(JobStore& store, const StateDir& state_dir, const std::string& job,
                        bool results);
 
-// What UpdateJob changes; the rest stays.
+// The changes that UpdateJob makes; the rest stays.
 struct JobChanges {
   std::optional<int32_t> priority;
   std::map<std::string, std::string> labels;

@@ -1,4 +1,4 @@
-// What users give a job beside its spec, and within which limits.
+// The name, labels and priority that users give a job beside its spec, and their limits.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// A job as the API shows it: its row in the store with what its attempts' directories tell.
+// A job as the API shows it: its row in the store with the content of its attempts' directories.
 #pragma once
 
 #include <string>

@@ -16,7 +16,7 @@
 
 namespace ftd {
 
-// What the work may use.
+// The means that the work has.
 struct ModelTaskControls {
   std::function<void(const hub::FetchProgress&)> progress;
   std::function<bool()> cancelled;

@@ -18,7 +18,7 @@
 
 namespace ftd {
 
-// What was asked for.
+// The request, without its wire format.
 struct Submission {
   std::string spec_json;  // a JobSpec in proto3 JSON with snake_case names
   std::string name;

@@ -48,8 +48,8 @@ absl::StatusOr<std::unique_ptr<ResultSource>> ResultSource::Open(const Job& job)
   return source;
 }
 
-// Of each file there come its path and size, its bytes in pieces of 1 MiB, and the SHA-256 of what
-// was sent, by which the client checks the whole way.
+// Each file comes as its path and size, its bytes in pieces of 1 MiB, and the SHA-256 of what was
+// sent, by which the client checks the whole way.
 absl::StatusOr<std::optional<v1::DownloadResultResponse>> ResultSource::Next() {
   if (file_.valid()) return ContinueFile();
   if (!files_.empty()) return StartFile();

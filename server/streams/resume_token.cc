@@ -11,7 +11,7 @@
 namespace ftd {
 namespace {
 
-// Changes when the fields do, so that a token of another release is told from one of this.
+// Changes when the fields do, so that a token of another release is recognised.
 constexpr char kVersion[] = "1";
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Where a watcher of a job stands, and the opaque token that carries it over a lost connection or a
-// restart.
+// The position of a watcher of a job, and the opaque token that carries it over a lost connection
+// or a restart.
 #pragma once
 
 #include <cstdint>

@@ -44,8 +44,8 @@ class WatchHub {
   void Remove(const Watcher* watcher);
   // Something about the job changed.
   void Notify(const std::string& job_id);
-  // Ends all watchers and takes no more.
-  // Returns once each was told; Add refuses from the start of the call.
+  // Ends all watchers and takes no more. Returns once End of each was called; Add refuses from the
+  // start of the call.
   void EndAll(const absl::Status& status);
   size_t size() const;
 

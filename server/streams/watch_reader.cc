@@ -116,7 +116,7 @@ absl::StatusOr<std::optional<v1::WatchJobResponse>> WatchReader::Next() {
   }
 }
 
-// What was read ahead belongs to the attempt before.
+// The batches that were read ahead belong to the attempt before.
 void WatchReader::EnterNextAttempt() {
   ++position_.attempt;
   position_.events_offset = 0;

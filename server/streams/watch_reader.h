@@ -1,5 +1,5 @@
-// What a watcher of a job is to be told next, from a position on: the merge of the job's state
-// events with the logs of its attempts, in one order that never depends on when it is read.
+// The messages for a watcher of a job, from a position on: the merge of the job's state events with
+// the logs of its attempts, in one order that never depends on when it is read.
 //
 //   - The logs of an attempt come after the state event that started it and before the one that
 //   ended it.

@@ -68,7 +68,8 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
 
 }  // namespace
 
-// 2: the attempt could not begin, so there is no end record and the daemon goes by the log.
+// 2: the attempt could not begin, so there is no end record and the daemon judges by the exit
+// status and worker.log.
 int RunAttempt(const fs::path& attempt_dir, int lock_fd, int token_fd) {
   const absl::StatusOr<int> exit_status = Run(attempt_dir, lock_fd, token_fd);
   if (exit_status.ok()) return *exit_status;

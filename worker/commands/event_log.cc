@@ -26,15 +26,14 @@ void EventLog::Append(v1::WorkerEvent event, bool sync) {
   event.mutable_time()->set_seconds(nanos / 1'000'000'000);
   event.mutable_time()->set_nanos(static_cast<int32_t>(nanos % 1'000'000'000));
   const absl::Status status = writer_.Append(event.SerializeAsString(), sync);
-  // Without its log the worker cannot tell anybody anything; the daemon will judge by the files on
-  // disk.
+  // Without its log the worker cannot report anything; the daemon will judge by the files on disk.
   if (!status.ok()) {
     std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
     ::_exit(74);
   }
 }
 
-// Comes before all progress: readers tell by it where the attempt's steps begin.
+// Comes before all progress: it says where the attempt's steps begin.
 void EventLog::Started(const std::string& device, int64_t first_step) {
   const std::lock_guard lock(mutex_);
   v1::WorkerEvent event;

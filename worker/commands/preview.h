@@ -24,7 +24,7 @@ struct PreviewOptions {
 // Writes, as "json", an array of {"text", "input_ids", "labels"}, where "text" ends with EOS and
 // labels are -100 where nothing is learned; as "text", each row's tokens, one a line with its id
 // and label. Loads no weights. INVALID_ARGUMENT FIELD_INVALID for an option out of range; else what
-// the tokenizer and the dataset say. Skipped rows are told on stderr.
+// the tokenizer and the dataset say. Skipped rows are reported on stderr.
 absl::Status Preview(const PreviewOptions& options, std::ostream& out);
 
 }  // namespace ftd

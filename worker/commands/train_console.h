@@ -1,4 +1,4 @@
-// What a run in the foreground says while it goes on, and at its end.
+// The output of a run in the foreground, while it runs and at its end.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// What `train` is told to train on, found and pinned as a daemon does at submit.
+// The model and data of `train`, found and pinned as a daemon does at submit.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// What a run has measured so far, over all its attempts.
+// The measurements of a run so far, over all its attempts.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ struct RunHistory {
   std::vector<v1::Evaluation> evaluations;
 };
 
-// Of those the one with the least loss, of equals the first; null when none has a number for it.
+// Returns the evaluation with the least loss, the first of equals; null when none has a number for
+// it.
 const v1::Evaluation* BestOf(const std::vector<v1::Evaluation>& evaluations);
 
 // The evaluations that a checkpoint stands on: out of the log_history of its trainer_state.json.

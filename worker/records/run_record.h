@@ -1,5 +1,5 @@
-// What a finished or checkpointed run says about itself, in the ecosystem's formats. All derive
-// from its history.
+// The records of a finished or checkpointed run, in the ecosystem's formats. All derive from its
+// history.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// What an attempt has to do, as a file.
+// The task of an attempt, as a file.
 #pragma once
 
 #include <filesystem>
@@ -16,8 +16,9 @@ absl::StatusOr<v1::AttemptRequest> ReadAttemptRequest(const std::filesystem::pat
 // The resolved spec that the request carries.
 absl::StatusOr<TrainSpec> SpecOf(const v1::AttemptRequest& request);
 
-// What a checkpoint is bound to: sha256 of the spec as the request states it. Fields that are not
-// set leave no trace, so that a later release with more of them takes the checkpoints of this one.
+// Returns the hash that binds a checkpoint to its spec: sha256 of the spec as the request states
+// it. Fields that are not set leave no trace, so that a later release with more of them takes the
+// checkpoints of this one.
 absl::StatusOr<std::string> SpecHash(const v1::AttemptRequest& request);
 
 }  // namespace ftd

@@ -1,4 +1,4 @@
-// The worker's ear: control.sock and SIGTERM.
+// The worker's way to receive requests: control.sock and SIGTERM.
 #pragma once
 
 #include <atomic>
@@ -11,7 +11,7 @@
 
 namespace ftd {
 
-// What others want of the worker. Read by the training loop.
+// The requests of others to the worker. Read by the training loop.
 struct StopFlags {
   // Whoever sees `halt` sees whether it is a stop.
   void Stop() {

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What decides about tokens is here or in the encoder; the cache's key is made of both.
+// Everything that decides about tokens is here or in the encoder; the cache's key is made of both.
 DatasetOptions OptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec) {
   DatasetOptions options;
   for (const auto& file : request.dataset_files())

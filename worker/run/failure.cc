@@ -79,7 +79,7 @@ v1::WorkerEvent::End FailureOf(const absl::Status& status, const FailedRun& run)
   return Failure(reason, std::string(status.message()), run);
 }
 
-// What the engine calls out of memory is the device's; on a CPU that is the host's.
+// Out of memory, to the engine, is the device's; on a CPU that is the host's.
 v1::WorkerEvent::End FailureOf(const engine::EngineError& error, const FailedRun& run) {
   switch (error.kind()) {
     case engine::EngineError::Kind::kModel:

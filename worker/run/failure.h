@@ -10,7 +10,7 @@
 
 namespace ftd {
 
-// What the advice depends on.
+// The traits of a run on which the advice depends.
 struct FailedRun {
   Checkpointing gradient_checkpointing = Checkpointing::kAuto;
   bool on_gpu = false;

@@ -19,12 +19,12 @@ int64_t HostMemoryReserve(int64_t wanted);
 
 // Looks at its start and then ten times a second. Below `reserve` available bytes it asks for a
 // stop, with a checkpoint, once; below half of it there is no time for that, and `on_emergency` is
-// called, which does not return. Each is told why. A reserve of 0: no guard.
+// called, which does not return. Each gets the reason. A reserve of 0: no guard.
 class MemoryGuard {
  public:
   using Emergency = std::function<void(const absl::Status& why)>;
-  // Looks before it returns. `available` is AvailableHostMemory but in tests; 0 means not known,
-  // and is no reason for anything.
+  // Looks before it returns. `available` is AvailableHostMemory, except in tests; 0 means not
+  // known, and nothing follows from it.
   static absl::StatusOr<std::unique_ptr<MemoryGuard>> Start(int64_t reserve, StopFlags* flags,
                                                             Emergency on_emergency,
                                                             std::function<int64_t()> available);

@@ -1,4 +1,4 @@
-// Who hears of a training run while it goes on.
+// The observer of a training run.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace ftd {
 
-// How far a phase is.
+// The progress within a phase.
 struct Amount {
   int64_t done = 0;
   int64_t total = 0;
@@ -17,7 +17,7 @@ struct Amount {
   double rate = 0;  // units a second; 0: not known
 };
 
-// What a run is about to do, told before its first step.
+// A run's plan, reported before its first step.
 struct RunOutline {
   int64_t first_step = 1;
   int64_t steps_planned = 0;  // of the whole job
@@ -26,7 +26,7 @@ struct RunOutline {
   int64_t total_parameters = 0;
 };
 
-// Called from the training thread, but for Warning, which any thread may call.
+// Called from the training thread, except Warning, which any thread may call.
 class RunObserver {
  public:
   virtual ~RunObserver() = default;

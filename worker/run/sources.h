@@ -1,4 +1,4 @@
-// What an attempt needs from the hub, brought before anything else.
+// The files that an attempt needs from the hub, fetched before anything else.
 #pragma once
 
 #include <string>

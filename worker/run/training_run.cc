@@ -163,8 +163,8 @@ class TrainingRun {
                    absl::StrCat(request_.resume_from(), " was written for another spec"));
     }
     trainer_->LoadState(request_.resume_from(), manifest.step);
-    // What a run holds beside the trainer's state comes from the checkpoint and from the step logs:
-    // evaluations, the running totals, and the sums of a logging window that was cut in two.
+    // The rest of a run's state comes from the checkpoint and from the step logs: evaluations, the
+    // running totals, and the sums of a logging window that was cut in two.
     last_step_ = saved_step_ = manifest.step;
     const fs::path checkpoint = request_.resume_from();
     FTD_ASSIGN_OR_RETURN(evaluations_, ReadEvaluations(checkpoint / "trainer_state.json"));

@@ -13,7 +13,7 @@
 
 namespace ftd {
 
-// Where a run keeps what it makes.
+// The places of the files that a run makes.
 struct RunPlaces {
   std::filesystem::path dir;          // checkpoint-N/, and what is unfinished
   std::filesystem::path step_log;     // a new file
@@ -27,13 +27,13 @@ struct RunOrder {
   TrainSpec spec;  // that of the request
   RunPlaces places;
   std::string hub_token;
-  // For when there is no time to end in order: tells of the end and ends the process. Called from
+  // For when there is no time to end in order: records the end and ends the process. Called from
   // another thread.
   std::function<void(const v1::WorkerEvent::End&)> end_now;
 };
 
 // Fetches what is missing, tokenises, loads, resumes, trains with checkpoints, and writes the
-// result. The end record tells how it ended; nothing is thrown. Call engine::InitializeProcess
+// result. The end record says how it ended; nothing is thrown. Call engine::InitializeProcess
 // first.
 v1::WorkerEvent::End RunTraining(const RunOrder& order, RunObserver& observer, StopFlags& flags);
 

@@ -9,8 +9,8 @@
 
 namespace ftd {
 
-// What the file is shows in its first bytes. One batch of rows is in memory at a time. Rows are
-// told by number. Columns of strings (also large, viewed or dictionary-encoded) and of whole
+// The kind of file shows in its first bytes. One batch of rows is in memory at a time. Messages
+// name rows by number. Columns of strings (also large, viewed or dictionary-encoded) and of whole
 // numbers are usable; all others, nested ones among them, are cells of kind kOther.
 // INVALID_ARGUMENT DATASET_INVALID for a damaged file, naming it.
 absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(const std::filesystem::path& path,

@@ -13,7 +13,7 @@
 namespace ftd {
 
 // Not thread-safe. A byte order mark at the beginning is passed over. Reading ends at the end of
-// the stream or at its error: then status() tells which.
+// the stream or at its error: status() says which.
 class ByteReader {
  public:
   static constexpr int kEnd = -1;

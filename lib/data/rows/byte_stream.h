@@ -25,14 +25,14 @@ class ByteStream {
 
 enum class Compression { kNone, kGzip, kZstd };
 
-// What a file's name promises: ".gz" and ".zst".
+// Returns the compression that a file's name promises: ".gz" and ".zst".
 Compression CompressionOfName(std::string_view name);
 // `name` without that extension.
 std::string_view WithoutCompression(std::string_view name);
 
-// Opens a file. What it holds is told by its first bytes; a name (that of `name`, for uploads are
-// stored by their hash) that promises a compression which is not there is an error, for such a file
-// is damaged or is an error page. `name` is for messages.
+// Opens a file. Its first bytes say what it holds; a name (that of `name`, for uploads are stored
+// by their hash) that promises a compression which is not there is an error, for such a file is
+// damaged or is an error page. `name` is for messages.
 absl::StatusOr<std::unique_ptr<ByteStream>> OpenByteStream(const std::filesystem::path& path,
                                                            const std::string& name);
 

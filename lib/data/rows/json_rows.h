@@ -9,9 +9,9 @@
 
 namespace ftd {
 
-// Which of the two it is shows in the first byte that is not blank. Lines are told by line, rows of
-// an array by row; blank lines are passed over. In a file of lines, one that is no JSON is a bad
-// row; in an array nobody can tell where the next row begins, so it ends the reading.
+// The first byte that is not blank shows which of the two it is. Messages name lines by line, rows
+// of an array by row; blank lines are passed over. In a file of lines, one that is not JSON is a
+// bad row; in an array it is not known where the next row begins, so it ends the reading.
 std::unique_ptr<RowReader> OpenJsonRows(std::unique_ptr<ByteStream> stream, std::string name);
 
 }  // namespace ftd

@@ -27,7 +27,7 @@ struct Cell {
 
 struct Row {
   std::vector<Cell> cells;  // in the file's order
-  // Where it stands: "line" 17 where lines are what a user counts, else "row" 17. From 1.
+  // Its place: "line" 17 where a user counts lines, else "row" 17. From 1.
   const char* unit = "row";
   int64_t number = 0;
   // Not OK: the row cannot be used, though the file can be read on. Without name and place.

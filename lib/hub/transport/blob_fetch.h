@@ -13,7 +13,7 @@
 
 namespace ftd::hub {
 
-// What all fetches of one snapshot share.
+// The parts that all fetches of one snapshot share.
 struct FetchContext {
   const Settings& settings;
   const std::string& token;
@@ -23,8 +23,8 @@ struct FetchContext {
 };
 
 // Makes the snapshot have `file`. Another process that fetches it at this moment is waited for.
-// `fetched(bytes)` is told how many bytes are there, from this thread. What was fetched stays when
-// it fails, and no byte of it is fetched again. Errors: those of GetRevision, CANCELLED,
+// `fetched(bytes)` is called on this thread with the number of bytes that are there. Fetched bytes
+// stay when it fails, and no byte of it is fetched again. Errors: those of GetRevision, CANCELLED,
 // RESOURCE_EXHAUSTED DISK_FULL, DATA_LOSS HUB_PROTOCOL when the bytes are not those of the digest.
 absl::Status FetchBlob(HttpClient& http, const FetchContext& context, const RepoFile& file,
                        const std::function<void(int64_t bytes)>& fetched);

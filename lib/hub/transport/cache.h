@@ -4,9 +4,10 @@
 //   models--OWNER--NAME/refs/REVISION           the commit that a branch or tag stood for
 //   models--OWNER--NAME/snapshots/COMMIT/PATH   links into blobs/
 //   .locks/models--OWNER--NAME/ETAG.lock        flock(2), held while ETAG is fetched
-//   models--OWNER--NAME/blobs/ETAG.incomplete   fetched so far; ETAG.XXXXXXXX.incomplete is a
-//   Python
-//                                               tool's, which it removes or, killed, leaves behind
+//   models--OWNER--NAME/blobs/ETAG.incomplete   the bytes fetched so far
+//
+// Python's tools collect the bytes in ETAG.XXXXXXXX.incomplete, which they remove, or leave behind
+// when they are killed.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@
 
 namespace ftd::hub {
 
-// Paths and small files. Holds no state: what it tells is as of the call.
+// Paths and small files. Holds no state: each answer is as of the call.
 class Cache {
  public:
   explicit Cache(std::filesystem::path root) : root_(std::move(root)) {}
@@ -32,7 +33,7 @@ class Cache {
   std::filesystem::path RepoDir(const RepoId& repo) const;
   std::filesystem::path Snapshot(const RepoId& repo, const std::string& commit) const;
   std::filesystem::path Blob(const RepoId& repo, const std::string& etag) const;
-  // Where FetchBlob collects the bytes.
+  // The file in which FetchBlob collects the bytes.
   std::filesystem::path Incomplete(const RepoId& repo, const std::string& etag) const;
 
   // The commit that `revision` stood for when it was last asked for; a commit stands for itself.
@@ -42,7 +43,7 @@ class Cache {
   absl::Status WriteRef(const RepoId& repo, const std::string& revision,
                         const std::string& commit) const;
 
-  // Whether the snapshot has the file with as many bytes as it should have.
+  // Returns whether the snapshot has the file with as many bytes as it should have.
   bool Has(const RepoRevision& revision, const RepoFile& file) const;
   // Makes the snapshot's link to a blob that is there. Requires the blob's lock.
   absl::Status Link(const RepoRevision& revision, const RepoFile& file) const;
@@ -53,8 +54,8 @@ class Cache {
   // The lock on a blob, or nullopt when another process has it.
   absl::StatusOr<std::optional<Fd>> TryLock(const RepoId& repo, const std::string& etag) const;
 
-  // What was fetched of a blob by a process that is gone, made ready at Incomplete(): the longest
-  // piece counts, the others are removed. Requires the blob's lock.
+  // Makes the pieces of a blob that a process left behind ready at Incomplete(): the longest one is
+  // kept, the others are removed. Requires the blob's lock.
   absl::Status AdoptPieces(const RepoId& repo, const std::string& etag) const;
 
   // Bytes on disk of a blob that is being fetched, by whomever.

@@ -14,7 +14,7 @@ class BlobDigest {
   // The kind goes by the length of `etag`; git's digest covers the file's size as well.
   BlobDigest(const std::string& etag, int64_t size);
   void Update(std::string_view data);
-  // Whether the bytes so far are those of the etag. Call once.
+  // Returns whether the bytes so far are those of the etag. Call once.
   bool Matches();
 
  private:

@@ -1,4 +1,4 @@
-// What the hub says of a repository: its commit, its files, or why it says nothing.
+// The hub's answers about a repository: its commit, its files, or an error.
 #pragma once
 
 #include <cstdint>
@@ -60,8 +60,8 @@ std::string FileUrl(const Settings& settings, const RepoRevision& revision, cons
 absl::Status HubError(const HttpResponse& response, const Settings& settings, const RepoId& repo,
                       const std::string& revision, bool has_token);
 
-// Whether another try may succeed, and after how many seconds: by Retry-After, else by back-off.
-// `attempt` counts from 0.
+// These say whether another try may succeed, and after how many seconds: by Retry-After, else by
+// back-off. `attempt` counts from 0.
 bool IsPassing(const HttpResponse& response);
 double RetrySeconds(const HttpResponse* response, int attempt);
 

@@ -1,4 +1,4 @@
-// Where the hub and its cache are: the environment variables of Hugging Face's own tools.
+// The place of the hub and of its cache: the environment variables of Hugging Face's own tools.
 #pragma once
 
 #include <filesystem>

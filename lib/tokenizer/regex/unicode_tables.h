@@ -1,5 +1,5 @@
-// Where Hugging Face's `tokenizers` sees Unicode otherwise than PCRE2 and utf8proc do. Made by
-// make_unicode_tables.py.
+// The differences between the Unicode of Hugging Face's `tokenizers` and that of PCRE2 and
+// utf8proc. Made by make_unicode_tables.py.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ struct MappedRange {
 extern const MappedRange kRegexProxies[];
 extern const size_t kRegexProxiesSize;
 
-// What the Digits pre-tokenizer calls a digit (Rust's char::is_numeric).
+// Digits to the Digits pre-tokenizer (Rust's char::is_numeric).
 extern const CodePointRange kNumeric[];
 extern const size_t kNumericSize;
 
