@@ -48,6 +48,7 @@ class Daemon {
   Outcome Run(const std::function<absl::Status()>& check_config);
 
  private:
+  // Makes the parts that need no address; Start does the rest in order.
   Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> store);
   // Binds those that the service manager passed, and those of the settings.
   absl::Status BindUnixSockets();
@@ -60,6 +61,7 @@ class Daemon {
   // After an unclean stop: checks the database in the background; a damaged one fails the health
   // check.
   void CheckDatabase();
+  // Writes addresses.json, for programs that look for this daemon.
   absl::Status WriteAddresses() const;
   v1::ServerInfo Info() const;
   // Refuses new connections; calls that run go on to their end.

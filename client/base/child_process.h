@@ -9,6 +9,7 @@
 
 namespace ftd {
 
+// The outcome of a program that has ended.
 struct ChildResult {
   int exit_code = 0;   // 128 + n where signal n ended it
   std::string output;  // what it wrote on stdout and stderr

@@ -6,6 +6,7 @@
 
 namespace ftd {
 
+// Both are empty on a machine without the driver.
 struct NvidiaDriver {
   std::string version;  // "580.95.05"; empty: none is loaded
   std::string gpus;     // their models, with commas between; may be empty in a container

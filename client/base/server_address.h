@@ -15,6 +15,8 @@ struct ServerAddress {
   std::string token_file;  // the token in it lets the client in
 };
 
+// A flag before or after the verb, with its environment variable. main.cc, Flags, the manual page
+// and the completions all read this table.
 struct ServerFlag {
   const char* name;
   const char* variable;  // read where the flag is not given

@@ -12,6 +12,7 @@ namespace ftd {
 // are read from fd(). Construct it before anything that starts threads (gRPC does).
 class Signals {
  public:
+  // Signals that arrive before anybody reads them are kept, one of each number.
   Signals(std::initializer_list<int> numbers);
 
   // Readable while a signal waits; for poll(2).

@@ -53,6 +53,7 @@ Finding Failed(const std::string& check, const absl::Status& status, const std::
   return {check, Verdict::kFail, message.substr(0, end), rest};
 }
 
+// Version and revision: two builds of one version may differ.
 Finding CheckVersions(const ServerInfo& info) {
   const auto text = [](const std::string& version, const std::string& revision) {
     return absl::StrCat(version, " (", revision, ")");
@@ -83,6 +84,7 @@ Finding CheckDisk(const std::string& check, const std::string& path, int64_t fre
       "lie on other disks"};
 }
 
+// Jobs that wait for a person (HELD, PAUSED) are easily forgotten.
 Finding CheckQueue(Connection& connection, const ServerInfo& info) {
   std::string found = absl::StrCat(info.running(), " running, ", info.queued(), " queued");
   Job waiting;
@@ -133,6 +135,7 @@ absl::StatusOr<std::string> LibraryPath() {
   return ftd::LibraryPathFor(variable("FTD_LIBTORCH"), variable("LD_LIBRARY_PATH"));
 }
 
+// Runs `ft-worker --version`, which loads all of its libraries: the usual thing to go wrong.
 Finding CheckWorker(const ServerInfo* info) {
   if (const auto path = LibraryPath(); !path.ok()) {
     return Failed("worker", path.status(), "correct FTD_LIBTORCH, in ftd's environment too");
@@ -187,6 +190,7 @@ Finding CheckSettings() {
           "correct that line; `ftd --help` lists the settings, `ftd --check-config` judges them"};
 }
 
+// Asks through ftctl-hub, which has libcurl; ftctl itself does without.
 Finding CheckHubToken(const ServerInfo* info) {
   const std::string hub = ProgramBeside("ftctl-hub");
   const auto ran = RunChild({hub, "doctor"}, kProgramLimit);

@@ -160,6 +160,7 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsFor(
 
 }  // namespace
 
+// Flag, variable, then the first default socket that exists.
 absl::StatusOr<std::string> ResolveAddress(const std::string& flag, bool tls) {
   if (!flag.empty()) return CheckedAddress(flag, tls);
   if (const std::string set = Environment("FTCTL_ADDRESS"); !set.empty())

@@ -22,6 +22,7 @@ using ftd::v1::UploadFileRequest;
 constexpr size_t kPiece = 1 << 20;
 constexpr int64_t kBig = 64 << 20;
 
+// Small files are sent before anybody could read it.
 void ShowProgress(const std::string& name, int64_t done, int64_t total) {
   if (total < kBig || isatty(STDERR_FILENO) == 0) return;
   std::cerr << "\r" << Printable(name) << ": sent " << ShortBytes(done) << " of "

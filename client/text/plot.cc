@@ -102,6 +102,7 @@ class Canvas {
 
 }  // namespace
 
+// Neighbouring points are joined, so that the curve has no holes where it is steep.
 std::vector<std::string> PlotLine(const std::vector<double>& values, int columns, int rows,
                                   bool unicode) {
   Canvas canvas(columns, rows, unicode);

@@ -30,6 +30,7 @@ const char* InkCode(Ink ink) {
 
 }  // namespace
 
+// Made printable here, so that no caller can forget it.
 void StyledLine::Add(Ink ink, std::string_view text) {
   if (text.empty()) return;
   pieces_.emplace_back(ink, Printable(text));

@@ -61,6 +61,7 @@ absl::StatusOr<std::vector<Job>> List(Connection& connection, const LsOptions& o
   }
 }
 
+// "120/900"; without the plan while that is not known.
 std::string StepText(const Job& job) {
   const int64_t planned = StepsPlanned(job);
   if (!job.has_last_step()) return "-";

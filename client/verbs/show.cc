@@ -107,11 +107,13 @@ std::string Checkpoints(const Job& job) {
       });
 }
 
+// "1-120", or "-" for an attempt that took no step.
 std::string Steps(const Attempt& attempt) {
   return attempt.last_step() == 0 ? "-"
                                   : absl::StrCat(attempt.first_step(), "-", attempt.last_step());
 }
 
+// How the worker's process ended; "-" while it runs, and where nobody knows.
 std::string Ended(const Attempt& attempt) {
   if (attempt.has_signal() && attempt.signal() != 0)
     return absl::StrCat("signal ", attempt.signal());

@@ -15,6 +15,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
+// One line per event on stdout; what concerns the connection goes to stderr.
 class LineView : public JobView {
  public:
   void Show(const WatchState& state, const FollowItem& item) override {
@@ -38,6 +39,7 @@ class LineView : public JobView {
   void Tick(const WatchState& /*state*/) override { std::cout << std::flush; }
 };
 
+// Redraws the whole screen: a frame is a function of the state and the time.
 class ScreenView : public JobView {
  public:
   ScreenView() { screen_.emplace(); }

@@ -74,6 +74,7 @@ FullScreen::~FullScreen() {
   if (saved_) tcsetattr(STDIN_FILENO, TCSAFLUSH, &*saved_);
 }
 
+// One write per frame, so that a terminal never shows half of one.
 void FullScreen::Draw(const std::vector<std::string>& lines) {
   // Each line is overwritten and cleared to its end: clearing the screen first would flicker.
   Print(absl::StrCat("\x1b[H", absl::StrJoin(lines, "\x1b[K\r\n"), "\x1b[K\x1b[J"));

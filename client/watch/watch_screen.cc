@@ -40,6 +40,7 @@ Ink StateInk(Job::State state) {
   }
 }
 
+// The id first: it is what other verbs take.
 StyledLine Title(const Job& job) {
   StyledLine line;
   line.Add(Ink::kBold, job.id());

@@ -36,6 +36,7 @@ fs::path GpuLockFile(const fs::path& dev) {
   return {};
 }
 
+// Waits for as long as it takes: another process computes until it ends.
 absl::StatusOr<Fd> LockFile(const fs::path& path, const fs::path& dev) {
   // A device's node is never created; a lock file of our own is.
   const int create = IsBelow(path, dev) ? 0 : O_CREAT;

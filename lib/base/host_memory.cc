@@ -5,6 +5,7 @@
 
 namespace ftd {
 
+// 0 without /proc, which callers take for "not known".
 int64_t AvailableHostMemory() {
   std::ifstream meminfo("/proc/meminfo");
   std::string key;

@@ -8,6 +8,7 @@
 
 namespace ftd {
 
+// A wrong FTD_LIBTORCH is an error, not ignored: another LibTorch might be found by accident.
 absl::StatusOr<std::string> LibraryPathFor(const std::string& libtorch,
                                            const std::string& library_path) {
   if (libtorch.empty()) return library_path;

@@ -25,6 +25,7 @@ int EditDistance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
+// "" if nothing is near enough to be a typo.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
   // A third of the letters wrong is a typo; more is another word.
   int best = std::max<int>(1, static_cast<int>(word.size()) / 3) + 1;

@@ -35,6 +35,7 @@ std::string Sha256::HexDigest() {
   return absl::BytesToHexString({reinterpret_cast<const char*>(digest), length});
 }
 
+// For texts in memory; a file goes through Sha256File.
 std::string Sha256Hex(std::string_view data) {
   Sha256 hash;
   hash.Update(data);

@@ -33,6 +33,7 @@ void SetValue(const std::string& type, ArgumentDoc* argument) {
   }
 }
 
+// Flags with the same names are the same flag.
 bool IsAmong(const ArgumentDoc& flag, const std::vector<ArgumentDoc>& flags) {
   return std::any_of(flags.begin(), flags.end(),
                      [&](const ArgumentDoc& other) { return other.names == flag.names; });

@@ -79,6 +79,7 @@ std::string Values(const ArgumentDoc& argument) {
   return "-x";
 }
 
+// One line of the script; the condition says after which verbs it counts.
 std::string Complete(const std::string& condition, const std::string& what) {
   return absl::StrCat("complete -c @NAME@ -n ", FishQuoted(condition), " ", what, "\n");
 }

@@ -147,6 +147,7 @@ void AppendCommand(const std::string& name, const CommandDoc& command,
 
 }  // namespace
 
+// The usual sections of a manual page (man-pages(7)).
 std::string ManPage(const ProgramDoc& program) {
   const CommandDoc& command = program.command;
   // .nh and .ad l: no hyphenation, no justification; flags must stay whole.

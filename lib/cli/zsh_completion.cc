@@ -40,6 +40,7 @@ constexpr const char* kFunctions = R"(#compdef @NAME@
 }
 )";
 
+// Works both ways: autoloaded from $fpath, or sourced in ~/.zshrc.
 constexpr const char* kEnd = R"(
 if [[ $funcstack[1] == @F@ ]]; then
   @F@ "$@"

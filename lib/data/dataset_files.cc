@@ -33,6 +33,7 @@ constexpr char kReadable[] =
 constexpr std::string_view kNoData[] = {"config.json", "dataset_info.json", "dataset_infos.json",
                                         "dataset_dict.json", "state.json"};
 
+// By the last extension but for .gz and .zst: "rows.jsonl.gz" is JSON.
 const Extension* FindExtension(std::string_view name) {
   const std::string extension = fs::path(WithoutCompression(name)).extension().string();
   const auto* found = std::find_if(std::begin(kExtensions), std::end(kExtensions),

@@ -127,6 +127,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfSplit(std::vector<LocalData
   return files;
 }
 
+// A repository without a card may have a folder for each configuration.
 absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfConfig(std::vector<LocalDatasetFile> files,
                                                             const std::string& config,
                                                             const std::string& where) {

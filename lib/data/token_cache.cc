@@ -41,6 +41,7 @@ absl::StatusOr<Fd> LockCache(const fs::path& dir) {
   return lock;
 }
 
+// facts.json has the counts that warnings are made of, so that a cached dataset warns as well.
 absl::StatusOr<TokenizedDataset> OpenStore(const fs::path& store) {
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadFile(store / kFactsFile));
   const json facts = json::parse(text, nullptr, /*allow_exceptions=*/false);

@@ -278,6 +278,7 @@ StepLogWriter::~StepLogWriter() {
   if (header_ != nullptr) ::munmap(header_, sizeof(Header));
 }
 
+// The columns are padded with zeros, so that the first row begins at a multiple of 8 bytes.
 absl::StatusOr<StepLogWriter> StepLogWriter::Create(const std::filesystem::path& path,
                                                     int64_t first_step, int64_t steps_planned,
                                                     int32_t version) {
@@ -326,6 +327,7 @@ absl::StatusOr<StepLogInfo> ReadStepLogInfo(const std::filesystem::path& path) {
   return StepLogInfo{log.header.first_step, log.header.steps_planned, log.header.heartbeat};
 }
 
+// Chunks of 512 rows: one system call for many steps, and no more memory for a long log.
 absl::StatusOr<std::vector<v1::StepMetrics>> ReadSteps(const std::filesystem::path& path,
                                                        int64_t from, int64_t max_rows) {
   std::vector<v1::StepMetrics> steps;
@@ -365,6 +367,7 @@ std::optional<v1::StepMetrics> ReadLastStep(const std::filesystem::path& path) {
   return std::nullopt;
 }
 
+// Logs in the order of attempts. One that does not exist belongs to an attempt without a step.
 absl::StatusOr<std::vector<v1::StepMetrics>> MergeStepLogs(
     const std::vector<std::filesystem::path>& logs) {
   std::vector<v1::StepMetrics> merged;

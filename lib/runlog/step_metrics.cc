@@ -178,6 +178,7 @@ std::string SeriesHelp(const StepMetric& metric) {
   }
 }
 
+// Only for averages, which are real numbers.
 void SetValueIn(v1::StepMetrics* step, const StepMetric& metric, double value) {
   step->GetReflection()->SetDouble(step, FieldOf(metric), value);
 }

@@ -63,11 +63,13 @@ void ReadFiles(const Json& dataset, FieldReader& fields, DatasetSpec* out,
   }
 }
 
+// Then the default dataset is meant.
 bool HasNoSource(const DatasetSpec& spec) {
   return spec.upload_sha256.empty() && spec.server_path.empty() && spec.hub.name.empty() &&
          spec.files.empty();
 }
 
+// {"instruction": "question", …}: from fields of a shape to columns of the data.
 void ReadColumns(const Json& dataset, FieldReader& fields, DatasetSpec* out) {
   if (!fields.Has("columns")) return;
   if (!dataset["columns"].is_object()) return fields.Violate("columns", "must be an object");

@@ -9,6 +9,8 @@ namespace {
 
 using Type = LrSchedule::Type;
 
+// cosine_with_min_lr has its lowest rate as a number or as a share of the peak, and keeps the
+// share.
 void JudgeMinimum(FieldReader& fields, double peak, LrSchedule* schedule) {
   const bool rate = fields.Has("min_lr_rate"), absolute = fields.Has("min_lr");
   if (schedule->type != Type::kCosineWithMinLr) {

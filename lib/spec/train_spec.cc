@@ -130,6 +130,7 @@ void JudgeTogether(FieldReader& fields, TrainSpec* spec) {
     fields.Violate("load_best_model_at_end", "needs rows to evaluate on: eval_split");
 }
 
+// Absent fields take their defaults; everything wrong is collected and reported at once.
 absl::StatusOr<TrainSpec> Resolve(const Json& json, Dtype default_dtype) {
   std::vector<FieldViolation> violations;
   TrainSpec spec;

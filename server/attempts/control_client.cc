@@ -34,6 +34,7 @@ absl::Status ControlClient::Connect() {
   return absl::OkStatus();
 }
 
+// Never waits: the runner's thread must not hang on a worker that does.
 absl::Status ControlClient::Send(const v1::ControlRequest& request) {
   if (!socket_.valid()) FTD_RETURN_IF_ERROR(Connect());
   const std::string packet = request.SerializeAsString();

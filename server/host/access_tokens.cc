@@ -132,6 +132,7 @@ absl::StatusOr<std::string> AccessTokens::Create(const std::string& name) {
   return secret;
 }
 
+// Several lines may have the name; all of them go.
 absl::Status AccessTokens::Revoke(const std::string& name) {
   absl::MutexLock lock(&changes_);
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadChecked());

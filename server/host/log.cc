@@ -22,6 +22,7 @@ bool StderrIsJournal() {
          absl::StrCat(ours.st_dev, ":", ours.st_ino) == journal;
 }
 
+// Outside the journal a line has its own time, in UTC, and the level as a word.
 std::string Head(LogLevel level) {
   static const bool journal = StderrIsJournal();
   // sd-daemon(3): a priority in angle brackets, which the journal takes off. It adds the time

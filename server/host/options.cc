@@ -142,6 +142,7 @@ absl::Status UnknownKey(const std::string& source, const std::string& key) {
 }
 
 template <typename Number>
+// The limits of a row are integers, for both kinds of numbers.
 absl::Status SetNumber(Options& options, const Option& option, Number Options::*member,
                        Number value, const std::string& source) {
   // Written so that NaN fails.

@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 // With less free space nothing useful can be trained or saved.
 constexpr uint64_t kLeastFreeBytes = 16 << 20;
 
+// The daemon makes its directories itself: a first start needs no preparation.
 absl::Status CreateDirectories(const fs::path& dir) {
   std::error_code error;
   fs::create_directories(dir, error);

@@ -86,6 +86,7 @@ class CallerCheck : public grpc::AuthMetadataProcessor {
 // leaves nothing of TLS 1.2; TLS 1.3 has suites of its own.
 void AllowOnlyTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1); }
 
+// Before anything is bound, and again for a SIGHUP.
 absl::Status CheckTlsFiles(const TlsFiles& files) {
   if (files.certificate.empty()) return absl::OkStatus();
   FTD_ASSIGN_OR_RETURN(const bool valid_now, CheckCertificate(files.certificate, files.key));

@@ -97,6 +97,7 @@ absl::StatusOr<std::optional<Job>> JobStore::FindRequest(const RequestKey& reque
   return job;
 }
 
+// Whether the job has ended is checked in the same transaction that removes it.
 absl::Status JobStore::Delete(const std::string& job_id) {
   absl::MutexLock lock(&write_mutex_);
   FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));

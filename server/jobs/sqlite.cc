@@ -91,6 +91,7 @@ absl::Status Statement::Run() { return Step().status(); }
 
 int64_t Statement::Int(int column) const { return sqlite3_column_int64(statement_, column); }
 
+// The size counts, not a NUL: texts may contain one.
 std::string Statement::Text(int column) const {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
   return text == nullptr ? "" : std::string(text, sqlite3_column_bytes(statement_, column));

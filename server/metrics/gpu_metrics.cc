@@ -84,6 +84,7 @@ struct GpuFamilies {
                                     "Energy since the driver was loaded.", MetricType::Counter);
   MetricFamily heat = Gauge("ftd_gpu_temperature_celsius", "Temperature of the chip.");
 
+  // NVML has percent, milliwatts and millijoules; Prometheus wants ratios, watts and joules.
   void Add(const Nvml& nvml, Nvml::Device device, const MetricLabels& labels) {
     Nvml::Memory memory = {};
     Nvml::Utilization utilization = {};

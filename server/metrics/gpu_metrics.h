@@ -16,6 +16,7 @@ namespace ftd {
 class GpuMetrics : public prometheus::Collectable {
  public:
   GpuMetrics();
+  // Waits for the driver two seconds at most.
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:

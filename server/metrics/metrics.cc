@@ -21,9 +21,11 @@ using prometheus::BuildHistogram;
 // Buckets from a second to two weeks.
 const prometheus::Histogram::BucketBoundaries kJobSeconds = {
     1, 5, 15, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 259200, 1209600};
+// Milliseconds are usual for both; more is a sign of a slow disk or a busy host.
 const prometheus::Histogram::BucketBoundaries kLagSeconds = {0.001, 0.002, 0.005, 0.01, 0.025,
                                                              0.05,  0.1,   0.5,   1,    5};
 
+// Tenths of a second for a small adapter, minutes for all of a large model's state.
 const prometheus::Histogram::BucketBoundaries kCheckpointSeconds = {0.1, 0.5, 1,   2,   5,
                                                                     15,  60,  180, 600, 1800};
 

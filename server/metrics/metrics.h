@@ -44,12 +44,14 @@ class Metrics {
   void OnStateChange(const Job& job, const StateEvent& event);
   // The next two: on the runner's thread.
   void OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news);
+  // Counts the attempt and the exit of its worker, and ends the job's series.
   void OnAttemptEnded(const Job& job, const Attempt& attempt);
   // With the store's write lock held, so it does nothing else.
   void OnCommit(double seconds) { commit_.Observe(seconds); }
 
  private:
   explicit Metrics(const MetricsSources& sources);
+  // Binds the address; scrapes wait until Serve.
   absl::Status Open(const std::string& listen);
 
   // The registry has what is counted as it happens; the other three are read at the scrape.

@@ -26,6 +26,7 @@ struct Families {
   prometheus::Family<prometheus::Histogram>& seconds;
 };
 
+// Returns the value of grpc_type as Go's interceptor spells it.
 const char* TypeName(ServerRpcInfo::Type type) {
   switch (type) {
     case ServerRpcInfo::Type::UNARY:
@@ -85,6 +86,7 @@ class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryIn
  public:
   explicit CallCounterFactory(Families families) : families_(families) {}
 
+  // Called by gRPC at the beginning of each call.
   Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
     const std::string path = info->method();  // "/ftd.v1.FineTuning/GetJob"
     const size_t slash = path.rfind('/');

@@ -21,10 +21,12 @@ namespace ftd {
 template <typename T>
 class Sampler {
  public:
+  // The thread starts at once, but `take` is not called before a sample is asked for.
   explicit Sampler(std::function<T()> take)
       : shared_(std::make_shared<Shared>()),
         thread_([shared = shared_, take = std::move(take)] { Run(*shared, take); }) {}
 
+  // An idle thread is joined. A busy one may never end, and is left to itself.
   ~Sampler() {
     bool busy = false;
     {

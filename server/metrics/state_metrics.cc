@@ -47,6 +47,7 @@ double TreeBytes(const std::filesystem::path& root) {
   return bytes;
 }
 
+// f_bavail and not f_bfree: ftd does not run as root.
 void AddFreeBytes(MetricFamily& family, const char* role, const std::filesystem::path& path) {
   struct statvfs space;
   if (statvfs(path.c_str(), &space) != 0) return;

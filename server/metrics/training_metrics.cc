@@ -21,6 +21,7 @@ using prometheus::MetricType;
 constexpr int64_t kKeepMicros = 300000000;
 constexpr size_t kKeepEnded = 3;
 
+// `ft_job` and not `job`, which Prometheus itself gives to each target.
 MetricLabels LabelsOf(const Job& job) {
   // A model is known by its last part: a whole path would make the label a long one.
   const std::filesystem::path model(ToWire(job).spec().model());

@@ -27,8 +27,10 @@ std::string ModeOf(const Job& job);
 // Thread-safe.
 class TrainingMetrics : public prometheus::Collectable {
  public:
+  // Called with each piece of news, steps in order. An attempt that is new here starts its series.
   void OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news);
   void OnAttemptEnded(const Job& job);
+  // Called at each scrape. A job without steps has no series of steps.
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
@@ -38,6 +40,7 @@ class TrainingMetrics : public prometheus::Collectable {
 
   // Numbers of one attempt: a new one starts them again, which a counter may do.
   struct Series {
+    // Made once: the spec has to be parsed for them.
     std::map<std::string, std::string> labels;
     int32_t attempt = 0;
     int64_t end_time = 0;  // of the attempt; 0 while it runs
@@ -57,6 +60,7 @@ class TrainingMetrics : public prometheus::Collectable {
 
   // Called when an attempt has ended.
   void DropOld() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Adds a step to the sums and makes it the last one.
   static void TakeStep(Series& series, const v1::StepMetrics& step);
   // Seconds since 1970.
   static double EstimatedEnd(const Series& series);
@@ -64,6 +68,7 @@ class TrainingMetrics : public prometheus::Collectable {
   static std::vector<prometheus::MetricFamily> StepFamilies(const std::vector<const Series*>& all);
   static prometheus::MetricFamily StepSecondsFamily(const std::vector<const Series*>& all);
 
+  // News come on the runner's thread, scrapes on the exposer's.
   mutable absl::Mutex mutex_;
   std::map<std::string, Series> series_ ABSL_GUARDED_BY(mutex_);  // by job id
 };

@@ -33,6 +33,7 @@ std::string Fingerprint(const std::filesystem::path& dir) {
 
 }  // namespace
 
+// Judged without the lock: two submits of one model may both do it, which costs time only.
 absl::StatusOr<ModelConfig> ModelVerdicts::Judge(const std::filesystem::path& model_dir) {
   // Taken before the files are read. If they change meanwhile, the verdict is stored under a
   // fingerprint that no longer fits, and is never used.

@@ -63,6 +63,7 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
   // Called by gRPC on any thread, also while a write is in flight.
   void OnCancel() override { End(absl::CancelledError("the client went away")); }
 
+  // The last call of gRPC. The reactor may be destroyed as `last` goes out of scope.
   void OnDone() override {
     if (hub_ != nullptr) hub_->Remove(this);
     const std::shared_ptr<StreamReactor> last = std::move(self_);
@@ -97,6 +98,7 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
     return true;
   }
 
+  // Returns a copy, so that no lock is held while gRPC is called.
   std::optional<grpc::Status> Ended() {
     absl::MutexLock lock(&mutex_);
     return end_status_;

@@ -57,6 +57,7 @@ class WatchReader {
   // `next_change`: time of the next state event, before which the logs of a living attempt are
   // read.
   std::optional<v1::WatchJobResponse> NextFromLogs(bool attempt_over, int64_t next_change);
+  // Both read a batch ahead once the one before is used up.
   void FillEvents();
   void FillSteps();
   std::optional<v1::WatchJobResponse> TakeEvent();

@@ -93,6 +93,7 @@ void EventLog::Warning(const std::string& message) {
   Append(std::move(event), false);
 }
 
+// Only the first end counts: the control thread and the training thread may both have one.
 bool EventLog::End(const v1::WorkerEvent::End& end) {
   const std::lock_guard lock(mutex_);
   if (ended_) return false;

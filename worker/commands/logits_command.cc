@@ -17,6 +17,7 @@ struct Sequences {
   bool single = false;
 };
 
+// `single`: the input was one sequence, not a list of them; the output has the same form.
 absl::StatusOr<Sequences> ReadSequences(const std::filesystem::path& path) {
   FTD_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
   nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);

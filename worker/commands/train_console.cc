@@ -55,6 +55,7 @@ void TrainConsole::EndLine() {
   line_open_ = false;
 }
 
+// On stderr: stdout has the summary and the statistics only.
 void TrainConsole::Progress(v1::Progress::Phase phase, const Amount& amount) {
   const bool changed = phase != phase_;
   phase_ = phase;
@@ -131,6 +132,7 @@ void TrainConsole::Warning(const std::string& message) {
   std::fprintf(stderr, "warning: %s\n", message.c_str());
 }
 
+// The closing lines of NVIDIA's scripts.
 void TrainConsole::PrintStatistics() const {
   const double steps = static_cast<double>(steps_);
   const double planned = static_cast<double>(std::max<int64_t>(outline_.steps_planned, 1));

@@ -173,6 +173,7 @@ std::vector<std::string> TrainArguments(std::vector<std::string> args) {
   return WithBareValue(std::move(args), {names, "on", takes});
 }
 
+// Preset first, flags over it (RFC 7396), then what the scripts do for any dataset.
 absl::StatusOr<std::string> GivenSpecJson(const TrainOptions& options) {
   FTD_RETURN_IF_ERROR(options.given.Text().status());
   Json spec = {{"mode", "LORA"}};

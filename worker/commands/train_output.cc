@@ -97,6 +97,7 @@ absl::StatusOr<TrainOutput> TrainOutput::Begin(const fs::path& dir,
   return output;
 }
 
+// The request of the first start is used again, with only the checkpoint and the logs replaced.
 absl::StatusOr<TrainOutput> TrainOutput::Resume(const fs::path& dir,
                                                 const std::string& checkpoint) {
   std::error_code error;

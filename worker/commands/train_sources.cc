@@ -35,6 +35,7 @@ absl::StatusOr<FoundDataset> FindDataset(DatasetSpec& dataset) {
 
 }  // namespace
 
+// The same plan as for a job of the daemon, so the same run has the same spec on both ways.
 absl::StatusOr<v1::AttemptRequest> FindTrainSources(const std::string& spec_json,
                                                     Dtype default_dtype) {
   FTD_ASSIGN_OR_RETURN(TrainSpec spec, ResolveTrainSpec(spec_json, default_dtype));

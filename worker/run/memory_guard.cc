@@ -18,6 +18,7 @@ constexpr int64_t kUnifiedMemoryReserve = 8LL << 30;
 
 double Gibibytes(int64_t bytes) { return static_cast<double>(bytes) / (1LL << 30); }
 
+// Both figures, so that a user sees whether a smaller job would have fitted.
 absl::Status Exhausted(int64_t available, int64_t reserve) {
   return Error(Reason::kHostMemoryGuard,
                absl::StrFormat("the host had %.1f GiB of memory left, %.1f GiB is what jobs must "

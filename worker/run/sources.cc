@@ -18,6 +18,8 @@ std::string TakeToken(int fd) {
   return token;
 }
 
+// Fetches the files that the cache lacks, which it need not do for a model and data on this
+// machine.
 absl::Status BringSources(const std::string& sources_json, const std::string& token,
                           const StopFlags& flags, RunObserver& observer) {
   if (sources_json.empty()) return absl::OkStatus();

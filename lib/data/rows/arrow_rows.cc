@@ -66,6 +66,7 @@ class ParquetBatches : public BatchSource {
   std::unique_ptr<arrow::RecordBatchReader> batches_;
 };
 
+// Decompression on this thread too, as for Parquet.
 arrow::ipc::IpcReadOptions IpcOptions() {
   arrow::ipc::IpcReadOptions options = arrow::ipc::IpcReadOptions::Defaults();
   options.memory_pool = Pool();
@@ -87,6 +88,7 @@ class IpcStreamBatches : public BatchSource {
   std::shared_ptr<arrow::ipc::RecordBatchStreamReader> reader_;
 };
 
+// The file format has an index at its end, by which batches are read by number.
 class IpcFileBatches : public BatchSource {
  public:
   static arrow::Result<std::unique_ptr<BatchSource>> Open(const FilePtr& file) {
@@ -118,6 +120,7 @@ Cell IntegerCell(const arrow::Array& array, int64_t i) {
           .text = std::to_string(static_cast<const Integers&>(array).Value(i))};
 }
 
+// A null cell has kind kNull, whatever its column's type.
 Cell CellAt(const arrow::Array& array, int64_t i) {
   if (array.IsNull(i)) return {};
   switch (array.type_id()) {

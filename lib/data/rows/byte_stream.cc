@@ -21,6 +21,7 @@ namespace {
 constexpr size_t kChunk = 128 << 10;
 constexpr std::string_view kGzipMagic = "\x1f\x8b", kZstdMagic = "\x28\xb5\x2f\xfd";
 
+// Reads ahead by the kernel: files are read from their start to their end, once.
 class FileStream : public ByteStream {
  public:
   FileStream(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {

@@ -44,6 +44,7 @@ class CsvRows : public RowReader {
   }
 
  private:
+  // The first record. A name that is there twice would make a row's field ambiguous.
   absl::Status TakeHeader() {
     columns_.assign(fields_.begin(), fields_.begin() + static_cast<ptrdiff_t>(field_count_));
     for (size_t i = 0; i < columns_.size(); ++i) {

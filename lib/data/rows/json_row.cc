@@ -66,6 +66,7 @@ class RowBuilder : public nlohmann::json_sax<json> {
     row_->problem = DatasetInvalid("a row must be an object");
     return false;
   }
+  // A row itself must be an object; an object or array within it counts as one cell.
   bool Open(bool is_row) {
     if (depth_ == 0 && !is_row) return NotARow();
     if (depth_ == 1) Add(Cell::Kind::kOther, {});
@@ -86,6 +87,8 @@ class RowBuilder : public nlohmann::json_sax<json> {
 
 }  // namespace
 
+// Stops at the first error of syntax. A row that is JSON but not an object has a problem as well,
+// though no position.
 std::optional<size_t> ParseJsonRow(std::string_view json_text, Row* row) {
   row->cells.clear();
   row->problem = absl::OkStatus();

@@ -57,6 +57,7 @@ class JsonRows : public RowReader {
     if (!in_.status().ok()) return in_.status();
     return false;
   }
+  // Without a limit a file without line breaks would be read into memory as one line.
   absl::Status TooLong() const {
     return DatasetInvalid(Concat(name_, " line ", in_.line(), ": longer than ", kMaxRowBytes >> 20,
                                  " MiB; one row may not be that long"));
@@ -66,6 +67,8 @@ class JsonRows : public RowReader {
         Concat(name_, " line ", line, ", row ", rows_ + 1, ": not JSON (", reason, ")"));
   }
 
+  // An error of the bytes comes before one of the syntax: a file that was cut short is reported as
+  // such.
   absl::StatusOr<bool> NextElement(Row* row) {
     if (ended_) return false;
     SkipBlank();

@@ -115,6 +115,7 @@ Regex Regex::Literal(std::string_view literal) {
   return regex;
 }
 
+// A literal needs no engine. Any error, such as a match limit, counts as no match.
 bool Regex::Find(std::string_view subject, size_t start, RegexScratch& scratch, Span* match) const {
   if (code_ == nullptr) {
     match->begin = subject.find(literal_, start);

@@ -174,6 +174,7 @@ absl::Status Translator::CopyHex() {
   return absl::OkStatus();
 }
 
+// Classes are copied as they are, after looking for what the two engines read differently.
 absl::Status Translator::Class() {
   atom_ = out_.size();
   Copy(Peek(1) == '^' ? 2 : 1);
@@ -226,6 +227,7 @@ absl::Status Translator::OpenGroup() {
   return absl::OkStatus();
 }
 
+// A whole group is an atom for the quantifier that may follow.
 absl::Status Translator::CloseGroup() {
   if (groups_.empty()) return Unsupported("an unmatched ')'");
   Copy(1);
