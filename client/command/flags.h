@@ -59,9 +59,9 @@ class Flags {
   // Flags declared from here on are shown under `title`.
   void Group(const std::string& title);
 
-  // Reads the arguments. nullopt: go on. Else the exit code: 0 after --help and where the verb was
-  // to describe itself (Invocation::describe), 2 after a usage error, which is reported on stderr
-  // with the nearest known flag.
+  // Reads the arguments. nullopt: the verb continues. Else the exit code: 0 after --help and where
+  // the verb was to describe itself (Invocation::describe), 2 after a usage error, which is
+  // reported on stderr with the nearest known flag.
   std::optional<int> Parse();
 
   // Values of --address and the flags about TLS, given before or after the verb.

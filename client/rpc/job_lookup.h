@@ -9,8 +9,8 @@
 
 namespace ftd {
 
-// The job with this id or name. A verb that follows a job over time looks it up first and goes on
-// with the id: the name might come to mean another job meanwhile.
+// Returns the job with this id or name. A verb that follows a job over time looks it up first and
+// then uses the id, since the name might come to mean another job.
 absl::StatusOr<ftd::v1::Job> FindJob(Connection& connection, const std::string& id_or_name);
 
 }  // namespace ftd

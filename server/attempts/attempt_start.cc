@@ -30,8 +30,8 @@ absl::Status RecreateDirectory(const fs::path& dir) {
   return SyncPath(dir.parent_path());
 }
 
-// Takes the lock that the worker inherits. The daemon locks it before the worker exists, so there
-// is no moment at which a living worker does not hold it.
+// Takes the lock that the worker inherits. The daemon locks it before the worker exists, so a
+// living worker holds it at every moment.
 absl::StatusOr<Fd> LockForWorker(const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(dir / kWorkerLock, O_RDWR | O_CREAT, 0640));
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {

@@ -18,18 +18,18 @@ namespace ftd {
 
 class TrainOutput {
  public:
-  // For a new run. The directory must be new or empty, or hold a run that was never saved, which is
-  // then forgotten. ALREADY_EXISTS naming what is there and how to go on; FAILED_PRECONDITION when
-  // another process trains in it.
+  // Begins a new run. The directory must be new or empty, or hold a run that was never saved, which
+  // is then forgotten. ALREADY_EXISTS naming what is there and how to continue; FAILED_PRECONDITION
+  // when another process trains in it.
   static absl::StatusOr<TrainOutput> Begin(const std::filesystem::path& dir,
                                            const v1::AttemptRequest& request);
-  // For a run that is to go on from `checkpoint` ("latest", or a directory in `dir`), or from its
-  // beginning when it was never saved. A result that is complete is published, so that the run is
-  // finished. NOT_FOUND when `dir` holds no run.
+  // Resumes a run from `checkpoint` ("latest", or a directory in `dir`), or from its beginning when
+  // it was never saved. A result that is complete is published, so that the run is finished.
+  // NOT_FOUND when `dir` holds no run.
   static absl::StatusOr<TrainOutput> Resume(const std::filesystem::path& dir,
                                             const std::string& checkpoint);
 
-  // The request with where to go on from.
+  // The request, with the checkpoint to resume from.
   const v1::AttemptRequest& request() const { return request_; }
   RunPlaces Places() const;
   bool finished() const;
