@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Counts turns of phrase that no native technical writer uses, in what users read: documents, strings, the API's comments.
+"""Counts turns of phrase that no native technical writer uses: in documents, strings and comments.
 
     english.py [FILE…]      a line for each match, and a count for each file; all files unless some are named
 
-A document counts whole, a C++ source by its string literals, a .proto file by its comments. Ends with 1 if there is a match.
+A document counts whole, a C++ source by its string literals and its comments of whole lines, a .proto file by its comments. Ends
+with 1 if there is a match.
 """
 import re
 import sys
@@ -30,6 +31,10 @@ TOKEN = re.compile(r"""
 """, re.VERBOSE | re.DOTALL)
 
 
+# Sources whose comments are not held to the list yet; their string literals are.
+COMMENTS_LATER = ("lib/model/", "lib/spec/job_fields", "server/api/", "worker/engine/")
+
+
 def kept(source, kind):
     """`source` with all but its tokens of a kind blotted out, each character in its place.
 
@@ -47,13 +52,21 @@ def kept(source, kind):
     return "".join(out).replace("\\n", "  ")
 
 
+def whole_lines(comments):
+    """`comments`, as `kept` leaves them, without those that share their line with code."""
+    return re.sub(r"^.*\0.*$", "\0", comments, flags=re.MULTILINE)
+
+
 def matches(name, source):
     """(line, phrase) for each match in what users read of a file."""
+    texts = [source]
     if name.endswith((".cc", ".h", ".cu")):
-        source = kept(source, "string")
+        texts = [kept(source, "string")]
+        if not name.startswith(COMMENTS_LATER):
+            texts.append(whole_lines(kept(source, "comment")))
     elif name.endswith(".proto"):
-        source = kept(source, "comment")
-    return [(source.count("\n", 0, match.start()) + 1, " ".join(match[0].split())) for match in HABIT.finditer(source)]
+        texts = [kept(source, "comment")]
+    return [(text.count("\n", 0, match.start()) + 1, " ".join(match[0].split())) for text in texts for match in HABIT.finditer(text)]
 
 
 def read_by_users():

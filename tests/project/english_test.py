@@ -1,4 +1,4 @@
-"""What users read is plain English: no turn of phrase of english.py."""
+"""Documents, strings and comments are plain English: no turn of phrase of english.py."""
 import english
 import pytest
 import tree
@@ -28,6 +28,8 @@ def test_all_that_users_read_is_looked_at():
     ("a.cc", 'Json{{"mend", hint}};', 1),
     ("a.cc", 'const char kHelp[] = R"(\n  it goes on)";', 2),
     ("a.proto", "// What\n// goes\n// on.\nmessage A {}", 2),
+    ("a.cc", "int x;\n  // It goes\n  // on.\n", 2),
+    ("a.h", "// Behind the last step.\nint x;", 1),
 ])
 def test_a_habit_is_seen(name, source, line):
     assert [found for found, _ in english.matches(name, source)] == [line]
@@ -35,7 +37,9 @@ def test_a_habit_is_seen(name, source, line):
 
 @pytest.mark.parametrize("name,source", [
     ("a.md", "There is no file. It is no longer there, and is no more than 3 bytes. It goes on to the next. A recommendation."),
-    ("a.cc", '// a comment that goes on\n#include "mend.h"\nint mend = \'"\';'),
+    ("a.cc", '#include "mend.h"\nint mend = \'"\';  // goes on'),
+    ("a.cc", "// It goes\nint x;\n// on.\n"),
+    ("worker/engine/a.cc", "// It goes on."),
     ("a.cc", 'Say("what it is", "no name");'),
     ("a.proto", "string mend = 1;  // the remedy"),
 ])
