@@ -44,8 +44,7 @@ absl::Status CheckTensor(const fs::path& dir, const TensorView* view, const std:
   return absl::OkStatus();
 }
 
-// Checks a projection of a model that may be quantised. Even a quantised model leaves some
-// projections as they were.
+// A projection of a model that is quantised, which may have left some as they were.
 absl::Status CheckProjection(const fs::path& dir, const ModelConfig& config,
                              const ModelWeights& weights, const TensorInfo& tensor) {
   if (!config.nf4 || !IsNf4(weights, tensor.name))
@@ -59,8 +58,6 @@ absl::Status CheckProjection(const fs::path& dir, const ModelConfig& config,
                             absl::StrJoin(tensor.shape, ", "), "]"));
 }
 
-// Names as transformers' LlamaForCausalLM has them. Only headers are read, so the size of the model
-// does not matter.
 absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config,
                           const ModelWeights& weights) {
   return VisitParameters(config, [&](const ParameterInfo& parameter) -> absl::Status {
@@ -77,8 +74,6 @@ absl::Status Mismatch(const fs::path& dir, const std::string& what) {
   return Error(Reason::kAdapterMismatch, absl::StrCat(dir.string(), ": ", what));
 }
 
-// PEFT's adapter_config.json must agree with the job: with another rank or alpha the loaded weights
-// would mean something else.
 absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const LoraSpec& lora) {
   if (json.value("peft_type", "") != "LORA")
     return Mismatch(dir, "adapter_config.json: peft_type is not LORA");
@@ -104,8 +99,6 @@ absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const Lor
 
 }  // namespace
 
-// The embedding may have more rows than the tokenizer has tokens (they are often padded), but not
-// fewer.
 absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const fs::path& model_dir) {
   FTD_ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(model_dir));
   auto tokenizer = Tokenizer::Load(model_dir / "tokenizer.json");
@@ -119,7 +112,6 @@ absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const fs::path& model_dir) 
   return config;
 }
 
-// Opens the weights as well, of which only the headers are read.
 absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
   FTD_ASSIGN_OR_RETURN(ModelConfig config, JudgeModelWithoutWeights(model_dir));
   FTD_ASSIGN_OR_RETURN(ModelWeights weights, ModelWeights::Open(model_dir));
@@ -127,7 +119,6 @@ absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
   return config;
 }
 
-// A model that is stored in nf4 has no unquantised weights, which modes full and lora need.
 absl::Status JudgeMode(const fs::path& model_dir, const ModelConfig& model, Mode mode) {
   if (!model.nf4 || mode == Mode::kQlora) return absl::OkStatus();
   return Error(Reason::kModelUnsupported,
@@ -145,7 +136,6 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
                               ": adapter_config.json cannot be read; it must "
                               "be a PEFT adapter directory"));
   }
-  // Parsed without exceptions, read with them: value() throws for a field of another type.
   const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return Mismatch(adapter_dir, "adapter_config.json is not a JSON object");
   try {
@@ -155,7 +145,6 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
   }
   auto file = SafetensorsFile::Open(adapter_dir / "adapter_model.safetensors");
   if (!file.ok()) return file.status();
-  // Both ways: every module that the job trains is in the file, and nothing else is.
   std::set<std::string> expected;
   const auto check = [&](const std::string& name, int64_t rows, int64_t columns) {
     const auto it = file->tensors().find(name);
