@@ -36,16 +36,13 @@ absl::Status ControlClient::Connect() {
 
 // Never waits: the runner's thread must not hang on a worker that does.
 absl::Status ControlClient::Send(const v1::ControlRequest& request) {
-  if (!socket_.valid()) FTD_RETURN_IF_ERROR(Connect());
+  FTD_RETURN_IF_ERROR(Connect());
   const std::string packet = request.SerializeAsString();
   if (send(socket_.get(), packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
     return absl::OkStatus();
   }
-  const int error = errno;
-  // The next Send connects again.
-  socket_.Reset();
   return absl::UnavailableError(absl::StrCat("cannot send to the worker of ", attempt_dir_.string(),
-                                             ": ", std::generic_category().message(error)));
+                                             ": ", std::generic_category().message(errno)));
 }
 
 }  // namespace ftd

@@ -10,8 +10,8 @@
 
 namespace ftd {
 
-// Connects when first used and keeps the connection, so that the worker's answer always finds a
-// reader. Not thread-safe.
+// Connects again for each request, since a worker answers one and closes the connection. Keeps the
+// newest one, so that the worker's answer finds a reader. Not thread-safe.
 class ControlClient {
  public:
   explicit ControlClient(std::filesystem::path attempt_dir)

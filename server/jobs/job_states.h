@@ -18,7 +18,6 @@
 //   CANCELLING                                SUCCEEDED     with `keep`: the worker made a result
 //   CANCELLING                                QUEUED        with `keep`: the worker ended without a result
 //   PREPARING, RUNNING, PAUSING, CANCELLING   FAILED        an error that a retry cannot fix
-//   QUEUED                                    FAILED        allowed; nothing makes this move yet
 // clang-format on
 //
 // SUCCEEDED, FAILED and CANCELLED are final. JobStore::ApplyMove is the one function that changes a
@@ -46,8 +45,8 @@ inline constexpr LegalMove kLegalMoves[] = {
     {JobState::kPausing, JobState::kCancelling},   {JobState::kCancelling, JobState::kCancelled},
     {JobState::kCancelling, JobState::kSucceeded}, {JobState::kPreparing, JobState::kFailed},
     {JobState::kRunning, JobState::kFailed},       {JobState::kPausing, JobState::kFailed},
-    {JobState::kCancelling, JobState::kFailed},    {JobState::kQueued, JobState::kFailed},
-    {JobState::kPausing, JobState::kSucceeded},    {JobState::kCancelling, JobState::kQueued},
+    {JobState::kCancelling, JobState::kFailed},    {JobState::kPausing, JobState::kSucceeded},
+    {JobState::kCancelling, JobState::kQueued},
 };
 
 constexpr bool IsLegalMove(JobState from, JobState to) {

@@ -184,6 +184,20 @@ def test_metrics_of_a_broken_stream_have_no_step_twice():
         assert calls == [0, 4]
 
 
+def test_metrics_of_a_stream_that_breaks_after_the_last_step_wanted():
+    calls = []
+
+    def answer(request, context):
+        calls.append(request.from_step)
+        yield api.QueryMetricsResponse(steps=[metric(i, 1.0) for i in (2, 3)])
+        fail(context, "UNAVAILABLE", message="broken")
+
+    with FakeFtd(QueryMetrics=answer) as fake:
+        result = fake.ftctl("metrics", "x", "-o", "jsonl", "--from-step", "2", "--to-step", "3")
+        assert result.returncode == 0, result.stderr
+        assert [json.loads(line)["step"] for line in result.stdout.splitlines()] == [2, 3] and calls == [2]
+
+
 @pytest.mark.parametrize("output, empty", [("jsonl", ""), ("json", "[]\n"), ("csv", "")])
 def test_metrics_of_a_job_without_steps(output, empty):
     with FakeFtd(QueryMetrics=lambda request, context: iter(())) as fake:

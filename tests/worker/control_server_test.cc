@@ -7,9 +7,11 @@
 #include <chrono>
 #include <csignal>
 #include <future>
+#include <thread>
 
 #include "ftd/v1/worker.pb.h"
 #include "gtest/gtest.h"
+#include "server/attempts/control_client.h"
 #include "tests/support/temp_dir.h"
 
 namespace ftd {
@@ -54,6 +56,21 @@ TEST_F(ControlServerTest, StopWithSavingSetsTheFlag) {
   EXPECT_TRUE(Send(request.SerializeAsString()).ok());
   EXPECT_TRUE(flags_.stop);
   EXPECT_TRUE(flags_.halt);
+}
+
+// ftd's end asks twice: a pause, and then a cancel before the worker has ended.
+TEST_F(ControlServerTest, TheDaemonsNextRequestArrivesToo) {
+  ControlClient client(dir_);
+  v1::ControlRequest request;
+  request.mutable_stop()->set_save(true);
+  ASSERT_TRUE(client.Send(request).ok());
+  for (const auto end = std::chrono::steady_clock::now() + kDeadline;
+       !flags_.stop && std::chrono::steady_clock::now() < end;)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  ASSERT_TRUE(flags_.stop);
+  request.mutable_stop()->set_save(false);
+  ASSERT_TRUE(client.Send(request).ok());
+  EXPECT_EQ(abandoned_.get_future().wait_for(kDeadline), std::future_status::ready);
 }
 
 TEST_F(ControlServerTest, StopWithoutSavingAbandons) {
