@@ -201,7 +201,7 @@ TEST_F(JobStoreTest, MovesAreThoseOfTheTable) {
       {JobState::kPaused, {JobState::kPreparing, JobState::kPausing, JobState::kPaused}},
       {JobState::kCancelling, {JobState::kPreparing, JobState::kCancelling}},
       {JobState::kSucceeded, {JobState::kPreparing, JobState::kRunning, JobState::kSucceeded}},
-      {JobState::kFailed, {JobState::kFailed}},
+      {JobState::kFailed, {JobState::kPreparing, JobState::kFailed}},
       {JobState::kCancelled, {JobState::kCancelled}}};
   for (const auto& [from, path] : way) {
     for (const JobState to : kAllJobStates) {
