@@ -1,5 +1,4 @@
-#include "server/api/fine_tuning_service.h"
-
+// The calls about jobs, and about the daemon that runs them.
 #include <algorithm>
 #include <utility>
 
@@ -10,16 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/sha256.h"
+#include "server/api/fine_tuning_service.h"
 #include "server/api/page_token.h"
-#include "server/attempts/attempt_files.h"
 #include "server/jobs/wire.h"
+#include "server/requests/job_control.h"
 #include "server/requests/job_view.h"
 #include "server/streams/grpc_status.h"
-#include "server/streams/log_source.h"
-#include "server/streams/result_source.h"
-#include "server/streams/steps_source.h"
 #include "server/streams/stream_reactor.h"
-#include "server/streams/upload_reactor.h"
 #include "server/streams/watch_source.h"
 
 namespace ftd {
@@ -66,13 +62,6 @@ absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, std
   if (!printed.ok()) return FieldError({{"spec", "has a value that JSON cannot hold"}});
   if (!request.request_id().empty()) submission.request = {request.request_id(), BodyHash(request)};
   return submission;
-}
-
-template <typename Source, typename Message>
-grpc::ServerWriteReactor<Message>* Stream(absl::StatusOr<std::unique_ptr<Source>> source,
-                                          WatchHub* hub, const std::string& job_id) {
-  if (!source.ok()) return StreamReactor<Message>::Refuse(source.status());
-  return StreamReactor<Message>::Start(*std::move(source), hub, job_id);
 }
 
 }  // namespace
@@ -151,6 +140,58 @@ FineTuningService::Unary* FineTuningService::ListJobs(Context* context,
   return OnPool(context, [=, this] { return List(*request, response); });
 }
 
+FineTuningService::Unary* FineTuningService::CancelJob(Context* context,
+                                                       const v1::CancelJobRequest* request,
+                                                       v1::Job* response) {
+  return OnPool(context, [=, this] {
+    const auto job =
+        request->keep()
+            ? CancelJobAndKeep(parts_.store, parts_.state_dir, request->job(), request->reason())
+            : ftd::CancelJob(parts_.store, request->job(), request->reason());
+    return View(job, response);
+  });
+}
+
+FineTuningService::Unary* FineTuningService::PauseJob(Context* context,
+                                                      const v1::PauseJobRequest* request,
+                                                      v1::Job* response) {
+  return OnPool(context,
+                [=, this] { return View(ftd::PauseJob(parts_.store, request->job()), response); });
+}
+
+FineTuningService::Unary* FineTuningService::ResumeJob(Context* context,
+                                                       const v1::ResumeJobRequest* request,
+                                                       v1::Job* response) {
+  return OnPool(context,
+                [=, this] { return View(ftd::ResumeJob(parts_.store, request->job()), response); });
+}
+
+FineTuningService::Unary* FineTuningService::HoldJob(Context* context,
+                                                     const v1::HoldJobRequest* request,
+                                                     v1::Job* response) {
+  return OnPool(context,
+                [=, this] { return View(ftd::HoldJob(parts_.store, request->job()), response); });
+}
+
+FineTuningService::Unary* FineTuningService::ReleaseJob(Context* context,
+                                                        const v1::ReleaseJobRequest* request,
+                                                        v1::Job* response) {
+  return OnPool(
+      context, [=, this] { return View(ftd::ReleaseJob(parts_.store, request->job()), response); });
+}
+
+FineTuningService::Unary* FineTuningService::UpdateJob(Context* context,
+                                                       const v1::UpdateJobRequest* request,
+                                                       v1::Job* response) {
+  return OnPool(context, [=, this] {
+    JobChanges changes{
+        .labels = {request->labels().begin(), request->labels().end()},
+        .remove_labels = {request->remove_labels().begin(), request->remove_labels().end()}};
+    if (request->has_priority()) changes.priority = request->priority();
+    return View(ftd::UpdateJob(parts_.store, request->job(), changes), response);
+  });
+}
+
 FineTuningService::Unary* FineTuningService::RetryJob(Context* context,
                                                       const v1::RetryJobRequest* request,
                                                       v1::Job* response) {
@@ -162,16 +203,22 @@ FineTuningService::Unary* FineTuningService::RetryJob(Context* context,
   });
 }
 
-FineTuningService::Unary* FineTuningService::ListCheckpoints(
-    Context* context, const v1::ListCheckpointsRequest* request,
-    v1::ListCheckpointsResponse* response) {
-  return OnPool(context, [=, this]() -> absl::Status {
-    FTD_ASSIGN_OR_RETURN(const Job job, parts_.store.Get(request->job()));
-    for (v1::Checkpoint& checkpoint : ListCheckpointDirs(parts_.state_dir, job.id)) {
-      *response->add_checkpoints() = std::move(checkpoint);
-    }
-    return absl::OkStatus();
+FineTuningService::Unary* FineTuningService::DeleteJob(Context* context,
+                                                       const v1::DeleteJobRequest* request,
+                                                       v1::DeleteJobResponse*) {
+  return OnPool(context, [=, this] {
+    return ftd::DeleteJob(parts_.store, parts_.state_dir, request->job(), request->results());
   });
+}
+
+grpc::ServerWriteReactor<v1::WatchJobResponse>* FineTuningService::WatchJob(
+    Context*, const v1::WatchJobRequest* request) {
+  auto reader =
+      WatchReader::Open(parts_.store, parts_.state_dir, request->job(), request->resume_token());
+  if (!reader.ok()) return StreamReactor<v1::WatchJobResponse>::Refuse(reader.status());
+  const std::string job_id = reader->job_id();
+  return StreamReactor<v1::WatchJobResponse>::Start(
+      std::make_unique<WatchSource>(*std::move(reader)), &parts_.hub, job_id);
 }
 
 FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,
@@ -185,82 +232,6 @@ FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,
                           counts[JobState::kPausing] + counts[JobState::kCancelling]);
     return absl::OkStatus();
   });
-}
-
-FineTuningService::Unary* FineTuningService::ListModels(Context* context,
-                                                        const v1::ListModelsRequest*,
-                                                        v1::ListModelsResponse* response) {
-  return OnPool(context, [=, this]() -> absl::Status {
-    FTD_ASSIGN_OR_RETURN(*response, models_.List());
-    return absl::OkStatus();
-  });
-}
-
-FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
-                                                         const v1::DeleteModelRequest* request,
-                                                         v1::DeleteModelResponse* response) {
-  return OnPool(context, [=, this]() -> absl::Status {
-    FTD_ASSIGN_OR_RETURN(*response, models_.Delete(*request));
-    return absl::OkStatus();
-  });
-}
-
-// The hub wakes a stream about once a second even if nothing is said to have happened.
-grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
-    Context*, const v1::PullModelRequest* request) {
-  return StreamReactor<v1::PullModelResponse>::Start(
-      std::make_unique<ModelTask<v1::PullModelResponse>>(
-          [this, request = *request](const auto& controls) {
-            return models_.Pull(request, controls);
-          }),
-      &parts_.hub);
-}
-
-grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyModel(
-    Context*, const v1::VerifyModelRequest* request) {
-  return StreamReactor<v1::VerifyModelResponse>::Start(
-      std::make_unique<ModelTask<v1::VerifyModelResponse>>(
-          [this, request = *request](const auto& controls) {
-            return models_.Verify(request, controls);
-          }),
-      &parts_.hub);
-}
-
-grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(
-    Context*, v1::UploadFileResponse* response) {
-  return std::make_unique<UploadReactor>(parts_.state_dir.Uploads(), parts_.pool, response)
-      .release();
-}
-
-grpc::ServerWriteReactor<v1::WatchJobResponse>* FineTuningService::WatchJob(
-    Context*, const v1::WatchJobRequest* request) {
-  auto reader =
-      WatchReader::Open(parts_.store, parts_.state_dir, request->job(), request->resume_token());
-  if (!reader.ok()) return StreamReactor<v1::WatchJobResponse>::Refuse(reader.status());
-  const std::string job_id = reader->job_id();
-  return StreamReactor<v1::WatchJobResponse>::Start(
-      std::make_unique<WatchSource>(*std::move(reader)), &parts_.hub, job_id);
-}
-
-grpc::ServerWriteReactor<v1::TailLogResponse>* FineTuningService::TailLog(
-    Context*, const v1::TailLogRequest* request) {
-  auto source = LogSource::Open(parts_.store, parts_.state_dir, *request);
-  const std::string job_id = source.ok() ? (*source)->job_id() : "";
-  WatchHub* hub = request->follow() ? &parts_.hub : nullptr;
-  return Stream<LogSource, v1::TailLogResponse>(std::move(source), hub, job_id);
-}
-
-grpc::ServerWriteReactor<v1::QueryMetricsResponse>* FineTuningService::QueryMetrics(
-    Context*, const v1::QueryMetricsRequest* request) {
-  return Stream<StepsSource, v1::QueryMetricsResponse>(
-      StepsSource::Open(parts_.store, parts_.state_dir, *request), nullptr, "");
-}
-
-grpc::ServerWriteReactor<v1::DownloadResultResponse>* FineTuningService::DownloadResult(
-    Context*, const v1::DownloadResultRequest* request) {
-  const auto job = parts_.store.Get(request->job());
-  if (!job.ok()) return StreamReactor<v1::DownloadResultResponse>::Refuse(job.status());
-  return Stream<ResultSource, v1::DownloadResultResponse>(ResultSource::Open(*job), nullptr, "");
 }
 
 }  // namespace ftd

@@ -1,0 +1,50 @@
+// The calls about the hub's cache.
+#include <memory>
+
+#include "lib/base/error.h"
+#include "server/api/fine_tuning_service.h"
+#include "server/requests/model_task.h"
+#include "server/streams/stream_reactor.h"
+
+namespace ftd {
+
+FineTuningService::Unary* FineTuningService::ListModels(Context* context,
+                                                        const v1::ListModelsRequest*,
+                                                        v1::ListModelsResponse* response) {
+  return OnPool(context, [=, this]() -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(*response, models_.List());
+    return absl::OkStatus();
+  });
+}
+
+FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
+                                                         const v1::DeleteModelRequest* request,
+                                                         v1::DeleteModelResponse* response) {
+  return OnPool(context, [=, this]() -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(*response, models_.Delete(*request));
+    return absl::OkStatus();
+  });
+}
+
+// The hub wakes a stream about once a second even if nothing is said to have happened.
+grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
+    Context*, const v1::PullModelRequest* request) {
+  return StreamReactor<v1::PullModelResponse>::Start(
+      std::make_unique<ModelTask<v1::PullModelResponse>>(
+          [this, request = *request](const auto& controls) {
+            return models_.Pull(request, controls);
+          }),
+      &parts_.hub);
+}
+
+grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyModel(
+    Context*, const v1::VerifyModelRequest* request) {
+  return StreamReactor<v1::VerifyModelResponse>::Start(
+      std::make_unique<ModelTask<v1::VerifyModelResponse>>(
+          [this, request = *request](const auto& controls) {
+            return models_.Verify(request, controls);
+          }),
+      &parts_.hub);
+}
+
+}  // namespace ftd
