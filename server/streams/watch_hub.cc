@@ -1,5 +1,6 @@
 #include "server/streams/watch_hub.h"
 
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,8 +10,10 @@
 namespace ftd {
 namespace {
 
-// Bookmarks are due every few seconds, and a lost notice delays a watcher by this much at most.
-constexpr absl::Duration kTick = absl::Seconds(1);
+using std::chrono::steady_clock;
+
+// Bookmarks are due every few seconds, and a lost notice costs this much at most.
+constexpr auto kTick = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -72,25 +75,29 @@ size_t WatchHub::size() const {
   return watchers_.size();
 }
 
-// Returns the watchers to wake: those of the jobs that changed, or all of them at a tick, when
-// nothing has changed.
-std::vector<std::shared_ptr<Watcher>> WatchHub::Due() {
+std::vector<std::shared_ptr<Watcher>> WatchHub::Due(bool everybody) {
   std::vector<std::shared_ptr<Watcher>> due;
   for (const auto& [key, entry] : watchers_) {
-    if (changed_.empty() || changed_.count(entry.job_id) > 0) due.push_back(entry.watcher);
+    if (everybody || changed_.count(entry.job_id) > 0) due.push_back(entry.watcher);
   }
   changed_.clear();
   return due;
 }
 
+// The time of the next tick stands whatever happens before it: a job that has news all the time
+// must not keep the tick from the others.
 void WatchHub::Run() {
+  auto tick = steady_clock::now() + kTick;
   while (true) {
     std::vector<std::shared_ptr<Watcher>> due;
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.AwaitWithTimeout(absl::Condition(this, &WatchHub::HasWork), kTick);
+      mutex_.AwaitWithTimeout(absl::Condition(this, &WatchHub::HasWork),
+                              absl::FromChrono(tick - steady_clock::now()));
       if (stopping_) return;
-      due = Due();
+      const bool everybody = steady_clock::now() >= tick;
+      if (everybody) tick = steady_clock::now() + kTick;
+      due = Due(everybody);
     }
     // Without the lock: Advance may end a stream, whose OnDone calls Remove. `due` keeps each one
     // alive.

@@ -52,7 +52,8 @@ class WatchHub {
  private:
   // The hub's thread: waits for news, at most a second, then calls Advance of those that are due.
   void Run();
-  std::vector<std::shared_ptr<Watcher>> Due() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes what has changed; returns the watchers that it concerns, or all.
+  std::vector<std::shared_ptr<Watcher>> Due(bool everybody) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasWork() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_ || !changed_.empty(); }
 
   struct Entry {

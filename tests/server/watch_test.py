@@ -183,6 +183,13 @@ def test_a_quiet_stream_is_bookmarked():
         assert rest == ["CANCELLING", "CANCELLED"]
 
 
+def test_a_quiet_stream_is_bookmarked_while_another_job_trains():
+    with fake_ftd("steps=1000000 step_ms=20") as ftd:
+        training, waiting = submit(ftd), submit(ftd)
+        ftd.wait(training.id, "RUNNING")
+        assert any(kind(e) == "bookmark" for e in ftd.watch(waiting.id, timeout=20))
+
+
 def test_tokens_of_other_jobs_are_refused():
     with fake_ftd() as ftd:
         first, second = submit(ftd), submit(ftd)
