@@ -107,6 +107,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   const MetricsSources sources{.store = *d.store_,
                                .state_dir = d.state_dir_,
                                .hub = d.hub_,
+                               .gpus = d.gpus_,
                                .cuda = d.device_.cuda,
                                .worker_up = [&d] { return d.runner_->worker_up(); }};
   FTD_ASSIGN_OR_RETURN(d.metrics_, Metrics::Start(d.options_.metrics_listen, sources));

@@ -15,6 +15,7 @@
 #include "server/attempts/pulse.h"
 #include "server/attempts/runner.h"
 #include "server/host/access_tokens.h"
+#include "server/host/gpus.h"
 #include "server/host/options.h"
 #include "server/host/state_dir.h"
 #include "server/host/task_pool.h"
@@ -76,6 +77,7 @@ class Daemon {
   std::atomic<bool> stopping_{false};
   std::unique_ptr<JobStore> store_;
   WatchHub hub_;
+  const GpuSampler gpus_{AskGpus};
   TaskPool pool_;
   TaskPool submit_pool_;  // a submit may wait for the hub
   std::unique_ptr<Metrics> metrics_;

@@ -1,4 +1,4 @@
-// The GPUs' memory, load, power, energy and temperature, from NVIDIA's management library.
+// The GPUs' memory, load, power, energy and temperature.
 #pragma once
 
 #include <prometheus/collectable.h>
@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "server/metrics/sampler.h"
+#include "server/host/gpus.h"
 
 namespace ftd {
 
@@ -15,13 +15,12 @@ namespace ftd {
 // memory on a DGX Spark. Thread-safe.
 class GpuMetrics : public prometheus::Collectable {
  public:
-  GpuMetrics();
-  // Waits for the driver two seconds at most.
+  // `gpus` must outlive it.
+  explicit GpuMetrics(const GpuSampler& gpus) : gpus_(gpus) {}
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  // Its own thread asks the driver, which may hang.
-  const Sampler<std::vector<prometheus::MetricFamily>> sampler_;
+  const GpuSampler& gpus_;
 };
 
 }  // namespace ftd

@@ -38,7 +38,7 @@ Metrics::Metrics(const MetricsSources& sources)
     : registry_(std::make_shared<prometheus::Registry>()),
       state_(std::make_shared<StateMetrics>(sources)),
       training_(std::make_shared<TrainingMetrics>()),
-      gpu_(std::make_shared<GpuMetrics>()),
+      gpu_(std::make_shared<GpuMetrics>(sources.gpus)),
       submitted_(BuildCounter()
                      .Name("ftd_jobs_submitted_total")
                      .Help("Jobs accepted.")

@@ -6,9 +6,10 @@
 #include <functional>
 #include <vector>
 
+#include "server/host/gpus.h"
+#include "server/host/sampler.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job_store.h"
-#include "server/metrics/sampler.h"
 #include "server/streams/watch_hub.h"
 
 namespace ftd {
@@ -18,6 +19,7 @@ struct MetricsSources {
   JobStore& store;
   const StateDir& state_dir;
   const WatchHub& hub;
+  const GpuSampler& gpus;
   bool cuda = false;
   std::function<bool()> worker_up;
 };

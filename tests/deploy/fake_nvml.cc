@@ -2,6 +2,7 @@
 // tell; FTD_FAKE_NVML=none has no driver under it; FTD_FAKE_NVML=hangs lets each question about
 // heat hang.
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 #include <thread>
@@ -39,6 +40,11 @@ int nvmlDeviceGetCount_v2(unsigned* count) {
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void** device) {
   if (index >= 2) return kInvalidArgument;
   *device = &devices[index];
+  return kSuccess;
+}
+
+int nvmlDeviceGetName(void* device, char* name, unsigned length) {
+  std::snprintf(name, length, "Fake GPU %d", device == &devices[0] ? 80 : 81);
   return kSuccess;
 }
 
