@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "client/watch/watch_screen.h"
+#include "client/watch/screen_parts.h"
 
 namespace ftd {
 

@@ -25,22 +25,6 @@ constexpr int kFewestPlotRows = 4;
 constexpr int kMostPlotRows = 16;
 constexpr int kWarningsShown = 3;
 
-// Green and red for the two ends, the accent while a worker runs, yellow for everything else.
-Ink StateInk(Job::State state) {
-  switch (state) {
-    case Job::SUCCEEDED:
-      return Ink::kGood;
-    case Job::FAILED:
-      return Ink::kBad;
-    case Job::RUNNING:
-    case Job::PREPARING:
-      return Ink::kAccent;
-    default:
-      return Ink::kWarn;
-  }
-}
-
-// The id first: it is what other verbs take.
 StyledLine Title(const Job& job) {
   StyledLine line;
   line.Add(Ink::kBold, job.id());
@@ -74,29 +58,7 @@ StyledLine StateLine(const WatchState& state, double now) {
   return line;
 }
 
-// Returns a bar of `cells` that is filled to `share`, to an eighth of a cell.
-std::string Bar(double share, int cells, bool unicode) {
-  const int eighths = static_cast<int>(std::clamp(share, 0.0, 1.0) * cells * 8);
-  if (!unicode) return std::string(eighths / 8, '#') + std::string(cells - eighths / 8, '.');
-  constexpr const char* kParts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-  std::string bar;
-  for (int i = 0; i < eighths / 8; ++i) bar += "█";
-  bar += kParts[eighths % 8];
-  return PadRight(bar, cells);
-}
-
-// The bar takes what the text leaves, from 4 to 60 cells.
-StyledLine BarLine(double share, const std::string& text, const ScreenStyle& style) {
-  const int cells = std::clamp(style.columns - DisplayWidth(text) - 4, 4, 60);
-  StyledLine line;
-  line.Add(Ink::kDim, style.unicode ? "▕" : "[");
-  line.Add(Ink::kAccent, Bar(share, cells, style.unicode));
-  line.Add(Ink::kDim, style.unicode ? "▏" : "]");
-  line.Add(absl::StrCat(" ", text));
-  return line;
-}
-
-// Adds the steps once any are planned, else the phase's own amount.
+// Steps once there are any planned, else the phase's own amount.
 void AddProgress(const WatchState& state, const ScreenStyle& style, Lines* lines) {
   const Job& job = state.job();
   const int64_t planned = StepsPlanned(job);

@@ -4,16 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "client/watch/screen_parts.h"
 #include "client/watch/watch_state.h"
 
 namespace ftd {
-
-struct ScreenStyle {
-  int columns = 80;
-  int rows = 24;
-  bool color = false;   // ANSI colours
-  bool unicode = true;  // braille and block characters, else ASCII
-};
 
 // At most `rows` lines, each at most `columns` wide (colour codes take no room). What does not fit
 // is left out, the least important first: the plot shrinks and goes, then the notes at the end.

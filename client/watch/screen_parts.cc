@@ -1,0 +1,48 @@
+#include "client/watch/screen_parts.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "client/text/text.h"
+
+namespace ftd {
+namespace {
+
+// `share` of `cells`, to an eighth of a cell.
+std::string Bar(double share, int cells, bool unicode) {
+  const int eighths = static_cast<int>(std::clamp(share, 0.0, 1.0) * cells * 8);
+  if (!unicode) return std::string(eighths / 8, '#') + std::string(cells - eighths / 8, '.');
+  constexpr const char* kParts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  std::string bar;
+  for (int i = 0; i < eighths / 8; ++i) bar += "█";
+  bar += kParts[eighths % 8];
+  return PadRight(bar, cells);
+}
+
+}  // namespace
+
+Ink StateInk(ftd::v1::Job::State state) {
+  switch (state) {
+    case ftd::v1::Job::SUCCEEDED:
+      return Ink::kGood;
+    case ftd::v1::Job::FAILED:
+      return Ink::kBad;
+    case ftd::v1::Job::RUNNING:
+    case ftd::v1::Job::PREPARING:
+      return Ink::kAccent;
+    default:
+      return Ink::kWarn;
+  }
+}
+
+StyledLine BarLine(double share, const std::string& text, const ScreenStyle& style) {
+  const int cells = std::clamp(style.columns - DisplayWidth(text) - 4, 4, 60);
+  StyledLine line;
+  line.Add(Ink::kDim, style.unicode ? "▕" : "[");
+  line.Add(Ink::kAccent, Bar(share, cells, style.unicode));
+  line.Add(Ink::kDim, style.unicode ? "▏" : "]");
+  line.Add(absl::StrCat(" ", text));
+  return line;
+}
+
+}  // namespace ftd
