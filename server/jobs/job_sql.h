@@ -27,11 +27,9 @@ inline constexpr char kListJobs[] =
     "SELECT " FTD_JOB_COLUMNS
     " FROM jobs WHERE ordinal < ?1 AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))"
     " ORDER BY ordinal DESC LIMIT ?3";
-// The queue's order. A job that was interrupted comes first (at_head), then priority, then age.
-inline constexpr char kNextQueued[] =
+inline constexpr char kQueued[] =
     "SELECT " FTD_JOB_COLUMNS
-    " FROM jobs WHERE state = 'QUEUED' ORDER BY at_head DESC, priority DESC, ordinal LIMIT 1";
-// IsActive of job_states.h, in SQL.
+    " FROM jobs WHERE state = 'QUEUED' ORDER BY at_head DESC, priority DESC, ordinal LIMIT ?";
 inline constexpr char kActiveJobs[] =
     "SELECT " FTD_JOB_COLUMNS
     " FROM jobs WHERE state IN ('PREPARING', 'RUNNING', 'PAUSING', 'CANCELLING') ORDER BY ordinal";

@@ -131,19 +131,24 @@ absl::StatusOr<std::vector<Job>> JobStore::List(int64_t before, const std::vecto
   return AllJobs(statement);
 }
 
-absl::StatusOr<std::vector<Job>> JobStore::ReadJobs(const char* sql) {
+absl::StatusOr<std::vector<Job>> JobStore::Queued(int64_t limit) {
   absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql));
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kQueued));
+  statement.Bind(limit);
   return AllJobs(statement);
 }
 
 absl::StatusOr<std::optional<Job>> JobStore::NextQueued() {
-  FTD_ASSIGN_OR_RETURN(std::vector<Job> jobs, ReadJobs(sql::kNextQueued));
+  FTD_ASSIGN_OR_RETURN(std::vector<Job> jobs, Queued(1));
   if (jobs.empty()) return std::nullopt;
   return std::move(jobs.front());
 }
 
-absl::StatusOr<std::vector<Job>> JobStore::Active() { return ReadJobs(sql::kActiveJobs); }
+absl::StatusOr<std::vector<Job>> JobStore::Active() {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kActiveJobs));
+  return AllJobs(statement);
+}
 
 // Counts instead of sorting: the number of queued jobs that NextQueued would return before this
 // one.

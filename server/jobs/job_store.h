@@ -78,6 +78,8 @@ class JobStore {
   // Newest first, ordinals below `before`; `states` empty: all.
   absl::StatusOr<std::vector<Job>> List(int64_t before, const std::vector<JobState>& states,
                                         int64_t limit);
+  // The queue in the order in which it is served, at most `limit` jobs.
+  absl::StatusOr<std::vector<Job>> Queued(int64_t limit);
   // The job that is to run next, whether or not its back-off is over.
   absl::StatusOr<std::optional<Job>> NextQueued();
   // Jobs that have an attempt.
@@ -122,7 +124,6 @@ class JobStore {
                                                        const Move& move)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
   absl::StatusOr<Job> Announce(std::pair<Job, StateEvent> change);
-  absl::StatusOr<std::vector<Job>> ReadJobs(const char* sql);
 
   absl::Mutex write_mutex_;
   Database writer_ ABSL_GUARDED_BY(write_mutex_);

@@ -15,17 +15,20 @@ namespace {
 
 constexpr int kMaxWarnings = 20;
 
-// Adds position and pending reason, which change with other jobs and so are not stored.
-absl::Status AddQueuePlace(JobStore& store, const Job& job, v1::Job& view) {
-  if (job.state != JobState::kQueued) return absl::OkStatus();
-  FTD_ASSIGN_OR_RETURN(const int64_t position, store.Position(job));
+void SetQueuePlace(const Job& job, int64_t position, bool device_busy, v1::Job& view) {
   view.set_position(position);
   if (job.not_before > NowMicros()) {
     view.set_pending_reason(v1::Job::BACKOFF);
-    return absl::OkStatus();
+  } else if (device_busy || position > 1) {
+    view.set_pending_reason(v1::Job::GPU_BUSY);
   }
+}
+
+absl::Status AddQueuePlace(JobStore& store, const Job& job, v1::Job& view) {
+  if (job.state != JobState::kQueued) return absl::OkStatus();
+  FTD_ASSIGN_OR_RETURN(const int64_t position, store.Position(job));
   FTD_ASSIGN_OR_RETURN(const auto active, store.Active());
-  if (!active.empty() || position > 1) view.set_pending_reason(v1::Job::GPU_BUSY);
+  SetQueuePlace(job, position, !active.empty(), view);
   return absl::OkStatus();
 }
 
@@ -99,6 +102,12 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
   for (v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job.id)) {
     *view.add_checkpoints() = std::move(checkpoint);
   }
+  return view;
+}
+
+v1::Job ViewQueuedJob(const Job& job, int64_t position, bool device_busy) {
+  v1::Job view = ToWire(job);
+  SetQueuePlace(job, position, device_busy, view);
   return view;
 }
 

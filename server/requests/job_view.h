@@ -1,6 +1,7 @@
 // A job as the API shows it: its row in the store with the content of its attempts' directories.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -16,5 +17,9 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
 // For lists: without attempts, checkpoints and warnings; the logs are read only while an attempt is
 // active.
 absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_dir, const Job& job);
+
+// A QUEUED job as its row tells, for whoever knows its place in the queue and whether a job has the
+// device. Reads nothing.
+v1::Job ViewQueuedJob(const Job& job, int64_t position, bool device_busy);
 
 }  // namespace ftd

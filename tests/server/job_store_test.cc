@@ -122,6 +122,10 @@ TEST_F(JobStoreTest, QueueGoesByHeadThenPriorityThenAge) {
                          {.to = JobState::kQueued, .at_head = true});
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ((*store_->NextQueued())->name, "young");
+  const auto queued = store_->Queued(2);
+  ASSERT_EQ(queued->size(), 2u);
+  EXPECT_EQ((*queued)[0].name, "young");
+  EXPECT_EQ((*queued)[1].name, "urgent");
   EXPECT_EQ(*store_->Position(*back), 1);
   EXPECT_EQ(*store_->Position(urgent), 2);
 }
