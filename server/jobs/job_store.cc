@@ -61,6 +61,7 @@ absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& path
 
 // Called without a lock, after the commit, since a listener may call the store again.
 absl::StatusOr<Job> JobStore::Announce(std::pair<Job, StateEvent> change) {
+  ++changes_;
   if (listener_) listener_(change.first, change.second);
   return std::move(change.first);
 }
@@ -108,7 +109,9 @@ absl::Status JobStore::Delete(const std::string& job_id) {
     FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql));
     FTD_RETURN_IF_ERROR(statement.Bind(job.id).Run());
   }
-  return transaction.Commit();
+  FTD_RETURN_IF_ERROR(transaction.Commit());
+  ++changes_;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Job> JobStore::Get(const std::string& id_or_name) {

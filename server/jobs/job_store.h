@@ -5,6 +5,7 @@
 // OK. Steps are not kept here.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -78,6 +79,9 @@ class JobStore {
   // Newest first, ordinals below `before`; `states` empty: all.
   absl::StatusOr<std::vector<Job>> List(int64_t before, const std::vector<JobState>& states,
                                         int64_t limit);
+  // How many changes of jobs this process has committed: what was read after one look at it is up
+  // to date while it stays the same.
+  int64_t changes() const { return changes_; }
   // The queue in the order in which it is served, at most `limit` jobs.
   absl::StatusOr<std::vector<Job>> Queued(int64_t limit);
   // The job that is to run next, whether or not its back-off is over.
@@ -130,6 +134,7 @@ class JobStore {
   absl::Mutex read_mutex_;
   Database reader_ ABSL_GUARDED_BY(read_mutex_);
   Listener listener_;
+  std::atomic<int64_t> changes_{0};
 };
 
 }  // namespace ftd

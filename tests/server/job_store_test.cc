@@ -130,6 +130,26 @@ TEST_F(JobStoreTest, QueueGoesByHeadThenPriorityThenAge) {
   EXPECT_EQ(*store_->Position(urgent), 2);
 }
 
+TEST_F(JobStoreTest, ChangesAreCounted) {
+  EXPECT_EQ(store_->changes(), 0);
+  const Job job = Insert(NewJob("job"));
+  EXPECT_EQ(store_->changes(), 1);
+  EXPECT_FALSE(
+      store_->Amend(job.id, {JobState::kHeld}, [](Job&) { return absl::OkStatus(); }).ok());
+  EXPECT_EQ(store_->changes(), 1);
+  ASSERT_TRUE(store_
+                  ->Amend(job.id, {JobState::kQueued},
+                          [](Job& amended) {
+                            amended.priority = 1;
+                            return absl::OkStatus();
+                          })
+                  .ok());
+  ASSERT_TRUE(store_->MoveJob(job.id, {JobState::kQueued}, {.to = JobState::kCancelled}).ok());
+  EXPECT_EQ(store_->changes(), 3);
+  ASSERT_TRUE(store_->Delete(job.id).ok());
+  EXPECT_EQ(store_->changes(), 4);
+}
+
 TEST_F(JobStoreTest, AnotherPriorityIsAnotherPlace) {
   const Job a = Insert(NewJob("a")), b = Insert(NewJob("b"));
   const auto raise = [](Job& job) {
