@@ -9,6 +9,7 @@ constexpr Verb kVerbs[] = {
     {"ls", "List jobs", LsVerb},
     {"show", "Show a job", ShowVerb},
     {"watch", "Follow a job live", WatchVerb},
+    {"top", "Show the queue and the device live", TopVerb},
     {"wait", "Wait until a job has ended", WaitVerb},
     {"logs", "Print what a job's worker wrote", LogsVerb},
     {"metrics", "Print a job's recorded steps", MetricsVerb},

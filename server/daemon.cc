@@ -135,6 +135,7 @@ absl::Status Daemon::MakeRunner() {
   store_->SetListener([this](const Job& job, const StateEvent& event) {
     metrics_->OnStateChange(job, event);
     hub_.Notify(job.id);
+    hub_.Notify(WatchHub::kQueue);
     prefetcher_->Wake();
     runner_->Wake();
   });
@@ -201,6 +202,8 @@ void Daemon::MakeService() {
                    .pool = pool_,
                    .submit_pool = submit_pool_,
                    .tokens = tokens_,
+                   .gpus = gpus_,
+                   .device = device_.Name(),
                    .is_local = is_local,
                    .user_of = user_of,
                    .server_info = [this] { return Info(); },

@@ -41,6 +41,7 @@ int RunVerb(const Invocation& call);
 int ShowVerb(const Invocation& call);
 int SubmitVerb(const Invocation& call);
 int TokenVerb(const Invocation& call);
+int TopVerb(const Invocation& call);
 int UpdateVerb(const Invocation& call);
 int WaitVerb(const Invocation& call);
 int WatchVerb(const Invocation& call);

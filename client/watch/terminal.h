@@ -2,6 +2,7 @@
 #pragma once
 
 #include <termios.h>
+#include <unistd.h>
 
 #include <optional>
 #include <string>
@@ -25,6 +26,9 @@ class FullScreen {
   ~FullScreen();
   FullScreen(const FullScreen&) = delete;
   FullScreen& operator=(const FullScreen&) = delete;
+
+  // Where keys can be read as they are typed; -1 in the background.
+  int keys() const { return saved_ ? STDIN_FILENO : -1; }
 
   // Replaces what is shown, without flicker.
   void Draw(const std::vector<std::string>& lines);

@@ -7,10 +7,12 @@
 #include "absl/status/statusor.h"
 #include "ftd/v1/fine_tuning.grpc.pb.h"
 #include "server/host/access_tokens.h"
+#include "server/host/gpus.h"
 #include "server/host/state_dir.h"
 #include "server/host/task_pool.h"
 #include "server/jobs/job_store.h"
 #include "server/requests/model_catalog.h"
+#include "server/requests/queue_view.h"
 #include "server/requests/submission.h"
 #include "server/streams/watch_hub.h"
 
@@ -25,6 +27,8 @@ struct ServiceParts {
   TaskPool& pool;
   TaskPool& submit_pool;  // for calls that may wait for the hub
   AccessTokens& tokens;
+  const GpuSampler& gpus;
+  const char* device;  // the name of what jobs train on
   // Whether a call came over a unix socket: from this machine, by who may use it.
   std::function<bool(const grpc::CallbackServerContext&)> is_local;
   // The name of who makes a call; empty when unknown.
@@ -38,7 +42,9 @@ struct ServiceParts {
 class FineTuningService final : public v1::FineTuning::CallbackService {
  public:
   explicit FineTuningService(ServiceParts parts)
-      : parts_(std::move(parts)), models_(parts_.store, parts_.submitter.model_finder()) {}
+      : parts_(std::move(parts)),
+        models_(parts_.store, parts_.submitter.model_finder()),
+        queue_(parts_.store, parts_.state_dir, parts_.gpus, parts_.device) {}
 
   using Context = grpc::CallbackServerContext;
   using Unary = grpc::ServerUnaryReactor;
@@ -70,6 +76,8 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
                                                              v1::UploadFileResponse*) override;
   grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(Context*,
                                                            const v1::WatchJobRequest*) override;
+  grpc::ServerWriteReactor<v1::WatchQueueResponse>* WatchQueue(
+      Context*, const v1::WatchQueueRequest*) override;
   grpc::ServerWriteReactor<v1::TailLogResponse>* TailLog(Context*,
                                                          const v1::TailLogRequest*) override;
   grpc::ServerWriteReactor<v1::QueryMetricsResponse>* QueryMetrics(
@@ -94,6 +102,7 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
 
   const ServiceParts parts_;
   const ModelCatalog models_;
+  const QueueView queue_;
 };
 
 }  // namespace ftd

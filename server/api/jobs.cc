@@ -15,6 +15,7 @@
 #include "server/requests/job_control.h"
 #include "server/requests/job_view.h"
 #include "server/streams/grpc_status.h"
+#include "server/streams/queue_source.h"
 #include "server/streams/stream_reactor.h"
 #include "server/streams/watch_source.h"
 
@@ -219,6 +220,14 @@ grpc::ServerWriteReactor<v1::WatchJobResponse>* FineTuningService::WatchJob(
   const std::string job_id = reader->job_id();
   return StreamReactor<v1::WatchJobResponse>::Start(
       std::make_unique<WatchSource>(*std::move(reader)), &parts_.hub, job_id);
+}
+
+grpc::ServerWriteReactor<v1::WatchQueueResponse>* FineTuningService::WatchQueue(
+    Context*, const v1::WatchQueueRequest* request) {
+  auto source = QueueSource::Open(queue_, *request);
+  if (!source.ok()) return StreamReactor<v1::WatchQueueResponse>::Refuse(source.status());
+  return StreamReactor<v1::WatchQueueResponse>::Start(*std::move(source), &parts_.hub,
+                                                      WatchHub::kQueue);
 }
 
 FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,

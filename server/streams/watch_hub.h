@@ -1,4 +1,4 @@
-// Wakes the streams that follow a job when there may be something new for them.
+// Wakes the streams that follow a job, or the queue, when there may be something new for them.
 //
 // The hub holds no events: a stream reads what is new from the store and the files, so that a slow
 // one costs no memory and none is lost. Thread-safe.
@@ -18,7 +18,7 @@
 
 namespace ftd {
 
-// A stream that follows one job.
+// A stream that follows one job or the queue.
 class Watcher {
  public:
   virtual ~Watcher() = default;
@@ -32,6 +32,8 @@ class Watcher {
 class WatchHub {
  public:
   static constexpr size_t kMaxWatchers = 1024;
+  // What those that follow the queue give for a job's id.
+  static constexpr char kQueue[] = "queue";
 
   WatchHub();
   // Requires: all watchers were removed.

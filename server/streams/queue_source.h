@@ -1,0 +1,39 @@
+// WatchQueue's stream: snapshots of the queue and the device.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "ftd/v1/fine_tuning.pb.h"
+#include "server/host/stream_source.h"
+#include "server/requests/queue_view.h"
+
+namespace ftd {
+
+class QueueSource : public StreamSource<v1::WatchQueueResponse> {
+ public:
+  // `view` must outlive it. Waits for the GPUs' figures, a second at most. INVALID_ARGUMENT
+  // FIELD_INVALID.
+  static absl::StatusOr<std::unique_ptr<QueueSource>> Open(const QueueView& view,
+                                                           const v1::WatchQueueRequest& request);
+
+  // Requires: called about once a second, and when a job has changed.
+  absl::StatusOr<std::optional<v1::WatchQueueResponse>> Next() override;
+  bool AtEnd() const override { return false; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  QueueSource(const QueueView& view, std::chrono::seconds interval)
+      : view_(view), interval_(interval) {}
+
+  const QueueView& view_;
+  const std::chrono::seconds interval_;
+  std::optional<Clock::time_point> sent_time_;
+  int64_t sent_changes_ = 0;
+};
+
+}  // namespace ftd
