@@ -14,6 +14,8 @@
 namespace ftd {
 namespace {
 
+// Starts a stream of what the source reads, or refuses the call with the reason why it could not be
+// opened. With a hub the stream is woken by the job's news; without one it ends when all is sent.
 template <typename Source, typename Message>
 grpc::ServerWriteReactor<Message>* Stream(absl::StatusOr<std::unique_ptr<Source>> source,
                                           WatchHub* hub, const std::string& job_id) {
@@ -23,12 +25,14 @@ grpc::ServerWriteReactor<Message>* Stream(absl::StatusOr<std::unique_ptr<Source>
 
 }  // namespace
 
+// The reactor owns itself and deletes itself when gRPC is done with the call.
 grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(
     Context*, v1::UploadFileResponse* response) {
   return std::make_unique<UploadReactor>(parts_.state_dir.Uploads(), parts_.pool, response)
       .release();
 }
 
+// Reads the directories rather than the database, so it lists what a resume would find.
 FineTuningService::Unary* FineTuningService::ListCheckpoints(
     Context* context, const v1::ListCheckpointsRequest* request,
     v1::ListCheckpointsResponse* response) {

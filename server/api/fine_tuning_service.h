@@ -18,7 +18,7 @@
 
 namespace ftd {
 
-// What the service speaks for. All outlive it.
+// The parts of the daemon that the service speaks for. All of them outlive it.
 struct ServiceParts {
   JobStore& store;
   const StateDir& state_dir;
@@ -39,6 +39,9 @@ struct ServiceParts {
   std::function<bool()> stopping;
 };
 
+// Implements ftd.v1.FineTuning with gRPC's callback API. The methods are in four files, by subject:
+// jobs.cc, models.cc, files.cc and tokens.cc. Errors of each call: proto/ftd/v1/fine_tuning.proto.
+// Thread-safe: gRPC calls it from any thread.
 class FineTuningService final : public v1::FineTuning::CallbackService {
  public:
   explicit FineTuningService(ServiceParts parts)
@@ -60,6 +63,7 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   Unary* UpdateJob(Context*, const v1::UpdateJobRequest*, v1::Job*) override;
   Unary* RetryJob(Context*, const v1::RetryJobRequest*, v1::Job*) override;
   Unary* DeleteJob(Context*, const v1::DeleteJobRequest*, v1::DeleteJobResponse*) override;
+
   Unary* ListModels(Context*, const v1::ListModelsRequest*, v1::ListModelsResponse*) override;
   Unary* DeleteModel(Context*, const v1::DeleteModelRequest*, v1::DeleteModelResponse*) override;
   grpc::ServerWriteReactor<v1::PullModelResponse>* PullModel(
@@ -91,10 +95,11 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
     return OnPool(parts_.pool, context, std::move(work));
   }
   static Unary* OnPool(TaskPool& pool, Context* context, std::function<absl::Status()> work);
-  // UNAVAILABLE while the daemon is stopping: nothing is queued any more.
+  // Returns UNAVAILABLE while the daemon is stopping: nothing is queued then.
   absl::Status CheckServing() const;
-  // PERMISSION_DENIED for who calls over TCP: tokens are managed on the machine.
+  // Returns PERMISSION_DENIED for a call over TCP: tokens are managed on the machine.
   absl::Status CheckLocal(const Context& context) const;
+  // The bodies of SubmitJob and ListJobs; View turns a job into a response.
   absl::Status Submit(const Context& context, const v1::SubmitJobRequest& request,
                       v1::Job* response);
   absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);

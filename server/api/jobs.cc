@@ -22,9 +22,11 @@
 namespace ftd {
 namespace {
 
+// Jobs on a page of ListJobs. A client may ask for any number and gets kMaxPage at most.
 constexpr int64_t kDefaultPage = 50, kMaxPage = 1000;
 
-// Labels are a map, whose order on the wire is free: two equal requests must hash alike.
+// Returns the hash by which a request_id that comes again is told from one that is used for another
+// request. Labels are a map, whose order on the wire is free: two equal requests must hash alike.
 template <typename Request>
 std::string BodyHash(Request request) {
   request.clear_request_id();
@@ -38,7 +40,8 @@ std::string BodyHash(Request request) {
   return Sha256Hex(bytes);
 }
 
-// An open enum lets any number through; as JSON it would be a number, which is no name.
+// Refuses the numbers that an open enum lets through but that no value has: JSON would print them
+// as numbers, and the spec's reader expects names.
 absl::Status CheckEnums(const v1::JobSpec& spec) {
   std::vector<FieldViolation> bad;
   if (!v1::JobSpec::Mode_IsValid(spec.mode())) {
@@ -50,6 +53,8 @@ absl::Status CheckEnums(const v1::JobSpec& spec) {
   return bad.empty() ? absl::OkStatus() : FieldError(bad);
 }
 
+// Returns the request in the form that the parts below the API know: the spec as JSON with the
+// proto's own field names, as it is stored with the job.
 absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, std::string owner) {
   FTD_RETURN_IF_ERROR(CheckEnums(request.spec()));
   Submission submission{.name = request.name(),
@@ -67,6 +72,8 @@ absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, std
 
 }  // namespace
 
+// gRPC's own threads must not wait for the database or the disk, so each call does its work on the
+// pool. The reactor lives until Finish; `request` and `response` live as long.
 FineTuningService::Unary* FineTuningService::OnPool(TaskPool& pool, Context* context,
                                                     std::function<absl::Status()> work) {
   Unary* reactor = context->DefaultReactor();
@@ -74,6 +81,7 @@ FineTuningService::Unary* FineTuningService::OnPool(TaskPool& pool, Context* con
   return reactor;
 }
 
+// Answers with the job as it is now, or with the error that kept it from changing.
 absl::Status FineTuningService::View(const absl::StatusOr<Job>& job, v1::Job* response) {
   FTD_RETURN_IF_ERROR(job.status());
   FTD_ASSIGN_OR_RETURN(*response, ViewJob(parts_.store, parts_.state_dir, *job));
@@ -87,6 +95,8 @@ absl::Status FineTuningService::CheckServing() const {
 
 absl::Status FineTuningService::Submit(const Context& context, const v1::SubmitJobRequest& request,
                                        v1::Job* response) {
+  // A job that was stored while the daemon stops would be safe, but its client would not be told
+  // so.
   FTD_RETURN_IF_ERROR(CheckServing());
   FTD_ASSIGN_OR_RETURN(const Submission submission, ToSubmission(request, parts_.user_of(context)));
   if (!request.validate_only()) return View(parts_.submitter.Submit(submission), response);
@@ -95,6 +105,8 @@ absl::Status FineTuningService::Submit(const Context& context, const v1::SubmitJ
   return absl::OkStatus();
 }
 
+// A submit may wait for the hub, so it has a pool of its own: many of them do not keep others from
+// being answered.
 FineTuningService::Unary* FineTuningService::SubmitJob(Context* context,
                                                        const v1::SubmitJobRequest* request,
                                                        v1::Job* response) {
@@ -108,6 +120,8 @@ FineTuningService::Unary* FineTuningService::GetJob(Context* context,
   return OnPool(context, [=, this] { return View(parts_.store.Get(request->job()), response); });
 }
 
+// Lists jobs from the newest to the oldest. The token of a page names the last job on it by its
+// ordinal, so jobs that are submitted or deleted between two pages shift nothing.
 absl::Status FineTuningService::List(const v1::ListJobsRequest& request,
                                      v1::ListJobsResponse* response) {
   if (request.page_size() < 0) return FieldError({{"page_size", "must not be negative"}});
@@ -141,6 +155,8 @@ FineTuningService::Unary* FineTuningService::ListJobs(Context* context,
   return OnPool(context, [=, this] { return List(*request, response); });
 }
 
+// This and the calls below are qualified with ftd:: where a function of server/requests has the
+// name of the method.
 FineTuningService::Unary* FineTuningService::CancelJob(Context* context,
                                                        const v1::CancelJobRequest* request,
                                                        v1::Job* response) {
@@ -212,6 +228,8 @@ FineTuningService::Unary* FineTuningService::DeleteJob(Context* context,
   });
 }
 
+// Streams are opened on gRPC's thread, which reads no more than the job and its history for that;
+// the rest is read when the hub wakes the stream.
 grpc::ServerWriteReactor<v1::WatchJobResponse>* FineTuningService::WatchJob(
     Context*, const v1::WatchJobRequest* request) {
   auto reader =
@@ -230,6 +248,7 @@ grpc::ServerWriteReactor<v1::WatchQueueResponse>* FineTuningService::WatchQueue(
                                                       WatchHub::kQueue);
 }
 
+// A job counts as running from its first attempt's start until its worker has ended.
 FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,
                                                            const v1::GetServerInfoRequest*,
                                                            v1::ServerInfo* response) {

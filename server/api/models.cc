@@ -8,6 +8,7 @@
 
 namespace ftd {
 
+// Walks the cache on disk, so it runs on the pool as the unary calls about jobs do.
 FineTuningService::Unary* FineTuningService::ListModels(Context* context,
                                                         const v1::ListModelsRequest*,
                                                         v1::ListModelsResponse* response) {
@@ -26,7 +27,8 @@ FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
   });
 }
 
-// The hub wakes a stream about once a second even if nothing is said to have happened.
+// Runs as a task with a thread of its own and streams its progress. The WatchHub wakes a stream
+// about once a second even if nothing is said to have happened, which is when progress is read.
 grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
     Context*, const v1::PullModelRequest* request) {
   return StreamReactor<v1::PullModelResponse>::Start(
@@ -37,6 +39,7 @@ grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
       &parts_.hub);
 }
 
+// Reads and hashes every file, which takes minutes for a large model: a task like PullModel.
 grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyModel(
     Context*, const v1::VerifyModelRequest* request) {
   return StreamReactor<v1::VerifyModelResponse>::Start(

@@ -11,6 +11,7 @@
 namespace ftd {
 namespace {
 
+// Returns the filter as text: a token holds it, so that a page is not continued under another one.
 std::string FilterOf(const std::vector<JobState>& states) {
   std::string filter;
   for (const JobState state : states) absl::StrAppend(&filter, JobStateName(state), ",");
@@ -19,6 +20,7 @@ std::string FilterOf(const std::vector<JobState>& states) {
 
 }  // namespace
 
+// "page/ORDINAL/STATE,STATE," in URL-safe Base64. Clients must treat it as opaque.
 std::string EncodePageToken(int64_t ordinal, const std::vector<JobState>& states) {
   return absl::WebSafeBase64Escape(absl::StrCat("page/", ordinal, "/", FilterOf(states)));
 }
@@ -26,6 +28,7 @@ std::string EncodePageToken(int64_t ordinal, const std::vector<JobState>& states
 absl::StatusOr<int64_t> DecodePageToken(const std::string& token,
                                         const std::vector<JobState>& states) {
   if (token.empty()) return std::numeric_limits<int64_t>::max();
+  // A token comes from outside: anything but what EncodePageToken writes is refused.
   std::string text;
   int64_t ordinal = 0;
   if (absl::WebSafeBase64Unescape(token, &text)) {

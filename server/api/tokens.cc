@@ -5,6 +5,8 @@
 
 namespace ftd {
 
+// Refuses calls over TCP. With one token a caller could otherwise make others, which would outlive
+// its revocation.
 absl::Status FineTuningService::CheckLocal(const Context& context) const {
   if (parts_.is_local(context)) return absl::OkStatus();
   return Error(
@@ -18,6 +20,7 @@ FineTuningService::Unary* FineTuningService::CreateToken(Context* context,
   return OnPool(context, [=, this]() -> absl::Status {
     FTD_RETURN_IF_ERROR(CheckLocal(*context));
     FTD_ASSIGN_OR_RETURN(*response->mutable_token(), parts_.tokens.Create(request->name()));
+    // The log has the token's name, never the token.
     LogInfo("access token ", request->name(), " is made, for ", parts_.user_of(*context));
     return absl::OkStatus();
   });
