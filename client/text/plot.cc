@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/text/text.h"
+#include "lib/base/utf8.h"
 
 namespace ftd {
 namespace {
@@ -87,11 +88,13 @@ class Canvas {
   }
 
  private:
-  // Returns U+2800 plus the dots' bits, in UTF-8.
+  // Returns U+2800 plus the dots' bits.
   std::string Cell(uint8_t bits) const {
     if (bits == 0) return " ";
     if (!unicode_) return "*";
-    return {'\xE2', static_cast<char>(0xA0 | bits >> 6), static_cast<char>(0x80 | (bits & 0x3F))};
+    std::string cell;
+    AppendUtf8(0x2800u | bits, &cell);
+    return cell;
   }
 
   int columns_;

@@ -5,32 +5,22 @@
 #include <cstdio>
 
 #include "absl/strings/str_format.h"
+#include "lib/base/utf8.h"
 
 namespace ftd {
 namespace {
 
-// One code point of UTF-8, or a byte that is not part of any.
+// One code point, or a byte that is not part of any.
 struct Rune {
   uint32_t code = 0;
-  int length = 1;
+  size_t length = 1;
   bool valid = false;
 };
 
 Rune DecodeRune(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  if (byte(0) < 0x80) return {byte(0), 1, true};
-  const int length = byte(0) >= 0xF0 ? 4 : byte(0) >= 0xE0 ? 3 : byte(0) >= 0xC2 ? 2 : 0;
-  if (length == 0 || byte(0) > 0xF4 || text.size() < static_cast<size_t>(length)) return {};
-  uint32_t code = byte(0) & (0xFF >> (length + 1));
-  for (int i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return {};
-    code = code << 6 | (byte(i) & 0x3F);
-  }
   // Overlong forms and surrogates are refused: they could hide a control character.
-  constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
-  if (code < kLeast[length] || code > 0x10FFFF || surrogate) return {};
-  return {code, length, true};
+  const auto point = FirstCodePoint(text);
+  return point ? Rune{point->value, point->length, true} : Rune{};
 }
 
 bool In(uint32_t code, uint32_t first, uint32_t last) { return code >= first && code <= last; }

@@ -6,30 +6,19 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "lib/base/utf8.h"
 
 namespace ftd {
 namespace {
 
-// Returns the code point that begins at `at`, and moves `at` past it. The input is our own, valid
-// UTF-8.
-uint32_t NextCodePoint(const std::string& text, size_t* at) {
-  const auto lead = static_cast<unsigned char>(text[(*at)++]);
-  if (lead < 0x80) return lead;
-  const int more = lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
-  uint32_t code = lead & (0x3F >> more);
-  for (int i = 0; i < more && *at < text.size(); ++i) {
-    code = code << 6 | (static_cast<unsigned char>(text[(*at)++]) & 0x3F);
-  }
-  return code;
-}
-
-// Escapes one line of text, so that troff takes none of it for a request. The quotes and dashes of
-// ASCII are named, because troff would set typographic ones.
+// Escapes one line of text, our own and so valid UTF-8, so that troff takes none of it for a
+// request. The quotes and dashes of ASCII are named, because troff would set typographic ones.
 std::string Escaped(const std::string& text) {
   std::string out;
   if (absl::StartsWith(text, ".") || absl::StartsWith(text, "'")) out = "\\&";
   for (size_t at = 0; at < text.size();) {
-    const uint32_t code = NextCodePoint(text, &at);
+    const uint32_t code = DecodeUtf8(text, at);
+    at += Utf8Length(static_cast<unsigned char>(text[at]));
     switch (code) {
       case '\\':
         out += "\\e";

@@ -31,23 +31,16 @@ bool IsWord(uint32_t c) {
   }
 }
 
-// Returns where the last code point of `text` begins. Requires: valid UTF-8, not empty.
-size_t LastCodePoint(std::string_view text) {
-  size_t pos = text.size() - 1;
-  while ((static_cast<unsigned char>(text[pos]) & 0xC0) == 0x80) --pos;
-  return pos;
-}
-
 // Returns whether a token between the two texts would be part of a word (single_word).
 bool TouchesWord(std::string_view before, std::string_view after) {
-  return (!before.empty() && IsWord(DecodeUtf8(before, LastCodePoint(before)))) ||
+  return (!before.empty() && IsWord(DecodeUtf8(before, LastCodePointBegin(before)))) ||
          (!after.empty() && IsWord(DecodeUtf8(after, 0)));
 }
 
 // Strips what \s of Rust's regex crate matches, as `tokenizers` does for lstrip and rstrip.
 size_t TrailingSpaceBegin(std::string_view text) {
   while (!text.empty()) {
-    const size_t last = LastCodePoint(text);
+    const size_t last = LastCodePointBegin(text);
     if (!IsUnicodeSpace(DecodeUtf8(text, last))) break;
     text = text.substr(0, last);
   }

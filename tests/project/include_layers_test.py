@@ -24,7 +24,7 @@ LIB = ["lib/base", "lib/cli", "lib/runlog", "lib/model", "lib/tokenizer", "lib/d
 ENGINE_FACE = ["worker/engine/train.h", "worker/engine/error.h"]  # headers that include no torch
 # Each folder and what it may include beside itself. A folder that is not named belongs to the one that holds it.
 ALLOWED = {
-    "lib/base": {"OpenSSL"},
+    "lib/base": {"OpenSSL", "utf8proc"},
     "lib/cli": {"lib/base", "CLI11"},
     "lib/runlog": {"lib/base", "messages", "protobuf", "zlib"},
     "lib/model": {"lib/base"},
