@@ -13,8 +13,8 @@
 #include "client/base/version.h"
 #include "client/text/names.h"
 #include "client/text/text.h"
+#include "lib/base/json.h"
 #include "lib/base/libtorch_path.h"
-#include "nlohmann/json.hpp"
 
 namespace ftd {
 namespace {
@@ -195,13 +195,13 @@ Finding CheckHubToken(const ServerInfo* info) {
   const std::string hub = ProgramBeside("ftctl-hub");
   const auto ran = RunChild({hub, "doctor"}, kProgramLimit);
   if (!ran.ok()) return Failed("hub token", ran.status(), "install ftctl-hub beside ftctl");
-  const auto said = nlohmann::json::parse(ran->output, nullptr, /*allow_exceptions=*/false);
-  if (!said.is_object()) {
+  const auto said = ParseJsonObject(ran->output);
+  if (!said) {
     return {"hub token", Verdict::kFail, absl::StrCat(hub, " says: ", LastLine(ran->output)),
             "install ftctl and ftctl-hub from one build"};
   }
-  Finding finding{"hub token", Verdict::kOk, said.value("found", ""), said.value("remedy", "")};
-  const std::string verdict = said.value("verdict", "");
+  Finding finding{"hub token", Verdict::kOk, said->value("found", ""), said->value("remedy", "")};
+  const std::string verdict = said->value("verdict", "");
   if (verdict != "ok") finding.verdict = verdict == "warn" ? Verdict::kWarn : Verdict::kFail;
   // Our token is good, but the daemon downloads with its own.
   if (finding.verdict != Verdict::kOk || info == nullptr || info->has_hub_token()) return finding;

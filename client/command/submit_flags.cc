@@ -5,11 +5,10 @@
 #include <string_view>
 #include <variant>
 
-#include <google/protobuf/util/json_util.h>
-
 #include "absl/strings/str_cat.h"
 #include "client/base/uuid.h"
 #include "lib/base/error.h"
+#include "lib/runlog/message_json.h"
 #include "lib/spec/job_fields.h"
 
 namespace ftd {
@@ -130,8 +129,8 @@ absl::Status CompleteRequest(SubmitFlags* submit) {
   auto& request = submit->request;
   JobSpec* spec = request.mutable_spec();
   FTD_ASSIGN_OR_RETURN(const std::string json, submit->given.Text());
-  const auto parsed = google::protobuf::util::JsonStringToMessage(json, spec);
-  if (!parsed.ok()) return Error(Reason::kUsage, parsed.ToString());
+  const absl::Status parsed = MessageFromJson(json, UnknownFields::kRefused, spec);
+  if (!parsed.ok()) return Error(Reason::kUsage, std::string(parsed.message()));
   spec->set_model(ModelArgument(spec->model()));
   if (spec->has_lora() && !spec->lora().init_adapter().empty()) {
     spec->mutable_lora()->set_init_adapter(Absolute(spec->lora().init_adapter()));

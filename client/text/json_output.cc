@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/text/times.h"
-#include "lib/base/json_number.h"
+#include "lib/base/json.h"
 
 namespace ftd {
 namespace {

@@ -11,7 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
-#include "nlohmann/json.hpp"
+#include "lib/base/json.h"
 
 namespace ftd {
 
@@ -23,7 +23,7 @@ class FieldReader {
               std::vector<FieldViolation>* violations)
       : object_(object), prefix_(std::move(prefix)), violations_(violations) {}
 
-  bool Has(const char* name) const { return object_.contains(name) && !object_.at(name).is_null(); }
+  bool Has(const char* name) const { return FindField(object_, name) != nullptr; }
 
   // Requires: Has(name).
   const nlohmann::json& At(const char* name) const { return object_.at(name); }

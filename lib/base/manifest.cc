@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/json.h"
 #include "lib/base/sha256.h"
-#include "nlohmann/json.hpp"
 
 namespace ftd {
 namespace {
@@ -29,11 +29,11 @@ absl::StatusOr<Json> LoadManifest(const fs::path& dir) {
   if (absl::IsNotFound(text.status()))
     return Corrupt(dir, "no MANIFEST.json; it was never completed");
   if (!text.ok()) return text.status();
-  Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("files") || !json["files"].is_object()) {
+  auto json = ParseJsonObject<Json>(*text);
+  if (!json || !json->contains("files") || !(*json)["files"].is_object()) {
     return Corrupt(dir, "MANIFEST.json is damaged");
   }
-  return json;
+  return *std::move(json);
 }
 
 // {"step", "spec_hash", "files": {"NAME": {"size_bytes", "sha256"}}}

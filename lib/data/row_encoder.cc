@@ -7,8 +7,8 @@
 #include "lib/base/concat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/json.h"
 #include "lib/model/model_config.h"
-#include "nlohmann/json.hpp"
 
 namespace ftd {
 namespace {
@@ -26,10 +26,10 @@ absl::StatusOr<std::string> EosIn(const std::filesystem::path& path) {
   absl::StatusOr<std::string> text = ReadFile(path);
   if (absl::IsNotFound(text.status())) return std::string();
   FTD_RETURN_IF_ERROR(text.status());
-  const json document = json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!document.is_object()) return Corrupt(path, "not a JSON object");
-  const auto field = document.find("eos_token");
-  if (field == document.end() || field->is_null()) return std::string();
+  const auto document = ParseJsonObject(*text);
+  if (!document) return Corrupt(path, "not a JSON object");
+  const json* field = FindField(*document, "eos_token");
+  if (field == nullptr) return std::string();
   if (field->is_string()) return field->get<std::string>();
   if (field->is_object() && field->contains("content") && (*field)["content"].is_string()) {
     return (*field)["content"].get<std::string>();

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "lib/base/json_number.h"
+#include "lib/base/json.h"
 #include "lib/runlog/timestamp.h"
 
 namespace ftd {

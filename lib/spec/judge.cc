@@ -8,7 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/base/json_number.h"
+#include "lib/base/json.h"
 #include "lib/model/architecture.h"
 #include "lib/model/nf4_view.h"
 #include "lib/model/safetensors.h"
@@ -136,10 +136,10 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
                               ": adapter_config.json cannot be read; it must "
                               "be a PEFT adapter directory"));
   }
-  const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return Mismatch(adapter_dir, "adapter_config.json is not a JSON object");
+  const auto json = ParseJsonObject(*text);
+  if (!json) return Mismatch(adapter_dir, "adapter_config.json is not a JSON object");
   try {
-    FTD_RETURN_IF_ERROR(CheckAdapterConfig(adapter_dir, json, lora));
+    FTD_RETURN_IF_ERROR(CheckAdapterConfig(adapter_dir, *json, lora));
   } catch (const Json::exception& error) {
     return Mismatch(adapter_dir, absl::StrCat("adapter_config.json: ", error.what()));
   }

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/error.h"
 #include "lib/base/field_reader.h"
+#include "lib/base/json.h"
 #include "lib/spec/job_fields.h"
 #include "nlohmann/json.hpp"
 
@@ -166,10 +167,10 @@ std::string_view CheckpointingName(Checkpointing checkpointing) {
 }
 
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype) {
-  const Json spec = Json::parse(job_spec_json, nullptr, /*allow_exceptions=*/false);
-  if (!spec.is_object()) return FieldError({{"spec", "must be a JSON object"}});
+  const auto spec = ParseJsonObject(job_spec_json);
+  if (!spec) return FieldError({{"spec", "must be a JSON object"}});
   try {
-    return Resolve(spec, default_dtype);
+    return Resolve(*spec, default_dtype);
   } catch (const Json::exception& error) {  // a field of another JSON type than its name promises
     return FieldError({{"spec", error.what()}});
   }

@@ -2,18 +2,12 @@
 
 #include "lib/base/concat.h"
 #include "lib/base/error.h"
+#include "lib/base/json.h"
 
 namespace ftd {
 namespace {
 
 using nlohmann::json;
-
-// Returns nullptr when absent or null.
-const json* Find(const json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto it = object.find(name);
-  return it == object.end() || it->is_null() ? nullptr : &*it;
-}
 
 absl::Status NotA(const char* type, const char* name, std::string_view what) {
   return CorruptTokenizer(Concat(what, ": \"", name, "\" must be ", type));
@@ -32,32 +26,32 @@ absl::Status UnsupportedTokenizer(std::string_view message) {
 
 absl::StatusOr<std::string> StringField(const json& object, const char* name,
                                         std::string_view what) {
-  const json* field = Find(object, name);
+  const json* field = FindField(object, name);
   if (field == nullptr || !field->is_string()) return NotA("a string", name, what);
   return field->get<std::string>();
 }
 
 absl::StatusOr<std::string> StringFieldOr(const json& object, const char* name,
                                           std::string_view fallback, std::string_view what) {
-  if (Find(object, name) == nullptr) return std::string(fallback);
+  if (FindField(object, name) == nullptr) return std::string(fallback);
   return StringField(object, name, what);
 }
 
 absl::StatusOr<bool> BoolField(const json& object, const char* name, std::string_view what) {
-  const json* field = Find(object, name);
+  const json* field = FindField(object, name);
   if (field == nullptr || !field->is_boolean()) return NotA("true or false", name, what);
   return field->get<bool>();
 }
 
 absl::StatusOr<bool> BoolFieldOr(const json& object, const char* name, bool fallback,
                                  std::string_view what) {
-  if (Find(object, name) == nullptr) return fallback;
+  if (FindField(object, name) == nullptr) return fallback;
   return BoolField(object, name, what);
 }
 
 absl::StatusOr<const json*> ArrayField(const json& object, const char* name,
                                        std::string_view what) {
-  const json* field = Find(object, name);
+  const json* field = FindField(object, name);
   if (field == nullptr || !field->is_array()) return NotA("an array", name, what);
   return field;
 }
@@ -69,7 +63,7 @@ absl::StatusOr<std::string> TypeOf(const json& component, std::string_view what)
 
 // {"String": "…"} or {"Regex": "…"}, as `tokenizers` writes its Pattern.
 absl::StatusOr<PatternField> PatternOf(const json& component, std::string_view what) {
-  const json* pattern = Find(component, "pattern");
+  const json* pattern = FindField(component, "pattern");
   if (pattern == nullptr || !pattern->is_object() || pattern->size() != 1) {
     return NotA("{\"String\": …} or {\"Regex\": …}", "pattern", what);
   }

@@ -4,11 +4,11 @@
 
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-#include <google/protobuf/util/json_util.h>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/sha256.h"
+#include "lib/runlog/message_json.h"
 #include "server/api/fine_tuning_service.h"
 #include "server/api/page_token.h"
 #include "server/jobs/wire.h"
@@ -61,11 +61,9 @@ absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, std
                         .labels = {request.labels().begin(), request.labels().end()},
                         .priority = request.priority(),
                         .owner = std::move(owner)};
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  const auto printed =
-      google::protobuf::util::MessageToJsonString(request.spec(), &submission.spec_json, options);
-  if (!printed.ok()) return FieldError({{"spec", "has a value that JSON cannot hold"}});
+  auto spec_json = MessageToJson(request.spec());
+  if (!spec_json.ok()) return FieldError({{"spec", "has a value that JSON cannot hold"}});
+  submission.spec_json = *std::move(spec_json);
   if (!request.request_id().empty()) submission.request = {request.request_id(), BodyHash(request)};
   return submission;
 }

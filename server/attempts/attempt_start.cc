@@ -6,11 +6,10 @@
 #include <cerrno>
 #include <system_error>
 
-#include <google/protobuf/util/json_util.h>
-
 #include "absl/strings/str_cat.h"
 #include "ftd/v1/worker.pb.h"
 #include "lib/base/error.h"
+#include "lib/runlog/message_json.h"
 #include "lib/runlog/step_log.h"
 #include "server/attempts/attempt_files.h"
 #include "server/jobs/wire.h"
@@ -83,13 +82,9 @@ absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
   request.set_sources_json(job.sources_json);
   request.set_finish(job.keep);
   request.set_step_log_version(kStepLogVersion);
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  options.add_whitespace = true;
-  std::string json;
-  const auto printed = google::protobuf::util::MessageToJsonString(request, &json, options);
-  if (!printed.ok()) return absl::InternalError(absl::StrCat("request.json: ", printed.ToString()));
-  return WriteFileAtomically(prepared.dir / kRequestFile, json);
+  const auto json = MessageToJson(request, JsonStyle::kIndented);
+  if (!json.ok()) return Prefixed(json.status(), "request.json: ");
+  return WriteFileAtomically(prepared.dir / kRequestFile, *json);
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #include "server/jobs/json.h"
 
 #include <google/protobuf/struct.pb.h>
-#include <google/protobuf/util/json_util.h>
 
+#include "lib/runlog/message_json.h"
 #include "server/host/log.h"
 
 namespace ftd {
@@ -10,14 +10,11 @@ namespace {
 
 using google::protobuf::Struct;
 
-std::string Print(const Struct& object, bool pretty) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = pretty;
-  std::string json;
+std::string Print(const Struct& object, JsonStyle style) {
   // Fails for NaN and for strings that are not UTF-8; messages of the API hold neither.
-  const auto printed = google::protobuf::util::MessageToJsonString(object, &json, options);
-  if (!printed.ok()) LogError("cannot write JSON: ", printed.ToString());
-  return json;
+  const auto json = MessageToJson(object, style);
+  if (!json.ok()) LogError("cannot write JSON: ", json.status().message());
+  return json.value_or("");
 }
 
 }  // namespace
@@ -25,14 +22,14 @@ std::string Print(const Struct& object, bool pretty) {
 std::string StringsToJson(const std::map<std::string, std::string>& strings) {
   Struct object;
   for (const auto& [key, value] : strings) (*object.mutable_fields())[key].set_string_value(value);
-  return Print(object, /*pretty=*/false);
+  return Print(object, JsonStyle::kCompact);
 }
 
 // Empty for text that is not an object: labels are not worth losing a job over.
 std::map<std::string, std::string> StringsFromJson(const std::string& json) {
   Struct object;
   std::map<std::string, std::string> strings;
-  if (!google::protobuf::util::JsonStringToMessage(json, &object).ok()) return strings;
+  if (!MessageFromJson(json, UnknownFields::kRefused, &object).ok()) return strings;
   for (const auto& [key, value] : object.fields()) {
     if (value.kind_case() == google::protobuf::Value::kStringValue) {
       strings[key] = value.string_value();
@@ -51,7 +48,7 @@ std::string AddressesToJson(const std::vector<std::string>& listen, const std::s
   }
   fields["metrics"].set_string_value(metrics);
   fields["pid"].set_number_value(static_cast<double>(pid));
-  return Print(object, /*pretty=*/true);
+  return Print(object, JsonStyle::kIndented);
 }
 
 }  // namespace ftd

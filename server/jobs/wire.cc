@@ -1,7 +1,6 @@
 #include "server/jobs/wire.h"
 
-#include <google/protobuf/util/json_util.h>
-
+#include "lib/runlog/message_json.h"
 #include "server/host/log.h"
 
 namespace ftd {
@@ -34,12 +33,10 @@ v1::Job ToWire(const Job& job) {
   wire.set_failure_reason(FailureReasonFromName(job.failure_reason));
   wire.set_message(job.message);
   wire.set_hint(job.hint);
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = true;  // a spec that a later release stored
-  const auto parsed =
-      google::protobuf::util::JsonStringToMessage(job.spec_json, wire.mutable_spec(), options);
+  const absl::Status parsed =
+      MessageFromJson(job.spec_json, UnknownFields::kIgnored, wire.mutable_spec());
   if (!parsed.ok()) {
-    LogError(About{.job = job.id}, "its stored spec cannot be read: ", parsed.ToString());
+    LogError(About{.job = job.id}, "its stored spec cannot be read: ", parsed.message());
   }
   wire.set_priority(job.priority);
   wire.mutable_labels()->insert(job.labels.begin(), job.labels.end());

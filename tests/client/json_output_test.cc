@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "ftd/v1/job.pb.h"
-#include "lib/base/json_number.h"
+#include "lib/base/json.h"
 
 namespace ftd {
 namespace {

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/util/json_util.h"
 #include "lib/base/error.h"
 #include "lib/base/manifest.h"
+#include "lib/runlog/message_json.h"
 #include "lib/runlog/step_log.h"
 #include "worker/run/attempt_request.h"
 
@@ -59,11 +59,7 @@ absl::Status CheckUnused(const fs::path& dir) {
 
 // --resume reads it: whatever the run depends on has to be in it.
 absl::Status WriteRequest(const v1::AttemptRequest& request, const fs::path& path) {
-  std::string json;
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  const auto printed = google::protobuf::util::MessageToJsonString(request, &json, options);
-  if (!printed.ok()) return absl::InternalError(printed.ToString());
+  FTD_ASSIGN_OR_RETURN(const std::string json, MessageToJson(request));
   return WriteFileAtomically(path, json);
 }
 

@@ -3,13 +3,13 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "google/protobuf/util/json_util.h"
 #include "lib/base/error.h"
 #include "lib/base/sha256.h"
 #include "lib/data/dataset_files.h"
 #include "lib/hub/dataset_finder.h"
 #include "lib/hub/model_finder.h"
 #include "lib/hub/plan.h"
+#include "lib/runlog/message_json.h"
 #include "lib/spec/judge.h"
 
 namespace ftd {
@@ -58,9 +58,9 @@ absl::StatusOr<v1::AttemptRequest> FindTrainSources(const std::string& spec_json
     // The hub's blobs are verified as they are fetched.
     entry->set_verify(!plan.spec.dataset.server_path.empty());
   }
-  const auto parsed = google::protobuf::util::JsonStringToMessage(TrainSpecToJson(plan.spec),
-                                                                  request.mutable_spec());
-  if (!parsed.ok()) return absl::InternalError(parsed.ToString());
+  const absl::Status parsed =
+      MessageFromJson(TrainSpecToJson(plan.spec), UnknownFields::kRefused, request.mutable_spec());
+  if (!parsed.ok()) return absl::InternalError(parsed.message());
   return request;
 }
 

@@ -1,7 +1,7 @@
 #include <ATen/ops/mm.h>
 
 #include "lib/base/file.h"
-#include "lib/base/json_number.h"
+#include "lib/base/json.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/device/device.h"
 #include "worker/engine/device/guarded.h"

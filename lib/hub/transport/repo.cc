@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "lib/base/error.h"
-#include "lib/base/json_number.h"
+#include "lib/base/json.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd::hub {
@@ -133,12 +133,12 @@ std::string Described(const RepoId& repo) {
 // The hub's answer to /api/models/NAME/revision/REVISION: {"sha": COMMIT, "siblings":
 // [{"rfilename", "size", "blobId", "lfs": {"sha256", "size"}}]}.
 absl::StatusOr<RepoRevision> ParseRevision(const RepoId& repo, const std::string& body) {
-  const Json info = Json::parse(body, nullptr, /*allow_exceptions=*/false);
-  if (!info.is_object()) return Protocol(repo, "it is not a JSON object");
+  const auto info = ParseJsonObject(body);
+  if (!info) return Protocol(repo, "it is not a JSON object");
   try {
-    RepoRevision revision{repo, info.value("sha", ""), {}};
+    RepoRevision revision{repo, info->value("sha", ""), {}};
     if (!IsCommit(revision.commit)) return Protocol(repo, "it names no commit");
-    for (const Json& sibling : info.at("siblings")) {
+    for (const Json& sibling : info->at("siblings")) {
       FTD_ASSIGN_OR_RETURN(RepoFile file, ParseFile(repo, sibling));
       revision.files.push_back(std::move(file));
     }
@@ -172,10 +172,10 @@ absl::StatusOr<std::string> WhoAmI(HttpClient& http, const Settings& settings,
   const std::string url = absl::StrCat(settings.endpoint, "/api/whoami-v2");
   FTD_ASSIGN_OR_RETURN(const HttpResponse response, GetPatiently(http, {url, token}, kRetries));
   if (response.status == 401 || response.status == 403) return TokenInvalid(settings);
-  const Json user = Json::parse(response.body, nullptr, /*allow_exceptions=*/false);
-  if (response.status == 200 && user.is_object() && user.contains("name") &&
-      user["name"].is_string())
-    return user["name"].get<std::string>();
+  const Json user = ParseJsonObject(response.body).value_or(Json::object());
+  const Json* name = FindField(user, "name");
+  if (response.status == 200 && name != nullptr && name->is_string())
+    return name->get<std::string>();
   return Error(Reason::kHubUnreachable,
                absl::StrCat(url, " answers with status ", response.status));
 }

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "lib/base/file.h"
-#include "lib/base/json_number.h"
+#include "lib/base/json.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/error.h"
 #include "worker/engine/tensors/tensor_io.h"
