@@ -4,6 +4,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "lib/base/utf8.h"
@@ -60,10 +61,9 @@ std::string Paragraph(const std::string& text) {
 
 // Returns "-o, --output table|json", with names in bold and values in italics.
 std::string Term(const ArgumentDoc& flag) {
-  std::string out;
-  for (const std::string& name : flag.names) {
-    absl::StrAppend(&out, out.empty() ? "" : ", ", "\\fB", Escaped(name), "\\fR");
-  }
+  std::string out = absl::StrJoin(flag.names, ", ", [](std::string* text, const std::string& name) {
+    absl::StrAppend(text, "\\fB", Escaped(name), "\\fR");
+  });
   if (!flag.value.empty()) {
     // \: lets a long list continue on the next line, without a hyphen.
     const std::string value = absl::StrReplaceAll(Escaped(flag.value), {{"|", "|\\:"}});

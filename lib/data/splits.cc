@@ -6,6 +6,7 @@
 #include <set>
 #include <string_view>
 
+#include "absl/strings/str_join.h"
 #include "lib/base/concat.h"
 #include "lib/data/rows/row.h"
 
@@ -140,8 +141,7 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FilesOfConfig(std::vector<LocalDat
                            SplitOf(folder, /*is_file=*/false) == Split::kNone;
     is_config ? static_cast<void>(folders.insert(folder)) : static_cast<void>(elsewhere = true);
   }
-  std::string known;
-  for (const std::string& folder : folders) known += (known.empty() ? "" : ", ") + folder;
+  const std::string known = absl::StrJoin(folders, ", ");
   if (config.empty()) {
     // A single folder is not a choice; neither are folders beside files of their own.
     if (elsewhere || folders.size() < 2) return files;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include "lib/base/utf8.h"
 
 namespace ftd {
@@ -19,9 +21,9 @@ std::string QuotedName(std::string_view name) {
 // Both are for messages: a row may have hundreds of columns, and names that are not UTF-8.
 std::string ColumnNames(const Row& row) {
   if (row.cells.empty()) return "none";
-  std::string names;
-  for (size_t i = 0; i < std::min(row.cells.size(), kNamesShown); ++i)
-    names += Concat(i == 0 ? "" : ", ", QuotedName(row.cells[i].name));
+  std::string names = absl::StrJoin(
+      absl::MakeConstSpan(row.cells).first(std::min(row.cells.size(), kNamesShown)), ", ",
+      [](std::string* out, const Cell& cell) { out->append(QuotedName(cell.name)); });
   if (row.cells.size() > kNamesShown)
     names += Concat(" and ", row.cells.size() - kNamesShown, " more");
   return names;
