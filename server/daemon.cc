@@ -15,6 +15,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "server/host/build_info.h"
@@ -80,7 +81,7 @@ Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> st
     : options_(std::move(options)),
       state_dir_(std::move(state_dir)),
       device_(FindDevice(state_dir_, options_)),
-      start_time_(NowMicros()),
+      start_time_(absl::Now()),
       store_(std::move(store)),
       pool_(kPoolThreads),
       submit_pool_(kSubmitThreads),
@@ -153,8 +154,10 @@ absl::Status Daemon::MakeRunner() {
       .progress = [this] { pulse_.Progress(); }};
   const RunnerOptions runner_options{.worker = options_.worker,
                                      .device = device_,
-                                     .stop_grace_seconds = options_.stop_grace_seconds,
-                                     .hang_seconds = options_.hang_seconds};
+                                     .stop_grace = absl::Seconds(options_.stop_grace_seconds),
+                                     .hang_limit = options_.hang_seconds > 0
+                                                       ? absl::Seconds(options_.hang_seconds)
+                                                       : absl::InfiniteDuration()};
   FTD_ASSIGN_OR_RETURN(runner_, Runner::Create(*store_, state_dir_, runner_options, observer));
   return absl::OkStatus();
 }
@@ -262,7 +265,7 @@ v1::ServerInfo Daemon::Info() const {
   v1::ServerInfo info = DescribeServer(options_, state_dir_, device_);
   info.set_listen_address(addresses_.front());
   info.set_metrics_address(metrics_->address());
-  *info.mutable_start_time() = MicrosToTimestamp(start_time_);
+  *info.mutable_start_time() = ToTimestamp(start_time_);
   return info;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/api/fine_tuning_service.h"
 #include "server/attempts/device.h"
 #include "server/attempts/prefetcher.h"
@@ -73,7 +74,7 @@ class Daemon {
   const Options options_;
   const StateDir state_dir_;
   const Device device_;
-  const int64_t start_time_;
+  const absl::Time start_time_;
   std::atomic<bool> stopping_{false};
   std::unique_ptr<JobStore> store_;
   WatchHub hub_;

@@ -163,7 +163,7 @@ std::string ToRow(const v1::StepMetrics& step, const Layout& layout) {
     if (column.type == Type::kI64) {
       Store(step.GetReflection()->GetInt64(step, column.field), to);
     } else if (column.type == Type::kTime) {
-      Store(TimestampToMicros(step.time()), to);
+      Store(absl::ToUnixMicros(ToTime(step.time())), to);
     } else {
       StoreReal(step, column, layout.zero_is_absent ? 0 : std::numeric_limits<double>::quiet_NaN(),
                 to);
@@ -188,7 +188,7 @@ v1::StepMetrics FromRow(const char* row, const Layout& layout) {
     if (column.type == Type::kI64) {
       set->SetInt64(&step, column.field, Load<int64_t>(from));
     } else if (column.type == Type::kTime) {
-      *step.mutable_time() = MicrosToTimestamp(Load<int64_t>(from));
+      *step.mutable_time() = ToTimestamp(absl::FromUnixMicros(Load<int64_t>(from)));
     } else {
       const double value =
           column.type == Type::kF32 ? double{Load<float>(from)} : Load<double>(from);

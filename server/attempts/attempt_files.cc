@@ -78,9 +78,8 @@ std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
       checkpoint.set_size_bytes(manifest->total_bytes);
       checkpoint.set_attempt(number);
       const auto written = fs::last_write_time(entry.path() / "MANIFEST.json", inner);
-      const auto time = std::chrono::file_clock::to_sys(written).time_since_epoch();
       *checkpoint.mutable_create_time() =
-          MicrosToTimestamp(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
+          ToTimestamp(absl::FromChrono(std::chrono::file_clock::to_sys(written)));
     }
   }
   // Two attempts may have written the same step; the later one comes last and is preferred.

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/attempts/attempt_follower.h"
 #include "server/attempts/control_client.h"
 #include "server/attempts/worker_process.h"
@@ -29,11 +30,11 @@ enum class StopRequest {
 
 class AttemptSupervisor {
  public:
-  // `hang_seconds` 0: no limit.
+  // Kills a worker that stands still for `hang_limit`; infinite: never.
   static absl::StatusOr<std::unique_ptr<AttemptSupervisor>> Create(Job job, Attempt attempt,
                                                                    std::filesystem::path dir,
                                                                    WorkerProcess process,
-                                                                   int64_t hang_seconds);
+                                                                   absl::Duration hang_limit);
 
   const Job& job() const { return job_; }
   const Attempt& attempt() const { return attempt_; }
@@ -42,26 +43,24 @@ class AttemptSupervisor {
   int logs_fd() const { return follower_.fd(); }
 
   // Asks the worker to stop: sends Stop over the control socket at once (or SIGTERM, which asks for
-  // a checkpoint, while there is no socket yet), SIGTERM after `term_after_ms`, and SIGKILL to its
-  // group after `kill_after_ms`. A request that is not more urgent than an earlier one changes
+  // a checkpoint, while there is no socket yet), SIGTERM after `term_after`, and SIGKILL to its
+  // group after `kill_after`. A request that is not more urgent than an earlier one changes
   // nothing; a more urgent one can only bring the two times closer.
-  void AskToStop(StopRequest how, int64_t term_after_ms, int64_t kill_after_ms);
+  void AskToStop(StopRequest how, absl::Duration term_after, absl::Duration kill_after);
   bool asked_to_stop() const { return asked_ != StopRequest::kNone; }
 
   // Returns the new records of the logs.
   AttemptNews Read();
   // Sends the signals that are due, and kills a worker that stands still. Returns when it wants to
   // be called again.
-  int64_t Drive(int64_t now);
+  absl::Time Drive(absl::Time now);
   // The worker was killed because it stood still.
   bool hung() const { return hung_; }
 
  private:
-  static constexpr int64_t kNever = INT64_MAX;
-
   AttemptSupervisor(Job job, Attempt attempt, std::filesystem::path dir, WorkerProcess process,
-                    AttemptFollower follower, int64_t hang_seconds);
-  void CheckHeartbeat(int64_t now);
+                    AttemptFollower follower, absl::Duration hang_limit);
+  void CheckHeartbeat(absl::Time now);
   About AboutThis() const { return {.job = job_.id, .attempt = attempt_.number}; }
 
   const Job job_;
@@ -71,13 +70,12 @@ class AttemptSupervisor {
   AttemptFollower follower_;
   ControlClient control_;
   StopRequest asked_ = StopRequest::kNone;
-  // Times in microseconds since 1970.
-  int64_t term_at_ = kNever;
-  int64_t kill_at_ = kNever;
-  const int64_t hang_micros_;
+  absl::Time term_at_ = absl::InfiniteFuture();
+  absl::Time kill_at_ = absl::InfiniteFuture();
+  const absl::Duration hang_limit_;
   uint64_t heartbeat_ = 0;
-  int64_t last_sign_of_life_;
-  int64_t next_heartbeat_check_;
+  absl::Time last_sign_of_life_;
+  absl::Time next_heartbeat_check_;
   bool hung_ = false;
 };
 

@@ -106,22 +106,22 @@ AttemptVerdict Failed(const AttemptEvidence& evidence) {
 }
 
 // Memory that another program took needs longer to come back than a worker to restart.
-int64_t BackoffSeconds(const AttemptEvidence& evidence, int32_t crashes) {
-  if (IsMemoryGuards(evidence)) return crashes < 2 ? 30 : 120;
-  return crashes < 2 ? 1 : 2;
+absl::Duration Backoff(const AttemptEvidence& evidence, int32_t crashes) {
+  if (IsMemoryGuards(evidence)) return absl::Seconds(crashes < 2 ? 30 : 120);
+  return absl::Seconds(crashes < 2 ? 1 : 2);
 }
 
 // Queues the job again with a back-off, or fails it after kMaxCrashes attempts in a row without
 // progress. Progress starts the count again, so that a job of many days survives any number of
 // unrelated crashes.
-Move CrashMove(const AttemptEvidence& evidence, const std::string& cause, int64_t now) {
+Move CrashMove(const AttemptEvidence& evidence, const std::string& cause, absl::Time now) {
   const int32_t crashes = evidence.made_progress ? 0 : evidence.crashes + 1;
   if (crashes < kMaxCrashes) {
     return {
         .to = JobState::kQueued,
         .message = absl::StrCat("attempt ", evidence.attempt, ": ", cause, "; it is tried again"),
         .at_head = true,
-        .not_before = now + BackoffSeconds(evidence, crashes) * 1000000,
+        .not_before = now + Backoff(evidence, crashes),
         .crashes = crashes};
   }
   if (IsMemoryGuards(evidence)) {
@@ -145,7 +145,7 @@ Move CrashMove(const AttemptEvidence& evidence, const std::string& cause, int64_
 }
 
 // The cause goes to both: the attempt's reason and the job's message.
-AttemptVerdict Crashed(const AttemptEvidence& evidence, int64_t now) {
+AttemptVerdict Crashed(const AttemptEvidence& evidence, absl::Time now) {
   const std::string cause = HowItEnded(evidence);
   return {.attempt_state = AttemptState::kCrashed,
           .attempt_reason = cause,
@@ -177,7 +177,7 @@ AttemptVerdict CannotLoad(const std::string& complaint) {
 // The order is the rule: the worker's own report first, then a stop that was asked for, however the
 // worker then died, and only then a crash. A crash of a worker that was to stop anyway thus counts
 // as the stop.
-AttemptVerdict Judge(const AttemptEvidence& evidence, int64_t now) {
+AttemptVerdict Judge(const AttemptEvidence& evidence, absl::Time now) {
   const auto outcome =
       evidence.end.has_value() ? evidence.end->outcome() : End::OUTCOME_UNSPECIFIED;
   if (outcome == End::SUCCEEDED && evidence.has_result) return Succeeded(evidence);
@@ -194,7 +194,7 @@ AttemptVerdict Judge(const AttemptEvidence& evidence, int64_t now) {
 
 }  // namespace
 
-AttemptVerdict JudgeAttempt(const AttemptEvidence& evidence, int64_t now) {
+AttemptVerdict JudgeAttempt(const AttemptEvidence& evidence, absl::Time now) {
   AttemptVerdict verdict = Judge(evidence, now);
   verdict.move.attempt = evidence.attempt;
   return verdict;

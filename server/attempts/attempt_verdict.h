@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/time/time.h"
 #include "ftd/v1/worker.pb.h"
 #include "server/attempts/worker_process.h"
 #include "server/jobs/job.h"
@@ -40,7 +41,7 @@ struct AttemptVerdict {
   bool publish = false;  // the result is to be published before the job is moved
 };
 
-// `now` in microseconds: a retry waits 1 s, then 2 s; 30 s, then 120 s where memory ran short.
-AttemptVerdict JudgeAttempt(const AttemptEvidence& evidence, int64_t now);
+// A retry waits from `now`: 1 s, then 2 s; 30 s, then 120 s where memory ran short.
+AttemptVerdict JudgeAttempt(const AttemptEvidence& evidence, absl::Time now);
 
 }  // namespace ftd

@@ -12,16 +12,14 @@
 namespace ftd {
 namespace {
 
-constexpr int64_t kMicrosPerSecond = 1000000;
-constexpr int64_t kStatusInterval = kMicrosPerSecond;
+constexpr absl::Duration kNever = absl::InfiniteDuration();
+constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 // While ftd stops, it asks for this much more time, this often. In all it asks for no more than
 // stop_grace_seconds, after which the worker is killed.
-constexpr int64_t kExtension = 15 * kMicrosPerSecond, kExtensionInterval = 5 * kMicrosPerSecond;
+constexpr absl::Duration kExtension = absl::Seconds(15), kExtensionInterval = absl::Seconds(5);
 
-int64_t SteadyMicros() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+absl::Duration SteadyNow() {
+  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
 }
 
 }  // namespace
@@ -31,7 +29,7 @@ Pulse::Pulse(JobStore& store, std::function<bool()> stopping)
       stopping_(std::move(stopping)),
       enabled_(HasServiceManager()),
       // Twice per interval of the watchdog, as sd_watchdog_enabled(3) recommends.
-      interval_(enabled_ ? WatchdogMicros() / 2 : 0) {}
+      interval_(enabled_ ? WatchdogInterval() / 2 : absl::ZeroDuration()) {}
 
 // Keeps only what the status line shows.
 void Pulse::OnNews(const AttemptNews& news) {
@@ -44,8 +42,8 @@ void Pulse::OnNews(const AttemptNews& news) {
 }
 
 // Each Beat function returns the time at which it wants to be called again.
-int64_t Pulse::BeatWatchdog(int64_t now) {
-  if (interval_ == 0) return kNever;
+Pulse::Moment Pulse::BeatWatchdog(Moment now) {
+  if (interval_ == absl::ZeroDuration()) return kNever;
   if (now < next_alive_) return next_alive_;
   const absl::Status alive = store_.Probe();
   if (alive.ok() || absl::IsUnavailable(alive)) {  // somebody else writes: it answers
@@ -56,7 +54,7 @@ int64_t Pulse::BeatWatchdog(int64_t now) {
            // A database that does not answer is asked again each second. If it does not recover,
            // the service manager's watchdog runs out and ftd is restarted.
            alive.message());
-  return next_alive_ = now + std::min(interval_, kMicrosPerSecond);
+  return next_alive_ = now + std::min(interval_, absl::Seconds(1));
 }
 
 // Returns a line such as "running first, step 120 of 900; 2 queued".
@@ -78,7 +76,7 @@ std::string Pulse::Status(const Job* running) {
   return absl::StrCat(what, "; ", queue);
 }
 
-int64_t Pulse::BeatStatus(const Job* running, int64_t now) {
+Pulse::Moment Pulse::BeatStatus(const Job* running, Moment now) {
   // Phase and step belong to one job; another starts without them.
   if (const std::string id = running == nullptr ? "" : running->id; id != job_id_) {
     job_id_ = id;
@@ -94,7 +92,7 @@ int64_t Pulse::BeatStatus(const Job* running, int64_t now) {
 }
 
 // Extends the service manager's stop timeout in small pieces, so that a hung stop still ends.
-int64_t Pulse::BeatStop(int64_t now) {
+Pulse::Moment Pulse::BeatStop(Moment now) {
   if (!stopping_()) return kNever;
   if (now >= next_extension_) {
     NotifyNeedsTime(kExtension);
@@ -103,22 +101,22 @@ int64_t Pulse::BeatStop(int64_t now) {
   return next_extension_;
 }
 
-int64_t Pulse::Beat(const Job* running) {
-  constexpr int64_t kLongestMs = 60000;
-  if (!enabled_) return kLongestMs;
-  const int64_t now = SteadyMicros();
+absl::Duration Pulse::Beat(const Job* running) {
+  constexpr absl::Duration kLongest = absl::Minutes(1);
+  if (!enabled_) return kLongest;
+  const Moment now = SteadyNow();
   // Stop is looked at before the status. A stop may come between the two, and in the other order
   // the status would show it only seconds later.
-  const int64_t next = std::min(
-      {BeatWatchdog(now), BeatStop(now), BeatStatus(running, now), now + kLongestMs * 1000});
-  return (next - now) / 1000 + 1;
+  const Moment next =
+      std::min({BeatWatchdog(now), BeatStop(now), BeatStatus(running, now), now + kLongest});
+  return next - now;
 }
 
 // Called from within a long piece of work, where only what has a deadline matters: the status can
 // wait.
 void Pulse::Progress() {
   if (!enabled_) return;
-  const int64_t now = SteadyMicros();
+  const Moment now = SteadyNow();
   BeatWatchdog(now);
   BeatStop(now);
 }

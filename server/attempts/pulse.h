@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "absl/time/time.h"
 #include "server/attempts/attempt_follower.h"
 #include "server/jobs/job_store.h"
 
@@ -22,28 +23,28 @@ class Pulse {
   void OnNews(const AttemptNews& news);
   // Takes a turn of the runner's loop, with the job whose worker runs, or null. Feeds the watchdog,
   // reports the status when it has changed, and, while the daemon stops, asks for the time that the
-  // last checkpoint takes. Returns within how many milliseconds it wants to be called again.
-  int64_t Beat(const Job* running);
+  // last checkpoint takes. Returns within what time it wants to be called again.
+  absl::Duration Beat(const Job* running);
   // Called during a long piece of work, to show that it is progressing.
   void Progress();
 
  private:
-  static constexpr int64_t kNever = INT64_MAX;
+  // Of the steady clock, which nobody sets: time since the machine started.
+  using Moment = absl::Duration;
 
   std::string Status(const Job* running);
   // Each returns when it is due next.
-  int64_t BeatWatchdog(int64_t now);
-  int64_t BeatStatus(const Job* running, int64_t now);
-  int64_t BeatStop(int64_t now);
+  Moment BeatWatchdog(Moment now);
+  Moment BeatStatus(const Job* running, Moment now);
+  Moment BeatStop(Moment now);
 
   JobStore& store_;
   const std::function<bool()> stopping_;
   const bool enabled_;
-  const int64_t interval_;  // of the watchdog's notifications; 0: none
-  // Times in microseconds of the steady clock, which nobody sets.
-  int64_t next_alive_ = 0;
-  int64_t next_status_ = 0;
-  int64_t next_extension_ = 0;
+  const absl::Duration interval_;  // of the watchdog's notifications; zero: none
+  Moment next_alive_;
+  Moment next_status_;
+  Moment next_extension_;
   std::string status_;  // as told last
   std::string job_id_;  // that the following is of
   std::string phase_;   // "load", "train"

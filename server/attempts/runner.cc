@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/manifest.h"
 #include "lib/hub/transport/settings.h"
@@ -23,15 +24,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kNever = INT64_MAX;
-constexpr int64_t kMicrosPerSecond = 1000000;
+constexpr absl::Time kNever = absl::InfiniteFuture();
+// What an attempt left could not be judged or stored: it is tried again after this.
+constexpr absl::Duration kRetrySettle = absl::Seconds(1);
 // An attempt that could not be prepared, or a queue that could not be read, is tried again after
 // this.
-constexpr int64_t kRetryPrepareMicros = 5 * kMicrosPerSecond;
+constexpr absl::Duration kRetryPrepare = absl::Seconds(5);
 // A cancelled worker is gone within 5 s whatever it does.
-constexpr int64_t kCancelTermMs = 3000, kCancelKillMs = 4000;
-// 34 years: the worker takes as long as the result needs.
-constexpr int64_t kNoHurryMs = int64_t{1} << 40;
+constexpr absl::Duration kCancelTerm = absl::Seconds(3), kCancelKill = absl::Seconds(4);
+// The worker takes as long as the result needs.
+constexpr absl::Duration kNoHurry = absl::InfiniteDuration();
 
 About AboutAttempt(const Job& job, const Attempt& attempt) {
   return {.job = job.id, .attempt = attempt.number};
@@ -98,23 +100,23 @@ void Runner::Run() {
   // daemon that stops meanwhile leaves that job to the next daemon.
   while (!abandoned_) {
     if (active_ == nullptr && unsettled_) Recover();
-    int64_t until = kNever;
+    absl::Time until = kNever;
     if (active_ != nullptr) {
       until = Tend();
     } else if (unsettled_) {
-      until = NowMicros() + kMicrosPerSecond;
+      until = absl::Now() + kRetrySettle;
     } else if (!stopping_) {
       until = StartNext();
     }
     if (active_ == nullptr && stopping_) break;
-    const int64_t turn_ms = observer_.turn(active_ == nullptr ? nullptr : &active_->job());
-    Wait(std::min(until, NowMicros() + turn_ms * 1000));
+    const absl::Duration turn = observer_.turn(active_ == nullptr ? nullptr : &active_->job());
+    Wait(std::min(until, absl::Now() + turn));
   }
   // After Abandon the worker still runs, so this is not the end that finished_fd announces.
   if (!abandoned_) eventfd_write(finished_.get(), 1);
 }
 
-void Runner::Wait(int64_t until) {
+void Runner::Wait(absl::Time until) {
   // A pidfd stays readable once the process has ended. If the end could not be stored yet, it is
   // left out, since poll would return at once, again and again.
   pollfd polled[] = {
@@ -126,7 +128,8 @@ void Runner::Wait(int64_t until) {
   // Rounded up, so that a turn does not come just before its deadline. The deadlines are wall-clock
   // times; after at most a minute they are compared again, in case somebody set the clock.
   if (until != kNever) {
-    timeout_ms = static_cast<int>(std::clamp<int64_t>((until - NowMicros()) / 1000 + 1, 0, 60000));
+    const int64_t left_ms = absl::ToInt64Milliseconds(until - absl::Now()) + 1;
+    timeout_ms = static_cast<int>(std::clamp<int64_t>(left_ms, 0, 60000));
   }
   // The result does not matter: each turn looks at everything.
   poll(polled, 3, timeout_ms);
@@ -180,7 +183,7 @@ void Runner::Recover() {
     }
     LogInfo(AboutAttempt(job, attempt), "adopted the worker, pid ", process->identity().pid);
     auto supervisor =
-        AttemptSupervisor::Create(job, attempt, dir, *std::move(process), options_.hang_seconds);
+        AttemptSupervisor::Create(job, attempt, dir, *std::move(process), options_.hang_limit);
     if (supervisor.ok()) {
       active_ = *std::move(supervisor);
       worker_up_ = true;
@@ -193,23 +196,23 @@ void Runner::Recover() {
   }
 }
 
-int64_t Runner::StartNext() {
-  const int64_t now = NowMicros();
+absl::Time Runner::StartNext() {
+  const absl::Time now = absl::Now();
   if (now < retry_at_) return retry_at_;
   const auto next = store_.NextQueued();
   if (!next.ok()) {
     LogError("cannot read the queue: ", next.status().message());
-    return retry_at_ = now + kRetryPrepareMicros;
+    return retry_at_ = now + kRetryPrepare;
   }
   if (!next->has_value()) return kNever;
   // A back-off lasts two minutes at most, so the first in the queue is waited for rather than
   // overtaken.
-  if ((*next)->not_before > now) return (*next)->not_before;
+  if ((*next)->not_before > now) return *(*next)->not_before;
   if (const absl::Status started = StartAttempt(**next); !started.ok()) {
     // Cancelled, held or otherwise changed in this very moment: look again at once.
     if (ReasonOf(started) == Reason::kStateConflict) return now;
     LogError(About{.job = (*next)->id}, "no attempt could be started: ", started.message());
-    return retry_at_ = now + kRetryPrepareMicros;
+    return retry_at_ = now + kRetryPrepare;
   }
   return now;
 }
@@ -254,7 +257,7 @@ absl::Status Runner::StartAttempt(const Job& queued) {
   // daemon would.
   FTD_ASSIGN_OR_RETURN(active_,
                        AttemptSupervisor::Create(job, attempt, prepared.dir, *std::move(process),
-                                                 options_.hang_seconds));
+                                                 options_.hang_limit));
   unsettled_ = false;
   woken_ = true;  // it may have been cancelled meanwhile
   worker_up_ = true;
@@ -270,12 +273,11 @@ void Runner::ObeyRequests() {
   const bool cancelling = job.ok() && job->state == JobState::kCancelling;
   const bool pausing = job.ok() && job->state == JobState::kPausing;
   if ((cancelling && !job->keep) || hastening_) {
-    active_->AskToStop(StopRequest::kNow, kCancelTermMs, kCancelKillMs);
+    active_->AskToStop(StopRequest::kNow, kCancelTerm, kCancelKill);
   } else if (stopping_ || pausing) {
-    const int64_t grace_ms = options_.stop_grace_seconds * 1000;
-    active_->AskToStop(StopRequest::kSave, grace_ms, grace_ms);
+    active_->AskToStop(StopRequest::kSave, options_.stop_grace, options_.stop_grace);
   } else if (cancelling) {
-    active_->AskToStop(StopRequest::kFinish, kNoHurryMs, kNoHurryMs);
+    active_->AskToStop(StopRequest::kFinish, kNoHurry, kNoHurry);
   }
 }
 
@@ -299,21 +301,21 @@ void Runner::Digest(const AttemptNews& news) {
   observer_.news(job, active_->attempt(), news);
 }
 
-int64_t Runner::Tend() {
+absl::Time Runner::Tend() {
   ObeyRequests();
   // The end of the process is looked for before the logs are read: if it has ended, this is all of
   // them.
   if (!exit_.has_value()) exit_ = active_->process().Reap();
   Digest(active_->Read());
-  if (!exit_.has_value()) return active_->Drive(NowMicros());
+  if (!exit_.has_value()) return active_->Drive(absl::Now());
   worker_up_ = false;
   // Kept as it is, the exit status included, until the store takes the verdict.
   if (!Conclude(active_->job(), active_->attempt(), *exit_, "")) {
-    return NowMicros() + kMicrosPerSecond;
+    return absl::Now() + kRetrySettle;
   }
   exit_.reset();
   active_.reset();
-  return NowMicros();
+  return absl::Now();
 }
 
 absl::StatusOr<Job> Runner::JudgeAndStore(const Job& job, Attempt& attempt, const ExitStatus& exit,
@@ -331,7 +333,7 @@ absl::StatusOr<Job> Runner::JudgeAndStore(const Job& job, Attempt& attempt, cons
     evidence.asked_to_stop = active_->asked_to_stop();
     evidence.hung = active_->hung();
   }
-  AttemptVerdict verdict = JudgeAttempt(evidence, NowMicros());
+  AttemptVerdict verdict = JudgeAttempt(evidence, absl::Now());
   // The rename comes before the store says SUCCEEDED. After a crash between the two, the next
   // daemon finds the published result and comes to the same verdict.
   if (verdict.publish) {

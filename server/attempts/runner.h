@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "lib/base/file.h"
 #include "server/attempts/attempt_start.h"
 #include "server/attempts/attempt_supervisor.h"
@@ -28,8 +29,8 @@ namespace ftd {
 struct RunnerOptions {
   std::string worker;  // program
   Device device;       // that workers use
-  int64_t stop_grace_seconds = 60;
-  int64_t hang_seconds = 0;
+  absl::Duration stop_grace = absl::Minutes(1);
+  absl::Duration hang_limit = absl::InfiniteDuration();
 };
 
 // All are called on the runner's thread.
@@ -38,9 +39,9 @@ struct RunnerObserver {
   std::function<void(const Job&, const Attempt&, const AttemptNews&)> news;
   // An attempt is over, and so stored.
   std::function<void(const Job&, const Attempt&)> attempt_ended;
-  // A turn of the runner's loop, with the job whose worker runs, or null. Returns within how many
-  // milliseconds it wants to be called again.
-  std::function<int64_t(const Job* running)> turn;
+  // A turn of the runner's loop, with the job whose worker runs, or null. Returns within what
+  // time it wants to be called again.
+  std::function<absl::Duration(const Job* running)> turn;
   // Called during a long piece of work, to show that it is progressing.
   std::function<void()> progress;
 };
@@ -76,17 +77,17 @@ class Runner {
          Fd wake, Fd finished);
 
   void Run();
-  void Wait(int64_t until);
+  void Wait(absl::Time until);
   // Adopts the living worker of an active job, or judges what a dead one left.
   void Recover();
   // NOT_FOUND: it is gone. UNAVAILABLE: somebody else holds its lock.
   absl::StatusOr<WorkerProcess> FindWorker(const Attempt& attempt,
                                            const std::filesystem::path& dir);
   // Starts the next job; returns when to try again if none can start now.
-  int64_t StartNext();
+  absl::Time StartNext();
   absl::Status StartAttempt(const Job& job);
   // Looks after the running attempt; returns when it wants to be called again.
-  int64_t Tend();
+  absl::Time Tend();
   void ObeyRequests();
   void Digest(const AttemptNews& news);
   // Judges an attempt whose worker is gone, publishes, and stores the outcome; false when that
@@ -113,7 +114,7 @@ class Runner {
   bool unsettled_ = true;           // the store may hold active jobs that nobody looks after
   bool woken_ = true;               // requests may have come in
   bool saw_checkpoint_ = false;     // of the active attempt
-  int64_t retry_at_ = 0;            // an attempt could not be prepared: not before this time
+  absl::Time retry_at_;             // an attempt could not be prepared: not before this time
 };
 
 }  // namespace ftd

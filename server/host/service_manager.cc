@@ -59,12 +59,14 @@ void NotifyStatus(const std::string& status) {
 
 void NotifyAlive() { Notify("WATCHDOG=1"); }
 
-void NotifyNeedsTime(int64_t micros) { Notify(absl::StrCat("EXTEND_TIMEOUT_USEC=", micros)); }
+void NotifyNeedsTime(absl::Duration time) {
+  Notify(absl::StrCat("EXTEND_TIMEOUT_USEC=", absl::ToInt64Microseconds(time)));
+}
 
-int64_t WatchdogMicros() {
+absl::Duration WatchdogInterval() {
   uint64_t micros = 0;
-  return sd_watchdog_enabled(/*unset_environment=*/0, &micros) > 0 ? static_cast<int64_t>(micros)
-                                                                   : 0;
+  if (sd_watchdog_enabled(/*unset_environment=*/0, &micros) <= 0) return absl::ZeroDuration();
+  return absl::Microseconds(micros);
 }
 
 // Returns the number of passed sockets. sd_listen_fds sets close-on-exec on them, so that no worker

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "lib/base/file.h"
 
 namespace ftd {
@@ -27,11 +28,10 @@ void NotifyStatus(const std::string& status);
 // Restarts the watchdog's clock.
 void NotifyAlive();
 // Start or stop takes longer: the service manager is to wait at least this much more from now on.
-void NotifyNeedsTime(int64_t micros);
+void NotifyNeedsTime(absl::Duration time);
 
-// Within this many microseconds NotifyAlive must be called, again and again; 0: there is no
-// watchdog.
-int64_t WatchdogMicros();
+// Within this time NotifyAlive must be called, again and again; zero: there is no watchdog.
+absl::Duration WatchdogInterval();
 
 // A listening unix socket that was passed.
 struct PassedSocket {

@@ -9,6 +9,7 @@
 #include "absl/base/const_init.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "server/jobs/job.h"
 
 namespace ftd {
@@ -33,7 +34,8 @@ std::string NewJobId() {
   constexpr char kAlphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
   constexpr Bits128 kRandomMask = (static_cast<Bits128>(1) << 80) - 1;
   // A ULID: 48 bits of milliseconds above 80 random bits, which is why ids sort by time.
-  Bits128 value = (static_cast<Bits128>(NowMicros() / 1000) << 80) | (RandomBits() & kRandomMask);
+  Bits128 value =
+      (static_cast<Bits128>(absl::ToUnixMillis(absl::Now())) << 80) | (RandomBits() & kRandomMask);
   {
     absl::MutexLock lock(&mutex);
     if (value <= last) value = last + 1;  // the same millisecond, or the clock went back

@@ -1,6 +1,5 @@
 #include "server/jobs/job.h"
 
-#include <chrono>
 #include <iterator>
 
 namespace ftd {
@@ -38,11 +37,6 @@ const char* AttemptStateName(AttemptState state) {
 
 std::optional<AttemptState> ParseAttemptState(std::string_view name) {
   return Parse<AttemptState>(kAttemptStateNames, name);
-}
-
-int64_t NowMicros() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
 }
 
 }  // namespace ftd

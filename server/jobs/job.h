@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "absl/time/time.h"
+
 namespace ftd {
 
 // The life of a job; job_states.h says which moves are legal.
@@ -36,13 +38,13 @@ enum class AttemptState { kActive, kSucceeded, kFailed, kCrashed, kStopped };
 const char* AttemptStateName(AttemptState state);
 std::optional<AttemptState> ParseAttemptState(std::string_view name);
 
-// One life of a worker process for a job. Times are microseconds since 1970; 0: not yet.
+// One life of a worker process for a job.
 struct Attempt {
   int32_t number = 0;
   AttemptState state = AttemptState::kActive;
   std::string reason;
-  int64_t start_time = 0;
-  int64_t end_time = 0;
+  absl::Time start_time;
+  std::optional<absl::Time> end_time;
   std::optional<int32_t> exit_code;
   std::optional<int32_t> signal;
   int64_t first_step = 0;
@@ -58,7 +60,7 @@ struct StateEvent {
   int64_t sequence = 0;
   std::optional<JobState> from;  // none for the first event
   JobState to = JobState::kQueued;
-  int64_t time = 0;
+  absl::Time time;
   std::string message;
   std::string failure_reason;  // name of ftd.v1.FailureReason, or empty
   std::string hint;
@@ -81,11 +83,11 @@ struct Job {
   std::string retry_of;  // id of the job that it repeats, or empty
   bool at_head = false;
   bool keep = false;  // it ends with what it has: the next attempt only makes the result
-  int64_t not_before = 0;
+  std::optional<absl::Time> not_before;
   int32_t crashes = 0;
-  int64_t create_time = 0;
-  int64_t start_time = 0;
-  int64_t end_time = 0;
+  absl::Time create_time;
+  std::optional<absl::Time> start_time;
+  std::optional<absl::Time> end_time;
   std::string failure_reason;
   std::string message;
   std::string hint;
@@ -94,8 +96,5 @@ struct Job {
   // The user's name for it, else its id: also the name of its directory under results/.
   const std::string& DisplayName() const { return name.empty() ? id : name; }
 };
-
-// Microseconds since 1970.
-int64_t NowMicros();
 
 }  // namespace ftd

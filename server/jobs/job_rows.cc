@@ -39,11 +39,11 @@ Job JobFromRow(const Statement& row) {
   job.priority = static_cast<int32_t>(row.Int(column++));
   job.owner = row.Text(column++);
   job.at_head = row.Int(column++) != 0;
-  job.not_before = row.Int(column++);
+  job.not_before = row.Time(column++);
   job.crashes = static_cast<int32_t>(row.Int(column++));
-  job.create_time = row.Int(column++);
-  job.start_time = row.Int(column++);
-  job.end_time = row.Int(column++);
+  job.create_time = row.Time(column++).value_or(absl::Time());
+  job.start_time = row.Time(column++);
+  job.end_time = row.Time(column++);
   job.failure_reason = row.Text(column++);
   job.message = row.Text(column++);
   job.hint = row.Text(column++);
@@ -61,8 +61,8 @@ Attempt AttemptFromRow(const Statement& row) {
   attempt.number = static_cast<int32_t>(row.Int(column++));
   attempt.state = ParseAttemptState(row.Text(column++)).value_or(AttemptState::kCrashed);
   attempt.reason = row.Text(column++);
-  attempt.start_time = row.Int(column++);
-  attempt.end_time = row.Int(column++);
+  attempt.start_time = row.Time(column++).value_or(absl::Time());
+  attempt.end_time = row.Time(column++);
   attempt.exit_code = row.OptionalInt(column++);
   attempt.signal = row.OptionalInt(column++);
   attempt.first_step = row.Int(column++);
@@ -80,7 +80,7 @@ StateEvent EventFromRow(const Statement& row) {
   event.sequence = row.Int(column++);
   event.from = ParseJobState(row.Text(column++));
   event.to = StateOrFailed(row.Text(column++));
-  event.time = row.Int(column++);
+  event.time = row.Time(column++).value_or(absl::Time());
   event.message = row.Text(column++);
   event.failure_reason = row.Text(column++);
   event.hint = row.Text(column++);
@@ -113,7 +113,7 @@ absl::StatusOr<StateEvent> InsertEvent(Database& database, const std::string& jo
   statement.Bind(job_id)
       .Bind(event.from.has_value() ? JobStateName(*event.from) : "")
       .Bind(JobStateName(event.to))
-      .Bind(event.time)
+      .BindTime(event.time)
       .Bind(event.message)
       .Bind(event.failure_reason)
       .Bind(event.hint)
@@ -150,7 +150,7 @@ absl::Status InsertJob(Database& database, const Job& job) {
       .Bind(StringsToJson(job.labels))
       .Bind(job.priority)
       .Bind(job.owner)
-      .Bind(job.create_time)
+      .BindTime(job.create_time)
       .Bind(job.sources_json)
       .Bind(job.retry_of)
       .Run();
@@ -161,11 +161,11 @@ absl::Status InsertRequest(Database& database, const Job& job, const RequestKey&
   return statement.Bind(request.request_id)
       .Bind(job.id)
       .Bind(request.body_sha256)
-      .Bind(job.create_time)
+      .BindTime(job.create_time)
       .Run();
 }
 
-absl::Status UpdateJob(Database& database, const Job& job, const Move& move, int64_t now) {
+absl::Status UpdateJob(Database& database, const Job& job, const Move& move, absl::Time now) {
   FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kMoveJob));
   return statement.Bind(job.id)
       .Bind(JobStateName(move.to))
@@ -174,12 +174,12 @@ absl::Status UpdateJob(Database& database, const Job& job, const Move& move, int
       .Bind(move.hint)
       .Bind(move.result_dir)
       .Bind(static_cast<int64_t>(move.at_head))
-      .Bind(move.not_before)
+      .BindTime(move.not_before)
       // The numbers are those of ?9 to ?12 in kMoveJob. Only the first PREPARING sets start_time; 0
       // leaves it.
       .Bind(static_cast<int64_t>(move.crashes.value_or(job.crashes)))
-      .Bind(move.to == JobState::kPreparing ? now : 0)
-      .Bind(IsFinal(move.to) ? now : 0)
+      .BindTime(move.to == JobState::kPreparing ? std::optional(now) : std::nullopt)
+      .BindTime(IsFinal(move.to) ? std::optional(now) : std::nullopt)
       .Bind(static_cast<int64_t>(move.keep.value_or(job.keep)))
       .Run();
 }

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/jobs/job.h"
 #include "server/jobs/job_store.h"
 #include "server/jobs/sqlite.h"
@@ -35,7 +36,7 @@ absl::Status InsertRequest(Database& database, const Job& job, const RequestKey&
 absl::StatusOr<StateEvent> InsertEvent(Database& database, const std::string& job_id,
                                        StateEvent event);
 // The job's row after `move` at time `now`. `job` is as it was before.
-absl::Status UpdateJob(Database& database, const Job& job, const Move& move, int64_t now);
+absl::Status UpdateJob(Database& database, const Job& job, const Move& move, absl::Time now);
 // The job's row as `job` has it in what JobStore::Amend may change.
 absl::Status AmendJob(Database& database, const Job& job);
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "server/jobs/job_rows.h"
 #include "server/jobs/job_sql.h"
@@ -79,7 +80,7 @@ absl::StatusOr<Job> JobStore::Insert(Job job, const std::optional<RequestKey>& r
       if (known.has_value()) return ReadJob(writer_, *known);
     }
     FTD_RETURN_IF_ERROR(CheckRoom(writer_, job, max_queued));
-    job.create_time = event.time = NowMicros();
+    job.create_time = event.time = absl::Now();
     FTD_RETURN_IF_ERROR(InsertJob(writer_, job));
     if (request.has_value()) FTD_RETURN_IF_ERROR(InsertRequest(writer_, job, *request));
     FTD_ASSIGN_OR_RETURN(event, InsertEvent(writer_, job.id, std::move(event)));
@@ -182,9 +183,11 @@ absl::StatusOr<std::map<JobState, int64_t>> JobStore::CountByState() {
   }
 }
 
-absl::StatusOr<int64_t> JobStore::OldestQueued() {
+absl::StatusOr<std::optional<absl::Time>> JobStore::OldestQueued() {
   absl::MutexLock lock(&read_mutex_);
-  return reader_.QueryInt(sql::kOldestQueued);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kOldestQueued));
+  FTD_RETURN_IF_ERROR(statement.Step().status());
+  return statement.Time(0);
 }
 
 absl::StatusOr<std::vector<Attempt>> JobStore::Attempts(const std::string& job_id) {
@@ -224,7 +227,7 @@ absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string
   }
   StateEvent event{.from = job.state,
                    .to = move.to,
-                   .time = NowMicros(),
+                   .time = absl::Now(),
                    .message = move.message,
                    .failure_reason = move.failure_reason,
                    .hint = move.hint,
@@ -262,7 +265,7 @@ absl::StatusOr<Job> JobStore::Amend(const std::string& job_id, std::initializer_
     FTD_RETURN_IF_ERROR(AmendJob(writer_, job));
     FTD_RETURN_IF_ERROR(transaction.Commit());
   }
-  const StateEvent event{.from = job.state, .to = job.state, .time = NowMicros()};
+  const StateEvent event{.from = job.state, .to = job.state, .time = absl::Now()};
   return Announce({std::move(job), event});
 }
 
@@ -280,7 +283,10 @@ absl::StatusOr<Job> JobStore::StartAttempt(const Job& queued, const Attempt& att
                     .attempt = attempt.number};
     FTD_ASSIGN_OR_RETURN(change, ApplyMove(job_id, {JobState::kQueued}, move));
     FTD_ASSIGN_OR_RETURN(Statement insert, writer_.Prepare(sql::kInsertAttempt));
-    insert.Bind(job_id).Bind(attempt.number).Bind(change.second.time).Bind(attempt.resumed_from);
+    insert.Bind(job_id)
+        .Bind(attempt.number)
+        .BindTime(change.second.time)
+        .Bind(attempt.resumed_from);
     FTD_RETURN_IF_ERROR(insert.Run());
     FTD_RETURN_IF_ERROR(transaction.Commit());
   }
@@ -316,7 +322,7 @@ absl::StatusOr<Job> JobStore::EndAttempt(const Job& judged, const Attempt& attem
         .Bind(attempt.number)
         .Bind(AttemptStateName(attempt.state))
         .Bind(attempt.reason);
-    update.Bind(NowMicros()).Bind(attempt.exit_code).Bind(attempt.signal);
+    update.BindTime(absl::Now()).Bind(attempt.exit_code).Bind(attempt.signal);
     FTD_RETURN_IF_ERROR(update.Bind(attempt.first_step).Bind(attempt.last_step).Run());
     FTD_ASSIGN_OR_RETURN(change, ApplyMove(job_id,
                                            {JobState::kPreparing, JobState::kRunning,

@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "server/jobs/job.h"
 #include "server/jobs/sqlite.h"
 
@@ -33,7 +34,7 @@ struct Move {
   std::string result_dir;  // empty: leave
   int32_t attempt = 0;
   bool at_head = false;
-  int64_t not_before = 0;
+  std::optional<absl::Time> not_before;
   std::optional<int32_t> crashes;  // none: leave
   std::optional<bool> keep;        // none: leave
 };
@@ -93,8 +94,8 @@ class JobStore {
   absl::StatusOr<std::map<JobState, int64_t>> CountByState();
   // Begins a transaction and gives it up: OK when a write would get as far as the disk now.
   absl::Status Probe();
-  // create_time of the oldest queued job; 0: none.
-  absl::StatusOr<int64_t> OldestQueued();
+  // create_time of the oldest queued job.
+  absl::StatusOr<std::optional<absl::Time>> OldestQueued();
   absl::StatusOr<std::vector<Attempt>> Attempts(const std::string& job_id);
   // Events with a greater sequence, in order, at most `limit`.
   absl::StatusOr<std::vector<StateEvent>> Events(const std::string& job_id, int64_t after,

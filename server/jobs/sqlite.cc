@@ -71,6 +71,10 @@ Statement& Statement::Bind(std::optional<int32_t> value) {
   return value.has_value() ? Bind(static_cast<int64_t>(*value)) : BindNull();
 }
 
+Statement& Statement::BindTime(std::optional<absl::Time> time) {
+  return Bind(time.has_value() ? absl::ToUnixMicros(*time) : 0);
+}
+
 Statement& Statement::BindNull() {
   sqlite3_bind_null(statement_, ++bound_);
   return *this;
@@ -100,6 +104,12 @@ std::string Statement::Text(int column) const {
 std::optional<int32_t> Statement::OptionalInt(int column) const {
   if (sqlite3_column_type(statement_, column) == SQLITE_NULL) return std::nullopt;
   return sqlite3_column_int(statement_, column);
+}
+
+std::optional<absl::Time> Statement::Time(int column) const {
+  const int64_t micros = Int(column);
+  if (micros == 0) return std::nullopt;
+  return absl::FromUnixMicros(micros);
 }
 
 void Database::Close::operator()(sqlite3* connection) const { sqlite3_close_v2(connection); }

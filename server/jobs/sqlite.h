@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -32,6 +33,8 @@ class Statement {
   Statement& Bind(int64_t value);
   Statement& Bind(std::string_view value);
   Statement& Bind(std::optional<int32_t> value);
+  // As microseconds since 1970; none: 0.
+  Statement& BindTime(std::optional<absl::Time> time);
   Statement& BindNull();
 
   // True when there is a row, false when there is none (left). BUSY gives UNAVAILABLE DB_BUSY, FULL
@@ -45,6 +48,8 @@ class Statement {
   int64_t Int(int column) const;
   std::string Text(int column) const;
   std::optional<int32_t> OptionalInt(int column) const;
+  // Of what BindTime stored.
+  std::optional<absl::Time> Time(int column) const;
 
  private:
   sqlite3_stmt* statement_;

@@ -43,9 +43,9 @@ v1::Job ToWire(const Job& job) {
   wire.set_result_dir(job.result_dir);
   wire.set_owner(job.owner);
   wire.set_retry_of(job.retry_of);
-  if (job.create_time != 0) *wire.mutable_create_time() = MicrosToTimestamp(job.create_time);
-  if (job.start_time != 0) *wire.mutable_start_time() = MicrosToTimestamp(job.start_time);
-  if (job.end_time != 0) *wire.mutable_end_time() = MicrosToTimestamp(job.end_time);
+  if (job.create_time != absl::Time()) *wire.mutable_create_time() = ToTimestamp(job.create_time);
+  if (job.start_time) *wire.mutable_start_time() = ToTimestamp(*job.start_time);
+  if (job.end_time) *wire.mutable_end_time() = ToTimestamp(*job.end_time);
   return wire;
 }
 
@@ -57,8 +57,8 @@ v1::Attempt ToWire(const Attempt& attempt) {
   v1::Attempt::State_Parse(std::string(AttemptStateName(attempt.state)), &state);
   wire.set_state(state);
   wire.set_reason(attempt.reason);
-  *wire.mutable_start_time() = MicrosToTimestamp(attempt.start_time);
-  if (attempt.end_time != 0) *wire.mutable_end_time() = MicrosToTimestamp(attempt.end_time);
+  *wire.mutable_start_time() = ToTimestamp(attempt.start_time);
+  if (attempt.end_time) *wire.mutable_end_time() = ToTimestamp(*attempt.end_time);
   if (attempt.exit_code.has_value()) wire.set_exit_code(*attempt.exit_code);
   if (attempt.signal.has_value()) wire.set_signal(*attempt.signal);
   wire.set_first_step(attempt.first_step);
@@ -73,7 +73,7 @@ v1::WatchJobResponse::StateChange ToWire(const StateEvent& event) {
   wire.set_sequence(event.sequence);
   if (event.from.has_value()) wire.set_from(ToWire(*event.from));
   wire.set_to(ToWire(event.to));
-  *wire.mutable_time() = MicrosToTimestamp(event.time);
+  *wire.mutable_time() = ToTimestamp(event.time);
   wire.set_message(event.message);
   wire.set_failure_reason(FailureReasonFromName(event.failure_reason));
   wire.set_hint(event.hint);

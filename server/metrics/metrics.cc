@@ -5,6 +5,7 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "server/host/listen_address.h"
 #include "server/host/log.h"
@@ -28,8 +29,6 @@ const prometheus::Histogram::BucketBoundaries kLagSeconds = {0.001, 0.002, 0.005
 // Tenths of a second for a small adapter, minutes for all of a large model's state.
 const prometheus::Histogram::BucketBoundaries kCheckpointSeconds = {0.1, 0.5, 1,   2,   5,
                                                                     15,  60,  180, 600, 1800};
-
-double Seconds(int64_t micros) { return static_cast<double>(micros) / 1e6; }
 
 }  // namespace
 
@@ -129,7 +128,7 @@ void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
   // The first event of a job has no `from`.
   if (!event.from.has_value()) submitted_.Add({{"mode", ModeOf(job)}}).Increment();
   if (event.to == JobState::kPreparing && event.attempt == 1) {
-    queue_wait_.Observe(Seconds(event.time - job.create_time));
+    queue_wait_.Observe(absl::ToDoubleSeconds(event.time - job.create_time));
   }
   if (!IsFinal(event.to)) return;
   finished_
@@ -137,14 +136,16 @@ void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
             {"reason", job.failure_reason},
             {"mode", ModeOf(job)}})
       .Increment();
-  if (job.start_time != 0) duration_.Observe(Seconds(job.end_time - job.start_time));
+  if (job.start_time && job.end_time)
+    duration_.Observe(absl::ToDoubleSeconds(*job.end_time - *job.start_time));
 }
 
 void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news) {
-  const int64_t now = NowMicros();
+  const absl::Time now = absl::Now();
   for (const v1::StepMetrics& step : news.steps) {
     // Negative if the clock was set back between worker and daemon.
-    ingest_lag_.Observe(Seconds(std::max<int64_t>(0, now - TimestampToMicros(step.time()))));
+    ingest_lag_.Observe(
+        absl::ToDoubleSeconds(std::max(absl::ZeroDuration(), now - ToTime(step.time()))));
   }
   for (const v1::WorkerEvent& event : news.events) {
     if (event.end().failure_reason() == v1::HOST_MEMORY_GUARD) memory_guard_trips_.Increment();

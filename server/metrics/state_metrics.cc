@@ -6,7 +6,9 @@
 #include <string>
 #include <system_error>
 
+#include "absl/time/clock.h"
 #include "lib/base/host_memory.h"
+#include "lib/runlog/timestamp.h"
 #include "server/host/build_info.h"
 #include "server/metrics/metric_family.h"
 
@@ -59,7 +61,7 @@ void AddFreeBytes(MetricFamily& family, const char* role, const std::filesystem:
 
 StateMetrics::StateMetrics(const MetricsSources& sources)
     : sources_(sources),
-      start_time_(static_cast<double>(NowMicros()) / 1e6),
+      start_time_(ToUnixDouble(absl::Now())),
       results_bytes_([results = sources.state_dir.Results()] { return TreeBytes(results); }) {
   results_bytes_.Last();  // so that it is there when the first scrape comes
 }
@@ -87,8 +89,8 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
   families.push_back(std::move(jobs));
   MetricFamily oldest =
       Gauge("ftd_queue_oldest_timestamp_seconds", "Submit of the job that has waited longest.");
-  if (const auto time = sources_.store.OldestQueued(); time.ok() && *time > 0) {
-    AddSample(oldest, {}, static_cast<double>(*time) / 1e6);
+  if (const auto time = sources_.store.OldestQueued(); time.ok() && time->has_value()) {
+    AddSample(oldest, {}, ToUnixDouble(**time));
   }
   families.push_back(std::move(oldest));
 

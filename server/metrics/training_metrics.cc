@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/time/clock.h"
 #include "server/jobs/wire.h"
 #include "server/metrics/metric_family.h"
 
@@ -18,7 +19,7 @@ using prometheus::MetricType;
 
 // A series stays for five minutes after its attempt, so that every scrape interval in use sees the
 // end.
-constexpr int64_t kKeepMicros = 300000000;
+constexpr absl::Duration kKeep = absl::Minutes(5);
 constexpr size_t kKeepEnded = 3;
 
 // `ft_job` and not `job`, which Prometheus itself gives to each target.
@@ -60,7 +61,7 @@ void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const Attem
   if (series.attempt != attempt.number) {
     series = {.labels = LabelsOf(job), .attempt = attempt.number};
   }
-  series.heartbeat_time = NowMicros();
+  series.heartbeat_time = absl::Now();
   for (const v1::WorkerEvent& event : news.events) {
     if (event.has_progress() && event.progress().steps_planned() > 0) {
       series.steps_planned = event.progress().steps_planned();
@@ -69,7 +70,7 @@ void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const Attem
     if (!event.has_checkpoint()) continue;
     ++series.checkpoints;
     series.checkpoint_bytes = static_cast<double>(event.checkpoint().size_bytes());
-    series.checkpoint_time = static_cast<double>(TimestampToMicros(event.time())) / 1e6;
+    series.checkpoint_time = ToUnixDouble(ToTime(event.time()));
   }
   for (const v1::StepMetrics& step : news.steps) TakeStep(series, step);
 }
@@ -78,28 +79,28 @@ void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const Attem
 void TrainingMetrics::OnAttemptEnded(const Job& job) {
   absl::MutexLock lock(&mutex_);
   const auto found = series_.find(job.id);
-  if (found != series_.end()) found->second.end_time = NowMicros();
+  if (found != series_.end()) found->second.end_time = absl::Now();
   DropOld();
 }
 
 // Drops series by age, and all but the three that ended last.
 void TrainingMetrics::DropOld() {
-  std::vector<int64_t> ended;
+  std::vector<absl::Time> ended;
   for (const auto& [id, series] : series_) {
-    if (series.end_time != 0) ended.push_back(series.end_time);
+    if (series.end_time) ended.push_back(*series.end_time);
   }
   std::sort(ended.begin(), ended.end(), std::greater<>());
-  int64_t oldest = NowMicros() - kKeepMicros;
+  absl::Time oldest = absl::Now() - kKeep;
   if (ended.size() > kKeepEnded) oldest = std::max(oldest, ended[kKeepEnded - 1]);
   std::erase_if(series_, [oldest](const auto& entry) {
-    return entry.second.end_time != 0 && entry.second.end_time < oldest;
+    return entry.second.end_time && *entry.second.end_time < oldest;
   });
 }
 
 // The mean of this attempt's steps so far, for the steps that are left.
 double TrainingMetrics::EstimatedEnd(const Series& series) {
   const double left = static_cast<double>(series.steps_planned - series.last.step());
-  return static_cast<double>(TimestampToMicros(series.last.time())) / 1e6 +
+  return ToUnixDouble(ToTime(series.last.time())) +
          left * series.step_seconds_sum / static_cast<double>(series.steps);
 }
 
@@ -143,7 +144,7 @@ std::vector<MetricFamily> TrainingMetrics::Collect() const {
   std::vector<const Series*> all, with_steps, with_evaluations;
   for (const auto& [id, series] : series_) {
     // DropOld runs only when an attempt ends, so age is checked again.
-    if (series.end_time != 0 && NowMicros() - series.end_time > kKeepMicros) continue;
+    if (series.end_time && absl::Now() - *series.end_time > kKeep) continue;
     all.push_back(&series);
     if (series.steps > 0) with_steps.push_back(&series);
     if (series.eval_loss.has_value()) with_evaluations.push_back(&series);
@@ -158,7 +159,7 @@ std::vector<MetricFamily> TrainingMetrics::Collect() const {
   const MetricType kGauge = MetricType::Gauge, kCounter = MetricType::Counter;
   using S = const Series&;
   add(kGauge, "ftd_worker_heartbeat_timestamp_seconds", "When the worker last wrote something.",
-      all, [](S s) { return static_cast<double>(s.heartbeat_time) / 1e6; });
+      all, [](S s) { return ToUnixDouble(s.heartbeat_time); });
   add(kGauge, "ftd_train_steps_planned", "Optimizer steps that the job will take.", all,
       [](S s) { return static_cast<double>(s.steps_planned); });
   for (MetricFamily& family : StepFamilies(with_steps)) families.push_back(std::move(family));

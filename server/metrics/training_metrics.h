@@ -15,6 +15,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "lib/runlog/step_metrics.h"
 #include "server/attempts/attempt_follower.h"
 #include "server/jobs/job.h"
@@ -43,8 +44,8 @@ class TrainingMetrics : public prometheus::Collectable {
     // Made once: the spec has to be parsed for them.
     std::map<std::string, std::string> labels;
     int32_t attempt = 0;
-    int64_t end_time = 0;  // of the attempt; 0 while it runs
-    int64_t heartbeat_time = 0;
+    std::optional<absl::Time> end_time;  // of the attempt; none while it runs
+    absl::Time heartbeat_time;
     int64_t steps_planned = 0;
     v1::StepMetrics last;
     std::map<const StepMetric*, double> sums;

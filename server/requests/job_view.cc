@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "server/attempts/attempt_files.h"
 #include "server/jobs/job_states.h"
@@ -17,7 +18,7 @@ constexpr int kMaxWarnings = 20;
 
 void SetQueuePlace(const Job& job, int64_t position, bool device_busy, v1::Job& view) {
   view.set_position(position);
-  if (job.not_before > NowMicros()) {
+  if (job.not_before > absl::Now()) {
     view.set_pending_reason(v1::Job::BACKOFF);
   } else if (device_busy || position > 1) {
     view.set_pending_reason(v1::Job::GPU_BUSY);
@@ -114,7 +115,7 @@ v1::Job ViewQueuedJob(const Job& job, int64_t position, bool device_busy) {
 absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_dir, const Job& job) {
   v1::Job view = ToWire(job);
   FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));
-  if (job.start_time == 0) return view;  // no attempt yet
+  if (!job.start_time) return view;  // no attempt yet
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
   if (IsActive(job.state)) {
     AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), false, view);

@@ -15,11 +15,11 @@ namespace {
 
 constexpr size_t kEventBatch = 64;
 constexpr int64_t kRowBatch = 256;
-constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+constexpr absl::Time kNever = absl::InfiniteFuture();
 
 // A record that cannot be read has time 0, so it is taken, and left out, as soon as it is its turn.
-int64_t EventTime(const std::optional<v1::WorkerEvent>& event) {
-  return event.has_value() ? TimestampToMicros(event->time()) : 0;
+absl::Time EventTime(const std::optional<v1::WorkerEvent>& event) {
+  return event.has_value() ? ToTime(event->time()) : absl::Time();
 }
 
 }  // namespace
@@ -166,14 +166,14 @@ void WatchReader::FillSteps() {
 // Returns the earlier one of the next step and the next event; none if both have to wait, or if a
 // record was taken that says nothing to a watcher.
 std::optional<v1::WatchJobResponse> WatchReader::NextFromLogs(bool attempt_over,
-                                                              int64_t next_change) {
+                                                              absl::Time next_change) {
   FillEvents();
   FillSteps();
   // While the attempt lives, nothing that is later than the next change of state goes out before
   // it. Once it is over, all of its logs come before the event that ended it.
-  const int64_t limit = attempt_over ? kNever : next_change;
-  const int64_t event_time = events_.empty() ? kNever : EventTime(events_.front().event);
-  const int64_t row_time = steps_.empty() ? kNever : TimestampToMicros(steps_.front().time());
+  const absl::Time limit = attempt_over ? kNever : next_change;
+  const absl::Time event_time = events_.empty() ? kNever : EventTime(events_.front().event);
+  const absl::Time row_time = steps_.empty() ? kNever : ToTime(steps_.front().time());
   // Steps come after the change to RUNNING, and after the worker's first event, which may report
   // that earlier steps were rolled back.
   const bool rows_open =

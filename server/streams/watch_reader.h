@@ -17,6 +17,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "ftd/v1/fine_tuning.pb.h"
 #include "ftd/v1/worker.pb.h"
 #include "lib/runlog/step_log.h"
@@ -56,7 +57,7 @@ class WatchReader {
   v1::WatchJobResponse Stamp(v1::WatchJobResponse message) const;
   // `next_change`: time of the next state event, before which the logs of a living attempt are
   // read.
-  std::optional<v1::WatchJobResponse> NextFromLogs(bool attempt_over, int64_t next_change);
+  std::optional<v1::WatchJobResponse> NextFromLogs(bool attempt_over, absl::Time next_change);
   // Both read a batch ahead once the one before is used up.
   void FillEvents();
   void FillSteps();

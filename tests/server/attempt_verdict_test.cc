@@ -227,7 +227,7 @@ const Row kRows[] = {
 TEST(AttemptVerdict, Table) {
   for (const Row& row : kRows) {
     SCOPED_TRACE(row.name);
-    const AttemptVerdict verdict = JudgeAttempt(row.evidence, 1000);
+    const AttemptVerdict verdict = JudgeAttempt(row.evidence, absl::FromUnixMillis(1));
     EXPECT_EQ(verdict.attempt_state, row.attempt_state);
     EXPECT_EQ(verdict.move.to, row.to) << JobStateName(verdict.move.to);
     EXPECT_EQ(verdict.move.failure_reason, row.failure_reason);
@@ -241,11 +241,11 @@ TEST(AttemptVerdict, Table) {
 
 TEST(AttemptVerdict, MemoryIsWaitedForLonger) {
   AttemptEvidence evidence{.state = JobState::kRunning, .end = EndedByTheGuard()};
-  EXPECT_EQ(JudgeAttempt(evidence, 0).move.not_before, 30 * 1000000);
+  EXPECT_EQ(JudgeAttempt(evidence, absl::Time()).move.not_before, absl::FromUnixSeconds(30));
   evidence.crashes = 1;
-  EXPECT_EQ(JudgeAttempt(evidence, 0).move.not_before, 120 * 1000000);
+  EXPECT_EQ(JudgeAttempt(evidence, absl::Time()).move.not_before, absl::FromUnixSeconds(120));
   evidence.crashes = 2;
-  const Move move = JudgeAttempt(evidence, 0).move;
+  const Move move = JudgeAttempt(evidence, absl::Time()).move;
   EXPECT_THAT(move.message,
               HasSubstr("3 attempts in a row made no progress. Last: what the worker says"));
   EXPECT_EQ(move.hint, "what to do");
@@ -253,19 +253,19 @@ TEST(AttemptVerdict, MemoryIsWaitedForLonger) {
 
 TEST(AttemptVerdict, APauseTellsWhereTheJobGoesOn) {
   AttemptEvidence evidence{.state = JobState::kPausing, .end = Ended(End::STOPPED)};
-  EXPECT_THAT(JudgeAttempt(evidence, 0).move.message, HasSubstr("starts afresh"));
+  EXPECT_THAT(JudgeAttempt(evidence, absl::Time()).move.message, HasSubstr("starts afresh"));
   evidence.resume_step = 120;
-  EXPECT_THAT(JudgeAttempt(evidence, 0).move.message, HasSubstr("after step 120"));
+  EXPECT_THAT(JudgeAttempt(evidence, absl::Time()).move.message, HasSubstr("after step 120"));
 }
 
 TEST(AttemptVerdict, ACrashIsTriedAgainAfterALittleWhile) {
   AttemptEvidence evidence{.state = JobState::kRunning, .exit = {.signal = 6}};
-  EXPECT_EQ(JudgeAttempt(evidence, 0).move.not_before, 1000000);
-  EXPECT_EQ(JudgeAttempt(evidence, 0).move.crashes, 1);
+  EXPECT_EQ(JudgeAttempt(evidence, absl::Time()).move.not_before, absl::FromUnixSeconds(1));
+  EXPECT_EQ(JudgeAttempt(evidence, absl::Time()).move.crashes, 1);
   evidence.crashes = 1;
-  EXPECT_EQ(JudgeAttempt(evidence, 0).move.not_before, 2000000);
+  EXPECT_EQ(JudgeAttempt(evidence, absl::Time()).move.not_before, absl::FromUnixSeconds(2));
   evidence.made_progress = true;
-  EXPECT_EQ(JudgeAttempt(evidence, 0).move.crashes, 0);
+  EXPECT_EQ(JudgeAttempt(evidence, absl::Time()).move.crashes, 0);
 }
 
 TEST(AttemptVerdict, TheLastFailureSaysWhatHappened) {
@@ -274,7 +274,7 @@ TEST(AttemptVerdict, TheLastFailureSaysWhatHappened) {
                                                .crashes = 2,
                                                .exit = {.signal = 11},
                                                .log_tail = "out of paper\n"},
-                                              0);
+                                              absl::Time());
   EXPECT_THAT(verdict.move.message, HasSubstr("signal 11 (SIGSEGV)"));
   EXPECT_THAT(verdict.move.message, HasSubstr("out of paper"));
   EXPECT_THAT(verdict.move.hint, HasSubstr("ftctl logs"));
@@ -286,7 +286,7 @@ TEST(AttemptVerdict, AnUnknownFailureReasonIsADefect) {
   AttemptEvidence evidence{.state = JobState::kRunning, .end = Ended(End::FAILED)};
   for (const int reason : {0, 9999}) {
     evidence.end->set_failure_reason(static_cast<v1::FailureReason>(reason));
-    EXPECT_EQ(JudgeAttempt(evidence, 0).move.failure_reason, "INTERNAL");
+    EXPECT_EQ(JudgeAttempt(evidence, absl::Time()).move.failure_reason, "INTERNAL");
   }
 }
 

@@ -266,10 +266,12 @@ TEST_F(JobStoreTest, AttemptsCarryWhatIsKnown) {
   Attempt end{.number = 1, .state = AttemptState::kCrashed, .reason = "gone", .signal = 9};
   end.first_step = 8;
   end.last_step = 12;
-  ASSERT_TRUE(store_
-                  ->EndAttempt(*store_->Get(job.id), end,
-                               {.to = JobState::kQueued, .not_before = 5, .crashes = 2})
-                  .ok());
+  ASSERT_TRUE(
+      store_
+          ->EndAttempt(
+              *store_->Get(job.id), end,
+              {.to = JobState::kQueued, .not_before = absl::FromUnixMicros(5), .crashes = 2})
+          .ok());
   const Attempt stored = store_->Attempts(job.id)->front();
   EXPECT_EQ(stored.state, AttemptState::kCrashed);
   EXPECT_EQ(stored.pid, 77);

@@ -239,7 +239,7 @@ class TrainingRun {
     // peak.
     if (peak_flops_ > 0) step.set_mfu(result.model_flops / (seconds * peak_flops_));
     step.set_samples(result.samples);
-    *step.mutable_time() = MicrosToTimestamp(absl::GetCurrentTimeNanos() / 1000);
+    *step.mutable_time() = ToTimestamp(absl::Now());
     return step;
   }
 
