@@ -132,7 +132,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
 // Store → metrics, watchers, prefetcher and runner; runner → metrics, pulse and watchers. Listeners
 // run on the thread that made the change, and only wake others.
 absl::Status Daemon::MakeRunner() {
-  store_->SetCommitListener([this](double seconds) { metrics_->OnCommit(seconds); });
+  store_->SetCommitListener([this](absl::Duration taken) { metrics_->OnCommit(taken); });
   store_->SetListener([this](const Job& job, const StateEvent& event) {
     metrics_->OnStateChange(job, event);
     hub_.Notify(job.id);

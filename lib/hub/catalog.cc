@@ -51,12 +51,6 @@ int64_t BytesOnDisk(const fs::path& path) {
   return lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) ? info.st_blocks * 512 : 0;
 }
 
-int64_t ChangeMicros(const fs::path& path) {
-  struct stat info {};
-  if (stat(path.c_str(), &info) != 0) return 0;
-  return info.st_mtim.tv_sec * 1000000LL + info.st_mtim.tv_nsec / 1000;
-}
-
 // A git sha1 or a sha256; pieces and ".link" names are not etags.
 bool IsEtagName(const std::string& name) {
   return (name.size() == 40 || name.size() == 64) &&
@@ -96,11 +90,10 @@ std::vector<CachedRepo> ListCache(const Cache& cache) {
   for (const fs::path& dir : Entries(cache.root())) {
     const auto repo = ParseRepoDir(dir.filename().string());
     if (!repo.has_value()) continue;
-    CachedRepo cached{*repo, 0, {}, cache.ReadRef(*repo, "main"), 0};
+    CachedRepo cached{*repo, 0, {}, cache.ReadRef(*repo, "main")};
     for (const fs::path& blob : Entries(dir / "blobs")) cached.size_bytes += BytesOnDisk(blob);
     for (const fs::path& snapshot : Entries(dir / "snapshots")) {
       cached.commits.push_back(snapshot.filename());
-      cached.change_time = std::max(cached.change_time, ChangeMicros(snapshot));
     }
     repos.push_back(std::move(cached));
   }

@@ -18,7 +18,6 @@ struct CachedRepo {
   int64_t size_bytes = 0;            // of all blobs and pieces, as they lie on disk
   std::vector<std::string> commits;  // that have a snapshot
   std::string main_commit;           // what refs/main says, or empty
-  int64_t change_time = 0;           // of the newest snapshot, microseconds since 1970
 };
 
 // All repositories of the cache, by type and name. Other directories are passed over.

@@ -159,7 +159,7 @@ absl::Status FetchFiles(const Settings& settings, const std::string& token, cons
   if (HasFiles(cache, revision)) return absl::OkStatus();
   FTD_RETURN_IF_ERROR(cache.Tag());
   FTD_RETURN_IF_ERROR(CheckDisk(cache, revision));
-  const FetchContext context{settings, token, cache, revision, options.patience_seconds};
+  const FetchContext context{settings, token, cache, revision, options.patience};
   return Fetch(context, options).Run();
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "lib/hub/transport/cache.h"
 #include "lib/hub/transport/repo.h"
 #include "lib/hub/transport/settings.h"
@@ -21,8 +22,8 @@ struct FetchProgress {
 
 struct FetchOptions {
   int connections = 8;
-  // Seconds without any byte after which the fetch is given up.
-  double patience_seconds = 900;
+  // The time without any byte after which the fetch is given up.
+  absl::Duration patience = absl::Minutes(15);
   // Called about five times a second, and at the end, from the calling thread; may be empty.
   std::function<void(const FetchProgress&)> progress;
   // Asked from any thread; may be empty.

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Somebody waits for the answer to a submit.
-constexpr double kPatienceSeconds = 20;
+constexpr absl::Duration kPatience = absl::Seconds(20);
 
 absl::StatusOr<FoundModel> FindOnHub(const hub::Settings& settings, const hub::RepoId& repo,
                                      const std::string& revision, const HubWarning& warn) {
@@ -35,8 +35,7 @@ absl::StatusOr<FoundModel> FindOnHub(const hub::Settings& settings, const hub::R
   FTD_ASSIGN_OR_RETURN(found.source, hub::ModelFiles(info));
   FTD_RETURN_IF_ERROR(hub::CheckDisk(cache, *found.source));
   FTD_RETURN_IF_ERROR(hub::FetchFiles(settings, hub::FindToken(settings), cache,
-                                      hub::WithoutWeights(*found.source),
-                                      {.patience_seconds = kPatienceSeconds}));
+                                      hub::WithoutWeights(*found.source), {.patience = kPatience}));
   found.is_complete = hub::HasFiles(cache, *found.source);
   return found;
 }

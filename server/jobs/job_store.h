@@ -58,8 +58,9 @@ class JobStore {
   // Set once, before any other thread uses the store.
   void SetListener(Listener listener) { listener_ = std::move(listener); }
 
-  // Called with the seconds of each commit, with the write lock held. Set once, like the listener.
-  void SetCommitListener(std::function<void(double)> listener) {
+  // Called with the time that each commit took, with the write lock held. Set once, like the
+  // listener.
+  void SetCommitListener(std::function<void(absl::Duration)> listener) {
     absl::MutexLock lock(&write_mutex_);
     writer_.SetCommitListener(std::move(listener));
   }

@@ -189,8 +189,7 @@ absl::Status Transaction::Commit() {
   const auto begin = std::chrono::steady_clock::now();
   FTD_RETURN_IF_ERROR(database_->Execute("COMMIT"));
   if (database_->commit_listener_ != nullptr) {
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-    database_->commit_listener_(taken.count());
+    database_->commit_listener_(absl::FromChrono(std::chrono::steady_clock::now() - begin));
   }
   database_ = nullptr;
   return absl::OkStatus();

@@ -69,8 +69,8 @@ class Database {
   // Reads the whole database and checks its structure. DATA_LOSS DB_CORRUPT with the first
   // complaint.
   absl::Status QuickCheck();
-  // Called with the seconds that each transaction's commit took, on its thread.
-  void SetCommitListener(std::function<void(double)> listener) {
+  // Called with the time that each transaction's commit took, on its thread.
+  void SetCommitListener(std::function<void(absl::Duration)> listener) {
     commit_listener_ = std::move(listener);
   }
   // The first column of the first row.
@@ -86,7 +86,7 @@ class Database {
   explicit Database(sqlite3* connection) : connection_(connection) {}
   std::unique_ptr<sqlite3, Close> connection_;
   std::map<const char*, std::unique_ptr<sqlite3_stmt, Finalize>> statements_;
-  std::function<void(double)> commit_listener_;
+  std::function<void(absl::Duration)> commit_listener_;
 
   friend class Transaction;
 };

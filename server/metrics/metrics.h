@@ -12,6 +12,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/attempts/attempt_follower.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job.h"
@@ -47,7 +48,7 @@ class Metrics {
   // Counts the attempt and the exit of its worker, and ends the job's series.
   void OnAttemptEnded(const Job& job, const Attempt& attempt);
   // With the store's write lock held, so it does nothing else.
-  void OnCommit(double seconds) { commit_.Observe(seconds); }
+  void OnCommit(absl::Duration taken) { commit_.Observe(absl::ToDoubleSeconds(taken)); }
 
  private:
   explicit Metrics(const MetricsSources& sources);

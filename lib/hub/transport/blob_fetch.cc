@@ -20,7 +20,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr double kLockPollSeconds = 0.1;
+constexpr absl::Duration kLockPoll = absl::Milliseconds(100);
 constexpr size_t kReadBytes = 1 << 20;
 
 // A blob's bytes on disk, as far as they were fetched, and their digest.
@@ -128,7 +128,7 @@ absl::StatusOr<std::optional<Fd>> AwaitLock(HttpClient& http, const FetchContext
                          context.cache.TryLock(context.revision.repo, file.etag));
     if (lock.has_value()) return lock;
     fetched(context.cache.FetchedBytes(context.revision.repo, file));
-    FTD_RETURN_IF_ERROR(http.Sleep(kLockPollSeconds));
+    FTD_RETURN_IF_ERROR(http.Sleep(kLockPoll));
   }
 }
 
@@ -165,9 +165,9 @@ absl::Status FetchMissing(HttpClient& http, const FetchContext& context, const R
                                : HubError(*response, context.settings, context.revision.repo,
                                           context.revision.commit, !context.token.empty());
     if (response.ok() && !broke_off && !IsPassing(*response)) return problem;
-    const double pause = RetrySeconds(response.ok() ? &*response : nullptr, attempt);
-    const std::chrono::duration<double> silence = steady_clock::now() - last_progress;
-    if (silence.count() + pause > context.patience_seconds) return problem;
+    const absl::Duration pause = RetryPause(response.ok() ? &*response : nullptr, attempt);
+    const absl::Duration silence = absl::FromChrono(steady_clock::now() - last_progress);
+    if (silence + pause > context.patience) return problem;
     FTD_RETURN_IF_ERROR(http.Sleep(pause));
   }
   return absl::OkStatus();

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "lib/hub/transport/cache.h"
 #include "lib/hub/transport/http_client.h"
 #include "lib/hub/transport/repo.h"
@@ -19,7 +20,7 @@ struct FetchContext {
   const std::string& token;
   const Cache& cache;
   const RepoRevision& revision;
-  double patience_seconds;  // how long no byte may come before the fetch is given up
+  absl::Duration patience;  // how long no byte may come before the fetch is given up
 };
 
 // Makes the snapshot have `file`. Another process that fetches it at this moment is waited for.

@@ -211,14 +211,14 @@ absl::StatusOr<HttpResponse> HttpClient::GetOnce(const HttpRequest& request, Bod
 }
 
 // In pieces of 100 ms, because `cancelled` can only be polled.
-absl::Status HttpClient::Sleep(double seconds) const {
+absl::Status HttpClient::Sleep(absl::Duration time) const {
   using std::chrono::steady_clock;
-  const auto end = steady_clock::now() + std::chrono::duration<double>(seconds);
+  const auto end = steady_clock::now() + absl::ToChronoNanoseconds(time);
   while (!cancelled()) {
     const auto left = end - steady_clock::now();
     if (left.count() <= 0) return absl::OkStatus();
     std::this_thread::sleep_for(
-        std::min<std::chrono::duration<double>>(left, std::chrono::milliseconds(100)));
+        std::min<std::chrono::nanoseconds>(left, std::chrono::milliseconds(100)));
   }
   return absl::CancelledError("cancelled");
 }

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace ftd::hub {
 
@@ -55,8 +56,8 @@ class HttpClient {
   // body beyond 64 MiB without a sink).
   absl::StatusOr<HttpResponse> Get(const HttpRequest& request, BodySink* sink = nullptr);
 
-  // Lets `seconds` pass. CANCELLED when cancelled meanwhile.
-  absl::Status Sleep(double seconds) const;
+  // Lets `time` pass. CANCELLED when cancelled meanwhile.
+  absl::Status Sleep(absl::Duration time) const;
 
   bool cancelled() const { return cancelled_ && cancelled_(); }
 

@@ -96,7 +96,7 @@ absl::StatusOr<HttpResponse> GetPatiently(HttpClient& http, const HttpRequest& r
     const bool passing = response.ok() ? IsPassing(*response)
                                        : response.status().code() == absl::StatusCode::kUnavailable;
     if (!passing || attempt >= retries) return response;
-    FTD_RETURN_IF_ERROR(http.Sleep(RetrySeconds(response.ok() ? &*response : nullptr, attempt)));
+    FTD_RETURN_IF_ERROR(http.Sleep(RetryPause(response.ok() ? &*response : nullptr, attempt)));
   }
 }
 
@@ -219,7 +219,7 @@ bool IsPassing(const HttpResponse& response) {
 }
 
 // The server's wish comes first: a number of seconds or a date.
-double RetrySeconds(const HttpResponse* response, int attempt) {
+absl::Duration RetryPause(const HttpResponse* response, int attempt) {
   std::string after = response == nullptr ? "" : response->Header("retry-after");
   // RateLimit: "api";r=0;t=55 says that nothing is left for 55 seconds.
   if (const std::string limit = response == nullptr ? "" : response->Header("ratelimit");
@@ -231,12 +231,13 @@ double RetrySeconds(const HttpResponse* response, int attempt) {
       const time_t date = curl_getdate(after.c_str(), nullptr);
       seconds = date < 0 ? -1 : std::difftime(date, std::time(nullptr));
     }
-    if (std::isfinite(seconds) && seconds >= 0) return std::min(seconds, kLongestRetryAfter);
+    if (std::isfinite(seconds) && seconds >= 0)
+      return absl::Seconds(std::min(seconds, kLongestRetryAfter));
   }
   // A random part of the pause, so that clients that failed together do not come back together.
   thread_local std::minstd_rand random(std::random_device{}());
   const double pause = std::min(kFirstPause * std::pow(2, std::min(attempt, 10)), kLongestPause);
-  return std::uniform_real_distribution<double>(pause / 2, pause)(random);
+  return absl::Seconds(std::uniform_real_distribution<double>(pause / 2, pause)(random));
 }
 
 }  // namespace ftd::hub

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "lib/hub/transport/http_client.h"
 #include "lib/hub/transport/settings.h"
 #include "lib/spec/repo_name.h"
@@ -60,9 +61,9 @@ std::string FileUrl(const Settings& settings, const RepoRevision& revision, cons
 absl::Status HubError(const HttpResponse& response, const Settings& settings, const RepoId& repo,
                       const std::string& revision, bool has_token);
 
-// These say whether another try may succeed, and after how many seconds: by Retry-After, else by
+// These say whether another try may succeed, and after what pause: by Retry-After, else by
 // back-off. `attempt` counts from 0.
 bool IsPassing(const HttpResponse& response);
-double RetrySeconds(const HttpResponse* response, int attempt);
+absl::Duration RetryPause(const HttpResponse* response, int attempt);
 
 }  // namespace ftd::hub

@@ -24,7 +24,7 @@ void Try(const std::string& bytes) {
   for (const char* name : {"retry-after", "ratelimit", "x-error-code", "x-error-message"})
     response.headers[name] = bytes;
   Require(!HubError(response, {}, repo, bytes, true).ok());
-  const double pause = RetrySeconds(&response, static_cast<int>(bytes.size()));
+  const double pause = absl::ToDoubleSeconds(RetryPause(&response, static_cast<int>(bytes.size())));
   Require(pause >= 0 && pause <= 600);
   if (IsRepoName(bytes))
     Require(cache.RepoDir({RepoType::kModel, bytes}).parent_path() == "/cache");

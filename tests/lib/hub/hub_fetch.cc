@@ -19,7 +19,7 @@ namespace ftd::hub {
 namespace {
 
 absl::StatusOr<std::filesystem::path> Fetch(const RepoId& repo, const std::string& revision,
-                                            double patience_seconds) {
+                                            absl::Duration patience) {
   const Settings settings = SettingsFromEnvironment();
   const std::string token = FindToken(settings);
   const Cache cache(settings.cache_dir);
@@ -28,8 +28,7 @@ absl::StatusOr<std::filesystem::path> Fetch(const RepoId& repo, const std::strin
   FTD_ASSIGN_OR_RETURN(const RepoRevision found,
                        GetRevision(http, settings, token, repo, revision, /*retries=*/3));
   FTD_RETURN_IF_ERROR(cache.WriteRef(repo, revision, found.commit));
-  FTD_RETURN_IF_ERROR(
-      FetchFiles(settings, token, cache, found, {.patience_seconds = patience_seconds}));
+  FTD_RETURN_IF_ERROR(FetchFiles(settings, token, cache, found, {.patience = patience}));
   return cache.Snapshot(repo, found.commit);
 }
 
@@ -39,9 +38,9 @@ absl::StatusOr<std::filesystem::path> Fetch(const RepoId& repo, const std::strin
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
   const bool model = std::string(argv[1]) == "model";
-  const auto path =
-      ftd::hub::Fetch({model ? ftd::hub::RepoType::kModel : ftd::hub::RepoType::kDataset, argv[2]},
-                      argc > 3 ? argv[3] : "main", argc > 4 ? std::atof(argv[4]) : 60);
+  const auto path = ftd::hub::Fetch(
+      {model ? ftd::hub::RepoType::kModel : ftd::hub::RepoType::kDataset, argv[2]},
+      argc > 3 ? argv[3] : "main", absl::Seconds(argc > 4 ? std::atof(argv[4]) : 60));
   if (path.ok()) {
     std::cout << path->string() << std::endl;
     return 0;

@@ -122,18 +122,18 @@ TEST(HubErrors, AreToldApart) {
   }
 }
 
-TEST(RetrySeconds, ObeysTheServerWithinReason) {
+TEST(RetryPause, ObeysTheServerWithinReason) {
   HttpResponse response;
   response.headers = {{"retry-after", "7"}};
-  EXPECT_EQ(RetrySeconds(&response, 0), 7);
+  EXPECT_EQ(RetryPause(&response, 0), absl::Seconds(7));
   response.headers = {{"retry-after", "99999999"}};
-  EXPECT_EQ(RetrySeconds(&response, 0), 600);
+  EXPECT_EQ(RetryPause(&response, 0), absl::Seconds(600));
   response.headers = {{"ratelimit", "\"api\";r=0;t=55"}};
-  EXPECT_EQ(RetrySeconds(&response, 0), 55);
+  EXPECT_EQ(RetryPause(&response, 0), absl::Seconds(55));
   response.headers = {{"retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"}};
   for (int attempt : {3, 1000}) {
-    EXPECT_GT(RetrySeconds(&response, attempt), 0) << "the past: by back-off";
-    EXPECT_LE(RetrySeconds(&response, attempt), attempt == 3 ? 4 : 30);
+    EXPECT_GT(RetryPause(&response, attempt), absl::ZeroDuration()) << "the past: by back-off";
+    EXPECT_LE(RetryPause(&response, attempt), absl::Seconds(attempt == 3 ? 4 : 30));
   }
 }
 
