@@ -10,7 +10,7 @@
 namespace ftd {
 namespace {
 
-constexpr int64_t kProgressIntervalMicros = 200'000;
+constexpr absl::Duration kProgressInterval = absl::Milliseconds(200);
 
 }  // namespace
 
@@ -52,12 +52,12 @@ void EventLog::Step(const v1::StepMetrics& /*step*/) {}
 
 void EventLog::Progress(v1::Progress::Phase phase, const Amount& amount) {
   const std::lock_guard lock(mutex_);
-  const int64_t now = absl::GetCurrentTimeNanos() / 1000;
+  const absl::Time now = absl::Now();
   // Every 200 ms at most, but each phase's beginning and end.
   const bool same_phase = last_progress_.phase() == phase;
-  const bool soon = now - last_progress_micros_ < kProgressIntervalMicros;
+  const bool soon = now - last_progress_time_ < kProgressInterval;
   if (same_phase && soon && amount.done != amount.total) return;
-  last_progress_micros_ = now;
+  last_progress_time_ = now;
   last_progress_.set_phase(phase);
   last_progress_.set_done(amount.done);
   last_progress_.set_total(amount.total);

@@ -7,6 +7,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "ftd/v1/worker.pb.h"
 #include "lib/runlog/record_log.h"
 #include "worker/run/run_observer.h"
@@ -38,7 +39,7 @@ class EventLog : public RunObserver {
   std::mutex mutex_;
   RecordLogWriter writer_;
   v1::Progress last_progress_;
-  int64_t last_progress_micros_ = 0;
+  absl::Time last_progress_time_;
   int64_t steps_planned_ = 0;
   bool ended_ = false;
 };
