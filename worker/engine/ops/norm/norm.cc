@@ -19,6 +19,8 @@ at::Tensor Normalised(const at::Tensor& x, const NormSaved& saved) {
 at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, NormSaved* saved) {
   if (cpu::Serves(x)) return cpu::RmsNormForward(x, w, eps, &saved->rstd);
   if (cuda::Serves(x.device())) return cuda::RmsNormForward(x, w, eps, &saved->rstd);
+  // LlamaRMSNorm.forward, operator by operator. Of its float32 intermediates only the statistic is
+  // kept: [T, 1], from which the backward pass makes x̂ again.
   saved->rstd = x.to(at::kFloat).square().mean({-1}, /*keepdim=*/true).add_(eps).rsqrt_();
   return RmsNormRecompute(x, w, *saved);
 }
@@ -26,6 +28,7 @@ at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, 
 at::Tensor RmsNormRecompute(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved) {
   if (cpu::Serves(x)) return cpu::RmsNormRecompute(x, w, saved.rstd);
   if (cuda::Serves(x.device())) return cuda::RmsNormRecompute(x, w, saved.rstd);
+  // The cast comes before the weight, as in LlamaRMSNorm, so a 16-bit y is rounded twice.
   return Normalised(x, saved).to(x.scalar_type()).mul_(w);
 }
 
@@ -33,6 +36,7 @@ at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormS
                            const at::Tensor& dy, const at::Tensor& residual,
                            const at::Tensor& w_grad) {
   if (cuda::Serves(x.device())) {
+    // dw = Σ_t dy_t ∘ x̂_t over the T tokens, in float32 with x̂ not rounded to the dtype.
     if (w_grad.defined()) cuda::AddRmsNormWeightGrad(x, saved.rstd, dy, w_grad);
     return cuda::RmsNormBackward(x, w, saved.rstd, dy, residual);
   }
@@ -47,6 +51,8 @@ at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormS
     const at::Tensor projection = g.mul(x_hat).mean({-1}, /*keepdim=*/true);
     dx = g.sub_(x_hat * projection).mul_(saved.rstd).to(x.scalar_type());
   }
+  // x feeds both the norm and the skip connection around it. dx was rounded above, since autograd
+  // would hold both gradients in x's dtype before it adds them.
   return residual.defined() ? dx.add_(residual) : dx;
 }
 

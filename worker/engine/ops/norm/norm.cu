@@ -7,12 +7,15 @@ namespace {
 
 constexpr int kThreads = 256;
 
+// A butterfly of five exchanges leaves the sum in every lane. All lanes add the same pairs, so all
+// get the same bits, in every run.
 __device__ float SumOverWarp(float value) {
   for (int step = kWarp / 2; step > 0; step /= 2) value += __shfl_xor_sync(0xFFFFFFFF, value, step);
   return value;
 }
 
-// The sum over all threads, to each of them. Once in a kernel: its memory is not free afterwards.
+// Returns the sum over all threads to each of them. Every warp adds up the warps' sums by itself,
+// which saves a second barrier. Call it once per kernel: its shared memory is not free afterwards.
 __device__ float SumOverBlock(float value) {
   __shared__ float parts[kThreads / kWarp];
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
@@ -22,7 +25,8 @@ __device__ float SumOverBlock(float value) {
   return SumOverWarp(lane < kThreads / kWarp ? parts[lane] : 0);
 }
 
-// y = w · cast(x · rstd), by a whole block.
+// y = w · cast(x · rstd), by a whole block. Neighbouring threads take neighbouring vectors, so that
+// a warp reads one stretch of memory. WithElements has checked that rows begin at whole vectors.
 template <typename T, int N>
 __device__ void Scale(const T* x, const T* w, int64_t width, float rstd, T* y) {
   for (int64_t i = int64_t{threadIdx.x} * N; i < width; i += kThreads * N) {
@@ -37,6 +41,8 @@ __device__ void Scale(const T* x, const T* w, int64_t width, float rstd, T* y) {
   }
 }
 
+// A block per row: reads x twice, the second time mostly from the cache, and writes y once. sqrtf
+// and the division are correctly rounded, whereas rsqrtf may be two units off.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     Forward(const T* x, const T* w, int64_t width, float eps, float* rstd, T* y) {
@@ -52,12 +58,15 @@ __global__ void __launch_bounds__(kThreads)
   Scale<T, N>(x, w, width, r, y + blockIdx.x * width);
 }
 
+// A block per row: reads x once and writes y once, since the sum is known.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     Again(const T* x, const T* w, int64_t width, const float* rstd, T* y) {
   Scale<T, N>(x + blockIdx.x * width, w, width, rstd[blockIdx.x], y + blockIdx.x * width);
 }
 
+// A block per row: reads x, w and dy twice, `residual` once, and writes dx once. The first pass
+// sums, the second needs the sum of the whole row.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     Backward(const T* x, const T* w, const float* rstd, const T* dy, const T* residual,
@@ -83,6 +92,7 @@ __global__ void __launch_bounds__(kThreads)
       const float g = static_cast<float>(d.x[k]) * static_cast<float>(weight.x[k]);
       out.x[k] = static_cast<T>((g - static_cast<float>(row.x[k]) * r * projection) * r);
     }
+    // dx has been rounded to T above, and the sum is rounded again, as ATen's addition would.
     if (residual != nullptr) {
       const auto other = Load<N>(residual + begin + i);
 #pragma unroll
@@ -93,8 +103,10 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Sums of dy · x̂ over kWeightGradRows rows, N columns a thread; a block for each stretch of rows
-// and of columns.
+// Sums dy · x̂ over kWeightGradRows rows, N columns per thread, a block per stretch of rows and of
+// columns. x and dy are read once; each thread adds its rows in order. The blocks' sums go to
+// `partial` and not into the gradient by atomic additions, whose order would change from run to
+// run.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     WeightGradOfRows(const T* x, const float* rstd, const T* dy, int64_t rows, int64_t width,
@@ -131,6 +143,8 @@ __global__ void __launch_bounds__(kThreads)
   sums[warp][lane] = sum;
   __syncthreads();
   if (warp != 0 || column >= width) return;
+  // The warps' sums in their order, for the same bits in every run. Each warp has added every
+  // eighth stretch, in order.
   for (int other = 1; other < kThreads / kWarp; ++other) sum += sums[other][lane];
   w_grad[column] = static_cast<T>(static_cast<float>(w_grad[column]) + sum);
 }
@@ -175,6 +189,8 @@ const char* AddRmsNormWeightGrad(const void* x, const float* rstd, const void* d
   const char* error = WithElements(type, {x, dy}, {width}, [&](auto zero, auto n) {
     using T = decltype(zero);
     constexpr int N = decltype(n)::value;
+    // Blocks are numbered stretch by stretch, so that neighbours read neighbouring columns of the
+    // same rows.
     const int64_t column_blocks = CeilDiv(width, int64_t{kThreads} * N);
     const auto blocks = static_cast<unsigned>(stretches * column_blocks);
     WeightGradOfRows<T, N><<<blocks, kThreads, 0, stream>>>(static_cast<const T*>(x), rstd,

@@ -12,8 +12,8 @@
 namespace ftd::engine::cpu {
 namespace {
 
-// Σ a_i b_i with eight running sums, which vectorise without reassociation being allowed anywhere
-// else.
+// Σ a_i b_i with sixteen running sums, which vectorise although the compiler may reassociate
+// nothing: the order of the additions is written here and is the same at every vector width.
 FTD_MULTIVERSION float Dot(const float* a, const float* b, int64_t n) {
   float sums[16] = {};
   int64_t i = 0;
@@ -39,10 +39,13 @@ FTD_MULTIVERSION float Dot3(const float* a, const float* b, const float* c, int6
   return total;
 }
 
+// y = x · rstd · w. In float32 LlamaRMSNorm's cast before the weight changes nothing.
 FTD_MULTIVERSION void ScaleRow(const float* x, const float* w, float scale, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = x[i] * scale * w[i];
 }
 
+// dx = rstd · (g − x · projection) with g = dy ∘ w. That is norm.cc's formula with x̂ = x · rstd
+// put in, so that no row of x̂ has to be stored.
 FTD_MULTIVERSION void NormBackwardRow(const float* x, const float* w, const float* dy, float rstd,
                                       float projection, float* dx, int64_t n) {
   for (int64_t i = 0; i < n; ++i) dx[i] = rstd * (dy[i] * w[i] - x[i] * projection);
@@ -59,6 +62,7 @@ at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, 
   at::parallel_for(0, T, Grain(D), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float* row = x_data + t * D;
+      // Two passes over a row, the second of which finds it in the cache.
       r_data[t] = 1 / std::sqrt(Dot(row, row, D) / static_cast<float>(D) + static_cast<float>(eps));
       ScaleRow(row, w_data, r_data[t], y_data + t * D, D);
     }
@@ -89,6 +93,8 @@ at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::T
   at::parallel_for(0, T, Grain(D), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float *row = x_data + t * D, *dy_row = dy_data + t * D;
+      // projection = rstd² · Σ g x / D: the part of g along x, which a change of x's length cannot
+      // move.
       const float projection =
           Dot3(dy_row, w_data, row, D) * r_data[t] * r_data[t] / static_cast<float>(D);
       NormBackwardRow(row, w_data, dy_row, r_data[t], projection, dx_data + t * D, D);

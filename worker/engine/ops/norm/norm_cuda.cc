@@ -12,6 +12,7 @@ namespace ftd::engine::cuda {
 at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
   CheckOneDevice({x, w});
   at::Tensor y = at::empty_like(x);
+  // The statistics stay float32 in every dtype, as LlamaRMSNorm computes them.
   *rstd = at::empty({x.size(0), 1}, x.options().dtype(at::kFloat));
   Check(kNormKernels.rms_forward(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()),
                                  x.size(0), x.size(1), static_cast<float>(eps),
@@ -36,6 +37,8 @@ at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::T
   CheckOneDevice({x, w, rstd, dy});
   if (residual.defined()) CheckOneDevice({x, residual});
   at::Tensor dx = at::empty_like(x);
+  // The residual is added in the same pass: as an operator of its own it would read dx again and
+  // write it a second time.
   Check(kNormKernels.rms_backward(x.const_data_ptr(), w.const_data_ptr(),
                                   rstd.const_data_ptr<float>(), dy.const_data_ptr(),
                                   residual.defined() ? residual.const_data_ptr() : nullptr,
@@ -48,6 +51,8 @@ at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::T
 void AddRmsNormWeightGrad(const at::Tensor& x, const at::Tensor& rstd, const at::Tensor& dy,
                           const at::Tensor& w_grad) {
   CheckOneDevice({x, rstd, dy, w_grad});
+  // [⌈T / 64⌉, D] float32. It is given back when this function returns, before the kernels have
+  // run: the allocator hands it only to work queued later on the same stream.
   const at::Tensor partial =
       at::empty({CeilDiv(x.size(0), kWeightGradRows), x.size(1)}, x.options().dtype(at::kFloat));
   Check(kNormKernels.add_rms_weight_grad(
