@@ -7,7 +7,8 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// A pair (x, y) becomes (x·c − y·s, y·c + x·s), as ATen's operators round it.
+// A pair (x, y) becomes (x·c − y·s, y·c + x·s). The products are rounded to T before they are
+// added, as ATen's operators would leave them.
 template <typename T, int N>
 __device__ void RotatePairs(const Elements<T, N>& c, const Elements<T, N>& s, float sign,
                             Elements<T, N>* first, Elements<T, N>* second) {
@@ -20,7 +21,9 @@ __device__ void RotatePairs(const Elements<T, N>& c, const Elements<T, N>& s, fl
   }
 }
 
-// Each thread rotates N pairs of one head.
+// Each thread rotates N pairs of one head, which it reads and writes once. N divides `half`
+// (WithElements is given it as a stride), so no thread's pairs reach into the next head, and N
+// pairs are two whole vectors: one in either half of the head.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     Rotate(RopeHeads heads, const T* cos, const T* sin, float sign, int64_t pairs) {
@@ -38,7 +41,9 @@ __global__ void __launch_bounds__(kThreads)
   Store<N>(second, second_at);
 }
 
-// Each thread moves N pairs of one head, queries first, then keys, then values.
+// Each thread moves N pairs of one head, queries first, then keys, then values. Every gradient is
+// read once and dqkv written once; three copies and a rotation in place would move queries and keys
+// twice. Values are not rotated.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     Gather(QkvGradient g, const T* cos, const T* sin, int64_t pairs, T* dqkv) {
@@ -48,6 +53,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t row = i / g.half / all_heads, head = i / g.half % all_heads, pair = i % g.half;
   const bool query = head < g.heads, value = head >= g.heads + g.kv_heads;
   const int64_t key = head - g.heads - (value ? g.kv_heads : 0);  // or value
+  // The head's first element in the tensor that holds it: dq has N heads a row, dk and dv K each.
   const T* from =
       query ? static_cast<const T*>(g.dq) + (row * g.heads + head) * 2 * g.half
             : static_cast<const T*>(value ? g.dv : g.dk) + (row * g.kv_heads + key) * 2 * g.half;

@@ -8,6 +8,7 @@
 namespace ftd::engine::cpu {
 namespace {
 
+// Rotates one head [2·half] in place; both old values of a pair are read before either is written.
 FTD_MULTIVERSION void RotateHead(float* head, const float* cos, const float* sin, float sign,
                                  int64_t half) {
   for (int64_t i = 0; i < half; ++i) {
@@ -21,11 +22,13 @@ FTD_MULTIVERSION void RotateHead(float* head, const float* cos, const float* sin
 
 void ApplyRope(at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin, bool backward) {
   const int64_t T = heads.size(0), count = heads.size(1), half = heads.size(2) / 2;
+  // The heads are a slice of qkv, so rows are further apart than their own width.
   const int64_t row_stride = heads.stride(0), head_stride = heads.stride(1);
   float* data = heads.mutable_data_ptr<float>();
   const float *cos_data = cos.const_data_ptr<float>(), *sin_data = sin.const_data_ptr<float>();
   const float sign = backward ? -1.0F : 1.0F;
   at::parallel_for(0, T, Grain(count * half * 2), [&](int64_t begin, int64_t end) {
+    // Threads take whole tokens: all heads of a token use the same row of the table.
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t h = 0; h < count; ++h) {
         RotateHead(data + t * row_stride + h * head_stride, cos_data + t * half,

@@ -10,6 +10,7 @@ namespace ftd::engine::cuda {
 void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin,
                bool backward) {
   CheckOneDevice({heads, cos, sin});
+  // Strides instead of a copy: the heads are a slice of qkv.
   const RopeHeads views{heads.mutable_data_ptr(), heads.size(0),   heads.size(1),
                         heads.size(2) / 2,        heads.stride(0), heads.stride(1)};
   Check(kRopeKernels.apply(views, TypeOf(heads.scalar_type()), cos.const_data_ptr(),
@@ -23,6 +24,7 @@ at::Tensor RotateBack(const at::Tensor& dq, const at::Tensor& dk, const at::Tens
   const QkvGradient gradient{dq.const_data_ptr(), dk.const_data_ptr(), dv.const_data_ptr(),
                              dq.size(0),          dq.size(1),          dk.size(1),
                              dq.size(2) / 2};
+  // The flash kernel has made three tensors; the backward pass of the qkv map reads one.
   const int64_t heads = dq.size(1) + 2 * dk.size(1);
   at::Tensor dqkv = at::empty({dq.size(0), heads * dq.size(2)}, dq.options());
   Check(kRopeKernels.rotate_back(gradient, TypeOf(dq.scalar_type()), cos.const_data_ptr(),
