@@ -9,7 +9,10 @@ constexpr int kThreads = 256;
 
 __device__ float Silu(float x) { return x / (1 + expf(-x)); }
 
-// Each thread makes N elements of a, or both halves of d_gate_up for them.
+// Each thread makes N elements of a, or both halves of d_gate_up for them. Element i of a, in row i
+// / width, has its gate at i + row · width, because rows of gate_up are twice as wide; its up is
+// `width` further on. N divides `width`, so the N elements lie in one row and both halves are whole
+// vectors. Every element is read once and written once.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     Forward(const T* gate_up, int64_t count, int64_t width, T* a) {
@@ -26,6 +29,8 @@ __global__ void __launch_bounds__(kThreads)
   Store<N>(out, a + i);
 }
 
+// swiglu.cc's formulas; σ(g) and silu(g) are computed again rather than read. Rounded marks where
+// ATen's operators would have stored an intermediate in T.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     Backward(const T* gate_up, const T* da, int64_t count, int64_t width, T* d_gate_up) {

@@ -10,10 +10,13 @@
 namespace ftd::engine::cpu {
 namespace {
 
+// g · u / (1 + e^−g): a single division per element. Exp clamps its argument, so it never overflows
+// and no branch is needed.
 FTD_MULTIVERSION void SwigluRow(const float* gate, const float* up, float* a, int64_t n) {
   for (int64_t i = 0; i < n; ++i) a[i] = gate[i] * up[i] / (1 + Exp(-gate[i]));
 }
 
+// swiglu.cc's formulas in one pass; σ(g) is computed once for both gradients.
 FTD_MULTIVERSION void SwigluBackwardRow(const float* gate, const float* up, const float* da,
                                         float* d_gate, float* d_up, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
@@ -32,6 +35,7 @@ at::Tensor SwigluForward(const at::Tensor& gate_up) {
   float* a_data = a.mutable_data_ptr<float>();
   at::parallel_for(0, T, Grain(F), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
+      // A row of gate_up holds F gates, then F ups.
       const float* gate = gate_data + t * 2 * F;
       SwigluRow(gate, gate + F, a_data + t * F, F);
     }
