@@ -29,26 +29,33 @@ at::Tensor Heads(const at::Tensor& flat, int64_t begin, int64_t end, int64_t fir
       .unsqueeze(0);
 }
 
+// Queries, keys and values, or their gradients; usually views of one tensor.
 struct Qkv {
   at::Tensor q, k, v;
 };
 
+// One document's part of qkv, in which a token's N query heads come first, then K key heads, then K
+// value heads.
 Qkv Split(const at::Tensor& qkv, int64_t begin, int64_t end, const AttentionShape& s) {
   return {Heads(qkv, begin, end, 0, s.heads, s.head_dim),
           Heads(qkv, begin, end, s.heads, s.kv_heads, s.head_dim),
           Heads(qkv, begin, end, s.heads + s.kv_heads, s.kv_heads, s.head_dim)};
 }
 
+// 1/√H, as transformers' head_dim ** -0.5.
 double Scale(const AttentionShape& shape) {
   return 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
 }
 
+// softmax(scale · q kᵀ + causal mask) v. Query head n reads key head ⌊n·K/N⌋: with enable_gqa the
+// kernels index it, where transformers' repeat_kv copies keys and values N/K times.
 at::Tensor Sdpa(const Qkv& x, const AttentionShape& shape) {
   return at::scaled_dot_product_attention(x.q, x.k, x.v, {}, 0.0, /*is_causal=*/true, Scale(shape),
                                           /*enable_gqa=*/shape.heads != shape.kv_heads);
 }
 
-// A GPU in float32: recomputes the document under autograd, which picks the fused kernel.
+// For a GPU in float32, recomputes the document under autograd, which picks the fused kernel.
+// Nothing but `out` was kept, so the scores are made twice.
 Qkv BackwardByAutograd(const Qkv& x, const AttentionShape& shape, const at::Tensor& dout) {
   at::AutoGradMode on(true);
   Qkv leaf{x.q.detach(), x.k.detach(), x.v.detach()};
@@ -57,7 +64,8 @@ Qkv BackwardByAutograd(const Qkv& x, const AttentionShape& shape, const at::Tens
   return {leaf.q.grad(), leaf.k.grad(), leaf.v.grad()};
 }
 
-// What ATen's flash kernels take: they need Ampere or newer.
+// Returns whether ATen's flash kernels take such tensors. They need Ampere or newer, 16-bit types,
+// and heads of whole vectors of 8 elements, at most 256 long.
 bool TakenByVarlen(const at::Tensor& qkv, const AttentionShape& shape) {
   const bool sixteen_bits = qkv.scalar_type() == at::kBFloat16 || qkv.scalar_type() == at::kHalf;
   return qkv.is_cuda() && sixteen_bits && shape.head_dim % 8 == 0 && shape.head_dim <= 256 &&
@@ -79,10 +87,15 @@ at::Tensor QueriesAndKeys(const at::Tensor& qkv, const AttentionShape& s) {
   return qkv.narrow(1, 0, heads * s.head_dim).view({qkv.size(0), heads, s.head_dim});
 }
 
+// Takes the gradients of rotated queries and keys to those before the rotation; values are left
+// alone.
 void RotateBackInPlace(const at::Tensor& dqkv, const AttentionShape& s, const RopeTable& rope) {
   ApplyRope(QueriesAndKeys(dqkv, s), rope, /*backward=*/true);
 }
 
+// cu_seqlens bounds the documents, so one launch computes all of them and no score of two documents
+// is ever made. lse [N, T] float32 is the log of each row's softmax denominator: the backward pass
+// makes the probabilities again from it, in place of keeping Σ t² of them.
 at::Tensor VarlenForward(const at::Tensor& qkv, const Documents& documents,
                          const AttentionShape& shape, AttentionSaved* saved) {
   const Qkv x = SplitFlat(qkv, shape);
@@ -107,8 +120,10 @@ at::Tensor VarlenBackward(const at::Tensor& qkv, const Documents& documents,
       heads(dout), x.q, x.k, x.v, heads(saved.out), saved.lse[0], documents.cu_seqlens,
       documents.cu_seqlens, documents.longest, documents.longest, 0.0, /*is_causal=*/true,
       saved.rng_state, saved.unused, Scale(shape));
+  // The kernel returns three tensors. Ours rotates and gathers them in a single pass.
   if (cuda::Serves(qkv.device()))
     return cuda::RotateBack(dq.contiguous(), dk.contiguous(), dv.contiguous(), rope.cos, rope.sin);
+  // Without it: three copies into slices, then the rotation in place.
   at::Tensor dqkv = at::empty_like(qkv);
   Qkv target = SplitFlat(dqkv, shape);
   target.q.copy_(dq);
@@ -137,6 +152,7 @@ void RotateQueriesAndKeys(const at::Tensor& qkv, const AttentionShape& shape,
 at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
                             const AttentionShape& shape, AttentionSaved* saved) {
   if (TakenByVarlen(qkv, shape)) return VarlenForward(qkv, documents, shape, saved);
+  // Document by document: the work is Σ t² and not T², and no mask is needed beyond the causal one.
   const std::vector<int64_t>& offsets = documents.offsets;
   at::Tensor out = at::empty({qkv.size(0), shape.heads * shape.head_dim}, qkv.options());
   saved->lse.clear();
@@ -147,6 +163,8 @@ at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
       out_heads.copy_(Sdpa(x, shape));
       continue;
     }
+    // The CPU's fused kernel makes the scores tile by tile; its lse [1, N, t] is all that the
+    // backward pass needs of them.
     auto [o, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
         x.q, x.k, x.v, 0.0, /*is_causal=*/true, {}, Scale(shape));
     out_heads.copy_(o);
@@ -156,6 +174,10 @@ at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
   return out;
 }
 
+// With P = softmax(scale · q kᵀ + mask) and D_i = Σ_h dout_ih out_ih for each row i:
+//   dv = Pᵀ dout,   dS = P ∘ (dout vᵀ − D),   dq = scale · dS k,   dk = scale · dSᵀ q
+// summed for dk and dv over the N/K query heads that share a key head. `qkv` is rotated, so these
+// are the gradients of rotated queries and keys; the rotation is undone last, over the whole batch.
 at::Tensor AttentionBackward(const at::Tensor& qkv, const Documents& documents,
                              const AttentionShape& shape, const RopeTable& rope,
                              const AttentionSaved& saved, const at::Tensor& dout) {
