@@ -19,7 +19,8 @@ namespace {
 
 constexpr int64_t kStretch = 256;  // groups whose factors are made at a time
 
-// Writes the factors [count · kDropoutGroup] of `count` groups from `first`.
+// Writes the factors [count · kDropoutGroup] of `count` groups from `first`. A loop of its own,
+// free of the element's dtype, so that the compiler can vectorise it over the groups.
 FTD_MULTIVERSION void MakeFactors(const DropoutMask& mask, int64_t first, int64_t count,
                                   float* factors) {
   for (int64_t i = 0; i < count; ++i) {
@@ -28,7 +29,9 @@ FTD_MULTIVERSION void MakeFactors(const DropoutMask& mask, int64_t first, int64_
   }
 }
 
-// body(first element, elements, their factors) over `count` elements, by all threads.
+// Calls body(first element, elements, their factors) for `count` elements, on all threads. A
+// stretch has 1,024 elements: 4 KiB of factors on the stack, which stay in the L1 cache. Stretches
+// start at whole groups, so how threads share them out changes no factor.
 template <typename Body>
 void ForEachStretch(const DropoutMask& mask, int64_t count, Body body) {
   constexpr int64_t kElements = kStretch * kDropoutGroup;
@@ -56,6 +59,8 @@ at::Tensor FactorsLike(const at::Tensor& x, const DropoutMask& mask) {
 
 DropoutMask Dropout::Mask(size_t part) const {
   constexpr double kNumbers = 4294967296.0;  // 2³²
+  // An element is dropped if its 32 random bits are below round(p · 2³²); the cap keeps the
+  // threshold within 32 bits.
   return {seed, map, static_cast<uint32_t>(part),
           static_cast<uint32_t>(std::min(std::round(p * kNumbers), kNumbers - 1)),
           static_cast<float>(1 / (1 - p))};
@@ -63,6 +68,7 @@ DropoutMask Dropout::Mask(size_t part) const {
 
 at::Tensor Dropped(const at::Tensor& x, const DropoutMask& mask) {
   if (cuda::Serves(x.device())) return cuda::Dropped(x, mask);
+  // y = x ∘ f in float32, rounded once to x's dtype, on each of the three ways.
   if (!x.is_cpu()) return x.to(at::kFloat).mul_(FactorsLike(x, mask)).to(x.scalar_type());
   at::Tensor y = at::empty_like(x);
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, x.scalar_type(), "Dropped", [&] {
@@ -87,6 +93,8 @@ void AddDropped(const at::Tensor& sum, const at::Tensor& x, const DropoutMask& m
     auto* to = sum.mutable_data_ptr<scalar_t>();
     ForEachStretch(mask, x.numel(), [&](int64_t first, int64_t elements, const float* factors) {
       for (int64_t i = 0; i < elements; ++i) {
+        // Rounded before and after the addition: autograd would have stored the dropped gradient
+        // before adding it to dx.
         const auto dropped =
             static_cast<scalar_t>(static_cast<float>(from[first + i]) * factors[i]);
         to[first + i] =

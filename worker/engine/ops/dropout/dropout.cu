@@ -8,6 +8,8 @@ namespace {
 constexpr int kThreads = 256;
 
 // The factors of elements i to i + N − 1; N is 1 or a whole number of groups that begins with one.
+// With N of 4 or 8 each group is drawn once; with N = 1, for misaligned tensors, four threads draw
+// the same group and keep one number each.
 template <int N>
 struct Factors {
   float x[N];
@@ -27,6 +29,8 @@ struct Factors {
   }
 };
 
+// Each thread reads N elements, computes their factors in registers and writes N elements. No mask
+// is read, so the kernel moves no more bytes than a copy.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     Drop(const T* x, int64_t count, DropoutMask mask, T* y) {
@@ -40,6 +44,7 @@ __global__ void __launch_bounds__(kThreads)
   Store<N>(elements, y + i);
 }
 
+// The same onto `sum`, with `dropped` rounded to T as if Drop had stored it.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     Add(T* sum, const T* x, int64_t count, DropoutMask mask) {
@@ -59,6 +64,7 @@ __global__ void __launch_bounds__(kThreads)
 const char* Dropped(const void* x, Type type, int64_t count, const DropoutMask& mask, void* y,
                     Stream stream) {
   if (count == 0) return nullptr;
+  // `count` in place of a stride: no thread has a partial vector at the end.
   return WithElements(type, {x, y}, {count}, [&](auto zero, auto n) {
     using T = decltype(zero);
     constexpr int N = decltype(n)::value;
