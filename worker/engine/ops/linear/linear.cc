@@ -12,17 +12,18 @@
 namespace ftd::engine {
 namespace {
 
-// Adapter i's rows of A or its gradient [P·R, I].
+// Returns adapter i's rows of A or its gradient [P·R, I].
 at::Tensor PartOfA(const at::Tensor& a, int64_t rank, size_t i) {
   return a.narrow(0, static_cast<int64_t>(i) * rank, rank);
 }
 
-// Adapter i's columns of t or its gradient [T, P·R].
+// Returns adapter i's columns of t or its gradient [T, P·R].
 at::Tensor PartOfT(const at::Tensor& t, int64_t rank, size_t i) {
   return t.narrow(1, static_cast<int64_t>(i) * rank, rank);
 }
 
-// out = scale · a b. A GPU does it in one kernel; a CPU rounds the product first, as it always has.
+// out = scale · a b. A GPU scales within the product's kernel; a CPU rounds the product first and
+// then scales it, which keeps its results what they were.
 void ScaledProduct(const at::Tensor& a, const at::Tensor& b, double scale, at::Tensor& out) {
   if (out.is_cuda()) {
     at::addmm_out(out, out, a, b, /*beta=*/0.0, scale);
@@ -31,14 +32,15 @@ void ScaledProduct(const at::Tensor& a, const at::Tensor& b, double scale, at::T
   }
 }
 
-// Can A's gradient, of all that reads x, do without it?
+// Returns whether A's gradient, the only reader of x, can do without it.
 bool NormStaysInside(const LinearLayer& layer, const LinearInput& input, const Dropout& dropout) {
   return !input.x.defined() && !layer.weight.trainable() && dropout.p == 0 &&
          NormFoldsIntoProduct(input.norm_input);
 }
 
-// A's gradient dtᵀ x for x = w ∘ (h · rstd), as (dt · rstd)ᵀ h ∘ w: two small products by element
-// for one pass over x.
+// Adds A's gradient dtᵀ x for x = w ∘ (h · rstd) as (dt · rstd)ᵀ h ∘ w. rstd scales rows of dt [T,
+// P·R] and w columns of the product [P·R, I]: both are small, and the pass that would make x [T, I]
+// again is saved.
 void AccumulateNormedProduct(Parameter& a, const at::Tensor& dt, const LinearInput& input) {
   at::Tensor scaled = at::empty_like(dt);
   at::mul_out(scaled, dt, input.norm.rstd);
@@ -56,6 +58,9 @@ bool NormFoldsIntoProduct(const at::Tensor& x) {
   return x.is_cuda() && x.scalar_type() == at::kBFloat16;
 }
 
+// t_i = drop_i(x) A_iᵀ. Without dropout all adapters of the map read the same x, so their A are one
+// product [T, I] × [I, P·R]. With it each has a mask of its own, as in PEFT, where each adapted
+// module has a Dropout of its own.
 void LinearRecompute(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
                      LinearSaved* saved) {
   if (!layer.adapted()) return;
@@ -70,6 +75,10 @@ void LinearRecompute(const LinearLayer& layer, const at::Tensor& x, const Dropou
   saved->t = at::cat(parts, 1);
 }
 
+//   y   = x Wᵀ
+//   y_i = y_i + s · t_i B_iᵀ    on the columns of part i
+// PEFT computes result + lora_B(lora_A(dropout(x))) * scaling. Here the product adds onto y with s
+// as its factor, so no tensor as wide as y is made for it; the results differ in the last digits.
 at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
                          LinearSaved* saved) {
   at::Tensor y = at::mm(x, layer.Weight().t());
@@ -82,12 +91,22 @@ at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dr
   return y;
 }
 
+// With g_i the columns of dy that belong to part i:
+//   dW   = dyᵀ x                 if W trains
+//   dx   = dy W
+//   dt_i = s · g_i B_i           [T, R]
+//   dB_i = s · g_iᵀ t_i          [count, R]
+//   dA_i = dt_iᵀ drop_i(x)       [R, I]
+//   dx  += drop_i(dt_i A_i)
+// Dropout is a product with a constant mask, so its gradient is the same product: both use drop_i.
 at::Tensor LinearBackward(LinearLayer& layer, const LinearInput& input, const LinearSaved& saved,
                           const Dropout& dropout, const at::Tensor& dy, bool needs_dx) {
   const bool norm_inside = NormStaysInside(layer, input, dropout);
   const at::Tensor x = norm_inside ? at::Tensor() : input.Value();
   if (layer.weight.trainable()) AccumulateProduct(layer.weight, dy, x);
   at::Tensor dx;
+  // In QLoRA Weight() expands NF4 into a scratch that other maps share: it is multiplied with at
+  // once.
   if (needs_dx) dx = at::mm(dy, layer.Weight());
   if (!layer.adapted()) return dx;
 
@@ -100,6 +119,7 @@ at::Tensor LinearBackward(LinearLayer& layer, const LinearInput& input, const Li
     AccumulateProduct(adapter.b, dy_part, PartOfT(saved.t, layer.rank, i), layer.scale);
   }
   if (dropout.p == 0) {
+    // Without dropout dA and dx are one product each, over all P·R columns of dt.
     if (norm_inside) {
       AccumulateNormedProduct(layer.lora_a, dt, input);
     } else {
@@ -108,6 +128,8 @@ at::Tensor LinearBackward(LinearLayer& layer, const LinearInput& input, const Li
     if (needs_dx) dx.addmm_(dt, layer.lora_a.value);
     return dx;
   }
+  // All adapters write into one gradient: whether that was stale is asked once, before the first,
+  // and holds for the rows of every adapter.
   const Onto onto = std::exchange(layer.lora_a.grad_is_stale, false) ? Onto::kNothing : Onto::kSum;
   for (size_t i = 0; i < layer.adapters.size(); ++i) {
     const DropoutMask mask = dropout.Mask(i);
