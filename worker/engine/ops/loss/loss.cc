@@ -19,13 +19,14 @@ namespace {
 
 constexpr int64_t kTile = 128;  // rows of a matrix product that a GPU computes together
 
-// Positions whose logits are made at a time.
+// Returns how many positions' logits are made at a time.
 int64_t ChunkOf(const Parameter& head) {
   return LossChunk(head.value.size(0), head.trainable(), cuda::Serves(head.value.device()));
 }
 
 // Turns logits [S, V] of any dtype into the gradient in the same dtype, label smoothing included;
-// sums the losses without it.
+// sums the losses without it. Off the kernel, 16-bit logits go through a float32 copy, as
+// transformers' ForCausalLMLoss has logits.float(); it is [chunk, V].
 DeviceSums HardCrossEntropy(at::Tensor& logits, const at::Tensor& targets, double smoothing) {
   if (cuda::Serves(logits.device())) return cuda::CrossEntropyInPlace(logits, targets, smoothing);
   const at::ScalarType dtype = logits.scalar_type();
@@ -49,7 +50,7 @@ DeviceSums CrossEntropy(at::Tensor& logits, const at::Tensor& targets, double sm
   return sums;
 }
 
-// Sums of no positions.
+// Returns the sums of no positions.
 DeviceSums NoSums(const at::Tensor& x) { return at::zeros({3}, x.options().dtype(at::kDouble)); }
 
 }  // namespace
@@ -71,11 +72,14 @@ LossSums OnHost(const DeviceSums& sums, int64_t positions) {
 DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets, double smoothing) {
   const SmoothedTarget q(smoothing, logits.size(1));
   const at::Tensor column = targets.unsqueeze(1);
+  // argmax gives the first of equals. It reads the logits, which the next line overwrites.
   const at::Tensor correct = logits.argmax(1).eq(targets).sum(at::kDouble);
   at::_log_softmax_out(logits, logits, 1, /*half_to_float=*/false);
   const at::Tensor nll = logits.gather(1, column).sum(at::kDouble).neg();
+  // H = −Σ p log p, for TRL's entropy metric.
   const at::Tensor p = logits.exp();
   const at::Tensor entropy = logits.mul_(p).sum(at::kDouble).neg();
+  // ∂loss/∂z = softmax(z) − q.
   logits = p.scatter_add(1, column, at::full(column.sizes(), -q.at_target, p.options()));
   if (smoothing > 0) logits.sub_(q.everywhere);
   return at::stack({nll, entropy, correct});
@@ -94,6 +98,14 @@ DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at
   return sums.defined() ? sums : NoSums(x);
 }
 
+// Chunk by chunk, with n = num_items:
+//   Z  = x Wᵀ                    [chunk, V]
+//   G  = softmax(Z) − q          in place of Z
+//   dx = 1/n · G W               [chunk, D]
+//   dW = dW + 1/n · Gᵀ x         [V, D], if the head trains
+// 1/n is applied after the products: to [chunk, D] numbers, and as the factor of the sum onto dW,
+// rather than to [chunk, V]. Loss and gradient are those of transformers' sum over the labels,
+// divided by num_items_in_batch.
 LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Tensor& targets,
                               int64_t num_items, double smoothing) {
   const int64_t S = x.size(0), chunk = ChunkOf(head);
@@ -113,6 +125,7 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
     at::Tensor dx_chunk = result.dx.narrow(0, begin, count);
     at::mm_out(dx_chunk, dlogits, head.value);
     dx_chunk.mul_(scale);
+    // AddProduct overwrites a sum that holds nothing yet, so head_sum needs no zeros.
     if (head_sum.defined()) {
       AddProduct(head_sum, begin > 0 ? Onto::kSum : Onto::kNothing, dlogits, x_chunk, scale);
     } else if (head.trainable()) {

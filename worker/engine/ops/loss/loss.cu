@@ -15,6 +15,7 @@ struct Packet {
   static constexpr int kSize = sizeof(uint4) / sizeof(T);
   float x[kSize];
 
+  // Reads the packet's entries as float32: as one 16-byte word where all lie within the row.
   // Entries outside the row read as −∞, which adds nothing to the sums.
   __device__ void Load(const T* row, int32_t first, int32_t count) {
     if (first >= 0 && first + kSize <= count) {
@@ -34,6 +35,7 @@ struct Packet {
     }
   }
 
+  // Rounds to T and writes; entries outside the row belong to its neighbours and stay untouched.
   __device__ void Store(T* row, int32_t first, int32_t count) const {
     if (first >= 0 && first + kSize <= count) {
       union {
@@ -53,6 +55,7 @@ struct Packet {
   }
 };
 
+// A butterfly: after five exchanges each lane has merged all 32 sums, in an order that is fixed.
 __device__ SoftmaxSums OverWarp(SoftmaxSums sums) {
   for (int step = kWarp / 2; step > 0; step /= 2) {
     sums.Merge({__shfl_xor_sync(0xFFFFFFFF, sums.max, step),
@@ -62,7 +65,8 @@ __device__ SoftmaxSums OverWarp(SoftmaxSums sums) {
   return sums;
 }
 
-// The sums of all threads, to each of them.
+// Returns the sums of all threads to each of them. Every warp merges the warps' sums by itself,
+// which saves a second barrier; lanes without a warp to read merge empty sums.
 __device__ SoftmaxSums OverBlock(SoftmaxSums sums) {
   static_assert(kThreads / kWarp <= kWarp, "a warp adds up the warps");
   __shared__ float parts[3][kThreads / kWarp];
@@ -79,15 +83,20 @@ __device__ SoftmaxSums OverBlock(SoftmaxSums sums) {
   return OverWarp(part);
 }
 
-// One block a row: reads it twice, writes it once.
+// One block of 512 threads per row: reads it twice, writes it once. The first pass finds the
+// largest entry and the sums together (loss_row.h); the second makes the gradient. A thread takes
+// every 512th packet.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     Tile(T* logits, const int64_t* targets, int32_t vocabulary, float at_target, float everywhere,
          float* row_sums) {
   T* row = logits + int64_t{blockIdx.x} * vocabulary;
   const auto target = static_cast<int32_t>(targets[blockIdx.x]);
+  // Read by all threads before any of them overwrites the row; OverBlock's barrier lies in between.
   const auto target_logit = static_cast<float>(row[target]);
   using Packet = Packet<T>;
+  // A vocabulary that is not a multiple of the packet's size puts rows at any address. Packets are
+  // aligned all the same: they start `before` entries ahead of the row.
   const int32_t before = reinterpret_cast<uintptr_t>(row) % sizeof(uint4) / sizeof(T);
   const int32_t begin = static_cast<int32_t>(threadIdx.x) * Packet::kSize - before;
   constexpr int32_t kStride = kThreads * Packet::kSize;
@@ -96,6 +105,7 @@ __global__ void __launch_bounds__(kThreads)
   SoftmaxSums sums;
   for (int32_t first = begin; first < vocabulary; first += kStride) {
     packet.Load(row, first, vocabulary);
+    // The sums are rescaled at most once per packet, and not once per entry.
     float largest = sums.max;
 #pragma unroll
     for (float x : packet.x) largest = x > largest ? x : largest;

@@ -13,6 +13,8 @@
 namespace ftd::engine::cpu {
 namespace {
 
+// Returns the largest entry. Sixteen running maxima vectorise, and a maximum has no rounding, so
+// their order does not matter.
 FTD_MULTIVERSION float Max(const float* x, int64_t n) {
   float maxima[16];
   for (float& m : maxima) m = -std::numeric_limits<float>::infinity();
@@ -31,7 +33,8 @@ struct ExpSums {
   double e = 0, es = 0;
 };
 
-// x ← e^(x − most); returns the sums.
+// x ← e^(x − most); returns the sums. Sixteen float sums run over stretches of 4,096 entries and
+// are added up in double: over a whole vocabulary of 10⁵ entries they would lose digits.
 FTD_MULTIVERSION ExpSums ExpRow(float* x, float most, int64_t n) {
   ExpSums total;
   for (int64_t begin = 0; begin < n;
@@ -77,8 +80,14 @@ DeviceSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets, do
   at::parallel_for(0, S, Grain(V), [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
       float* row = data + s * V;
+      // With s = z − max z, so that no e^s overflows:
+      //   −log p_y = log Σ e^s − s_y
+      //   −Σ p log p = log Σ e^s − Σ e^s s / Σ e^s
+      //   gradient = e^s / Σ e^s − q
       const float most = Max(row, V);
+      // Read before ExpRow overwrites the row.
       const double shifted_target = static_cast<double>(row[target[s]]) - most;
+      // Of equal entries the first counts, as with argmax: none before the target may be as large.
       const bool likeliest = row[target[s]] == most && Max(row, target[s]) < most;
       const ExpSums sums = ExpRow(row, most, V);
       const double log_sum = std::log(sums.e);

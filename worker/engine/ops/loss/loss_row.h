@@ -24,8 +24,8 @@ struct SoftmaxSums {
   float max = -INFINITY;
   float e = 0, es = 0;
 
-  // What entries are taken relative to: nothing while only −∞ was seen, since −∞ − (−∞) is no
-  // number.
+  // Returns what entries are taken relative to: 0 while only −∞ was seen, because −∞ − (−∞) is not
+  // a number.
   FTD_HOST_DEVICE float Base() const { return max == -INFINITY ? 0 : max; }
 
   // Makes the sums relative to `larger`, if it is.
