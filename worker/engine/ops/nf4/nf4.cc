@@ -31,13 +31,14 @@ constexpr std::array<float, kNf4Values> kValues = [] {
   return values;
 }();
 
+// Returns the largest absolute value; entries that are not numbers are passed over (Nf4Larger).
 float LargestOf(const float* values, int64_t count) {
   float largest = 0;
   for (int64_t i = 0; i < count; ++i) largest = Nf4Larger(largest, std::fabs(values[i]));
   return largest;
 }
 
-// The same of a whole block, in running maxima that vectorise.
+// Returns the same of a whole block, in running maxima that vectorise.
 FTD_MULTIVERSION float LargestOfBlock(const float* values) {
   std::array<float, 16> largest{};
   for (int64_t i = 0; i < kNf4Block; i += 16) {
@@ -46,7 +47,9 @@ FTD_MULTIVERSION float LargestOfBlock(const float* values) {
   return LargestOf(largest.data(), 16);
 }
 
-// Indices of the nearest values, two to a byte, the first in the high half.
+// Writes the indices of the nearest values, two to a byte, the first in the high half. An index is
+// the number of midpoints below the value: 15 comparisons without a branch, which gives the result
+// of bitsandbytes' bucketize over the same midpoints.
 FTD_MULTIVERSION void PackBlock(const float* scaled, uint8_t* codes, int64_t bytes) {
   std::array<int32_t, kNf4Block> index{};
   for (int k = 0; k + 1 < kNf4Values; ++k) {
@@ -67,7 +70,8 @@ float QuantizeBlock(const float* values, int64_t count, uint8_t* codes) {
   return scale;
 }
 
-// `count` values as float32, rounded to `dtype`.
+// Writes `count` values as float32, rounded to `dtype` first: transformers loads the weight in the
+// compute dtype before bitsandbytes sees it.
 template <typename T>
 void RoundTo(at::ScalarType dtype, const T* values, int64_t count, float* out) {
   for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(values[i]);
@@ -87,6 +91,8 @@ void QuantizeBlocks(const at::Tensor& weight, at::ScalarType dtype, const at::Te
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kBFloat16, at::kHalf, weight.scalar_type(), "QuantizeNf4", [&] {
         const auto* values = weight.const_data_ptr<scalar_t>();
+        // Blocks are independent, so threads take any of them. A block has 64 elements and thus
+        // whole bytes: no two threads write the same one.
         at::parallel_for(0, scales.numel(), kGrain, [&](int64_t begin, int64_t end) {
           std::array<float, kNf4Block> rounded{};
           for (int64_t block = begin; block < end; ++block) {
@@ -104,6 +110,7 @@ class MapSearch {
  public:
   explicit MapSearch(const float* map) : nearest_(kSteps) {
     int code = 0;
+    // Both the steps and the map ascend, so one walk over the map fills the table.
     for (int i = 0; i < kSteps; ++i) {
       const float value = -1.0F + (2.0F * static_cast<float>(i)) / (kSteps - 1);
       while (code < 255 && 0.5F * (map[code] + map[code + 1]) < value) ++code;
@@ -122,7 +129,10 @@ class MapSearch {
   std::vector<uint8_t> nearest_;
 };
 
-// Quantises the scales, less their mean, to 8 bits.
+// Quantises the scales c_b, less their mean, to 8 bits (bitsandbytes quantize_4bit with
+// compress_statistics, blocks of 256):
+//   absmax_b = nearest entry of the map to (c_b − mean) / max |c − mean| of its nested block
+// On one thread: there is one scale per 64 elements, so this is a small part of the work.
 void QuantizeScales(const at::Tensor& scales, Nf4Tensor& out) {
   const at::Tensor mean = scales.mean();
   const at::Tensor centred = scales - mean;
@@ -137,6 +147,8 @@ void QuantizeScales(const at::Tensor& scales, Nf4Tensor& out) {
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t begin = block * kNf4NestedBlock, end = std::min(begin + kNf4NestedBlock, count);
     const float largest = LargestOf(values + begin, end - begin);
+    // A product with the reciprocal, and not a division: bitsandbytes multiplies, and it shows in
+    // codes.
     const float reciprocal = 1.0F / largest;
     for (int64_t i = begin; i < end; ++i) {
       codes[i] = largest == 0 ? uint8_t{0} : search(values[i] * reciprocal);
@@ -145,7 +157,8 @@ void QuantizeScales(const at::Tensor& scales, Nf4Tensor& out) {
   }
 }
 
-// The scale of each block, float32.
+// Returns the scale of each block, float32: map[absmax] · nested_absmax + mean, each operation
+// rounded by itself as in bitsandbytes.
 at::Tensor Scales(const Nf4Tensor& q) {
   if (q.absmax.scalar_type() == at::kFloat) return q.absmax;
   const at::Tensor nested =
@@ -153,6 +166,8 @@ at::Tensor Scales(const Nf4Tensor& q) {
   return q.nested_map.index_select(0, q.absmax.to(at::kInt)).mul_(nested).add_(q.nested_offset);
 }
 
+// Expands one block. Its 16 possible values are scaled and rounded once each; then an element is a
+// look-up. The product is float32 and is rounded once to T, as in bitsandbytes' kernels.
 template <typename T>
 void DequantizeBlock(const uint8_t* codes, int64_t count, float scale, T* out) {
   std::array<T, kNf4Values> values;
@@ -168,6 +183,9 @@ void DequantizeBlock(const uint8_t* codes, int64_t count, float scale, T* out) {
 
 at::Tensor DynamicMap() {
   std::vector<at::Tensor> parts = {at::tensor({0.0F, 1.0F})};
+  // Each decade 10^(exponent − 6) has 2^exponent entries of each sign, at the middles of equal
+  // parts of [0.1, 1]; with 0 and 1 that makes 256 (bitsandbytes create_dynamic_map). linspace in
+  // float32, as there.
   for (int exponent = 0; exponent < 7; ++exponent) {
     const at::Tensor bounds =
         at::linspace(0.1, 1, (1 << exponent) + 1, at::TensorOptions(at::kFloat));
@@ -223,6 +241,8 @@ void DequantizeNf4(const Nf4Tensor& q, const at::Tensor& out) {
 
 void DequantizeNf4ByAten(const Nf4Tensor& q, const at::Tensor& out) {
   const int64_t count = q.rows * q.cols;
+  // The high half first: elements 2i and 2i + 1 are side by side in [bytes, 2]. An odd count leaves
+  // one half over, which narrow drops.
   const at::Tensor halves = at::stack({q.codes.__rshift__(4), q.codes.__and__(15)}, 1);
   const at::Tensor table =
       at::tensor(at::ArrayRef<float>(kValues.data(), kValues.size())).to(out.device());

@@ -12,12 +12,17 @@ constexpr int kShare =
 static_assert(kNf4Block % kShare == 0, "a thread's elements have one scale");
 static_assert(kNf4Block == 2 * kWarp, "a lane's two elements make one byte");
 
+// Returns a block's scale, as nf4.cc's Scales. The threads of a block of 64 read the same
+// addresses, which the cache serves.
 __device__ float ScaleOf(const Nf4Pointers& q, int64_t block) {
   if (q.scales != nullptr) return q.scales[block];
   return q.nested_map[q.absmax[block]] * q.nested_absmax[block / kNf4NestedBlock] + q.nested_offset;
 }
 
-// `aligned`: the codes to 4 bytes and `out` to 16.
+// Each thread expands 8 elements: it reads 4 bytes of codes and one scale, and writes 16 bytes of a
+// 16-bit type or 32 of float32. Nothing is added up, so the bits cannot depend on threads.
+// `aligned`: the codes to 4 bytes and `out` to 16; else, and at the end of the matrix, element by
+// element.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     Dequantize(Nf4Pointers q, T* out, int64_t count, bool aligned) {
@@ -34,6 +39,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     return;
   }
+  // Little-endian: the first byte, with elements 0 and 1, is the lowest of the word.
   const uint32_t packed = reinterpret_cast<const uint32_t*>(q.codes)[first / kShare];
   union {
     T elements[kShare];
@@ -49,12 +55,14 @@ __global__ void __launch_bounds__(kThreads)
     words[i] = share.words[i];
 }
 
+// Rounds to a dtype that is known only at run time; the same for all threads, so no warp diverges.
 __device__ float RoundedTo(Type type, float value) {
   if (type == Type::kBfloat16) return Rounded<__nv_bfloat16>(value);
   if (type == Type::kFloat16) return Rounded<__half>(value);
   return value;
 }
 
+// Returns the number of midpoints below: the index of the nearest value (nf4_math.h).
 __device__ int CodeOf(float scaled) {
   int code = 0;
 #pragma unroll
@@ -62,7 +70,9 @@ __device__ int CodeOf(float scaled) {
   return code;
 }
 
-// A warp quantises a block; each lane two elements, the high and the low half of a byte.
+// A warp quantises a block; each lane two elements, the high and the low half of a byte. Every
+// element is read once. A maximum has no rounding, so the butterfly over the warp gives the CPU's
+// bits. Elements past the end count as zero, which changes no maximum.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     Quantize(const T* values, Type rounding, int64_t count, uint8_t* codes, float* scales) {

@@ -6,6 +6,7 @@
 namespace ftd::engine::cuda {
 
 void DequantizeNf4(const Nf4Tensor& q, const at::Tensor& out) {
+  // A byte per scale means double quantisation; float32 scales are used as they are.
   const bool nested = q.absmax.scalar_type() == at::kByte;
   CheckOneDevice({out, q.codes, q.absmax});
   if (nested) CheckOneDevice({out, q.nested_absmax, q.nested_map});
@@ -26,6 +27,8 @@ void DequantizeNf4(const Nf4Tensor& q, const at::Tensor& out) {
 
 void QuantizeNf4Blocks(const at::Tensor& weight, at::ScalarType dtype, const at::Tensor& codes,
                        const at::Tensor& scales) {
+  // Two dtypes: the one that the file has, and the compute dtype that each element is rounded to
+  // first.
   CheckOneDevice({weight, codes, scales});
   Check(kNf4Kernels.quantize(weight.const_data_ptr(), TypeOf(weight.scalar_type()), TypeOf(dtype),
                              weight.numel(), codes.mutable_data_ptr<uint8_t>(),

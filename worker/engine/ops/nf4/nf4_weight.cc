@@ -3,6 +3,7 @@
 namespace ftd::engine {
 namespace {
 
+// Returns a part's rows; one that the repository left unquantised has them in its own tensor.
 int64_t RowsOf(const Nf4Part& part) {
   return part.plain.defined() ? part.plain.size(0) : part.quantized.rows;
 }
@@ -20,6 +21,9 @@ int64_t Nf4Weight::numel() const {
 }
 
 at::Tensor Nf4Weight::Expanded() const {
+  // A view of the scratch, as large as this map: parts are expanded one below the other, so that q,
+  // k and v, or gate and up, are one product. On a GPU the stream keeps the order: the product that
+  // reads the scratch is queued before the next expansion overwrites it.
   at::Tensor expanded = scratch.narrow(0, 0, numel()).view({-1, cols()});
   int64_t first = 0;
   for (const Nf4Part& part : parts) {
