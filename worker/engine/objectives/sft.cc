@@ -28,6 +28,8 @@ SftResult Sft(Model& model, const FlatBatch& batch, const at::Tensor& x, int64_t
   return {std::move(sums), std::move(dx)};
 }
 
+// Norms all rows before it picks the supervised ones. The norm works row by row, so the sums are
+// Sft's.
 DeviceSums SftSums(Model& model, const FlatBatch& batch, at::Tensor x, const TrainSpec& spec) {
   x = FinalNorm(model, x);
   x = x.index_select(0, batch.supervised);
