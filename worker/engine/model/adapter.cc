@@ -13,6 +13,8 @@
 namespace ftd::engine {
 namespace {
 
+// Gives the parts of a map that the spec names an adapter. PEFT's kaiming_uniform_(a = √5) has the
+// bound √(2/(1+5)) · √(3/in) = 1/√in; with B = 0 the model starts as the base model.
 void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::TensorOptions& options,
            const at::Generator& generator) {
   layer.rank = lora.rank;
@@ -25,6 +27,7 @@ void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::TensorOptions& op
     if (std::find(wanted.begin(), wanted.end(), ModuleOf(part.name)) == wanted.end()) continue;
     layer.lora_a.names.push_back({AdapterTensorName(part.name, "lora_A"),
                                   static_cast<int64_t>(a_parts.size()) * lora.rank, lora.rank});
+    // Drawn on the CPU in float32: a seed gives the same A on every device and in every dtype.
     a_parts.push_back(at::empty({lora.rank, in}, at::TensorOptions(at::kFloat))
                           .uniform_(-bound, bound, generator));
     Adapter adapter{part.first, part.count, {}};
@@ -34,6 +37,7 @@ void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::TensorOptions& op
     layer.adapters.push_back(std::move(adapter));
   }
   if (!layer.adapted()) return;
+  // The parts' A, stacked to [P·R, in]: one product serves all of them (linear.h).
   const at::Tensor a = at::empty({static_cast<int64_t>(a_parts.size()) * lora.rank, in},
                                  at::TensorOptions(at::kFloat));
   for (size_t i = 0; i < a_parts.size(); ++i)
@@ -46,6 +50,8 @@ void AddTo(LinearLayer& layer, const LoraSpec& lora, const at::TensorOptions& op
 }  // namespace
 
 void AddAdapters(Model& model, const LoraSpec& lora, int64_t seed) {
+  // One generator for all adapters, so the order of layers and maps decides which numbers each
+  // gets.
   const at::Generator generator =
       at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed));
   for (DecoderLayer& layer : model.layers) {

@@ -5,19 +5,26 @@
 namespace ftd::engine {
 namespace {
 
-// The four maps of a layer draw their dropout masks from seeds of their own.
+// The four maps of a layer, numbered for the counters of their dropout masks.
 enum Map : uint64_t { kQkv, kO, kGateUp, kDown };
 
 Dropout DropoutOf(const BatchContext& context, int64_t layer, Map map) {
   return {context.dropout, context.dropout_seed, static_cast<uint32_t>(layer * 4 + map)};
 }
 
-// The layer up to the input of its last projection, which it returns.
+// Computes the layer up to the input of its last projection, which it returns:
+//   qkv     = rope(norm1(x) W_qkvᵀ)          [T, (N+2K)·H]
+//   h       = x + attention(qkv) W_oᵀ        [T, D]
+//   gate_up = norm2(h) W_gate_upᵀ            [T, 2F]
+//   product = silu(gate) ∘ up                [T, F]
+// One variable holds both norms' outputs in turn, so each is free once its map has read it, unless
+// `keep_inputs` asks for it.
 at::Tensor ForwardToProduct(const DecoderLayer& layer, int64_t index, const BatchContext& context,
                             bool keep_inputs, DecoderLayerSaved* saved) {
   at::Tensor normed = RmsNormForward(saved->x, layer.input_norm.value, context.eps, &saved->norm1);
   saved->qkv = LinearForward(layer.qkv, normed, DropoutOf(context, index, kQkv), &saved->qkv_lora);
   if (keep_inputs) saved->normed1 = normed;
+  // In place: nothing needs the queries and keys before their rotation.
   RotateQueriesAndKeys(saved->qkv, context.attention, context.rope);
   const at::Tensor attended =
       AttentionForward(saved->qkv, context.documents, context.attention, &saved->attention);
@@ -30,7 +37,7 @@ at::Tensor ForwardToProduct(const DecoderLayer& layer, int64_t index, const Batc
   return SwigluForward(saved->gate_up);
 }
 
-// A norm's output, kept or to be made again.
+// Returns a norm's output as a map's input: kept, or to be made again.
 LinearInput Normed(const at::Tensor& kept, const at::Tensor& x, const Parameter& norm,
                    const NormSaved& saved) {
   return {kept, x, norm.value, saved};
@@ -53,6 +60,14 @@ void DecoderLayerRecompute(const DecoderLayer& layer, int64_t index, const Batch
   LinearRecompute(layer.down, saved->product, DropoutOf(context, index, kDown), &saved->down_lora);
 }
 
+// Forward's steps in reverse; at either sum the gradient goes both ways, past the block and through
+// it:
+//   dproduct = dy W_down                     dgate_up = swiglu'(dproduct)
+//   dh       = dy + norm2'(dgate_up W_gate_up)
+//   dqkv     = attention'(dh W_o)            rotation included
+//   dx       = dh + norm1'(dqkv W_qkv)
+// `grad` is overwritten by each step, so that a gradient is free once the next one exists. The
+// norms add the way past the block themselves (`residual`).
 at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchContext& context,
                                 const DecoderLayerSaved& saved, const at::Tensor& dy,
                                 bool needs_dx) {
@@ -73,6 +88,7 @@ at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchC
   input = Normed(saved.normed1, saved.x, layer.input_norm, saved.norm1);
   grad = LinearBackward(layer.qkv, input, saved.qkv_lora, DropoutOf(context, index, kQkv), grad,
                         needs_dx);
+  // Only layer 0 with adapters gets here: its norm is frozen too, so nothing needs norm1'.
   if (!needs_dx) return {};
   return RmsNormBackward(saved.x, layer.input_norm.value, saved.norm1, grad, /*residual=*/dh,
                          layer.input_norm.FreshGrad());

@@ -26,6 +26,8 @@ constexpr Peak kPeaks[] = {
 
 }  // namespace
 
+// Attention's work grows with the squares of the documents' lengths, everything else with their
+// sum.
 double ModelFlops::Of(const FlatBatch& batch) const {
   const auto& offsets = batch.documents.offsets;
   double squares = 0;
@@ -38,7 +40,8 @@ double ModelFlops::Of(const FlatBatch& batch) const {
 }
 
 ModelFlops FlopsOf(Model& model) {
-  // Forward and the gradient of the input; where the weight trains, its own gradient too.
+  // Two operations per number and token in each product: y = x Wᵀ and dx = dy W always, dW = dyᵀ x
+  // where the weight trains.
   const auto products = [](int64_t numbers, bool trains) {
     return (trains ? 6.0 : 4.0) * static_cast<double>(numbers);
   };
@@ -63,12 +66,13 @@ ModelFlops FlopsOf(Model& model) {
 }
 
 double PeakFlops(std::string_view name, Dtype dtype) {
-  // A slice of a GPU.
+  // A MIG slice is named after the whole GPU but has only a part of its units.
   if (name.find(" MIG ") != std::string_view::npos) return 0;
   for (const Peak& peak : kPeaks) {
     const size_t at = name.find(peak.part);
     if (at == std::string_view::npos) continue;
-    // "A10" is no "A1000", nor is "B200" a "GB200"; and an "RTX 4090 Laptop GPU" is a lesser one.
+    // Only whole words count: "A1000" is not an "A10", nor "GB200" a "B200"; and after a GeForce's
+    // name nothing may follow, because an "RTX 4090 Laptop GPU" is slower than the card.
     const std::string_view rest = name.substr(at + peak.part.size());
     const bool geforce = peak.part.starts_with("RTX");
     const bool begins = at == 0 || name[at - 1] == ' ';

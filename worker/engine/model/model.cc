@@ -14,7 +14,8 @@
 namespace ftd::engine {
 namespace {
 
-// Elements of the largest projection, its tensors stacked.
+// Returns the elements of the largest projection, its tensors stacked. One scratch of that size
+// serves all maps of a model in NF4, because they are expanded one at a time.
 int64_t LargestProjection(const ModelConfig& config) {
   int64_t largest = 0;
   ThrowIfError(VisitParameters(config, [&](const ParameterInfo& info) {
@@ -29,6 +30,7 @@ int64_t LargestProjection(const ModelConfig& config) {
 
 // Reads a parameter to its place.
 void ReadInto(Model& model, const ParameterInfo& info, WeightReader& reader) {
+  // VisitParameters goes layer by layer: the first parameter of a new one makes room for it.
   if (info.layer == static_cast<int64_t>(model.layers.size())) model.layers.emplace_back();
   switch (info.role) {
     case ParameterRole::kEmbedding:
@@ -61,6 +63,8 @@ void ReadInto(Model& model, const ParameterInfo& info, WeightReader& reader) {
   }
 }
 
+// Makes what all layers share. Positions restart in every document, so the table of cos and sin is
+// made per batch and not once per model.
 BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
   BatchContext context;
   context.documents = batch.documents;
@@ -71,15 +75,16 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
   return context;
 }
 
-// Is there anything to learn below the first layer's input?
+// Returns whether there is anything to learn below the first layer's input.
 bool EmbeddingTrains(const Model& model) { return model.embedding.trainable(); }
 
-// grad[id] += dx of every token, in float32 where grad is.
+// grad[id] += dx of every token with that id, in float32 where grad is.
 void AccumulateEmbedding(const at::Tensor& grad, const FlatBatch& batch, const at::Tensor& dx) {
   if (grad.scalar_type() == at::kFloat) {
     grad.index_add_(0, batch.input_ids, dx.to(at::kFloat));
   } else {
-    // Of the rows that occur, not of the whole vocabulary.
+    // In 16 bits the tokens of an id are summed first, in [U, D] rows for the ids that occur rather
+    // than the vocabulary's V, and each sum is added to the gradient once.
     const at::Tensor sums =
         at::embedding_dense_backward(dx, batch.id_places, batch.distinct_ids.size(0),
                                      /*padding_idx=*/-1, /*scale_grad_by_freq=*/false);
@@ -128,6 +133,7 @@ Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dt
   Model model;
   model.config = config;
   model.dtype = ScalarTypeOf(dtype);
+  // A repository that is quantised already leaves its other tensors as they are (nf4_already).
   WeightFormat format{at::TensorOptions(model.dtype).device(device), {}, config.nf4};
   if (nf4) format.nf4_scratch = at::empty({LargestProjection(config)}, format.options);
   WeightReader reader(weights, format, progress);

@@ -10,7 +10,9 @@
 namespace ftd::engine {
 namespace {
 
-// A copy of the bytes on the device, flat, of that dtype.
+// Returns a copy of the bytes on the device, flat, of that dtype. As bytes first, since
+// bitsandbytes may have stored codes under any dtype; always a copy, since the mapped pages are
+// given back.
 at::Tensor Flat(const TensorView& view, at::ScalarType type, c10::Device device) {
   const TensorView bytes{TensorDtype::kU8, {static_cast<int64_t>(view.data.size())}, view.data};
   return ViewAsTensor(bytes)
@@ -18,6 +20,7 @@ at::Tensor Flat(const TensorView& view, at::ScalarType type, c10::Device device)
       .view(type);
 }
 
+// Returns the error of a file that has changed since the judge read it.
 EngineError OtherShape(const TensorInfo& tensor) {
   return {EngineError::Kind::kModel,
           "tensor " + tensor.name + " has another shape than config.json says"};
@@ -61,6 +64,8 @@ Parameter WeightReader::Read(const ParameterInfo& info) {
   for (size_t i = 0; i < info.tensors.size(); ++i) {
     const TensorView& view = Find(info.tensors[i]);
     const NamedRows& part = parameter.names[i];
+    // copy_ converts and moves in one go, straight from the mapped file; its pages are released
+    // before the next tensor is touched.
     parameter.value.narrow(0, part.first, part.count).copy_(ViewAsTensor(view));
     Done(view);
   }
@@ -73,6 +78,7 @@ LinearLayer WeightReader::ReadLinear(const ParameterInfo& info) {
     layer.weight = Read(info);
     return layer;
   }
+  // A handle to the one scratch of the model, not a tensor per map.
   layer.nf4.scratch = format_.nf4_scratch;
   int64_t rows = 0;
   for (const TensorInfo& tensor : info.tensors) {
@@ -88,6 +94,8 @@ Nf4Part WeightReader::ReadNf4(const TensorInfo& tensor) {
   Nf4Part part;
   if (!IsNf4(weights_, tensor.name)) {
     const TensorView& view = Find(tensor);
+    // transformers leaves modules out by name (llm_int8_skip_modules): what it left in such a
+    // repository stays as it is. Otherwise everything that is not NF4 yet is quantised here.
     if (format_.nf4_already) {
       part.plain = at::empty(view.shape, format_.options).copy_(ViewAsTensor(view));
     } else {
@@ -99,6 +107,7 @@ Nf4Part WeightReader::ReadNf4(const TensorInfo& tensor) {
   }
   const Nf4View view = ValueOrThrow(FindNf4(weights_, tensor.name));
   if (std::vector{view.rows, view.cols} != tensor.shape) throw OtherShape(tensor);
+  // Taken as bitsandbytes wrote it; nothing is quantised again.
   const bool nested = !view.nested_map.data.empty();
   Nf4Tensor& q = part.quantized;
   q.rows = view.rows;
