@@ -18,6 +18,8 @@
 namespace ftd::engine {
 namespace {
 
+// Returns whether to train on a GPU. The driver's control node exists wherever the driver is
+// loaded, and looking for it costs a machine without a GPU one system call.
 bool CudaIsUsable() {
   if (::access("/dev/nvidiactl", F_OK) != 0) return false;
   // Loading the library registers its kernels and hooks with ATen; nothing of it is called by name.
@@ -76,8 +78,8 @@ bool DeviceHasFlashAttention() {
   return TrainingDevice().is_cuda() && (capability == 0 || capability >= 80);
 }
 
-// Strictly: with warnings alone, attention's backward pass would go on adding up dQ in any order.
-// An operator that has no deterministic kernel throws: none that a step uses does.
+// Strictly: with warnings alone, attention's backward pass would continue to add up dQ in any
+// order. An operator that has no deterministic kernel throws: none that a step uses does.
 void SetDeterministic(bool deterministic) {
   if (!TrainingDevice().is_cuda()) return;
   at::Context& context = at::globalContext();
@@ -86,6 +88,7 @@ void SetDeterministic(bool deterministic) {
 }
 
 void InitializeProcess() {
+  // Both before anything loads CUDA's libraries, which read the environment once.
   SetCublasWorkspace();
   SetAllocator();
   if (!TrainingDevice().is_cuda()) return;
@@ -96,12 +99,15 @@ void InitializeProcess() {
 int64_t FreeDeviceMemory() {
   const c10::Device device = TrainingDevice();
   c10::DeviceAllocator* allocator = c10::getDeviceAllocator(device.type());
+  // Cached blocks are free for us but not for the driver, whose figure is asked for.
   allocator->emptyCache();
   // Where it is the host's, the page cache makes room.
   if (DeviceSharesHostMemory()) return AvailableHostMemory();
   return static_cast<int64_t>(allocator->getMemoryInfo(device.index()).first);
 }
 
+// Without mmap, large blocks come from the heap too, which never shrinks and grows by 64 MiB more
+// than is asked for.
 void KeepBuffers() {
   ::mallopt(M_MMAP_MAX, 0);
   ::mallopt(M_TRIM_THRESHOLD, -1);  // never

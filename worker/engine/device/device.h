@@ -22,7 +22,7 @@ bool DeviceHasFlashAttention();
 int64_t FreeDeviceMemory();
 
 // From now on keeps freed memory for the next step. A step allocates and frees the same large
-// buffers again and again; glibc would hand each back to the kernel and fault it in anew, a fifth
+// buffers again and again; glibc would hand each back to the kernel and fault it in again, a fifth
 // of a step on the CPU. What stays for good is best allocated before: it would leave holes that
 // nothing fits.
 void KeepBuffers();

@@ -14,8 +14,9 @@ namespace {
 
 constexpr int kCudaErrorMemoryAllocation = 2;  // cudaError_t
 
-// Errors that torch has no type for: cuBLAS' when a full device has no room for what it allocates
-// itself, as CUDA's NOT_INITIALIZED when a handle is made, and the CPU allocator's.
+// Returns whether the message is one of the errors that torch has no type for: cuBLAS's when a full
+// device has no room for what it allocates itself, as CUDA's NOT_INITIALIZED when a handle is made,
+// and the CPU allocator's.
 bool TellsOfFullMemory(std::string_view message) {
   for (const std::string_view words :
        {"CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_ALLOC_FAILED",
@@ -35,6 +36,8 @@ EngineError FromTorch(const c10::Error& error, bool out_of_memory) {
 }  // namespace
 
 void RethrowAsEngineError() {
+  // The order matters: the first two derive from c10::Error. An EngineError matches none of them
+  // and passes.
   try {
     throw;
   } catch (const c10::OutOfMemoryError& error) {

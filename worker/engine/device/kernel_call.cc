@@ -49,6 +49,7 @@ void Check(const char* error, const char* what) {
 
 bool Serves(c10::Device device) {
   if (!device.is_cuda()) return false;
+  // Asked once: the answer is the same for the life of the process, and every operator asks.
   static const bool available = Available();
   return available;
 }

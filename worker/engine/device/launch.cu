@@ -5,9 +5,11 @@
 namespace ftd::engine::cuda {
 namespace {
 
+// Does nothing and is never launched: asking for its attributes shows whether the build has an
+// image for the device.
 __global__ void Probe() {}
 
-// Of the current device; 0 without one.
+// Returns an attribute of the current device; 0 without one.
 int Attribute(cudaDeviceAttr attribute) {
   int device = 0, value = 0;
   const bool known = cudaGetDevice(&device) == cudaSuccess &&
@@ -27,6 +29,7 @@ bool Available() {
 }
 
 const char* DeviceModel() {
+  // Static, because the name that is returned lies in it.
   static cudaDeviceProp properties;
   int device = 0;
   const bool known = cudaGetDevice(&device) == cudaSuccess &&
