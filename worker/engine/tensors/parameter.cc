@@ -12,6 +12,7 @@ namespace ftd::engine {
 
 void Parameter::MakeTrainable(at::ScalarType dtype) {
   master = value.to(dtype);  // the same tensor when it is of that dtype already
+  // Not zeroed: the first product of a step overwrites a stale gradient.
   grad = at::empty_like(master);
   grad_is_stale = true;
   exp_avg = at::zeros_like(master);
@@ -23,8 +24,11 @@ at::Tensor& Parameter::FreshGrad() {
   return grad;
 }
 
+// sum = (sum or 0) + scale · aᵀ b, in one of four ways that differ in where they round. With beta =
+// 0 a product ignores what `sum` held, NaN included.
 void AddProduct(const at::Tensor& sum, Onto onto, const at::Tensor& a, const at::Tensor& b,
                 double scale) {
+  // float32 throughout: one product, nothing rounded in between.
   if (a.scalar_type() == at::kFloat) {
     sum.addmm_(a.t(), b, onto == Onto::kSum ? 1.0 : 0.0, scale);
     return;
@@ -35,12 +39,16 @@ void AddProduct(const at::Tensor& sum, Onto onto, const at::Tensor& a, const at:
     at::addmm_out(out, out, a.t(), b, at::kFloat, onto == Onto::kSum ? 1.0 : 0.0, scale);
     return;
   }
+  // A 16-bit sum that holds nothing takes the product itself, without a copy beside it.
   if (onto == Onto::kNothing && sum.scalar_type() == a.scalar_type()) {
     at::Tensor out = sum;
     at::mm_out(out, a.t(), b);
     if (scale != 1) out.mul_(scale);
     return;
   }
+  // Otherwise the product is made in a's 16 bits and then added: onto a float32 sum on the CPU, or
+  // onto a 16-bit sum that holds something, as autograd accumulates into .grad. In slices of rows,
+  // which bounds the product's memory.
   for (int64_t begin = 0; begin < sum.size(0); begin += kProductRows) {
     const int64_t rows = std::min(kProductRows, sum.size(0) - begin);
     const at::Tensor part = sum.narrow(0, begin, rows);

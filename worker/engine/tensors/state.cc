@@ -15,6 +15,8 @@ namespace {
 constexpr int64_t kShardBytes = 5'000'000'000;
 constexpr char kMemoryBudgetFile[] = "memory_budget.json", kActivationBytes[] = "activation_bytes";
 
+// Returns a tensor per name: views of the stacked parameters, whose rows belong to several names.
+// Nothing is copied, so that Fill can write through them.
 std::vector<NamedTensor> Collect(const std::vector<Parameter*>& parameters,
                                  const std::string& prefix, at::Tensor Parameter::*member) {
   std::vector<NamedTensor> tensors;
@@ -27,6 +29,8 @@ std::vector<NamedTensor> Collect(const std::vector<Parameter*>& parameters,
   return tensors;
 }
 
+// Copies the file's tensors into the parameters; copy_ converts the dtype and moves to the device.
+// Tensors of the file that nobody asks for are passed over.
 void Fill(const std::vector<Parameter*>& parameters, const std::string& prefix,
           at::Tensor Parameter::*member, const SafetensorsFile& file,
           const std::filesystem::path& path) {
@@ -54,6 +58,7 @@ void ReadMasters(const std::vector<Parameter*>& parameters, const std::filesyste
   const SafetensorsFile file = ValueOrThrow(SafetensorsFile::Open(path));
   Fill(parameters, "", &Parameter::master, file, path);
   for (Parameter* parameter : parameters) {
+    // In a 16-bit dtype the forward pass multiplies with a rounded copy.
     if (!parameter->value.is_same(parameter->master)) parameter->value.copy_(parameter->master);
   }
 }
@@ -71,6 +76,8 @@ void ReadMoments(const std::vector<Parameter*>& parameters, const std::filesyste
   Fill(parameters, "exp_avg_sq.", &Parameter::exp_avg_sq, file, path);
 }
 
+// Bits are the same whichever layers are recomputed; with the budget, a resumed run also takes the
+// first one's time and memory.
 void WriteMemoryBudget(int64_t bytes, const std::filesystem::path& dir) {
   const nlohmann::json json = {{kActivationBytes, bytes}};
   ThrowIfError(WriteFileAtomically(dir / kMemoryBudgetFile, json.dump() + "\n"));
@@ -78,6 +85,7 @@ void WriteMemoryBudget(int64_t bytes, const std::filesystem::path& dir) {
 
 int64_t ReadMemoryBudget(const std::filesystem::path& dir) {
   const std::filesystem::path path = dir / kMemoryBudgetFile;
+  // A state of an older version has no such file; no bound is what it ran with.
   if (!std::filesystem::exists(path)) return std::numeric_limits<int64_t>::max();
   const auto json = nlohmann::json::parse(ValueOrThrow(ReadFile(path)), nullptr, false);
   const int64_t bytes = json.is_object() ? IntegerOr(json, kActivationBytes, 0) : 0;
@@ -93,6 +101,7 @@ void WriteModelShards(const std::vector<Parameter*>& parameters,
   int64_t total_bytes = 0, total_parameters = 0, shard_bytes = 0;
   for (NamedTensor& named : Collect(parameters, "", &Parameter::master)) {
     const TensorDtype dtype = source_dtypes.at(named.name);
+    // In the source's dtype, the one that is written, and not the masters'.
     const int64_t bytes = named.tensor.numel() * static_cast<int64_t>(TensorDtypeSize(dtype));
     if (shard_bytes > 0 && shard_bytes + bytes > kShardBytes) {
       shards.emplace_back();
@@ -117,8 +126,10 @@ void WriteModelShards(const std::vector<Parameter*>& parameters,
       named.tensor = named.tensor.to(at::kCPU, ScalarTypeOf(source_dtypes.at(named.name)));
     }
     SaveTensors(dir / name, shards[i]);
+    // Frees the converted copies, so that there are never more than one shard's.
     shards[i].clear();
   }
+  // Last, once every file that it names is complete.
   if (shards.size() > 1) {
     ThrowIfError(WriteFileAtomically(dir / "model.safetensors.index.json", index.dump(2) + "\n"));
   }

@@ -11,6 +11,7 @@
 namespace ftd::engine {
 namespace {
 
+// Returns the file's name for a dtype, of those that the engine writes.
 TensorDtype TensorDtypeOf(at::ScalarType type) {
   switch (type) {
     case at::kFloat:
@@ -62,17 +63,22 @@ at::ScalarType ScalarTypeOf(Dtype dtype) {
   throw EngineError(EngineError::Kind::kInternal, "unknown dtype");
 }
 
+// The tensor borrows the mapped, read-only bytes: it must be read only, and not outlive the file.
+// from_blob wants a pointer to non-const all the same.
 at::Tensor ViewAsTensor(const TensorView& view) {
   const at::ScalarType type = ScalarTypeOf(view.dtype);
   if (reinterpret_cast<uintptr_t>(view.data.data()) % TensorDtypeSize(view.dtype) == 0) {
     return at::from_blob(const_cast<char*>(view.data.data()), view.shape, at::TensorOptions(type));
   }
+  // A file's header may have any length, and with it the data any alignment.
   at::Tensor copy = at::empty(view.shape, at::TensorOptions(type));
   std::memcpy(copy.mutable_data_ptr(), view.data.data(), view.data.size());
   return copy;
 }
 
 void SaveTensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors) {
+  // The writer gets views of bytes, so all copies that come from a GPU, or from non-contiguous
+  // tensors, live until the file is written. Contiguous ones on the CPU are not copied.
   std::vector<at::Tensor> keep_alive;
   std::vector<TensorToWrite> writes;
   for (const NamedTensor& named : tensors) {
@@ -86,6 +92,7 @@ void SaveTensors(const std::filesystem::path& path, const std::vector<NamedTenso
   ThrowIfError(WriteSafetensors(path, writes, {{"format", "pt"}}));
 }
 
+// Maps the reasons of the libraries onto the few kinds that the worker treats differently.
 void ThrowIfError(const absl::Status& status) {
   if (status.ok()) return;
   const Reason reason = ReasonOf(status);
