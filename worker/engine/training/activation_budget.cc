@@ -7,6 +7,8 @@
 namespace ftd::engine {
 
 int64_t ActivationBudget(int64_t free_bytes) {
+  // Kernels and workspaces that are loaded on first use do not grow with the card; gaps between
+  // blocks do.
   constexpr int64_t kLoadedLater = int64_t{1} << 30;
   return std::max<int64_t>(free_bytes - free_bytes / 32 - kLoadedLater, 1);
 }
@@ -14,6 +16,7 @@ int64_t ActivationBudget(int64_t free_bytes) {
 StepShape ShapeOf(const Model& model, const TrainSpec& spec, const FlatBatch& batch,
                   bool accumulated) {
   const ModelConfig& c = model.config;
+  // All layers have the same shapes and adapters, so one stands for all.
   const DecoderLayer& layer = model.layers.front();
   const auto ranks = [](const LinearLayer& map) {
     return map.adapted() ? map.lora_a.value.size(0) : 0;

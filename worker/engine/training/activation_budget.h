@@ -1,5 +1,5 @@
-// What a micro-batch may take of a GPU's memory, and the shapes from which step_memory.h tells what
-// it does take.
+// How much of a GPU's memory a micro-batch may take, and the shapes from which step_memory.h
+// computes how much it does take.
 #pragma once
 
 #include <cstdint>

@@ -14,6 +14,8 @@
 namespace ftd::engine {
 namespace {
 
+// Returns the value, or throws: the rows were checked when they were tokenised, so an unreadable
+// one is an internal error.
 template <typename T>
 T Readable(absl::StatusOr<T> value) {
   if (value.ok()) return *std::move(value);
@@ -36,8 +38,8 @@ struct Layout {
   }
 };
 
-// The distinct ones of `ids` [count], ascending, and where among them each is. Returns how many
-// there are.
+// Writes the distinct ones of `ids` [count], ascending, and where among them each is. Returns how
+// many there are.
 int64_t WriteDistinct(const int64_t* ids, int64_t count, int64_t* distinct, int64_t* places) {
   std::copy_n(ids, count, distinct);
   std::sort(distinct, distinct + count);
@@ -63,6 +65,9 @@ BatchPlan::BatchPlan(const TrainSpec& spec, int64_t rows)
 
 std::vector<std::vector<int64_t>> BatchPlan::MicroBatches(int64_t step) {
   const int64_t epoch = (step - 1) / steps_per_epoch_, in_epoch = (step - 1) % steps_per_epoch_;
+  // The order is a function of seed and epoch, made once per epoch: a resumed run starts in the
+  // middle of one and needs nothing but the step. accelerate's SeedableRandomSampler seeds a torch
+  // generator with seed + epoch too, so the permutations are equal.
   if (epoch != order_epoch_) {
     order_epoch_ = epoch;
     order_.resize(static_cast<size_t>(rows_));
@@ -85,6 +90,7 @@ std::vector<std::vector<int64_t>> BatchPlan::MicroBatches(int64_t step) {
 }
 
 double BatchPlan::EpochAfter(int64_t step) const {
+  // The last step of an epoch may have fewer micro-batches than the others.
   const int64_t micro_batches = CeilDiv(rows_, batch_size_);
   const int64_t epoch = (step - 1) / steps_per_epoch_, in_epoch = (step - 1) % steps_per_epoch_;
   const int64_t done = std::min(micro_batches, (in_epoch + 1) * accumulation_);
@@ -112,12 +118,17 @@ PackedBatch Pack(const std::vector<TokenizedRow>& rows, c10::Device device) {
     packed.supervised += CountLabels(row);
   }
   const Layout layout(packed);
+  // Room for T distinct ids, because they are counted last; ToDevice copies only those that exist.
+  // The device's copy engine reads pinned memory without the CPU's help, so the copy can be
+  // asynchronous.
   packed.numbers = at::empty({layout.distinct + packed.tokens()},
                              at::TensorOptions(at::kLong).pinned_memory(device.is_cuda()));
   auto* ids = packed.numbers.mutable_data_ptr<int64_t>();
   int64_t *supervised = ids + layout.supervised, *targets = ids + layout.targets, at = 0;
   for (const TokenizedRow& row : rows) {
     for (size_t i = 0; i < row.input_ids.size(); ++i, ++at) {
+      // Position i predicts label i + 1, within its own row: the shift of transformers'
+      // ForCausalLMLoss. The last token of a row predicts nothing.
       if (i + 1 < row.labels.size() && row.labels[i + 1] != kIgnoreLabel) {
         *supervised++ = at;
         *targets++ = row.labels[i + 1];
@@ -134,6 +145,8 @@ PackedBatch Pack(const std::vector<TokenizedRow>& rows, c10::Device device) {
 
 FlatBatch ToDevice(const PackedBatch& packed, c10::Device device) {
   const Layout layout(packed);
+  // One copy for everything. It may still run when `packed` goes: the allocator of pinned memory
+  // keeps the buffer until the copy is done. All tensors below are views of the device's copy.
   const at::Tensor numbers =
       packed.numbers.narrow(0, 0, layout.end).to(device, /*non_blocking=*/true);
   const auto part = [&](int64_t begin, int64_t count) { return numbers.narrow(0, begin, count); };
@@ -158,6 +171,8 @@ FlatBatch ToDevice(const PackedBatch& packed, c10::Device device) {
 MicroBatch BatchLoader::Load(Place place) {
   const auto [step, index] = place;
   if (step != step_) {
+    // A micro-batch's loss is divided by the labels of the whole step, so these are counted before
+    // its first micro-batch is computed; lengths are known without reading tokens.
     step_rows_ = plan_.MicroBatches(step);
     step_labels_ = 0;
     for (const auto& indices : step_rows_) step_labels_ += CountLabels(rows_, indices);
@@ -174,12 +189,15 @@ MicroBatch BatchLoader::Load(Place place) {
 MicroBatch BatchLoader::Take(int64_t step, size_t index) {
   const Place place{step, index};
   std::future<MicroBatch> ahead = std::move(next_);
+  // The thread uses plan_ and step_rows_, so it must end before this one calls Load. An error of
+  // the thread is thrown by get().
   if (ahead.valid() && next_place_ != place) {
     ahead.wait();  // for rows that are not wanted after all
     ahead = {};
   }
   MicroBatch batch = ahead.valid() ? ahead.get() : Load(place);
   next_place_ = index + 1 < batch.of ? Place{step, index + 1} : Place{step + 1, 0};
+  // Reads the next micro-batch while this one is computed, up to the last one of the plan.
   if (next_place_.first <= plan_.steps_planned())
     next_ = std::async(std::launch::async, [this, next = next_place_] { return Load(next); });
   return batch;

@@ -14,6 +14,7 @@
 namespace ftd::engine {
 namespace {
 
+// transformers' defaults (adam_beta1, adam_beta2, adam_epsilon).
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8;
 
 std::vector<at::Tensor> Gradients(const std::vector<Parameter*>& parameters) {
@@ -25,12 +26,16 @@ std::vector<at::Tensor> Gradients(const std::vector<Parameter*>& parameters) {
 
 }  // namespace
 
+// The norm of the tensors' norms, as torch.nn.utils.clip_grad_norm_ computes it.
 at::Tensor GradientNorm(const std::vector<Parameter*>& parameters) {
   return at::linalg_vector_norm(at::stack(at::_foreach_norm(Gradients(parameters), 2)));
 }
 
 at::Tensor ClipGradients(const std::vector<Parameter*>& parameters, const at::Tensor& norm,
                          double max_norm) {
+  // On a GPU the factor stays a tensor, since to read it would wait for the device: AdamW's kernel
+  // divides float32 gradients by it, and by 1 where nothing is clipped. The CPU knows the factor
+  // and saves the pass unless it is below 1.
   if (norm.is_cuda() && norm.scalar_type() == at::kFloat)
     return norm.add(1e-6).div_(max_norm).clamp_min_(1);
   const at::Tensor coefficient = norm.add(1e-6).reciprocal_().mul_(max_norm);
@@ -61,11 +66,15 @@ void ResetMoments(const std::vector<Parameter*>& parameters) {
   }
 }
 
+// With g the gradient over grad_scale, t the step, lr the rate and λ the decay:
+//   m = β₁ m + (1 − β₁) g,   v = β₂ v + (1 − β₂) g²
+//   w = w (1 − lr λ) − lr · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε)
 void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double learning_rate,
                double weight_decay, const at::Tensor& grad_scale) {
   // One number for all: a GPU would be handed a fill for each otherwise.
   const at::Tensor step_number = at::full({}, static_cast<double>(step),
                                           parameters.front()->master.options().dtype(at::kFloat));
+  // Two groups as in transformers' Trainer, whose norms do not decay.
   for (bool decays : {true, false}) {
     std::vector<at::Tensor> masters, grads, exp_avgs, exp_avg_sqs;
     for (const Parameter* p : parameters) {
@@ -82,6 +91,7 @@ void AdamWStep(const std::vector<Parameter*>& parameters, int64_t step, double l
                       /*maximize=*/false,
                       grad_scale.defined() ? std::optional(grad_scale) : std::nullopt);
   }
+  // Rounds the masters to the compute dtype: the next forward pass multiplies with `value`.
   std::vector<at::Tensor> values, masters;
   for (const Parameter* p : parameters) {
     if (p->value.is_same(p->master)) continue;

@@ -16,6 +16,7 @@ namespace {
 constexpr int64_t kBlock = 512;  // bytes that the caching allocator rounds to
 constexpr int64_t kFloat = 4;
 
+// Bytes that are held now, and the most that ever were.
 class Tally {
  public:
   void Add(int64_t bytes) { peak_ = std::max(peak_, now_ += bytes); }
@@ -25,7 +26,9 @@ class Tally {
   int64_t now_ = 0, peak_ = 0;
 };
 
-// Stands for a tensor: counts as long as it lives.
+// Stands for a tensor: counts as long as it lives. Assignment frees the old one after the new one
+// exists, as with `x = f(x)` of tensors; a Held that is not kept counts for a moment, as a
+// temporary does.
 class Held {
  public:
   Held() = default;
@@ -55,6 +58,7 @@ struct Map {
   int64_t in, out, ranks;
 };
 
+// DecoderLayerSaved, with the tensors of its members.
 struct Saved {
   Held x, rstd1, qkv, qkv_t, out, lse, random, o_t, h, rstd2, gate_up, gate_up_t, down_t;
   Held normed1, normed2, product;
@@ -84,6 +88,7 @@ class Replay {
       Saved& layer = saved[static_cast<size_t>(i)];
       layer.x = std::move(x);
       x = DecoderLayerForward(layer);
+      // As Forward does: of a recomputed layer all but its input is freed at once.
       if (i < recomputed) {
         Held input = std::move(layer.x);
         layer = {};
@@ -147,7 +152,8 @@ class Replay {
     return dx;
   }
 
-  // That of a map that reads a norm's output.
+  // The same for a map that reads a norm's output, which is kept, made again, or folded into the
+  // product (linear.cc).
   Held NormedLinearBackward(const Map& map, bool input_kept, bool needs_dx) {
     if (input_kept) return LinearBackward(map, needs_dx);
     const bool folds = s_.norm_folds && !s_.full && !s_.dropout;
@@ -269,6 +275,7 @@ int64_t StepPeakBytes(const StepShape& shape, int64_t recomputed) {
 }
 
 int64_t LayersToRecompute(const StepShape& shape, int64_t available) {
+  // From none upwards, so the first number that fits is the smallest.
   const int64_t for_tensors = available - WithinOperators(shape);
   int64_t recomputed = 0;
   while (recomputed < shape.layers && StepPeakBytes(shape, recomputed) > for_tensors) ++recomputed;

@@ -34,7 +34,8 @@ double SecondsSince(Clock::time_point start) {
 
 constexpr double kWarmUpEpochs = 0.05;  // of NVIDIA's scripts
 
-// Distinct for every micro-batch of a run.
+// Returns a seed that differs for every micro-batch of a run, by SplitMix64's mixing. A function of
+// the step alone, so that a resumed run drops the same elements.
 uint64_t DropoutSeed(int64_t seed, int64_t step, size_t micro_step) {
   uint64_t x = static_cast<uint64_t>(seed) * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(step);
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL + micro_step;
@@ -42,7 +43,8 @@ uint64_t DropoutSeed(int64_t seed, int64_t step, size_t micro_step) {
   return x ^ (x >> 31);
 }
 
-// What a step's operators measure, left on the device until all of them are queued.
+// What a step's operators measure, left on the device until all of them are queued: reading one
+// earlier would leave the device idle while the CPU queues the rest.
 struct Measurements {
   std::vector<DeviceSums> sums;    // of each micro-batch
   std::vector<int64_t> positions;  // its labels
@@ -52,6 +54,7 @@ struct Measurements {
   void Read(int64_t num_items, StepResult& result) const {
     const at::Tensor numbers =
         at::cat({at::stack(sums).flatten(), grad_norm.to(at::kDouble).view({1})}).cpu();
+    // The loss is one mean over the step's labels; TRL's metrics are means of micro-batches' means.
     for (size_t i = 0; i < sums.size(); ++i) {
       const LossSums of = OnHost(numbers.narrow(0, 3 * static_cast<int64_t>(i), 3), positions[i]);
       result.loss += of.loss;
@@ -96,6 +99,7 @@ struct Trainer::Impl {
     for (const auto& [name, view] : weights.tensors()) source_dtypes[name] = view.dtype;
     model = LoadModel(config, weights, spec.dtype, spec.mode == Mode::kQlora, device, progress);
     if (spec.mode == Mode::kFull) {
+      // hf_parity: weights, gradients and moments in the compute dtype, without a master copy.
       const auto dtype = spec.precision == Precision::kHfParity ? model.dtype : at::kFloat;
       model.ForEachParameter([&](Parameter& p) { p.MakeTrainable(dtype); });
     } else {
@@ -105,6 +109,7 @@ struct Trainer::Impl {
     flops = FlopsOf(model);
     if (device.is_cuda() && spec.gradient_checkpointing == Checkpointing::kAuto)
       activation_bytes = ActivationBudget(FreeDeviceMemory());
+    // Last, since the model and the optimizer's state stay for good.
     KeepBuffers();
   }
 
@@ -127,6 +132,8 @@ struct Trainer::Impl {
     return micro_batch;
   }
 
+  // A stop is noticed before a micro-batch, when only gradients have changed; the next step
+  // overwrites those. Once the last micro-batch is computed, the step is completed.
   std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat) {
     const int64_t step = steps_taken + 1;
     StepResult result;
@@ -146,6 +153,8 @@ struct Trainer::Impl {
       measured.sums.push_back(ForwardBackward(batch, options, Divisor(num_items)));
       beat();
     }
+    // Parameters that nothing reached this step have a gradient of zero, as the norm and AdamW
+    // expect.
     CompleteGradients(trainable);
     if (Divisor(num_items) != num_items)
       ScaleGradients(trainable, 1.0 / static_cast<double>(num_items));
@@ -155,6 +164,7 @@ struct Trainer::Impl {
     result.epoch = loader->plan().EpochAfter(step);
     AdamWStep(trainable, step, result.learning_rate, spec.weight_decay,
               ClipGradients(trainable, measured.grad_norm, spec.max_grad_norm));
+    // All work of the step is queued: the one wait for the device.
     measured.Read(num_items, result);
     steps_taken = step;
     return result;
@@ -195,6 +205,7 @@ struct Trainer::Impl {
     while (steps_taken < loader->plan().steps_planned()) {
       if (!Step(stop, beat)) return false;
     }
+    // The warm-up has an AdamW of its own, so only the weights carry over.
     ResetMoments(trainable);
     loader = std::move(training);
     steps_taken = 0;
@@ -213,6 +224,8 @@ struct Trainer::Impl {
       const DeviceSums on_device =
           SftSums(model, batch, Forward(model, batch, {}, /*tape=*/nullptr), spec);
       const LossSums sums = OnHost(on_device.cpu(), batch.targets.numel());
+      // transformers weights each micro-batch's mean loss by its rows; TRL's metrics weigh
+      // micro-batches alike.
       result.loss += sums.Mean(sums.loss) * static_cast<double>(indices.size());
       result.entropy += sums.Mean(sums.entropy);
       result.mean_token_accuracy += sums.Mean(static_cast<double>(sums.correct));
@@ -268,6 +281,8 @@ std::optional<EvalResult> Trainer::Evaluate(const std::atomic<bool>& stop,
 
 void Trainer::SaveState(const std::filesystem::path& dir) const {
   Guarded([&] {
+    // `dir` is not a checkpoint until the caller renames it: a crash in here leaves none that is
+    // half written.
     WriteMasters(impl_->trainable, impl_->StateFile(dir));
     WriteMoments(impl_->trainable, dir / "optimizer.safetensors");
     if (impl_->activation_bytes > 0) WriteMemoryBudget(impl_->activation_bytes, dir);
@@ -278,7 +293,7 @@ void Trainer::LoadState(const std::filesystem::path& dir, int64_t steps_taken) {
   Guarded([&] {
     ReadMasters(impl_->trainable, impl_->StateFile(dir));
     ReadMoments(impl_->trainable, dir / "optimizer.safetensors");
-    // As before where that fits: who resumes a run on a lesser card still can.
+    // As before where that fits, so that a run can also be resumed on a smaller card.
     if (impl_->activation_bytes > 0)
       impl_->activation_bytes = std::min(impl_->activation_bytes, ReadMemoryBudget(dir));
     impl_->steps_taken = steps_taken;
