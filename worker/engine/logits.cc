@@ -14,7 +14,7 @@
 namespace ftd::engine {
 namespace {
 
-// The settings of a PEFT adapter directory.
+// Returns the settings of a PEFT adapter directory that the engine knows.
 LoraSpec ReadLoraSpec(const std::filesystem::path& adapter_dir) {
   const auto path = adapter_dir / "adapter_config.json";
   const nlohmann::json json = nlohmann::json::parse(ValueOrThrow(ReadFile(path)), nullptr, false);
@@ -38,6 +38,7 @@ LoraSpec ReadLoraSpec(const std::filesystem::path& adapter_dir) {
   return lora;
 }
 
+// Checks before the device sees the ids: on a GPU an index out of range ends all use of the device.
 void CheckIds(const std::vector<int32_t>& ids, int64_t vocab_size) {
   for (int32_t id : ids) {
     if (id < 0 || id >= vocab_size) {
@@ -57,6 +58,7 @@ void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::
     const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
     const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
     Model model = LoadModel(config, weights, dtype, nf4 || config.nf4, TrainingDevice(), nullptr);
+    // Any seed will do: the adapter's tensors overwrite every number that is drawn.
     if (!adapter_dir.empty()) AddAdapters(model, ReadLoraSpec(adapter_dir), /*seed=*/0);
     std::vector<NamedTensor> outputs;
     for (size_t i = 0; i < sequences.size(); ++i) {
@@ -64,6 +66,7 @@ void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::
       const FlatBatch batch =
           ToDevice(Pack({{sequences[i], {}}}, TrainingDevice()), TrainingDevice());
       const at::Tensor hidden = FinalNorm(model, Forward(model, batch, {}, /*tape=*/nullptr));
+      // Sequence by sequence, all [T, V] of one at once: this is for checks, with short sequences.
       outputs.push_back({single ? "logits" : "logits." + std::to_string(i),
                          at::mm(hidden, model.head().value.t()).to(at::kFloat)});
     }

@@ -61,12 +61,12 @@ int ThreadCount();
 void InitializeProcess();
 
 // Trains one model on one device. The state between two steps is a function of the spec, the rows
-// and the number of steps taken alone: a Trainer that loads a state goes on bit for bit as the one
-// that saved it would have.
+// and the number of steps taken alone: a Trainer that loads a state continues bit for bit as the
+// one that saved it would have.
 class Trainer {
  public:
   // Loads the model and, for adapters, makes or reads them. `rows` must not be empty; each step
-  // reads its own. `eval_rows` may be null. `progress(done, total)` tells of bytes read.
+  // reads its own. `eval_rows` may be null. `progress(done, total)` reports bytes read.
   Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir,
           std::unique_ptr<RowSource> rows, std::unique_ptr<RowSource> eval_rows,
           const std::function<void(int64_t done, int64_t total)>& progress);
