@@ -8,6 +8,8 @@
 namespace ftd {
 namespace {
 
+// Returns what an extent is in a model. head_dim need not be hidden_size / heads, so queries may be
+// wider or narrower than the hidden state.
 int64_t SizeOf(const ModelConfig& c, Extent extent) {
   switch (extent) {
     case Extent::kNone:
@@ -26,20 +28,24 @@ int64_t SizeOf(const ModelConfig& c, Extent extent) {
   return 0;
 }
 
+// The order of ParameterRole is part of its meaning: the roles of a layer lie together.
 bool IsInLayer(ParameterRole role) {
   return role >= ParameterRole::kInputNorm && role <= ParameterRole::kDown;
 }
 
+// Returns whether the row is a matrix within a layer: the one kind that takes adapters and NF4.
 bool IsProjection(const ParameterRow& row) {
   return IsInLayer(row.role) && row.columns != Extent::kNone;
 }
 
 std::string WeightName(const TensorRow& tensor) { return std::string(tensor.path) + ".weight"; }
 
+// Returns a row of the family's table with the model's sizes and the layer's number put in.
 ParameterInfo InfoOf(const ModelConfig& config, const ParameterRow& row, int64_t layer) {
   std::string prefix;
   if (layer >= 0) prefix = std::string(config.family->layer_prefix) + std::to_string(layer) + ".";
   ParameterInfo info{.role = row.role, .layer = layer, .is_projection = IsProjection(row)};
+  // transformers' Trainer exempts norms by name; in these families they are the only vectors.
   info.decays = row.columns != Extent::kNone;
   for (const TensorRow& tensor : row.tensors) {
     if (tensor.path.empty()) continue;
@@ -67,12 +73,14 @@ absl::Status VisitParameters(const ModelConfig& config,
       FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, layer)));
   }
   for (auto row = last; row != rows.end(); ++row) {
+    // A tied head is the embedding. Files may hold lm_head.weight all the same; it is not read.
     if (row->role == ParameterRole::kHead && config.tie_word_embeddings) continue;
     FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, -1)));
   }
   return absl::OkStatus();
 }
 
+// Over all families, because a spec is resolved before the model is known.
 std::vector<std::string> AllTargetModules() {
   std::vector<std::string> modules;
   for (const Family& family : Families()) {
@@ -82,6 +90,7 @@ std::vector<std::string> AllTargetModules() {
         if (tensor.path.empty()) continue;
         const std::string name = WeightName(tensor);
         const std::string module(ModuleOf(name));
+        // A linear search keeps the order of the computation, which a set would lose.
         if (std::find(modules.begin(), modules.end(), module) == modules.end())
           modules.push_back(module);
       }
@@ -90,11 +99,13 @@ std::vector<std::string> AllTargetModules() {
   return modules;
 }
 
+// The last component but one: ".weight" is cut off, then everything up to the last dot.
 std::string_view ModuleOf(std::string_view weight_name) {
   const std::string_view path = weight_name.substr(0, weight_name.rfind('.'));
   return path.substr(path.rfind('.') + 1);
 }
 
+// The prefix stands for the wrappers that PEFT saves with: PeftModel.base_model, LoraModel.model.
 std::string AdapterTensorName(std::string_view weight_name, std::string_view which) {
   std::string name = "base_model.model.";
   name.append(weight_name.substr(0, weight_name.rfind('.')));

@@ -1,5 +1,5 @@
-// What a model is made of: its parameters, and the tensors of its files that they are read from.
-// The judge, the loader, adapters and the exporter walk this list; how a family names its tensors
+// A model as a list: its parameters, and the tensors of its files that they are read from. The
+// judge, the loader, adapters and the exporter walk this list; how a family names its tensors
 // stands in families.cc and nowhere else.
 #pragma once
 
@@ -47,15 +47,15 @@ struct ParameterInfo {
 absl::Status VisitParameters(const ModelConfig& config,
                              const std::function<absl::Status(const ParameterInfo&)>& visit);
 
-// The modules that can carry an adapter, in the order of a layer's computation: what "all-linear"
-// means.
+// Returns the modules that can carry an adapter, in the order of a layer's computation: the meaning
+// of "all-linear".
 std::vector<std::string> AllTargetModules();
 
-// The module of a weight as lora.target_modules and PEFT name it: "q_proj" of
+// Returns the module of a weight as lora.target_modules and PEFT name it: "q_proj" of
 // "model.layers.0.self_attn.q_proj.weight".
 std::string_view ModuleOf(std::string_view weight_name);
 
-// PEFT's name of the tensor `which`, lora_A or lora_B, beside a weight.
+// Returns PEFT's name of the tensor `which`, lora_A or lora_B, that belongs to a weight.
 std::string AdapterTensorName(std::string_view weight_name, std::string_view which);
 
 }  // namespace ftd

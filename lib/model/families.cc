@@ -25,6 +25,7 @@ constexpr ParameterRow kLlamaParameters[] = {
     {kHead, kHidden, {{{"lm_head", kVocab}}}},
 };
 
+// Fields of LlamaConfig: with another value, transformers computes a model that the engine cannot.
 constexpr FixedTrait kLlamaTraits[] = {
     {"hidden_act", "\"silu\"", "supported is silu"},
     {"attention_bias", "false", "projections with a bias are not supported"},
@@ -39,6 +40,7 @@ constexpr Family kFamilies[] = {
 
 absl::Span<const Family> Families() { return kFamilies; }
 
+// `architectures` of config.json is not looked at.
 const Family* FindFamily(std::string_view model_type) {
   for (const Family& family : kFamilies) {
     if (family.model_type == model_type) return &family;

@@ -27,8 +27,8 @@ struct ParameterRow {
   std::array<TensorRow, 3> tensors;
 };
 
-// A field of config.json that changes the maths, and the one value of it that the engine has, which
-// is also its default.
+// A field of config.json that changes the maths, and the one value of it that the engine supports,
+// which is also the field's default.
 struct FixedTrait {
   const char* field;
   std::string_view value;  // JSON
@@ -44,10 +44,10 @@ struct Family {
 
 absl::Span<const Family> Families();
 
-// nullptr when there is no such row.
+// Returns nullptr when there is no such row.
 const Family* FindFamily(std::string_view model_type);
 
-// The model types, joined for a message.
+// Returns the model types, joined for a message.
 std::string FamilyNames();
 
 }  // namespace ftd

@@ -21,7 +21,8 @@ absl::Status Unsupported(const std::string& message) {
   return Error(Reason::kModelUnsupported, "config.json: " + message);
 }
 
-// A positive integer; `fallback` when absent or null; 0 means required.
+// Reads a positive integer; `fallback` when absent or null; 0 means required. The bound keeps the
+// product of two sizes within 64 bits.
 absl::Status ReadSize(const Json& json, const char* name, int64_t fallback, int64_t* value) {
   if (!json.contains(name) || json[name].is_null()) {
     if (fallback == 0) return Corrupt(absl::StrCat(name, " is missing"));
@@ -38,6 +39,7 @@ absl::Status ReadSize(const Json& json, const char* name, int64_t fallback, int6
   return absl::OkStatus();
 }
 
+// Reads a positive number; the value stays what it was when the field is absent or null.
 absl::Status ReadPositive(const Json& json, const char* name, double* value) {
   if (!json.contains(name) || json[name].is_null()) return absl::OkStatus();
   if (!json[name].is_number() || !std::isfinite(json[name].get<double>()) ||
@@ -49,7 +51,8 @@ absl::Status ReadPositive(const Json& json, const char* name, double* value) {
 }
 
 // transformers 5 has one object `rope_parameters` with rope_theta inside; transformers 4 has
-// `rope_theta` beside `rope_scaling` (null for the default).
+// `rope_theta` next to `rope_scaling` (null for the default). Both spellings occur on the hub,
+// because transformers rewrites a config only when it saves the model again.
 absl::Status ReadRope(const Json& json, ModelConfig* config) {
   RopeConfig& rope = config->rope;
   rope.original_max_position_embeddings = static_cast<double>(config->max_position_embeddings);
@@ -59,6 +62,7 @@ absl::Status ReadRope(const Json& json, ModelConfig* config) {
   const Json& scaling = json[name];
   if (!scaling.is_object()) return Corrupt(absl::StrCat(name, " must be an object"));
   FTD_RETURN_IF_ERROR(ReadPositive(scaling, "rope_theta", &rope.theta));
+  // Older files spell `rope_type` as `type`.
   const Json type_json = scaling.value("rope_type", scaling.value("type", Json("default")));
   const std::string type = type_json.is_string() ? type_json.get<std::string>() : type_json.dump();
   if (type == "default") return absl::OkStatus();
@@ -67,6 +71,7 @@ absl::Status ReadRope(const Json& json, ModelConfig* config) {
         absl::StrCat(name, " has rope_type ", type, "; supported are default and llama3"));
   }
   rope.type = RopeConfig::Type::kLlama3;
+  // These have no defaults in transformers either.
   for (const char* field : {"factor", "low_freq_factor", "high_freq_factor"}) {
     if (!scaling.contains(field)) return Corrupt(absl::StrCat(name, ".", field, " is missing"));
   }
@@ -75,6 +80,7 @@ absl::Status ReadRope(const Json& json, ModelConfig* config) {
   FTD_RETURN_IF_ERROR(ReadPositive(scaling, "high_freq_factor", &rope.high_freq_factor));
   FTD_RETURN_IF_ERROR(ReadPositive(scaling, "original_max_position_embeddings",
                                    &rope.original_max_position_embeddings));
+  // The engine divides by their difference.
   if (rope.high_freq_factor <= rope.low_freq_factor) {
     return Corrupt(absl::StrCat(name, ".high_freq_factor must be greater than low_freq_factor"));
   }
@@ -93,6 +99,7 @@ absl::Status ReadFamily(const Json& json, ModelConfig* config) {
   for (const FixedTrait& trait : config->family->fixed_traits) {
     if (!json.contains(trait.field) || json[trait.field].is_null()) continue;
     const Json& value = json[trait.field];
+    // Compared as JSON, so that a boolean is not mistaken for a string.
     if (value == Json::parse(trait.value)) continue;
     return Unsupported(absl::StrCat(
         trait.field, " is ", value.is_string() ? value.get<std::string>() : value.dump(), "; ",
@@ -101,7 +108,8 @@ absl::Status ReadFamily(const Json& json, ModelConfig* config) {
   return absl::OkStatus();
 }
 
-// Of all quantised models, bitsandbytes' NF4 ones are what QLoRA can train on.
+// Notes that bitsandbytes has quantised the projections to NF4. Every other kind of quantised model
+// is refused: QLoRA cannot train on it.
 absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
   if (!json.contains("quantization_config") || json["quantization_config"].is_null())
     return absl::OkStatus();
@@ -110,6 +118,8 @@ absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
   const std::string method = quantization.value("quant_method", std::string("(none)"));
   std::string kind = method;
   if (method == "bitsandbytes") {
+    // transformers' BitsAndBytesConfig means fp4 where no type is named. Without load_in_4bit it is
+    // of the 8-bit kind.
     kind = quantization.value("load_in_4bit", false)
                ? quantization.value("bnb_4bit_quant_type", std::string("fp4"))
                : "8-bit";
@@ -121,6 +131,7 @@ absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
       "; take the unquantised model, or for mode qlora one that bitsandbytes quantised to nf4"));
 }
 
+// Returns the id, or the first of a list of them; -1 where there is none.
 int64_t FirstTokenId(const Json& json, const char* name) {
   if (!json.contains(name)) return -1;
   const Json& value = json[name].is_array() && !json[name].empty() ? json[name][0] : json[name];
@@ -139,9 +150,13 @@ absl::StatusOr<ModelConfig> Parse(const Json& json) {
                                &config.num_key_value_heads));
   FTD_RETURN_IF_ERROR(
       ReadSize(json, "max_position_embeddings", 2048, &config.max_position_embeddings));
+  // LlamaConfig's default for head_dim. A hidden size smaller than the heads would make it 0, which
+  // ReadSize takes for "required".
   const int64_t even_share = config.hidden_size / config.num_attention_heads;
   FTD_RETURN_IF_ERROR(
       ReadSize(json, "head_dim", even_share > 0 ? even_share : 1, &config.head_dim));
+  // Grouped-query attention shares each key head among equally many query heads, and RoPE rotates
+  // one half of a head against the other.
   if (config.num_attention_heads % config.num_key_value_heads != 0) {
     return Corrupt("num_attention_heads must be a multiple of num_key_value_heads");
   }

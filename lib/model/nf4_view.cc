@@ -14,6 +14,7 @@ using Json = nlohmann::json;
 
 constexpr char kState[] = ".quant_state.bitsandbytes__nf4";
 
+// Bounded, so that rows · cols cannot overflow.
 bool IsExtent(const Json& json) {
   constexpr int64_t kMost = int64_t{1} << 31;
   return json.is_number_integer() && json.get<int64_t>() >= 1 && json.get<int64_t>() <= kMost;
@@ -23,7 +24,8 @@ absl::Status Corrupt(const std::string& name, const std::string& message) {
   return Error(Reason::kModelCorrupt, absl::StrCat("tensor ", name, ": ", message));
 }
 
-// A tensor of `bytes` bytes; of any dtype when that is its packing alone.
+// Returns a tensor of `bytes` bytes. Any dtype will do where none is given: bitsandbytes can pack
+// codes into other dtypes than uint8 (bnb_4bit_quant_storage).
 absl::StatusOr<TensorView> FindPart(const ModelWeights& weights, const std::string& name,
                                     std::optional<TensorDtype> dtype, int64_t bytes) {
   const TensorView* view = weights.Find(name);
@@ -39,7 +41,8 @@ absl::StatusOr<TensorView> FindPart(const ModelWeights& weights, const std::stri
   return *view;
 }
 
-// What quant_state says, shape and offset, into `out`; returns whether the scales are quantised.
+// Reads shape and offset from quant_state into `out`; returns whether the scales are quantised.
+// bitsandbytes stores that JSON as a uint8 tensor, because safetensors has room for tensors only.
 absl::StatusOr<bool> ReadState(const std::string& name, std::string_view text, Nf4View* out) {
   const Json state = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!state.is_object()) return Corrupt(name, "is not JSON");
@@ -74,6 +77,8 @@ absl::StatusOr<Nf4View> FindNf4(const ModelWeights& weights, const std::string& 
   if (state == nullptr) return Corrupt(name + kState, "is missing");
   Nf4View view;
   FTD_ASSIGN_OR_RETURN(const bool nested, ReadState(name + kState, state->data, &view));
+  // Every size follows from the shape, so a file that was cut short or put together from two models
+  // is noticed here, and not by a kernel that reads too far.
   const int64_t elements = view.rows * view.cols, blocks = CeilDiv(elements, kNf4Block);
   FTD_ASSIGN_OR_RETURN(view.codes, FindPart(weights, name, std::nullopt, CeilDiv(elements, 2)));
   FTD_ASSIGN_OR_RETURN(view.absmax, FindPart(weights, name + ".absmax",

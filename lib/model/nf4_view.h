@@ -1,6 +1,6 @@
-// A weight that bitsandbytes quantised to NF4, as its tensors lie in safetensors files: beside NAME
-// stand NAME.absmax, NAME.quant_map, NAME.quant_state.bitsandbytes__nf4 (JSON in bytes) and, with
-// double quantisation, NAME.nested_absmax and NAME.nested_quant_map.
+// A weight that bitsandbytes quantised to NF4, as its tensors lie in safetensors files: next to
+// NAME stand NAME.absmax, NAME.quant_map, NAME.quant_state.bitsandbytes__nf4 (JSON in bytes) and,
+// with double quantisation, NAME.nested_absmax and NAME.nested_quant_map.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct Nf4View {
   int64_t rows = 0, cols = 0;
 };
 
-// Does the file hold `name` in NF4?
+// Returns whether the file holds `name` in NF4.
 bool IsNf4(const ModelWeights& weights, const std::string& name);
 
 // Its parts, sizes checked against each other. MODEL_CORRUPT when one is missing or does not fit,

@@ -36,7 +36,7 @@ absl::Status Corrupt(const std::filesystem::path& path, std::string_view message
                             "; download or copy the file again"));
 }
 
-// shape × dtype in bytes, or nothing when it overflows.
+// Returns shape × dtype in bytes, or nothing when it overflows.
 std::optional<uint64_t> ByteSize(const std::vector<int64_t>& shape, TensorDtype dtype) {
   uint64_t size = TensorDtypeSize(dtype);
   for (int64_t extent : shape) {
@@ -46,6 +46,8 @@ std::optional<uint64_t> ByteSize(const std::vector<int64_t>& shape, TensorDtype 
   return size;
 }
 
+// Returns one entry of the header as a view into `data`. Everything in it is checked, because it
+// comes from a download: afterwards nobody needs to check a bound again.
 absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const std::string& name,
                                       const Json& entry, std::string_view data) {
   const std::string dtype_name = entry.at("dtype").get<std::string>();
@@ -69,6 +71,7 @@ absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const s
     return Corrupt(path, absl::StrCat("tensor ", name, " has bad data_offsets"));
   }
   const auto begin = offsets[0].get<uint64_t>(), end = offsets[1].get<uint64_t>();
+  // The two are compared and never added up: a header may hold any 64-bit number.
   if (begin > end || end > data.size()) {
     return Corrupt(path, absl::StrCat("tensor ", name, " ends at byte ", end, " of ", data.size(),
                                       "; the file is cut short or its header lies"));
@@ -81,7 +84,8 @@ absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const s
   return view;
 }
 
-// Tensors must lie back to back: the format allows neither overlap nor holes.
+// Tensors must lie back to back: the format allows neither overlap nor holes. An empty tensor has
+// the address of its neighbour, so the size breaks the tie and it comes first.
 absl::Status CheckCoverage(const std::filesystem::path& path,
                            const std::map<std::string, TensorView>& tensors,
                            std::string_view data) {
@@ -103,11 +107,14 @@ absl::Status CheckCoverage(const std::filesystem::path& path,
 
 }  // namespace
 
+// kDtypes has its rows in the order of the enum.
 std::string_view TensorDtypeName(TensorDtype dtype) {
   return kDtypes[static_cast<int>(dtype)].name;
 }
 size_t TensorDtypeSize(TensorDtype dtype) { return kDtypes[static_cast<int>(dtype)].bytes; }
 
+// Maps the file and parses its header; the tensors' bytes are read from the disk when they are
+// first used.
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::path& path) {
   FTD_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
   SafetensorsFile file(std::move(mapped));
@@ -115,6 +122,7 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::pat
   uint64_t header_bytes = 0;
   if (bytes.size() < sizeof header_bytes) return Corrupt(path, "shorter than a safetensors header");
   std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
+  // The second test subtracts instead of adding, because the length may be any number of 64 bits.
   if (header_bytes > kMaxHeaderBytes || header_bytes > bytes.size() - sizeof header_bytes) {
     return Corrupt(path,
                    absl::StrCat("its header claims ", header_bytes, " bytes of ", bytes.size()));
@@ -139,6 +147,7 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::pat
   return file;
 }
 
+// The index first: a directory that has both is taken by its shards.
 absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& model_dir) {
   ModelWeights weights;
   std::map<std::string, std::vector<std::string>> names_by_file;
@@ -151,6 +160,7 @@ absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& mod
       return Corrupt(index_path, "no weight_map");
     }
     for (const auto& [name, file] : index["weight_map"].items()) {
+      // A name with a folder in it could lead out of the model's directory.
       if (!file.is_string() || std::filesystem::path(file.get<std::string>()).has_parent_path()) {
         return Corrupt(index_path,
                        absl::StrCat("weight_map names a file outside the model for ", name));
@@ -174,6 +184,7 @@ absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& mod
       if (!file->tensors().count(name))
         return Corrupt(path, absl::StrCat("the index promises ", name, " in it"));
     }
+    // Views point into the mapping, which stays where it is when its owner is moved below.
     weights.tensors_.insert(file->tensors().begin(), file->tensors().end());
     weights.files_.push_back(std::move(*file));
   }
@@ -191,6 +202,7 @@ absl::Status WriteSafetensors(const std::filesystem::path& path,
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
+  // A first pass places the tensors, since the header comes before them.
   for (const TensorToWrite& t : tensors) {
     header[t.name] = {{"dtype", TensorDtypeName(t.tensor.dtype)},
                       {"shape", t.tensor.shape},
@@ -198,8 +210,10 @@ absl::Status WriteSafetensors(const std::filesystem::path& path,
     offset += t.tensor.data.size();
   }
   std::string text = header.dump();
+  // Blanks at its end are part of the JSON text, as the format allows.
   uint64_t padded = (sizeof(uint64_t) + text.size() + 63) / 64 * 64 - sizeof(uint64_t);
   text.resize(padded, ' ');
+  // O_EXCL: a file of that name is somebody else's.
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL));
   FTD_RETURN_IF_ERROR(
       WriteAll(fd.get(), {reinterpret_cast<const char*>(&padded), sizeof padded}, path));

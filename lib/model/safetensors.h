@@ -70,8 +70,8 @@ struct TensorToWrite {
   TensorView tensor;
 };
 
-// Writes one file, tensors in the given order behind a header padded to 64 bytes so that each
-// file's data starts aligned; fsyncs it. The path must not exist.
+// Writes one file, tensors in the given order after a header that is padded to 64 bytes, so that
+// each file's data starts aligned; fsyncs it. The path must not exist.
 absl::Status WriteSafetensors(const std::filesystem::path& path,
                               const std::vector<TensorToWrite>& tensors,
                               const std::map<std::string, std::string>& metadata);
