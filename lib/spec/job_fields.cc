@@ -17,7 +17,8 @@ using Json = nlohmann::json;
 
 constexpr double kMostSteps = 1e12;
 
-// Ranges, as rows name them.
+// Ranges, as rows name them. FromTo fills the integer and the real bounds, so a row need not repeat
+// which kind its member is.
 constexpr Range FromTo(int64_t low, int64_t high) {
   return {low, high, static_cast<double>(low), static_cast<double>(high)};
 }
@@ -34,6 +35,7 @@ constexpr Range Seeds() {  // room for what is added to it
   return {std::numeric_limits<int64_t>::min() / 2, std::numeric_limits<int64_t>::max() / 2};
 }
 
+// In the order of the enums' values, which index these lists (ValueText).
 constexpr const char* kModes[] = {"lora", "full", "qlora"};
 constexpr const char* kObjectives[] = {"sft"};
 constexpr const char* kDtypes[] = {"float32", "bfloat16", "float16"};
@@ -58,6 +60,8 @@ constexpr JobField OfAdapter(JobField field) {
   return field;
 }
 
+// A lambda without captures decays to a plain function, which a row can hold; a pointer to member
+// could not reach into `lora` or `lr_schedule`.
 #define BINDING(member)            \
   +[](TrainSpec & spec) -> auto& { \
     return spec.member;            \
@@ -74,13 +78,14 @@ const JobField kTable[] = {
 #include "lib/spec/job_fields.def"
 };
 
-// "0.0001" is hard to read: 1e-4.
+// Returns a number as people write it: 1e-4 rather than 0.0001 or 1e-04.
 std::string ShortNumber(double number) {
   if (number == 0 || std::abs(number) >= 1e-3) return absl::StrCat(number);
   return absl::StrReplaceAll(absl::StrCat(number == 1e-4 ? "1e-04" : absl::StrCat(number)),
                              {{"e-0", "e-"}});
 }
 
+// Returns a value as people read it; empty for a list, whose row has a `shown_default`.
 template <typename T>
 std::string ValueText(const JobField& field, const T& value) {
   if constexpr (std::is_same_v<T, bool>) {
@@ -104,6 +109,7 @@ std::string ValueText(const JobField& field, const T& value) {
 bool Range::Takes(double number) const {
   if (!std::isfinite(number) || number < least || number > most) return false;
   if ((above && number == least) || (below && number == most)) return false;
+  // Below 1 the number is a share; from 1 on it counts things, so it must be whole.
   return of == nullptr || number < 1 || number == std::floor(number);
 }
 
@@ -121,6 +127,8 @@ Json::json_pointer PointerTo(const JobField& field) {
   return Json::json_pointer("/" + absl::StrReplaceAll(field.path, {{".", "/"}}));
 }
 
+// The defaults are those of the struct's members: a default-made TrainSpec is asked for them, and
+// no text repeats one.
 std::string DefaultText(const JobField& field) {
   if (field.shown_default != nullptr || field.required) {
     return field.shown_default == nullptr ? "" : field.shown_default;
@@ -143,6 +151,7 @@ std::string FlagHelp(const JobField& field) {
   return absl::StrCat(field.help, text.empty() ? "" : absl::StrCat(" [", text, "]"));
 }
 
+// On the wire gradient_checkpointing is an optional bool: null stands for auto.
 nlohmann::ordered_json ValueJson(const JobField& field, const TrainSpec& spec) {
   return std::visit(
       [&](const auto& ref) -> nlohmann::ordered_json {
@@ -165,6 +174,7 @@ nlohmann::ordered_json ValueJson(const JobField& field, const TrainSpec& spec) {
       field.binding);
 }
 
+// The kind follows from the member's type, and from `plain` where there is no member.
 FlagKind KindOfFlag(const JobField& field) {
   if (std::holds_alternative<JobField::Ref<Checkpointing>>(field.binding))
     return FlagKind::kAutoSwitch;
@@ -191,6 +201,8 @@ absl::StatusOr<std::string> GivenFields::Text() const {
   }
 }
 
+// A number stays text here: proto3's JSON takes numbers as strings, and the resolver reports one
+// that does not read together with every other bad field.
 void GivenFields::SetText(const JobField& field, const std::string& text) {
   if (KindOfFlag(field) == FlagKind::kAutoSwitch) {
     const auto& words = field.words.words;
@@ -200,6 +212,7 @@ void GivenFields::SetText(const JobField& field, const std::string& text) {
   if (field.plain == Plain::kTemplate) return Set(field, UnescapedTemplate(text));
   if (field.plain == Plain::kColumns) {
     const auto columns = ParseColumnMap(text);
+    // Keeps the first error only; Text returns it.
     status_.Update(columns.status());
     if (columns.ok()) Set(field, *columns);
     return;

@@ -1,4 +1,4 @@
-// A job's fields as data: what checks, prints, documents and takes them walks this table.
+// A job's fields as data. Everything that checks, prints, documents or takes them walks this table.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace ftd {
 
-// Which numbers a field takes.
+// The numbers that a field takes.
 struct Range {
   int64_t low = std::numeric_limits<int64_t>::min(), high = std::numeric_limits<int64_t>::max();
   double least = -std::numeric_limits<double>::infinity();
@@ -45,7 +45,7 @@ struct JobField {
       std::variant<std::monostate, Ref<bool>, Ref<int32_t>, Ref<int64_t>, Ref<double>,
                    Ref<std::string>, Ref<std::vector<std::string>>, Ref<Mode>, Ref<Objective>,
                    Ref<Dtype>, Ref<Precision>, Ref<Checkpointing>, Ref<LrSchedule::Type>>;
-  // How the flag of a field without a binding is read.
+  // The way in which the flag of a field without a binding is read.
   enum class Plain { kNone, kText, kInteger, kReal, kWord, kColumns, kTemplate };
 
   const char* path;             // "lora.rank": in ftd.v1.JobSpec and its JSON
@@ -68,23 +68,23 @@ struct JobField {
 // All of them, in the order of job_fields.def.
 absl::Span<const JobField> JobFields();
 
-// Where its value is in a JobSpec's JSON.
+// Returns the place of the field's value in a JobSpec's JSON.
 nlohmann::json::json_pointer PointerTo(const JobField& field);
 
-// The field's default as people read it: "8", "on", "float32"; empty when it has none.
+// Returns the field's default as people read it: "8", "on", "float32"; empty when it has none.
 std::string DefaultText(const JobField& field);
 
-// "Rank [8]": the help of a flag.
+// Returns the help of a flag: "Rank [8]".
 std::string FlagHelp(const JobField& field);
 
-// Its value in a spec as JSON of the wire. Requires: it has a binding.
+// Returns the field's value in a spec as JSON of the wire. Requires: it has a binding.
 nlohmann::ordered_json ValueJson(const JobField& field, const TrainSpec& spec);
 
-// How its flag is read.
+// The ways in which a field's flag is read.
 enum class FlagKind { kText, kInteger, kReal, kSwitch, kWord, kAutoSwitch };
 FlagKind KindOfFlag(const JobField& field);
 
-// What was given of a job's fields on a command line.
+// The fields of a job that were given on a command line.
 class GivenFields {
  public:
   // `value` is JSON of the wire.
