@@ -20,7 +20,7 @@
 
 namespace ftd::engine {
 
-// What one optimizer step measured.
+// The measurements of one optimizer step.
 struct StepResult {
   double loss = 0;  // Σ nll / labels of the step, nats
   // As TRL measures them, each micro-batch's mean over its labels, averaged over the micro-batches:
@@ -36,7 +36,7 @@ struct StepResult {
   double data_wait_seconds = 0;    // until its rows were read
 };
 
-// What one evaluation measured, as transformers' Trainer and TRL do.
+// The measurements of one evaluation, as transformers' Trainer and TRL make them.
 struct EvalResult {
   double loss = 0;     // mean over the rows of their micro-batch's Σ nll / labels, nats
   double entropy = 0;  // means over the micro-batches, as in StepResult
@@ -51,7 +51,7 @@ inline bool UsesGpu() { return DeviceName() != "cpu"; }
 // sheets; 0 where they are not known, as on a CPU.
 double DevicePeakFlops(Dtype dtype);
 
-// Does what the device holds come out of the host's memory, as on a DGX Spark?
+// Returns whether the device's memory is the host's, as on a DGX Spark.
 bool DeviceSharesHostMemory();
 
 // CPU threads that the engine computes with; OMP_NUM_THREADS sets it.

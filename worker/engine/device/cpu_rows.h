@@ -1,5 +1,6 @@
-// What the operators' passes over float32 rows on the CPU share. Each has an ATen twin in the file
-// that calls it, which serves the other dtypes and devices and is its oracle in the tests.
+// The parts that the operators' passes over float32 rows on the CPU share. Each pass has an ATen
+// twin in the file that calls it, which serves the other dtypes and devices and is its oracle in
+// the tests.
 //
 // Rows are shared out among threads whole, so results do not depend on the number of threads.
 #pragma once

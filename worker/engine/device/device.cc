@@ -101,7 +101,7 @@ int64_t FreeDeviceMemory() {
   c10::DeviceAllocator* allocator = c10::getDeviceAllocator(device.type());
   // Cached blocks are free for us but not for the driver, whose figure is asked for.
   allocator->emptyCache();
-  // Where it is the host's, the page cache makes room.
+  // On a device that shares the host's memory, the page cache makes room.
   if (DeviceSharesHostMemory()) return AvailableHostMemory();
   return static_cast<int64_t>(allocator->getMemoryInfo(device.index()).first);
 }

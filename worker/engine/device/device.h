@@ -1,4 +1,4 @@
-// Where tensors live.
+// The device that tensors live on.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,7 +14,7 @@ c10::Device TrainingDevice();
 // resumed gives the bits of one that was not. On a CPU the order is always the same.
 void SetDeterministic(bool deterministic);
 
-// Has the training device ATen's flash attention? That takes Ampere or newer.
+// Returns whether the training device has ATen's flash attention, which takes Ampere or newer.
 bool DeviceHasFlashAttention();
 
 // Bytes that can still be allocated on the training device, which must be a GPU; what the allocator

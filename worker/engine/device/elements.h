@@ -1,4 +1,5 @@
-// What the kernels share: dtypes as C++ types, and elements of a row sixteen bytes at a time.
+// The parts that the kernels share: dtypes as C++ types, and elements of a row sixteen bytes at a
+// time.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -76,7 +77,7 @@ __device__ void Store(const Elements<T, N>& elements, T* to) {
   }
 }
 
-// What a float32 result becomes where ATen keeps it in T between two operators.
+// Returns a float32 result as ATen keeps it in T between two operators.
 template <typename T>
 __device__ float Rounded(float value) {
   return static_cast<float>(static_cast<T>(value));

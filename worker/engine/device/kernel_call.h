@@ -10,11 +10,12 @@
 
 namespace ftd::engine::cuda {
 
-// Whether there are kernels for tensors of that device: not where the build had no nvcc, nor on a
-// GPU older than those that it compiled for.
+// Returns whether there are kernels for tensors of that device: not where the build had no nvcc,
+// nor on a GPU older than those that it compiled for.
 bool Serves(c10::Device device);
 
-// The stream on which ATen queues its work. Null for the CPU, where the tests run the kernels.
+// Returns the stream on which ATen queues its work; null for the CPU, where the tests run the
+// kernels.
 Stream CurrentStream(c10::Device device);
 
 // Throws EngineError for a dtype that has no kernels.

@@ -1,4 +1,5 @@
-// In place of launch.cu where the build has no nvcc: nothing is available, so nothing is launched.
+// Takes the place of launch.cu where the build has no nvcc: nothing is available, so nothing is
+// launched.
 #include "worker/engine/device/launch.h"
 
 namespace ftd::engine::cuda {

@@ -3,8 +3,8 @@
 //   h = x + o_proj(attention(rope(qkv_proj(norm1(x)))))
 //   y = h + down_proj(swiglu(gate_up_proj(norm2(h))))
 //
-// What is cheap to make again is not kept: norm outputs and the SwiGLU product are recomputed in
-// the backward pass. Legend: T tokens, D model, N heads, K kv heads, H head dim, F ffn.
+// Norm outputs and the SwiGLU product are not kept, since they are cheap to make again: the
+// backward pass recomputes them. Legend: T tokens, D model, N heads, K kv heads, H head dim, F ffn.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -37,7 +37,7 @@ void ForEachLinear(Layer& layer, const Visit& visit) {
   visit(layer.down);
 }
 
-// What all layers share in one pass over a batch.
+// The data that all layers share in one pass over a batch.
 struct BatchContext {
   Documents documents;
   RopeTable rope;
@@ -70,8 +70,8 @@ at::Tensor DecoderLayerForward(const DecoderLayer& layer, int64_t index,
                                const BatchContext& context, const at::Tensor& x,
                                DecoderLayerSaved* saved);
 
-// Everything that the backward pass needs of the forward pass, from saved->x, without the last
-// projection, whose output nobody needs.
+// Makes everything that the backward pass needs of the forward pass, from saved->x. The last
+// projection's output is left out, because it is not needed.
 void DecoderLayerRecompute(const DecoderLayer& layer, int64_t index, const BatchContext& context,
                            DecoderLayerSaved* saved);
 

@@ -21,7 +21,7 @@ struct ModelFlops {
   double Of(const FlatBatch& batch) const;
 };
 
-// Of the model with its adapters, when it is settled what trains.
+// Returns the work of the model with its adapters. Call it once it is settled what trains.
 ModelFlops FlopsOf(Model& model);
 
 // Dense floating-point operations a second of an NVIDIA GPU by its data sheet, at its boost clock:

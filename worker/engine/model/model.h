@@ -60,7 +60,7 @@ struct PassOptions {
   int64_t recomputed_layers = 0;
 };
 
-// What a forward pass leaves for its backward pass.
+// The data that a forward pass leaves for its backward pass.
 struct Tape {
   BatchContext context;
   std::vector<DecoderLayerSaved> layers;

@@ -20,13 +20,14 @@ struct SftResult {
   at::Tensor dx;    // [T, D] gradient of loss / num_items
 };
 
-// Of Forward's output x [T, D]; num_items: labels of the whole step. Adds to the gradients of the
-// head and of the final norm. Nothing in it waits for the device.
+// Returns the sums and the gradient for Forward's output x [T, D]; num_items: labels of the whole
+// step. Adds to the gradients of the head and of the final norm. Nothing in it waits for the
+// device.
 SftResult Sft(Model& model, const FlatBatch& batch, const at::Tensor& x, int64_t num_items,
               const TrainSpec& spec);
 
-// The sums alone, without a gradient: for evaluation. Consumes x, so that its memory is free before
-// the logits take theirs.
+// Returns the sums alone, without a gradient: for evaluation. Consumes x, so that its memory is
+// free before the logits take theirs.
 DeviceSums SftSums(Model& model, const FlatBatch& batch, at::Tensor x, const TrainSpec& spec);
 
 }  // namespace ftd::engine

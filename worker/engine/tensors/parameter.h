@@ -1,4 +1,4 @@
-// A trainable (or frozen) tensor with what training keeps beside it.
+// A trainable (or frozen) tensor, with the tensors that training keeps for it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,7 +25,8 @@ struct Parameter {
   at::Tensor value;
   at::Tensor master;
   at::Tensor grad;
-  // What `grad` holds is an older step's, or nothing at all: the first product overwrites it.
+  // True: `grad` holds an older step's gradient, or nothing at all, and the first product
+  // overwrites it.
   bool grad_is_stale = false;
   at::Tensor exp_avg;     // AdamW's first moment
   at::Tensor exp_avg_sq;  // AdamW's second moment
@@ -39,11 +40,11 @@ struct Parameter {
   at::Tensor& FreshGrad();
 };
 
-// Rows of a product that is made beside the sum which it belongs to at a time: a vocabulary's at
-// once would be a tensor of hundreds of megabytes.
+// Rows of a product that are made at a time where it needs memory of its own before it is added to
+// a sum: all rows of a vocabulary would be a tensor of hundreds of megabytes.
 constexpr int64_t kProductRows = 8192;
 
-// What a product does to the sum that it belongs to.
+// The effect of a product on the sum that it belongs to.
 enum class Onto { kSum, kNothing };
 
 // sum = (sum or 0) + scale · aᵀ b for a [T, O], b [T, I] and sum [O, I] (a view is fine), which is

@@ -22,9 +22,9 @@ void ReadMasters(const std::vector<Parameter*>& parameters, const std::filesyste
 void WriteMoments(const std::vector<Parameter*>& parameters, const std::filesystem::path& path);
 void ReadMoments(const std::vector<Parameter*>& parameters, const std::filesystem::path& path);
 
-// What a micro-batch's tensors may take of the device's memory, so that a resumed run recomputes
-// the layers that the first one did. Without the file, as in states of older versions, there is no
-// bound.
+// The part of the device's memory that a micro-batch's tensors may take, so that a resumed run
+// recomputes the layers that the first one did. Without the file, as in states of older versions,
+// there is no bound.
 void WriteMemoryBudget(int64_t bytes, const std::filesystem::path& dir);
 int64_t ReadMemoryBudget(const std::filesystem::path& dir);
 

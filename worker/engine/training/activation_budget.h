@@ -1,4 +1,4 @@
-// How much of a GPU's memory a micro-batch may take, and the shapes from which step_memory.h
+// The part of a GPU's memory that a micro-batch may take, and the shapes from which step_memory.h
 // computes how much it does take.
 #pragma once
 

@@ -22,7 +22,7 @@ T Readable(absl::StatusOr<T> value) {
   throw EngineError(EngineError::Kind::kInternal, std::string(value.status().message()));
 }
 
-// Where the parts of PackedBatch::numbers begin.
+// The places at which the parts of PackedBatch::numbers begin.
 struct Layout {
   int64_t positions, places, supervised, targets, borders, distinct, end;
 

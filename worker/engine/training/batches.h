@@ -1,4 +1,4 @@
-// Which rows each optimizer step sees. A function of the spec, the number of rows and the step
+// The rows that each optimizer step sees: a function of the spec, the number of rows and the step
 // alone, so a resumed run needs no other position than the step.
 #pragma once
 
@@ -93,7 +93,7 @@ class BatchLoader {
   const RowSource& rows_;
   BatchPlan plan_;
   c10::Device device_;
-  // Of the step that Load read from last.
+  // These belong to the step that Load read from last.
   int64_t step_ = 0, step_labels_ = 0;
   std::vector<std::vector<int64_t>> step_rows_;
   // Last, so that it ends before what it works with. While it runs, only its thread calls Load.

@@ -259,7 +259,7 @@ class Replay {
   Tally tally_;
 };
 
-// What operators of ATen's take within themselves and give back, at most: flash attention's
+// Returns the most that operators of ATen's take within themselves and give back: flash attention's
 // backward pass adds up dQ in float32 and makes dK and dV of every query head; in float32,
 // attention goes document by document over all of its scores.
 int64_t WithinOperators(const StepShape& s) {

@@ -1,6 +1,6 @@
-// How much of the device's memory a micro-batch takes beyond the weights and the optimizer's state,
-// and how many layers must therefore be recomputed. Functions of shapes alone, without torch: the
-// same shapes give the same answer, on any machine.
+// The memory of the device that a micro-batch takes beyond the weights and the optimizer's state,
+// and the number of layers that must therefore be recomputed. Functions of shapes alone, without
+// torch: the same shapes give the same answer, on any machine.
 //
 // They replay what model.cc, objectives/sft.cc and decoder_layer.cc allocate and free, in their
 // order; fake_gpu_test holds them against what those really do.

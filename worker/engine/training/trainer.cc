@@ -43,8 +43,8 @@ uint64_t DropoutSeed(int64_t seed, int64_t step, size_t micro_step) {
   return x ^ (x >> 31);
 }
 
-// What a step's operators measure, left on the device until all of them are queued: reading one
-// earlier would leave the device idle while the CPU queues the rest.
+// The measurements of a step's operators. They stay on the device until all of the operators are
+// queued: reading one earlier would leave the device idle while the CPU queues the rest.
 struct Measurements {
   std::vector<DeviceSums> sums;    // of each micro-batch
   std::vector<int64_t> positions;  // its labels
@@ -80,7 +80,7 @@ struct Trainer::Impl {
   std::vector<Parameter*> trainable;
   ModelFlops flops;
   int64_t steps_taken = 0;
-  // What a micro-batch's tensors may take of the device's memory; 0: whatever they need.
+  // The part of the device's memory that a micro-batch's tensors may take; 0: all that they need.
   int64_t activation_bytes = 0;
   int64_t most_recomputed = 0;  // layers, in a micro-batch so far
 
@@ -121,7 +121,7 @@ struct Trainer::Impl {
     return std::make_unique<BatchLoader>(*rows, BatchPlan(of, rows->size()), device);
   }
 
-  // The next micro-batch of the step; adds to `result` how long it took and what it holds.
+  // Takes the next micro-batch of the step; adds to `result` how long it took and what it holds.
   MicroBatch Take(int64_t step, size_t index, StepResult& result) {
     const auto start = Clock::now();
     MicroBatch micro_batch = loader->Take(step, index);
@@ -170,7 +170,8 @@ struct Trainer::Impl {
     return result;
   }
 
-  // A micro-batch's way there and back: its sums. Nothing in it waits for the device.
+  // Computes a micro-batch forward and backward; returns its sums. Nothing in it waits for the
+  // device.
   DeviceSums ForwardBackward(const FlatBatch& batch, const PassOptions& options, int64_t divisor) {
     Tape tape;
     at::Tensor x = Forward(model, batch, options, &tape);
@@ -180,12 +181,12 @@ struct Trainer::Impl {
     return sums;
   }
 
-  // What the loss's gradient is divided by. float16 has no room for a gradient shared out among
-  // thousands of labels: there it is that of their sum, and divided in float32 afterwards.
+  // Returns the divisor of the loss's gradient. float16 has no room for a gradient shared out among
+  // thousands of labels: there it is that of their sum, and is divided in float32 afterwards.
   int64_t Divisor(int64_t num_items) const { return spec.dtype == Dtype::kFloat16 ? 1 : num_items; }
 
-  // How many of the first layers to recompute in the micro-batch; never more than memory asks for,
-  // unless the user does.
+  // Returns how many of the first layers to recompute in the micro-batch: never more than memory
+  // asks for, unless the user does.
   int64_t LayersToRecompute(const FlatBatch& batch, bool accumulated) {
     const auto layers = static_cast<int64_t>(model.layers.size());
     int64_t recomputed = spec.gradient_checkpointing == Checkpointing::kOn ? layers : 0;

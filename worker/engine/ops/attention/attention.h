@@ -13,7 +13,7 @@
 
 namespace ftd::engine {
 
-// Where the documents of a flat batch lie.
+// The places of the documents in a flat batch.
 struct Documents {
   std::vector<int64_t> offsets;  // documents + 1, from 0 to T
   at::Tensor cu_seqlens;         // the same, int32, on a GPU; undefined on the CPU

@@ -1,5 +1,5 @@
-// Which elements dropout keeps, as a function of where an element lies: no state, no mask in
-// memory, and the same answer on every device, in every order and however often it is asked.
+// The mask of dropout, as a function of an element's place: no state, no mask in memory, and the
+// same answer on every device, in every order and however often it is asked.
 //
 // The random numbers are Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1,
 // 2, 3"): ten rounds that turn a counter of 128 bits and a key of 64 into four numbers of 32 bits.
@@ -42,7 +42,7 @@ struct DropoutMask {
   float scale = 1;         // 1 / (1 − p)
 };
 
-// What the four elements of a group are multiplied with: 0 or `scale`.
+// The factors of a group's four elements: 0 or `scale`.
 struct DropoutFactors {
   float x[kDropoutGroup];
 };

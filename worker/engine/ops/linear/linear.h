@@ -42,7 +42,7 @@ struct LinearLayer {
   int64_t in_features() const { return nf4.defined() ? nf4.cols() : weight.value.size(1); }
 };
 
-// What the forward pass keeps for the backward pass.
+// Kept from forward to backward.
 struct LinearSaved {
   at::Tensor t;  // [T, P·R]: drop(x) Aᵀ
 };
@@ -59,16 +59,17 @@ struct LinearInput {
   }
 };
 
-// Is the normed x of a frozen map left out of the backward pass, for tensors like that? On a GPU in
-// bfloat16: not in float16, which a statistic's factor may overflow, and not on a CPU, whose
-// results stay what they were.
+// Returns whether the normed x of a frozen map is left out of the backward pass, for tensors like
+// that. It is on a GPU in bfloat16: not in float16, which a statistic's factor may overflow, and
+// not on a CPU, whose results stay what they were.
 bool NormFoldsIntoProduct(const at::Tensor& x);
 
 // y [T, O] of x [T, I].
 at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
                          LinearSaved* saved);
 
-// What the forward pass saves, without y: for a layer that is recomputed and whose y nobody needs.
+// Saves what LinearForward would, without y: for a layer that is recomputed and whose y is not
+// needed.
 void LinearRecompute(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
                      LinearSaved* saved);
 

@@ -26,11 +26,11 @@ struct LossSums {
   }
 };
 
-// The same where they were computed, so that nobody waits for them: [3] float64, loss, entropy and
-// correct.
+// The same sums on the device that computed them, so that the host need not wait: [3] float64,
+// loss, entropy and correct.
 using DeviceSums = at::Tensor;
 
-// Of S positions; `sums` is on the host.
+// Returns the sums of `positions` positions; `sums` is on the host.
 LossSums OnHost(const DeviceSums& sums, int64_t positions);
 
 struct LossResult {
@@ -38,8 +38,9 @@ struct LossResult {
   at::Tensor dx;  // [S, D] gradient of loss / num_items
 };
 
-// What a position is to predict, with label smoothing ε (Szegedy et al. 2016): the target with
-// 1 − ε, and ε shared out evenly among all V tokens, the target among them. As one-hot q for ε = 0.
+// The distribution that a position is to predict, with label smoothing ε (Szegedy et al. 2016): the
+// target with 1 − ε, and ε shared out evenly among all V tokens, the target among them. It is the
+// one-hot q for ε = 0.
 struct SmoothedTarget {
   float at_target, everywhere;  // q = everywhere + at_target · one-hot(target)
 
@@ -52,11 +53,11 @@ struct SmoothedTarget {
 // Sums −log softmax[target] as the loss. loss_cpu.h's and loss_cuda.h's do the same in one pass.
 DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets, double smoothing = 0);
 
-// The sums alone, for evaluation. x and targets as below.
+// Returns the sums alone, for evaluation. x and targets as below.
 DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets,
                             double smoothing = 0);
 
-// Positions whose logits are made at a time.
+// Returns how many positions' logits are made at a time.
 int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu);
 
 // x [S, D] after the final norm, at the positions that have a target; targets [S] int64; num_items:

@@ -87,7 +87,7 @@ DeviceSums CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets, do
       const float most = Max(row, V);
       // Read before ExpRow overwrites the row.
       const double shifted_target = static_cast<double>(row[target[s]]) - most;
-      // Of equal entries the first counts, as with argmax: none before the target may be as large.
+      // The first of equal entries counts, as with argmax: none before the target may be as large.
       const bool likeliest = row[target[s]] == most && Max(row, target[s]) < most;
       const ExpSums sums = ExpRow(row, most, V);
       const double log_sum = std::log(sums.e);

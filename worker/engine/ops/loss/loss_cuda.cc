@@ -20,8 +20,8 @@ at::Tensor CrossEntropyInPlace(const at::Tensor& logits, const at::Tensor& targe
                           static_cast<int32_t>(logits.size(1)), q.at_target, q.everywhere,
                           row_sums.mutable_data_ptr<float>(), CurrentStream(logits.device())),
         "LossTile");
-  // Rows are added up in float64 by ATen's reduction, whose order is fixed; the result stays on the
-  // device, so nobody waits here.
+  // Rows are added up in float64 by ATen's reduction, whose order is fixed. The result stays on the
+  // device, so the host does not wait here.
   return row_sums.sum(0, /*keepdim=*/false, at::kDouble);
 }
 

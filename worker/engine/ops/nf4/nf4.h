@@ -28,9 +28,9 @@ struct Nf4Tensor {
 // The 256 values of the dynamic map, ascending, float32 on the CPU.
 at::Tensor DynamicMap();
 
-// Quantises a contiguous float32, bfloat16 or float16 matrix on the CPU, rounded to `dtype` first,
-// to a result on `device`. There where that has a kernel, with room for a copy of the matrix beside
-// the result; else on the CPU, which needs none. The bytes are the same.
+// Quantises a contiguous float32, bfloat16 or float16 matrix, rounded to `dtype` first, to a result
+// on `device`. A device with a kernel does it itself, and needs room for a copy of the matrix next
+// to the result; otherwise the CPU does. The bytes are the same.
 Nf4Tensor QuantizeNf4(const at::Tensor& weight, at::ScalarType dtype,
                       c10::Device device = c10::kCPU);
 

@@ -38,8 +38,8 @@ FTD_HOST_DEVICE constexpr float Nf4Value(int code) {
 // The larger; a number when `b` is not one.
 FTD_HOST_DEVICE float Nf4Larger(float a, float b) { return b > a ? b : a; }
 
-// What a block of that largest absolute value keeps as its scale. A last, shorter block has a floor
-// and a whole one may have zero; see Nf4Scaled.
+// Returns the scale that a block of that largest absolute value keeps. A last, shorter block has a
+// floor and a whole one may have zero; see Nf4Scaled.
 FTD_HOST_DEVICE float Nf4Scale(float largest, bool whole) {
   return whole ? largest : Nf4Larger(largest, 1e-38F);
 }
