@@ -28,7 +28,8 @@ int64_t SizeOf(const ModelConfig& c, Extent extent) {
   return 0;
 }
 
-// The order of ParameterRole is part of its meaning: the roles of a layer lie together.
+// Returns whether a role exists once per layer. The enum's order is part of its meaning: the roles
+// of a layer lie together.
 bool IsInLayer(ParameterRole role) {
   return role >= ParameterRole::kInputNorm && role <= ParameterRole::kDown;
 }
@@ -38,6 +39,7 @@ bool IsProjection(const ParameterRow& row) {
   return IsInLayer(row.role) && row.columns != Extent::kNone;
 }
 
+// Returns a tensor's name within its layer; no family here has a bias.
 std::string WeightName(const TensorRow& tensor) { return std::string(tensor.path) + ".weight"; }
 
 // Returns a row of the family's table with the model's sizes and the layer's number put in.

@@ -138,6 +138,8 @@ int64_t FirstTokenId(const Json& json, const char* name) {
   return value.is_number_integer() ? value.get<int64_t>() : -1;
 }
 
+// Reads the fields in an order in which defaults have what they depend on. May throw
+// Json::exception, for a field of an unexpected JSON type.
 absl::StatusOr<ModelConfig> Parse(const Json& json) {
   ModelConfig config;
   FTD_RETURN_IF_ERROR(ReadFamily(json, &config));

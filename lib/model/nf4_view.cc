@@ -14,7 +14,7 @@ using Json = nlohmann::json;
 
 constexpr char kState[] = ".quant_state.bitsandbytes__nf4";
 
-// Bounded, so that rows · cols cannot overflow.
+// Returns whether the value is a matrix's extent; bounded, so that rows · cols cannot overflow.
 bool IsExtent(const Json& json) {
   constexpr int64_t kMost = int64_t{1} << 31;
   return json.is_number_integer() && json.get<int64_t>() >= 1 && json.get<int64_t>() <= kMost;

@@ -30,6 +30,7 @@ constexpr DtypeRow kDtypes[] = {
     {TensorDtype::kU8, "U8", 1},
 };
 
+// Returns the error of a damaged file. Nothing can be done with one but to fetch it again.
 absl::Status Corrupt(const std::filesystem::path& path, std::string_view message) {
   return Error(Reason::kModelCorrupt,
                absl::StrCat(path.string(), ": ", absl::string_view(message.data(), message.size()),

@@ -48,6 +48,7 @@ constexpr EnumWords kModeWords = {kModes}, kObjectiveWords = {kObjectives}, kDty
                     kPrecisionWords = {kPrecisions}, kSchedulerWords = {kSchedulers},
                     kCheckpointingWords = {kCheckpointings};
 
+// These decide which rows a resolved spec has (JobField::when).
 bool IsFull(const TrainSpec& spec) { return spec.mode == Mode::kFull; }
 bool HasMinimum(const TrainSpec& spec) {
   return spec.lr_schedule.type == LrSchedule::Type::kCosineWithMinLr;

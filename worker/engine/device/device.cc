@@ -40,8 +40,9 @@ void ForbidShortSums() {
   context.setAllowFP16ReductionCuBLAS(false);
 }
 
-// cuBLAS reads it when it is loaded. Its results depend on the order of streams' use of a workspace
-// unless it has one of these sizes for each, and deterministic algorithms refuse any other.
+// Sets cuBLAS's workspace, which it reads when it is loaded. Its results depend on the order of
+// streams' use of a workspace unless it has one of these sizes for each, and deterministic
+// algorithms refuse any other.
 void SetCublasWorkspace() {
   constexpr char kName[] = "CUBLAS_WORKSPACE_CONFIG";
   const char* set = std::getenv(kName);
@@ -53,8 +54,9 @@ void SetCublasWorkspace() {
   ::setenv(kName, ":4096:8", /*overwrite=*/1);
 }
 
-// Each batch has another number of tokens, and so blocks of other sizes: segments that grow leave
-// no gaps. The allocator reads it, under its old name too, when it is loaded.
+// Lets the allocator's segments grow. Each batch has another number of tokens, and so blocks of
+// other sizes: segments that grow leave no gaps. The allocator reads the variable, under its old
+// name too, when it is loaded.
 void SetAllocator() {
   if (std::getenv("PYTORCH_CUDA_ALLOC_CONF") == nullptr)
     ::setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True", /*overwrite=*/0);

@@ -26,6 +26,8 @@ bool TellsOfFullMemory(std::string_view message) {
   return false;
 }
 
+// Returns torch's error as the engine's, without torch's stack trace, which means nothing to a
+// user.
 EngineError FromTorch(const c10::Error& error, bool out_of_memory) {
   const std::string message = error.what_without_backtrace();
   return {out_of_memory || TellsOfFullMemory(message) ? EngineError::Kind::kOutOfMemory

@@ -8,6 +8,7 @@ namespace {
 // The four maps of a layer, numbered for the counters of their dropout masks.
 enum Map : uint64_t { kQkv, kO, kGateUp, kDown };
 
+// Returns the masks of one map; 4 · layer + map is distinct for each map of the model.
 Dropout DropoutOf(const BatchContext& context, int64_t layer, Map map) {
   return {context.dropout, context.dropout_seed, static_cast<uint32_t>(layer * 4 + map)};
 }

@@ -78,7 +78,7 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
 // Returns whether there is anything to learn below the first layer's input.
 bool EmbeddingTrains(const Model& model) { return model.embedding.trainable(); }
 
-// grad[id] += dx of every token with that id, in float32 where grad is.
+// Adds dx of every token to grad[its id], in float32 where grad is.
 void AccumulateEmbedding(const at::Tensor& grad, const FlatBatch& batch, const at::Tensor& dx) {
   if (grad.scalar_type() == at::kFloat) {
     grad.index_add_(0, batch.input_ids, dx.to(at::kFloat));

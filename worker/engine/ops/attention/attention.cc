@@ -19,7 +19,7 @@
 namespace ftd::engine {
 namespace {
 
-// One document's part of a flat [T, heads·H] tensor as [1, heads, t, H]; a view.
+// Returns one document's part of a flat [T, heads·H] tensor as [1, heads, t, H]; a view.
 at::Tensor Heads(const at::Tensor& flat, int64_t begin, int64_t end, int64_t first_head,
                  int64_t heads, int64_t H) {
   return flat.narrow(0, begin, end - begin)
@@ -34,27 +34,27 @@ struct Qkv {
   at::Tensor q, k, v;
 };
 
-// One document's part of qkv, in which a token's N query heads come first, then K key heads, then K
-// value heads.
+// Returns one document's part of qkv, in which a token's N query heads come first, then K key
+// heads, then K value heads.
 Qkv Split(const at::Tensor& qkv, int64_t begin, int64_t end, const AttentionShape& s) {
   return {Heads(qkv, begin, end, 0, s.heads, s.head_dim),
           Heads(qkv, begin, end, s.heads, s.kv_heads, s.head_dim),
           Heads(qkv, begin, end, s.heads + s.kv_heads, s.kv_heads, s.head_dim)};
 }
 
-// 1/√H, as transformers' head_dim ** -0.5.
+// Returns 1/√H, transformers' head_dim ** -0.5.
 double Scale(const AttentionShape& shape) {
   return 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
 }
 
-// softmax(scale · q kᵀ + causal mask) v. Query head n reads key head ⌊n·K/N⌋: with enable_gqa the
-// kernels index it, where transformers' repeat_kv copies keys and values N/K times.
+// Returns softmax(scale · q kᵀ + causal mask) v. Query head n reads key head ⌊n·K/N⌋: with
+// enable_gqa the kernels index it, where transformers' repeat_kv copies keys and values N/K times.
 at::Tensor Sdpa(const Qkv& x, const AttentionShape& shape) {
   return at::scaled_dot_product_attention(x.q, x.k, x.v, {}, 0.0, /*is_causal=*/true, Scale(shape),
                                           /*enable_gqa=*/shape.heads != shape.kv_heads);
 }
 
-// For a GPU in float32, recomputes the document under autograd, which picks the fused kernel.
+// Recomputes the document under autograd, which picks the fused kernel: for a GPU in float32.
 // Nothing but `out` was kept, so the scores are made twice.
 Qkv BackwardByAutograd(const Qkv& x, const AttentionShape& shape, const at::Tensor& dout) {
   at::AutoGradMode on(true);
@@ -72,7 +72,7 @@ bool TakenByVarlen(const at::Tensor& qkv, const AttentionShape& shape) {
          DeviceHasFlashAttention();
 }
 
-// The whole batch's q, k and v of a flat [T, (N+2K)·H] tensor as [T, heads, H]; views.
+// Returns the whole batch's q, k and v of a flat [T, (N+2K)·H] tensor as [T, heads, H]; views.
 Qkv SplitFlat(const at::Tensor& qkv, const AttentionShape& s) {
   const auto part = [&](int64_t first_head, int64_t heads) {
     return qkv.narrow(1, first_head * s.head_dim, heads * s.head_dim)
@@ -81,7 +81,7 @@ Qkv SplitFlat(const at::Tensor& qkv, const AttentionShape& s) {
   return {part(0, s.heads), part(s.heads, s.kv_heads), part(s.heads + s.kv_heads, s.kv_heads)};
 }
 
-// Queries and keys of qkv as [T, N+K, H]; a view.
+// Returns queries and keys of qkv as [T, N+K, H]; a view.
 at::Tensor QueriesAndKeys(const at::Tensor& qkv, const AttentionShape& s) {
   const int64_t heads = s.heads + s.kv_heads;
   return qkv.narrow(1, 0, heads * s.head_dim).view({qkv.size(0), heads, s.head_dim});

@@ -45,7 +45,7 @@ void ForEachStretch(const DropoutMask& mask, int64_t count, Body body) {
   });
 }
 
-// The factors of a whole tensor, for devices without a kernel.
+// Returns the factors of a whole tensor, for devices without a kernel.
 at::Tensor FactorsLike(const at::Tensor& x, const DropoutMask& mask) {
   const at::Tensor factors = at::empty(x.sizes(), at::TensorOptions(at::kFloat));
   auto* values = factors.mutable_data_ptr<float>();

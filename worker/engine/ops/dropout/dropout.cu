@@ -61,6 +61,7 @@ __global__ void __launch_bounds__(kThreads)
   Store<N>(sums, sum + i);
 }
 
+// The launchers of dropout_kernel.h.
 const char* Dropped(const void* x, Type type, int64_t count, const DropoutMask& mask, void* y,
                     Stream stream) {
   if (count == 0) return nullptr;

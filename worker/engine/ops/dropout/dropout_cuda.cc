@@ -7,7 +7,6 @@
 
 namespace ftd::engine::cuda {
 
-// The mask goes to the kernel by value: its 24 bytes are all that there is of it.
 at::Tensor Dropped(const at::Tensor& x, const DropoutMask& mask) {
   at::Tensor y = at::empty_like(x);
   Check(kDropoutKernels.dropped(x.const_data_ptr(), TypeOf(x.scalar_type()), x.numel(), mask,

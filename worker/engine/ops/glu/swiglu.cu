@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kThreads)
   Store<N>(out, a + i);
 }
 
-// swiglu.cc's formulas; σ(g) and silu(g) are computed again rather than read. Rounded marks where
+// Computes swiglu.cc's formulas, with σ(g) and silu(g) again rather than read. Rounded marks where
 // ATen's operators would have stored an intermediate in T.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
@@ -52,6 +52,7 @@ __global__ void __launch_bounds__(kThreads)
   Store<N>(d_up, d_gate_up + at + width);
 }
 
+// The launchers of swiglu_kernel.h.
 const char* SwigluForward(const void* gate_up, Type type, int64_t rows, int64_t width, void* a,
                           Stream stream) {
   const int64_t count = rows * width;

@@ -10,13 +10,13 @@
 namespace ftd::engine::cpu {
 namespace {
 
-// g · u / (1 + e^−g): a single division per element. Exp clamps its argument, so it never overflows
-// and no branch is needed.
+// Computes a = g · u / (1 + e^−g): a single division per element. Exp clamps its argument, so it
+// never overflows and no branch is needed.
 FTD_MULTIVERSION void SwigluRow(const float* gate, const float* up, float* a, int64_t n) {
   for (int64_t i = 0; i < n; ++i) a[i] = gate[i] * up[i] / (1 + Exp(-gate[i]));
 }
 
-// swiglu.cc's formulas in one pass; σ(g) is computed once for both gradients.
+// Computes swiglu.cc's formulas in one pass, with σ(g) once for both gradients.
 FTD_MULTIVERSION void SwigluBackwardRow(const float* gate, const float* up, const float* da,
                                         float* d_gate, float* d_up, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {

@@ -18,7 +18,6 @@ at::Tensor SwigluForward(const at::Tensor& gate_up) {
 
 at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da) {
   CheckOneDevice({gate_up, da});
-  // One tensor for both gradients: the map below reads them side by side.
   at::Tensor d_gate_up = at::empty_like(gate_up);
   Check(kSwigluKernels.backward(gate_up.const_data_ptr(), da.const_data_ptr(),
                                 TypeOf(da.scalar_type()), da.size(0), da.size(1),

@@ -22,8 +22,8 @@ at::Tensor PartOfT(const at::Tensor& t, int64_t rank, size_t i) {
   return t.narrow(1, static_cast<int64_t>(i) * rank, rank);
 }
 
-// out = scale · a b. A GPU scales within the product's kernel; a CPU rounds the product first and
-// then scales it, which keeps its results what they were.
+// Sets out = scale · a b. A GPU scales within the product's kernel; a CPU rounds the product first
+// and then scales it, which keeps its results what they were.
 void ScaledProduct(const at::Tensor& a, const at::Tensor& b, double scale, at::Tensor& out) {
   if (out.is_cuda()) {
     at::addmm_out(out, out, a, b, /*beta=*/0.0, scale);

@@ -55,7 +55,7 @@ struct Packet {
   }
 };
 
-// A butterfly: after five exchanges each lane has merged all 32 sums, in an order that is fixed.
+// Merges by a butterfly: after five exchanges each lane has all 32 sums, in an order that is fixed.
 __device__ SoftmaxSums OverWarp(SoftmaxSums sums) {
   for (int step = kWarp / 2; step > 0; step /= 2) {
     sums.Merge({__shfl_xor_sync(0xFFFFFFFF, sums.max, step),
@@ -136,6 +136,7 @@ __global__ void __launch_bounds__(kThreads)
   result[2] = likeliest ? 1 : 0;
 }
 
+// The launcher of loss_kernel.h.
 const char* LossTile(void* logits, Type type, const int64_t* targets, int64_t rows,
                      int32_t vocabulary, float at_target, float everywhere, float* row_sums,
                      Stream stream) {

@@ -33,8 +33,8 @@ struct ExpSums {
   double e = 0, es = 0;
 };
 
-// x ← e^(x − most); returns the sums. Sixteen float sums run over stretches of 4,096 entries and
-// are added up in double: over a whole vocabulary of 10⁵ entries they would lose digits.
+// Sets x ← e^(x − most); returns the sums. Sixteen float sums run over stretches of 4,096 entries
+// and are added up in double: over a whole vocabulary of 10⁵ entries they would lose digits.
 FTD_MULTIVERSION ExpSums ExpRow(float* x, float most, int64_t n) {
   ExpSums total;
   for (int64_t begin = 0; begin < n;
@@ -63,7 +63,7 @@ FTD_MULTIVERSION ExpSums ExpRow(float* x, float most, int64_t n) {
   return total;
 }
 
-// x ← x · factor − less
+// Sets x ← x · factor − less.
 FTD_MULTIVERSION void ScaleRow(float* x, float factor, float less, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] = x[i] * factor - less;
 }

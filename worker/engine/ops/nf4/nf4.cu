@@ -93,6 +93,7 @@ __global__ void __launch_bounds__(kThreads)
   codes[high / 2] = static_cast<uint8_t>(code);
 }
 
+// The launchers of nf4_kernel.h.
 const char* DequantizeNf4(const Nf4Pointers& q, void* out, Type type, int64_t count,
                           Stream stream) {
   const bool aligned = reinterpret_cast<uintptr_t>(q.codes) % sizeof(uint32_t) == 0 &&

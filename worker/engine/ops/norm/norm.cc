@@ -9,7 +9,7 @@
 namespace ftd::engine {
 namespace {
 
-// x / rms(x), float32.
+// Returns x̂ = x / rms(x), float32.
 at::Tensor Normalised(const at::Tensor& x, const NormSaved& saved) {
   return x.to(at::kFloat).mul(saved.rstd);
 }

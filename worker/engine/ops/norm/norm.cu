@@ -7,8 +7,8 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// A butterfly of five exchanges leaves the sum in every lane. All lanes add the same pairs, so all
-// get the same bits, in every run.
+// Sums by a butterfly of five exchanges, which leaves the sum in every lane. All lanes add the same
+// pairs, so all get the same bits, in every run.
 __device__ float SumOverWarp(float value) {
   for (int step = kWarp / 2; step > 0; step /= 2) value += __shfl_xor_sync(0xFFFFFFFF, value, step);
   return value;
@@ -25,8 +25,9 @@ __device__ float SumOverBlock(float value) {
   return SumOverWarp(lane < kThreads / kWarp ? parts[lane] : 0);
 }
 
-// y = w · cast(x · rstd), by a whole block. Neighbouring threads take neighbouring vectors, so that
-// a warp reads one stretch of memory. WithElements has checked that rows begin at whole vectors.
+// Computes y = w · cast(x · rstd), by a whole block. Neighbouring threads take neighbouring
+// vectors, so that a warp reads one stretch of memory. WithElements has checked that rows begin at
+// whole vectors.
 template <typename T, int N>
 __device__ void Scale(const T* x, const T* w, int64_t width, float rstd, T* y) {
   for (int64_t i = int64_t{threadIdx.x} * N; i < width; i += kThreads * N) {
@@ -149,6 +150,7 @@ __global__ void __launch_bounds__(kThreads)
   w_grad[column] = static_cast<T>(static_cast<float>(w_grad[column]) + sum);
 }
 
+// The launchers of norm_kernel.h.
 const char* RmsNormForward(const void* x, const void* w, Type type, int64_t rows, int64_t width,
                            float eps, float* rstd, void* y, Stream stream) {
   if (rows == 0) return nullptr;

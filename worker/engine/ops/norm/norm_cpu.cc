@@ -12,8 +12,9 @@
 namespace ftd::engine::cpu {
 namespace {
 
-// Σ a_i b_i with sixteen running sums, which vectorise although the compiler may reassociate
-// nothing: the order of the additions is written here and is the same at every vector width.
+// Returns Σ a_i b_i with sixteen running sums, which vectorise although the compiler may
+// reassociate nothing: the order of the additions is written here and is the same at every vector
+// width.
 FTD_MULTIVERSION float Dot(const float* a, const float* b, int64_t n) {
   float sums[16] = {};
   int64_t i = 0;
@@ -26,7 +27,7 @@ FTD_MULTIVERSION float Dot(const float* a, const float* b, int64_t n) {
   return total;
 }
 
-// Σ a_i b_i c_i, likewise.
+// Returns Σ a_i b_i c_i, likewise.
 FTD_MULTIVERSION float Dot3(const float* a, const float* b, const float* c, int64_t n) {
   float sums[16] = {};
   int64_t i = 0;
@@ -39,13 +40,13 @@ FTD_MULTIVERSION float Dot3(const float* a, const float* b, const float* c, int6
   return total;
 }
 
-// y = x · rstd · w. In float32 LlamaRMSNorm's cast before the weight changes nothing.
+// Sets y = x · rstd · w. In float32 LlamaRMSNorm's cast before the weight changes nothing.
 FTD_MULTIVERSION void ScaleRow(const float* x, const float* w, float scale, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = x[i] * scale * w[i];
 }
 
-// dx = rstd · (g − x · projection) with g = dy ∘ w. That is norm.cc's formula with x̂ = x · rstd
-// put in, so that no row of x̂ has to be stored.
+// Sets dx = rstd · (g − x · projection) with g = dy ∘ w. That is norm.cc's formula with x̂ = x ·
+// rstd put in, so that no row of x̂ has to be stored.
 FTD_MULTIVERSION void NormBackwardRow(const float* x, const float* w, const float* dy, float rstd,
                                       float projection, float* dx, int64_t n) {
   for (int64_t i = 0; i < n; ++i) dx[i] = rstd * (dy[i] * w[i] - x[i] * projection);

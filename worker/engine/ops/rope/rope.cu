@@ -7,7 +7,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// A pair (x, y) becomes (x·c − y·s, y·c + x·s). The products are rounded to T before they are
+// Turns each pair (x, y) into (x·c − y·s, y·c + x·s). The products are rounded to T before they are
 // added, as ATen's operators would leave them.
 template <typename T, int N>
 __device__ void RotatePairs(const Elements<T, N>& c, const Elements<T, N>& s, float sign,
@@ -67,6 +67,7 @@ __global__ void __launch_bounds__(kThreads)
   Store<N>(second, to + g.half);
 }
 
+// The launchers of rope_kernel.h.
 const char* ApplyRope(const RopeHeads& heads, Type type, const void* cos, const void* sin,
                       bool backward, Stream stream) {
   const int64_t pairs = heads.rows * heads.heads * heads.half;

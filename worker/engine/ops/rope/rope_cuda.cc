@@ -10,7 +10,6 @@ namespace ftd::engine::cuda {
 void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin,
                bool backward) {
   CheckOneDevice({heads, cos, sin});
-  // Strides instead of a copy: the heads are a slice of qkv.
   const RopeHeads views{heads.mutable_data_ptr(), heads.size(0),   heads.size(1),
                         heads.size(2) / 2,        heads.stride(0), heads.stride(1)};
   Check(kRopeKernels.apply(views, TypeOf(heads.scalar_type()), cos.const_data_ptr(),
