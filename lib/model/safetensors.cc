@@ -48,7 +48,7 @@ std::optional<uint64_t> ByteSize(const std::vector<int64_t>& shape, TensorDtype 
 }
 
 // Returns one entry of the header as a view into `data`. Everything in it is checked, because it
-// comes from a download: afterwards nobody needs to check a bound again.
+// comes from a download; later no bound needs another check.
 absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const std::string& name,
                                       const Json& entry, std::string_view data) {
   const std::string dtype_name = entry.at("dtype").get<std::string>();

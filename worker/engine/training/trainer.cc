@@ -34,8 +34,8 @@ double SecondsSince(Clock::time_point start) {
 
 constexpr double kWarmUpEpochs = 0.05;  // of NVIDIA's scripts
 
-// Returns a seed that differs for every micro-batch of a run, by SplitMix64's mixing. A function of
-// the step alone, so that a resumed run drops the same elements.
+// Returns a seed for each micro-batch of a run, by SplitMix64's mixing. A function of its place
+// alone, so that a resumed run drops the same elements.
 uint64_t DropoutSeed(int64_t seed, int64_t step, size_t micro_step) {
   uint64_t x = static_cast<uint64_t>(seed) * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(step);
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL + micro_step;

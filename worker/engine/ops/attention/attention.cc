@@ -47,15 +47,15 @@ double Scale(const AttentionShape& shape) {
   return 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
 }
 
-// Returns softmax(scale · q kᵀ + causal mask) v. Query head n reads key head ⌊n·K/N⌋: with
-// enable_gqa the kernels index it, where transformers' repeat_kv copies keys and values N/K times.
+// Returns softmax(scale · q kᵀ + causal mask) v. Query head n reads key head ⌊n·K/N⌋ (enable_gqa),
+// as after transformers' repeat_kv.
 at::Tensor Sdpa(const Qkv& x, const AttentionShape& shape) {
   return at::scaled_dot_product_attention(x.q, x.k, x.v, {}, 0.0, /*is_causal=*/true, Scale(shape),
                                           /*enable_gqa=*/shape.heads != shape.kv_heads);
 }
 
-// Recomputes the document under autograd, which picks the fused kernel: for a GPU in float32.
-// Nothing but `out` was kept, so the scores are made twice.
+// Recomputes the document under autograd, which picks the kernel: for a GPU in float32. Nothing but
+// `out` was kept, so the scores are made twice.
 Qkv BackwardByAutograd(const Qkv& x, const AttentionShape& shape, const at::Tensor& dout) {
   at::AutoGradMode on(true);
   Qkv leaf{x.q.detach(), x.k.detach(), x.v.detach()};

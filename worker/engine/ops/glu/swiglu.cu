@@ -9,10 +9,10 @@ constexpr int kThreads = 256;
 
 __device__ float Silu(float x) { return x / (1 + expf(-x)); }
 
-// Each thread makes N elements of a, or both halves of d_gate_up for them. Element i of a, in row i
-// / width, has its gate at i + row · width, because rows of gate_up are twice as wide; its up is
-// `width` further on. N divides `width`, so the N elements lie in one row and both halves are whole
-// vectors. Every element is read once and written once.
+// Each thread makes N elements of a, or both halves of d_gate_up for them. Rows of gate_up are
+// twice as wide as a's: the gate of element i lies at i + row · width, and its up `width` further
+// on. N divides `width`, so the N elements lie in one row and both halves are whole vectors. Every
+// element is read once and written once.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     Forward(const T* gate_up, int64_t count, int64_t width, T* a) {

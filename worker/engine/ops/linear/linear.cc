@@ -38,9 +38,9 @@ bool NormStaysInside(const LinearLayer& layer, const LinearInput& input, const D
          NormFoldsIntoProduct(input.norm_input);
 }
 
-// Adds A's gradient dtᵀ x for x = w ∘ (h · rstd) as (dt · rstd)ᵀ h ∘ w. rstd scales rows of dt [T,
-// P·R] and w columns of the product [P·R, I]: both are small, and the pass that would make x [T, I]
-// again is saved.
+// Adds A's gradient dtᵀ x for x = w ∘ (h · rstd) as (dt · rstd)ᵀ h ∘ w. rstd scales the T rows of
+// dt and w the I columns of the product [P·R, I]: both are small, and the pass that would make x
+// [T, I] again is saved.
 void AccumulateNormedProduct(Parameter& a, const at::Tensor& dt, const LinearInput& input) {
   at::Tensor scaled = at::empty_like(dt);
   at::mul_out(scaled, dt, input.norm.rstd);
