@@ -43,18 +43,18 @@ struct EvalResult {
   double mean_token_accuracy = 0;
 };
 
-// "cpu", or "cuda:0" when LibTorch's CUDA libraries load and see one.
+// Returns "cpu", or "cuda:0" when LibTorch's CUDA libraries load and see one.
 std::string DeviceName();
 inline bool UsesGpu() { return DeviceName() != "cpu"; }
 
-// The most floating-point operations a second that the device does in that dtype, by NVIDIA's data
-// sheets; 0 where they are not known, as on a CPU.
+// Returns the most floating-point operations a second that the device does in that dtype, by
+// NVIDIA's data sheets; 0 where they are not known, as on a CPU.
 double DevicePeakFlops(Dtype dtype);
 
 // Returns whether the device's memory is the host's, as on a DGX Spark.
 bool DeviceSharesHostMemory();
 
-// CPU threads that the engine computes with; OMP_NUM_THREADS sets it.
+// Returns the CPU threads that the engine computes with; OMP_NUM_THREADS sets it.
 int ThreadCount();
 
 // Sets the process up for training: loads CUDA where there is a GPU. Call first.
@@ -82,9 +82,9 @@ class Trainer {
   // far.
   int64_t recomputed_layers() const;
 
-  // One optimizer step. When `stop` becomes true meanwhile, the step is abandoned without a trace
-  // and the result is empty. `beat` is called after each micro-batch. Requires: steps_taken() <
-  // steps_planned().
+  // Takes one optimizer step. When `stop` becomes true meanwhile, the step is abandoned without a
+  // trace and the result is empty. `beat` is called after each micro-batch. Requires: steps_taken()
+  // < steps_planned().
   std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat);
 
   // The warm-up of NVIDIA's scripts: 0.05 epochs with a schedule and optimizer state of their own,
@@ -111,8 +111,8 @@ class Trainer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Logits of given token ids, for checking the model against others. Writes float32 tensors to a
-// safetensors file: "logits" [T, V] for one sequence, "logits.0", "logits.1", … for several.
+// Writes the logits of given token ids, for checking the model against others: float32 tensors in a
+// safetensors file, "logits" [T, V] for one sequence, "logits.0", "logits.1", … for several.
 // `adapter_dir` may be empty; with `nf4` the projections are quantised as for QLORA.
 void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir,
                  Dtype dtype, bool nf4, const std::vector<std::vector<int32_t>>& sequences,

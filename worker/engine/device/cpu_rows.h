@@ -13,17 +13,17 @@
 
 namespace ftd::engine::cpu {
 
-// Whether `x` is what these passes are for.
+// Returns whether `x` is what these passes are for.
 inline bool Serves(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
-// Rows that a thread takes at a time: enough work to be worth a hand-over.
+// Returns the rows that a thread takes at a time: enough work to be worth a hand-over.
 inline int64_t Grain(int64_t row_elements) {
   return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, row_elements));
 }
 
-// e^x to within 2 units in the last place, without a branch, so that loops over it vectorise: x =
-// n·ln 2 + r, e^r by its Taylor polynomial of degree 7 on |r| ≤ ln 2 / 2, and 2^n put together from
-// bits.
+// Returns e^x to within 2 units in the last place, without a branch, so that loops over it
+// vectorise: x = n·ln 2 + r, e^r by its Taylor polynomial of degree 7 on |r| ≤ ln 2 / 2, and 2^n
+// put together from bits.
 inline float Exp(float x) {
   constexpr float kRound = 12582912.0F;  // 1.5 · 2²³: adding it rounds to the nearest integer
   x = x < -87.0F ? -87.0F : (x > 88.0F ? 88.0F : x);

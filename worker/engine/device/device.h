@@ -5,25 +5,25 @@
 
 namespace ftd::engine {
 
-// The GPU when there is one, else the CPU. LibTorch's CUDA libraries are loaded at run time, on
-// first use, and only where the NVIDIA driver's device node exists: a machine without a GPU pays
-// nothing for them, neither at build nor at start.
+// Returns the GPU when there is one, else the CPU. LibTorch's CUDA libraries are loaded at run
+// time, on first use, and only where the NVIDIA driver's device node exists: a machine without a
+// GPU pays nothing for them, neither at build nor at start.
 c10::Device TrainingDevice();
 
-// Whether a GPU must add up in an order of its own making, so that a run that was killed and
+// Sets whether a GPU must add up in an order that is fixed, so that a run that was killed and
 // resumed gives the bits of one that was not. On a CPU the order is always the same.
 void SetDeterministic(bool deterministic);
 
 // Returns whether the training device has ATen's flash attention, which takes Ampere or newer.
 bool DeviceHasFlashAttention();
 
-// Bytes that can still be allocated on the training device, which must be a GPU; what the allocator
-// keeps for later is given back to the device first.
+// Returns the bytes that can still be allocated on the training device, which must be a GPU; memory
+// that the allocator keeps for later is given back to the device first.
 int64_t FreeDeviceMemory();
 
 // From now on keeps freed memory for the next step. A step allocates and frees the same large
 // buffers again and again; glibc would hand each back to the kernel and fault it in again, a fifth
-// of a step on the CPU. What stays for good is best allocated before: it would leave holes that
+// of a step on the CPU. Allocate before it all that stays for good, which would leave holes that
 // nothing fits.
 void KeepBuffers();
 

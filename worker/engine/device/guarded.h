@@ -8,7 +8,7 @@ namespace ftd::engine {
 // Throws what is being handled again, as an EngineError. Call it where an exception was caught.
 // Every way in which the device's memory shows that it is full becomes kOutOfMemory: the
 // allocator's refusal, CUDA's error 2, cuBLAS without room for its handle or workspace, the host's
-// std::bad_alloc. What is neither torch's nor the engine's passes unchanged.
+// std::bad_alloc. An exception that is neither torch's nor the engine's passes unchanged.
 [[noreturn]] void RethrowAsEngineError();
 
 // The result of `body`, called without autograd. Throws EngineError.

@@ -1,4 +1,4 @@
-// Arithmetic that the CPU and the GPU share, so that one of them vouches for the other.
+// Arithmetic that the CPU and the GPU share, so that tests of the one hold for the other.
 #pragma once
 
 #ifdef __CUDACC__

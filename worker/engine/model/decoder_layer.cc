@@ -18,8 +18,8 @@ Dropout DropoutOf(const BatchContext& context, int64_t layer, Map map) {
 //   h       = x + attention(qkv) W_oᵀ        [T, D]
 //   gate_up = norm2(h) W_gate_upᵀ            [T, 2F]
 //   product = silu(gate) ∘ up                [T, F]
-// One variable holds both norms' outputs in turn, so each is free once its map has read it, unless
-// `keep_inputs` asks for it.
+// One variable holds both norms' outputs in turn, so the first is free once the second exists,
+// unless `keep_inputs` asks for it.
 at::Tensor ForwardToProduct(const DecoderLayer& layer, int64_t index, const BatchContext& context,
                             bool keep_inputs, DecoderLayerSaved* saved) {
   at::Tensor normed = RmsNormForward(saved->x, layer.input_norm.value, context.eps, &saved->norm1);

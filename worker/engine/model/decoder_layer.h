@@ -65,7 +65,7 @@ struct DecoderLayerSaved {
   at::Tensor product;           // [T, F]
 };
 
-// y [T, D] of x [T, D]. `index` is the layer's, for its dropout masks.
+// Returns y [T, D] of x [T, D]. `index` is the layer's, for its dropout masks.
 at::Tensor DecoderLayerForward(const DecoderLayer& layer, int64_t index,
                                const BatchContext& context, const at::Tensor& x,
                                DecoderLayerSaved* saved);
@@ -75,7 +75,7 @@ at::Tensor DecoderLayerForward(const DecoderLayer& layer, int64_t index,
 void DecoderLayerRecompute(const DecoderLayer& layer, int64_t index, const BatchContext& context,
                            DecoderLayerSaved* saved);
 
-// dx [T, D] of dy [T, D]; adds to the layer's gradients. Undefined unless `needs_dx`.
+// Returns dx [T, D] of dy [T, D]; adds to the layer's gradients. Undefined unless `needs_dx`.
 at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchContext& context,
                                 const DecoderLayerSaved& saved, const at::Tensor& dy,
                                 bool needs_dx);

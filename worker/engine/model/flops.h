@@ -24,9 +24,9 @@ struct ModelFlops {
 // Returns the work of the model with its adapters. Call it once it is settled what trains.
 ModelFlops FlopsOf(Model& model);
 
-// Dense floating-point operations a second of an NVIDIA GPU by its data sheet, at its boost clock:
-// bfloat16 and float16 on tensor cores with float32 sums, float32 without TF32. `name` is CUDA's.
-// 0: not in the table.
+// Returns the dense floating-point operations a second of an NVIDIA GPU by its data sheet, at its
+// boost clock: bfloat16 and float16 on tensor cores with float32 sums, float32 without TF32. `name`
+// is CUDA's. 0: not in the table.
 double PeakFlops(std::string_view name, Dtype dtype);
 
 }  // namespace ftd::engine

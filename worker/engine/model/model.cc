@@ -133,7 +133,8 @@ Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dt
   Model model;
   model.config = config;
   model.dtype = ScalarTypeOf(dtype);
-  // A repository that is quantised already leaves its other tensors as they are (nf4_already).
+  // In a repository that is quantised already, tensors that are not NF4 stay as they are
+  // (nf4_already).
   WeightFormat format{at::TensorOptions(model.dtype).device(device), {}, config.nf4};
   if (nf4) format.nf4_scratch = at::empty({LargestProjection(config)}, format.options);
   WeightReader reader(weights, format, progress);
@@ -145,7 +146,7 @@ Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dt
   return model;
 }
 
-// x_0 = embedding[ids];  x_{i+1} = layer_i(x_i). Of a layer that is to be recomputed, the tape
+// x_0 = embedding[ids];  x_{i+1} = layer_i(x_i). For a layer that is to be recomputed the tape
 // holds x_i alone, [T, D] in place of about 20 times as much.
 at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions& options,
                    Tape* tape) {

@@ -1,5 +1,5 @@
-// A Llama-architecture model: its parameters, how they are read, and the pass through its
-// layers, forward and backward. What is learned from its output is an objective's (objectives/).
+// A Llama-architecture model: its parameters, how they are read, and the pass through its layers,
+// forward and backward. An objective (objectives/) decides what is learned from its output.
 //
 // Legend: T tokens of a flat batch, S positions with a target, D model, V vocabulary.
 #pragma once
@@ -67,12 +67,12 @@ struct Tape {
   int64_t recomputed_layers = 0;
 };
 
-// The last layer's output x [T, D], before the final norm. Without a `tape` nothing is kept: for
-// evaluation and logits.
+// Returns the last layer's output x [T, D], before the final norm. Without a `tape` nothing is
+// kept: for evaluation and logits.
 at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions& options,
                    Tape* tape);
 
-// The final norm of hidden states [.., D].
+// Returns the final norm of hidden states [.., D].
 at::Tensor FinalNorm(const Model& model, const at::Tensor& x);
 
 // Goes back from dx [T, D], the gradient of Forward's output, and adds to the gradients of all

@@ -12,16 +12,16 @@
 
 namespace ftd::engine {
 
-// How the weights are to be held.
+// The form in which the weights are held.
 struct WeightFormat {
   at::TensorOptions options;  // the compute dtype and the device
   at::Tensor nf4_scratch;     // defined: projections are held in NF4 and expanded here
   bool nf4_already = false;   // the files hold in NF4 what is to be quantised, the rest stays plain
 };
 
-// Reads one tensor after another, so that beside what it has made there is never more in memory
-// than one tensor's bytes and its conversion. Throws EngineError kModel for a tensor that is
-// missing or of another shape, which the judge would have refused: the files have changed since.
+// Reads one tensor after another, so that memory never holds more than the results, one tensor's
+// bytes and its conversion. Throws EngineError kModel for a tensor that is missing or of another
+// shape, which the judge would have refused: the files have changed since.
 class WeightReader {
  public:
   // `progress(done, total)`: bytes of the files.

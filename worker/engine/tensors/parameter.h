@@ -36,7 +36,7 @@ struct Parameter {
   bool trainable() const { return master.defined(); }
   // Makes it trainable: allocates master (from `value`), a stale grad and zero moments of `dtype`.
   void MakeTrainable(at::ScalarType dtype = at::kFloat);
-  // grad, for adding to: zeros when it was stale. Undefined when the parameter is frozen.
+  // Returns grad, for adding to: zeros when it was stale. Undefined when the parameter is frozen.
   at::Tensor& FreshGrad();
 };
 
@@ -47,12 +47,12 @@ constexpr int64_t kProductRows = 8192;
 // The effect of a product on the sum that it belongs to.
 enum class Onto { kSum, kNothing };
 
-// sum = (sum or 0) + scale · aᵀ b for a [T, O], b [T, I] and sum [O, I] (a view is fine), which is
-// float32 or of a's dtype. The first product of a sum saves the zeros and the reading of them,
-// which for small batches is much of a step.
+// Sets sum = (sum or 0) + scale · aᵀ b for a [T, O], b [T, I] and sum [O, I] (a view is fine),
+// which is float32 or of a's dtype. The first product of a sum saves the zeros and the reading of
+// them, which for small batches is much of a step.
 void AddProduct(const at::Tensor& sum, Onto onto, const at::Tensor& a, const at::Tensor& b,
                 double scale = 1.0);
-// The same for a parameter's gradient.
+// Does the same for a parameter's gradient.
 void AccumulateProduct(Parameter& parameter, const at::Tensor& a, const at::Tensor& b,
                        double scale = 1.0);
 

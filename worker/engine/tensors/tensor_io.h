@@ -17,8 +17,8 @@ namespace ftd::engine {
 at::ScalarType ScalarTypeOf(Dtype dtype);
 at::ScalarType ScalarTypeOf(TensorDtype dtype);
 
-// A CPU tensor over the view's bytes, which are copied only when they are not aligned for their
-// type.
+// Returns a CPU tensor over the view's bytes, which are copied only when they are not aligned for
+// their type.
 at::Tensor ViewAsTensor(const TensorView& view);
 
 // A named tensor to be written.
@@ -35,7 +35,7 @@ void SaveTensors(const std::filesystem::path& path, const std::vector<NamedTenso
 // reasons.
 void ThrowIfError(const absl::Status& status);
 
-// The value, or throws.
+// Returns the value, or throws.
 template <typename T>
 T ValueOrThrow(absl::StatusOr<T> value) {
   ThrowIfError(value.status());

@@ -23,11 +23,11 @@ class BatchPlan {
   int64_t steps_per_epoch() const { return steps_per_epoch_; }
   int64_t steps_planned() const { return steps_planned_; }
 
-  // Row indices of each micro-batch of 1-based `step`.
+  // Returns the row indices of each micro-batch of 1-based `step`.
   std::vector<std::vector<int64_t>> MicroBatches(int64_t step);
 
-  // Passes over the data at the end of 1-based `step`, counted in micro-batches, as Hugging Face
-  // does.
+  // Returns the passes over the data at the end of 1-based `step`, counted in micro-batches, as
+  // Hugging Face does.
   double EpochAfter(int64_t step) const;
 
  private:
@@ -38,10 +38,11 @@ class BatchPlan {
   std::vector<int64_t> order_;  // of order_epoch_
 };
 
-// Labels that rows contribute: the tokens, but for the first of each row, that are not ignored.
+// Returns the labels that rows contribute: the tokens, but for the first of each row, that are not
+// ignored.
 int64_t CountLabels(const RowSource& rows, const std::vector<int64_t>& indices);
 
-// The rows of those numbers, in that order.
+// Returns the rows of those numbers, in that order.
 std::vector<TokenizedRow> ReadRows(const RowSource& rows, const std::vector<int64_t>& indices);
 
 // Everything of a FlatBatch in one buffer on the host, which one copy brings to the device: int64
@@ -56,7 +57,7 @@ struct PackedBatch {
   int64_t tokens() const { return offsets.back(); }
 };
 
-// The rows end to end. `device` is where they are to go.
+// Puts the rows end to end. `device` is where they are to go.
 PackedBatch Pack(const std::vector<TokenizedRow>& rows, c10::Device device);
 
 // Queues the copy; on the CPU there is none.
@@ -81,8 +82,8 @@ class BatchLoader {
 
   const BatchPlan& plan() const { return plan_; }
 
-  // Micro-batch `index` of 1-based `step`, in any order; the one after it is read meanwhile. Throws
-  // EngineError when rows cannot be read.
+  // Returns micro-batch `index` of 1-based `step`, in any order; the one after it is read
+  // meanwhile. Throws EngineError when rows cannot be read.
   MicroBatch Take(int64_t step, size_t index);
 
  private:

@@ -22,7 +22,7 @@ struct StepShape {
   int64_t vocabulary = 0;  // V
   int64_t element = 0;     // bytes of a number in the compute dtype
 
-  // What trains.
+  // The parameters that train.
   int64_t grad_element = 4;  // bytes of a number in the gradients
   bool full = false;         // the weights, else adapters
   bool dropout = false;      // on adapters' inputs
@@ -42,12 +42,12 @@ struct StepShape {
   int64_t longest = 0;    // tokens of the longest document
 };
 
-// The most bytes that tensors of forward and backward pass take at a time, the batch's own
+// Returns the most bytes that tensors of forward and backward pass take at a time, the batch's own
 // included, when the first `recomputed` layers are.
 int64_t StepPeakBytes(const StepShape& shape, int64_t recomputed);
 
-// The fewest layers to recompute so that the step takes at most `available` bytes, with what
-// operators take within themselves; all of them when nothing suffices.
+// Returns the fewest layers to recompute so that the step takes at most `available` bytes, with
+// what operators take within themselves; all of them when nothing suffices.
 int64_t LayersToRecompute(const StepShape& shape, int64_t available);
 
 }  // namespace ftd::engine

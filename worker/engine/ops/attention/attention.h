@@ -38,12 +38,13 @@ struct AttentionShape {
 void RotateQueriesAndKeys(const at::Tensor& qkv, const AttentionShape& shape,
                           const RopeTable& rope);
 
-// out [T, N·H] of qkv [T, (N+2K)·H], rotated already. On a GPU, 16-bit types go through one varlen
-// flash kernel (Dao 2023) for the whole batch; float32 goes document by document.
+// Returns out [T, N·H] of qkv [T, (N+2K)·H], rotated already. On a GPU, 16-bit types go through one
+// varlen flash kernel (Dao 2023) for the whole batch; float32 goes document by document.
 at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
                             const AttentionShape& shape, AttentionSaved* saved);
 
-// The gradient [T, (N+2K)·H] of qkv before its rotation, from qkv after it and dout [T, N·H].
+// Returns the gradient [T, (N+2K)·H] of qkv before its rotation, from qkv after it and dout [T,
+// N·H].
 at::Tensor AttentionBackward(const at::Tensor& qkv, const Documents& documents,
                              const AttentionShape& shape, const RopeTable& rope,
                              const AttentionSaved& saved, const at::Tensor& dout);

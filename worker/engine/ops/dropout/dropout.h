@@ -21,12 +21,12 @@ struct Dropout {
   DropoutMask Mask(size_t part) const;
 };
 
-// x with elements dropped and the rest scaled, in x's dtype. x: contiguous float32, bfloat16 or
-// float16.
+// Returns x with elements dropped and the rest scaled, in x's dtype. x: contiguous float32,
+// bfloat16 or float16.
 at::Tensor Dropped(const at::Tensor& x, const DropoutMask& mask);
 
-// sum += Dropped(x), rounded to the dtype before and after the addition. sum and x as above, of one
-// shape.
+// Adds Dropped(x) to sum, rounded to the dtype before and after the addition. sum and x as above,
+// of one shape.
 void AddDropped(const at::Tensor& sum, const at::Tensor& x, const DropoutMask& mask);
 
 }  // namespace ftd::engine

@@ -6,10 +6,10 @@
 
 namespace ftd::engine {
 
-// a [T, F] of gate_up [T, 2F].
+// Returns a [T, F] of gate_up [T, 2F].
 at::Tensor SwigluForward(const at::Tensor& gate_up);
 
-// d(gate_up) [T, 2F] of da [T, F].
+// Returns d(gate_up) [T, 2F] of da [T, F].
 at::Tensor SwigluBackward(const at::Tensor& gate_up, const at::Tensor& da);
 
 }  // namespace ftd::engine

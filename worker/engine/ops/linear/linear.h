@@ -47,8 +47,8 @@ struct LinearSaved {
   at::Tensor t;  // [T, P·R]: drop(x) Aᵀ
 };
 
-// A map's input in the backward pass: x [T, I] itself, or what makes it again, RMSNorm's input,
-// weight and statistics.
+// A map's input in the backward pass: x [T, I] itself, or RMSNorm's input, weight and statistics,
+// which make it again.
 struct LinearInput {
   at::Tensor x;
   at::Tensor norm_input, norm_weight;
@@ -64,7 +64,7 @@ struct LinearInput {
 // not on a CPU, whose results stay what they were.
 bool NormFoldsIntoProduct(const at::Tensor& x);
 
-// y [T, O] of x [T, I].
+// Returns y [T, O] of x [T, I].
 at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
                          LinearSaved* saved);
 

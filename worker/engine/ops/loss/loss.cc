@@ -56,9 +56,9 @@ DeviceSums NoSums(const at::Tensor& x) { return at::zeros({3}, x.options().dtype
 }  // namespace
 
 int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu) {
-  // float32 logits of one chunk, in bytes. Large enough for full speed of the products, small
-  // beside the model: a GPU reads the head again for each chunk, which only about a thousand rows
-  // hide; and a head that is trained has its gradient read and written for each.
+  // float32 logits of one chunk, in bytes. Large enough for full speed of the products, small next
+  // to the model: a GPU reads the head again for each chunk, which only about a thousand rows hide;
+  // and a head that is trained has its gradient read and written for each.
   const int64_t bytes = on_gpu ? 512 << 20 : trained_head ? 256 << 20 : 64 << 20;
   const int64_t rows = std::clamp<int64_t>(bytes / (vocabulary * 4), 16, 4096);
   return on_gpu && rows > kTile ? rows / kTile * kTile : rows;

@@ -9,8 +9,8 @@
 
 namespace ftd::engine::cuda {
 
-// e^s for s ≤ 0. On the GPU the rounding of s·log₂e shows as an error of |s|·2⁻²³ relative to e^s,
-// which is at most 5e-8 of the row's largest term.
+// Returns e^s for s ≤ 0. On the GPU the rounding of s·log₂e shows as an error of |s|·2⁻²³ relative
+// to e^s, which is at most 5e-8 of the row's largest term.
 FTD_HOST_DEVICE float Exp(float s) {
 #ifdef __CUDA_ARCH__
   return __expf(s);
@@ -53,7 +53,7 @@ struct SoftmaxSums {
     es += other.es;
   }
 
-  // −log p of an entry, and −Σ p log p; nats.
+  // Return −log p of an entry, and −Σ p log p; nats.
   FTD_HOST_DEVICE float Nll(float x) const { return std::log(e) - (x - Base()); }
   FTD_HOST_DEVICE float Entropy() const { return std::log(e) - es / e; }
 };

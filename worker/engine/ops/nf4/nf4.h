@@ -25,7 +25,7 @@ struct Nf4Tensor {
   bool defined() const { return codes.defined(); }
 };
 
-// The 256 values of the dynamic map, ascending, float32 on the CPU.
+// Returns the 256 values of the dynamic map, ascending, float32 on the CPU.
 at::Tensor DynamicMap();
 
 // Quantises a contiguous float32, bfloat16 or float16 matrix, rounded to `dtype` first, to a result
@@ -38,7 +38,7 @@ Nf4Tensor QuantizeNf4(const at::Tensor& weight, at::ScalarType dtype,
 // of the codes.
 void DequantizeNf4(const Nf4Tensor& quantized, const at::Tensor& out);
 
-// The same by ATen's operators: serves devices without a kernel, and is the kernels' oracle.
+// Writes the same by ATen's operators: serves devices without a kernel, and is the kernels' oracle.
 void DequantizeNf4ByAten(const Nf4Tensor& quantized, const at::Tensor& out);
 
 }  // namespace ftd::engine

@@ -12,7 +12,8 @@ namespace ftd::engine {
 constexpr int64_t kNf4Block = 64, kNf4NestedBlock = 256;
 constexpr int kNf4Values = 16;
 
-// Quantiles of the standard normal distribution, scaled to [-1, 1], with an exact zero.
+// Returns one of 16 quantiles of the standard normal distribution, scaled to [-1, 1], with an exact
+// zero.
 FTD_HOST_DEVICE constexpr float Nf4Value(int code) {
   constexpr float values[kNf4Values] = {
       -1.0F,
@@ -35,7 +36,7 @@ FTD_HOST_DEVICE constexpr float Nf4Value(int code) {
   return values[code];
 }
 
-// The larger; a number when `b` is not one.
+// Returns the larger; a number when `b` is not one.
 FTD_HOST_DEVICE float Nf4Larger(float a, float b) { return b > a ? b : a; }
 
 // Returns the scale that a block of that largest absolute value keeps. A last, shorter block has a
@@ -44,14 +45,14 @@ FTD_HOST_DEVICE float Nf4Scale(float largest, bool whole) {
   return whole ? largest : Nf4Larger(largest, 1e-38F);
 }
 
-// A whole block multiplies by the scale's reciprocal, a shorter one divides. That is bitsandbytes'
-// way, and shows in the last bit.
+// Returns the value scaled to [-1, 1]. A whole block multiplies by the scale's reciprocal, a
+// shorter one divides. That is bitsandbytes' way, and shows in the last bit.
 FTD_HOST_DEVICE float Nf4Scaled(float value, float scale, bool whole) {
   return whole ? value * (1.0F / Nf4Larger(scale, 1e-38F)) : value / scale;
 }
 
-// The index of the nearest value is the number of midpoints that lie below the scaled value. Values
-// k and k + 1 meet here, for k < 15.
+// Returns where values k and k + 1 meet, for k < 15. The index of the nearest value is the number
+// of midpoints that lie below the scaled value.
 FTD_HOST_DEVICE constexpr float Nf4Midpoint(int k) { return (Nf4Value(k) + Nf4Value(k + 1)) / 2; }
 
 }  // namespace ftd::engine

@@ -11,15 +11,15 @@ struct NormSaved {
   at::Tensor rstd;  // [T, 1] float32: 1 / √(mean(x²) + eps)
 };
 
-// y [T, D] of x [T, D] and w [D].
+// Returns y [T, D] of x [T, D] and w [D].
 at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, NormSaved* saved);
 
-// The same y again, from the saved statistics.
+// Returns the same y again, from the saved statistics.
 at::Tensor RmsNormRecompute(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved);
 
-// dx [T, D], plus `residual` [T, D] when it is defined: the gradient that x has beside the norm.
-// Both are rounded to x's dtype before they are added. Adds the weight's gradient, summed in
-// float32, to `w_grad` [D] when that is defined.
+// Returns dx [T, D], plus `residual` [T, D] when it is defined: the gradient that reaches x past
+// the norm. Both are rounded to x's dtype before they are added. Adds the weight's gradient, summed
+// in float32, to `w_grad` [D] when that is defined.
 at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const NormSaved& saved,
                            const at::Tensor& dy, const at::Tensor& residual,
                            const at::Tensor& w_grad);

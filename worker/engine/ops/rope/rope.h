@@ -14,11 +14,11 @@ struct RopeTable {
   at::Tensor cos, sin;
 };
 
-// Frequencies [H/2], float32 on the CPU: theta^(-2i/H), scaled for llama3 (transformers
+// Returns the frequencies [H/2], float32 on the CPU: theta^(-2i/H), scaled for llama3 (transformers
 // modeling_rope_utils.py).
 at::Tensor RopeFrequencies(const ModelConfig& config);
 
-// The table for `positions` [T] (int64).
+// Returns the table for `positions` [T] (int64).
 RopeTable MakeRopeTable(const at::Tensor& frequencies, const at::Tensor& positions,
                         at::ScalarType dtype);
 

@@ -8,8 +8,8 @@ namespace ftd::engine::cuda {
 
 void ApplyRope(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin,
                bool backward);
-// dqkv [T, (N+2K)·H] of dq [T, N, H], dk and dv [T, K, H], contiguous: ApplyRope backward of dq and
-// dk, and dv.
+// Returns dqkv [T, (N+2K)·H] of dq [T, N, H], dk and dv [T, K, H], contiguous: ApplyRope backward
+// of dq and dk, and dv.
 at::Tensor RotateBack(const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv,
                       const at::Tensor& cos, const at::Tensor& sin);
 

@@ -27,7 +27,7 @@ struct RopeKernels {
                        bool backward, Stream stream);
 
   // Puts the gradients side by side into dqkv [rows, (heads + 2·kv_heads)·2·half], queries and keys
-  // rotated back: what `apply` backward makes of a copy.
+  // rotated back: the result of `apply` backward on a copy.
   const char* (*rotate_back)(const QkvGradient& gradient, Type type, const void* cos,
                              const void* sin, void* dqkv, Stream stream);
 };
