@@ -30,7 +30,7 @@ struct StreamItem {
     kEvent,     // `event`
     kLost,      // the stream broke; `status` says why; it is being sought again
     kRegained,  // and is there again
-    kEnd,       // the last item: OK after the last event, else why there is no going on
+    kEnd,       // the last item: OK after the last event, else the error that ended it
   };
   Kind kind = kEvent;
   Message event;
@@ -53,8 +53,8 @@ class StreamRetries {
 
   // A message came. True if a break was reported before.
   bool NoteMessage();
-  // The stream ended too early. An error if there is no going on: another call would get the same
-  // answer (no such job, not allowed …), or there was no contact for five minutes.
+  // The stream ended too early. Returns an error if it cannot resume: another call would get the
+  // same answer (no such job, not allowed …), or there was no contact for five minutes.
   absl::Status Judge(const grpc::Status& ended) const;
   // Whether the break is the first since the last message; why.
   bool NoteBreak() { return !std::exchange(lost_, true); }

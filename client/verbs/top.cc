@@ -145,7 +145,7 @@ std::optional<absl::Status> ShowItems(Follower& follower, QueueView& view) {
   return end;
 }
 
-// Until somebody ends it: the signal, 0 for a q, or why there is no going on.
+// Runs until somebody ends it. Returns the signal, 0 for a q, or the error that ended the stream.
 absl::StatusOr<int> FollowQueue(Connection& connection, const WatchQueueRequest& request,
                                 QueueView& view, Signals& signals) {
   constexpr int kTickMs = 200;

@@ -5,8 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "lib/runlog/step_log.h"
+#include "lib/runlog/timestamp.h"
 #include "server/attempts/attempt_files.h"
 #include "server/jobs/wire.h"
 #include "server/requests/job_view.h"
@@ -87,7 +89,7 @@ absl::StatusOr<std::shared_ptr<const QueueView::Snapshot>> QueueView::Take() con
 
 absl::StatusOr<v1::WatchQueueResponse> QueueView::Make() const {
   v1::WatchQueueResponse view;
-  *view.mutable_time() = MicrosToTimestamp(NowMicros());
+  *view.mutable_time() = ToTimestamp(absl::Now());
   view.set_device(device_);
   if (const auto gpus = gpus_.Last()) {
     for (const Gpu& gpu : *gpus) *view.add_gpus() = ToWire(gpu);

@@ -31,10 +31,6 @@ TOKEN = re.compile(r"""
 """, re.VERBOSE | re.DOTALL)
 
 
-# Sources whose comments are not held to the list yet; their string literals are.
-COMMENTS_LATER = ("server/api/",)
-
-
 def kept(source, kind):
     """`source` with all but its tokens of a kind blotted out, each character in its place.
 
@@ -61,9 +57,7 @@ def matches(name, source):
     """(line, phrase) for each match in what users read of a file."""
     texts = [source]
     if name.endswith((".cc", ".h", ".cu")):
-        texts = [kept(source, "string")]
-        if not name.startswith(COMMENTS_LATER):
-            texts.append(whole_lines(kept(source, "comment")))
+        texts = [kept(source, "string"), whole_lines(kept(source, "comment"))]
     elif name.endswith(".proto"):
         texts = [kept(source, "comment")]
     return [(text.count("\n", 0, match.start()) + 1, " ".join(match[0].split())) for text in texts for match in HABIT.finditer(text)]

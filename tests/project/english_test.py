@@ -39,7 +39,6 @@ def test_a_habit_is_seen(name, source, line):
     ("a.md", "There is no file. It is no longer there, and is no more than 3 bytes. It goes on to the next. A recommendation."),
     ("a.cc", '#include "mend.h"\nint mend = \'"\';  // goes on'),
     ("a.cc", "// It goes\nint x;\n// on.\n"),
-    ("server/api/a.cc", "// It goes on."),
     ("a.cc", 'Say("what it is", "no name");'),
     ("a.proto", "string mend = 1;  // the remedy"),
 ])
