@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/json.h"
 #include "lib/model/families.h"
-#include "nlohmann/json.hpp"
 
 namespace ftd {
 namespace {
@@ -174,10 +174,10 @@ absl::StatusOr<ModelConfig> Parse(const Json& json) {
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return Corrupt("not a JSON object; download the model again");
+  const auto json = ParseJsonObject(text);
+  if (!json.has_value()) return Corrupt("not a JSON object; download the model again");
   try {
-    return Parse(json);
+    return Parse(*json);
   } catch (const Json::exception& error) {  // a field of another JSON type than its name promises
     return Corrupt(error.what());
   }

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/ceil_div.h"
 #include "lib/base/error.h"
-#include "nlohmann/json.hpp"
+#include "lib/base/json.h"
 
 namespace ftd {
 namespace {
@@ -44,9 +44,10 @@ absl::StatusOr<TensorView> FindPart(const ModelWeights& weights, const std::stri
 // Reads shape and offset from quant_state into `out`; returns whether the scales are quantised.
 // bitsandbytes stores that JSON as a uint8 tensor, because safetensors has room for tensors only.
 absl::StatusOr<bool> ReadState(const std::string& name, std::string_view text, Nf4View* out) {
-  const Json state = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!state.is_object()) return Corrupt(name, "is not JSON");
+  const auto parsed = ParseJsonObject(text);
+  if (!parsed.has_value()) return Corrupt(name, "is not JSON");
   try {
+    const Json& state = *parsed;
     const Json& shape = state.at("shape");
     if (!shape.is_array() || shape.size() != 2 || !IsExtent(shape[0]) || !IsExtent(shape[1]))
       return Corrupt(name, absl::StrCat("its shape ", shape.dump(), " is not a matrix's"));

@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
-#include "nlohmann/json.hpp"
+#include "lib/base/json.h"
 
 namespace ftd {
 namespace {
@@ -130,10 +130,10 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::pat
   }
   const std::string_view header_text = bytes.substr(sizeof header_bytes, header_bytes);
   const std::string_view data = bytes.substr(sizeof header_bytes + header_bytes);
-  const Json header = Json::parse(header_text, nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object()) return Corrupt(path, "its header is not JSON");
+  const auto header = ParseJsonObject<Json>(header_text);
+  if (!header.has_value()) return Corrupt(path, "its header is not JSON");
   try {
-    for (const auto& [name, entry] : header.items()) {
+    for (const auto& [name, entry] : header->items()) {
       if (name == "__metadata__") {
         file.metadata_ = entry.get<std::map<std::string, std::string>>();
         continue;
@@ -156,11 +156,12 @@ absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& mod
   std::error_code ignored;
   if (std::filesystem::exists(index_path, ignored)) {
     FTD_ASSIGN_OR_RETURN(std::string text, ReadFile(index_path));
-    const Json index = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
+    const auto index = ParseJsonObject<Json>(text);
+    if (!index.has_value() || !index->contains("weight_map") ||
+        !index->at("weight_map").is_object()) {
       return Corrupt(index_path, "no weight_map");
     }
-    for (const auto& [name, file] : index["weight_map"].items()) {
+    for (const auto& [name, file] : index->at("weight_map").items()) {
       // A name with a folder in it could lead out of the model's directory.
       if (!file.is_string() || std::filesystem::path(file.get<std::string>()).has_parent_path()) {
         return Corrupt(index_path,

@@ -28,11 +28,10 @@ SftResult Sft(Model& model, const FlatBatch& batch, const at::Tensor& x, int64_t
   return {std::move(sums), std::move(dx)};
 }
 
-// Norms all rows before it picks the supervised ones. The norm works row by row, so the sums are
-// Sft's.
+// As Sft, only the rows with a label go through the norm. Its rows are independent of each other.
 DeviceSums SftSums(Model& model, const FlatBatch& batch, at::Tensor x, const TrainSpec& spec) {
-  x = FinalNorm(model, x);
   x = x.index_select(0, batch.supervised);
+  x = FinalNorm(model, x);
   return CrossEntropySums(model.head(), x, batch.targets, spec.label_smoothing);
 }
 

@@ -87,8 +87,8 @@ int64_t ReadMemoryBudget(const std::filesystem::path& dir) {
   const std::filesystem::path path = dir / kMemoryBudgetFile;
   // A state of an older version has no such file; no bound is what it ran with.
   if (!std::filesystem::exists(path)) return std::numeric_limits<int64_t>::max();
-  const auto json = nlohmann::json::parse(ValueOrThrow(ReadFile(path)), nullptr, false);
-  const int64_t bytes = json.is_object() ? IntegerOr(json, kActivationBytes, 0) : 0;
+  const auto json = ParseJsonObject(ValueOrThrow(ReadFile(path)));
+  const int64_t bytes = json.has_value() ? IntegerOr(*json, kActivationBytes, 0) : 0;
   if (bytes <= 0)
     throw EngineError(EngineError::Kind::kModel, path.string() + ": no number of bytes");
   return bytes;
