@@ -9,7 +9,6 @@ import tree
 
 PRODUCT = ("lib/", "server/", "client/", "worker/", "proto/ftd/", "docs/")
 SOURCES = (".cc", ".h", ".cu", ".def", ".proto", "CMakeLists.txt", ".md")
-PLANNED = " *(planned)*"
 # What shows that a file knows a recipe's example, and the files that may know it without being a place to touch.
 TRACES = {
     "a hyperparameter": (r"max_grad_norm", {
@@ -55,10 +54,9 @@ def spelled_out(name, example):
 
 
 def places(text, example):
-    """(file, whether it is planned) for all that `text` names in code and that looks like a path."""
-    for name, planned in re.findall(rf"`([\w./{{}},]+/[\w./{{}},]*)`({re.escape(PLANNED)})?", text):
-        for path in spelled_out(name, example):
-            yield path, bool(planned)
+    """All that `text` names in code and that looks like a path."""
+    for name in re.findall(r"`([\w./{},]+/[\w./{},]*)`", text):
+        yield from spelled_out(name, example)
 
 
 def problems(title, count, example, rows):
@@ -73,17 +71,12 @@ def problems(title, count, example, rows):
 
 
 def missing(text, example=""):
-    for path, planned in places(text, example):
-        exists = (tree.ROOT / path).exists()
-        if planned and exists:
-            yield f"{path} is there: take{PLANNED} away"
-        if not planned and not exists:
-            yield f"{path} is not there"
+    yield from (f"{path} is not there" for path in places(text, example) if not (tree.ROOT / path).exists())
 
 
 def untouched(rows, example, trace, elsewhere):
     """Files that know the example without being in the table, and the reverse. A folder stands for all its files."""
-    touched = {path for cells in rows for path, _ in places(cells[1], example)}
+    touched = {path for cells in rows for path in places(cells[1], example)}
     folders = {path for path in touched if path.endswith("/")}
     knows = {next((folder for folder in folders if name.startswith(folder)), name) for name in tree.files(*SOURCES)
              if (name.startswith(PRODUCT) or name in touched) and re.search(trace, tree.text(name))}
@@ -103,15 +96,14 @@ def test_what_a_recipe_names_exists(title):
     assert [problem for cells in rows for problem in missing(cells[1], example)] == []
 
 
-@pytest.mark.parametrize("title", [title for title, (_, _, rows) in RECIPES.items() if PLANNED not in str(rows)])
+@pytest.mark.parametrize("title", TRACES)
 def test_the_example_touches_the_recipe_and_nothing_else(title):
     _, example, rows = RECIPES[title]
     assert list(untouched(rows, example, *TRACES[title])) == []
 
 
-def test_each_recipe_has_a_trace_and_some_are_followed():
+def test_each_recipe_has_a_trace():
     assert set(RECIPES) == set(TRACES)
-    assert sum(PLANNED not in str(rows) for _, _, rows in RECIPES.values()) >= 2
 
 
 def test_all_other_files_that_contributing_names_exist():
@@ -122,8 +114,7 @@ def test_all_other_files_that_contributing_names_exist():
 def test_a_broken_recipe_is_seen():
     rows = [["1", "`proto/ftd/v1/job.proto`", ""], ["3", "by hand", ""]]
     assert len(list(problems("x", 3, "y", rows))) == 3
-    assert list(missing("`lib/no_such_file.cc`")) and list(missing(f"`lib/runlog/step_metrics.cc`{PLANNED}"))
-    assert not list(missing(f"`client/verbs/NAME.cc` and `lib/no_such_file.cc`{PLANNED}", "hold"))
+    assert list(missing("`lib/no_such_file.cc`")) and not list(missing("`client/verbs/NAME.cc`", "hold"))
     trace, elsewhere = TRACES["a step metric"]
     seen = list(untouched([["1", "`proto/ftd/v1/job.proto`, `server/main.cc`", ""]], "", trace, elsewhere))
     assert [problem.split()[0] for problem in seen] == ["lib/runlog/step_metrics.cc", "worker/run/training_run.cc", "server/main.cc"]
