@@ -7,6 +7,7 @@
 #include "lib/base/file.h"
 #include "lib/spec/judge.h"
 #include "nlohmann/json.hpp"
+#include "worker/engine/logits.h"
 #include "worker/engine/train.h"
 
 namespace ftd {

@@ -1,3 +1,5 @@
+#include "worker/engine/logits.h"
+
 #include <ATen/ops/mm.h>
 
 #include "lib/base/file.h"
@@ -5,10 +7,10 @@
 #include "nlohmann/json.hpp"
 #include "worker/engine/device/device.h"
 #include "worker/engine/device/guarded.h"
+#include "worker/engine/error.h"
 #include "worker/engine/model/adapter.h"
 #include "worker/engine/model/model.h"
 #include "worker/engine/tensors/tensor_io.h"
-#include "worker/engine/train.h"
 #include "worker/engine/training/batches.h"
 
 namespace ftd::engine {

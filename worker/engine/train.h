@@ -1,5 +1,5 @@
-// The engine's whole surface: types of the standard library and lib only, so that the worker that
-// includes it sees no torch.
+// Training, as the worker sees it: types of the standard library and lib only, no torch. The
+// engine's other public headers are logits.h and error.h.
 //
 // Errors: every call throws EngineError. Not thread-safe; one Trainer a process.
 #pragma once
@@ -11,7 +11,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "lib/data/row_source.h"
 #include "lib/model/model_config.h"
@@ -110,12 +109,5 @@ class Trainer {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// Writes the logits of given token ids, for checking the model against others: float32 tensors in a
-// safetensors file, "logits" [T, V] for one sequence, "logits.0", "logits.1", … for several.
-// `adapter_dir` may be empty; with `nf4` the projections are quantised as for QLORA.
-void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::path& adapter_dir,
-                 Dtype dtype, bool nf4, const std::vector<std::vector<int32_t>>& sequences,
-                 bool single, const std::filesystem::path& output);
 
 }  // namespace ftd::engine
