@@ -88,8 +88,8 @@ ordered_json Repeated(const Message& message, const FieldDescriptor* field) {
   return object;
 }
 
-// Returns a YAML scalar. JSON's escapes are valid in a double-quoted YAML scalar; so are all JSON
-// scalars.
+// Returns the value on one line, which for a scalar is YAML as well. JSON's escapes are valid in a
+// double-quoted YAML scalar; so are all JSON scalars.
 std::string Scalar(const ordered_json& value) {
   return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
@@ -146,6 +146,8 @@ std::string ToYaml(const ordered_json& value) {
 void PrintStructured(const ordered_json& value, const std::string& format) {
   if (format == "yaml") {
     std::cout << ToYaml(value) << std::flush;
+  } else if (format == "jsonl") {
+    std::cout << Scalar(value) << std::endl;
   } else {
     std::cout << value.dump(2, ' ', false, ordered_json::error_handler_t::replace) << std::endl;
   }

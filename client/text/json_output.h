@@ -19,7 +19,8 @@ nlohmann::ordered_json ToJson(const google::protobuf::Message& message);
 // `value` as a YAML 1.2 document in block style.
 std::string ToYaml(const nlohmann::ordered_json& value);
 
-// Prints on stdout: "json" indented by two, "yaml" as ToYaml. Requires: `format` is one of them.
+// Prints on stdout: "json" indented by two, "jsonl" on one line, "yaml" as ToYaml. Requires:
+// `format` is one of them.
 void PrintStructured(const nlohmann::ordered_json& value, const std::string& format);
 
 }  // namespace ftd

@@ -4,7 +4,6 @@
 
 #include <csignal>
 #include <cstring>
-#include <iostream>
 #include <memory>
 #include <optional>
 
@@ -14,7 +13,6 @@
 #include "client/rpc/connection.h"
 #include "client/rpc/stream_follower.h"
 #include "client/text/json_output.h"
-#include "client/text/text.h"
 #include "client/watch/follow.h"
 #include "client/watch/queue_screen.h"
 #include "client/watch/terminal.h"
@@ -64,19 +62,13 @@ class QueueView {
   virtual int keys() const { return -1; }
 };
 
-void PrintJson(const WatchQueueResponse& queue) {
-  using nlohmann::ordered_json;
-  std::cout << ToJson(queue).dump(-1, ' ', false, ordered_json::error_handler_t::replace)
-            << std::endl;
-}
+void PrintJson(const WatchQueueResponse& queue) { PrintStructured(ToJson(queue), "jsonl"); }
 
 class JsonView : public QueueView {
  public:
   void Show(const WatchQueueResponse& queue) override { PrintJson(queue); }
   void SetLost(const std::string& why) override {
-    std::cerr << (why.empty() ? "in contact again"
-                              : "lost contact to ftd, trying again: " + PrintableLines(why))
-              << std::endl;
+    why.empty() ? ReportRegained() : ReportLost(why);
   }
 };
 
@@ -86,9 +78,7 @@ class ScreenView : public QueueView {
   explicit ScreenView(const WatchQueueResponse& queue) : queue_(queue) { screen_.emplace(); }
   ~ScreenView() override {
     screen_.reset();
-    for (const std::string& line : RenderQueueScreen(queue_, lost_, "", TerminalStyle()))
-      std::cout << line << '\n';
-    std::cout << std::flush;
+    PrintLines(RenderQueueScreen(queue_, lost_, "", TerminalStyle()));
   }
 
   void Show(const WatchQueueResponse& queue) override { queue_ = queue; }
@@ -120,9 +110,7 @@ void PrintOnce(const WatchQueueResponse& queue) {
     style.columns = kUncut;
     style.color = false;
   }
-  for (const std::string& line : RenderQueueScreen(queue, false, "", style))
-    std::cout << line << '\n';
-  std::cout << std::flush;
+  PrintLines(RenderQueueScreen(queue, false, "", style));
 }
 
 // Whether a q was typed, or no key will be any more.

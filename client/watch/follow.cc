@@ -66,6 +66,12 @@ Signals FollowSignals(bool screen) {
   return Signals({SIGINT, SIGTERM, SIGHUP, SIGQUIT});
 }
 
+void ReportLost(const std::string& why) {
+  std::cerr << "lost contact to ftd, trying again: " << PrintableLines(why) << std::endl;
+}
+
+void ReportRegained() { std::cerr << "in contact again" << std::endl; }
+
 FollowOutcome FollowJob(Connection& connection, const Job& job, JobView& view, Signals& signals,
                         std::optional<milliseconds> timeout) {
   const auto deadline = steady_clock::now() + timeout.value_or(milliseconds(0));

@@ -12,6 +12,10 @@
 
 namespace ftd {
 
+// Reports on stderr that the stream broke, with the reason, or that it is there again.
+void ReportLost(const std::string& why);
+void ReportRegained();
+
 // Shows a job to somebody. Never called from two threads.
 class JobView {
  public:

@@ -4,7 +4,6 @@
 #include <iostream>
 #include <optional>
 
-#include "client/text/text.h"
 #include "client/text/times.h"
 #include "client/watch/terminal.h"
 #include "client/watch/watch_lines.h"
@@ -25,11 +24,10 @@ class LineView : public JobView {
           std::cout << line << '\n';
         break;
       case FollowItem::kLost:
-        std::cerr << "lost contact to ftd, trying again: "
-                  << PrintableLines(std::string(item.status.message())) << std::endl;
+        ReportLost(std::string(item.status.message()));
         break;
       case FollowItem::kRegained:
-        std::cerr << "in contact again" << std::endl;
+        ReportRegained();
         break;
       case FollowItem::kEnd:
         break;
@@ -47,8 +45,7 @@ class ScreenView : public JobView {
   // The last frame is printed once more on the normal screen, so that it stays in the scrollback.
   ~ScreenView() override {
     screen_.reset();
-    for (const std::string& line : shown_) std::cout << line << '\n';
-    std::cout << std::flush;
+    PrintLines(shown_);
   }
 
   void Show(const WatchState& state, const FollowItem& item) override {

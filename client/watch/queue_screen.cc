@@ -99,14 +99,15 @@ Lines Running(const WatchQueueResponse::RunningJob& running, double now, const S
   return lines;
 }
 
-// Rows of equal length as lines of aligned cells, each cut to `widest` columns. A column without
-// text is left out, and no line ends with blanks.
-Lines Aligned(std::vector<std::vector<Cell>> rows, int widest, bool unicode) {
+// Rows of equal length as lines of aligned cells, each cut to two fifths of the screen. A column
+// without text is left out, and no line ends with blanks.
+Lines Aligned(std::vector<std::vector<Cell>> rows, const ScreenStyle& style) {
+  const int widest = std::max(12, style.columns * 2 / 5);
   std::vector<int> widths;
   for (auto& row : rows) {
     widths.resize(row.size());
     for (size_t i = 0; i < row.size(); ++i) {
-      row[i].text = Shorten(Printable(row[i].text), widest, unicode);
+      row[i].text = Shorten(Printable(row[i].text), widest, style.unicode);
       widths[i] = std::max(widths[i], DisplayWidth(row[i].text));
     }
   }
@@ -138,7 +139,7 @@ Lines Queued(const WatchQueueResponse& queue, double now, const ScreenStyle& sty
          {Ink::kPlain, job.owner()},
          {Ink::kWarn, waits ? PendingText(job.pending_reason()) : ""}});
   }
-  return Aligned(std::move(rows), std::max(12, style.columns * 2 / 5), style.unicode);
+  return Aligned(std::move(rows), style);
 }
 
 Lines Ended(const WatchQueueResponse& queue, double now, const ScreenStyle& style) {
@@ -155,7 +156,7 @@ Lines Ended(const WatchQueueResponse& queue, double now, const ScreenStyle& styl
                     {Ink::kPlain, loss},
                     {Ink::kBad, FailureName(job.failure_reason())}});
   }
-  return Aligned(std::move(rows), std::max(12, style.columns * 2 / 5), style.unicode);
+  return Aligned(std::move(rows), style);
 }
 
 // The first of `lines` in `room` rows, the last of which counts those that are left out. `total`
@@ -224,12 +225,7 @@ std::vector<std::string> RenderQueueScreen(const WatchQueueResponse& queue, bool
            &lines);
   }
   Append(end, &lines);
-  if (lines.size() > static_cast<size_t>(std::max(0, style.rows)))
-    lines.resize(std::max(0, style.rows));
-  std::vector<std::string> out;
-  for (const StyledLine& line : lines)
-    out.push_back(line.Render(style.columns, style.color, style.unicode));
-  return out;
+  return RenderLines(lines, style);
 }
 
 }  // namespace ftd

@@ -45,4 +45,13 @@ StyledLine BarLine(double share, const std::string& text, const ScreenStyle& sty
   return line;
 }
 
+std::vector<std::string> RenderLines(const std::vector<StyledLine>& lines,
+                                     const ScreenStyle& style) {
+  const size_t shown = std::min(lines.size(), static_cast<size_t>(std::max(0, style.rows)));
+  std::vector<std::string> out;
+  for (size_t i = 0; i < shown; ++i)
+    out.push_back(lines[i].Render(style.columns, style.color, style.unicode));
+  return out;
+}
+
 }  // namespace ftd

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "client/text/styled_line.h"
 #include "ftd/v1/fine_tuning.pb.h"
@@ -20,5 +21,9 @@ Ink StateInk(ftd::v1::Job::State state);
 
 // A bar filled to `share`, 0 to 1, as long as `text` after it leaves room for.
 StyledLine BarLine(double share, const std::string& text, const ScreenStyle& style);
+
+// Returns the lines as text, the first of them where there are more than the screen has rows.
+std::vector<std::string> RenderLines(const std::vector<StyledLine>& lines,
+                                     const ScreenStyle& style);
 
 }  // namespace ftd

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <iostream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -56,6 +57,11 @@ ScreenStyle TerminalStyle() {
 }
 
 // xterm's sequences: 1049 is the alternate screen, 25 the cursor, 2J clears.
+void PrintLines(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines) std::cout << line << '\n';
+  std::cout << std::flush;
+}
+
 FullScreen::FullScreen() {
   // Echo off, so that keys typed by accident do not disturb the picture.
   termios now{};

@@ -18,6 +18,9 @@ bool StdoutIsTerminal();
 // Size, NO_COLOR and the locale of the moment.
 ScreenStyle TerminalStyle();
 
+// Prints the lines of a frame on stdout and flushes it, terminal or not.
+void PrintLines(const std::vector<std::string>& lines);
+
 // Takes the whole terminal (its alternate screen, cursor hidden, keys not echoed) and gives it back
 // as it was in the destructor.
 class FullScreen {

@@ -185,12 +185,7 @@ std::vector<std::string> RenderWatchScreen(const WatchState& state, const Screen
   const int room = style.rows - static_cast<int>(lines.size() + notes.size());
   for (const Lines& part : {PlotLines(state, style, room), notes})
     lines.insert(lines.end(), part.begin(), part.end());
-  if (lines.size() > static_cast<size_t>(std::max(0, style.rows)))
-    lines.resize(std::max(0, style.rows));
-  std::vector<std::string> out;
-  for (const StyledLine& line : lines)
-    out.push_back(line.Render(style.columns, style.color, style.unicode));
-  return out;
+  return RenderLines(lines, style);
 }
 
 }  // namespace ftd
