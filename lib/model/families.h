@@ -32,7 +32,7 @@ struct ParameterRow {
 struct FixedTrait {
   const char* field;
   std::string_view value;  // JSON
-  std::string_view remedy;
+  const char* remedy;
 };
 
 struct Family {

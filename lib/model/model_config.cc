@@ -24,29 +24,28 @@ absl::Status Unsupported(const std::string& message) {
 // Reads a positive integer; `fallback` when absent or null; 0 means required. The bound keeps the
 // product of two sizes within 64 bits.
 absl::Status ReadSize(const Json& json, const char* name, int64_t fallback, int64_t* value) {
-  if (!json.contains(name) || json[name].is_null()) {
+  const Json* field = FindField(json, name);
+  if (field == nullptr) {
     if (fallback == 0) return Corrupt(absl::StrCat(name, " is missing"));
     *value = fallback;
     return absl::OkStatus();
   }
   constexpr int64_t kMost = int64_t{1} << 31;
-  if (!json[name].is_number_integer() || json[name].get<int64_t>() < 1 ||
-      json[name].get<int64_t>() > kMost) {
-    return Corrupt(
-        absl::StrCat(name, " is ", json[name].dump(), "; it must be a positive integer"));
+  if (!field->is_number_integer() || field->get<int64_t>() < 1 || field->get<int64_t>() > kMost) {
+    return Corrupt(absl::StrCat(name, " is ", field->dump(), "; it must be a positive integer"));
   }
-  *value = json[name].get<int64_t>();
+  *value = field->get<int64_t>();
   return absl::OkStatus();
 }
 
 // Reads a positive number; the value stays what it was when the field is absent or null.
 absl::Status ReadPositive(const Json& json, const char* name, double* value) {
-  if (!json.contains(name) || json[name].is_null()) return absl::OkStatus();
-  if (!json[name].is_number() || !std::isfinite(json[name].get<double>()) ||
-      json[name].get<double>() <= 0) {
-    return Corrupt(absl::StrCat(name, " is ", json[name].dump(), "; it must be a positive number"));
+  const Json* field = FindField(json, name);
+  if (field == nullptr) return absl::OkStatus();
+  if (!field->is_number() || !std::isfinite(field->get<double>()) || field->get<double>() <= 0) {
+    return Corrupt(absl::StrCat(name, " is ", field->dump(), "; it must be a positive number"));
   }
-  *value = json[name].get<double>();
+  *value = field->get<double>();
   return absl::OkStatus();
 }
 
@@ -58,8 +57,9 @@ absl::Status ReadRope(const Json& json, ModelConfig* config) {
   rope.original_max_position_embeddings = static_cast<double>(config->max_position_embeddings);
   FTD_RETURN_IF_ERROR(ReadPositive(json, "rope_theta", &rope.theta));
   const char* name = json.contains("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  if (!json.contains(name) || json[name].is_null()) return absl::OkStatus();
-  const Json& scaling = json[name];
+  const Json* field = FindField(json, name);
+  if (field == nullptr) return absl::OkStatus();
+  const Json& scaling = *field;
   if (!scaling.is_object()) return Corrupt(absl::StrCat(name, " must be an object"));
   FTD_RETURN_IF_ERROR(ReadPositive(scaling, "rope_theta", &rope.theta));
   // Older files spell `rope_type` as `type`.
@@ -97,13 +97,12 @@ absl::Status ReadFamily(const Json& json, ModelConfig* config) {
                                     FamilyNames(), ")"));
   }
   for (const FixedTrait& trait : config->family->fixed_traits) {
-    if (!json.contains(trait.field) || json[trait.field].is_null()) continue;
-    const Json& value = json[trait.field];
+    const Json* value = FindField(json, trait.field);
     // Compared as JSON, so that a boolean is not mistaken for a string.
-    if (value == Json::parse(trait.value)) continue;
-    return Unsupported(absl::StrCat(
-        trait.field, " is ", value.is_string() ? value.get<std::string>() : value.dump(), "; ",
-        absl::string_view(trait.remedy.data(), trait.remedy.size())));
+    if (value == nullptr || *value == Json::parse(trait.value)) continue;
+    return Unsupported(absl::StrCat(trait.field, " is ",
+                                    value->is_string() ? value->get<std::string>() : value->dump(),
+                                    "; ", trait.remedy));
   }
   return absl::OkStatus();
 }
@@ -111,9 +110,9 @@ absl::Status ReadFamily(const Json& json, ModelConfig* config) {
 // Notes that bitsandbytes has quantised the projections to NF4. Every other kind of quantised model
 // is refused: QLoRA cannot train on it.
 absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
-  if (!json.contains("quantization_config") || json["quantization_config"].is_null())
-    return absl::OkStatus();
-  const Json& quantization = json["quantization_config"];
+  const Json* field = FindField(json, "quantization_config");
+  if (field == nullptr) return absl::OkStatus();
+  const Json& quantization = *field;
   if (!quantization.is_object()) return Corrupt("quantization_config must be an object");
   const std::string method = quantization.value("quant_method", std::string("(none)"));
   std::string kind = method;
