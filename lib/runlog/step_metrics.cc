@@ -150,7 +150,7 @@ std::optional<double> ValueIn(const v1::StepMetrics& step, const StepMetric& met
     case FieldDescriptor::CPPTYPE_INT64:
       return static_cast<double>(get->GetInt64(step, field));
     case FieldDescriptor::CPPTYPE_MESSAGE:  // the time
-      return static_cast<double>(absl::ToUnixMicros(ToTime(step.time()))) * 1e-6;
+      return ToUnixDouble(ToTime(step.time()));
     default:
       if (field->has_presence() && !get->HasField(step, field)) return std::nullopt;
       return get->GetDouble(step, field);

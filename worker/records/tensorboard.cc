@@ -76,8 +76,7 @@ absl::Status TensorboardWriter::Append(const v1::StepMetrics& point) {
     const auto value = ValueIn(point, metric);
     if (metric.tensorboard != nullptr && value) scalars.emplace_back(metric.tensorboard, *value);
   }
-  return AppendScalars(static_cast<double>(absl::ToUnixMicros(ToTime(point.time()))) * 1e-6,
-                       point.step(), scalars);
+  return AppendScalars(ToUnixDouble(ToTime(point.time())), point.step(), scalars);
 }
 
 absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation) {
