@@ -51,8 +51,9 @@ absl::StatusOr<v1::WatchQueueResponse::RunningJob> ViewRunning(JobStore& store,
   *running.mutable_job() = WithBriefSpec(std::move(view));
   const v1::Job& shown = running.job();
   const int64_t planned = std::max(shown.progress().steps_planned(), shown.spec().max_steps());
+  if (job.state != JobState::kRunning || planned == 0) return running;
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
-  if (job.state != JobState::kRunning || planned == 0 || attempts.empty()) return running;
+  if (attempts.empty()) return running;
   const auto pace = SecondsPerStep(state_dir.AttemptDir(job.id, attempts.back().number));
   if (!pace.has_value()) return running;
   const int64_t left = std::max<int64_t>(0, planned - shown.last_step().step());
