@@ -23,7 +23,8 @@ std::optional<Json> ParseJsonObject(std::string_view text) {
 }
 
 // Returns the field of that name, or nullptr if it is absent or null, or `json` is not an object.
-inline const nlohmann::json* FindField(const nlohmann::json& json, const char* name) {
+template <typename Json>
+const Json* FindField(const Json& json, const char* name) {
   if (!json.is_object()) return nullptr;
   const auto field = json.find(name);
   return field == json.end() || field->is_null() ? nullptr : &*field;

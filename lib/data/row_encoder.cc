@@ -6,47 +6,15 @@
 
 #include "lib/base/concat.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
-#include "lib/base/json.h"
 #include "lib/model/model_config.h"
 
 namespace ftd {
 namespace {
 
-using nlohmann::json;
-
-absl::Status Corrupt(const std::filesystem::path& path, std::string_view problem) {
-  return Error(Reason::kModelCorrupt,
-               Concat(path.string(), ": ", problem, "; fetch the model again"));
-}
-
-// Returns the "eos_token" of a JSON file: a string or {"content": string}. Empty when file or field
-// is absent or null.
-absl::StatusOr<std::string> EosIn(const std::filesystem::path& path) {
-  absl::StatusOr<std::string> text = ReadFile(path);
-  if (absl::IsNotFound(text.status())) return std::string();
-  FTD_RETURN_IF_ERROR(text.status());
-  const auto document = ParseJsonObject(*text);
-  if (!document) return Corrupt(path, "not a JSON object");
-  const json* field = FindField(*document, "eos_token");
-  if (field == nullptr) return std::string();
-  if (field->is_string()) return field->get<std::string>();
-  if (field->is_object() && field->contains("content") && (*field)["content"].is_string()) {
-    return (*field)["content"].get<std::string>();
-  }
-  return Corrupt(path, R"("eos_token" must be a string or an object with a "content")");
-}
-
-// As in transformers, tokenizer_config.json comes before the older special_tokens_map.json.
 // config.json, which has only an id, is the last resort.
 absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir,
                                     const Tokenizer& tokenizer) {
-  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
-    FTD_ASSIGN_OR_RETURN(std::string eos, EosIn(model_dir / name));
-    if (eos.empty()) continue;
-    if (tokenizer.TokenToId(eos) >= 0) return eos;
-    return Corrupt(model_dir / name, Concat("eos_token \"", eos, "\" is not in tokenizer.json"));
-  }
+  if (!tokenizer.EosToken().empty()) return tokenizer.EosToken();
   FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(model_dir));
   std::string eos;
   if (config.eos_token_id >= 0 && config.eos_token_id < tokenizer.VocabSize()) {

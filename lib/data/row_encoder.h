@@ -27,9 +27,8 @@ struct RowEncoder {
   std::string WithEos(const Example& example) const;
 };
 
-// The encoder of a model directory. EOS comes from tokenizer_config.json, else from
-// special_tokens_map.json, else by its id in config.json. MODEL_UNSUPPORTED when there is none,
-// MODEL_CORRUPT when a file is damaged. The returned encoder points at `tokenizer`, which must
+// The encoder of a model directory. EOS is the tokenizer's, else the one whose id config.json has.
+// MODEL_UNSUPPORTED when there is none. The returned encoder points at `tokenizer`, which must
 // outlive it.
 absl::StatusOr<RowEncoder> MakeRowEncoder(const std::filesystem::path& model_dir,
                                           const Tokenizer& tokenizer, int32_t seq_length);

@@ -86,7 +86,7 @@ std::string TokenKey(const TokenCache::Request& request) {
                     {"columns", dataset.rules.columns},
                     {"template", dataset.rules.prompt_template},
                     {"train_on", static_cast<int>(dataset.rules.train_on)},
-                    {"tokenizer", request.tokenizer_sha256},
+                    {"tokenizer", request.encoder->tokenizer->Fingerprint()},
                     {"eos", request.encoder->eos_token},
                     {"seq_length", request.encoder->seq_length}};
   return Sha256Hex(key.dump(-1, ' ', false, json::error_handler_t::replace));

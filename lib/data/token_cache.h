@@ -42,7 +42,6 @@ class TokenCache {
   struct Request {
     DatasetOptions dataset;  // each file with its sha256
     const RowEncoder* encoder = nullptr;
-    std::string tokenizer_sha256;  // of tokenizer.json
     int threads = 1;
     // Called now and then with bytes of the files; false ends the work with CANCELLED.
     std::function<bool(int64_t done, int64_t total)> progress;

@@ -12,13 +12,11 @@ namespace ftd::hub {
 namespace {
 
 // The files beside the weights that a trained model's directory should have as well.
-constexpr std::array<absl::string_view, 7> kSmallFiles = {"config.json",
-                                                          "generation_config.json",
-                                                          "tokenizer.json",
-                                                          "tokenizer_config.json",
-                                                          "special_tokens_map.json",
-                                                          "chat_template.jinja",
-                                                          "model.safetensors.index.json"};
+constexpr std::array<absl::string_view, 8> kSmallFiles = {
+    "added_tokens.json",      "config.json",
+    "generation_config.json", "tokenizer.json",
+    "tokenizer_config.json",  "special_tokens_map.json",
+    "chat_template.jinja",    "model.safetensors.index.json"};
 
 bool Has(const RepoRevision& revision, absl::string_view path) {
   return std::any_of(revision.files.begin(), revision.files.end(),

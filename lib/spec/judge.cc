@@ -101,13 +101,15 @@ absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const Lor
 
 absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const fs::path& model_dir) {
   FTD_ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(model_dir));
-  auto tokenizer = Tokenizer::Load(model_dir / "tokenizer.json");
+  auto tokenizer = Tokenizer::Load(model_dir);
   if (!tokenizer.ok()) return tokenizer.status();
   if ((*tokenizer)->VocabSize() > config.vocab_size) {
     return Error(
         Reason::kModelCorrupt,
-        absl::StrCat(model_dir.string(), ": tokenizer.json has ", (*tokenizer)->VocabSize(),
-                     " tokens, config.json's vocab_size is ", config.vocab_size));
+        absl::StrCat(
+            model_dir.string(), ": the tokenizer has ", (*tokenizer)->VocabSize(),
+            " tokens, with those that tokenizer_config.json adds; config.json's vocab_size is ",
+            config.vocab_size));
   }
   return config;
 }

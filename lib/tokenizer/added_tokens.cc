@@ -3,33 +3,12 @@
 #include <algorithm>
 
 #include "lib/base/utf8.h"
-#include "utf8proc.h"
+#include "lib/tokenizer/regex/unicode_tables.h"
 
 namespace ftd {
 namespace {
 
-// Returns whether \w of Rust's regex crate matches: letters, marks, digits, connectors, and the
-// circled letters, which are alphabetic.
-bool IsWord(uint32_t c) {
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-      return true;
-    default:
-      return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
-             (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
-             (c >= 0x1F170 && c <= 0x1F189);
-  }
-}
+bool IsWord(uint32_t point) { return IsIn(kWord, kWordSize, point); }
 
 // Returns whether a token between the two texts would be part of a word (single_word).
 bool TouchesWord(std::string_view before, std::string_view after) {

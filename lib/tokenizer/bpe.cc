@@ -120,8 +120,13 @@ absl::Status BpeModel::IndexMerges(const ModelJson& json) {
   // A SentencePiece model has no pre-tokenizer: its "word" is the whole text, with ▁ for spaces. If
   // no merge reaches over the beginning of a ▁, the text may be split there without changing a
   // token, and the parts are short and found in the cache. ▁ itself has to be a token, so that
-  // unknown tokens on its two sides are never fused.
-  splits_at_meta_ = !takes_bytes_ && !ignore_merges_ && by_spelling_.Find(kMeta) >= 0;
+  // unknown tokens on its two sides are never fused; and no character may vanish, or else the ▁s
+  // beside it would meet.
+  const bool none_vanishes =
+      unk_id_ >= 0 || (byte_fallback_ && std::all_of(fallback_ids_.begin(), fallback_ids_.end(),
+                                                     [](int32_t id) { return id >= 0; }));
+  splits_at_meta_ =
+      !takes_bytes_ && !ignore_merges_ && by_spelling_.Find(kMeta) >= 0 && none_vanishes;
   std::string joined;
   for (size_t rank = 0; rank < json.merges.size(); ++rank) {
     // Each lookup is a miss of the CPU's caches; asking for the memory ahead of time hides part of

@@ -16,13 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-// Ranges are sorted and disjoint.
-bool IsInertMark(uint32_t point) {
-  const CodePointRange* end = kInertMarks + kInertMarksSize;
-  const CodePointRange* range = std::upper_bound(
-      kInertMarks, end, point, [](uint32_t p, const CodePointRange& r) { return p < r.first; });
-  return range != kInertMarks && (range - 1)->last >= point;
-}
+bool IsInertMark(uint32_t point) { return IsIn(kInertMarks, kInertMarksSize, point); }
 
 class UnicodeForm : public Normalizer {
  public:

@@ -1,6 +1,5 @@
 #include "lib/tokenizer/pre_tokenizer.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "lib/base/concat.h"
@@ -88,10 +87,7 @@ class ByteLevel : public PreTokenizer {
 // Numeric as Rust's char::is_numeric is: Nd, Nl and No.
 bool IsNumeric(uint32_t point) {
   if (point < 0x80) return point >= '0' && point <= '9';
-  const CodePointRange* end = kNumeric + kNumericSize;
-  const CodePointRange* range = std::upper_bound(
-      kNumeric, end, point, [](uint32_t p, const CodePointRange& r) { return p < r.first; });
-  return range != kNumeric && (range - 1)->last >= point;
+  return IsIn(kNumeric, kNumericSize, point);
 }
 
 // Separates numbers from the rest: "a12" → "a", "12", or "a", "1", "2" with individual_digits.

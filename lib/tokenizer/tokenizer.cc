@@ -8,9 +8,9 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/concat.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/utf8.h"
 #include "lib/tokenizer/added_tokens.h"
+#include "lib/tokenizer/auto_tokenizer.h"
 #include "lib/tokenizer/bpe.h"
 #include "lib/tokenizer/decoder.h"
 #include "lib/tokenizer/json_fields.h"
@@ -56,7 +56,7 @@ class BpeTokenizer : public Tokenizer {
   explicit BpeTokenizer(BpeModel model) : model_(std::move(model)) {}
 
   // Requires: called once, before any other method.
-  absl::Status Init(const json& document);
+  absl::Status Init(AutoTokenizer parts);
 
   std::vector<int32_t> Encode(std::string_view text, bool add_special_tokens) const override;
   std::string Decode(const std::vector<int32_t>& ids) const override;
@@ -66,9 +66,13 @@ class BpeTokenizer : public Tokenizer {
     return added != added_ids_.end() ? added->second : model_.TokenToId(token);
   }
   int32_t VocabSize() const override { return vocab_size_; }
+  const std::string& EosToken() const override { return eos_token_; }
+  const std::string& Fingerprint() const override { return fingerprint_; }
 
  private:
-  absl::Status AddTokens(const json& section);
+  absl::Status AddTokens(const json& section, const std::vector<AddedToken>& more);
+  void AddToken(AddedToken token);
+  void IndexAddedTokens();
   void Normalize(std::string* text, RegexScratch& scratch) const {
     for (const auto& step : normalizers_) step->Apply(text, scratch);
   }
@@ -84,8 +88,11 @@ class BpeTokenizer : public Tokenizer {
   AddedTokenMatcher raw_tokens_;         // matched in the text as it comes
   AddedTokenMatcher normalized_tokens_;  // matched in normalised text
   absl::flat_hash_map<std::string, int32_t> added_ids_;
-  absl::flat_hash_map<int32_t, std::string> added_spellings_;
+  absl::flat_hash_map<int32_t, AddedToken> added_;
+  int32_t last_added_id_ = -1;  // the largest
   int32_t vocab_size_ = 0;
+  std::string eos_token_;
+  std::string fingerprint_;
   mutable ScratchPool scratches_;
 };
 
@@ -97,7 +104,8 @@ const json& Section(const json& document, const char* name) {
 }
 
 // Added tokens come last: their patterns go through the normalizers.
-absl::Status BpeTokenizer::Init(const json& document) {
+absl::Status BpeTokenizer::Init(AutoTokenizer parts) {
+  const json& document = parts.json.rest;
   FTD_ASSIGN_OR_RETURN(normalizers_, ParseNormalizers(Section(document, "normalizer")));
   FTD_ASSIGN_OR_RETURN(pre_tokenizers_, PreTokenizers::Parse(Section(document, "pre_tokenizer"),
                                                              model_.takes_bytes()));
@@ -105,7 +113,9 @@ absl::Status BpeTokenizer::Init(const json& document) {
   FTD_ASSIGN_OR_RETURN(decoders_, ParseDecoders(Section(document, "decoder")));
   has_decoder_ = !Section(document, "decoder").is_null();
   vocab_size_ = model_.end_id();
-  return AddTokens(Section(document, "added_tokens"));
+  eos_token_ = std::move(parts.eos_token);
+  fingerprint_ = std::move(parts.fingerprint);
+  return AddTokens(Section(document, "added_tokens"), parts.added);
 }
 
 absl::StatusOr<AddedToken> ParseAddedToken(const json& entry) {
@@ -120,31 +130,42 @@ absl::StatusOr<AddedToken> ParseAddedToken(const json& entry) {
   return token;
 }
 
-// Gives ids as `tokenizers` does: the vocabulary's where it has the token, else the next free one.
-// The "id" in the file is what that comes to, and is not read.
-absl::Status BpeTokenizer::AddTokens(const json& section) {
-  if (section.is_null()) return absl::OkStatus();
-  if (!section.is_array()) return CorruptTokenizer("\"added_tokens\" must be an array");
-  RegexScratch scratch;
-  auto next_id = static_cast<int32_t>(model_.size());
-  std::vector<AddedToken> raw, normalized;
+absl::Status BpeTokenizer::AddTokens(const json& section, const std::vector<AddedToken>& more) {
+  if (!section.is_null() && !section.is_array())
+    return CorruptTokenizer("\"added_tokens\" must be an array");
   for (const json& entry : section) {
     FTD_ASSIGN_OR_RETURN(AddedToken token, ParseAddedToken(entry));
-    if (token.content.empty() || added_ids_.contains(token.content)) continue;
-    token.id = model_.TokenToId(token.content);
-    if (token.id < 0) token.id = next_id++;
+    AddToken(std::move(token));
+  }
+  for (const AddedToken& token : more) AddToken(token);
+  IndexAddedTokens();
+  return absl::OkStatus();
+}
+
+// Gives ids as `tokenizers` does: the vocabulary's where it has the token, else the next free one.
+// The "id" in the file is what that comes to, and is not read. A token that is added again has the
+// flags of the last time.
+void BpeTokenizer::AddToken(AddedToken token) {
+  if (token.content.empty()) return;
+  token.id = TokenToId(token.content);
+  if (token.id < 0) token.id = std::max(static_cast<int32_t>(model_.size()), last_added_id_ + 1);
+  last_added_id_ = std::max(last_added_id_, token.id);
+  vocab_size_ = std::max(vocab_size_, token.id + 1);
+  added_ids_[token.content] = token.id;
+  added_[token.id] = std::move(token);
+}
+
+// A token with `normalized` is searched in normalised text, so its pattern is normalised as well.
+void BpeTokenizer::IndexAddedTokens() {
+  RegexScratch scratch;
+  std::vector<AddedToken> raw, normalized;
+  for (auto& [id, token] : added_) {
     token.pattern = token.content;
-    // A token with `normalized` is searched in normalised text, so its pattern is normalised as
-    // well.
     if (token.normalized) Normalize(&token.pattern, scratch);
-    vocab_size_ = std::max(vocab_size_, token.id + 1);
-    added_ids_[token.content] = token.id;
-    added_spellings_[token.id] = token.pattern;
-    (token.normalized ? normalized : raw).push_back(std::move(token));
+    (token.normalized ? normalized : raw).push_back(token);
   }
   raw_tokens_ = AddedTokenMatcher(std::move(raw));
   normalized_tokens_ = AddedTokenMatcher(std::move(normalized));
-  return absl::OkStatus();
 }
 
 // text → added tokens → normalise → added tokens → pre-tokenise → BPE → template. Thread-safe: each
@@ -192,9 +213,9 @@ std::string BpeTokenizer::Decode(const std::vector<int32_t>& ids) const {
   std::vector<std::string> tokens;
   for (const int32_t id : ids) {
     // Added tokens win over the vocabulary, as in `tokenizers`.
-    const auto added = added_spellings_.find(id);
-    if (added != added_spellings_.end()) {
-      tokens.push_back(added->second);
+    const auto added = added_.find(id);
+    if (added != added_.end()) {
+      tokens.push_back(added->second.pattern);
     } else if (const std::string_view token = model_.IdToToken(id); !token.empty()) {
       tokens.emplace_back(token);
     }
@@ -205,38 +226,37 @@ std::string BpeTokenizer::Decode(const std::vector<int32_t>& ids) const {
   return absl::StrJoin(tokens, "");
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view tokenizer_json) {
-  FTD_ASSIGN_OR_RETURN(const ModelJson json, ParseModelJson(tokenizer_json));
-  if (!json.rest.is_object()) return CorruptTokenizer("must be an object");
-  const auto model = json.rest.find("model");
-  if (model == json.rest.end() || !model->is_object())
+absl::StatusOr<std::unique_ptr<Tokenizer>> Build(AutoTokenizer parts) {
+  const json& document = parts.json.rest;
+  if (!document.is_object()) return CorruptTokenizer("must be an object");
+  const auto model = document.find("model");
+  if (model == document.end() || !model->is_object())
     return CorruptTokenizer("\"model\" must be an object");
   // Files from before 2020 leave the type out; the merges show that it is BPE.
   FTD_ASSIGN_OR_RETURN(const std::string type,
-                       StringFieldOr(*model, "type", json.has_merges ? "BPE" : "?", "model"));
+                       StringFieldOr(*model, "type", parts.json.has_merges ? "BPE" : "?", "model"));
   if (type != "BPE")
     return UnsupportedTokenizer(Concat("the model ", type, " is not supported, only BPE is"));
-  const bool byte_level = PreTokenizers::EndsWithByteLevel(Section(json.rest, "pre_tokenizer"));
-  FTD_ASSIGN_OR_RETURN(BpeModel bpe, BpeModel::Build(json, byte_level));
+  const bool byte_level = PreTokenizers::EndsWithByteLevel(Section(document, "pre_tokenizer"));
+  FTD_ASSIGN_OR_RETURN(BpeModel bpe, BpeModel::Build(parts.json, byte_level));
   auto tokenizer = std::make_unique<BpeTokenizer>(std::move(bpe));
-  FTD_RETURN_IF_ERROR(tokenizer->Init(json.rest));
+  FTD_RETURN_IF_ERROR(tokenizer->Init(std::move(parts)));
   return tokenizer;
 }
 
-// Mapped instead of read: the file may have tens of MB, of which little is kept as it is.
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(
-    const std::filesystem::path& tokenizer_json_file) {
-  absl::StatusOr<MappedFile> file = MappedFile::Open(tokenizer_json_file);
-  if (absl::IsNotFound(file.status())) {
-    return Error(Reason::kModelNotFound, Concat("there is no ", tokenizer_json_file.string(),
-                                                "; a model directory needs a tokenizer.json"));
-  }
-  FTD_RETURN_IF_ERROR(file.status());
-  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Parse(file->bytes());
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view tokenizer_json) {
+  AutoTokenizer parts;
+  FTD_ASSIGN_OR_RETURN(parts.json, ParseModelJson(tokenizer_json));
+  return Build(std::move(parts));
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& model_dir) {
+  FTD_ASSIGN_OR_RETURN(AutoTokenizer parts, ReadAutoTokenizer(model_dir));
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Build(std::move(parts));
   if (!tokenizer.ok())
-    return Prefixed(tokenizer.status(), Concat(tokenizer_json_file.string(), ": "));
+    return Prefixed(tokenizer.status(), Concat((model_dir / "tokenizer.json").string(), ": "));
   return tokenizer;
 }
 

@@ -1,9 +1,10 @@
-// tokenizer.json of Hugging Face's `tokenizers`: BPE, byte-level (GPT-2, Llama 3, SmolLM2) and
+// Tokenizers of Hugging Face models: BPE, byte-level (GPT-2, Llama 3, SmolLM2) and
 // SentencePiece-style (Llama 2, Mistral), with normalizers, pre-tokenizers, added tokens and
 // template post-processing.
 //
-// Token ids are those of the `tokenizers` library, string for string
-// (tests/lib/tokenizer/tokenizer_parity_test.py).
+// Token ids are those of AutoTokenizer of transformers 5, string for string
+// (tests/lib/tokenizer/auto_tokenizer_test.py), and for a tokenizer.json by itself those of the
+// `tokenizers` library (tokenizer_parity_test.py).
 #pragma once
 
 #include <cstdint>
@@ -20,12 +21,13 @@ namespace ftd {
 // Immutable after loading; Encode may be called from many threads.
 class Tokenizer {
  public:
-  // FAILED_PRECONDITION MODEL_UNSUPPORTED when a component is not one of those supported (it is
-  // named), MODEL_CORRUPT when the JSON is damaged. NOT_FOUND MODEL_NOT_FOUND from Load when the
-  // file is missing.
+  // The tokenizer of a model's folder, as AutoTokenizer makes it of tokenizer.json and the small
+  // files beside it (auto_tokenizer.h). FAILED_PRECONDITION MODEL_UNSUPPORTED when a component or a
+  // class is not one of those supported (it is named), MODEL_CORRUPT when a file is damaged;
+  // NOT_FOUND MODEL_NOT_FOUND when there is no tokenizer.json.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& model_dir);
+  // The text of a tokenizer.json by itself, as `tokenizers` reads it. The same errors.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Parse(std::string_view tokenizer_json);
-  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(
-      const std::filesystem::path& tokenizer_json_file);
   virtual ~Tokenizer() = default;
 
   // Ids of UTF-8 `text` (invalid bytes are replaced by U+FFFD first). `add_special_tokens` applies
@@ -37,6 +39,10 @@ class Tokenizer {
   virtual int32_t TokenToId(std::string_view token) const = 0;
   // One more than the largest id.
   virtual int32_t VocabSize() const = 0;
+  // Load's: the end-of-sequence token that the folder names, "" when it names none; and a SHA-256,
+  // in hex, of all that the ids of a text depend on.
+  virtual const std::string& EosToken() const = 0;
+  virtual const std::string& Fingerprint() const = 0;
 };
 
 }  // namespace ftd

@@ -90,7 +90,7 @@ absl::StatusOr<std::vector<Example>> ReadExamples(const DatasetSpec& spec) {
 // Needs the tokenizer but no weights.
 absl::Status Preview(const PreviewOptions& options, std::ostream& out) {
   FTD_ASSIGN_OR_RETURN(const DatasetSpec spec, Judge(options));
-  FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(options.model_dir / "tokenizer.json"));
+  FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(options.model_dir));
   FTD_ASSIGN_OR_RETURN(const RowEncoder encoder,
                        MakeRowEncoder(options.model_dir, *tokenizer, options.seq_length));
   FTD_ASSIGN_OR_RETURN(const std::vector<Example> examples, ReadExamples(spec));

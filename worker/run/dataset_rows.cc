@@ -89,8 +89,7 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
                                          RunObserver& observer, const StopFlags& flags) {
   // The tokenizer may take a second to load, so a phase is reported before it.
   observer.Progress(v1::Progress::VALIDATE, {0, 0, "files"});
-  const fs::path tokenizer_json = fs::path(request.model_dir()) / "tokenizer.json";
-  FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(tokenizer_json));
+  FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(request.model_dir()));
   FTD_ASSIGN_OR_RETURN(const RowEncoder encoder,
                        MakeRowEncoder(request.model_dir(), *tokenizer, spec.seq_length));
   FTD_RETURN_IF_ERROR(CheckPins(request, observer, flags));
@@ -101,7 +100,6 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
                                observer.Progress(v1::Progress::TOKENIZE, {done, total, "bytes"});
                                return !flags.stop;
                              }};
-  FTD_ASSIGN_OR_RETURN(wanted.tokenizer_sha256, Sha256File(tokenizer_json));
   const int64_t bytes =
       request.token_cache_bytes() > 0 ? request.token_cache_bytes() : kDefaultTokenCacheBytes;
   const bool shared = !request.token_cache_dir().empty();

@@ -11,7 +11,7 @@ import ctypes.util
 import unicodedata
 
 import tokenizers
-from tokenizers import Regex, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 CATEGORIES = ("Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co Cn").split()
 POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
@@ -55,6 +55,15 @@ def numeric():
     """What the Digits pre-tokenizer isolates."""
     pieces = pre_tokenizers.Digits(individual_digits=True).pre_tokenize_str("a" + "aa".join(TEXT) + "a")
     return sorted({ord(text) for text, _ in pieces if len(text) == 1 and text != "a"})
+
+
+def words():
+    """What is part of a word to added tokens that are to stand alone: \\w of Rust's regex crate."""
+    tokenizer = Tokenizer(models.BPE(vocab={"?": 0}, merges=[]))
+    tokenizer.add_tokens([AddedToken("x", single_word=True, normalized=False)])
+    found = tokenizer.encode(" ".join(chr(point) + "x" for point in POINTS))
+    alone = {(begin // 3) for token, (begin, _) in zip(found.tokens, found.offsets) if token == "x"}
+    return [point for i, point in enumerate(POINTS) if i not in alone]
 
 
 def inert_marks():
@@ -126,6 +135,7 @@ def main():
     print('#include "lib/tokenizer/regex/unicode_tables.h"\n\nnamespace ftd {')
     table("MappedRange", "kRegexProxies", mapped_ranges(sorted(proxies(oniguruma_categories())), 0))
     table("CodePointRange", "kNumeric", ranges(numeric()))
+    table("CodePointRange", "kWord", ranges(words()))
     table("CodePointRange", "kInertMarks", ranges(inert_marks()))
     table("MappedRange", "kLowerExceptions", mapped_ranges(lower_exceptions(), 1))
     print("\n}  // namespace ftd")

@@ -2,6 +2,7 @@
 // utf8proc. Made by make_unicode_tables.py.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -10,6 +11,13 @@ namespace ftd {
 struct CodePointRange {
   uint32_t first, last;
 };
+// Whether a table, whose ranges are sorted and disjoint, has the code point.
+inline bool IsIn(const CodePointRange* table, size_t size, uint32_t point) {
+  const CodePointRange* after =
+      std::upper_bound(table, table + size, point,
+                       [](uint32_t p, const CodePointRange& range) { return p < range.first; });
+  return after != table && (after - 1)->last >= point;
+}
 struct MappedRange {
   uint32_t first, last, target;
 };
@@ -22,6 +30,10 @@ extern const size_t kRegexProxiesSize;
 // Digits to the Digits pre-tokenizer (Rust's char::is_numeric).
 extern const CodePointRange kNumeric[];
 extern const size_t kNumericSize;
+
+// Part of a word to an added token with single_word (\w of Rust's regex crate).
+extern const CodePointRange kWord[];
+extern const size_t kWordSize;
 
 // Code points that `tokenizers` neither reorders, decomposes nor composes, though today's Unicode
 // would.

@@ -22,7 +22,7 @@ TEST(FindField, NullIsAbsent) {
   EXPECT_EQ(*FindField(object, "c"), false);
   EXPECT_EQ(FindField(object, "d"), nullptr);
   EXPECT_EQ(FindField(nlohmann::json::array({"a"}), "a"), nullptr);
-  EXPECT_EQ(FindField(nullptr, "a"), nullptr);
+  EXPECT_EQ(FindField(nlohmann::json(), "a"), nullptr);
 }
 
 TEST(IntegerOr, TakesWhatFits) {

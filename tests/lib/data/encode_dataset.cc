@@ -23,7 +23,7 @@ int64_t Tokens(const ftd::RowSource& rows) {
 int main(int argc, char** argv) {
   if (argc < 5) return 2;
   const std::filesystem::path model(argv[1]), out(argv[3]);
-  const auto tokenizer = ftd::Tokenizer::Load(model / "tokenizer.json");
+  const auto tokenizer = ftd::Tokenizer::Load(model);
   if (!tokenizer.ok()) return 1;
   const auto encoder = ftd::MakeRowEncoder(model, **tokenizer, 2048);
   if (!encoder.ok()) return 1;

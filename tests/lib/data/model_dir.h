@@ -16,7 +16,7 @@ struct ModelDir {
   ModelDir(std::initializer_list<std::pair<const char*, nlohmann::json>> files) {
     dir.Write("tokenizer.json", SmallTokenizer().dump());
     for (const auto& [name, content] : files) dir.Write(name, content.dump());
-    tokenizer = *Tokenizer::Load(dir / "tokenizer.json");
+    tokenizer = *Tokenizer::Load(dir.path());
   }
   absl::StatusOr<RowEncoder> Encoder(int32_t seq_length = 0) const {
     return MakeRowEncoder(dir.path(), *tokenizer, seq_length);

@@ -17,7 +17,6 @@ class TokenCacheTest : public testing::Test {
   TokenCacheTest() : model_({{"tokenizer_config.json", {{"eos_token", "<eos>"}}}}) {
     encoder_ = *model_.Encoder();
     request_.encoder = &encoder_;
-    request_.tokenizer_sha256 = "t";
     request_.threads = 2;
     request_.progress = [this](int64_t, int64_t) { return ++asked_ > 0; };
     Rows("{\"text\":\"hello\"}\n{\"text\":\"hello w\"}\n", "1");
@@ -94,7 +93,8 @@ TEST_F(TokenCacheTest, EverythingThatTokensDependOnMakesAnotherKey) {
   differs("template");
   request_.dataset.rules.train_on = TrainOn::kCompletions;
   differs("train_on");
-  request_.tokenizer_sha256 = "u";
+  const ModelDir other({{"tokenizer_config.json", {{"eos_token", "<eos>"}, {"pad_token", "he"}}}});
+  encoder_.tokenizer = other.tokenizer.get();
   differs("tokenizer");
   encoder_.eos_token = "<bos>";
   differs("eos");

@@ -1,9 +1,10 @@
 // The tokenizer as a filter, for tests and benchmarks in Python.
 //
-//   encode_lines TOKENIZER_JSON              stdin: a JSON string a line; stdout for each:
+//   encode_lines TOKENIZER                   a model's folder, or a tokenizer.json by itself.
+//   stdin: a JSON string a line; stdout for each:
 //                                            {"ids": with special tokens, "plain": without,
 //                                            "decoded": text of plain}
-//   encode_lines TOKENIZER_JSON --time FILE  FILE: a JSON string a line; each line of stdin encodes
+//   encode_lines TOKENIZER --time FILE       FILE: a JSON string a line; each line of stdin encodes
 //   all of them once;
 //                                            stdout: seconds, tokens
 #include <chrono>
@@ -12,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 
@@ -46,20 +49,27 @@ void Time(const ftd::Tokenizer& tokenizer, const char* path) {
   }
 }
 
+absl::StatusOr<std::unique_ptr<ftd::Tokenizer>> Load(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) return ftd::Tokenizer::Load(path);
+  FTD_ASSIGN_OR_RETURN(const std::string text, ftd::ReadFile(path));
+  return ftd::Tokenizer::Parse(text);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 2 && !(argc == 4 && std::string(argv[2]) == "--time")) {
-    std::cerr << "usage: encode_lines TOKENIZER_JSON [--time FILE]\n";
+    std::cerr << "usage: encode_lines TOKENIZER [--time FILE]\n";
     return 2;
   }
   std::ios::sync_with_stdio(false);
   const auto begin = Clock::now();
-  const auto tokenizer = ftd::Tokenizer::Load(argv[1]);
+  const auto tokenizer = Load(argv[1]);
   if (!tokenizer.ok()) {
     std::cerr << tokenizer.status().message() << '\n';
     return 1;
   }
-  std::cerr << "loaded in " << Seconds(Clock::now() - begin) << " s\n";
+  std::cerr << "loaded in " << Seconds(Clock::now() - begin) << " s, EOS "
+            << json((*tokenizer)->EosToken()).dump() << '\n';
   argc == 2 ? Filter(**tokenizer) : Time(**tokenizer, argv[3]);
 }

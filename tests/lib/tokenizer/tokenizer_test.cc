@@ -174,11 +174,15 @@ TEST(Tokenizer, DamageIsNamed) {
 
 TEST(Tokenizer, LoadNamesTheFile) {
   const TempDir dir;
-  EXPECT_ERROR(Tokenizer::Load(dir / "tokenizer.json"), absl::StatusCode::kNotFound,
-               "MODEL_NOT_FOUND", "tokenizer.json");
-  EXPECT_ERROR(Tokenizer::Load(dir.Write("tokenizer.json", "{")), kPrecondition, "MODEL_CORRUPT",
-               dir.path().string());
-  EXPECT_OK(Tokenizer::Load(dir.Write("tokenizer.json", SmallTokenizer().dump())));
+  EXPECT_ERROR(Tokenizer::Load(dir.path()), absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+               "tokenizer.json");
+  dir.Write("tokenizer.json", "{");
+  EXPECT_ERROR(Tokenizer::Load(dir.path()), kPrecondition, "MODEL_CORRUPT", dir.path().string());
+  dir.Write("tokenizer.json", SmallTokenizer().dump());
+  EXPECT_OK(Tokenizer::Load(dir.path()));
+  dir.Write("special_tokens_map.json", "[]");
+  EXPECT_ERROR(Tokenizer::Load(dir.path()), kPrecondition, "MODEL_CORRUPT",
+               "special_tokens_map.json");
 }
 
 }  // namespace
