@@ -123,6 +123,14 @@ FOLDERS = {
     **{f"qwen2 of {model_type}": ("qwen2", {"model_type": model_type}, {"tokenizer_class": name, "eos_token": "<|im_end|>"}, {})
        for model_type, name in (("qwen2", "LlamaTokenizer"), ("qwen2", "Qwen2TokenizerFast"), ("qwen3", "PreTrainedTokenizerFast"),
                                 ("qwen3", "Qwen2Tokenizer"), ("qwen3_5", "Qwen2Tokenizer"))},
+    **{f"{base} of {model_type} as {name}": (base, {"model_type": model_type}, {"tokenizer_class": name, "eos_token": eos}, {})
+       for base, model_type, name, eos in (
+           ("llama4", "llama", "PreTrainedTokenizerFast", "<|eot|>"), ("qwen", "qwen2", "Qwen2Tokenizer", "<|im_end|>"),
+           ("qwen", "qwen3", "Qwen2TokenizerFast", "<|im_end|>"), ("qwen", "qwen3_5", "Qwen2Tokenizer", "<|im_end|>"),
+           ("mistral_v1", "mistral", "LlamaTokenizer", "</s>"), ("mistral_v1", "llama", "LlamaTokenizerFast", "</s>"),
+           ("mistral_v3", "mistral", "LlamaTokenizerFast", "</s>"), ("mistral_v3", "llama", "LlamaTokenizer", "</s>"),
+           ("mistral_v7", "llama", "LlamaTokenizer", "</s>"), ("tekken", "mistral", "PreTrainedTokenizerFast", "</s>"),
+           ("tekken", "llama", "LlamaTokenizerFast", "</s>"))},
     "mistral of mistral": ("mistral", {"model_type": "mistral"}, {"tokenizer_class": "LlamaTokenizer", **SPM, "legacy": False}, {}),
     "mistral as LlamaTokenizer": ("mistral", LLAMA, {"tokenizer_class": "LlamaTokenizer", **SPM, "legacy": False}, {}),
     "class in config.json": ("llama2", {"model_type": "llama", "tokenizer_class": "LlamaTokenizer"}, SPM, {}),

