@@ -18,6 +18,8 @@ constexpr std::array<absl::string_view, 8> kSmallFiles = {
     "tokenizer_config.json",  "special_tokens_map.json",
     "chat_template.jinja",    "model.safetensors.index.json"};
 
+constexpr absl::string_view kIndex = "model.safetensors.index.json";
+
 bool Has(const RepoRevision& revision, absl::string_view path) {
   return std::any_of(revision.files.begin(), revision.files.end(),
                      [&](const RepoFile& file) { return file.path == path; });
@@ -45,14 +47,15 @@ absl::StatusOr<RepoRevision> ModelFiles(const RepoRevision& revision) {
     if (!Has(revision, needed))
       return Unsupported(revision.repo, absl::StrCat(needed, "; ftd trains models that have one"));
   }
-  // A repository may have both: an old single file beside the shards is the same weights again.
-  const bool sharded = Has(revision, "model.safetensors.index.json");
+  // A repository may have both. The single file comes first, as in transformers.
+  const bool sharded = !Has(revision, "model.safetensors");
   RepoRevision wanted{revision.repo, revision.commit, {}};
   bool weights = false;
   for (const RepoFile& file : revision.files) {
     const bool weight = sharded ? IsShard(file.path) : file.path == "model.safetensors";
     weights |= weight;
-    if (weight || IsSmall(file)) wanted.files.push_back(file);
+    const bool stale = !sharded && file.path == kIndex;
+    if (weight || (IsSmall(file) && !stale)) wanted.files.push_back(file);
   }
   if (!weights) {
     return Unsupported(revision.repo,

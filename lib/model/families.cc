@@ -30,6 +30,13 @@ constexpr FixedTrait kLlamaTraits[] = {
     {"hidden_act", "\"silu\"", "supported is silu"},
     {"attention_bias", "false", "projections with a bias are not supported"},
     {"mlp_bias", "false", "projections with a bias are not supported"},
+    {"attention_dropout", "0.0",
+     "dropout on attention probabilities is not supported: set it to 0"},
+    {"partial_rotary_factor", "1.0", "a rotary embedding of part of a head is not supported"},
+    {"is_causal", "true", "attention to later tokens is not supported"},
+    {"transformers_weights", "null",
+     "weights under another name are not supported: rename them to model.safetensors, and remove "
+     "this field"},
 };
 
 constexpr Family kFamilies[] = {

@@ -51,12 +51,14 @@ absl::Status ReadPositive(const Json& json, const char* name, double* value) {
 
 // transformers 5 has one object `rope_parameters` with rope_theta inside; transformers 4 has
 // `rope_theta` next to `rope_scaling` (null for the default). Both spellings occur on the hub,
-// because transformers rewrites a config only when it saves the model again.
+// because transformers rewrites a config only when it saves the model again. Of the two objects a
+// `rope_scaling` with something in it wins.
 absl::Status ReadRope(const Json& json, ModelConfig* config) {
   RopeConfig& rope = config->rope;
   rope.original_max_position_embeddings = static_cast<double>(config->max_position_embeddings);
   FTD_RETURN_IF_ERROR(ReadPositive(json, "rope_theta", &rope.theta));
-  const char* name = json.contains("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const Json* old = FindField(json, "rope_scaling");
+  const char* name = old != nullptr && !old->empty() ? "rope_scaling" : "rope_parameters";
   const Json* field = FindField(json, name);
   if (field == nullptr) return absl::OkStatus();
   const Json& scaling = *field;
@@ -114,7 +116,9 @@ absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
   if (field == nullptr) return absl::OkStatus();
   const Json& quantization = *field;
   if (!quantization.is_object()) return Corrupt("quantization_config must be an object");
-  const std::string method = quantization.value("quant_method", std::string("(none)"));
+  if (!quantization.contains("quant_method"))
+    return Corrupt("quantization_config lacks its quant_method");
+  const std::string method = quantization.at("quant_method").get<std::string>();
   std::string kind = method;
   if (method == "bitsandbytes") {
     // transformers' BitsAndBytesConfig means fp4 where no type is named. Without load_in_4bit it is
@@ -167,6 +171,10 @@ absl::StatusOr<ModelConfig> Parse(const Json& json) {
   FTD_RETURN_IF_ERROR(ReadRope(json, &config));
   FTD_RETURN_IF_ERROR(ReadQuantization(json, &config));
   config.eos_token_id = FirstTokenId(json, "eos_token_id");
+  // nn.Embedding counts a negative one from the end of the vocabulary.
+  config.pad_token_id = IntegerOr(json, "pad_token_id", -1 - config.vocab_size);
+  if (config.pad_token_id < 0) config.pad_token_id += config.vocab_size;
+  if (config.pad_token_id < 0 || config.pad_token_id >= config.vocab_size) config.pad_token_id = -1;
   return config;
 }
 

@@ -38,6 +38,7 @@ struct ModelConfig {
   bool tie_word_embeddings = false;
   RopeConfig rope;
   int64_t eos_token_id = -1;  // the first, when config.json lists several; -1: none
+  int64_t pad_token_id = -1;  // whose embedding gets no gradient; -1: none
   bool nf4 = false;           // bitsandbytes has quantised the projections to NF4
 };
 

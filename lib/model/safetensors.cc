@@ -19,15 +19,36 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
 
+// All dtypes of safetensors 0.8.
 struct DtypeRow {
   TensorDtype dtype;
   std::string_view name;
-  size_t bytes;
+  size_t bits;
 };
+constexpr TensorDtype kOther = TensorDtype::kOther;
 constexpr DtypeRow kDtypes[] = {
-    {TensorDtype::kF64, "F64", 8},   {TensorDtype::kF32, "F32", 4}, {TensorDtype::kF16, "F16", 2},
-    {TensorDtype::kBF16, "BF16", 2}, {TensorDtype::kI64, "I64", 8}, {TensorDtype::kI32, "I32", 4},
-    {TensorDtype::kU8, "U8", 1},
+    {TensorDtype::kF64, "F64", 64},
+    {TensorDtype::kF32, "F32", 32},
+    {TensorDtype::kF16, "F16", 16},
+    {TensorDtype::kBF16, "BF16", 16},
+    {TensorDtype::kI64, "I64", 64},
+    {TensorDtype::kI32, "I32", 32},
+    {TensorDtype::kU8, "U8", 8},
+    {kOther, "BOOL", 8},
+    {kOther, "I8", 8},
+    {kOther, "I16", 16},
+    {kOther, "U16", 16},
+    {kOther, "U32", 32},
+    {kOther, "U64", 64},
+    {kOther, "C64", 64},
+    {kOther, "F8_E4M3", 8},
+    {kOther, "F8_E4M3FNUZ", 8},
+    {kOther, "F8_E5M2", 8},
+    {kOther, "F8_E5M2FNUZ", 8},
+    {kOther, "F8_E8M0", 8},
+    {kOther, "F6_E2M3", 6},
+    {kOther, "F6_E3M2", 6},
+    {kOther, "F4", 4},
 };
 
 // Returns the error of a damaged file. Nothing can be done with one but to fetch it again.
@@ -37,14 +58,15 @@ absl::Status Corrupt(const std::filesystem::path& path, std::string_view message
                             "; download or copy the file again"));
 }
 
-// Returns shape × dtype in bytes, or nothing when it overflows.
-std::optional<uint64_t> ByteSize(const std::vector<int64_t>& shape, TensorDtype dtype) {
-  uint64_t size = TensorDtypeSize(dtype);
+// Returns shape × bits in bytes, or nothing when it overflows or is no whole number.
+std::optional<uint64_t> ByteSize(const std::vector<int64_t>& shape, size_t bits) {
+  uint64_t size = bits;
   for (int64_t extent : shape) {
     if (extent < 0 || __builtin_mul_overflow(size, static_cast<uint64_t>(extent), &size))
       return std::nullopt;
   }
-  return size;
+  if (size % 8 != 0) return std::nullopt;
+  return size / 8;
 }
 
 // Returns one entry of the header as a view into `data`. Everything in it is checked, because it
@@ -57,7 +79,7 @@ absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const s
   if (row == std::end(kDtypes)) {
     return Error(Reason::kModelUnsupported,
                  absl::StrCat(path.string(), ": tensor ", name, " has dtype ", dtype_name,
-                              "; supported are float32, float16 and bfloat16 weights"));
+                              ", which this release does not know"));
   }
   TensorView view;
   view.dtype = row->dtype;
@@ -77,7 +99,7 @@ absl::StatusOr<TensorView> ParseEntry(const std::filesystem::path& path, const s
     return Corrupt(path, absl::StrCat("tensor ", name, " ends at byte ", end, " of ", data.size(),
                                       "; the file is cut short or its header lies"));
   }
-  if (ByteSize(view.shape, view.dtype) != end - begin) {
+  if (ByteSize(view.shape, row->bits) != end - begin) {
     return Corrupt(path, absl::StrCat("tensor ", name, " has ", end - begin,
                                       " bytes, not what its shape needs"));
   }
@@ -108,11 +130,11 @@ absl::Status CheckCoverage(const std::filesystem::path& path,
 
 }  // namespace
 
-// kDtypes has its rows in the order of the enum.
+// kDtypes begins with a row for each of the enum, in its order.
 std::string_view TensorDtypeName(TensorDtype dtype) {
-  return kDtypes[static_cast<int>(dtype)].name;
+  return dtype == kOther ? "of another type" : kDtypes[static_cast<int>(dtype)].name;
 }
-size_t TensorDtypeSize(TensorDtype dtype) { return kDtypes[static_cast<int>(dtype)].bytes; }
+size_t TensorDtypeSize(TensorDtype dtype) { return kDtypes[static_cast<int>(dtype)].bits / 8; }
 
 // Maps the file and parses its header; the tensors' bytes are read from the disk when they are
 // first used.
@@ -135,7 +157,7 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::pat
   try {
     for (const auto& [name, entry] : header->items()) {
       if (name == "__metadata__") {
-        file.metadata_ = entry.get<std::map<std::string, std::string>>();
+        if (!entry.is_null()) file.metadata_ = entry.get<std::map<std::string, std::string>>();
         continue;
       }
       FTD_ASSIGN_OR_RETURN(TensorView view, ParseEntry(path, name, entry, data));
@@ -148,29 +170,40 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::pat
   return file;
 }
 
-// The index first: a directory that has both is taken by its shards.
+namespace {
+
+// The files of an index, with the tensors that it promises in each.
+absl::StatusOr<std::map<std::string, std::vector<std::string>>> ReadIndex(
+    const std::filesystem::path& path) {
+  FTD_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  const auto index = ParseJsonObject<Json>(text);
+  if (!index.has_value() || !index->contains("weight_map") ||
+      !index->at("weight_map").is_object()) {
+    return Corrupt(path, "no weight_map");
+  }
+  std::map<std::string, std::vector<std::string>> names_by_file;
+  for (const auto& [name, file] : index->at("weight_map").items()) {
+    // A name with a folder in it could lead out of the model's directory.
+    if (!file.is_string() || std::filesystem::path(file.get<std::string>()).has_parent_path()) {
+      return Corrupt(path, absl::StrCat("weight_map names a file outside the model for ", name));
+    }
+    names_by_file[file.get<std::string>()].push_back(name);
+  }
+  return names_by_file;
+}
+
+}  // namespace
+
+// The single file first, as in transformers: an index beside it is left over from a save in shards.
 absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& model_dir) {
   ModelWeights weights;
   std::map<std::string, std::vector<std::string>> names_by_file;
   const auto index_path = model_dir / "model.safetensors.index.json";
   std::error_code ignored;
-  if (std::filesystem::exists(index_path, ignored)) {
-    FTD_ASSIGN_OR_RETURN(std::string text, ReadFile(index_path));
-    const auto index = ParseJsonObject<Json>(text);
-    if (!index.has_value() || !index->contains("weight_map") ||
-        !index->at("weight_map").is_object()) {
-      return Corrupt(index_path, "no weight_map");
-    }
-    for (const auto& [name, file] : index->at("weight_map").items()) {
-      // A name with a folder in it could lead out of the model's directory.
-      if (!file.is_string() || std::filesystem::path(file.get<std::string>()).has_parent_path()) {
-        return Corrupt(index_path,
-                       absl::StrCat("weight_map names a file outside the model for ", name));
-      }
-      names_by_file[file.get<std::string>()].push_back(name);
-    }
-  } else if (std::filesystem::exists(model_dir / "model.safetensors", ignored)) {
+  if (std::filesystem::exists(model_dir / "model.safetensors", ignored)) {
     names_by_file["model.safetensors"] = {};
+  } else if (std::filesystem::exists(index_path, ignored)) {
+    FTD_ASSIGN_OR_RETURN(names_by_file, ReadIndex(index_path));
   } else {
     return Error(Reason::kModelNotFound,
                  absl::StrCat(model_dir.string(),
@@ -187,7 +220,7 @@ absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& mod
         return Corrupt(path, absl::StrCat("the index promises ", name, " in it"));
     }
     // Views point into the mapping, which stays where it is when its owner is moved below.
-    weights.tensors_.insert(file->tensors().begin(), file->tensors().end());
+    for (const auto& [name, view] : file->tensors()) weights.tensors_[name] = view;
     weights.files_.push_back(std::move(*file));
   }
   return weights;

@@ -19,10 +19,12 @@
 
 namespace ftd {
 
-enum class TensorDtype { kF64, kF32, kF16, kBF16, kI64, kI32, kU8 };
+// Those that the engine reads or writes, and kOther: a file may have tensors of any dtype that the
+// format knows, as long as nothing needs them.
+enum class TensorDtype { kF64, kF32, kF16, kBF16, kI64, kI32, kU8, kOther };
 
 std::string_view TensorDtypeName(TensorDtype dtype);  // "F32"
-size_t TensorDtypeSize(TensorDtype dtype);            // bytes of an element
+size_t TensorDtypeSize(TensorDtype dtype);            // bytes of an element; not of kOther
 
 // A tensor inside a mapped file. Valid as long as the file's owner lives. The data may be
 // unaligned.
@@ -48,8 +50,9 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// All weights of a model directory: model.safetensors, or the shards that
-// model.safetensors.index.json names.
+// All weights of a model directory: model.safetensors, or else the shards that
+// model.safetensors.index.json names, as in transformers. Of a tensor that several shards have, the
+// last one counts, in the order of the shards' names.
 class ModelWeights {
  public:
   // NOT_FOUND MODEL_NOT_FOUND when there is neither file; MODEL_CORRUPT when a shard is missing or
@@ -58,6 +61,8 @@ class ModelWeights {
   // nullptr when absent.
   const TensorView* Find(const std::string& name) const;
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
+  // Gives a tensor of these files another name.
+  void Add(const std::string& name, const TensorView& tensor) { tensors_[name] = tensor; }
 
  private:
   std::vector<SafetensorsFile> files_;

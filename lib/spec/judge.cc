@@ -10,6 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/model/architecture.h"
+#include "lib/model/model_on_disk.h"
 #include "lib/model/nf4_view.h"
 #include "lib/model/safetensors.h"
 #include "lib/tokenizer/tokenizer.h"
@@ -115,10 +116,10 @@ absl::StatusOr<ModelConfig> JudgeModelWithoutWeights(const fs::path& model_dir) 
 }
 
 absl::StatusOr<ModelConfig> JudgeModel(const fs::path& model_dir) {
-  FTD_ASSIGN_OR_RETURN(ModelConfig config, JudgeModelWithoutWeights(model_dir));
-  FTD_ASSIGN_OR_RETURN(ModelWeights weights, ModelWeights::Open(model_dir));
-  FTD_RETURN_IF_ERROR(CheckWeights(model_dir, config, weights));
-  return config;
+  FTD_RETURN_IF_ERROR(JudgeModelWithoutWeights(model_dir).status());
+  FTD_ASSIGN_OR_RETURN(const ModelOnDisk model, OpenModel(model_dir));
+  FTD_RETURN_IF_ERROR(CheckWeights(model_dir, model.config, model.weights));
+  return model.config;
 }
 
 absl::Status JudgeMode(const fs::path& model_dir, const ModelConfig& model, Mode mode) {

@@ -66,6 +66,7 @@ class Case:
     tied: bool = False
     dtype: str = "float32"  # what model.safetensors stores; the maths is float32 everywhere
     max_shard_size: str = "5GB"
+    pad_in_text: bool = False  # config.json's pad_token_id is a token that texts have
 
     @property
     def dir(self):
@@ -85,9 +86,10 @@ CASES = [
     Case("tied-llama3-bf16", seed=7, hidden=96, layers=3, heads=6, intermediate=256, vocab=768, rope="llama3",
          tied=True, dtype="bfloat16"),
     Case("wide-heads-llama3", seed=3, kv_heads=1, head_dim=24, rope="llama3", max_shard_size="200KB"),
-    Case("tied-multi-head", seed=11, hidden=80, layers=4, heads=5, kv_heads=5, intermediate=208, vocab=1500, tied=True),
+    Case("tied-multi-head", seed=11, hidden=80, layers=4, heads=5, kv_heads=5, intermediate=208, vocab=1500, tied=True,
+         pad_in_text=True),
     Case("untied-bf16", seed=29, hidden=48, layers=3, heads=6, kv_heads=3, head_dim=8, intermediate=128,
-         vocab=640, dtype="bfloat16"),
+         vocab=640, dtype="bfloat16", pad_in_text=True),
 ]
 ROWS = 64
 PRETRAIN_STEPS = 250
@@ -186,6 +188,7 @@ def _pretrained(case, tokenizer, corpus):
         num_hidden_layers=case.layers, num_attention_heads=case.heads, num_key_value_heads=case.kv_heads,
         head_dim=case.head_dim, max_position_embeddings=512, rms_norm_eps=1e-5, rope_parameters=ROPE[case.rope],
         tie_word_embeddings=case.tied, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=int(corpus.bincount().argmax()) if case.pad_in_text else None,
         attn_implementation="eager"))
     generator = torch.Generator().manual_seed(case.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)

@@ -4,6 +4,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/model/model_on_disk.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/device/device.h"
 #include "worker/engine/device/guarded.h"
@@ -57,8 +58,7 @@ void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::
                  Dtype dtype, bool nf4, const std::vector<std::vector<int32_t>>& sequences,
                  bool single, const std::filesystem::path& output) {
   Guarded([&] {
-    const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
-    const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
+    const auto [config, weights] = ValueOrThrow(OpenModel(model_dir));
     Model model = LoadModel(config, weights, dtype, nf4 || config.nf4, TrainingDevice(), nullptr);
     // Any seed will do: the adapter's tensors overwrite every number that is drawn.
     if (!adapter_dir.empty()) AddAdapters(model, ReadLoraSpec(adapter_dir), /*seed=*/0);

@@ -158,10 +158,10 @@ TEST(ModelFiles, AreTheOnesThatTrainingNeeds) {
     return ModelFiles(revision);
   };
   const auto sharded =
-      of({"README.md", "config.json", "tokenizer.json", "model.safetensors",
-          "model-00001-of-2.safetensors", "model-00002-of-2.safetensors",
-          "model.safetensors.index.json", "original/model.safetensors", "pytorch_model.bin",
-          "onnx/model.onnx", "consolidated.safetensors", "generation_config.json"});
+      of({"README.md", "config.json", "tokenizer.json", "model-00001-of-2.safetensors",
+          "model-00002-of-2.safetensors", "model.safetensors.index.json",
+          "original/model.safetensors", "pytorch_model.bin", "onnx/model.onnx",
+          "consolidated.safetensors", "generation_config.json"});
   ASSERT_TRUE(sharded.ok());
   std::vector<std::string> names;
   for (const RepoFile& file : sharded->files) names.push_back(file.path);
@@ -170,6 +170,13 @@ TEST(ModelFiles, AreTheOnesThatTrainingNeeds) {
                        "model-00002-of-2.safetensors", "model.safetensors.index.json",
                        "generation_config.json"}));
   EXPECT_EQ(WithoutWeights(*sharded).files.size(), 4U);
+  const auto both = of({"config.json", "tokenizer.json", "model-00001-of-1.safetensors",
+                        "model.safetensors.index.json", "model.safetensors", "added_tokens.json"});
+  ASSERT_TRUE(both.ok());
+  names.clear();
+  for (const RepoFile& file : both->files) names.push_back(file.path);
+  EXPECT_EQ(names, (std::vector<std::string>{"config.json", "tokenizer.json", "model.safetensors",
+                                             "added_tokens.json"}));
   EXPECT_EQ(ReasonNameOf(of({"config.json", "tokenizer.json", "pytorch_model.bin"}).status()),
             "MODEL_UNSUPPORTED");
   EXPECT_EQ(ReasonNameOf(of({"config.json", "model.safetensors"}).status()), "MODEL_UNSUPPORTED");

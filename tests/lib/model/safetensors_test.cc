@@ -109,8 +109,8 @@ TEST(Safetensors, HeadersThatLie) {
                  "MODEL_CORRUPT", "lie.safetensors");
   }
   EXPECT_ERROR(SafetensorsFile::Open(
-                   dir.Write("f8", FileOf("{" + Tensor("a", "[4]", "[0,4]", "F8_E4M3") + "}", 4))),
-               kPrecondition, "MODEL_UNSUPPORTED", "F8_E4M3");
+                   dir.Write("f8", FileOf("{" + Tensor("a", "[4]", "[0,4]", "F9_E4M3") + "}", 4))),
+               kPrecondition, "MODEL_UNSUPPORTED", "F9_E4M3");
 }
 
 TEST(Safetensors, ATruncationAtAnyByteIsFound) {

@@ -78,8 +78,12 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
 // Returns whether there is anything to learn below the first layer's input.
 bool EmbeddingTrains(const Model& model) { return model.embedding.trainable(); }
 
-// Adds dx of every token to grad[its id], in float32 where grad is.
-void AccumulateEmbedding(const at::Tensor& grad, const FlatBatch& batch, const at::Tensor& dx) {
+// Adds dx of every token to grad[its id], in float32 where grad is. The row of config.json's
+// pad_token_id learns nothing here, wherever the token stands: transformers' nn.Embedding has it as
+// padding_idx.
+void AccumulateEmbedding(const at::Tensor& grad, const FlatBatch& batch, at::Tensor dx,
+                         int64_t pad_token_id) {
+  if (pad_token_id >= 0) dx = dx.masked_fill(batch.input_ids.eq(pad_token_id).unsqueeze(1), 0);
   if (grad.scalar_type() == at::kFloat) {
     grad.index_add_(0, batch.input_ids, dx.to(at::kFloat));
   } else {
@@ -183,7 +187,8 @@ void Backward(Model& model, const FlatBatch& batch, Tape tape, at::Tensor dx) {
                               i > 0 || EmbeddingTrains(model));
     saved = {};
   }
-  if (EmbeddingTrains(model)) AccumulateEmbedding(model.embedding.FreshGrad(), batch, dx);
+  if (EmbeddingTrains(model))
+    AccumulateEmbedding(model.embedding.FreshGrad(), batch, dx, model.config.pad_token_id);
 }
 
 }  // namespace ftd::engine

@@ -47,6 +47,8 @@ at::ScalarType ScalarTypeOf(TensorDtype dtype) {
       return at::kInt;
     case TensorDtype::kU8:
       return at::kByte;
+    case TensorDtype::kOther:
+      break;
   }
   throw EngineError(EngineError::Kind::kInternal, "unknown tensor dtype");
 }

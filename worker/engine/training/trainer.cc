@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lib/base/ceil_div.h"
+#include "lib/model/model_on_disk.h"
 #include "lib/spec/judge.h"
 #include "worker/engine/device/device.h"
 #include "worker/engine/device/guarded.h"
@@ -93,9 +94,8 @@ struct Trainer::Impl {
         device(TrainingDevice()),
         loader(LoaderOf(spec_in)) {
     SetDeterministic(spec.deterministic);
-    const ModelConfig config = ValueOrThrow(ReadModelConfig(model_dir));
+    const auto [config, weights] = ValueOrThrow(OpenModel(model_dir));
     ThrowIfError(JudgeMode(model_dir, config, spec.mode));
-    const ModelWeights weights = ValueOrThrow(ModelWeights::Open(model_dir));
     for (const auto& [name, view] : weights.tensors()) source_dtypes[name] = view.dtype;
     model = LoadModel(config, weights, spec.dtype, spec.mode == Mode::kQlora, device, progress);
     if (spec.mode == Mode::kFull) {
