@@ -30,6 +30,12 @@ const Json* FindField(const Json& json, const char* name) {
   return field == json.end() || field->is_null() ? nullptr : &*field;
 }
 
+// Returns whether a setting is turned off: null, false, {}, [], "" or "none".
+inline bool IsOff(const nlohmann::json& value) {
+  if (value.is_boolean()) return !value.get<bool>();
+  return value.empty() || value == "" || value == "none";
+}
+
 // Returns the integer `object` has under that name; `otherwise` when there is none, or none that
 // fits. (A conversion by nlohmann's get or value is undefined for a number like 1e80.)
 inline int64_t IntegerOr(const nlohmann::json& object, const char* name, int64_t otherwise) {

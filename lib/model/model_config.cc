@@ -1,5 +1,6 @@
 #include "lib/model/model_config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -109,6 +110,22 @@ absl::Status ReadFamily(const Json& json, ModelConfig* config) {
   return absl::OkStatus();
 }
 
+// What bitsandbytes says of an NF4 model. Which weights are quantised, and how their scales are
+// kept, the tensors tell; the compute dtype is the job's.
+constexpr std::string_view kNf4Fields[] = {"quant_method",
+                                           "_load_in_4bit",
+                                           "load_in_4bit",
+                                           "_load_in_8bit",
+                                           "load_in_8bit",
+                                           "bnb_4bit_quant_type",
+                                           "bnb_4bit_use_double_quant",
+                                           "bnb_4bit_compute_dtype",
+                                           "bnb_4bit_quant_storage",
+                                           "llm_int8_threshold",
+                                           "llm_int8_skip_modules",
+                                           "llm_int8_enable_fp32_cpu_offload",
+                                           "llm_int8_has_fp16_weight"};
+
 // Notes that bitsandbytes has quantised the projections to NF4. Every other kind of quantised model
 // is refused: QLoRA cannot train on it.
 absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
@@ -128,7 +145,15 @@ absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
                : "8-bit";
   }
   config->nf4 = kind == "nf4";
-  if (config->nf4) return absl::OkStatus();
+  if (config->nf4) {
+    for (const auto& [name, value] : quantization.items()) {
+      const bool known =
+          std::find(std::begin(kNf4Fields), std::end(kNf4Fields), name) != std::end(kNf4Fields);
+      if (!known && !IsOff(value))
+        return Unsupported(absl::StrCat("quantization_config.", name, " is not supported"));
+    }
+    return absl::OkStatus();
+  }
   return Unsupported(absl::StrCat(
       "quantization_config says ", method, kind == method ? "" : absl::StrCat(" ", kind),
       "; take the unquantised model, or for mode qlora one that bitsandbytes quantised to nf4"));

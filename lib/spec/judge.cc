@@ -7,20 +7,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
-#include "lib/base/json.h"
 #include "lib/model/architecture.h"
 #include "lib/model/model_on_disk.h"
 #include "lib/model/nf4_view.h"
 #include "lib/model/safetensors.h"
+#include "lib/spec/adapter_config.h"
 #include "lib/tokenizer/tokenizer.h"
-#include "nlohmann/json.hpp"
 
 namespace ftd {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
 absl::Status CheckTensor(const fs::path& dir, const TensorView* view, const std::string& name,
                          const std::vector<int64_t>& shape) {
@@ -75,26 +72,21 @@ absl::Status Mismatch(const fs::path& dir, const std::string& what) {
   return Error(Reason::kAdapterMismatch, absl::StrCat(dir.string(), ": ", what));
 }
 
-absl::Status CheckAdapterConfig(const fs::path& dir, const Json& json, const LoraSpec& lora) {
-  if (json.value("peft_type", "") != "LORA")
-    return Mismatch(dir, "adapter_config.json: peft_type is not LORA");
-  const int64_t rank = IntegerOr(json, "r", 0);
-  if (rank < 1) return Mismatch(dir, "adapter_config.json: r is not a rank");
-  if (rank != lora.rank) {
-    return Mismatch(dir, absl::StrCat("its rank is ", rank, ", the job's is ", lora.rank,
-                                      "; pass --lora-rank ", rank));
+// Adapter and job must agree: the job's values end up in the result's adapter_config.json.
+absl::Status CheckAgreement(const fs::path& dir, const LoraSpec& adapter, const LoraSpec& job) {
+  if (adapter.rank != job.rank) {
+    return Mismatch(dir, absl::StrCat("its rank is ", adapter.rank, ", the job's is ", job.rank,
+                                      "; pass --lora-rank ", adapter.rank));
   }
-  if (std::abs(json.value("lora_alpha", 0.0) - lora.alpha) > 1e-9) {
-    return Mismatch(
-        dir, absl::StrCat("its lora_alpha is ", json.value("lora_alpha", 0.0), ", the job's is ",
-                          lora.alpha, "; pass --lora-alpha ", json.value("lora_alpha", 0.0)));
+  if (std::abs(adapter.alpha - job.alpha) > 1e-9) {
+    return Mismatch(dir, absl::StrCat("its lora_alpha is ", adapter.alpha, ", the job's is ",
+                                      job.alpha, "; pass --lora-alpha ", adapter.alpha));
   }
-  if (const bool rslora = json.value("use_rslora", false); rslora != lora.use_rslora) {
-    return Mismatch(dir, rslora
+  if (adapter.use_rslora != job.use_rslora) {
+    return Mismatch(dir, adapter.use_rslora
                              ? "it is an rsLoRA adapter, the job is not; pass --use-rslora"
                              : "it is not an rsLoRA adapter, the job is; leave out --use-rslora");
   }
-  if (json.value("use_dora", false)) return Mismatch(dir, "DoRA adapters are not supported");
   return absl::OkStatus();
 }
 
@@ -132,20 +124,8 @@ absl::Status JudgeMode(const fs::path& model_dir, const ModelConfig& model, Mode
 
 absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
                           const LoraSpec& lora) {
-  auto text = ReadFile(adapter_dir / "adapter_config.json");
-  if (!text.ok()) {
-    return Error(Reason::kModelNotFound,
-                 absl::StrCat("--init-adapter ", adapter_dir.string(),
-                              ": adapter_config.json cannot be read; it must "
-                              "be a PEFT adapter directory"));
-  }
-  const auto json = ParseJsonObject(*text);
-  if (!json) return Mismatch(adapter_dir, "adapter_config.json is not a JSON object");
-  try {
-    FTD_RETURN_IF_ERROR(CheckAdapterConfig(adapter_dir, *json, lora));
-  } catch (const Json::exception& error) {
-    return Mismatch(adapter_dir, absl::StrCat("adapter_config.json: ", error.what()));
-  }
+  FTD_ASSIGN_OR_RETURN(const LoraSpec adapter, ReadAdapterConfig(adapter_dir));
+  FTD_RETURN_IF_ERROR(CheckAgreement(adapter_dir, adapter, lora));
   auto file = SafetensorsFile::Open(adapter_dir / "adapter_model.safetensors");
   if (!file.ok()) return file.status();
   std::set<std::string> expected;
@@ -170,8 +150,9 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
   for (const auto& [name, view] : file->tensors()) {
     if (!expected.count(name)) {
       return Mismatch(adapter_dir, absl::StrCat("tensor ", name,
-                                                " is of no module that the job trains; set "
-                                                "--target-modules as in adapter_config.json"));
+                                                " is of no module that the job trains; pass "
+                                                "--target-modules ",
+                                                absl::StrJoin(adapter.target_modules, ",")));
     }
   }
   return absl::OkStatus();

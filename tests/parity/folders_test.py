@@ -1,4 +1,5 @@
-"""Model folders whose files say a thing twice, or more than is needed: logits equal to transformers', or a refusal by name.
+"""Folders of models and adapters whose files say a thing twice, in another way, or more than is needed: logits equal to those
+of transformers and PEFT, or a refusal by name.
 
 Redundant fields and files have the precedence that they have in transformers 5.
 """
@@ -11,6 +12,7 @@ import tempfile
 import pytest
 import torch
 from ftd_fixture import BIN
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -190,11 +192,86 @@ def test_logits(plain, name):
     assert (got - want).abs().max() <= 2e-5 * want.abs().max()
 
 
+def refusal(tmp_path, *args):
+    """What ft-worker says when it refuses to compute logits."""
+    (tmp_path / "ids.json").write_text(json.dumps(IDS[0]))
+    done = subprocess.run([BIN / "ft-worker", "logits", *args, "--input", tmp_path / "ids.json", "--output",
+                           tmp_path / "out.safetensors"], capture_output=True, text=True, timeout=60)
+    assert done.returncode not in (0, 70) and not (tmp_path / "out.safetensors").exists(), done.stderr
+    return done.stderr
+
+
 @pytest.mark.parametrize("words", REFUSED)
 def test_refused(plain, words, tmp_path):
-    folder = edited(plain, REFUSED[words])
-    (tmp_path / "ids.json").write_text(json.dumps(IDS[0]))
-    done = subprocess.run([BIN / "ft-worker", "logits", "--model", folder, "--input", tmp_path / "ids.json", "--output",
-                           tmp_path / "out.safetensors"], capture_output=True, text=True, timeout=60)
-    assert done.returncode != 0 and words in done.stderr, done.stderr
-    assert not (tmp_path / "out.safetensors").exists()
+    assert words in refusal(tmp_path, "--model", edited(plain, REFUSED[words]))
+
+
+LORA = dict(r=4, lora_alpha=12, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+PATHS = [f"model.layers.{i}.{module}" for i in (0, 1) for module in ("self_attn.q_proj", "mlp.down_proj")]
+ADAPTERS = {
+    "plain": {},
+    "all-linear": {"target_modules": "all-linear"},
+    "full paths": {"target_modules": PATHS},
+    "a pattern": {"target_modules": r".*\.(v_proj|up_proj)"},
+    "with exceptions": {"target_modules": ["q_proj", "k_proj"], "exclude_modules": ["k_proj"]},
+    "rsLoRA": {"use_rslora": True},
+    "gaussian": {"init_lora_weights": "gaussian"},
+    "orthogonal": {"init_lora_weights": "orthogonal"},
+}
+# What the message must name.
+REFUSED_ADAPTERS = {
+    "alpha_pattern": {"alpha_pattern": {"q_proj": 64}},
+    "rank_pattern": {"rank_pattern": {"q_proj": 2}},
+    "use_dora": {"use_dora": True},
+    "pissa": {"init_lora_weights": "pissa"},
+    "olora": {"init_lora_weights": "olora"},
+    "layers_to_transform": {"layers_to_transform": [0]},
+    "modules_to_save": {"modules_to_save": ["lm_head"]},
+    "trainable_token_indices": {"trainable_token_indices": [1, 2]},
+    "bias": {"bias": "all"},
+    "lora_bias": {"lora_bias": True},
+    "alora_invocation_tokens": {"alora_invocation_tokens": [3, 4]},
+    "layer_replication": {"layer_replication": [[0, 2], [1, 2]]},
+    "lm_head": {"target_modules": ["q_proj", "lm_head"]},
+}
+
+
+def adapter(plain, folder, **settings):
+    """A PEFT adapter with weights that show."""
+    torch.manual_seed(4)
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(plain, dtype=torch.float32), LoraConfig(**(LORA | settings)))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(std=0.2)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_adapter_logits(plain, name, tmp_path):
+    folder = adapter(plain, tmp_path / "adapter", **ADAPTERS[name])
+    model = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(plain, dtype=torch.float32, attn_implementation="eager"), folder).eval()
+    with torch.no_grad():
+        want = model(torch.tensor(IDS)).logits[0]
+    assert (worker_logits(plain, IDS[0], adapter=folder) - want).abs().max() <= 2e-5 * want.abs().max()
+
+
+@pytest.mark.parametrize("words", REFUSED_ADAPTERS)
+def test_adapter_refused(plain, words, tmp_path):
+    folder = adapter(plain, tmp_path / "adapter", **REFUSED_ADAPTERS[words])
+    assert words in refusal(tmp_path, "--model", plain, "--adapter", folder)
+
+
+@pytest.mark.parametrize("field, value, refused", [
+    ("use_something_new", True, True), ("something_config", {"a": 1}, True), ("scale", 2.0, True), ("fan_in_fan_out", True, True),
+    ("use_something_new", False, False), ("something_config", None, False), ("something_config", {}, False)])
+def test_unknown_adapter_field(plain, field, value, refused, tmp_path):
+    folder = adapter(plain, tmp_path / "adapter")
+    edit = json.loads((folder / "adapter_config.json").read_text()) | {field: value}
+    (folder / "adapter_config.json").write_text(json.dumps(edit))
+    if refused:
+        assert field in refusal(tmp_path, "--model", plain, "--adapter", folder)
+    else:
+        worker_logits(plain, IDS[0], adapter=folder)

@@ -88,6 +88,12 @@ TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
        {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}},
        "bitsandbytes fp4"},
       {"quantization_config", {{"quant_method", "gptq"}, {"bits", 4}}, "gptq"},
+      {"quantization_config",
+       {{"quant_method", "bitsandbytes"},
+        {"load_in_4bit", true},
+        {"bnb_4bit_quant_type", "nf4"},
+        {"rotation", 3}},
+       "rotation"},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.field);

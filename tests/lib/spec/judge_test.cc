@@ -154,7 +154,7 @@ TEST_F(JudgeTest, AnAdapterMustFitModelAndJob) {
                  "adapter_config.json");
   }
   EXPECT_ERROR(judge({{"lora_alpha", 8}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "lora_alpha");
-  EXPECT_ERROR(judge({{"use_dora", true}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "DoRA");
+  EXPECT_ERROR(judge({{"use_dora", true}}, shapes), kPrecondition, "ADAPTER_MISMATCH", "use_dora");
   EXPECT_ERROR(judge({{"use_rslora", true}}, shapes), kPrecondition, "ADAPTER_MISMATCH",
                "pass --use-rslora");
   lora.use_rslora = true;
