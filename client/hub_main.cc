@@ -14,6 +14,7 @@
 #include "client/base/exit_codes.h"
 #include "client/text/text.h"
 #include "lib/base/error.h"
+#include "lib/cli/run_program.h"
 #include "lib/hub/transport/http_client.h"
 #include "lib/hub/transport/repo.h"
 #include "lib/hub/transport/settings.h"
@@ -153,10 +154,12 @@ int RunDoctor() {
 }  // namespace ftd
 
 int main(int argc, char** argv) {
-  const std::string verb = argc > 1 ? argv[1] : "";
-  if (verb == "login") return ftd::RunLogin();
-  if (verb == "whoami") return ftd::RunWhoami();
-  if (verb == "doctor") return ftd::RunDoctor();
-  std::cerr << "ftctl-hub is a part of ftctl: run `ftctl login` or `ftctl whoami`" << std::endl;
-  return ftd::kExitUsage;
+  return ftd::RunProgram("ftctl", argc, argv, [&] {
+    const std::string verb = argc > 1 ? argv[1] : "";
+    if (verb == "login") return ftd::RunLogin();
+    if (verb == "whoami") return ftd::RunWhoami();
+    if (verb == "doctor") return ftd::RunDoctor();
+    std::cerr << "ftctl-hub is a part of ftctl: run `ftctl login` or `ftctl whoami`" << std::endl;
+    return ftd::kExitUsage;
+  });
 }

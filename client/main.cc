@@ -15,6 +15,7 @@
 #include "client/text/text.h"
 #include "lib/base/nearest.h"
 #include "lib/cli/generate.h"
+#include "lib/cli/run_program.h"
 
 namespace ftd {
 namespace {
@@ -117,7 +118,9 @@ int Dispatch(std::vector<std::string> args) {
 int main(int argc, char** argv) {
   // gRPC's own messages about connections are not for users; ftctl reports each error once.
   setenv("GRPC_VERBOSITY", "NONE", 0);
-  int exit_code = 0;
-  if (ftd::IsGenerateCall(argc, argv, ftd::DescribeFtctl, &exit_code)) return exit_code;
-  return ftd::Dispatch({argv + 1, argv + argc});
+  return ftd::RunProgram("ftctl", argc, argv, [&] {
+    int exit_code = 0;
+    if (ftd::IsGenerateCall(argc, argv, ftd::DescribeFtctl, &exit_code)) return exit_code;
+    return ftd::Dispatch({argv + 1, argv + argc});
+  });
 }

@@ -14,6 +14,7 @@
 #include "absl/strings/str_replace.h"
 #include "lib/base/nearest.h"
 #include "lib/cli/generate.h"
+#include "lib/cli/run_program.h"
 #include "server/daemon.h"
 #include "server/host/build_info.h"
 #include "server/host/log.h"
@@ -140,9 +141,7 @@ int Serve(const Flags& flags, ftd::Options options, char** argv) {
   return kExitFailure;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Main(int argc, char** argv) {
   Flags flags;
   if (const int code = ParseFlags(argc, argv, flags); code != 0) return code < 0 ? 0 : code;
   auto options = Load(flags);
@@ -156,4 +155,10 @@ int main(int argc, char** argv) {
   ftd::BlockSignals();
   ftd::AllowOnlyTls13();
   return Serve(flags, *std::move(options), argv);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return ftd::RunProgram("ftd", argc, argv, [&] { return Main(argc, argv); });
 }

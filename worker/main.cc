@@ -15,6 +15,7 @@
 #include "lib/base/error.h"
 #include "lib/cli/generate.h"
 #include "lib/cli/help_formatter.h"
+#include "lib/cli/run_program.h"
 #include "lib/spec/dataset_spec.h"
 #include "worker/commands/attempt.h"
 #include "worker/commands/logits_command.h"
@@ -113,11 +114,7 @@ int TrainMain(int argc, char** argv) {
   return RunTrain(options);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  // ft-train executes this program under its own name.
-  if (std::filesystem::path(argv[0]).filename() == "ft-train") return TrainMain(argc, argv);
+int WorkerMain(int argc, char** argv) {
   CLI::App app("The training process of ftd. Usually started by the daemon.", "ft-worker");
   app.formatter(std::make_shared<ftd::HelpFormatter>());
   app.set_version_flag("--version", Version("ft-worker"));
@@ -164,4 +161,13 @@ int main(int argc, char** argv) {
   if (*train) return RunTrain(train_options);
   if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));
   return ExitStatus(ftd::Logits(logits_options));
+}
+
+}  // namespace
+
+// ft-train executes this program under its own name.
+int main(int argc, char** argv) {
+  const bool is_train = std::filesystem::path(argv[0]).filename() == "ft-train";
+  return ftd::RunProgram(is_train ? "ft-train" : "ft-worker", argc, argv,
+                         [&] { return (is_train ? TrainMain : WorkerMain)(argc, argv); });
 }

@@ -225,16 +225,17 @@ std::optional<int> Flags::Parse() {
   // A mistyped flag is the likely cause of any other complaint, such as a required one that is
   // missing. So it is reported first.
   for (const std::string& extra : impl_->app.remaining()) {
-    if (extra.size() < 2 || extra[0] != '-' || extra == "--") continue;
+    if (extra == "--") break;  // what follows is no flag
+    if (extra.size() < 2 || extra[0] != '-') continue;
     const std::string nearest = impl_->NearestFlag(extra);
     return impl_->UsageError(
         absl::StrCat("unknown flag ", Printable(extra),
                      nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
   }
   if (!failure.empty()) return impl_->UsageError(failure);
-  if (!impl_->app.remaining().empty()) {
-    return impl_->UsageError(
-        absl::StrCat("unexpected argument '", Printable(impl_->app.remaining()[0]), "'"));
+  for (const std::string& extra : impl_->app.remaining()) {
+    if (extra == "--") continue;
+    return impl_->UsageError(absl::StrCat("unexpected argument '", Printable(extra), "'"));
   }
   return std::nullopt;
 }

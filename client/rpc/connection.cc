@@ -1,6 +1,7 @@
 #include "client/rpc/connection.h"
 
 #include <grpcpp/grpcpp.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 #include "client/rpc/rpc_status.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/utf8.h"
 
 namespace ftd {
 namespace {
@@ -58,7 +60,13 @@ bool IsHostPort(const std::string& address) {
 
 // Plain text only on this machine: prompts, data and tokens must not cross a network unencrypted.
 absl::StatusOr<std::string> CheckedAddress(const std::string& address, bool tls) {
-  if (absl::StartsWith(address, "/")) return "unix:" + address;
+  if (absl::StartsWith(address, "/")) return CheckedAddress("unix:" + address, tls);
+  constexpr size_t kLongestPath = sizeof(sockaddr_un::sun_path) - 1;
+  if (absl::StartsWith(address, "unix:") && address.size() - 5 > kLongestPath) {
+    return Error(Reason::kUsage, absl::StrCat("address '", Shortened(address, 200),
+                                              "' has a path of ", address.size() - 5,
+                                              " bytes; a unix socket's may have ", kLongestPath));
+  }
   if (absl::StartsWith(address, "unix:") && address.size() > 5) return address;
   if (IsLoopback(address) || (tls && IsHostPort(address))) return address;
   return Error(

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "absl/strings/str_format.h"
 #include "utf8proc.h"
 
 namespace ftd {
@@ -95,6 +96,32 @@ std::string RepairUtf8(std::string_view text) {
 }
 
 // The property White_Space.
+std::string Shortened(std::string_view text, size_t max_bytes) {
+  if (text.size() <= max_bytes) return std::string(text);
+  const auto continues = [&](size_t pos) {
+    return pos < text.size() && (static_cast<unsigned char>(text[pos]) & 0xC0) == 0x80;
+  };
+  size_t head = max_bytes * 2 / 3, tail = text.size() - max_bytes / 3;
+  while (head > 0 && continues(head)) --head;
+  while (continues(tail)) ++tail;
+  return std::string(text.substr(0, head)).append("…").append(text.substr(tail));
+}
+
+std::string EscapeInvalidUtf8(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const auto point = FirstCodePoint(text);
+    const size_t length = point ? point->length : 1;
+    if (point) {
+      out.append(text.substr(0, length));
+    } else {
+      absl::StrAppendFormat(&out, "\\x%02X", static_cast<unsigned char>(text[0]));
+    }
+    text.remove_prefix(length);
+  }
+  return out;
+}
+
 bool IsUnicodeSpace(uint32_t c) {
   return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
          (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||

@@ -39,6 +39,13 @@ bool IsValidUtf8(std::string_view text);
 // from_utf8_lossy does it.
 std::string RepairUtf8(std::string_view text);
 
+// Returns `text` with each byte of an invalid sequence as "\xE9".
+std::string EscapeInvalidUtf8(std::string_view text);
+
+// Returns `text`, or where it is longer than `max_bytes` its first and its last part, with "…"
+// between them. No code point is cut.
+std::string Shortened(std::string_view text, size_t max_bytes);
+
 // White_Space of Unicode: Rust's char::is_whitespace.
 bool IsUnicodeSpace(uint32_t code_point);
 

@@ -7,6 +7,7 @@
 
 #include "lib/base/concat.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 #include "lib/data/rows/byte_stream.h"
 #include "lib/data/rows/row.h"
 #include "lib/data/splits.h"
@@ -143,6 +144,10 @@ absl::StatusOr<std::vector<LocalDatasetFile>> DataFilesOf(std::vector<LocalDatas
   const auto same = [](const auto& a, const auto& b) { return a.path == b.path; };
   files.erase(std::unique(files.begin(), files.end(), same), files.end());
   for (const LocalDatasetFile& file : files) {
+    if (!IsValidUtf8(file.path.native())) {
+      return DatasetInvalid(Concat(name, " holds a file whose name is not UTF-8: ",
+                                   EscapeInvalidUtf8(file.path.native()), "; rename it"));
+    }
     if (FindExtension(file.name)->format == FindExtension(files[0].name)->format) continue;
     return DatasetInvalid(Concat(name, " holds files of several formats, such as ", files[0].name,
                                  " and ", file.name, "; name those of one format by a glob"));
@@ -160,6 +165,12 @@ absl::StatusOr<std::vector<LocalDatasetFile>> FindDatasetFiles(const std::string
   }
   if (status.type() != fs::file_type::not_found) {
     if (error) return ErrnoError(error.value(), Concat("dataset ", name));
+    // It is read more than once: for its hash, its rows, and again after a restart.
+    if (!fs::is_regular_file(status)) {
+      return DatasetInvalid(
+          Concat("dataset ", name,
+                 " is not a regular file but a pipe or a device; write the rows to a file first"));
+    }
     FTD_RETURN_IF_ERROR(FormatOfName(path.filename().string()).status());
     return std::vector<LocalDatasetFile>{{path.filename().string(), path}};
   }

@@ -119,6 +119,14 @@ absl::StatusOr<RowShape> RowRenderer::ShapeOf(const Row& row) const {
   // From here on a field is missing; the shape decides which one the message asks for.
   if (has("output")) return RowShape::kAlpaca;
   if (has("prompt") || has("completion")) return RowShape::kPromptCompletion;
+  for (const ShapeField& field : kFields) {
+    const auto mapped = rules_.columns.find(field.name);
+    const Cell* cell =
+        row.Find(mapped == rules_.columns.end() ? std::string_view(field.name) : mapped->second);
+    if (cell != nullptr)
+      return DatasetInvalid(
+          Concat(QuotedName(cell->name), " is null, and so is every other column of a row's text"));
+  }
   return DatasetInvalid(
       Concat("neither \"instruction\" nor \"text\" nor \"prompt\" is there; a row is "
              "{\"instruction\", \"input\", \"output\"}, {\"text\"} or {\"prompt\", \"completion\"}",
@@ -135,6 +143,8 @@ absl::StatusOr<std::string_view> RowRenderer::Text(const Row& row, RowShape shap
   if (cell == nullptr) {
     if (FindField(field)->optional) return std::string_view();
     const bool is_mapped = mapped != rules_.columns.end();
+    if (row.Find(name) != nullptr)
+      return DatasetInvalid(Concat("\"", name, "\" is null; ", Needs(shape)));
     return DatasetInvalid(Concat("\"", name, "\" is missing; ", Needs(shape),
                                  is_mapped ? Concat("; there are ", ColumnNames(row)) : ""));
   }

@@ -126,8 +126,11 @@ absl::Status TokenCache::Build(const Request& request, const fs::path& store,
                        TokenizeRows(reader, *request.encoder, request.threads, writer, go_on));
   if (writer.rows() == 0) {
     const auto& files = request.dataset.files;
-    return DatasetInvalid(Concat(files[0].name, files.size() == 1 ? "" : " and the other files",
-                                 ": no row has anything to learn"));
+    return DatasetInvalid(
+        Concat(files[0].name, files.size() == 1 ? "" : " and the other files",
+               ": no row has anything to learn: the rows are empty, or seq_length ",
+               request.encoder->seq_length,
+               " cuts off all that is learned; raise it, or look at them with ft-worker preview"));
   }
   FTD_RETURN_IF_ERROR(writer.Finish());
   const json facts = {{"dropped_rows", dropped},

@@ -23,6 +23,8 @@ void CheckName(const std::string& name, std::vector<FieldViolation>& bad) {
   if (!IsName(name)) {
     bad.push_back({"name", absl::StrCat("must be at most ", kMaxNameBytes, " of a-z, 0-9 and -")});
   }
+  // It would be taken for a flag.
+  if (name.starts_with('-')) bad.push_back({"name", "must not begin with -"});
   if (name.rfind("ft-", 0) == 0) bad.push_back({"name", "must not begin with ft-, as ids do"});
 }
 

@@ -5,16 +5,21 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 
 namespace ftd {
 namespace {
+
+// gRPC drops an answer whose metadata exceeds 8 KiB, and the client sees another error. An error
+// may quote what a client sent; the message is sent twice, once percent-encoded and once in base64.
+constexpr size_t kMaxMessage = 1200, kMaxDescription = 400, kMaxField = 100, kMaxViolations = 4;
 
 // Returns the status in google.rpc's model of rich errors, which gRPC sends in the trailer
 // grpc-status-details-bin. https://google.aip.dev/193
 google::rpc::Status RichStatus(const absl::Status& status) {
   google::rpc::Status rich;
   rich.set_code(static_cast<int>(status.code()));
-  rich.set_message(std::string(status.message()));
+  rich.set_message(Shortened(std::string(status.message()), kMaxMessage));
 
   google::rpc::ErrorInfo info;
   const std::string reason = ReasonNameOf(status);
@@ -23,10 +28,13 @@ google::rpc::Status RichStatus(const absl::Status& status) {
   rich.add_details()->PackFrom(info);
 
   google::rpc::BadRequest bad_request;
+  size_t bytes = 0;
   for (const FieldViolation& violation : ViolationsOf(status)) {
     auto* field = bad_request.add_field_violations();
-    field->set_field(violation.field);
-    field->set_description(violation.description);
+    field->set_field(Shortened(violation.field, kMaxField));
+    field->set_description(Shortened(violation.description, kMaxDescription));
+    bytes += field->field().size() + field->description().size();
+    if (bytes > kMaxViolations * kMaxDescription) break;
   }
   if (bad_request.field_violations_size() > 0) rich.add_details()->PackFrom(bad_request);
 
@@ -44,7 +52,8 @@ google::rpc::Status RichStatus(const absl::Status& status) {
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   // The codes of absl and gRPC have the same numbers.
-  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
+  return {static_cast<grpc::StatusCode>(status.code()),
+          Shortened(std::string(status.message()), kMaxMessage),
           RichStatus(status).SerializeAsString()};
 }
 

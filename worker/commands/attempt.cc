@@ -47,7 +47,7 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
                        ControlServer::Start(dir, &flags, abandon));
   engine::InitializeProcess();
   const int64_t resumed = request.resume_from().empty() ? 0 : CheckpointStep(request.resume_from());
-  events->Started(engine::DeviceName(), resumed + 1);
+  events->Started(request, spec, engine::DeviceName(), resumed + 1);
   const RunOrder order{.request = std::move(request),
                        .spec = std::move(spec),
                        .places = {.dir = dir,
@@ -59,9 +59,6 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
                          if (events->End(end)) ::_exit(1);
                        }};
   const v1::WorkerEvent::End end = RunTraining(order, *events, flags);
-  // Also into worker.log, where a user looks first.
-  if (end.outcome() == v1::WorkerEvent::End::FAILED)
-    std::fprintf(stderr, "error: %s\n", end.message().c_str());
   events->End(end);
   return end.outcome() == v1::WorkerEvent::End::FAILED ? 1 : 0;
 }

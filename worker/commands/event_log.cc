@@ -4,13 +4,29 @@
 
 #include <cstdio>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "lib/base/error.h"
+#include "worker/records/version.h"
 
 namespace ftd {
 namespace {
 
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(200);
+
+// A line of worker.log: the time in UTC, and what happened.
+void Say(const std::string& what) {
+  std::fprintf(stderr, "%s %s\n",
+               absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone()).c_str(),
+               what.c_str());
+}
+
+std::string LowerName(v1::Progress::Phase phase) {
+  return absl::AsciiStrToLower(v1::Progress::Phase_Name(phase));
+}
 
 }  // namespace
 
@@ -34,8 +50,19 @@ void EventLog::Append(v1::WorkerEvent event, bool sync) {
 }
 
 // Comes before all progress: it says where the attempt's steps begin.
-void EventLog::Started(const std::string& device, int64_t first_step) {
+void EventLog::Started(const v1::AttemptRequest& request, const TrainSpec& spec,
+                       const std::string& device, int64_t first_step) {
   const std::lock_guard lock(mutex_);
+  Say(absl::StrCat("attempt ", request.attempt(), " of ", request.job_id(), " begins at step ",
+                   first_step, ": ft-worker ", kVersion, " (", kRevision, "), LibTorch ",
+                   kTorchVersion, ", ", device));
+  Say(absl::StrCat("model ", request.model_dir(), ", mode ", std::string(ModeName(spec.mode)),
+                   ", dtype ", std::string(DtypeName(spec.dtype)), ", batch size ", spec.batch_size,
+                   " × ", spec.gradient_accumulation_steps, ", seq_length ", spec.seq_length,
+                   ", seed ", spec.seed));
+  for (const auto& file : request.dataset_files())
+    Say(absl::StrCat("dataset ", file.name(), ": ", file.path()));
+  if (!request.resume_from().empty()) Say(absl::StrCat("resumes from ", request.resume_from()));
   v1::WorkerEvent event;
   event.mutable_started()->set_pid(::getpid());
   event.mutable_started()->set_device(device);
@@ -46,6 +73,9 @@ void EventLog::Started(const std::string& device, int64_t first_step) {
 void EventLog::Outline(const RunOutline& outline) {
   const std::lock_guard lock(mutex_);
   steps_planned_ = outline.steps_planned;
+  Say(absl::StrCat(outline.rows, " rows, steps ", outline.first_step, " to ", outline.steps_planned,
+                   ", ", outline.trainable_parameters, " trainable of ", outline.total_parameters,
+                   " parameters"));
 }
 
 void EventLog::Step(const v1::StepMetrics& /*step*/) {}
@@ -57,6 +87,7 @@ void EventLog::Progress(v1::Progress::Phase phase, const Amount& amount) {
   const bool same_phase = last_progress_.phase() == phase;
   const bool soon = now - last_progress_time_ < kProgressInterval;
   if (same_phase && soon && amount.done != amount.total) return;
+  if (!same_phase) Say(absl::StrCat("phase ", LowerName(phase)));
   last_progress_time_ = now;
   last_progress_.set_phase(phase);
   last_progress_.set_done(amount.done);
@@ -71,6 +102,8 @@ void EventLog::Progress(v1::Progress::Phase phase, const Amount& amount) {
 
 void EventLog::Evaluation(const v1::Evaluation& evaluation) {
   const std::lock_guard lock(mutex_);
+  Say(absl::StrFormat("step %d: evaluation loss %.6g over %d rows", evaluation.step(),
+                      evaluation.loss(), evaluation.rows()));
   v1::WorkerEvent event;
   *event.mutable_evaluation() = evaluation;
   Append(std::move(event), false);
@@ -78,6 +111,8 @@ void EventLog::Evaluation(const v1::Evaluation& evaluation) {
 
 void EventLog::Checkpoint(const v1::Checkpoint& checkpoint) {
   const std::lock_guard lock(mutex_);
+  Say(absl::StrCat("step ", checkpoint.step(), ": checkpoint of ", checkpoint.size_bytes(),
+                   " bytes in ", checkpoint.path()));
   v1::WorkerEvent event;
   *event.mutable_checkpoint() = checkpoint;
   // Synced, because the daemon removes older checkpoints once it has seen this.
@@ -87,7 +122,7 @@ void EventLog::Checkpoint(const v1::Checkpoint& checkpoint) {
 // Also on stderr, which is worker.log.
 void EventLog::Warning(const std::string& message) {
   const std::lock_guard lock(mutex_);
-  std::fprintf(stderr, "warning: %s\n", message.c_str());
+  Say(absl::StrCat("warning: ", message));
   v1::WorkerEvent event;
   event.mutable_warning()->set_message(message);
   Append(std::move(event), false);
@@ -102,6 +137,11 @@ bool EventLog::End(const v1::WorkerEvent::End& end) {
   *event.mutable_end() = end;
   Append(std::move(event), true);
   ended_ = true;
+  const std::string outcome =
+      absl::AsciiStrToLower(v1::WorkerEvent::End::Outcome_Name(end.outcome()));
+  Say(end.outcome() == v1::WorkerEvent::End::FAILED
+          ? absl::StrCat("error: ", end.message())
+          : absl::StrCat(outcome, " after step ", end.last_step()));
   return true;
 }
 

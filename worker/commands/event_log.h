@@ -1,4 +1,5 @@
-// events.log from the worker's side: what the daemon and every watcher will hear.
+// events.log from the worker's side: what the daemon and every watcher will hear. The facts of the
+// run also go to stderr, in words: that is worker.log, which `ftctl logs` prints.
 #pragma once
 
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include "absl/time/time.h"
 #include "ftd/v1/worker.pb.h"
 #include "lib/runlog/record_log.h"
+#include "lib/spec/train_spec.h"
 #include "worker/run/run_observer.h"
 
 namespace ftd {
@@ -19,7 +21,8 @@ class EventLog : public RunObserver {
  public:
   static absl::StatusOr<std::unique_ptr<EventLog>> Create(const std::filesystem::path& path);
 
-  void Started(const std::string& device, int64_t first_step);
+  void Started(const v1::AttemptRequest& request, const TrainSpec& spec, const std::string& device,
+               int64_t first_step);
   // Phases and amounts; amounts of one phase are thinned to five a second.
   void Progress(v1::Progress::Phase phase, const Amount& amount) override;
   // Planned steps, for the Progress records from now on.

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "lib/base/device_lock.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 #include "lib/hub/transport/settings.h"
 #include "worker/commands/train_console.h"
 #include "worker/commands/train_output.h"
@@ -34,6 +35,13 @@ fs::path DefaultOutput(const TrainOptions& options) {
 }
 
 absl::StatusOr<TrainOutput> OpenOutput(const TrainOptions& options, fs::path& dir) {
+  std::error_code error;
+  const std::string here = fs::current_path(error).string();
+  if (!IsValidUtf8(here)) {
+    return Error(Reason::kUsage,
+                 absl::StrCat("the working directory's path is not UTF-8: ",
+                              EscapeInvalidUtf8(here), "; start ft-train in another one"));
+  }
   dir = options.output_dir;
   // Settings come from the run's own request; others would make it another run.
   if (!options.resume.empty()) {

@@ -74,8 +74,8 @@ absl::StatusOr<PreparedRows> Arrange(TokenizedDataset dataset, const TrainSpec& 
   TrainTestSplit split = SplitRows(rows->size(), spec.eval_split, static_cast<uint64_t>(spec.seed));
   // Only with so few rows that the rounding leaves none.
   if (split.train.empty()) {
-    return DatasetInvalid(
-        Concat("eval_split keeps all ", rows->size(), " rows back and leaves none to train on"));
+    return DatasetInvalid(Concat("eval_split keeps all ", rows->size(),
+                                 " rows back and leaves none to train on; lower it"));
   }
   prepared.train = std::make_unique<ReorderedRows>(rows, std::move(split.train));
   prepared.eval = std::make_unique<ReorderedRows>(rows, std::move(split.test));

@@ -19,7 +19,7 @@ std::string Smaller(const FailedRun& run) {
 std::string HintFor(v1::FailureReason reason, const FailedRun& run) {
   switch (reason) {
     case v1::DATASET_INVALID:
-      return "correct the row that the message names, then try again";
+      return "correct what the message names, then try again";
     case v1::MODEL_NOT_FOUND:
     case v1::MODEL_CORRUPT:
       return "check the model directory, download it again if in doubt, then try again";

@@ -132,6 +132,12 @@ class GzipStream : public CompressedStream {
     // Until there is output: 0 would mean the end.
     while (zlib_.avail_out == wanted) {
       FTD_ASSIGN_OR_RETURN(const bool more, HaveInput());
+      // Zeros that fill up the last block of a tape or an object store, as gzip itself takes them.
+      if (more && !in_member_ && initialized_ && *input_ == '\0') {
+        ++input_;
+        --input_size_;
+        continue;
+      }
       if (!more) {
         // The end of the file within a member: the download or the copy was cut short.
         if (in_member_) return Damaged("the gzip data is cut short");
@@ -211,6 +217,23 @@ absl::StatusOr<std::unique_ptr<ByteStream>> Decompressed(std::unique_ptr<ByteStr
                                "compress it again"));
 }
 
+// Text of PowerShell's > or Excel is UTF-16, and begins with a byte order mark; other text of the
+// kind has a zero beside its first letter. No UTF-8 text has either.
+absl::StatusOr<std::unique_ptr<ByteStream>> ThatIsUtf8(
+    absl::StatusOr<std::unique_ptr<ByteStream>> stream, const std::string& name) {
+  FTD_RETURN_IF_ERROR(stream.status());
+  auto peeked = std::make_unique<PeekedStream>(*std::move(stream));
+  FTD_ASSIGN_OR_RETURN(const std::string_view head, peeked->Peek(4));
+  const bool marked = head.starts_with("\xFF\xFE") || head.starts_with("\xFE\xFF");
+  const bool zeros = head.size() >= 2 && (head[0] == '\0') != (head[1] == '\0');
+  if (!marked && !zeros) return std::unique_ptr<ByteStream>(std::move(peeked));
+  const bool wide = head.size() == 4 &&
+                    ((head[2] == '\0' && head[3] == '\0') || (head[0] == '\0' && head[1] == '\0'));
+  return DatasetInvalid(Concat(name, ": the text is UTF-", wide ? "32" : "16",
+                               ", and ftd reads UTF-8; save it as UTF-8, or run iconv -f UTF-",
+                               wide ? "32" : "16", " -t UTF-8"));
+}
+
 }  // namespace
 
 Compression CompressionOfName(std::string_view name) {
@@ -226,12 +249,13 @@ std::string_view WithoutCompression(std::string_view name) {
 absl::StatusOr<std::unique_ptr<ByteStream>> OpenByteStream(const std::filesystem::path& path,
                                                            const std::string& name) {
   FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDONLY));
-  return Decompressed(std::make_unique<FileStream>(std::move(fd), path.string()), name);
+  return ThatIsUtf8(Decompressed(std::make_unique<FileStream>(std::move(fd), path.string()), name),
+                    name);
 }
 
 absl::StatusOr<std::unique_ptr<ByteStream>> OpenByteStreamInMemory(std::string_view bytes,
                                                                    const std::string& name) {
-  return Decompressed(std::make_unique<MemoryStream>(bytes), name);
+  return ThatIsUtf8(Decompressed(std::make_unique<MemoryStream>(bytes), name), name);
 }
 
 }  // namespace ftd

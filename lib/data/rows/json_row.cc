@@ -87,14 +87,45 @@ class RowBuilder : public nlohmann::json_sax<json> {
 
 }  // namespace
 
+namespace {
+
+// Python's json writes NaN, Infinity and -Infinity, and `datasets` reads them. They become other
+// numbers of the same length here: a number with a fraction is of no use to training, whatever it
+// is, and positions in messages stay right.
+std::string WithoutNotNumbers(std::string_view text) {
+  std::string out(text);
+  bool in_string = false;
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (in_string && out[i] == '\\') {
+      ++i;
+    } else if (out[i] == '"') {
+      in_string = !in_string;
+    } else if (!in_string) {
+      for (const auto& [word, number] :
+           {std::pair<std::string_view, const char*>("NaN", "0.5"), {"Infinity", "0.500000"}}) {
+        if (std::string_view(out).substr(i).starts_with(word)) out.replace(i, word.size(), number);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
 // Stops at the first error of syntax. A row that is JSON but not an object has a problem as well,
 // though no position.
 std::optional<size_t> ParseJsonRow(std::string_view json_text, Row* row) {
-  row->cells.clear();
-  row->problem = absl::OkStatus();
-  RowBuilder builder(row);
-  json::sax_parse(json_text.begin(), json_text.end(), &builder);
-  return builder.syntax_position();
+  const auto parse = [row](std::string_view text) {
+    row->cells.clear();
+    row->problem = absl::OkStatus();
+    RowBuilder builder(row);
+    json::sax_parse(text.begin(), text.end(), &builder);
+    return builder.syntax_position();
+  };
+  const std::optional<size_t> position = parse(json_text);
+  const bool may_not_be_numbers = json_text.find("NaN") != std::string_view::npos ||
+                                  json_text.find("Infinity") != std::string_view::npos;
+  return position && may_not_be_numbers ? parse(WithoutNotNumbers(json_text)) : position;
 }
 
 }  // namespace ftd

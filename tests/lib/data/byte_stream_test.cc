@@ -66,6 +66,9 @@ TEST(ByteStream, EveryCompressionGivesTheSameBytes) {
            {"a.jsonl.zst", Zstd(bytes)},
            {"told by its bytes alone", Zstd(bytes)},
            {"two members.gz", Gzip(bytes.substr(0, 1000)) + Gzip(bytes.substr(1000))},
+           {"padded.gz", Gzip(bytes) + std::string(1000, '\0')},
+           {"padded between.gz", Gzip(bytes.substr(0, 1000)) + std::string(512, '\0') +
+                                     Gzip(bytes.substr(1000)) + std::string(1, '\0')},
            {"two frames.zst", Zstd(bytes.substr(0, 1000)) + Zstd(bytes.substr(1000))}}) {
     for (const size_t step : {size_t{1}, size_t{1000}, size_t{1} << 20}) {
       if (step == 1 && bytes.size() > 1'000'000) continue;
@@ -101,6 +104,13 @@ TEST(ByteStream, DamageIsAnErrorThatNamesTheFile) {
       {"a.gz", gzip.substr(0, gzip.size() - 3), "a.gz: the gzip data is cut short"},
       {"a.gz", gzip.substr(0, 2), "a.gz: the gzip data is cut short"},
       {"a.gz", gzip + "rubbish", "a.gz: the gzip data is damaged"},
+      {"a.gz", gzip + std::string(9, '\0') + "rubbish", "a.gz: the gzip data is damaged"},
+      {"a.jsonl", std::string("\xFF\xFE{\0\"\0", 6), "a.jsonl: the text is UTF-16"},
+      {"a.csv", std::string("\xFE\xFF\0t\0e", 6), "a.csv: the text is UTF-16"},
+      {"a.csv", std::string("t\0e\0", 4), "a.csv: the text is UTF-16"},
+      {"a.csv", std::string("\0t\0e", 4), "a.csv: the text is UTF-16"},
+      {"a.jsonl", std::string("\xFF\xFE\0\0{\0\0\0", 8), "a.jsonl: the text is UTF-32"},
+      {"a.jsonl.gz", Gzip(std::string("\xFF\xFE{\0", 4)), "a.jsonl.gz: the text is UTF-16"},
       {"a.gz", flipped_gzip, "a.gz: the gzip data is damaged"},
       {"a.gz", "<html>Not found</html>", "a.gz: is named as gzip data but holds none"},
       {"a.gz", "", "a.gz: is named as gzip data but holds none"},

@@ -92,7 +92,13 @@ TEST(Dataset, BadRowsAreNamedByLine) {
       {"3", "a row must be an object"},
       {"null", "a row must be an object"},
       {"{}", R"(neither "instruction" nor "text")"},
-      {R"({"text":null})", R"(neither "instruction" nor "text" nor "prompt")"},
+      {R"({"text":null})", R"("text" is null)"},
+      {R"({"prompt":"a","completion":null})", R"("completion" is null; a prompt/completion)"},
+      {R"({"instruction":"I","output":null})", R"("output" is null; an Alpaca row)"},
+      {R"({"instruction":null,"input":null,"output":null})", R"("instruction" is null)"},
+      {R"({"text":NaN})", "\"text\" must be a string"},
+      {R"({"text":"a","b":NaNa})", "not JSON at column"},
+      {R"({"text":"a","b":nan})", "not JSON at column"},
       {R"({"text":3})", "\"text\" must be a string"},
       {R"({"text":["a"]})", "\"text\" must be a string"},
       {R"({"text":{"a":"b"}})", "\"text\" must be a string"},
@@ -111,6 +117,16 @@ TEST(Dataset, BadRowsAreNamedByLine) {
         std::string(Read(Concat(good, "\r\n", good, row.row, "\n", good)).status().message()),
         testing::StartsWith("rows.jsonl line 4: "));
   }
+}
+
+// As Python's json.dumps writes them.
+TEST(Dataset, NumbersThatAreNoneDoNotMatter) {
+  const std::string rows =
+      "{\"score\": NaN, \"text\": \"a \\\"NaN\\\" Infinity\"}\n"
+      "{\"text\": \"NaN\", \"a\": [-Infinity, {\"b\": Infinity}], \"c\": -Infinity}\n";
+  const auto read = Read(rows);
+  ASSERT_OK(read);
+  EXPECT_THAT(*read, ElementsAre("a \"NaN\" Infinity", "NaN"));
 }
 
 TEST(Dataset, BadArraysNameTheRow) {

@@ -18,8 +18,9 @@ TEST(StepMetrics, EveryFieldHasARow) {
   for (const StepMetric& metric : StepMetricsTable()) {
     EXPECT_TRUE(rows.insert(metric.name).second) << metric.name << " has two rows";
     EXPECT_EQ(metric.series != StepMetric::Series::kNone, metric.prometheus != nullptr);
-    if (metric.window == StepMetric::Window::kMean)
+    if (metric.window == StepMetric::Window::kMean) {
       EXPECT_EQ(type->FindFieldByName(metric.name)->cpp_type_name(), std::string("double"));
+    }
   }
   EXPECT_EQ(rows, fields);
 }
