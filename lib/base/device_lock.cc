@@ -30,7 +30,7 @@ fs::path GpuLockFile(const fs::path& dev) {
   constexpr int kMaxGpus = 16;
   if (!IsUsable(dev / "nvidiactl")) return {};
   for (int i = 0; i < kMaxGpus; ++i) {
-    const fs::path node = dev / absl::StrCat("nvidia", i);
+    fs::path node = dev / absl::StrCat("nvidia", i);
     if (IsUsable(node)) return node;
   }
   return {};

@@ -57,6 +57,8 @@ enum class Reason {
   kUsage,
 };
 
+// In the order in which a row reads best.
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 struct ReasonRow {
   Reason reason;
   const char* name;       // "MODEL_CORRUPT": in ErrorInfo, in a job's failure_reason, in the docs

@@ -49,8 +49,8 @@ void AddEvents(const std::filesystem::path& dir, bool with_warnings, v1::Job& vi
 void AddLastStep(const StateDir& state_dir, const Job& job, const std::vector<Attempt>& attempts,
                  v1::Job& view) {
   int64_t last = std::numeric_limits<int64_t>::max();
-  for (auto attempt = attempts.rbegin(); attempt != attempts.rend(); ++attempt) {
-    const auto dir = state_dir.AttemptDir(job.id, attempt->number);
+  for (size_t i = attempts.size(); i-- > 0;) {
+    const auto dir = state_dir.AttemptDir(job.id, attempts[i].number);
     if (const auto range = ReadStepRange(dir); range.has_value() && range->first <= last) {
       const int64_t row = std::min(last, range->last.step()) - range->first;
       const auto steps = ReadSteps(dir / kStepsLog, row, 1);

@@ -180,11 +180,11 @@ TEST_F(QueueScreenTest, ForeignTextsDoNoHarm) {
   AddQueued("日本語の仕事");
   AddQueued("e\xcc\x81-e\xcc\x81");  // combining accents
   AddQueued("\xff\xfe not utf-8");
-  AddQueued("\xe2\x80\xaegnirts")->set_owner("two\nlines");  // right-to-left override
+  AddQueued("\xe2\x80\xaegnirts\xe2\x80\xac")->set_owner("two\nlines");  // right-to-left override
   AddQueued("🙂");
   const std::string screen = Render({80, 24, false, true});
   EXPECT_THAT(screen, Not(HasSubstr("\x1b")));
-  EXPECT_THAT(screen, Not(HasSubstr("\xe2\x80\xae")));
+  EXPECT_THAT(screen, Not(HasSubstr(std::string{'\xe2', '\x80', '\xae'})));
   EXPECT_THAT(screen, HasSubstr("?[2J?]0;x?   RUNNING"));
   // Aligned by width: the widest names take 12 columns.
   EXPECT_THAT(screen, HasSubstr("\n1  日本語の仕事  1m05s  lora"));

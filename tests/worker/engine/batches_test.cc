@@ -81,6 +81,7 @@ TEST(FlatBatchTest, TargetsAreTheNextTokensOfEachDocument) {
 // Rows of one token that is their number.
 RowsInMemory NumberedRows(int32_t count) {
   std::vector<TokenizedRow> rows;
+  rows.reserve(count);
   for (int32_t i = 0; i < count; ++i) rows.push_back({{i, i}, {i, i}});
   return RowsInMemory(std::move(rows));
 }

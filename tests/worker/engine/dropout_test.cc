@@ -76,9 +76,11 @@ double Correlation(const at::Tensor& a, const at::Tensor& b) {
 
 TEST(DropoutTest, MasksOfOtherSeedsMapsAndPartsAreIndependent) {
   std::vector<at::Tensor> masks;
-  for (const uint64_t seed : {41ULL, 42ULL, 41ULL << 32})
-    for (const uint32_t map : {0U, 1U, 127U})
+  for (const uint64_t seed : {41ULL, 42ULL, 41ULL << 32}) {
+    for (const uint32_t map : {0U, 1U, 127U}) {
       for (const size_t part : {0, 1, 2}) masks.push_back(Kept(Dropout{0.3, seed, map}.Mask(part)));
+    }
+  }
   const double most = 5 / std::sqrt(static_cast<double>(kElements));  // five standard deviations
   for (size_t a = 0; a < masks.size(); ++a) {
     for (size_t b = 0; b < a; ++b)

@@ -118,7 +118,7 @@ StepShape ShapeOf(const MemoryCase& c) {
   shape.norm_folds = c.dtype == Dtype::kBfloat16;
   shape.accumulated = c.micro_batches > 1;
   shape.rank = c.rank;
-  if (!shape.full) shape.ranks = {3 * c.rank, c.rank, 2 * c.rank, c.rank};
+  if (!shape.full) shape.ranks = {int64_t{3} * c.rank, c.rank, int64_t{2} * c.rank, c.rank};
   for (const int tokens : c.rows) {
     shape.tokens += tokens;
     shape.labels += tokens - 1;

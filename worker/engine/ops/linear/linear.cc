@@ -69,9 +69,10 @@ void LinearRecompute(const LinearLayer& layer, const at::Tensor& x, const Dropou
     return;
   }
   std::vector<at::Tensor> parts;
-  for (size_t i = 0; i < layer.adapters.size(); ++i)
+  for (size_t i = 0; i < layer.adapters.size(); ++i) {
     parts.push_back(
         at::mm(Dropped(x, dropout.Mask(i)), PartOfA(layer.lora_a.value, layer.rank, i).t()));
+  }
   saved->t = at::cat(parts, 1);
 }
 

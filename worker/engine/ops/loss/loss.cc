@@ -31,8 +31,8 @@ DeviceSums HardCrossEntropy(at::Tensor& logits, const at::Tensor& targets, doubl
   if (cuda::Serves(logits.device())) return cuda::CrossEntropyInPlace(logits, targets, smoothing);
   const at::ScalarType dtype = logits.scalar_type();
   logits = logits.to(at::kFloat);
-  const DeviceSums sums = cpu::Serves(logits) ? cpu::CrossEntropyInPlace(logits, targets, smoothing)
-                                              : CrossEntropyByAten(logits, targets, smoothing);
+  DeviceSums sums = cpu::Serves(logits) ? cpu::CrossEntropyInPlace(logits, targets, smoothing)
+                                        : CrossEntropyByAten(logits, targets, smoothing);
   logits = logits.to(dtype);
   return sums;
 }
