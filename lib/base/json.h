@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "nlohmann/json.hpp"
@@ -33,7 +34,9 @@ const Json* FindField(const Json& json, const char* name) {
 // Returns whether a setting is turned off: null, false, {}, [], "" or "none".
 inline bool IsOff(const nlohmann::json& value) {
   if (value.is_boolean()) return !value.get<bool>();
-  return value.empty() || value == "" || value == "none";
+  if (!value.is_string()) return value.empty();
+  const auto text = value.get<std::string>();
+  return text.empty() || text == "none";
 }
 
 // Returns the integer `object` has under that name; `otherwise` when there is none, or none that

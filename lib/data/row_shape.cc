@@ -123,9 +123,10 @@ absl::StatusOr<RowShape> RowRenderer::ShapeOf(const Row& row) const {
     const auto mapped = rules_.columns.find(field.name);
     const Cell* cell =
         row.Find(mapped == rules_.columns.end() ? std::string_view(field.name) : mapped->second);
-    if (cell != nullptr)
+    if (cell != nullptr) {
       return DatasetInvalid(
           Concat(QuotedName(cell->name), " is null, and so is every other column of a row's text"));
+    }
   }
   return DatasetInvalid(
       Concat("neither \"instruction\" nor \"text\" nor \"prompt\" is there; a row is "

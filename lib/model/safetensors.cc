@@ -58,7 +58,7 @@ absl::Status Corrupt(const std::filesystem::path& path, std::string_view message
                             "; download or copy the file again"));
 }
 
-// Returns shape × bits in bytes, or nothing when it overflows or is no whole number.
+// Returns shape × bits in bytes, or nothing when it overflows or is not a whole number.
 std::optional<uint64_t> ByteSize(const std::vector<int64_t>& shape, size_t bits) {
   uint64_t size = bits;
   for (int64_t extent : shape) {

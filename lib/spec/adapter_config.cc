@@ -11,6 +11,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/base/utf8.h"
 #include "lib/model/architecture.h"
 #include "lib/model/safetensors.h"
 
@@ -19,6 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
+
+constexpr size_t kQuotedBytes = 100;  // of a value, in a message
 
 // Fields of PEFT 0.21's LoraConfig that say nothing about how a trained adapter is applied, or are
 // read below.
@@ -63,9 +66,10 @@ absl::Status CheckFields(const fs::path& dir, const Json& json) {
                                   "convert the adapter with PEFT's "
                                   "save_pretrained(path_initial_model_for_weight_conversion=…)"));
     }
-    if (!IsOff(value))
-      return Mismatch(
-          dir, Concat(name, " is not supported; its value is ", value.dump().substr(0, 100)));
+    if (!IsOff(value)) {
+      return Mismatch(dir, Concat(name, " is not supported; its value is ",
+                                  Shortened(value.dump(), kQuotedBytes)));
+    }
   }
   return absl::OkStatus();
 }

@@ -58,7 +58,7 @@ bool IsTruthy(const ordered_json* value) {
   if (value == nullptr) return false;
   if (value->is_boolean()) return value->get<bool>();
   if (value->is_number()) return value->get<double>() != 0;
-  return !value->empty() && *value != "";
+  return value->is_string() ? !value->get<std::string>().empty() : !value->empty();
 }
 
 // A token as one of the files spells it: its text alone, or with its flags.
@@ -280,7 +280,7 @@ absl::Status TokenFiles::ReadExtra() {
                                                                : "additional_special_tokens";
   const ordered_json* extra = FindField(settings_, key);
   if (extra == nullptr) return absl::OkStatus();
-  const absl::Status bad = Corrupt(Path(kConfigFile), Concat("\"", key, "\" must hold tokens"));
+  absl::Status bad = Corrupt(Path(kConfigFile), Concat("\"", key, "\" must hold tokens"));
   if (!extra->is_array() && !extra->is_object()) return bad;
   for (const auto& [name, value] : extra->items()) {
     std::optional<Spelled> token = SpelledBy(value);
@@ -302,10 +302,10 @@ absl::Status TokenFiles::NameTokens() {
     std::optional<Spelled> token;
     if (!field->is_null()) {
       token = SpelledBy(*field);
-      if (!token)
-        return Corrupt(
-            Path(kConfigFile),
-            Concat("\"", name, "\" must be a token: a string, or an object with its \"content\""));
+      if (!token) {
+        return Corrupt(Path(kConfigFile),
+                       Concat(name, R"( must be a token: a string, or an object with "content")"));
+      }
       for (const auto& [id, added] : decoder_)
         if (added.content == token->token.content) token = Spelled{added, true};
     }
@@ -437,9 +437,10 @@ absl::Status CheckSettings(const fs::path& path, const ordered_json& settings) {
   const ordered_json* files = FindField(settings, "fast_tokenizer_files");
   if (files != nullptr && files->is_array()) {
     for (const ordered_json& file : *files) {
-      if (file != "tokenizer.json")
+      if (file != "tokenizer.json") {
         return Unsupported(path,
                            Concat("fast_tokenizer_files is not supported: it names ", file.dump()));
+      }
     }
   }
   return absl::OkStatus();

@@ -14,7 +14,6 @@ import sys
 
 import pytest
 import transformers
-from tokenizers import Tokenizer
 from transformers import AutoTokenizer, TokenizersBackend
 from transformers.models.auto import tokenization_auto
 
