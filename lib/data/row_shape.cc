@@ -144,8 +144,9 @@ absl::StatusOr<std::string_view> RowRenderer::Text(const Row& row, RowShape shap
   if (cell == nullptr) {
     if (FindField(field)->optional) return std::string_view();
     const bool is_mapped = mapped != rules_.columns.end();
+    // In a CSV file: the row is short.
     if (row.Find(name) != nullptr)
-      return DatasetInvalid(Concat("\"", name, "\" is null; ", Needs(shape)));
+      return DatasetInvalid(Concat("\"", name, "\" is null or missing; ", Needs(shape)));
     return DatasetInvalid(Concat("\"", name, "\" is missing; ", Needs(shape),
                                  is_mapped ? Concat("; there are ", ColumnNames(row)) : ""));
   }

@@ -174,7 +174,7 @@ BAD_ROWS = [  # name, bytes, words of the message
     ("a.csv", b'text\na\n\xff\n', ["a.csv line 3", "UTF-8"]),
     ("a.csv", b'text\na\n"b\n', ["a.csv line 3", "quote"]),
     ("a.tsv", b"question\tanswer\nq\ta\n", ["a.tsv line 2", '"question", "answer"']),
-    ("a.csv", b"instruction,output\nq\n", ["a.csv line 2", '"output" is missing']),
+    ("a.csv", b"instruction,output\nq\n", ["a.csv line 2", '"output" is null or missing']),
     ("a.parquet", parquet([{"text": "a"}, {"text": None}]), ["a.parquet row 2"]),
     ("a.parquet", parquet([{"text": ["a"]}]), ["a.parquet row 1", "must be a string"]),
     ("a.arrow", arrow([{"text": 1.5}], pa.ipc.new_file), ["a.arrow row 1", "must be a string"]),
