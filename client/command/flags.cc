@@ -225,7 +225,7 @@ std::optional<int> Flags::Parse() {
   // A mistyped flag is the likely cause of any other complaint, such as a required one that is
   // missing. So it is reported first.
   for (const std::string& extra : impl_->app.remaining()) {
-    if (extra == "--") break;  // what follows is no flag
+    if (extra == "--") break;  // what follows is not a flag
     if (extra.size() < 2 || extra[0] != '-') continue;
     const std::string nearest = impl_->NearestFlag(extra);
     return impl_->UsageError(

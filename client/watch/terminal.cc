@@ -56,12 +56,12 @@ ScreenStyle TerminalStyle() {
   return style;
 }
 
-// xterm's sequences: 1049 is the alternate screen, 25 the cursor, 2J clears.
 void PrintLines(const std::vector<std::string>& lines) {
   for (const std::string& line : lines) std::cout << line << '\n';
   std::cout << std::flush;
 }
 
+// xterm's sequences: 1049 is the alternate screen, 25 the cursor, 2J clears.
 FullScreen::FullScreen() {
   // Echo off, so that keys typed by accident do not disturb the picture.
   termios now{};

@@ -4,10 +4,12 @@
 // document of a large file is ever built.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -31,12 +33,20 @@ const Json* FindField(const Json& json, const char* name) {
   return field == json.end() || field->is_null() ? nullptr : &*field;
 }
 
-// Returns whether a setting is turned off: null, false, {}, [], "" or "none".
-inline bool IsOff(const nlohmann::json& value) {
-  if (value.is_boolean()) return !value.get<bool>();
-  if (!value.is_string()) return value.empty();
-  const auto text = value.get<std::string>();
-  return text.empty() || text == "none";
+// Returns the first field of an object that is not among `known` and not turned off: by null,
+// false, {}, [], "" or "none".
+inline std::optional<std::string> FindUnknownSetting(const nlohmann::json& object,
+                                                     std::span<const std::string_view> known) {
+  const auto is_off = [](const nlohmann::json& value) {
+    if (value.is_boolean()) return !value.get<bool>();
+    if (!value.is_string()) return value.empty();
+    const auto text = value.get<std::string>();
+    return text.empty() || text == "none";
+  };
+  for (const auto& [name, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), name) == known.end() && !is_off(value)) return name;
+  }
+  return std::nullopt;
 }
 
 // Returns the integer `object` has under that name; `otherwise` when there is none, or none that

@@ -95,7 +95,6 @@ std::string RepairUtf8(std::string_view text) {
   return out;
 }
 
-// The property White_Space.
 std::string Shortened(std::string_view text, size_t max_bytes) {
   if (text.size() <= max_bytes) return std::string(text);
   const auto continues = [&](size_t pos) {
@@ -122,6 +121,7 @@ std::string EscapeInvalidUtf8(std::string_view text) {
   return out;
 }
 
+// The property White_Space.
 bool IsUnicodeSpace(uint32_t c) {
   return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
          (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||

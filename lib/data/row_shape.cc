@@ -100,12 +100,15 @@ RowRenderer::RowRenderer(const RowRules& rules) : rules_(rules) {
   if (parsed.ok()) template_ = *std::move(parsed);
 }
 
+std::string_view RowRenderer::Column(const char* field) const {
+  const auto mapped = rules_.columns.find(field);
+  return mapped == rules_.columns.end() ? std::string_view(field) : mapped->second;
+}
+
 // A column that is null counts as absent: CSV and Parquet files often have columns for several
 // shapes.
 const Cell* RowRenderer::Field(const Row& row, const char* field) const {
-  const auto mapped = rules_.columns.find(field);
-  const Cell* cell =
-      row.Find(mapped == rules_.columns.end() ? std::string_view(field) : mapped->second);
+  const Cell* cell = row.Find(Column(field));
   return cell == nullptr || cell->kind == Cell::Kind::kNull ? nullptr : cell;
 }
 
@@ -120,10 +123,7 @@ absl::StatusOr<RowShape> RowRenderer::ShapeOf(const Row& row) const {
   if (has("output")) return RowShape::kAlpaca;
   if (has("prompt") || has("completion")) return RowShape::kPromptCompletion;
   for (const ShapeField& field : kFields) {
-    const auto mapped = rules_.columns.find(field.name);
-    const Cell* cell =
-        row.Find(mapped == rules_.columns.end() ? std::string_view(field.name) : mapped->second);
-    if (cell != nullptr) {
+    if (const Cell* cell = row.Find(Column(field.name))) {
       return DatasetInvalid(
           Concat(QuotedName(cell->name), " is null, and so is every other column of a row's text"));
     }
@@ -137,13 +137,11 @@ absl::StatusOr<RowShape> RowRenderer::ShapeOf(const Row& row) const {
 absl::StatusOr<std::string_view> RowRenderer::Text(const Row& row, RowShape shape,
                                                    const char* field) const {
   const Cell* cell = Field(row, field);
-  const auto mapped = rules_.columns.find(field);
   // Messages name the user's column, not the field that it is mapped to.
-  const std::string_view name =
-      mapped == rules_.columns.end() ? std::string_view(field) : mapped->second;
+  const std::string_view name = Column(field);
   if (cell == nullptr) {
     if (FindField(field)->optional) return std::string_view();
-    const bool is_mapped = mapped != rules_.columns.end();
+    const bool is_mapped = rules_.columns.contains(field);
     // In a CSV file: the row is short.
     if (row.Find(name) != nullptr)
       return DatasetInvalid(Concat("\"", name, "\" is null or missing; ", Needs(shape)));

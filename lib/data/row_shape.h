@@ -50,6 +50,8 @@ class RowRenderer {
 
  private:
   absl::StatusOr<RowShape> ShapeOf(const Row& row) const;
+  // The column that a field is mapped to.
+  std::string_view Column(const char* field) const;
   const Cell* Field(const Row& row, const char* field) const;
   absl::StatusOr<std::string_view> Text(const Row& row, RowShape shape, const char* field) const;
 

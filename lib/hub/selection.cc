@@ -11,14 +11,14 @@
 namespace ftd::hub {
 namespace {
 
+constexpr absl::string_view kIndex = "model.safetensors.index.json";
+
 // The files beside the weights that a trained model's directory should have as well.
 constexpr std::array<absl::string_view, 8> kSmallFiles = {
     "added_tokens.json",      "config.json",
     "generation_config.json", "tokenizer.json",
     "tokenizer_config.json",  "special_tokens_map.json",
-    "chat_template.jinja",    "model.safetensors.index.json"};
-
-constexpr absl::string_view kIndex = "model.safetensors.index.json";
+    "chat_template.jinja",    kIndex};
 
 bool Has(const RepoRevision& revision, absl::string_view path) {
   return std::any_of(revision.files.begin(), revision.files.end(),

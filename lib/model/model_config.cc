@@ -1,6 +1,5 @@
 #include "lib/model/model_config.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -146,13 +145,9 @@ absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
   }
   config->nf4 = kind == "nf4";
   if (config->nf4) {
-    for (const auto& [name, value] : quantization.items()) {
-      const bool known =
-          std::find(std::begin(kNf4Fields), std::end(kNf4Fields), name) != std::end(kNf4Fields);
-      if (!known && !IsOff(value))
-        return Unsupported(absl::StrCat("quantization_config.", name, " is not supported"));
-    }
-    return absl::OkStatus();
+    const auto unknown = FindUnknownSetting(quantization, kNf4Fields);
+    if (!unknown) return absl::OkStatus();
+    return Unsupported(absl::StrCat("quantization_config.", *unknown, " is not supported"));
   }
   return Unsupported(absl::StrCat(
       "quantization_config says ", method, kind == method ? "" : absl::StrCat(" ", kind),

@@ -128,6 +128,26 @@ absl::Status CheckCoverage(const std::filesystem::path& path,
   return absl::OkStatus();
 }
 
+// The files of an index, with the tensors that it promises in each.
+absl::StatusOr<std::map<std::string, std::vector<std::string>>> ReadIndex(
+    const std::filesystem::path& path) {
+  FTD_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  const auto index = ParseJsonObject<Json>(text);
+  if (!index.has_value() || !index->contains("weight_map") ||
+      !index->at("weight_map").is_object()) {
+    return Corrupt(path, "no weight_map");
+  }
+  std::map<std::string, std::vector<std::string>> names_by_file;
+  for (const auto& [name, file] : index->at("weight_map").items()) {
+    // A name with a folder in it could lead out of the model's directory.
+    if (!file.is_string() || std::filesystem::path(file.get<std::string>()).has_parent_path()) {
+      return Corrupt(path, absl::StrCat("weight_map names a file outside the model for ", name));
+    }
+    names_by_file[file.get<std::string>()].push_back(name);
+  }
+  return names_by_file;
+}
+
 }  // namespace
 
 // kDtypes begins with a row for each of the enum, in its order.
@@ -169,30 +189,6 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::pat
   FTD_RETURN_IF_ERROR(CheckCoverage(path, file.tensors_, data));
   return file;
 }
-
-namespace {
-
-// The files of an index, with the tensors that it promises in each.
-absl::StatusOr<std::map<std::string, std::vector<std::string>>> ReadIndex(
-    const std::filesystem::path& path) {
-  FTD_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
-  const auto index = ParseJsonObject<Json>(text);
-  if (!index.has_value() || !index->contains("weight_map") ||
-      !index->at("weight_map").is_object()) {
-    return Corrupt(path, "no weight_map");
-  }
-  std::map<std::string, std::vector<std::string>> names_by_file;
-  for (const auto& [name, file] : index->at("weight_map").items()) {
-    // A name with a folder in it could lead out of the model's directory.
-    if (!file.is_string() || std::filesystem::path(file.get<std::string>()).has_parent_path()) {
-      return Corrupt(path, absl::StrCat("weight_map names a file outside the model for ", name));
-    }
-    names_by_file[file.get<std::string>()].push_back(name);
-  }
-  return names_by_file;
-}
-
-}  // namespace
 
 // The single file first, as in transformers: an index beside it is left over from a save in shards.
 absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& model_dir) {

@@ -5,7 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/concat.h"
 #include "lib/base/error.h"
@@ -25,24 +24,16 @@ constexpr size_t kQuotedBytes = 100;  // of a value, in a message
 
 // Fields of PEFT 0.21's LoraConfig that say nothing about how a trained adapter is applied, or are
 // read below.
-constexpr std::string_view kHarmless[] = {"auto_mapping",
-                                          "base_model_name_or_path",
-                                          "eva_config",
-                                          "exclude_modules",
-                                          "inference_mode",
-                                          "layers_pattern",
-                                          "lora_alpha",
-                                          "lora_dropout",
-                                          "megatron_core",
-                                          "peft_type",
-                                          "peft_version",
-                                          "qalora_group_size",
-                                          "r",
-                                          "revision",
-                                          "runtime_config",
-                                          "target_modules",
-                                          "task_type",
-                                          "use_rslora"};
+constexpr std::string_view kKnownFields[] = {"auto_mapping",      "base_model_name_or_path",
+                                             "eva_config",        "exclude_modules",
+                                             "inference_mode",    "init_lora_weights",
+                                             "layers_pattern",    "lora_alpha",
+                                             "lora_dropout",      "megatron_core",
+                                             "peft_type",         "peft_version",
+                                             "qalora_group_size", "r",
+                                             "revision",          "runtime_config",
+                                             "target_modules",    "task_type",
+                                             "use_rslora"};
 
 // Ways to draw the first weights that leave the model's own alone. Others, such as pissa, take from
 // them what the adapter begins with.
@@ -53,25 +44,20 @@ absl::Status Mismatch(const fs::path& dir, std::string_view problem) {
 }
 
 absl::Status CheckFields(const fs::path& dir, const Json& json) {
-  for (const auto& [name, value] : json.items()) {
-    if (std::find(std::begin(kHarmless), std::end(kHarmless), name) != std::end(kHarmless))
-      continue;
-    if (name == "init_lora_weights") {
-      const bool pure =
-          value.is_boolean() || value.is_null() ||
-          std::find(std::begin(kPureInits), std::end(kPureInits), value) != std::end(kPureInits);
-      if (pure) continue;
-      return Mismatch(dir, Concat("init_lora_weights ", value.dump(),
-                                  " changes the model's own weights, which is not supported; "
-                                  "convert the adapter with PEFT's "
-                                  "save_pretrained(path_initial_model_for_weight_conversion=…)"));
-    }
-    if (!IsOff(value)) {
-      return Mismatch(dir, Concat(name, " is not supported; its value is ",
-                                  Shortened(value.dump(), kQuotedBytes)));
-    }
+  const Json* init = FindField(json, "init_lora_weights");
+  const bool pure =
+      init == nullptr || init->is_boolean() ||
+      std::find(std::begin(kPureInits), std::end(kPureInits), *init) != std::end(kPureInits);
+  if (!pure) {
+    return Mismatch(dir, Concat("init_lora_weights ", init->dump(),
+                                " changes the model's own weights, which is not supported; "
+                                "convert the adapter with PEFT's "
+                                "save_pretrained(path_initial_model_for_weight_conversion=…)"));
   }
-  return absl::OkStatus();
+  const auto unknown = FindUnknownSetting(json, kKnownFields);
+  if (!unknown) return absl::OkStatus();
+  return Mismatch(dir, Concat(*unknown, " is not supported; its value is ",
+                              Shortened(json.at(*unknown).dump(), kQuotedBytes)));
 }
 
 // "q_proj" of "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight".

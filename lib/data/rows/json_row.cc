@@ -85,10 +85,6 @@ class RowBuilder : public nlohmann::json_sax<json> {
   std::optional<size_t> syntax_position_;
 };
 
-}  // namespace
-
-namespace {
-
 // Python's json writes NaN, Infinity and -Infinity, and `datasets` reads them. They become other
 // numbers of the same length here: a number with a fraction is of no use to training, whatever it
 // is, and positions in messages stay right.

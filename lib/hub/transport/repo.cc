@@ -139,9 +139,8 @@ absl::StatusOr<RepoRevision> ParseRevision(const RepoId& repo, const std::string
     RepoRevision revision{repo, info->value("sha", ""), {}};
     if (!IsCommit(revision.commit)) return Protocol(repo, "it names no commit");
     for (const Json& sibling : info->at("siblings")) {
-      absl::StatusOr<RepoFile> file = ParseFile(repo, sibling);
-      FTD_RETURN_IF_ERROR(file.status());
-      revision.files.push_back(*std::move(file));
+      FTD_ASSIGN_OR_RETURN(RepoFile file, ParseFile(repo, sibling));
+      revision.files.push_back(std::move(file));
     }
     return revision;
   } catch (const Json::exception& error) {
