@@ -9,6 +9,7 @@
 #include "worker/engine/model/decoder_layer.h"
 #include "worker/engine/ops/attention/attention.h"
 #include "worker/engine/ops/dropout/dropout.h"
+#include "worker/engine/ops/glu/geglu.h"
 #include "worker/engine/ops/glu/swiglu.h"
 #include "worker/engine/ops/linear/linear.h"
 #include "worker/engine/ops/norm/norm.h"
@@ -98,6 +99,28 @@ TEST(SwigluTest, EqualsAutograd) {
   check.reference = [](const std::vector<at::Tensor>& in) { return PlainSwiglu(in[0]); };
   check.op = [](const std::vector<at::Tensor>& in, const at::Tensor& da) -> OutputAndGradients {
     return {SwigluForward(in[0]), {SwigluBackward(in[0], da)}};
+  };
+  CheckGradients(check);
+}
+
+// GELU's tanh approximation as Hendrycks & Gimpel 2016 write it.
+at::Tensor PlainGeglu(const at::Tensor& gate_up) {
+  const auto halves = gate_up.chunk(2, 1);
+  const at::Tensor& g = halves[0];
+  const at::Tensor inner = std::sqrt(2 / M_PI) * (g + 0.044715 * g.pow(3));
+  return 0.5 * g * (1 + inner.tanh()) * halves[1];
+}
+
+TEST(GegluTest, EqualsAutograd) {
+  GradientCheck check;
+  check.dtypes = {
+      {at::kFloat, 50, 50}, {at::kBFloat16, 4, 4}, {at::kHalf, 4, 4}, {at::kDouble, 9000, 9000}};
+  check.inputs = [](const Size& size) -> std::vector<at::Tensor> {
+    return {at::randn({size.first, 2 * size.second})};
+  };
+  check.reference = [](const std::vector<at::Tensor>& in) { return PlainGeglu(in[0]); };
+  check.op = [](const std::vector<at::Tensor>& in, const at::Tensor& da) -> OutputAndGradients {
+    return {GegluForward(in[0]), {GegluBackward(in[0], da)}};
   };
   CheckGradients(check);
 }
