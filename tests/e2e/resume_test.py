@@ -10,6 +10,7 @@ import signal
 import pytest
 from conftest import submit, wait_for_step, weights
 from ftd_fixture import Ftd, processes_under, wait_until
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 STEPS, SAVE_STEPS, KILLS = 240, 20, 2
 SEED = int(os.environ.get("FTD_TEST_SEED") or random.SystemRandom().randrange(1 << 30))
@@ -48,8 +49,15 @@ def stop_daemon(ftd, job):
     ftd.start()
 
 
+def curves(result):
+    """What TensorBoard shows of a result: {tag: [(step, value)]}."""
+    events = EventAccumulator(f"{result}/runs").Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if tag.split("/")[1] in ("loss", "grad_norm", "learning_rate", "entropy")]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
 def run(job_flags, model, dataset, interrupt=None):
-    """(steps, sha256 of each weight file, job) of a run that `interrupt` breaks KILLS times."""
+    """(steps, evaluations, curves), sha256 of each weight file, job of a run that `interrupt` breaks KILLS times."""
     moments = random.Random(SEED)
     with Ftd() as ftd:
         job = submit(ftd, model, dataset, max_steps=STEPS, save_steps=SAVE_STEPS, **job_flags)
@@ -59,7 +67,7 @@ def run(job_flags, model, dataset, interrupt=None):
         done = ftd.wait(job, "SUCCEEDED", deadline_s=180)
         steps = [(s.step, s.epoch, s.loss, s.grad_norm, s.learning_rate, s.tokens_total) for s in ftd.steps(job)]
         evaluations = [(e.step, e.epoch, e.loss, e.entropy, e.mean_token_accuracy) for e in ftd.evaluations(job)]
-        return (steps, evaluations), weights(done.result_dir), done
+        return (steps, evaluations, curves(done.result_dir)), weights(done.result_dir), done
 
 
 # QLoRA differs from LoRA in what it reads at the start alone.
@@ -85,6 +93,9 @@ def test_interrupted_run_equals_unbroken(interrupt, attempts, unbroken, model, d
         best = min(steps[1], key=lambda evaluation: evaluation[2])
         assert best not in (steps[1][0], steps[1][-1]), "the case shows nothing when the first or last is the best"
     assert got_steps == steps
+    # One log over all attempts, with every step and evaluation once.
+    assert [step for step, _ in got_steps[2]["train/loss"]] == list(range(1, STEPS + 1))
+    assert [step for step, _ in got_steps[2].get("eval/loss", [])] == [evaluation[0] for evaluation in steps[1]]
     assert got_weights == whole
     if attempts:
         assert len(job.attempts) == attempts

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
@@ -79,8 +80,9 @@ absl::Status TensorboardWriter::Append(const v1::StepMetrics& point) {
   return AppendScalars(ToUnixDouble(ToTime(point.time())), point.step(), scalars);
 }
 
-absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation) {
-  return AppendScalars(NowSeconds(), evaluation.step(),
+absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation, absl::Time otherwise) {
+  const absl::Time time = evaluation.has_time() ? ToTime(evaluation.time()) : otherwise;
+  return AppendScalars(ToUnixDouble(time), evaluation.step(),
                        {{"eval/loss", evaluation.loss()},
                         {"eval/entropy", evaluation.entropy()},
                         {"eval/mean_token_accuracy", evaluation.mean_token_accuracy()},
@@ -99,6 +101,11 @@ absl::Status TensorboardWriter::AppendScalars(double wall_time, int64_t step,
     entry->set_simple_value(static_cast<float>(value));
   }
   return AppendRecord(event.SerializeAsString());
+}
+
+absl::Status TensorboardWriter::Sync() {
+  if (::fsync(fd_.get()) == 0) return absl::OkStatus();
+  return ErrnoError(errno, absl::StrCat("fsync ", path_.string()));
 }
 
 // TFRecord: u64 length, masked CRC of the length, payload, masked CRC of the payload;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "ftd/v1/worker.pb.h"
 #include "lib/base/file.h"
 
@@ -21,8 +22,11 @@ class TensorboardWriter {
 
   // One point of the log (logging_window.h), with the tags of the table of metrics.
   absl::Status Append(const v1::StepMetrics& point);
-  // eval/loss, eval/entropy, eval/mean_token_accuracy, eval/runtime.
-  absl::Status Append(const v1::Evaluation& evaluation);
+  // eval/loss, eval/entropy, eval/mean_token_accuracy, eval/runtime; at its own time if it has one,
+  // else at `otherwise`.
+  absl::Status Append(const v1::Evaluation& evaluation, absl::Time otherwise);
+  // fsync.
+  absl::Status Sync();
 
  private:
   using Scalar = std::pair<const char*, double>;

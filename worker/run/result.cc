@@ -4,6 +4,9 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/manifest.h"
+#include "lib/runlog/timestamp.h"
+#include "worker/records/logging_window.h"
+#include "worker/records/tensorboard.h"
 
 namespace ftd {
 namespace {
@@ -40,14 +43,20 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
   return WriteFileAtomically(dir / "README.md", AdapterReadme(spec, facts.base_model, history));
 }
 
-// TensorBoard's files, so that a downloaded result has its curves.
-absl::Status CopyLogs(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::create_directory(to, error);
-  if (error) return ErrnoError(error.value(), absl::StrCat("create ", to.string()));
-  for (const auto& entry : fs::directory_iterator(from, error))
-    FTD_RETURN_IF_ERROR(CopyIfPresent(entry.path(), to / entry.path().filename()));
-  return SyncPath(to);
+// A downloaded result has its curves: one TensorBoard log of the whole run. Those of its attempts
+// each end where the attempt did, and repeat what a later one has done again.
+absl::Status WriteLog(const RunHistory& history, int64_t logging_steps, const fs::path& dir) {
+  FTD_ASSIGN_OR_RETURN(TensorboardWriter log, TensorboardWriter::Create(dir));
+  LoggingWindow window(logging_steps);
+  auto evaluation = history.evaluations.begin();
+  for (const v1::StepMetrics& step : history.steps) {
+    if (const auto point = window.Add(step)) FTD_RETURN_IF_ERROR(log.Append(*point));
+    for (; evaluation != history.evaluations.end() && evaluation->step() <= step.step();
+         ++evaluation)
+      FTD_RETURN_IF_ERROR(log.Append(*evaluation, ToTime(step.time())));
+  }
+  FTD_RETURN_IF_ERROR(log.Sync());
+  return SyncPath(dir);
 }
 
 }  // namespace
@@ -66,7 +75,7 @@ absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "metrics.jsonl", MetricsJsonl(history)));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "ftd_run.json", RunRecordJson(spec, facts)));
   if (places.logs_in_result) {
-    FTD_RETURN_IF_ERROR(CopyLogs(places.tensorboard, temporary / "runs"));
+    FTD_RETURN_IF_ERROR(WriteLog(history, spec.logging_steps, temporary / "runs"));
   }
   FTD_RETURN_IF_ERROR(SyncPath(temporary));
   return RenameDurably(temporary, places.result);

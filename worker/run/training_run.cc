@@ -279,7 +279,7 @@ class TrainingRun {
     evaluation.set_seconds(SecondsSince(start));
     *evaluation.mutable_time() = google::protobuf::util::TimeUtil::GetCurrentTime();
     observer_.Evaluation(evaluation);
-    FTD_RETURN_IF_ERROR(tensorboard.Append(evaluation));
+    FTD_RETURN_IF_ERROR(tensorboard.Append(evaluation, absl::Now()));
     // The best weights so far must outlive training, unless the result has them anyway.
     if (BestStep() == last_step_ && last_step_ < trainer_->steps_planned())
       FTD_RETURN_IF_ERROR(KeepCheckpoint());

@@ -19,7 +19,7 @@ struct RunPlaces {
   std::filesystem::path step_log;     // a new file
   std::filesystem::path tensorboard;  // a directory; made when it is not there
   std::filesystem::path result;       // made at the end, complete or not at all
-  bool logs_in_result = true;         // copy the event files into it
+  bool logs_in_result = true;         // with a TensorBoard log of the whole run
 };
 
 struct RunOrder {
