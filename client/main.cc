@@ -45,8 +45,22 @@ int UsageError(const std::string& message) {
   return kExitUsage;
 }
 
+// What other tools call a verb. `stop` is not among them: to pause a job and to cancel it are two
+// things.
+struct Synonym {
+  absl::string_view said, meant;
+};
+constexpr Synonym kSynonyms[] = {
+    {"list", "ls"}, {"ps", "ls"}, {"status", "show"}, {"describe", "show"}, {"delete", "rm"}};
+
 // A verb is never guessed: the nearest one is only named.
-int RunVerbNamed(const std::string& name, const Invocation& call) {
+int RunVerbNamed(std::string name, const Invocation& call) {
+  for (const Synonym& synonym : kSynonyms)
+    if (name == synonym.said) name = std::string(synonym.meant);
+  if (name == "stop") {
+    return UsageError(
+        "there is no verb stop; pause stops a job that can be resumed, cancel ends it");
+  }
   std::vector<std::string> names;
   for (const Verb& verb : Verbs()) {
     if (name == verb.name) return verb.run(call);
@@ -65,6 +79,11 @@ int Help(const std::vector<std::string>& args) {
     return kExitOk;
   }
   return RunVerbNamed(args[0], {.args = {"--help"}});
+}
+
+int PrintVersion() {
+  std::cout << "ftctl " << kFtctlVersion << std::endl;
+  return kExitOk;
 }
 
 // Takes a flag that says where ftd is. Returns nullopt when it did, else the exit code of a usage
@@ -98,16 +117,14 @@ int Dispatch(std::vector<std::string> args) {
     const std::string flag = args[0];
     args.erase(args.begin());
     if (flag == "-h" || flag == "--help") return Help(args);
-    if (flag == "--version") {
-      std::cout << "ftctl " << kFtctlVersion << std::endl;
-      return kExitOk;
-    }
+    if (flag == "-V" || flag == "--version") return PrintVersion();
     if (const auto code = TakeServerFlag(flag, args, call.address)) return *code;
   }
   if (args.empty()) return Help(args);
   const std::string verb = args[0];
   args.erase(args.begin());
   if (verb == "help") return Help(args);
+  if (verb == "version") return PrintVersion();
   call.args = std::move(args);
   return RunVerbNamed(verb, call);
 }

@@ -41,7 +41,7 @@ inline constexpr ExitCodeHelp kExitCodes[] = {
     {kExitUnavailable, "no ftd answers, the hub does not, or this build does not offer it"},
     {kExitInternal, "a defect of ftd"},
     {kExitCannotCreate, "an output directory cannot be written, or exists and is not empty"},
-    {kExitIoError, "bytes arrived damaged"},
+    {kExitIoError, "bytes arrived damaged; standard output could not be written"},
     {kExitTryLater, "queue full, quota, disk: try later or ask for less"},
     {kExitNotPermitted, "not allowed: no token or certificate, or a wrong one"},
     {kExitJobFailed, "the job FAILED; its message and what to do are on stderr"},

@@ -6,8 +6,10 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "client/base/uuid.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 #include "lib/runlog/message_json.h"
 #include "lib/spec/job_fields.h"
 
@@ -19,7 +21,8 @@ using ftd::v1::JobSpec;
 // Returns a field's names as CLI11 takes them: "--model,--model-name", "--shuffle,!--no-shuffle".
 std::string FlagNames(const JobField& field) {
   const std::string name = absl::StrCat("--", field.flag);
-  if (field.alias != nullptr) return absl::StrCat(name, ",--", field.alias);
+  if (field.aliases != nullptr)
+    return absl::StrCat(name, ",--", absl::StrReplaceAll(field.aliases, {{",", ",--"}}));
   return KindOfFlag(field) == FlagKind::kSwitch ? absl::StrCat(name, ",!--no-", field.flag) : name;
 }
 
@@ -81,7 +84,8 @@ void AddQueue(Flags& flags, SubmitFlags* submit) {
 std::string Absolute(const std::string& path) {
   std::error_code error;
   const auto absolute = std::filesystem::absolute(path, error).lexically_normal();
-  return error ? path : absolute.string();
+  // In a directory whose name is not UTF-8 the path stays as it is; ftd asks for an absolute one.
+  return error || !IsValidUtf8(absolute.string()) ? path : absolute.string();
 }
 
 // Returns an absolute path for a directory here, or for what can only be meant as one; anything

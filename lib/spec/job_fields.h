@@ -48,13 +48,13 @@ struct JobField {
   // The way in which the flag of a field without a binding is read.
   enum class Plain { kNone, kText, kInteger, kReal, kWord, kColumns, kTemplate };
 
-  const char* path;             // "lora.rank": in ftd.v1.JobSpec and its JSON
-  Binding binding = {};         // none: code of its own reads the field
-  const char* group = "";       // heading in a help text
-  EnumWords words = {};         // of an enum
-  const char* flag = nullptr;   // "lora-rank"; null: there is no flag
-  const char* alias = nullptr;  // another spelling of it
-  const char* type = nullptr;   // what the help and completions call the flag's value
+  const char* path;               // "lora.rank": in ftd.v1.JobSpec and its JSON
+  Binding binding = {};           // none: code of its own reads the field
+  const char* group = "";         // heading in a help text
+  EnumWords words = {};           // of an enum
+  const char* flag = nullptr;     // "lora-rank"; null: there is no flag
+  const char* aliases = nullptr;  // other spellings of it: "epochs,num-train-epochs"
+  const char* type = nullptr;     // what the help and completions call the flag's value
   Plain plain = Plain::kNone;
   bool required = false;
   Range range = {};

@@ -38,9 +38,10 @@ def test_help_goes_to_stdout(fake):
         assert by_help.stderr == ""
 
 
-def test_version(fake):
+@pytest.mark.parametrize("words", [["--version"], ["-V"], ["version"]])
+def test_version(fake, words):
     from ftd_fixture import REPO
-    assert fake.ftctl("--version").stdout == f"ftctl {(REPO / 'VERSION').read_text().strip()}\n"
+    assert fake.ftctl(*words).stdout == f"ftctl {(REPO / 'VERSION').read_text().strip()}\n"
 
 
 @pytest.mark.parametrize("args, says", [
@@ -75,6 +76,17 @@ def test_usage_errors_exit_2_and_say_what_to_type(fake, args, says):
     assert result.returncode == 2, result.stderr
     assert says in result.stderr and result.stdout == ""
     assert fake.calls("SubmitJob") == []
+
+
+@pytest.mark.parametrize("said, meant", [("list", "ls"), ("ps", "ls"), ("status", "show"), ("describe", "show"), ("delete", "rm")])
+def test_what_other_tools_call_a_verb(fake, said, meant):
+    assert fake.ftctl(said, "--help").stdout == fake.ftctl(meant, "--help").stdout != ""
+
+
+def test_stop_is_two_things(fake):
+    result = fake.ftctl("stop", "ft-1")
+    assert result.returncode == 2 and "pause" in result.stderr and "cancel" in result.stderr
+    assert fake.calls("CancelJob") == fake.calls("PauseJob") == []
 
 
 def test_label_without_value_is_a_usage_error(fake):

@@ -106,6 +106,20 @@ def test_every_file_of_a_directory_or_glob_is_sent(fake, tmp_path, argument, nam
         assert hashlib.sha256(fake.uploads[file.sha256]).hexdigest() == file.sha256
 
 
+def test_the_names_that_other_trainers_give_the_flags(fake, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n')
+    result = fake.ftctl(*FLAGS, path, "--lr", "3e-4", "--epochs", "2", "--per-device-train-batch-size", "3", "--lora_r", "5",
+                        "--max-seq-length", "77")
+    assert result.returncode == 0, result.stderr
+    spec = fake.calls("SubmitJob")[0].spec
+    assert (spec.learning_rate, spec.num_epochs, spec.batch_size, spec.lora.rank, spec.seq_length) == (3e-4, 2, 3, 5, 77)
+    more = fake.ftctl(*FLAGS, path, "--num-train-epochs", "4", "--rank", "6", "--max_length", "78")
+    assert more.returncode == 0, more.stderr
+    spec = fake.calls("SubmitJob")[1].spec
+    assert (spec.num_epochs, spec.lora.rank, spec.seq_length) == (4, 6, 78)
+
+
 def test_id_on_stdout_talk_on_stderr(fake, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"x")

@@ -65,7 +65,10 @@ const JobField& CheckpointingField() {
 // and for a switch with its opposite.
 std::string FlagNames(const JobField& field) {
   std::string names = BothSpellings(Underscored(field.flag));
-  if (field.alias != nullptr) absl::StrAppend(&names, ",", BothSpellings(Underscored(field.alias)));
+  if (field.aliases != nullptr) {
+    for (const absl::string_view alias : absl::StrSplit(field.aliases, ','))
+      absl::StrAppend(&names, ",", BothSpellings(Underscored(std::string(alias))));
+  }
   if (KindOfFlag(field) != FlagKind::kSwitch) return names;
   const std::string off = Underscored(absl::StrCat("no-", field.flag));
   return absl::StrCat(names, ",!", absl::StrReplaceAll(BothSpellings(off), {{",", ",!"}}));
