@@ -35,26 +35,32 @@ std::string RowEncoder::WithEos(const Example& example) const {
   return has_eos ? example.text : example.text + eos_token;
 }
 
-TokenizedRow RowEncoder::Encode(const Example& example) const {
-  TokenizedRow row;
+EncodedRow RowEncoder::Encode(const Example& example) const {
+  EncodedRow row;
   row.input_ids = tokenizer->Encode(WithEos(example), /*add_special_tokens=*/true);
-  size_t ignored = 0;
+  const size_t most = seq_length > 0 ? static_cast<size_t>(seq_length) : row.input_ids.size();
+  const bool cut = row.input_ids.size() > most;
+  size_t prompt_tokens = 0;
   // The prompt's tokens are not learned. The prompt is encoded alone, and its ids are compared with
   // those of the whole text: a token may reach over the border, and it is learned.
-  if (example.completion_only) {
+  if (example.completion_only || (cut && example.completion_begin > 0)) {
     const std::vector<int32_t> prompt =
         tokenizer->Encode(std::string_view(example.text).substr(0, example.completion_begin),
                           /*add_special_tokens=*/true);
-    ignored =
+    prompt_tokens =
         std::mismatch(prompt.begin(), prompt.end(), row.input_ids.begin(), row.input_ids.end())
             .first -
         prompt.begin();
   }
   // Cut last, as TRL truncates: the end of a long row goes, EOS included.
-  if (seq_length > 0 && row.input_ids.size() > static_cast<size_t>(seq_length))
-    row.input_ids.resize(seq_length);
+  if (cut) {
+    row.cut_tokens = static_cast<int64_t>(row.input_ids.size() - most);
+    row.lost_completion = example.completion_begin > 0 && prompt_tokens >= most;
+    row.input_ids.resize(most);
+  }
   row.labels = row.input_ids;
-  std::fill_n(row.labels.begin(), std::min(ignored, row.labels.size()), kIgnoreLabel);
+  if (example.completion_only)
+    std::fill_n(row.labels.begin(), std::min(prompt_tokens, most), kIgnoreLabel);
   return row;
 }
 

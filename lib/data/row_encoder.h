@@ -12,6 +12,12 @@
 
 namespace ftd {
 
+// A row, and what the cut at seq_length took from it.
+struct EncodedRow : TokenizedRow {
+  int64_t cut_tokens = 0;
+  bool lost_completion = false;  // nothing of the completion is left; never for a row without one
+};
+
 // Immutable; may be used from many threads at once.
 struct RowEncoder {
   const Tokenizer* tokenizer = nullptr;
@@ -22,7 +28,7 @@ struct RowEncoder {
   // text that spells out a BOS keeps it beside the tokenizer's own. Where only the completion is
   // learned, labels begin where the ids of the prompt alone and those of the whole text part: that
   // may be before the prompt's end, when a token reaches over it.
-  TokenizedRow Encode(const Example& example) const;
+  EncodedRow Encode(const Example& example) const;
   // The text with EOS: exactly what is tokenised.
   std::string WithEos(const Example& example) const;
 };

@@ -25,7 +25,7 @@ using nlohmann::json;
 
 // Raise it with every change after which the same rows may give other tokens or the files another
 // layout.
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr char kFactsFile[] = "facts.json", kManifestFile[] = "MANIFEST.json";
 
 // One process at a time looks and builds; another on the same rows waits here and then finds the
@@ -47,7 +47,8 @@ absl::StatusOr<TokenizedDataset> OpenStore(const fs::path& store) {
   const json facts = json::parse(text, nullptr, /*allow_exceptions=*/false);
   TokenizedDataset dataset;
   try {
-    dataset.dropped_rows = facts.at("dropped_rows").get<int64_t>();
+    for (const auto& [name, member] : kRowCounts)
+      dataset.counts.*member = facts.at(name).get<int64_t>();
     dataset.skipped_rows = facts.at("skipped_rows").get<int64_t>();
     dataset.skipped_reasons = facts.at("skipped_reasons").get<std::vector<std::string>>();
   } catch (const json::exception& error) {
@@ -122,7 +123,7 @@ absl::Status TokenCache::Build(const Request& request, const fs::path& store,
   const auto go_on = [&] {
     return request.progress(reader.consumed_bytes(), reader.total_bytes());
   };
-  FTD_ASSIGN_OR_RETURN(const int64_t dropped,
+  FTD_ASSIGN_OR_RETURN(const RowCounts counts,
                        TokenizeRows(reader, *request.encoder, request.threads, writer, go_on));
   if (writer.rows() == 0) {
     const auto& files = request.dataset.files;
@@ -133,9 +134,9 @@ absl::Status TokenCache::Build(const Request& request, const fs::path& store,
                " cuts off all that is learned; raise it, or look at them with ft-worker preview"));
   }
   FTD_RETURN_IF_ERROR(writer.Finish());
-  const json facts = {{"dropped_rows", dropped},
-                      {"skipped_rows", reader.skipped_rows()},
-                      {"skipped_reasons", reader.skipped_reasons()}};
+  json facts = {{"skipped_rows", reader.skipped_rows()},
+                {"skipped_reasons", reader.skipped_reasons()}};
+  for (const auto& [name, member] : kRowCounts) facts[name] = counts.*member;
   FTD_RETURN_IF_ERROR(
       WriteFileAtomically(scratch.path() / kFactsFile,
                           facts.dump(1, ' ', false, json::error_handler_t::replace) + "\n"));

@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/data/dataset_reader.h"
+#include "lib/data/row_counts.h"
 #include "lib/data/row_encoder.h"
 #include "lib/data/row_source.h"
 
@@ -25,7 +26,7 @@ inline constexpr int64_t kDefaultTokenCacheBytes = 20'000'000'000;
 
 struct TokenizedDataset {
   std::unique_ptr<RowSource> rows;
-  int64_t dropped_rows = 0;  // had nothing to learn
+  RowCounts counts;
   int64_t skipped_rows = 0;  // were bad
   std::vector<std::string> skipped_reasons;
   bool was_cached = false;

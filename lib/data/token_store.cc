@@ -64,16 +64,14 @@ absl::Status ReadAt(const Fd& fd, uint64_t offset, void* buffer, size_t size,
 }  // namespace
 
 // Offsets are relative to the block until it is appended.
-void TokenBlock::Add(const TokenizedRow& row) {
+bool TokenBlock::Add(const TokenizedRow& row) {
   const int64_t labels = CountLabels(row);
-  if (labels == 0) {
-    ++dropped_rows_;
-    return;
-  }
+  if (labels == 0) return false;
   entries_.push_back(
       {ids_.size(), static_cast<uint32_t>(row.input_ids.size()), static_cast<uint32_t>(labels)});
   AppendBytes(row.input_ids, &ids_);
   AppendBytes(Switches(row), &ids_);
+  return true;
 }
 
 absl::StatusOr<TokenStoreWriter> TokenStoreWriter::Create(const std::filesystem::path& dir) {

@@ -29,15 +29,13 @@ struct TokenIndexEntry {
 // Rows as bytes, ready to be appended to a store. Made on any thread.
 class TokenBlock {
  public:
-  // Rows that have nothing to learn are counted and left out.
-  void Add(const TokenizedRow& row);
-  int64_t dropped_rows() const { return dropped_rows_; }
+  // Returns false for a row that has nothing to learn, which is left out.
+  bool Add(const TokenizedRow& row);
 
  private:
   friend class TokenStoreWriter;
   std::string ids_;
   std::vector<TokenIndexEntry> entries_;  // offsets within ids_
-  int64_t dropped_rows_ = 0;
 };
 
 // Not thread-safe.

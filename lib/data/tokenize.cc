@@ -8,6 +8,9 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/string_view.h"
+
 namespace ftd {
 namespace {
 
@@ -16,8 +19,24 @@ constexpr size_t kBatchRows = 256, kBatchBytes = 256 << 10;  // what a thread ta
 struct Batch {
   std::vector<Example> examples;
   TokenBlock block;
+  RowCounts counts;
   bool done = false;  // guarded by the threads' mutex
 };
+
+// Encodes a batch's examples into its block, and counts what became of them.
+void Encode(const RowEncoder& encoder, Batch* batch) {
+  for (const Example& example : batch->examples) {
+    const EncodedRow row = encoder.Encode(example);
+    const auto tokens = static_cast<int64_t>(row.input_ids.size()) + row.cut_tokens;
+    const absl::string_view learned =
+        absl::string_view(example.text).substr(example.completion_begin);
+    batch->counts.Add({.dropped = batch->block.Add(row) ? 0 : 1,
+                       .cut = row.cut_tokens > 0 ? 1 : 0,
+                       .lost_completion = row.lost_completion ? 1 : 0,
+                       .empty = absl::StripAsciiWhitespace(learned).empty() ? 1 : 0,
+                       .longest = tokens});
+  }
+}
 
 // Threads that encode batches, in any order. TokenizeRows puts them back in order.
 class EncodingThreads {
@@ -54,7 +73,7 @@ class EncodingThreads {
       Batch* batch = queue_.front();
       queue_.pop_front();
       lock.unlock();
-      for (const Example& example : batch->examples) batch->block.Add(encoder_.Encode(example));
+      Encode(encoder_, batch);
       lock.lock();
       batch->done = true;
       // Only the calling thread waits.
@@ -86,8 +105,9 @@ absl::Status ReadBatch(DatasetReader& reader, Batch* batch) {
 
 }  // namespace
 
-absl::StatusOr<int64_t> TokenizeRows(DatasetReader& reader, const RowEncoder& encoder, int threads,
-                                     TokenStoreWriter& store, const std::function<bool()>& go_on) {
+absl::StatusOr<RowCounts> TokenizeRows(DatasetReader& reader, const RowEncoder& encoder,
+                                       int threads, TokenStoreWriter& store,
+                                       const std::function<bool()>& go_on) {
   const int useful = std::max(threads, 1);
   // Two batches for each thread and one being appended: the threads always have work, and memory
   // does not grow with the file.
@@ -95,7 +115,7 @@ absl::StatusOr<int64_t> TokenizeRows(DatasetReader& reader, const RowEncoder& en
   // Declared before the encoders, whose threads are joined first.
   std::deque<std::unique_ptr<Batch>> under_way;
   EncodingThreads encoders(encoder, useful);
-  int64_t dropped = 0;
+  RowCounts counts;
   for (bool more = true; more || !under_way.empty();) {
     if (!go_on()) return absl::CancelledError("tokenising was cancelled");
     if (more && under_way.size() < most) {
@@ -110,10 +130,10 @@ absl::StatusOr<int64_t> TokenizeRows(DatasetReader& reader, const RowEncoder& en
     // The oldest batch: rows are appended in the order in which they were read.
     encoders.WaitFor(*under_way.front());
     FTD_RETURN_IF_ERROR(store.Append(under_way.front()->block));
-    dropped += under_way.front()->block.dropped_rows();
+    counts.Add(under_way.front()->counts);
     under_way.pop_front();
   }
-  return dropped;
+  return counts;
 }
 
 }  // namespace ftd

@@ -43,10 +43,11 @@ constexpr const char* kPrecisions[] = {"fp32_master", "hf_parity"};
 constexpr const char* kSchedulers[] = {"linear", "cosine", "cosine_with_min_lr", "constant",
                                        "constant_with_warmup"};
 constexpr const char* kCheckpointings[] = {"auto", "on", "off"};
+constexpr const char* kOnDivergences[] = {"warn", "stop"};
 
 constexpr EnumWords kModeWords = {kModes}, kObjectiveWords = {kObjectives}, kDtypeWords = {kDtypes},
                     kPrecisionWords = {kPrecisions}, kSchedulerWords = {kSchedulers},
-                    kCheckpointingWords = {kCheckpointings};
+                    kCheckpointingWords = {kCheckpointings}, kOnDivergenceWords = {kOnDivergences};
 
 // These decide which rows a resolved spec has (JobField::when).
 bool IsFull(const TrainSpec& spec) { return spec.mode == Mode::kFull; }

@@ -129,6 +129,8 @@ void JudgeTogether(FieldReader& fields, TrainSpec* spec) {
   if (spec->eval_steps > 0) fields.Violate("eval_steps", "needs rows to evaluate on: eval_split");
   if (spec->load_best_model_at_end)
     fields.Violate("load_best_model_at_end", "needs rows to evaluate on: eval_split");
+  if (spec->early_stopping_patience > 0)
+    fields.Violate("early_stopping_patience", "needs rows to evaluate on: eval_split");
 }
 
 // Absent fields take their defaults; everything wrong is collected and reported at once.

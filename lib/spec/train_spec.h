@@ -34,6 +34,9 @@ enum class Checkpointing {
   kOff,   // none
 };
 
+// What happens when training diverges.
+enum class OnDivergence { kWarn, kStop };
+
 // "LORA" and "lora", …
 std::string_view ModeName(Mode mode);                 // "lora"
 std::string_view DtypeName(Dtype dtype);              // "float32"

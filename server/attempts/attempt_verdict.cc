@@ -76,11 +76,10 @@ AttemptVerdict Succeeded(const AttemptEvidence& evidence) {
     verdict.move = StoppedMove(evidence);
     return verdict;
   }
-  verdict.move = {
-      .to = JobState::kSucceeded,
-      .message = evidence.keep ? absl::StrCat("ended early, after step ", evidence.end->last_step())
-                               : "completed",
-      .crashes = 0};
+  std::string message = "completed";
+  if (evidence.keep) message = absl::StrCat("ended early, after step ", evidence.end->last_step());
+  if (!evidence.end->message().empty()) message = evidence.end->message();
+  verdict.move = {.to = JobState::kSucceeded, .message = std::move(message), .crashes = 0};
   return verdict;
 }
 

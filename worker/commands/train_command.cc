@@ -84,6 +84,7 @@ int Finish(const v1::WorkerEvent::End& end, const TrainConsole& console, const T
     const absl::Status published = output.Publish();
     if (published.ok()) {
       console.PrintStatistics();
+      if (!message.empty()) std::fprintf(stderr, "%s\n", message.c_str());
       return 0;
     }
     message = std::string(published.message());

@@ -167,6 +167,16 @@ std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
   return text;
 }
 
+Json DatasetJson(const TrainSpec& spec, const RunFacts& facts) {
+  Json json = {{"file_name", spec.dataset.file_name},
+               {"sha256", facts.dataset_sha256},
+               {"rows", facts.dataset_rows},
+               {"eval_rows", facts.eval_rows},
+               {"skipped_rows", facts.skipped_rows}};
+  for (const auto& [name, member] : kRowCounts) json[name] = facts.row_counts.*member;
+  return json;
+}
+
 // Everything needed to repeat the run, or to tell why another one differs.
 std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
   return Dump(
@@ -178,13 +188,7 @@ std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
        {"device", facts.device},
        {"threads", facts.threads},
        {"model", {{"name", spec.model}, {"path", facts.model_dir}, {"revision", spec.revision}}},
-       {"dataset",
-        {{"file_name", spec.dataset.file_name},
-         {"sha256", facts.dataset_sha256},
-         {"rows", facts.dataset_rows},
-         {"eval_rows", facts.eval_rows},
-         {"dropped_rows", facts.dropped_rows},
-         {"skipped_rows", facts.skipped_rows}}},
+       {"dataset", DatasetJson(spec, facts)},
        {"numerics", Numerics(spec)},
        {"deterministic", spec.deterministic},
        {"gradient_checkpointing", CheckpointingName(spec.gradient_checkpointing)},

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "lib/data/row_counts.h"
 #include "lib/spec/train_spec.h"
 #include "worker/records/run_history.h"
 
@@ -34,7 +35,8 @@ struct RunFacts {
   std::string model_dir;
   std::string base_model;  // what an adapter calls its base: the repository, else the directory
   std::string dataset_sha256, device;
-  int64_t dataset_rows = 0, eval_rows = 0, dropped_rows = 0, skipped_rows = 0;
+  int64_t dataset_rows = 0, eval_rows = 0, skipped_rows = 0;
+  RowCounts row_counts;
   int64_t steps = 0, tokens_total = 0, trainable_parameters = 0, total_parameters = 0;
   int64_t recomputed_layers =
       0;  // by gradient checkpointing, at most in a micro-batch of this attempt

@@ -1,6 +1,9 @@
 #include "worker/run/dataset_rows.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "lib/base/concat.h"
 #include "lib/base/error.h"
@@ -8,6 +11,7 @@
 #include "lib/data/numpy_random.h"
 #include "lib/data/token_cache.h"
 #include "lib/data/train_test_split.h"
+#include "lib/model/model_config.h"
 #include "lib/tokenizer/tokenizer.h"
 #include "worker/run/columnar.h"
 
@@ -46,10 +50,43 @@ absl::Status CheckPins(const v1::AttemptRequest& request, RunObserver& observer,
   return absl::OkStatus();
 }
 
-// Two different losses: dropped rows have nothing to learn, skipped ones could not be read.
-void WarnOf(const TokenizedDataset& dataset, RunObserver& observer) {
-  if (dataset.dropped_rows > 0)
-    observer.Warning(absl::StrCat(dataset.dropped_rows, " rows have nothing to learn: left out"));
+// "3 of 40 rows (7.5%)"
+std::string Share(int64_t rows, int64_t all) {
+  return absl::StrFormat("%d of %d rows (%.3g%%)", rows, all,
+                         100 * static_cast<double>(rows) / static_cast<double>(all));
+}
+
+// Rows that training sees otherwise than their author wrote them, or not at all.
+void WarnOf(const TokenizedDataset& dataset, const TrainSpec& spec, int64_t positions,
+            RunObserver& observer) {
+  const RowCounts& counts = dataset.counts;
+  const int64_t all = dataset.rows->size() + counts.dropped;
+  if (counts.cut > 0) {
+    observer.Warning(absl::StrCat(Share(counts.cut, all), " were cut to --seq-length ",
+                                  spec.seq_length, "; the longest has ", counts.longest,
+                                  " tokens"));
+  }
+  if (counts.lost_completion > 0) {
+    observer.Warning(absl::StrCat(Share(counts.lost_completion, all),
+                                  " lost the whole completion to that cut: the prompt alone fills "
+                                  "--seq-length ",
+                                  spec.seq_length));
+  }
+  if (counts.empty > 0) {
+    observer.Warning(absl::StrCat(Share(counts.empty, all),
+                                  " have an empty text or completion: nothing but its end can be "
+                                  "learned from them"));
+  }
+  if (counts.dropped > 0) {
+    observer.Warning(
+        absl::StrCat(Share(counts.dropped, all), " have nothing to learn and were left out"));
+  }
+  const int64_t longest = std::min<int64_t>(counts.longest, spec.seq_length);
+  if (longest > positions) {
+    observer.Warning(absl::StrCat("the longest row has ", longest, " tokens, but the model was made "
+                                  "for ", positions, " (max_position_embeddings in config.json); a "
+                                  "lower --seq-length cuts such rows"));
+  }
   if (dataset.skipped_rows == 0) return;
   const bool some = dataset.skipped_rows > static_cast<int64_t>(dataset.skipped_reasons.size());
   observer.Warning(absl::StrCat(dataset.skipped_rows, " bad rows were skipped",
@@ -59,7 +96,7 @@ void WarnOf(const TokenizedDataset& dataset, RunObserver& observer) {
 
 // Puts the rows in the order that the spec asks for, those to evaluate on apart.
 absl::StatusOr<PreparedRows> Arrange(TokenizedDataset dataset, const TrainSpec& spec) {
-  PreparedRows prepared{.dropped_rows = dataset.dropped_rows, .skipped_rows = dataset.skipped_rows};
+  PreparedRows prepared{.counts = dataset.counts, .skipped_rows = dataset.skipped_rows};
   // The order of a script with Hugging Face's `datasets`: shuffle(seed), then train_test_split.
   if (spec.dataset.shuffle_seed.has_value()) {
     auto order =
@@ -106,7 +143,8 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
   // With a job the daemon's cache, shared by all jobs; ft-train without one has its own.
   const TokenCache cache(shared ? fs::path(request.token_cache_dir()) : run_dir / "tokens", bytes);
   FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, cache.Get(wanted));
-  WarnOf(dataset, observer);
+  FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request.model_dir()));
+  WarnOf(dataset, spec, config.max_position_embeddings, observer);
   return Arrange(std::move(dataset), spec);
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/data/row_counts.h"
 #include "lib/data/row_source.h"
 #include "lib/spec/train_spec.h"
 #include "worker/run/control_server.h"
@@ -17,13 +18,13 @@ namespace ftd {
 struct PreparedRows {
   std::unique_ptr<RowSource> train;
   std::unique_ptr<RowSource> eval;  // may be null
-  int64_t dropped_rows = 0;         // had nothing to learn
-  int64_t skipped_rows = 0;         // were bad
+  RowCounts counts;
+  int64_t skipped_rows = 0;  // were bad
 };
 
 // Checks that files which are not ours still have the bytes that the job was submitted with, then
 // tokenises on `threads` threads. Tells `observer` of progress, and warns of rows that were left
-// out. CANCELLED when `flags` say stop. Errors: DATASET_INVALID, MODEL_*, DISK_FULL.
+// out, cut or empty. CANCELLED when `flags` say stop. Errors: DATASET_INVALID, MODEL_*, DISK_FULL.
 absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, const TrainSpec& spec,
                                          const std::filesystem::path& run_dir, int threads,
                                          RunObserver& observer, const StopFlags& flags);

@@ -18,6 +18,7 @@
 #include "lib/base/host_memory.h"
 #include "lib/base/manifest.h"
 #include "lib/data/row_source.h"
+#include "lib/model/model_config.h"
 #include "lib/runlog/step_log.h"
 #include "lib/runlog/timestamp.h"
 #include "lib/spec/repo_name.h"
@@ -33,6 +34,7 @@
 #include "worker/run/memory_guard.h"
 #include "worker/run/result.h"
 #include "worker/run/sources.h"
+#include "worker/run/training_health.h"
 
 namespace ftd {
 namespace {
@@ -81,6 +83,11 @@ class TrainingRun {
     v1::WorkerEvent::End end;
     end.set_outcome(stopped_ ? v1::WorkerEvent::End::STOPPED : v1::WorkerEvent::End::SUCCEEDED);
     end.set_last_step(last_step_);
+    if (!stopped_ && !flags_.halt && EndsEarly() && last_step_ < trainer_->steps_planned()) {
+      end.set_message(
+          absl::StrCat("ended early, after step ", last_step_, ": ", spec_.early_stopping_patience,
+                       " evaluations in a row did not lower the loss"));
+    }
     return end;
   }
 
@@ -124,13 +131,15 @@ class TrainingRun {
     if (flags_.stop) return Stopped();
     FTD_ASSIGN_OR_RETURN(PreparedRows rows, std::move(prepared));
     dataset_rows_ = rows.train->size();
-    dropped_rows_ = rows.dropped_rows;
+    row_counts_ = rows.counts;
     skipped_rows_ = rows.skipped_rows;
     trainer_ = std::make_unique<engine::Trainer>(
         spec_, request_.model_dir(), std::move(rows.train), std::move(rows.eval),
         [this](int64_t done, int64_t total) {
           observer_.Progress(v1::Progress::LOAD, {done, total, "bytes"});
         });
+    FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request_.model_dir()));
+    divergence_.emplace(config.vocab_size, spec_.max_grad_norm, trainer_->steps_planned());
     // The log is created after this, because its first step is the one after the checkpoint's.
     FTD_RETURN_IF_ERROR(ResumeState());
     observer_.Outline({last_step_ + 1, trainer_->steps_planned(), dataset_rows_,
@@ -171,6 +180,7 @@ class TrainingRun {
     FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
     for (const v1::StepMetrics& step : history.steps) {
       window_.Add(step);  // the last point of the log may be half done
+      divergence_->Add(step);
       if (step.step() != last_step_) continue;
       tokens_total_ = step.tokens_total();
       epoch_ = step.epoch();
@@ -197,7 +207,7 @@ class TrainingRun {
       return Stopped();
     // The checkpoint may be of a stop that came into an evaluation.
     FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
-    while (last_step_ < planned && !stopped_) {
+    while (last_step_ < planned && !stopped_ && !EndsEarly()) {
       const auto start = Clock::now();
       const auto result = trainer_->Step(flags_.halt, beat);
       // `halt` came between two micro-batches. No weight has changed since last_step_.
@@ -207,6 +217,7 @@ class TrainingRun {
       const v1::StepMetrics step = Record(*result, SecondsSince(start));
       FTD_RETURN_IF_ERROR(step_log_->Append(step));
       observer_.Step(step);
+      FTD_RETURN_IF_ERROR(CheckDivergence(step));
       if (const auto point = window_.Add(step)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
       FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
       // After the last step there is a result instead.
@@ -250,6 +261,21 @@ class TrainingRun {
                                  result.loss, result.grad_norm));
   }
 
+  // A divergence is told once; a new one after the band was entered again is told again.
+  absl::Status CheckDivergence(const v1::StepMetrics& step) {
+    const std::optional<std::string> sentence = divergence_->Add(step);
+    if (sentence && spec_.on_divergence == OnDivergence::kStop)
+      return Error(Reason::kLossDiverged, *sentence);
+    if (sentence && !divergence_told_) observer_.Warning(*sentence);
+    divergence_told_ = sentence.has_value();
+    return absl::OkStatus();
+  }
+
+  bool EndsEarly() const {
+    return spec_.early_stopping_patience > 0 &&
+           EvaluationsWithoutGain(evaluations_) >= spec_.early_stopping_patience;
+  }
+
   // At each multiple of eval_steps (or at each epoch's end) and after the last step, once for a
   // step: a resumed run may begin with the evaluation of its checkpoint's step in hand.
   bool EvaluationDue() const {
@@ -280,10 +306,22 @@ class TrainingRun {
     *evaluation.mutable_time() = google::protobuf::util::TimeUtil::GetCurrentTime();
     observer_.Evaluation(evaluation);
     FTD_RETURN_IF_ERROR(tensorboard.Append(evaluation, absl::Now()));
+    FTD_RETURN_IF_ERROR(CheckEvaluations());
     // The best weights so far must outlive training, unless the result has them anyway.
     if (BestStep() == last_step_ && last_step_ < trainer_->steps_planned())
       FTD_RETURN_IF_ERROR(KeepCheckpoint());
     observer_.Progress(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckEvaluations() {
+    // Also because a history is read from disk.
+    if (learns_by_heart_told_ || EvaluationsWithoutGain(evaluations_) < kRisingEvaluations)
+      return absl::OkStatus();
+    FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
+    const std::optional<std::string> sentence = LearnsByHeart(history);
+    if (sentence) observer_.Warning(*sentence);
+    learns_by_heart_told_ = sentence.has_value();
     return absl::OkStatus();
   }
 
@@ -365,7 +403,7 @@ class TrainingRun {
     facts.device = engine::DeviceName();
     facts.dataset_rows = dataset_rows_;
     facts.eval_rows = trainer_->eval_rows();
-    facts.dropped_rows = dropped_rows_;
+    facts.row_counts = row_counts_;
     facts.skipped_rows = skipped_rows_;
     facts.steps = last_step_;
     facts.tokens_total = tokens_total_;
@@ -388,10 +426,13 @@ class TrainingRun {
   std::optional<StepLogWriter> step_log_;
   std::vector<v1::Evaluation> evaluations_;
   LoggingWindow window_;
+  std::optional<DivergenceWatch> divergence_;
+  bool divergence_told_ = false, learns_by_heart_told_ = false;
   int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
   double epoch_ = 0;       // after last_step_
   double peak_flops_ = 0;  // of the device; 0: not known
-  int64_t dataset_rows_ = 0, dropped_rows_ = 0, skipped_rows_ = 0;
+  int64_t dataset_rows_ = 0, skipped_rows_ = 0;
+  RowCounts row_counts_;
   bool stopped_ = false;
 };
 

@@ -60,11 +60,14 @@ TEST_F(TokenCacheTest, TheSecondTimeNothingIsRead) {
 TEST_F(TokenCacheTest, WhatWasLeftOutIsRemembered) {
   Rows("{\"text\":\"hello\"}\noops\n{\"text\":\"w\"}\n", "2");
   request_.dataset.skip_bad_rows = 1;
+  const auto longest = static_cast<int64_t>(encoder_.Encode({"hello"}).input_ids.size());
+  encoder_.seq_length = static_cast<int32_t>(longest) - 1;
   for (const bool cached : {false, true}) {
     const auto dataset = Get();
     ASSERT_OK(dataset);
     EXPECT_EQ(dataset->was_cached, cached);
     EXPECT_EQ(dataset->skipped_rows, 1);
+    EXPECT_EQ(dataset->counts, (RowCounts{.cut = 2, .longest = longest}));
     ASSERT_EQ(dataset->skipped_reasons.size(), 1u);
     EXPECT_THAT(dataset->skipped_reasons[0], testing::StartsWith("rows.jsonl line 2: not JSON"));
   }

@@ -12,15 +12,15 @@ class TokenizeTest : public testing::Test {
   TokenizeTest() : model_({{"tokenizer_config.json", {{"eos_token", "<eos>"}}}}) {
     for (int i = 0; i < 3000; ++i) rows_ += Concat(R"({"text":"hello )", i, "\"}\n");
   }
-  absl::StatusOr<int64_t> Run(int threads, const std::function<bool()>& go_on) {
+  absl::StatusOr<RowCounts> Run(int threads, const std::function<bool()>& go_on) {
     std::filesystem::remove_all(dir_ / "store");
     std::filesystem::create_directory(dir_ / "store");
     DatasetReader reader({.files = {{dir_.Write("rows.jsonl", rows_), "rows.jsonl", ""}}});
     FTD_ASSIGN_OR_RETURN(const RowEncoder encoder, model_.Encoder(seq_length_));
     FTD_ASSIGN_OR_RETURN(TokenStoreWriter writer, TokenStoreWriter::Create(dir_ / "store"));
-    auto dropped = TokenizeRows(reader, encoder, threads, writer, go_on);
+    auto counts = TokenizeRows(reader, encoder, threads, writer, go_on);
     EXPECT_OK(writer.Finish());
-    return dropped;
+    return counts;
   }
 
   ModelDir model_;
@@ -56,9 +56,43 @@ TEST_F(TokenizeTest, ErrorsOfTheReaderEndTheWork) {
                "rows.jsonl line 3001: not JSON");
 }
 
-TEST_F(TokenizeTest, RowsWithNothingToLearnAreCounted) {
+TEST_F(TokenizeTest, CountsWhatBecameOfTheRows) {
+  const auto encoder = model_.Encoder();
+  const auto tokens = [&](const Example& example) {
+    return static_cast<int64_t>(encoder->Encode(example).input_ids.size());
+  };
+  const std::string prompt = "hello hello hello hello hello";
+  rows_ = R"({"text":"hello"})" "\n" R"({"text":""})" "\n" R"({"text":" \n"})" "\n";
+  for (const char* completion : {"w", "", "hello hello hello"})
+    rows_ += Concat(R"({"prompt":")", prompt, R"(","completion":")", completion, "\"}\n");
+  const int64_t longest = tokens({prompt + "hello hello hello"});
+  auto counts = Run(2, [] { return true; });
+  ASSERT_OK(counts);
+  EXPECT_EQ(*counts, (RowCounts{.empty = 3, .longest = longest}));
+  // The prompt alone fills it.
+  seq_length_ = static_cast<int32_t>(tokens({prompt})) - 1;
+  counts = Run(2, [] { return true; });
+  ASSERT_OK(counts);
+  EXPECT_EQ(*counts, (RowCounts{.dropped = 3, .cut = 3, .lost_completion = 3, .empty = 3, .longest = longest}));
+  // All but the longest completion fits.
+  seq_length_ = static_cast<int32_t>(longest) - 1;
+  counts = Run(2, [] { return true; });
+  ASSERT_OK(counts);
+  EXPECT_EQ(*counts, (RowCounts{.cut = 1, .empty = 3, .longest = longest}));
   seq_length_ = 1;  // BOS alone
-  EXPECT_EQ(*Run(2, [] { return true; }), 3000);
+  counts = Run(2, [] { return true; });
+  ASSERT_OK(counts);
+  EXPECT_EQ(counts->dropped, 6);
+}
+
+// An Alpaca row learns its prompt as well, so it is kept without its answer.
+TEST_F(TokenizeTest, AKeptRowMayHaveLostItsCompletion) {
+  rows_ = R"({"instruction":"hello","output":"hello"})" "\n";
+  seq_length_ = 9;
+  const auto counts = Run(1, [] { return true; });
+  ASSERT_OK(counts);
+  EXPECT_EQ(counts->lost_completion, 1);
+  EXPECT_EQ(counts->dropped, 0);
 }
 
 }  // namespace

@@ -131,6 +131,7 @@ TEST(TrainSpec, RangesNameTheField) {
       {"eval_split", "some"},
       {"eval_steps", 5},                 // without eval_split
       {"load_best_model_at_end", true},  // likewise
+      {"early_stopping_patience", 2},    // likewise
       {"playbook_warmup", "yes"},
       {"shuffle", "yes"},
       {"gradient_checkpointing", "on"},
