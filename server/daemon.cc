@@ -50,7 +50,8 @@ SubmitRules RulesOf(const Options& options, const Device& device) {
   return {.default_dtype = device.DefaultDtype(),
           .models = options.models,
           .dataset_roots = options.dataset_roots,
-          .max_queued = options.max_queued};
+          .max_queued = options.max_queued,
+          .worker = options.worker};
 }
 
 TlsFiles TlsFilesOf(const Options& options) {
@@ -126,10 +127,11 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
           d.state_dir_.root().string(), "; device ", d.device_.Name());
   NotifyReady();
   d.runner_->Start();
+  d.row_checker_->Wake();
   return daemon;
 }
 
-// Store → metrics, watchers, prefetcher and runner; runner → metrics, pulse and watchers. Listeners
+// Store → metrics, watchers, prefetcher, row checker and runner; runner → metrics, pulse and watchers. Listeners
 // run on the thread that made the change, and only wake others.
 absl::Status Daemon::MakeRunner() {
   store_->SetCommitListener([this](absl::Duration taken) { metrics_->OnCommit(taken); });
@@ -138,9 +140,11 @@ absl::Status Daemon::MakeRunner() {
     hub_.Notify(job.id);
     hub_.Notify(WatchHub::kQueue);
     prefetcher_->Wake();
+    row_checker_->Wake();
     runner_->Wake();
   });
-  prefetcher_ = std::make_unique<Prefetcher>(*store_);
+  row_checker_ = std::make_unique<RowChecker>(*store_, state_dir_, options_.worker);
+  prefetcher_ = std::make_unique<Prefetcher>(*store_, [this] { row_checker_->Wake(); });
   const RunnerObserver observer{
       .news =
           [this](const Job& job, const Attempt& attempt, const AttemptNews& news) {
@@ -331,6 +335,8 @@ Daemon::~Daemon() {
     runner_->Abandon();
     runner_->Join();
   }
+  // Before the parts that it wakes by changing a job.
+  if (row_checker_ != nullptr) row_checker_->Stop();
   if (server_ != nullptr) ShutDownServer();
   unlink(state_dir_.Addresses().c_str());
   LogInfo("ftd has stopped");

@@ -13,6 +13,7 @@
 #include "server/api/fine_tuning_service.h"
 #include "server/attempts/device.h"
 #include "server/attempts/prefetcher.h"
+#include "server/attempts/row_checker.h"
 #include "server/attempts/pulse.h"
 #include "server/attempts/runner.h"
 #include "server/host/access_tokens.h"
@@ -82,6 +83,7 @@ class Daemon {
   TaskPool pool_;
   TaskPool submit_pool_;  // a submit may wait for the hub
   std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<RowChecker> row_checker_;
   std::unique_ptr<Prefetcher> prefetcher_;
   Pulse pulse_;  // the runner's
   std::unique_ptr<Runner> runner_;

@@ -98,7 +98,7 @@ absl::Status FineTuningService::Submit(const Context& context, const v1::SubmitJ
   FTD_RETURN_IF_ERROR(CheckServing());
   FTD_ASSIGN_OR_RETURN(const Submission submission, ToSubmission(request, parts_.user_of(context)));
   if (!request.validate_only()) return View(parts_.submitter.Submit(submission), response);
-  FTD_ASSIGN_OR_RETURN(const Job job, parts_.submitter.Judge(submission));
+  FTD_ASSIGN_OR_RETURN(const Job job, parts_.submitter.Validate(submission));
   *response = ToWire(job);
   return absl::OkStatus();
 }

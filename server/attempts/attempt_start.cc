@@ -62,15 +62,27 @@ void AddDataset(const StateDir& state_dir, v1::AttemptRequest& request) {
   request.set_token_cache_dir(state_dir.TokenCache());
 }
 
-// Writes request.json, which is complete and durable before a worker can read it.
-absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
-                          const PreparedAttempt& prepared, const Device& device) {
+// The part of a request that no attempt changes.
+v1::AttemptRequest RequestOf(const StateDir& state_dir, const Job& job) {
   v1::AttemptRequest request;
   request.set_job_id(job.id);
-  request.set_attempt(prepared.attempt.number);
   *request.mutable_spec() = ToWire(job).spec();
   request.set_model_dir(job.model_dir);
   AddDataset(state_dir, request);
+  return request;
+}
+
+// Writes request.json, which is complete and durable before a worker can read it.
+absl::Status WriteRequest(const v1::AttemptRequest& request, const fs::path& dir) {
+  const auto json = MessageToJson(request, JsonStyle::kIndented);
+  if (!json.ok()) return Prefixed(json.status(), "request.json: ");
+  return WriteFileAtomically(dir / kRequestFile, *json);
+}
+
+absl::Status WriteAttemptRequest(const StateDir& state_dir, const Job& job,
+                                 const PreparedAttempt& prepared, const Device& device) {
+  v1::AttemptRequest request = RequestOf(state_dir, job);
+  request.set_attempt(prepared.attempt.number);
   request.set_resume_from(prepared.attempt.resumed_from);
   for (int32_t earlier = 1; earlier < prepared.attempt.number; ++earlier) {
     request.add_earlier_step_logs(state_dir.AttemptDir(job.id, earlier) / kStepsLog);
@@ -82,9 +94,7 @@ absl::Status WriteRequest(const StateDir& state_dir, const Job& job,
   request.set_sources_json(job.sources_json);
   request.set_finish(job.keep);
   request.set_step_log_version(kStepLogVersion);
-  const auto json = MessageToJson(request, JsonStyle::kIndented);
-  if (!json.ok()) return Prefixed(json.status(), "request.json: ");
-  return WriteFileAtomically(prepared.dir / kRequestFile, *json);
+  return WriteRequest(request, prepared.dir);
 }
 
 }  // namespace
@@ -100,8 +110,17 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
   FTD_RETURN_IF_ERROR(RecreateDirectory(prepared.dir));
   if (number > 1) prepared.attempt.resumed_from = NewestGoodCheckpoint(state_dir, job.id, progress);
   FTD_ASSIGN_OR_RETURN(prepared.lock, LockForWorker(prepared.dir));
-  FTD_RETURN_IF_ERROR(WriteRequest(state_dir, job, prepared, device));
+  FTD_RETURN_IF_ERROR(WriteAttemptRequest(state_dir, job, prepared, device));
   return prepared;
+}
+
+absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job, int64_t first_rows,
+                                   const fs::path& dir) {
+  FTD_ASSIGN_OR_RETURN(Fd lock, LockForWorker(dir));
+  v1::AttemptRequest request = RequestOf(state_dir, job);
+  request.mutable_row_check()->set_first_rows(first_rows);
+  FTD_RETURN_IF_ERROR(WriteRequest(request, dir));
+  return lock;
 }
 
 // Tries to take the lock. Closing the descriptor gives it back where that succeeded.

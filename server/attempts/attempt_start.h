@@ -26,6 +26,11 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
                                                int32_t number, const Device& device,
                                                const std::function<void()>& progress);
 
+// Writes request.json for a look at a job's rows (row_check.h) into an empty directory. Returns the
+// held worker.lock.
+absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job, int64_t first_rows,
+                                   const std::filesystem::path& dir);
+
 // True when a living worker holds the attempt's lock.
 bool WorkerLives(const std::filesystem::path& attempt_dir);
 

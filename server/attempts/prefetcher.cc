@@ -1,12 +1,15 @@
 #include "server/attempts/prefetcher.h"
 
+#include <utility>
+
 #include "lib/hub/sources.h"
 #include "server/host/log.h"
 
 namespace ftd {
 
 // The thread is the last member, so all others exist when it starts.
-Prefetcher::Prefetcher(JobStore& store) : store_(store), thread_([this] { Run(); }) {}
+Prefetcher::Prefetcher(JobStore& store, std::function<void()> on_fetched)
+    : store_(store), on_fetched_(std::move(on_fetched)), thread_([this] { Run(); }) {}
 
 Prefetcher::~Prefetcher() {
   // Set before Wake: it is the release of the mutex that makes the thread look at its condition.
@@ -54,6 +57,7 @@ void Prefetcher::FetchForNext() {
   const absl::Status fetched =
       hub::FetchSources(*sources, hub::FindToken(hub::SettingsFromEnvironment()), options);
   LogInfo(About{.job = id}, fetched.ok() ? "its model is there" : std::string(fetched.message()));
+  if (fetched.ok()) on_fetched_();
 }
 
 }  // namespace ftd

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
@@ -13,8 +14,8 @@ namespace ftd {
 // Only a help: whatever goes wrong here, the job's own worker will meet and report.
 class Prefetcher {
  public:
-  // `store` must outlive it.
-  explicit Prefetcher(JobStore& store);
+  // `store` must outlive it. `on_fetched` is called on its thread.
+  Prefetcher(JobStore& store, std::function<void()> on_fetched);
   // Stops fetching; the bytes so far stay.
   ~Prefetcher();
   Prefetcher(const Prefetcher&) = delete;
@@ -29,6 +30,7 @@ class Prefetcher {
   bool MustLook() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return woken_ || ending_; }
 
   JobStore& store_;
+  const std::function<void()> on_fetched_;
   absl::Mutex mutex_;
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<bool> ending_{false};

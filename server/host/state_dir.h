@@ -37,6 +37,10 @@ class StateDir {
   std::filesystem::path AttemptDir(const std::string& job_id, int32_t number) const {
     return Attempts(job_id) / std::to_string(number);
   }
+  // Of a look at the job's rows; gone once that is over.
+  std::filesystem::path RowCheck(const std::string& job_id) const {
+    return root_ / "jobs" / job_id / "row_check";
+  }
   std::filesystem::path Results() const { return root_ / "results"; }
   std::filesystem::path DeviceLock() const { return root_ / "device.lock"; }
   std::filesystem::path Addresses() const { return root_ / "addresses.json"; }

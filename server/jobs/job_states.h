@@ -5,6 +5,7 @@
 //   QUEUED                                    HELD          the user holds it
 //   HELD                                      QUEUED        the user releases it, or cancels it with `keep`
 //   QUEUED                                    PREPARING     the runner starts an attempt
+//   QUEUED                                    FAILED        the row checker found bad rows
 //   PREPARING                                 RUNNING       the attempt's first training step
 //   RUNNING                                   SUCCEEDED     the result is complete
 //   PREPARING, RUNNING                        QUEUED        a crash (with back-off), or the daemon's SIGTERM
@@ -46,7 +47,7 @@ inline constexpr LegalMove kLegalMoves[] = {
     {JobState::kCancelling, JobState::kSucceeded}, {JobState::kPreparing, JobState::kFailed},
     {JobState::kRunning, JobState::kFailed},       {JobState::kPausing, JobState::kFailed},
     {JobState::kCancelling, JobState::kFailed},    {JobState::kPausing, JobState::kSucceeded},
-    {JobState::kCancelling, JobState::kQueued},
+    {JobState::kCancelling, JobState::kQueued},    {JobState::kQueued, JobState::kFailed},
 };
 
 constexpr bool IsLegalMove(JobState from, JobState to) {

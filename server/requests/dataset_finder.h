@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "lib/data/dataset_reader.h"
 #include "lib/hub/dataset_finder.h"
 #include "lib/spec/dataset_spec.h"
 #include "server/host/state_dir.h"
@@ -23,6 +24,9 @@ class DatasetFinder {
   // INVALID_ARGUMENT FIELD_INVALID, DATASET_INVALID, NOT_FOUND DATASET_NOT_FOUND, and for the hub
   // those of GetRevision (lib/hub/transport/repo.h).
   absl::StatusOr<FoundDataset> Find(DatasetSpec& dataset) const;
+
+  // The files and rules of a dataset that Find has completed, as its rows are read.
+  DatasetOptions OptionsOf(const DatasetSpec& dataset) const;
 
  private:
   absl::StatusOr<FoundDataset> FindUploads(const DatasetSpec& dataset) const;

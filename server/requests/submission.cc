@@ -2,11 +2,17 @@
 
 #include <system_error>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "lib/base/error.h"
+#include "lib/data/dataset_files.h"
+#include "lib/data/first_rows.h"
 #include "lib/hub/plan.h"
 #include "server/attempts/result_publisher.h"
+#include "server/attempts/row_check.h"
 #include "server/jobs/id.h"
 #include "server/jobs/job_states.h"
 #include "server/requests/job_metadata.h"
@@ -15,6 +21,11 @@ namespace ftd {
 namespace {
 
 namespace fs = std::filesystem;
+
+// The rows that are read before a submit is answered. All of them are while the job is queued.
+constexpr int64_t kFirstRows = 1000;
+constexpr absl::Duration kFirstRowsTime = absl::Milliseconds(200);
+constexpr absl::Duration kValidateTime = absl::Seconds(20);
 
 // The form alone: any version and variant will do as a key.
 bool IsUuid(const std::string& text) {
@@ -44,7 +55,8 @@ absl::Status CheckFields(const Submission& submission) {
 
 }  // namespace
 
-// The cheap checks first: fields, then files of the model and dataset, which may need the hub.
+// The cheap checks first: fields, then files of the model and dataset, which may need the hub, then
+// the first rows.
 absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   FTD_RETURN_IF_ERROR(CheckFields(submission));
   FTD_ASSIGN_OR_RETURN(TrainSpec spec,
@@ -57,6 +69,8 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
       .judge_model = [this](const fs::path& dir) { return verdicts_.Judge(dir); },
       .find_dataset = [this](DatasetSpec& dataset) { return datasets_.Find(dataset); }};
   FTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(std::move(spec), means));
+  FTD_RETURN_IF_ERROR(
+      JudgeFirstRows(datasets_.OptionsOf(plan.spec.dataset), kFirstRows, kFirstRowsTime));
   Job job;
   job.model_dir = plan.model_dir;
   job.dataset_path = plan.dataset_path;
@@ -74,6 +88,32 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
                                                   "\" exist already; choose another name"));
   }
   return job;
+}
+
+// Arrow is not linked here: a worker reads what only Arrow can.
+absl::StatusOr<Job> Submitter::Validate(const Submission& submission) const {
+  FTD_ASSIGN_OR_RETURN(Job job, Judge(submission));
+  FTD_ASSIGN_OR_RETURN(const TrainSpec spec,
+                       ResolveTrainSpec(job.spec_json, rules_.default_dtype));
+  const std::vector<DatasetFile> files = FilesOf(spec.dataset);
+  const auto columnar = [](const DatasetFile& file) {
+    const auto format = FormatOfName(file.name);
+    return format.ok() && (*format == DatasetFormat::kParquet || *format == DatasetFormat::kArrow);
+  };
+  if (absl::c_any_of(files, columnar)) FTD_RETURN_IF_ERROR(ReadFirstRows(job));
+  return job;
+}
+
+absl::Status Submitter::ReadFirstRows(const Job& judged) const {
+  Job job = judged;
+  job.id = NewJobId();  // for a directory of its own
+  const absl::Time until = absl::Now() + kValidateTime;
+  const auto end = CheckRows(rules_.worker, state_dir_, job, kFirstRows,
+                             [until] { return absl::Now() < until; });
+  if (absl::IsCancelled(end.status())) return absl::OkStatus();  // so far it was good
+  FTD_RETURN_IF_ERROR(end.status());
+  if (end->outcome() != v1::WorkerEvent::End::FAILED) return absl::OkStatus();
+  return Error(Reason::kDatasetInvalid, end->message());
 }
 
 absl::StatusOr<Job> Submitter::Submit(const Submission& submission) {

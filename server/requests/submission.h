@@ -34,6 +34,7 @@ struct SubmitRules {
   std::map<std::string, std::string> models;  // alias → directory or repository
   std::vector<std::string> dataset_roots;
   int64_t max_queued = 1000;
+  std::string worker;  // program
 };
 
 // Thread-safe.
@@ -47,10 +48,13 @@ class Submitter {
         finder_(rules_.models, LogHubTrouble),
         datasets_(state_dir, rules_.dataset_roots) {}
 
-  // Judges everything that can be judged without reading weights or rows: fields, model headers,
-  // adapter, that the dataset is there, that a result could be written. Returns the job that would
+  // Judges everything that can be judged without reading weights or many rows: fields, model
+  // headers, adapter, the dataset's first rows, that a result could be written. Returns the job that would
   // be queued, without an id. Errors: those of SubmitJob in fine_tuning.proto.
   absl::StatusOr<Job> Judge(const Submission& submission) const;
+
+  // Judge, and for a Parquet or Arrow file a worker that reads its first rows, which takes a second.
+  absl::StatusOr<Job> Validate(const Submission& submission) const;
 
   // Judge, then one durable transaction. A submission whose request is known gives the job that it
   // made before.
@@ -64,6 +68,8 @@ class Submitter {
   const ModelFinder& model_finder() const { return finder_; }
 
  private:
+  absl::Status ReadFirstRows(const Job& job) const;
+
   JobStore& store_;
   const StateDir& state_dir_;
   const SubmitRules rules_;

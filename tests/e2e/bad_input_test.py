@@ -1,13 +1,18 @@
 """Bad input: the right code, reason and exit status, a message that names the object and the mend, and a queue that
 goes on."""
+import io
 import json
 import os
 import shutil
 import struct
 
+import pyarrow
+import pyarrow.parquet
 import pytest
-from conftest import error_of, submit, submit_args
+from conftest import ENDLESS, error_of, submit, submit_args
 from ftd_fixture import Ftd, alpaca_rows, state_name
+
+from ftd.v1 import job_pb2 as jobs
 
 
 @pytest.fixture(scope="module")
@@ -193,21 +198,91 @@ BAD_DATASETS = [  # bytes of rows.jsonl, words of the message
 ]
 
 
-@pytest.mark.parametrize("content,words", [row[1:] for row in BAD_DATASETS], ids=[row[0] for row in BAD_DATASETS])
-def test_bad_dataset(daemon, model, dataset, tmp_path, content, words):
-    """Rows are judged in PREPARING: the job fails, with one attempt, and says where."""
-    file = tmp_path / "rows.jsonl"
+def written(tmp_path, content, name="rows.jsonl"):
+    file = tmp_path / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    done = daemon.ftctl(*submit_args(model, file, max_steps=1), check=False)
-    assert done.returncode == 0, done
-    job = daemon.wait(done.stdout.strip(), "FAILED")
-    reason = job.DESCRIPTOR.fields_by_name["failure_reason"].enum_type.values_by_number[job.failure_reason].name
-    assert reason == "DATASET_INVALID" and len(job.attempts) == 1 and job.hint
+    return file
+
+
+@pytest.mark.parametrize("more", [[], ["--validate-only"]], ids=["submit", "validate"])
+@pytest.mark.parametrize("content,words", [row[1:] for row in BAD_DATASETS], ids=[row[0] for row in BAD_DATASETS])
+def test_bad_dataset(daemon, model, tmp_path, content, words, more):
+    """The first rows are read before a submit is answered."""
+    done = daemon.ftctl(*submit_args(model, written(tmp_path, content), max_steps=1), *more, check=False)
+    assert done.returncode == 65 and done.stdout == "", done
     for word in words:
-        assert word in job.message, (word, job.message)
+        assert word in done.stderr, (word, done.stderr)
+
+
+def test_bad_dataset_by_the_api(daemon, model):
+    spec = daemon.spec(model, [{"instruction": "a"}], max_steps=1)
+    code, info, _, message = error_of(lambda: daemon.submit(spec))
+    assert (code, info.reason) == ("INVALID_ARGUMENT", "DATASET_INVALID") and "rows.jsonl line 1" in message
+
+
+LATE = "\n".join([GOOD] * 5000 + ['{"instruction": "a"}'])  # too far down for a look at the first rows
+
+
+def failed_for_line_5001(daemon, job):
+    job = daemon.wait(job, "FAILED")
+    assert jobs.FailureReason.Name(job.failure_reason) == "DATASET_INVALID" and job.hint
+    assert "rows.jsonl line 5001" in job.message and "output" in job.message
     waited = daemon.ftctl("wait", job.id, check=False)
-    assert waited.returncode == 100 and words[0] in waited.stderr
+    assert waited.returncode == 100 and "line 5001" in waited.stderr
+    return job
+
+
+def test_a_bad_row_further_down_fails_the_job(daemon, model, dataset, tmp_path):
+    job = submit(daemon, model, written(tmp_path, LATE), max_steps=1)
+    assert len(failed_for_line_5001(daemon, job).attempts) == 1
     goes_on(daemon, model, dataset)
+
+
+def test_a_bad_row_further_down_fails_the_job_before_its_turn(daemon, model, dataset, tmp_path):
+    first = submit(daemon, model, dataset, max_steps=ENDLESS)
+    daemon.wait(first, "RUNNING")
+    good = submit(daemon, model, dataset, max_steps=1)
+    late = submit(daemon, model, written(tmp_path, LATE), max_steps=1)
+    assert not failed_for_line_5001(daemon, late).attempts
+    assert state_name(daemon.job(first).state) == "RUNNING" and state_name(daemon.job(good).state) == "QUEUED"
+    assert "line 5001" in daemon.ftctl("show", late).stdout and not (daemon.state_dir / "jobs" / late / "row_check").exists()
+    daemon.ftctl("cancel", first)
+    daemon.wait(good, "SUCCEEDED")
+
+
+def parquet(columns):
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), out)
+    return out.getvalue()
+
+
+COLUMNAR = [  # bytes, words of the message; the exit status of submit, of submit --validate-only
+    ("none", b"instruction,output\na,b\n", ["rows.parquet", "PAR1"], 65, 65),
+    ("short", b"PA", ["rows.parquet", "too short"], 65, 65),
+    ("cut", parquet({"text": ["a"] * 50})[:-20], ["rows.parquet", "cut off"], 65, 65),
+    ("columns", parquet({"question": ["a"], "answer": ["b"]}), ["rows.parquet row 1", "question"], 0, 65),
+    ("numbers", parquet({"text": [1, 2]}), ["rows.parquet row 1", "text"], 0, 65),
+    ("no_rows", parquet({"text": pyarrow.array([], pyarrow.string())}), ["rows.parquet", "no rows"], 0, 65),
+]
+
+
+@pytest.mark.parametrize("content,words,submits,validates", [row[1:] for row in COLUMNAR], ids=[row[0] for row in COLUMNAR])
+def test_bad_parquet(daemon, model, tmp_path, content, words, submits, validates):
+    args = submit_args(model, written(tmp_path, content, "rows.parquet"), max_steps=1)
+    validated = daemon.ftctl(*args, "--validate-only", check=False)
+    assert validated.returncode == validates, validated
+    done = daemon.ftctl(*args, check=False)
+    assert done.returncode == submits, done
+    said = done.stderr if submits else daemon.wait(done.stdout.strip(), "FAILED").message
+    for word in words:
+        assert word in said and word in validated.stderr, (word, said, validated.stderr)
+
+
+def test_good_rows_are_accepted(daemon, model, tmp_path):
+    for content, name in [(parquet({"text": ["a"]}), "rows.parquet"), (GOOD, "rows.jsonl")]:
+        done = daemon.ftctl(*submit_args(model, written(tmp_path, content, name), max_steps=1), "--validate-only")
+        assert "would accept" in done.stderr
+    assert not [path for path in (daemon.state_dir / "jobs").glob("*") if not (path / "attempts").exists()]
 
 
 USAGE = [  # arguments, exit status, words on stderr

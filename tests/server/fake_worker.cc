@@ -21,9 +21,13 @@
 //   - silent=1: leave a result and report nothing
 //   - corrupt=1: damage each checkpoint after sealing it
 //   - nosock=1: open no control socket
+//   - rows_ms=M: spend M ms on a look at the rows
+//   - rows_bad=1: and find a bad one
+//   - rows_crash=1: or abort
 //   - child=1: start a child in the same process group that sleeps
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -117,6 +121,7 @@ class FakeWorker {
     if (Flag("child") && fork() == 0) {
       while (true) pause();
     }
+    if (request_.has_row_check()) return CheckRows();
     const int64_t from =
         request_.resume_from().empty() ? 0 : CheckpointStep(request_.resume_from());
     v1::WorkerEvent started;
@@ -143,6 +148,14 @@ class FakeWorker {
   }
 
  private:
+  int CheckRows() {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    Wait(script_["rows_ms"]);
+    if (Flag("rows_crash")) std::abort();
+    if (!Flag("rows_bad")) return Finish(v1::WorkerEvent::End::SUCCEEDED, 0), 0;
+    Finish(v1::WorkerEvent::End::FAILED, 0, v1::DATASET_INVALID, "rows.jsonl line 7: not JSON");
+    return 1;
+  }
   bool Flag(const char* name) const { return script_.count(name) > 0; }
   bool At(const char* name, int64_t step) const {
     const auto found = script_.find(name);

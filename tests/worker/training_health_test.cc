@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -19,12 +20,13 @@ v1::StepMetrics Step(int64_t number, double loss, double grad_norm = 0.5) {
   step.set_step(number);
   step.set_loss(loss);
   step.set_grad_norm(grad_norm);
+  step.set_grad_clip_ratio(std::min(1.0, 1 / grad_norm));
   return step;
 }
 
 // The step of the first sentence; 0: there is none.
 int64_t FirstTold(const std::vector<double>& losses, int64_t planned = 1000) {
-  DivergenceWatch watch(kVocab, 1, planned);
+  DivergenceWatch watch(kVocab, planned);
   for (size_t i = 0; i < losses.size(); ++i)
     if (watch.Add(Step(static_cast<int64_t>(i) + 1, losses[i]))) return static_cast<int64_t>(i) + 1;
   return 0;
@@ -90,7 +92,7 @@ TEST(DivergenceWatch, AMemorisedSetHasRoom) {
 
 TEST(DivergenceWatch, GradientsCountOnceTheyAreClipped) {
   const auto told = [](double norm) {
-    DivergenceWatch watch(kVocab, 1, 1000);
+    DivergenceWatch watch(kVocab, 1000);
     std::optional<std::string> sentence;
     for (int64_t i = 1; i <= 40; ++i) sentence = watch.Add(Step(i, 2, i <= 35 ? 0.01 : norm));
     return sentence;
@@ -100,7 +102,7 @@ TEST(DivergenceWatch, GradientsCountOnceTheyAreClipped) {
 }
 
 TEST(DivergenceWatch, TheStepBeforeTheFirstBadOneIsKnown) {
-  DivergenceWatch watch(kVocab, 1, 1000);
+  DivergenceWatch watch(kVocab, 1000);
   for (int64_t i = 1; i <= 17; ++i) watch.Add(Step(i, 2));
   for (int64_t i = 18; i <= 30; ++i) watch.Add(Step(i, 50));
   EXPECT_EQ(watch.last_good_step(), 17);

@@ -12,6 +12,7 @@
 #include "worker/engine/train.h"
 #include "worker/run/attempt_request.h"
 #include "worker/run/control_server.h"
+#include "worker/run/row_check.h"
 #include "worker/run/sources.h"
 #include "worker/run/training_run.h"
 
@@ -45,6 +46,11 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
   // Before torch starts threads: the signals have to be blocked in all of them.
   FTD_ASSIGN_OR_RETURN(std::unique_ptr<ControlServer> control,
                        ControlServer::Start(dir, &flags, abandon));
+  if (request.has_row_check()) {
+    const v1::WorkerEvent::End end = CheckRows(request, spec, dir, *events, flags);
+    events->End(end);
+    return end.outcome() == v1::WorkerEvent::End::FAILED ? 1 : 0;
+  }
   engine::InitializeProcess();
   const int64_t resumed = request.resume_from().empty() ? 0 : CheckpointStep(request.resume_from());
   events->Started(request, spec, engine::DeviceName(), resumed + 1);

@@ -20,18 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Everything that decides about tokens is here or in the encoder; the cache's key is made of both.
-DatasetOptions OptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec) {
-  DatasetOptions options;
-  for (const auto& file : request.dataset_files())
-    options.files.push_back({file.path(), file.name(), file.sha256()});
-  options.rules = spec.dataset.rules;
-  options.limit = spec.dataset.size;
-  options.skip_bad_rows = spec.dataset.skip_bad_rows;
-  options.open_columnar = kOpenColumnar;
-  return options;
-}
-
 // Checks that files that are read in place are still those that the job was bound to.
 absl::Status CheckPins(const v1::AttemptRequest& request, RunObserver& observer,
                        const StopFlags& flags) {
@@ -121,6 +109,17 @@ absl::StatusOr<PreparedRows> Arrange(TokenizedDataset dataset, const TrainSpec& 
 
 }  // namespace
 
+DatasetOptions DatasetOptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec) {
+  DatasetOptions options;
+  for (const auto& file : request.dataset_files())
+    options.files.push_back({file.path(), file.name(), file.sha256()});
+  options.rules = spec.dataset.rules;
+  options.limit = spec.dataset.size;
+  options.skip_bad_rows = spec.dataset.skip_bad_rows;
+  options.open_columnar = kOpenColumnar;
+  return options;
+}
+
 absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, const TrainSpec& spec,
                                          const fs::path& run_dir, int threads,
                                          RunObserver& observer, const StopFlags& flags) {
@@ -130,7 +129,7 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
   FTD_ASSIGN_OR_RETURN(const RowEncoder encoder,
                        MakeRowEncoder(request.model_dir(), *tokenizer, spec.seq_length));
   FTD_RETURN_IF_ERROR(CheckPins(request, observer, flags));
-  TokenCache::Request wanted{.dataset = OptionsOf(request, spec),
+  TokenCache::Request wanted{.dataset = DatasetOptionsOf(request, spec),
                              .encoder = &encoder,
                              .threads = threads,
                              .progress = [&](int64_t done, int64_t total) {

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/data/dataset_reader.h"
 #include "lib/data/row_counts.h"
 #include "lib/data/row_source.h"
 #include "lib/spec/train_spec.h"
@@ -14,6 +15,9 @@
 #include "worker/run/run_observer.h"
 
 namespace ftd {
+
+// Everything that decides about tokens is here or in the encoder; the cache's key is made of both.
+DatasetOptions DatasetOptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec);
 
 struct PreparedRows {
   std::unique_ptr<RowSource> train;

@@ -53,9 +53,8 @@ double Band::Top() const {
   return std::exp(lowest_) + std::max((factor - 1) * std::exp(lowest_), summand_);
 }
 
-DivergenceWatch::DivergenceWatch(int64_t vocab_size, double max_grad_norm, int64_t steps_planned)
+DivergenceWatch::DivergenceWatch(int64_t vocab_size, int64_t steps_planned)
     : even_guess_(std::log(static_cast<double>(vocab_size))),
-      max_grad_norm_(max_grad_norm),
       patience_(std::clamp<int64_t>(steps_planned / 4, 2, kPatience)) {}
 
 // A model that was trained before never gets worse than an even guess by learning well. This needs
@@ -70,8 +69,8 @@ std::optional<std::string> DivergenceWatch::Add(const v1::StepMetrics& step) {
   if (!any_) first_loss_ = step.loss();
   any_ = true;
   losses_out_ = LossIsOut(step.loss()) ? losses_out_ + 1 : 0;
-  // Clipping makes a gradient within the limit harmless.
-  const bool norm_out = !grad_norm_.Add(step.grad_norm()) && step.grad_norm() > max_grad_norm_;
+  // A gradient that need not be clipped is none to worry about.
+  const bool norm_out = !grad_norm_.Add(step.grad_norm()) && step.grad_clip_ratio() < 1;
   norms_out_ = norm_out ? norms_out_ + 1 : 0;
   if (losses_out_ == 0 && norms_out_ == 0) last_good_step_ = step.step();
   if (losses_out_ >= patience_) {

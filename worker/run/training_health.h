@@ -35,9 +35,9 @@ class Band {
 // Loss and gradient norm, step by step.
 class DivergenceWatch {
  public:
-  // `vocab_size`: a model that guesses evenly has a loss of its logarithm. `max_grad_norm`: no
-  // smaller gradient counts. `steps_planned`: a short run has less time to show that it diverges.
-  DivergenceWatch(int64_t vocab_size, double max_grad_norm, int64_t steps_planned);
+  // `vocab_size`: a model that guesses evenly has a loss of its logarithm. `steps_planned`: a short
+  // run has less time to show that it diverges.
+  DivergenceWatch(int64_t vocab_size, int64_t steps_planned);
 
   // Takes the next step. Returns a sentence for people once the loss or the gradient norm has been
   // out of its band for five steps in a row, for each further step out of it, and else nullopt.
@@ -49,7 +49,7 @@ class DivergenceWatch {
  private:
   bool LossIsOut(double loss);
 
-  const double even_guess_, max_grad_norm_;
+  const double even_guess_;
   const int64_t patience_;
   double first_loss_ = 0;
   Band loss_{1.5, 0.5}, grad_norm_{10, 0};

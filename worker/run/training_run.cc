@@ -139,7 +139,7 @@ class TrainingRun {
           observer_.Progress(v1::Progress::LOAD, {done, total, "bytes"});
         });
     FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request_.model_dir()));
-    divergence_.emplace(config.vocab_size, spec_.max_grad_norm, trainer_->steps_planned());
+    divergence_.emplace(config.vocab_size, trainer_->steps_planned());
     // The log is created after this, because its first step is the one after the checkpoint's.
     FTD_RETURN_IF_ERROR(ResumeState());
     observer_.Outline({last_step_ + 1, trainer_->steps_planned(), dataset_rows_,
