@@ -153,10 +153,15 @@ absl::Status PrivateDaemon::AwaitSocket(Signals& signals) {
   return NotStarted("did not listen within ten seconds");
 }
 
-// SIGTERM first: ftd may write a checkpoint and remove its files.
-void PrivateDaemon::Stop() {
+// SIGTERM first: ftd may write a checkpoint and remove its files. It takes a second one, once it has
+// seen the first, to mean that there is no time.
+void PrivateDaemon::Stop(bool at_once) {
   if (pid_ < 0) return;
   kill(pid_, SIGTERM);
+  if (at_once) {
+    poll(nullptr, 0, 200);
+    if (!HasEnded()) kill(pid_, SIGTERM);
+  }
   const auto deadline = steady_clock::now() + kStopLimit;
   while (!HasEnded()) {
     if (steady_clock::now() > deadline) kill(pid_, SIGKILL);

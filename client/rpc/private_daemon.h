@@ -19,7 +19,8 @@ namespace ftd {
 class PrivateDaemon {
  public:
   // Runs the ftd that lies beside this program. `state_dir` is made if need be; empty means a new
-  // directory below $XDG_CACHE_HOME/ftd (~/.cache/ftd), which the destructor removes. Returns when
+  // directory below $XDG_CACHE_HOME/ftd (~/.cache/ftd), which the destructor removes unless it is
+  // told to keep it. Returns when
   // it listens, or with the end of its log when it does not within ten seconds. `signals` are
   // unblocked in the child; one that arrives ends the wait.
   static absl::StatusOr<std::unique_ptr<PrivateDaemon>> Start(const std::string& state_dir,
@@ -34,8 +35,13 @@ class PrivateDaemon {
   std::string address() const { return "unix:" + socket_.string(); }
   const std::filesystem::path& state_dir() const { return state_dir_; }
 
-  // SIGTERM, and SIGKILL if it has not ended within 20 seconds.
-  void Stop();
+  // Whether the destructor removes the state directory.
+  bool removes_state() const { return remove_state_; }
+  void set_removes_state(bool removes) { remove_state_ = removes; }
+
+  // SIGTERM, and SIGKILL if it has not ended within 20 seconds. `at_once`: without waiting for a
+  // checkpoint.
+  void Stop(bool at_once = false);
 
  private:
   PrivateDaemon() = default;

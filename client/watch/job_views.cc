@@ -40,7 +40,7 @@ class LineView : public JobView {
 // Redraws the whole screen: a frame is a function of the state and the time.
 class ScreenView : public JobView {
  public:
-  ScreenView() { screen_.emplace(); }
+  explicit ScreenView(const std::string& ctrl_c) : ctrl_c_(ctrl_c) { screen_.emplace(); }
 
   // The last frame is printed once more on the normal screen, so that it stays in the scrollback.
   ~ScreenView() override {
@@ -72,9 +72,10 @@ class ScreenView : public JobView {
 
  private:
   void Render(const WatchState& state) {
-    shown_ = RenderWatchScreen(state, TerminalStyle(), NowSeconds());
+    shown_ = RenderWatchScreen(state, TerminalStyle(), NowSeconds(), ctrl_c_);
   }
 
+  const std::string ctrl_c_;
   std::optional<FullScreen> screen_;
   std::vector<std::string> shown_;
   steady_clock::time_point last_frame_;
@@ -82,8 +83,8 @@ class ScreenView : public JobView {
 
 }  // namespace
 
-std::unique_ptr<JobView> MakeWatchView() {
-  if (StdoutIsTerminal()) return std::make_unique<ScreenView>();
+std::unique_ptr<JobView> MakeWatchView(const std::string& ctrl_c) {
+  if (StdoutIsTerminal()) return std::make_unique<ScreenView>(ctrl_c);
   return std::make_unique<LineView>();
 }
 

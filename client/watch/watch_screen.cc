@@ -123,8 +123,15 @@ void AddWrapped(Ink ink, const std::string& text, int columns, Lines* lines) {
   lines->push_back(line);
 }
 
+std::string CtrlC(const Job& job) {
+  if (job.state() == Job::PAUSED)
+    return absl::StrCat(NextStep(job), " resumes the job; Ctrl-C leaves it paused");
+  return absl::StrCat("Ctrl-C leaves the job running; ftctl cancel ", JobHandle(job), " ends it");
+}
+
 // Returns the lines below the plot, the most important first: when room is short the last go.
-Lines Notes(const WatchState& state, const ScreenStyle& style, double now) {
+Lines Notes(const WatchState& state, const ScreenStyle& style, double now,
+            const std::string& ctrl_c) {
   const Job& job = state.job();
   Lines lines;
   if (!state.lost().empty()) {
@@ -142,13 +149,8 @@ Lines Notes(const WatchState& state, const ScreenStyle& style, double now) {
       absl::StrAppend(&text, ", ", ShortDuration(now - Seconds(last.create_time())), " ago");
     lines.emplace_back().Add(Ink::kDim, text);
   }
-  if (!IsFinal(job.state())) {
-    lines.emplace_back().Add(
-        Ink::kDim, job.state() == Job::PAUSED
-                       ? absl::StrCat(NextStep(job), " resumes the job; Ctrl-C leaves it paused")
-                       : absl::StrCat("Ctrl-C leaves the job running; ftctl cancel ",
-                                      JobHandle(job), " ends it"));
-  }
+  if (!IsFinal(job.state()))
+    lines.emplace_back().Add(Ink::kDim, ctrl_c.empty() ? CtrlC(job) : ctrl_c);
   return lines;
 }
 
@@ -171,7 +173,7 @@ Lines PlotLines(const WatchState& state, const ScreenStyle& style, int room) {
 }  // namespace
 
 std::vector<std::string> RenderWatchScreen(const WatchState& state, const ScreenStyle& style,
-                                           double now) {
+                                           double now, const std::string& ctrl_c) {
   if (state.job().id().empty()) return {Shorten("waiting for ftd", style.columns, style.unicode)};
   Lines lines = {Title(state.job()), StateLine(state, now)};
   AddProgress(state, style, &lines);
@@ -180,7 +182,7 @@ std::vector<std::string> RenderWatchScreen(const WatchState& state, const Screen
     AddWrapped(Ink::kGood, absl::StrCat("result ", state.job().result_dir()), style.columns,
                &lines);
   }
-  const Lines notes = Notes(state, style, now);
+  const Lines notes = Notes(state, style, now, ctrl_c);
   // The plot gets what the rest leaves.
   const int room = style.rows - static_cast<int>(lines.size() + notes.size());
   for (const Lines& part : {PlotLines(state, style, room), notes})

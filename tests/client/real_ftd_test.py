@@ -76,7 +76,7 @@ def test_watch_survives_kill_9_and_restart_of_ftd(tiny):
 
 
 def run(tiny, tmp_path, *more):
-    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").mkdir(exist_ok=True)
     return subprocess.Popen([str(BIN / "ftctl"), "run", *map(str, [*flags(tiny, 5), *more])], cwd=tmp_path, text=True,
                             env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -91,15 +91,30 @@ def test_run_brings_the_result_and_leaves_nothing(tiny, tmp_path):
     assert processes_under(tmp_path / "cache") == [] and list((tmp_path / "cache").rglob("run-*")) == []
 
 
-def test_ctrl_c_of_run_ends_everything(tiny, tmp_path):
-    process = run(tiny, tmp_path, "--max-steps", 1_000_000)
+def interrupted(process):
+    """Ctrl-C once a step is taken; the command that continues, which stderr names."""
     while not process.stdout.readline().startswith("step"):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 130 and "cancelling the job" in err
+    assert process.returncode == 130 and "Continue with:\n  ftctl run --resume " in err, err
+    return err.rpartition("--resume ")[2].strip()
+
+
+def test_ctrl_c_of_run_saves_and_the_run_continues(tiny, tmp_path):
+    """Twice interrupted, it ends as an unbroken run does."""
+    whole = run(tiny, tmp_path, "--max-steps", 400, "--output-dir", "whole")
+    whole.communicate(timeout=DEADLINE_S)
+    kept = interrupted(run(tiny, tmp_path, "--max-steps", 400, "--output-dir", "broken"))
     wait_for(lambda: not processes_under(tmp_path / "cache"))
-    assert list((tmp_path / "cache").rglob("run-*")) == []
+    resumed = subprocess.Popen([BIN / "ftctl", "run", "--resume", kept], cwd=tmp_path, text=True, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert interrupted(resumed) == kept
+    last = subprocess.run([BIN / "ftctl", "run", "--resume", kept], cwd=tmp_path, text=True, capture_output=True, timeout=DEADLINE_S)
+    assert last.returncode == 0 and "step 400/400" in last.stdout, last.stderr
+    results = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("whole", "broken")]
+    assert results[0] == results[1]
+    assert not processes_under(tmp_path / "cache") and list((tmp_path / "cache").rglob("run-*")) == []
 
 
 def test_the_doctor_finds_no_fault_here():

@@ -31,23 +31,42 @@ cancelled = threading.Event()
 # main thread is on its way into a wait.
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 job = jobs.Job(id="ft-1", state=jobs.Job.RUNNING, spec=jobs.JobSpec(model="/m/tiny"))
+if plot == "resumes":
+    job.state = jobs.Job.PAUSED
 script = Script(job, [step(1), change(dict(fails="FAILED").get(plot, "SUCCEEDED"), message="it broke", hint="mend it")])
 
 def watch(request, context):
-    if plot != "hangs":
+    if plot not in ("hangs", "deaf", "early", "waits"):
         yield from script.watch(request, context)
         return
     yield script.events[0]
     cancelled.wait(60)
-    yield change("CANCELLED")
 
-def cancel(request, context):
-    print("CancelJob", file=diary)
-    cancelled.set()
+def get(request, context):
+    return job if plot in ("hangs", "deaf", "early", "waits") else script.get(request, context)
+
+def pause(request, context):
+    print("PauseJob", file=diary)
+    if plot == "waits":
+        fail(context, "FAILED_PRECONDITION", "STATE_CONFLICT", "it waits for its turn")
+    if plot != "early":
+        job.checkpoints.add(step=7)
+    if plot != "deaf":
+        job.state = jobs.Job.PAUSED
+    return job
+
+def list_jobs(request, context):
+    return api.ListJobsResponse(jobs=[] if plot == "empty" else [jobs.Job(id="ft-2", state=jobs.Job.FAILED), job])
+
+def resume(request, context):
+    print("ResumeJob", file=diary)
+    job.state = jobs.Job.RUNNING
     return job
 
 def download(request, context):
     import hashlib
+    if plot == "lost":
+        fail(context, "DATA_LOSS", "RESULT_CHANGED", "the result changed")
     yield api.DownloadResultResponse(file=dict(path="adapter_model.safetensors", size_bytes=1))
     yield api.DownloadResultResponse(data=b"x")
     yield api.DownloadResultResponse(sha256=hashlib.sha256(b"x").hexdigest())
@@ -61,8 +80,8 @@ def submit(request, context):
         fail(context, "NOT_FOUND", "MODEL_NOT_FOUND", "no model")
     return job
 
-with FakeFtd(args["--listen"], SubmitJob=submit, GetJob=script.get, WatchJob=watch, CancelJob=cancel,
-             DownloadResult=download, TailLog=tail):
+with FakeFtd(args["--listen"], SubmitJob=submit, GetJob=get, WatchJob=watch, PauseJob=pause, ResumeJob=resume,
+             ListJobs=list_jobs, DownloadResult=download, TailLog=tail):
     if signal.sigtimedwait([signal.SIGTERM], 120):
         print("SIGTERM", file=diary)
     cancelled.set()
@@ -87,15 +106,16 @@ class Playground:
         (self.bin / "ftd").chmod(stat.S_IRWXU)
         return self
 
-    def popen(self, plot, *flags, env=None) -> subprocess.Popen:
+    def popen(self, plot, *flags, env=None, first=None) -> subprocess.Popen:
+        """`ftctl run`, with the flags of a first run unless `first` replaces them."""
+        first = ["--mode", "lora", "--model", "tiny", "--dataset", self.rows] if first is None else first
         full = {**os.environ, "FAKE_PLOT": plot, "FAKE_DIARY": str(self.diary), "XDG_CACHE_HOME": str(self.cache),
                 "TMPDIR": str(self.root), **(env or {})}
-        return subprocess.Popen([self.bin / "ftctl", "run", "--mode", "lora", "--model", "tiny", "--dataset", self.rows,
-                                 *map(str, flags)], cwd=self.cwd, env=full, text=True, stdin=subprocess.DEVNULL,
+        return subprocess.Popen([self.bin / "ftctl", "run", *map(str, [*first, *flags])], cwd=self.cwd, env=full, text=True, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def run(self, plot, *flags, env=None):
-        process = self.popen(plot, *flags, env=env)
+    def run(self, plot, *flags, env=None, first=None):
+        process = self.popen(plot, *flags, env=env, first=first)
         out, err = process.communicate(timeout=DEADLINE_S)
         return process.returncode, out, err
 
@@ -174,16 +194,64 @@ def test_missing_dataset(ground):
     assert code == 66 and "does not exist" in err and ground.nothing_left()
 
 
-@pytest.mark.parametrize("number, exit_code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupt_cancels_and_leaves_nothing(ground, number, exit_code):
-    process = ground.popen("hangs")
+def interrupted(ground, plot, *numbers):
+    """A run after signals: exit code and stderr."""
+    process = ground.popen(plot, "--output-dir", "out")
     assert process.stdout.readline() == "state RUNNING\n"
-    process.send_signal(number)
+    process.send_signal(numbers[0])
+    for number in numbers[1:]:
+        wait_for(lambda: "PauseJob" in ground.told())
+        process.send_signal(number)
     _, err = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == exit_code and "cancelling the job" in err
+    return process.returncode, err
+
+
+@pytest.mark.parametrize("number, exit_code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_saves_and_says_how_to_continue(ground, number, exit_code):
+    code, err = interrupted(ground, "hangs", number)
+    assert code == exit_code and "checkpoint after step 7 is kept" in err
     told = ground.told()
-    assert told.index("CancelJob") < told.index("SIGTERM"), "the job is ended while its ftd lives"
-    assert ground.nothing_left()
+    assert told.index("PauseJob") < told.index("SIGTERM"), "the checkpoint is written while its ftd lives"
+    [kept] = ground.cache.rglob("run-*")
+    assert f"  ftctl run --resume {kept}\n" in err and not ground.daemons()
+
+    (kept / "ftd.db").touch()  # the real one is the daemon's
+    code, _, err = ground.run("resumes", "--resume", kept, first=[])
+    assert code == 0, err
+    assert "ResumeJob" in ground.told()
+    assert (ground.cwd / "out" / "adapter_model.safetensors").exists() and ground.nothing_left()
+
+
+def test_a_second_interrupt_does_not_wait(ground):
+    code, err = interrupted(ground, "deaf", signal.SIGINT, signal.SIGINT)
+    assert code == 130 and "checkpoint after step 7 is kept" in err and not ground.daemons()
+
+
+@pytest.mark.parametrize("plot", ["early", "waits"])
+def test_interrupt_before_the_first_checkpoint_leaves_nothing(ground, plot):
+    code, err = interrupted(ground, plot, signal.SIGINT)
+    assert code == 130 and "nothing was kept" in err and ground.nothing_left()
+
+
+def test_a_result_that_cannot_be_brought_home_is_not_lost(ground):
+    code, _, err = ground.run("lost")
+    [kept] = ground.cache.rglob("run-*")
+    assert code != 0 and "the result changed" in err and f"ftctl run --resume {kept}" in err
+
+
+@pytest.mark.parametrize("flags, exit_code, words", [
+    (["--resume", "nowhere"], 102, "there is no run in nowhere"), (["--resume", "nowhere", "--lr", "1"], 2, "--lr"),
+    (["--resume"], 2, "--resume")])
+def test_what_cannot_be_resumed(ground, flags, exit_code, words):
+    code, _, err = ground.run("resumes", *flags, first=[])
+    assert code == exit_code and words in err, err
+
+
+def test_an_empty_state_directory_is_left_alone(ground):
+    (ground.cwd / "state").mkdir()
+    (ground.cwd / "state" / "ftd.db").write_text("")
+    code, _, err = ground.run("empty", "--resume", "state", first=[])
+    assert code == 102 and "no run was left" in err and (ground.cwd / "state" / "ftd.db").exists()
 
 
 def test_kill_of_ftctl_takes_the_private_ftd_along(ground):
