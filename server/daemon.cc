@@ -22,12 +22,12 @@
 #include "server/host/listen_address.h"
 #include "server/host/log.h"
 #include "server/host/service_manager.h"
-#include "server/host/tls.h"
 #include "server/host/uploads.h"
 #include "server/jobs/json.h"
 #include "server/jobs/sqlite.h"
 #include "server/jobs/wire.h"
 #include "server/metrics/rpc_metrics.h"
+#include "server/net/tls.h"
 #include "server/requests/server_info.h"
 
 namespace ftd {
@@ -131,8 +131,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   return daemon;
 }
 
-// Store → metrics, watchers, prefetcher, row checker and runner; runner → metrics, pulse and watchers. Listeners
-// run on the thread that made the change, and only wake others.
+// Store → metrics, watchers, prefetcher, row checker and runner; runner → metrics, pulse and
+// watchers. Listeners run on the thread that made the change, and only wake others.
 absl::Status Daemon::MakeRunner() {
   store_->SetCommitListener([this](absl::Duration taken) { metrics_->OnCommit(taken); });
   store_->SetListener([this](const Job& job, const StateEvent& event) {

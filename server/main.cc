@@ -20,7 +20,7 @@
 #include "server/host/log.h"
 #include "server/host/options.h"
 #include "server/host/service_manager.h"
-#include "server/host/tls.h"
+#include "server/net/tls.h"
 
 namespace {
 

@@ -153,8 +153,8 @@ absl::Status PrivateDaemon::AwaitSocket(Signals& signals) {
   return NotStarted("did not listen within ten seconds");
 }
 
-// SIGTERM first: ftd may write a checkpoint and remove its files. It takes a second one, once it has
-// seen the first, to mean that there is no time.
+// SIGTERM first: ftd may write a checkpoint and remove its files. It takes a second one, once it
+// has seen the first, to mean that there is no time.
 void PrivateDaemon::Stop(bool at_once) {
   if (pid_ < 0) return;
   kill(pid_, SIGTERM);

@@ -239,9 +239,10 @@ int ResumeRun(const Invocation& call) {
     return Fail(Error(Reason::kJobNotFound,
                       absl::StrCat("there is no run in ", state_dir, ": it has no ftd.db")));
   }
-  return WithDaemon(state_dir, [&](PrivateDaemon& daemon, Connection& connection, Signals& signals) {
-    return Continue(daemon, connection, signals, output_dir);
-  });
+  return WithDaemon(state_dir,
+                    [&](PrivateDaemon& daemon, Connection& connection, Signals& signals) {
+                      return Continue(daemon, connection, signals, output_dir);
+                    });
 }
 
 bool AsksToResume(const std::vector<std::string>& args) {
@@ -263,7 +264,8 @@ int RunVerb(const Invocation& call) {
       "succeeded,\n100 failed, 130 Ctrl-C.",
       kExamples);
   AddSubmitFlags(flags, &options.submit);
-  flags.Text("--resume", "Continue the run that was left in this directory; with --output-dir alone",
+  flags.Text("--resume",
+             "Continue the run that was left in this directory; with --output-dir alone",
              &options.resume, "DIR");
   flags.Text("--output-dir", "Where the result goes [./NAME-result, or the model's name]",
              &options.output_dir, "DIR");
@@ -273,13 +275,13 @@ int RunVerb(const Invocation& call) {
   if (const auto code = flags.Parse()) return *code;
   if (const absl::Status status = ResolveOutputDirectory(&options); !status.ok())
     return Fail(status);
-  return WithDaemon(
-      options.state_dir, [&](PrivateDaemon& daemon, Connection& connection, Signals& signals) {
-        const auto job = Submit(connection, &options.submit);
-        if (!job.ok()) return Fail(job.status());
-        Run run{daemon, connection, signals, options.output_dir};
-        return Follow(run, *job);
-      });
+  return WithDaemon(options.state_dir,
+                    [&](PrivateDaemon& daemon, Connection& connection, Signals& signals) {
+                      const auto job = Submit(connection, &options.submit);
+                      if (!job.ok()) return Fail(job.status());
+                      Run run{daemon, connection, signals, options.output_dir};
+                      return Follow(run, *job);
+                    });
 }
 
 }  // namespace ftd

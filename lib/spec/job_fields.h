@@ -41,11 +41,10 @@ struct JobField {
   // Leads to the member of a spec that the field fills.
   template <typename T>
   using Ref = T& (*)(TrainSpec&);
-  using Binding =
-      std::variant<std::monostate, Ref<bool>, Ref<int32_t>, Ref<int64_t>, Ref<double>,
-                   Ref<std::string>, Ref<std::vector<std::string>>, Ref<Mode>, Ref<Objective>,
-                   Ref<Dtype>, Ref<Precision>, Ref<Checkpointing>, Ref<LrSchedule::Type>,
-                   Ref<OnDivergence>>;
+  using Binding = std::variant<std::monostate, Ref<bool>, Ref<int32_t>, Ref<int64_t>, Ref<double>,
+                               Ref<std::string>, Ref<std::vector<std::string>>, Ref<Mode>,
+                               Ref<Objective>, Ref<Dtype>, Ref<Precision>, Ref<Checkpointing>,
+                               Ref<LrSchedule::Type>, Ref<OnDivergence>>;
   // The way in which the flag of a field without a binding is read.
   enum class Plain { kNone, kText, kInteger, kReal, kWord, kColumns, kTemplate };
 

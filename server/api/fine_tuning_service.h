@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "ftd/v1/fine_tuning.grpc.pb.h"
-#include "server/host/access_tokens.h"
+#include "server/net/access_tokens.h"
 #include "server/host/gpus.h"
 #include "server/host/state_dir.h"
 #include "server/host/task_pool.h"

@@ -89,8 +89,10 @@ void RowChecker::Check(const Job& job) {
   if (absl::IsCancelled(end.status())) return;  // it is looked at again, if it is still queued
   seen_.insert(job.id);
   const About about{.job = job.id};
-  if (!end.ok()) return LogWarning(about, "its rows could not be looked at: ", end.status().message());
-  if (end->outcome() != v1::WorkerEvent::End::FAILED) return LogInfo(about, "its rows are tokenised");
+  if (!end.ok())
+    return LogWarning(about, "its rows could not be looked at: ", end.status().message());
+  if (end->outcome() != v1::WorkerEvent::End::FAILED)
+    return LogInfo(about, "its rows are tokenised");
   // Whatever else is wrong may be right when its turn comes.
   if (end->failure_reason() != v1::DATASET_INVALID)
     return LogWarning(about, "its rows could not be tokenised ahead: ", end->message());

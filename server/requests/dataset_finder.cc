@@ -108,9 +108,8 @@ absl::StatusOr<FoundDataset> DatasetFinder::Find(DatasetSpec& dataset) const {
 }
 
 DatasetOptions DatasetFinder::OptionsOf(const DatasetSpec& dataset) const {
-  DatasetOptions options{.rules = dataset.rules,
-                         .limit = dataset.size,
-                         .skip_bad_rows = dataset.skip_bad_rows};
+  DatasetOptions options{
+      .rules = dataset.rules, .limit = dataset.size, .skip_bad_rows = dataset.skip_bad_rows};
   for (const DatasetFile& file : FilesOf(dataset)) {
     const fs::path path =
         file.server_path.empty() ? state_dir_.Uploads() / file.sha256 : fs::path(file.server_path);

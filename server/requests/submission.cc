@@ -93,8 +93,7 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
 // Arrow is not linked here: a worker reads what only Arrow can.
 absl::StatusOr<Job> Submitter::Validate(const Submission& submission) const {
   FTD_ASSIGN_OR_RETURN(Job job, Judge(submission));
-  FTD_ASSIGN_OR_RETURN(const TrainSpec spec,
-                       ResolveTrainSpec(job.spec_json, rules_.default_dtype));
+  FTD_ASSIGN_OR_RETURN(const TrainSpec spec, ResolveTrainSpec(job.spec_json, rules_.default_dtype));
   const std::vector<DatasetFile> files = FilesOf(spec.dataset);
   const auto columnar = [](const DatasetFile& file) {
     const auto format = FormatOfName(file.name);

@@ -49,11 +49,12 @@ class Submitter {
         datasets_(state_dir, rules_.dataset_roots) {}
 
   // Judges everything that can be judged without reading weights or many rows: fields, model
-  // headers, adapter, the dataset's first rows, that a result could be written. Returns the job that would
-  // be queued, without an id. Errors: those of SubmitJob in fine_tuning.proto.
+  // headers, adapter, the dataset's first rows, that a result could be written. Returns the job
+  // that would be queued, without an id. Errors: those of SubmitJob in fine_tuning.proto.
   absl::StatusOr<Job> Judge(const Submission& submission) const;
 
-  // Judge, and for a Parquet or Arrow file a worker that reads its first rows, which takes a second.
+  // Judge, and for a Parquet or Arrow file a worker that reads its first rows, which takes a
+  // second.
   absl::StatusOr<Job> Validate(const Submission& submission) const;
 
   // Judge, then one durable transaction. A submission whose request is known gives the job that it

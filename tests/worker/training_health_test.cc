@@ -73,7 +73,8 @@ TEST(DivergenceWatch, NoiseIsNotToldOf) {
     std::mt19937 random(static_cast<unsigned>(seed));
     std::lognormal_distribution<double> noise(0, 0.6);
     std::vector<double> losses;
-    for (int i = 0; i < 2000; ++i) losses.push_back((0.3 + 2 * std::exp(-i / 200.0)) * noise(random));
+    for (int i = 0; i < 2000; ++i)
+      losses.push_back((0.3 + 2 * std::exp(-i / 200.0)) * noise(random));
     EXPECT_EQ(FirstTold(losses), 0) << "seed " << seed;
   }
 }

@@ -71,8 +71,11 @@ void WarnOf(const TokenizedDataset& dataset, const TrainSpec& spec, int64_t posi
   }
   const int64_t longest = std::min<int64_t>(counts.longest, spec.seq_length);
   if (longest > positions) {
-    observer.Warning(absl::StrCat("the longest row has ", longest, " tokens, but the model was made "
-                                  "for ", positions, " (max_position_embeddings in config.json); a "
+    observer.Warning(absl::StrCat("the longest row has ", longest,
+                                  " tokens, but the model was made "
+                                  "for ",
+                                  positions,
+                                  " (max_position_embeddings in config.json); a "
                                   "lower --seq-length cuts such rows"));
   }
   if (dataset.skipped_rows == 0) return;

@@ -9,7 +9,7 @@
 namespace ftd {
 namespace {
 
-constexpr size_t kFirst = 5;         // measurements that a band begins with
+constexpr size_t kFirst = 5;             // measurements that a band begins with
 constexpr double kFirstDeviation = 0.5;  // five tell too little: this is assumed, of a logarithm
 constexpr double kLeastWeight = 0.05;    // of a measurement in the running mean and variance
 constexpr double kDeviations = 3;        // standard deviations within a band

@@ -64,8 +64,9 @@ int64_t EvaluationsWithoutGain(const std::vector<v1::Evaluation>& evaluations);
 
 inline constexpr int64_t kRisingEvaluations = 3;
 
-// Returns a sentence for people when the last kRisingEvaluations evaluations each have a greater loss
-// than the one before, while the training loss fell from the one before them to the last; else nullopt.
+// Returns a sentence for people when the last kRisingEvaluations evaluations each have a greater
+// loss than the one before, while the training loss fell from the one before them to the last; else
+// nullopt.
 std::optional<std::string> LearnsByHeart(const RunHistory& history);
 
 }  // namespace ftd

@@ -84,9 +84,9 @@ class TrainingRun {
     end.set_outcome(stopped_ ? v1::WorkerEvent::End::STOPPED : v1::WorkerEvent::End::SUCCEEDED);
     end.set_last_step(last_step_);
     if (!stopped_ && !flags_.halt && EndsEarly() && last_step_ < trainer_->steps_planned()) {
-      end.set_message(
-          absl::StrCat("ended early, after step ", last_step_, ": ", spec_.early_stopping_patience,
-                       " evaluations in a row did not lower the loss"));
+      end.set_message(absl::StrCat("ended early, after step ", last_step_, ": ",
+                                   spec_.early_stopping_patience,
+                                   " evaluations in a row did not lower the loss"));
     }
     return end;
   }

@@ -62,7 +62,12 @@ TEST_F(TokenizeTest, CountsWhatBecameOfTheRows) {
     return static_cast<int64_t>(encoder->Encode(example).input_ids.size());
   };
   const std::string prompt = "hello hello hello hello hello";
-  rows_ = R"({"text":"hello"})" "\n" R"({"text":""})" "\n" R"({"text":" \n"})" "\n";
+  rows_ = R"({"text":"hello"})"
+          "\n"
+          R"({"text":""})"
+          "\n"
+          R"({"text":" \n"})"
+          "\n";
   for (const char* completion : {"w", "", "hello hello hello"})
     rows_ += Concat(R"({"prompt":")", prompt, R"(","completion":")", completion, "\"}\n");
   const int64_t longest = tokens({prompt + "hello hello hello"});
@@ -73,7 +78,9 @@ TEST_F(TokenizeTest, CountsWhatBecameOfTheRows) {
   seq_length_ = static_cast<int32_t>(tokens({prompt})) - 1;
   counts = Run(2, [] { return true; });
   ASSERT_OK(counts);
-  EXPECT_EQ(*counts, (RowCounts{.dropped = 3, .cut = 3, .lost_completion = 3, .empty = 3, .longest = longest}));
+  EXPECT_EQ(
+      *counts,
+      (RowCounts{.dropped = 3, .cut = 3, .lost_completion = 3, .empty = 3, .longest = longest}));
   // All but the longest completion fits.
   seq_length_ = static_cast<int32_t>(longest) - 1;
   counts = Run(2, [] { return true; });
@@ -87,7 +94,8 @@ TEST_F(TokenizeTest, CountsWhatBecameOfTheRows) {
 
 // An Alpaca row learns its prompt as well, so it is kept without its answer.
 TEST_F(TokenizeTest, AKeptRowMayHaveLostItsCompletion) {
-  rows_ = R"({"instruction":"hello","output":"hello"})" "\n";
+  rows_ = R"({"instruction":"hello","output":"hello"})"
+          "\n";
   seq_length_ = 9;
   const auto counts = Run(1, [] { return true; });
   ASSERT_OK(counts);

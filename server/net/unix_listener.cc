@@ -1,4 +1,4 @@
-#include "server/host/unix_listener.h"
+#include "server/net/unix_listener.h"
 
 #include <poll.h>
 #include <pwd.h>

@@ -1,4 +1,4 @@
-#include "server/host/access_tokens.h"
+#include "server/net/access_tokens.h"
 
 #include <sys/random.h>
 #include <sys/stat.h>

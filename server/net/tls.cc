@@ -1,4 +1,4 @@
-#include "server/host/tls.h"
+#include "server/net/tls.h"
 
 #include <grpcpp/security/auth_metadata_processor.h>
 #include <grpcpp/security/tls_certificate_provider.h>

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "server/host/access_tokens.h"
+#include "server/net/access_tokens.h"
 
 namespace ftd {
 
