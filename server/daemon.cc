@@ -36,6 +36,7 @@ namespace {
 constexpr int kPoolThreads = 8, kSubmitThreads = 8;
 constexpr int kMaxMessageBytes = 4 << 20;
 constexpr int kKeepaliveMs = 60 * 1000, kLeastPingIntervalMs = 10 * 1000;
+constexpr int kHandshakeMs = 10 * 1000;
 constexpr auto kShutdownGrace = std::chrono::seconds(2);
 
 // Returns the signals that Run waits for; the same set is blocked and read.
@@ -67,6 +68,8 @@ void SetLimits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kLeastPingIntervalMs);
+  // For TLS and HTTP/2's greeting together.
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);  // reflection alone is synchronous
 }
 
@@ -106,6 +109,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
       new Daemon(std::move(options), std::move(state_dir), std::move(store)));
   Daemon& d = *daemon;
   FTD_RETURN_IF_ERROR(d.BindUnixSockets());
+  FTD_RETURN_IF_ERROR(d.BindTcpSockets());
   const MetricsSources sources{.store = *d.store_,
                                .state_dir = d.state_dir_,
                                .hub = d.hub_,
@@ -122,6 +126,14 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   d.metrics_->Serve();
   for (const auto& listener : d.listeners_) {
     listener->Start([&d](Fd fd) { grpc::AddInsecureChannelFromFd(d.server_.get(), fd.Release()); });
+  }
+  for (const auto& listener : d.tcp_listeners_) {
+    listener->Start([&d](int socket, Fd fd) {
+      grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+      connection.listener_fd = socket;
+      connection.fd = fd.Release();
+      d.tcp_acceptor_->HandleNewConnection(&connection);
+    });
   }
   LogInfo("ftd ", kVersion, " serves ", absl::StrJoin(d.addresses_, ", "), "; state in ",
           d.state_dir_.root().string(), "; device ", d.device_.Name());
@@ -184,6 +196,17 @@ absl::Status Daemon::BindUnixSockets() {
   return absl::OkStatus();
 }
 
+absl::Status Daemon::BindTcpSockets() {
+  for (const std::string& text : options_.listen) {
+    FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text, /*tls=*/true));
+    if (!address.unix_path.empty()) continue;
+    FTD_ASSIGN_OR_RETURN(auto listener, TcpListener::Bind(address.tcp, tcp_connections_));
+    addresses_.push_back(absl::StrCat(text.substr(0, text.rfind(':')), ":", listener->port()));
+    tcp_listeners_.push_back(std::move(listener));
+  }
+  return absl::OkStatus();
+}
+
 // On a unix socket the kernel names the user, over TLS a token or certificate does. Only a local
 // user may manage tokens.
 void Daemon::MakeService() {
@@ -223,28 +246,15 @@ absl::Status Daemon::BuildServer() {
   grpc::ServerBuilder builder;
   SetLimits(builder);
   builder.RegisterService(service_.get());
-  AddRpcMetrics(builder, metrics_->registry());
+  AddRpcMetrics(builder, metrics_->registry(),
+                [this](const std::string& peer) { tcp_connections_.SawCall(peer); });
   const auto credentials = options_.tls_cert.empty()
                                ? grpc::InsecureServerCredentials()
                                : TlsCredentials(TlsFilesOf(options_), tokens_);
-  // Reserved: gRPC keeps the pointers to the ports until BuildAndStart.
-  std::vector<std::pair<std::string, int>> tcp;  // host, bound port once the server is built
-  tcp.reserve(options_.listen.size());
-  for (const std::string& text : options_.listen) {
-    FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text, /*tls=*/true));
-    if (!address.unix_path.empty()) continue;
-    tcp.emplace_back(text.substr(0, text.rfind(':')), 0);
-    builder.AddListeningPort(text, credentials, &tcp.back().second);
-  }
+  tcp_acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
   server_ = builder.BuildAndStart();
-  if (server_ == nullptr) {
-    return Error(
-        Reason::kAddressInUse,
-        absl::StrCat("cannot serve ", absl::StrJoin(options_.listen, ", "), "; is a port taken?"));
-  }
-  for (const auto& [host, port] : tcp) {
-    addresses_.push_back(absl::StrCat(host, ":", port));
-  }
+  if (server_ == nullptr) return absl::InternalError("gRPC cannot start its server");
   server_->GetHealthCheckService()->SetServingStatus(v1::FineTuning::service_full_name(), true);
   return absl::OkStatus();
 }
@@ -278,6 +288,7 @@ void Daemon::CloseDoors() {
   stopping_ = true;
   server_->GetHealthCheckService()->SetServingStatus(false);
   for (const auto& listener : listeners_) listener->Stop();
+  for (const auto& listener : tcp_listeners_) listener->Stop();
 }
 
 Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
@@ -331,6 +342,7 @@ Daemon::~Daemon() {
   // a worker running for the next daemon.
   if (metrics_ != nullptr) metrics_->Close();
   for (const auto& listener : listeners_) listener->Stop();
+  for (const auto& listener : tcp_listeners_) listener->Stop();
   if (runner_ != nullptr) {
     runner_->Abandon();
     runner_->Join();

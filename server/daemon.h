@@ -2,6 +2,7 @@
 #pragma once
 
 #include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 
 #include <functional>
 #include <memory>
@@ -23,6 +24,7 @@
 #include "server/jobs/job_store.h"
 #include "server/metrics/metrics.h"
 #include "server/net/access_tokens.h"
+#include "server/net/tcp_listener.h"
 #include "server/net/unix_listener.h"
 #include "server/requests/submission.h"
 #include "server/streams/watch_hub.h"
@@ -55,6 +57,7 @@ class Daemon {
   Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> store);
   // Binds those that the service manager passed, and those of the settings.
   absl::Status BindUnixSockets();
+  absl::Status BindTcpSockets();
   // Connects the store, the runner, the metrics and the hub, so that each hears of changes.
   absl::Status MakeRunner();
   // gRPC's view of who calls: by unix socket, token or certificate.
@@ -90,6 +93,9 @@ class Daemon {
   Submitter submitter_;
   std::unique_ptr<FineTuningService> service_;
   std::vector<std::unique_ptr<UnixListener>> listeners_;
+  TcpConnections tcp_connections_{MostTcpConnections()};
+  std::vector<std::unique_ptr<TcpListener>> tcp_listeners_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> tcp_acceptor_;
   std::vector<std::string> addresses_;  // as bound
   AccessTokens tokens_;
   std::unique_ptr<grpc::Server> server_;

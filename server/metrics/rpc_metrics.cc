@@ -5,6 +5,7 @@
 #include <prometheus/histogram.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -84,10 +85,12 @@ class CallCounter : public Interceptor {
 
 class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  explicit CallCounterFactory(Families families) : families_(families) {}
+  CallCounterFactory(Families families, std::function<void(const std::string&)> on_call)
+      : families_(families), on_call_(std::move(on_call)) {}
 
   // Called by gRPC at the beginning of each call.
   Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
+    on_call_(info->server_context()->peer());
     const std::string path = info->method();  // "/ftd.v1.FineTuning/GetJob"
     const size_t slash = path.rfind('/');
     return std::make_unique<CallCounter>(
@@ -99,11 +102,13 @@ class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryIn
 
  private:
   const Families families_;
+  const std::function<void(const std::string&)> on_call_;
 };
 
 }  // namespace
 
-void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry) {
+void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry,
+                   std::function<void(const std::string&)> on_call) {
   const Families families{prometheus::BuildCounter()
                               .Name("grpc_server_started_total")
                               .Help("Calls begun.")
@@ -117,7 +122,7 @@ void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry)
                               .Help("Time of calls.")
                               .Register(registry)};
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> factories;
-  factories.push_back(std::make_unique<CallCounterFactory>(families));
+  factories.push_back(std::make_unique<CallCounterFactory>(families, std::move(on_call)));
   builder.experimental().SetInterceptorCreators(std::move(factories));
 }
 

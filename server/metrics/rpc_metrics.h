@@ -5,9 +5,14 @@
 #include <grpcpp/server_builder.h>
 #include <prometheus/registry.h>
 
+#include <functional>
+#include <string>
+
 namespace ftd {
 
-// Counts every call of the server that `builder` makes. `registry` must outlive that server.
-void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry);
+// Counts every call of the server that `builder` makes, and tells `on_call` of its peer, as gRPC
+// spells it. Calls that nobody may make are not among them. `registry` must outlive that server.
+void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry,
+                   std::function<void(const std::string& peer)> on_call);
 
 }  // namespace ftd

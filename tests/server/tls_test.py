@@ -10,7 +10,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import types
 from concurrent import futures
 
 import grpc
@@ -20,61 +19,14 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from ftd_fixture import BIN, api, api_grpc, jobs, wait_until
 from helpers import ROWS, expect_error, fake_ftd, submit
-from pki import Authority
+from tls_daemon import tcp_address, tls_channel, tls_ftd
 
 Code = grpc.StatusCode
 SECRET = "tok-7f3c9b1e5d2a48c6b0e9d8f7a6c5b4e3"
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory):
-    root = tmp_path_factory.mktemp("pki")
-    ours, theirs = Authority(root, "ours"), Authority(root, "theirs")
-    return types.SimpleNamespace(
-        ours=ours, theirs=theirs, server=ours.issue("server"), server2=theirs.issue("server2"),
-        laptop=ours.issue("laptop"), nameless=ours.issue("nameless", subject="/O=nobody"),
-        expired=ours.issue("expired", days=-1), stranger=theirs.issue("stranger"))
-
-
-def tls_ftd(pki, script="", *, certificates=True, tokens="", **kwargs):
-    """A daemon on a free port of loopback; its files lie in ftd.root, so that a test can change them."""
-    ftd = fake_ftd(script, start=False, **kwargs)
-    ftd.cert, ftd.key, ftd.ca, ftd.tokens = (ftd.root / n for n in ("tls.crt", "tls.key", "ca.crt", "tokens"))
-    shutil.copy(pki.server.certificate, ftd.cert)
-    shutil.copy(pki.server.key, ftd.key)
-    shutil.copy(pki.ours.certificate, ftd.ca)
-    ftd.tokens.write_text(tokens)
-    ftd.args += ["--listen", "127.0.0.1:0", "--tls-cert", ftd.cert, "--tls-key", ftd.key, "--token-file", ftd.tokens]
-    if certificates:
-        ftd.args += ["--tls-client-ca", ftd.ca]
-    try:
-        return ftd.start()
-    except BaseException:
-        ftd.close()
-        raise
-
-
-def tcp_address(ftd):
-    listen = json.loads((ftd.state_dir / "addresses.json").read_text())["listen"]
-    return next(address for address in listen if address.startswith("127.0.0.1:"))
-
-
 def token_line(name, secret):
     return f"{hashlib.sha256(secret.encode()).hexdigest()}  {name}\n"
-
-
-def tls_channel(ftd, authority, pair=None, metadata=()):
-    """A channel of grpcio; `pair` is the client's certificate, `metadata` goes with every call."""
-    credentials = grpc.ssl_channel_credentials(
-        authority.certificate.read_bytes(), *((pair.key.read_bytes(), pair.certificate.read_bytes()) if pair else ()))
-
-    class Plugin(grpc.AuthMetadataPlugin):
-        def __call__(self, context, callback):
-            callback(metadata, None)
-
-    if metadata:
-        credentials = grpc.composite_channel_credentials(credentials, grpc.metadata_call_credentials(Plugin()))
-    return grpc.secure_channel(tcp_address(ftd), credentials, options=[("grpc.use_local_subchannel_pool", 1)])
 
 
 def bearer(secret):

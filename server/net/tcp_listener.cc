@@ -1,0 +1,225 @@
+#include "server/net/tcp_listener.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "server/host/log.h"
+
+namespace ftd {
+namespace {
+
+constexpr size_t kMostConnections = 1024;
+
+// Returns the number that a socket has as long as it lives; 0: the descriptor is none.
+ino_t SocketInode(int fd) {
+  struct stat found {};
+  return fstat(fd, &found) == 0 && S_ISSOCK(found.st_mode) ? found.st_ino : 0;
+}
+
+std::string HostOf(const std::string& peer) { return peer.substr(0, peer.rfind(':')); }
+
+// Returns a peer as gRPC spells it. An IPv4 address that came to an IPv6 socket is IPv4.
+std::string PeerOf(const sockaddr_storage& address, socklen_t size) {
+  char host[NI_MAXHOST] = {}, port[NI_MAXSERV] = {};
+  if (getnameinfo(reinterpret_cast<const sockaddr*>(&address), size, host, sizeof(host), port,
+                  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    return "";
+  }
+  if (address.ss_family == AF_INET) return absl::StrCat("ipv4:", host, ":", port);
+  const auto& six = reinterpret_cast<const sockaddr_in6&>(address);
+  constexpr size_t kMapped = sizeof("::ffff:") - 1;
+  if (IN6_IS_ADDR_V4MAPPED(&six.sin6_addr)) return absl::StrCat("ipv4:", host + kMapped, ":", port);
+  return absl::StrCat("ipv6:[", host, "]:", port);
+}
+
+absl::Status CannotListen(const HostPort& address, int error) {
+  return Error(Reason::kAddressInUse,
+               absl::StrCat("cannot listen on ", address.host, ":", address.port, ": ",
+                            std::generic_category().message(error),
+                            error == EADDRINUSE ? "; stop what uses it, or listen elsewhere" : ""));
+}
+
+struct AddressList {
+  addrinfo* first = nullptr;
+  ~AddressList() {
+    if (first != nullptr) freeaddrinfo(first);
+  }
+};
+
+// Binds one address; `port` is that of the addresses before it, if it was left open.
+absl::StatusOr<Fd> BindOne(const addrinfo& found, const HostPort& address, int port) {
+  Fd fd(socket(found.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return CannotListen(address, errno);
+  const int on = 1, off = 0;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  sockaddr_storage bound{};
+  std::copy_n(reinterpret_cast<const char*>(found.ai_addr), found.ai_addrlen,
+              reinterpret_cast<char*>(&bound));
+  if (found.ai_family == AF_INET6) {
+    setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));  // [::] is all of IPv4 too
+    reinterpret_cast<sockaddr_in6&>(bound).sin6_port = htons(static_cast<uint16_t>(port));
+  } else {
+    reinterpret_cast<sockaddr_in&>(bound).sin_port = htons(static_cast<uint16_t>(port));
+  }
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&bound), found.ai_addrlen) != 0 ||
+      listen(fd.get(), SOMAXCONN) != 0) {
+    return CannotListen(address, errno);
+  }
+  return fd;
+}
+
+int PortOf(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port
+                                             : reinterpret_cast<sockaddr_in&>(address).sin_port);
+}
+
+}  // namespace
+
+void TcpConnections::Add(int fd, const std::string& peer) {
+  const absl::MutexLock lock(&mutex_);
+  if (const auto known = open_.find(peer); known != open_.end()) Remove(known);
+  const std::string host = HostOf(peer);
+  if (const auto here = silent_.find(host);
+      here != silent_.end() && here->second.size() >= limit_ / 4)
+    Drop(here->second.begin()->second);
+  if (open_.size() >= limit_) Drop(order_.begin()->second);
+  const int64_t now = ++clock_;
+  open_[peer] = {.fd = fd, .inode = SocketInode(fd), .host = host, .used = now};
+  order_[{false, now}] = peer;
+  silent_[host][now] = peer;
+}
+
+void TcpConnections::SawCall(const std::string& peer) {
+  const absl::MutexLock lock(&mutex_);
+  const auto found = open_.find(peer);
+  if (found == open_.end()) return;
+  Connection connection = found->second;
+  Remove(found);
+  connection.called = true;
+  connection.used = ++clock_;
+  order_[{true, connection.used}] = peer;
+  open_[peer] = std::move(connection);
+}
+
+void TcpConnections::Remove(Open::iterator entry) {
+  const Connection& connection = entry->second;
+  order_.erase({connection.called, connection.used});
+  if (const auto here = silent_.find(connection.host); here != silent_.end()) {
+    here->second.erase(connection.used);
+    if (here->second.empty()) silent_.erase(here);
+  }
+  open_.erase(entry);
+}
+
+// gRPC does not tell when it closes a descriptor. The descriptor tells: by then it is none, or that
+// of another socket. One that is closed between the look and the shutdown may be another socket by
+// then, which loses its connection; clients connect again.
+void TcpConnections::Drop(const std::string& peer) {
+  const auto entry = open_.find(peer);
+  const int fd = entry->second.fd;
+  if (SocketInode(fd) == entry->second.inode) shutdown(fd, SHUT_RDWR);
+  Remove(entry);
+}
+
+size_t MostTcpConnections() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMostConnections;
+  return std::clamp<size_t>(limit.rlim_cur / 2, 4, kMostConnections);
+}
+
+TcpListener::TcpListener(std::vector<Fd> sockets, int port, Fd wake, TcpConnections& connections)
+    : sockets_(std::move(sockets)),
+      port_(port),
+      wake_(std::move(wake)),
+      connections_(connections) {}
+
+absl::StatusOr<std::unique_ptr<TcpListener>> TcpListener::Bind(const HostPort& address,
+                                                               TcpConnections& connections) {
+  addrinfo hints{};
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  hints.ai_socktype = SOCK_STREAM;
+  AddressList found;
+  const int error =
+      getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found.first);
+  if (error != 0) {
+    return Error(Reason::kAddressInUse, absl::StrCat("cannot listen on ", address.host, ":",
+                                                     address.port, ": ", gai_strerror(error)));
+  }
+  std::vector<Fd> sockets;
+  int port = address.port;
+  absl::Status status;
+  for (const addrinfo* one = found.first; one != nullptr; one = one->ai_next) {
+    absl::StatusOr<Fd> fd = BindOne(*one, address, port);
+    // "localhost" is ::1 as well, on a host without IPv6 too.
+    if (!fd.ok()) status.Update(fd.status());
+    if (!fd.ok()) continue;
+    if (port == 0) port = PortOf(fd->get());
+    sockets.push_back(*std::move(fd));
+  }
+  if (sockets.empty()) return status;
+  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.valid()) return ErrnoError(errno, "eventfd");
+  return std::unique_ptr<TcpListener>(
+      new TcpListener(std::move(sockets), port, std::move(wake), connections));
+}
+
+TcpListener::~TcpListener() { Stop(); }
+
+void TcpListener::Start(Handover handover) {
+  thread_ = std::thread([this, handover = std::move(handover)] { AcceptLoop(handover); });
+}
+
+void TcpListener::Stop() {
+  if (sockets_.empty()) return;
+  eventfd_write(wake_.get(), 1);
+  if (thread_.joinable()) thread_.join();
+  sockets_.clear();
+}
+
+void TcpListener::AcceptLoop(const Handover& handover) {
+  std::vector<pollfd> polled = {{.fd = wake_.get(), .events = POLLIN}};
+  for (const Fd& socket : sockets_) polled.push_back({.fd = socket.get(), .events = POLLIN});
+  while (true) {
+    if (poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) return;
+    if (polled[0].revents != 0) return;
+    for (size_t i = 1; i < polled.size(); ++i)
+      if (polled[i].revents != 0) AcceptOne(polled[i].fd, handover);
+  }
+}
+
+void TcpListener::AcceptOne(int socket, const Handover& handover) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  Fd connection(
+      accept4(socket, reinterpret_cast<sockaddr*>(&address), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  // Other errors concern this connection only, which has gone already.
+  if (!connection.valid()) {
+    if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS) return;
+    LogError("cannot accept a TCP connection: ", std::generic_category().message(errno));
+    pollfd wake{.fd = wake_.get(), .events = POLLIN};
+    poll(&wake, 1, 100);  // the connection stays in the backlog: give others time to close theirs
+    return;
+  }
+  const int on = 1;
+  setsockopt(connection.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  connections_.Add(connection.get(), PeerOf(address, size));
+  handover(socket, std::move(connection));
+}
+
+}  // namespace ftd

@@ -1,0 +1,93 @@
+// TCP sockets that the daemon accepts on itself: gRPC 1.51 stops listening for good once it has run
+// out of descriptors (CVE-2023-4785), and bounds neither how many connections there are nor how
+// long one takes. gRPC gets the connected descriptors, and does TLS on them.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "lib/base/file.h"
+#include "server/host/listen_address.h"
+
+namespace ftd {
+
+// The connections that are open, as far as one can know of descriptors that gRPC closes. The one
+// that was idle longest goes when there are too many: those on which no call has come yet first, so
+// that a flood of them drives out itself and no client at work. Thread-safe.
+class TcpConnections {
+ public:
+  // At most `limit`, and at most a quarter of them of one host without a call.
+  explicit TcpConnections(size_t limit) : limit_(limit) {}
+
+  // Makes room, then takes note of a connection with `peer`, as gRPC spells it:
+  // "ipv4:127.0.0.1:4711". Call before gRPC gets it.
+  void Add(int fd, const std::string& peer);
+  // A call of a peer that may call came in.
+  void SawCall(const std::string& peer);
+
+ private:
+  struct Connection {
+    int fd = -1;
+    ino_t inode = 0;
+    std::string host;
+    bool called = false;
+    int64_t used = 0;  // greater: later
+  };
+  using Open = std::map<std::string, Connection>;  // by peer
+  using Silent = std::map<int64_t, std::string>;   // peers that never called, by `used`
+  using Order = std::map<std::pair<bool, int64_t>, std::string>;  // peers by (called, used)
+
+  void Drop(const std::string& peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Remove(Open::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const size_t limit_;
+  absl::Mutex mutex_;
+  Open open_ ABSL_GUARDED_BY(mutex_);
+  Order order_ ABSL_GUARDED_BY(mutex_);                           // all of open_
+  std::map<std::string, Silent> silent_ ABSL_GUARDED_BY(mutex_);  // by host
+  int64_t clock_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+// How many connections a process with this many descriptors may have: half of them, at most 1024.
+size_t MostTcpConnections();
+
+class TcpListener {
+ public:
+  // Takes a connected, non-blocking descriptor over. Called on the listener's thread.
+  using Handover = std::function<void(int listener, Fd connection)>;
+
+  // Binds all addresses of the host; port 0 is any free one, the same for all. `connections` must
+  // outlive it. FAILED_PRECONDITION ADDRESS_IN_USE: naming the address, when it cannot be bound.
+  static absl::StatusOr<std::unique_ptr<TcpListener>> Bind(const HostPort& address,
+                                                           TcpConnections& connections);
+  ~TcpListener();
+
+  int port() const { return port_; }
+  void Start(Handover handover);
+  // No new connections; those handed over live on. Idempotent.
+  void Stop();
+
+ private:
+  TcpListener(std::vector<Fd> sockets, int port, Fd wake, TcpConnections& connections);
+  void AcceptLoop(const Handover& handover);
+  void AcceptOne(int socket, const Handover& handover);
+
+  std::vector<Fd> sockets_;
+  const int port_;
+  Fd wake_;  // eventfd: readable once Stop was called
+  TcpConnections& connections_;
+  std::thread thread_;
+};
+
+}  // namespace ftd
