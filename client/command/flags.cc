@@ -125,8 +125,11 @@ void Flags::Text(const std::string& names, const std::string& help, std::string*
 // A list of words in the help, and an error that names them all.
 void Flags::Choice(const std::string& names, const std::string& help,
                    const std::vector<std::string>& choices,
-                   std::function<void(const std::string&)> set) {
-  const auto check = [choices, set = std::move(set)](const std::string& text) {
+                   std::function<void(const std::string&)> set,
+                   std::function<std::string(const std::string&)> meant) {
+  const auto check = [choices, set = std::move(set),
+                      meant = std::move(meant)](const std::string& typed) {
+    const std::string text = meant ? meant(typed) : typed;
     if (std::find(choices.begin(), choices.end(), text) == choices.end())
       throw NotA("one of " + absl::StrJoin(choices, ", "), text);
     set(text);

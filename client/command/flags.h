@@ -33,9 +33,10 @@ class Flags {
             std::function<void(const std::string&)> set, const std::string& type = "TEXT");
   void Text(const std::string& names, const std::string& help, std::string* value,
             const std::string& type = "TEXT");
-  // One of `choices`.
+  // One of `choices`, once `meant` has made it of what was typed.
   void Choice(const std::string& names, const std::string& help,
-              const std::vector<std::string>& choices, std::function<void(const std::string&)> set);
+              const std::vector<std::string>& choices, std::function<void(const std::string&)> set,
+              std::function<std::string(const std::string&)> meant = {});
   void Choice(const std::string& names, const std::string& help,
               const std::vector<std::string>& choices, std::string* value);
   // The same, and `bare` where no word follows but another flag. Only for a verb without arguments

@@ -46,7 +46,8 @@ void AddField(Flags& flags, const JobField& field, GivenFields* given) {
       flags.Text(names, help, set_text, field.type == nullptr ? "TEXT" : field.type);
       break;
     case FlagKind::kWord:
-      flags.Choice(names, help, {field.words.words.begin(), field.words.words.end()}, set_text);
+      flags.Choice(names, help, {field.words.words.begin(), field.words.words.end()}, set_text,
+                   [&field](const std::string& text) { return WordMeant(field, text); });
       break;
     case FlagKind::kInteger:
       if (std::holds_alternative<JobField::Ref<int32_t>>(field.binding)) {
@@ -112,6 +113,11 @@ void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
     if (field.flag != nullptr) AddField(flags, field, &submit->given);
   }
   AddQueue(flags, submit);
+  flags.Group("Other tools' names");
+  for (const Shorthand& shorthand : Shorthands()) {
+    flags.Switch(absl::StrCat("--", shorthand.flag), ShorthandHelp(shorthand),
+                 [given = &submit->given, &shorthand](bool) { given->SetShorthand(shorthand); });
+  }
   flags.Group("Options");
 }
 

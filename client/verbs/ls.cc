@@ -68,8 +68,23 @@ std::string StepText(const Job& job) {
   return absl::StrCat(job.last_step().step(), planned > 0 ? absl::StrCat("/", planned) : "");
 }
 
+// The time that the rest takes at the pace of the last step; "-" when the job does not run.
+std::string EtaText(const Job& job) {
+  const int64_t left = StepsPlanned(job) - job.last_step().step();
+  if (job.state() != Job::RUNNING || !job.has_last_step() || left < 0) return "-";
+  return ShortDuration(static_cast<double>(left) * job.last_step().step_seconds());
+}
+
+// The time from the first attempt's start to the end, or to now.
+std::string TimeText(const Job& job, double now) {
+  if (!job.has_start_time()) return "-";
+  return ShortDuration((job.has_end_time() ? Seconds(job.end_time()) : now) -
+                       Seconds(job.start_time()));
+}
+
 // "-" for an empty cell, so that cut and awk count the same columns in each line.
 std::vector<std::string> Row(const Job& job, double now, bool wide) {
+  const std::string failure = FailureName(job.failure_reason());
   std::vector<std::string> row = {job.id(),
                                   job.name().empty() ? "-" : job.name(),
                                   StateName(job.state()),
@@ -77,7 +92,10 @@ std::vector<std::string> Row(const Job& job, double now, bool wide) {
                                   ModelName(job.spec()),
                                   StepText(job),
                                   job.has_last_step() ? Fixed(job.last_step().loss(), 4) : "-",
-                                  ShortDuration(now - Seconds(job.create_time()))};
+                                  EtaText(job),
+                                  TimeText(job, now),
+                                  ShortDuration(now - Seconds(job.create_time())),
+                                  failure.empty() ? "-" : failure};
   if (!wide) return row;
   const std::string pending = PendingText(job.pending_reason());
   std::map<std::string, std::string> labels(job.labels().begin(), job.labels().end());
@@ -90,15 +108,23 @@ std::vector<std::string> Row(const Job& job, double now, bool wide) {
 }
 
 // The hint goes to stderr: the table alone is on stdout.
-void PrintTable(const std::vector<Job>& jobs, bool wide) {
-  std::vector<std::string> head = {"ID", "NAME", "STATE", "MODE", "MODEL", "STEP", "LOSS", "AGE"};
+void PrintTable(const std::vector<Job>& jobs, const LsOptions& options) {
+  const bool wide = options.output == "wide";
+  std::vector<std::string> head = {"ID",   "NAME", "STATE", "MODE", "MODEL",  "STEP",
+                                   "LOSS", "ETA",  "TIME",  "AGE",  "FAILURE"};
   if (wide) head.insert(head.end(), {"OWNER", "PRIORITY", "POSITION", "LABELS", "MESSAGE"});
   std::vector<std::vector<std::string>> rows;
   rows.reserve(jobs.size());
   const double now = NowSeconds();
   for (const Job& job : jobs) rows.push_back(Row(job, now, wide));
   std::cout << Table(head, rows) << std::flush;
-  if (jobs.empty()) std::cerr << "No jobs. `ftctl submit` queues one." << std::endl;
+  if (!jobs.empty()) return;
+  if (options.states.empty()) {
+    std::cerr << "No jobs. `ftctl submit` queues one." << std::endl;
+  } else {
+    std::cerr << "No job is " << absl::AsciiStrToUpper(absl::StrJoin(options.states, " or ")) << "."
+              << std::endl;
+  }
 }
 
 // JSON is always a list, also for one job.
@@ -107,7 +133,7 @@ void Print(const std::vector<Job>& jobs, const LsOptions& options) {
     for (const Job& job : jobs) std::cout << job.id() << "\n";
     std::cout << std::flush;
   } else if (options.output == "table" || options.output == "wide") {
-    PrintTable(jobs, options.output == "wide");
+    PrintTable(jobs, options);
   } else {
     auto list = nlohmann::ordered_json::array();
     for (const Job& job : jobs) list.push_back(ToJson(job));

@@ -153,6 +153,32 @@ std::string FlagHelp(const JobField& field) {
   return absl::StrCat(field.help, text.empty() ? "" : absl::StrCat(" [", text, "]"));
 }
 
+std::string WordMeant(const JobField& field, const std::string& text) {
+  constexpr std::pair<const char*, const char*> kOtherDtypes[] = {
+      {"bf16", "bfloat16"}, {"fp16", "float16"}, {"fp32", "float32"}};
+  std::string word = absl::AsciiStrToLower(text);
+  if (field.path == std::string_view("dtype")) {
+    for (const auto& [said, meant] : kOtherDtypes)
+      if (word == said) word = meant;
+  }
+  const auto same = [&](const char* known) {
+    return absl::StrReplaceAll(known, {{"-", "_"}}) == absl::StrReplaceAll(word, {{"-", "_"}});
+  };
+  const auto found = std::find_if(field.words.words.begin(), field.words.words.end(), same);
+  return found == field.words.words.end() ? text : *found;
+}
+
+absl::Span<const Shorthand> Shorthands() {
+  static constexpr Shorthand kShorthands[] = {{"bf16", "dtype", "bfloat16", nullptr},
+                                              {"fp16", "dtype", "float16", nullptr},
+                                              {"load-in-4bit", "mode", "qlora", "LORA"}};
+  return kShorthands;
+}
+
+std::string ShorthandHelp(const Shorthand& shorthand) {
+  return absl::StrCat("The same as --", shorthand.path, " ", shorthand.word);
+}
+
 // On the wire gradient_checkpointing is an optional bool: null stands for auto.
 nlohmann::ordered_json ValueJson(const JobField& field, const TrainSpec& spec) {
   return std::visit(
@@ -188,6 +214,17 @@ FlagKind KindOfFlag(const JobField& field) {
     return FlagKind::kReal;
   return std::holds_alternative<JobField::Ref<bool>>(field.binding) ? FlagKind::kSwitch
                                                                     : FlagKind::kText;
+}
+
+void GivenFields::SetShorthand(const Shorthand& shorthand) {
+  const std::string word = EnumWord(shorthand.word);
+  const std::string before = json_.value(shorthand.path, word);
+  if (before != word && (shorthand.replaces == nullptr || before != shorthand.replaces)) {
+    status_.Update(
+        Error(Reason::kUsage, absl::StrCat("--", shorthand.flag, " contradicts --", shorthand.path,
+                                           " ", absl::AsciiStrToLower(before))));
+  }
+  json_[shorthand.path] = word;
 }
 
 void GivenFields::Set(const JobField& field, Json value) {

@@ -84,6 +84,22 @@ nlohmann::ordered_json ValueJson(const JobField& field, const TrainSpec& spec);
 enum class FlagKind { kText, kInteger, kReal, kSwitch, kWord, kAutoSwitch };
 FlagKind KindOfFlag(const JobField& field);
 
+// Returns the word of a field with words that `text` means: in any case, with _ or -, and of a
+// dtype also bf16, fp16 and fp32. Anything else comes back as it is.
+std::string WordMeant(const JobField& field, const std::string& text);
+
+// A switch that other tools have for one value of a field.
+struct Shorthand {
+  const char* flag;      // "bf16"
+  const char* path;      // "dtype"
+  const char* word;      // "bfloat16"
+  const char* replaces;  // what the field may have been given beside; null: nothing else
+};
+absl::Span<const Shorthand> Shorthands();
+
+// Returns the help of a shorthand: "The same as --dtype bfloat16".
+std::string ShorthandHelp(const Shorthand& shorthand);
+
 // The fields of a job that were given on a command line.
 class GivenFields {
  public:
@@ -91,6 +107,8 @@ class GivenFields {
   void Set(const JobField& field, nlohmann::json value);
   // The same from the text of its flag. A text that does not read is reported by Text.
   void SetText(const JobField& field, const std::string& text);
+  // A shorthand that contradicts what the field was given is reported by Text. Call after Set.
+  void SetShorthand(const Shorthand& shorthand);
 
   bool empty() const { return json_.empty(); }
   // A JobSpec in proto3 JSON, with what was given alone.

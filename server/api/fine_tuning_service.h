@@ -6,11 +6,11 @@
 
 #include "absl/status/statusor.h"
 #include "ftd/v1/fine_tuning.grpc.pb.h"
-#include "server/net/access_tokens.h"
 #include "server/host/gpus.h"
 #include "server/host/state_dir.h"
 #include "server/host/task_pool.h"
 #include "server/jobs/job_store.h"
+#include "server/net/access_tokens.h"
 #include "server/requests/model_catalog.h"
 #include "server/requests/queue_view.h"
 #include "server/requests/submission.h"

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import time
 
 import pytest
 import yaml
@@ -99,7 +100,7 @@ def test_ls_reads_every_page():
 def test_ls_table_and_filters():
     with FakeFtd(ListJobs=lambda request, context: api.ListJobsResponse(jobs=[full_job()])) as fake:
         head, row = fake.ftctl("ls", "--state", "failed", "--state", "RUNNING").stdout.splitlines()
-        assert head.split() == "ID NAME STATE MODE MODEL STEP LOSS AGE".split()
+        assert head.split() == "ID NAME STATE MODE MODEL STEP LOSS ETA TIME AGE FAILURE".split()
         assert row.split()[:7] == ["ft-01testtesttesttesttesttest", "first", "FAILED", "lora", "tiny", "4/10", "1.2500"]
         assert list(fake.calls("ListJobs")[0].states) == [jobs.Job.FAILED, jobs.Job.RUNNING]
         wide = fake.ftctl("ls", "-o", "wide").stdout
@@ -110,6 +111,22 @@ def test_empty_ls_keeps_stdout_for_data():
     with FakeFtd(ListJobs=lambda request, context: api.ListJobsResponse()) as fake:
         assert json.loads(fake.ftctl("ls", "-o", "json").stdout) == []
         assert "No jobs" in fake.ftctl("ls").stderr
+        filtered = fake.ftctl("ls", "--state", "queued", "--state", "HELD")
+        assert filtered.returncode == 0 and filtered.stderr == "No job is QUEUED OR HELD.\n"
+
+
+def test_ls_shows_time_and_what_is_left():
+    now = int(time.time())
+    running = jobs.Job(id="ft-1", state=jobs.Job.RUNNING, create_time={"seconds": now - 7200}, start_time={"seconds": now - 3600},
+                       progress=jobs.Progress(steps_planned=100), last_step=jobs.StepMetrics(step=40, step_seconds=2))
+    failed = jobs.Job(id="ft-2", state=jobs.Job.FAILED, failure_reason=jobs.GPU_OUT_OF_MEMORY, create_time={"seconds": now - 60},
+                      start_time={"seconds": now - 50}, end_time={"seconds": now - 45})
+    waits = jobs.Job(id="ft-3", state=jobs.Job.QUEUED, create_time={"seconds": now - 5})
+    with FakeFtd(ListJobs=lambda request, context: api.ListJobsResponse(jobs=[running, failed, waits])) as fake:
+        rows = [row.split()[-4:] for row in fake.ftctl("ls").stdout.splitlines()[1:]]
+    assert rows[0][0] == "2m00s" and rows[0][1].startswith("1h00m") and rows[0][3] == "-"
+    assert rows[1][:2] == ["-", "5s"] and rows[1][3] == "GPU_OUT_OF_MEMORY"
+    assert rows[2][:2] == ["-", "-"]
 
 
 METRIC_KEYS = ["step", "epoch", "loss", "entropy", "mean_token_accuracy", "grad_norm", "grad_clip_ratio",

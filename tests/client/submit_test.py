@@ -120,6 +120,32 @@ def test_the_names_that_other_trainers_give_the_flags(fake, tmp_path):
     assert (spec.num_epochs, spec.lora.rank, spec.seq_length) == (4, 6, 78)
 
 
+@pytest.mark.parametrize("words, field, value", [
+    (["--dtype", "bf16"], "dtype", jobs.JobSpec.BFLOAT16), (["--dtype", "FP32"], "dtype", jobs.JobSpec.FLOAT32),
+    (["--dtype", "BFloat16"], "dtype", jobs.JobSpec.BFLOAT16), (["--mode", "LoRA"], "mode", jobs.JobSpec.LORA),
+    (["--mode", "QLoRA"], "mode", jobs.JobSpec.QLORA), (["--lr-scheduler-type", "cosine-with-min-lr"], "lr_scheduler_type", jobs.JobSpec.COSINE_WITH_MIN_LR),
+    (["--bf16"], "dtype", jobs.JobSpec.BFLOAT16), (["--fp16"], "dtype", jobs.JobSpec.FLOAT16),
+    (["--fp16", "--dtype", "float16"], "dtype", jobs.JobSpec.FLOAT16), (["--load-in-4bit"], "mode", jobs.JobSpec.QLORA),
+    (["--load_in_4bit", "--mode", "lora"], "mode", jobs.JobSpec.QLORA)])
+def test_values_as_people_write_them(fake, tmp_path, words, field, value):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n')
+    mode = [] if "--mode" in words else ["--mode", "lora"]
+    result = fake.ftctl("submit", "--model", "m", "--dataset", path, *mode, *words)
+    assert result.returncode == 0, result.stderr
+    assert getattr(fake.calls("SubmitJob")[0].spec, field) == value
+
+
+@pytest.mark.parametrize("words", [["--bf16", "--dtype", "float32"], ["--bf16", "--fp16"], ["--load-in-4bit", "--mode", "full"]])
+def test_shorthands_that_contradict(fake, tmp_path, words):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n')
+    mode = [] if "--mode" in words else ["--mode", "lora"]
+    result = fake.ftctl("submit", "--model", "m", "--dataset", path, *mode, *words)
+    assert result.returncode == 2 and "contradicts" in result.stderr, result.stderr
+    assert fake.calls("SubmitJob") == []
+
+
 def test_id_on_stdout_talk_on_stderr(fake, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"x")

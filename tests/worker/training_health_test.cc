@@ -72,16 +72,16 @@ TEST(DivergenceWatch, NoiseIsNotToldOf) {
   for (int seed = 0; seed < 200; ++seed) {
     std::mt19937 random(static_cast<unsigned>(seed));
     std::lognormal_distribution<double> noise(0, 0.6);
-    std::vector<double> losses;
-    for (int i = 0; i < 2000; ++i)
-      losses.push_back((0.3 + 2 * std::exp(-i / 200.0)) * noise(random));
+    std::vector<double> losses(2000);
+    for (size_t i = 0; i < losses.size(); ++i)
+      losses[i] = (0.3 + 2 * std::exp(-static_cast<double>(i) / 200)) * noise(random);
     EXPECT_EQ(FirstTold(losses), 0) << "seed " << seed;
   }
 }
 
 TEST(DivergenceWatch, AModelWithRandomWeightsBeginsAtAnEvenGuess) {
-  std::vector<double> losses;
-  for (int i = 0; i < 200; ++i) losses.push_back(11.5 - 0.02 * i);
+  std::vector<double> losses(200);
+  for (size_t i = 0; i < losses.size(); ++i) losses[i] = 11.5 - 0.02 * static_cast<double>(i);
   EXPECT_EQ(FirstTold(losses), 0);
 }
 

@@ -102,7 +102,13 @@ void AddField(CLI::App& app, const JobField& field, GivenFields* given) {
     case FlagKind::kWord:
       option = app.add_option_function<std::string>(names, set_text, help)
                    ->check(CLI::IsMember(std::vector<std::string>(field.words.words.begin(),
-                                                                  field.words.words.end())));
+                                                                  field.words.words.end())))
+                   ->transform(CLI::Validator(
+                       [&field](std::string& text) {
+                         text = WordMeant(field, text);
+                         return std::string();
+                       },
+                       ""));
       break;
     case FlagKind::kInteger:
       option = app.add_option_function<int64_t>(names, set, help);
@@ -162,6 +168,13 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
       ->group("Model and data");
   for (const JobField& field : JobFields()) {
     if (field.flag != nullptr) AddField(app, field, &options.given);
+  }
+  for (const Shorthand& shorthand : Shorthands()) {
+    app.add_flag_callback(
+           BothSpellings(Underscored(shorthand.flag)),
+           [given = &options.given, &shorthand] { given->SetShorthand(shorthand); },
+           ShorthandHelp(shorthand))
+        ->group("Other tools' names");
   }
   AddMachine(app, options);
 }
