@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 from conftest import ENDLESS, submit, submit_args, wait_for_step
 from ftd_fixture import BIN, DEADLINE_S, Ftd, processes_under, wait_until
+from huggingface_hub import ModelCard
 from mounted_ftd import MountedFtd
 from tiny_model import make_tiny_llama
 
@@ -138,6 +139,8 @@ def test_ft_train_with_a_preset(hub, home, tmp_path):
     assert done.returncode == 0, done.stderr
     adapter = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == REPO and "512 rows" in done.stdout
+    card = ModelCard.load(tmp_path / "a" / "README.md").data
+    assert (card.base_model, card.datasets, card.base_model_relation) == (REPO, ["tatsu-lab/alpaca"], "adapter")
     hub.requests(clear=True)
     subprocess.run([*command, "--output_dir", tmp_path / "b"], env=env, capture_output=True, check=True, timeout=DEADLINE_S)
     assert [r["path"] for r in hub.requests()] == [f"/api/models/{REPO}/revision/main",

@@ -35,8 +35,8 @@ def names(directory):
 
 def test_files(finished):
     _, out, mode = finished
-    common = {"tokenizer.json", "tokenizer_config.json", "metrics.jsonl", "trainer_state.json", "ftd_run.json"}
-    weights = {"lora": {"adapter_config.json", "adapter_model.safetensors", "README.md"},
+    common = {"tokenizer.json", "tokenizer_config.json", "metrics.jsonl", "trainer_state.json", "ftd_run.json", "README.md"}
+    weights = {"lora": {"adapter_config.json", "adapter_model.safetensors"},
                "full": {"config.json", "model.safetensors"}}
     assert common | weights[mode] <= names(out)
     assert not [name for name in names(out) if name.endswith((".bin", ".pt", ".pkl", ".tmp"))]
@@ -104,6 +104,30 @@ def test_transformers_reads_the_trainer_state(finished):
         assert [entry[key] for entry in logged] == [row[key] for row in rows]
 
 
+def test_nothing_tells_where_it_was_made(finished, model, daemon):
+    """A result may be published. Only PEFT's config has to say where the base model is."""
+    _, out, _ = finished
+    for name in ("README.md", "ftd_run.json", "trainer_state.json", "metrics.jsonl"):
+        text = (out / name).read_text()
+        assert str(model) not in text and str(daemon.root) not in text and '"/' not in text, name
+
+
+@pytest.mark.parametrize("mode", ["lora", "qlora", "full"])
+def test_the_hub_reads_the_model_card(daemon, model, dataset, mode):
+    """huggingface_hub parses the metadata; a base model or dataset that is not on the hub is not named as if it were."""
+    from huggingface_hub import ModelCard
+    done = daemon.wait(submit(daemon, model, dataset, mode=mode, max_steps=4, eval_split=8, eval_steps=2, load_best_model_at_end=True,
+                              name=f"card-{mode}"), "SUCCEEDED")
+    data = ModelCard.load(pathlib.Path(done.result_dir) / "README.md").data
+    best = min(daemon.evaluations(done.id), key=lambda evaluation: evaluation.loss)
+    assert data.library_name == ("transformers" if mode == "full" else "peft") and data.pipeline_tag == "text-generation"
+    assert {"ftd", "sft", mode} - {"full"} <= set(data.tags) and data.base_model is None and data.datasets is None
+    assert [(r.task_type, r.dataset_name, r.metric_type) for r in data.eval_results] == [
+        ("text-generation", dataset.name, "loss"), ("text-generation", dataset.name, "accuracy")]
+    assert [r.metric_value for r in data.eval_results] == pytest.approx([best.loss, best.mean_token_accuracy], rel=1e-5)
+    assert data.model_name == f"card-{mode}"
+
+
 def test_adapter_is_for_peft(finished, model):
     _, out, mode = finished
     if mode != "lora":
@@ -155,7 +179,7 @@ def test_run_record_names_what_was_used(finished, model, dataset):
     """Model, dataset hash, resolved spec, versions and device: enough to run it again."""
     job, out, mode = finished
     record = json.loads((out / "ftd_run.json").read_text())
-    assert record["job_id"] == job.id and record["model"]["path"] == str(model)
+    assert record["job_id"] == job.id and record["model"] == {"name": model.name, "revision": ""}
     assert record["dataset"]["sha256"] == hashlib.sha256(dataset.read_bytes()).hexdigest()
     assert record["dataset"]["rows"] == len(dataset.read_text().splitlines())
     assert record["spec"]["mode"].lower() == mode and float(record["spec"]["learning_rate"]) == 1e-3

@@ -1,11 +1,13 @@
 #include "worker/records/run_record.h"
 
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "lib/base/manifest.h"
 #include "lib/runlog/step_metrics.h"
+#include "lib/spec/repo_name.h"
 #include "nlohmann/json.hpp"
 #include "worker/records/logging_window.h"
 #include "worker/records/version.h"
@@ -138,33 +140,29 @@ std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_mod
                {"use_rslora", spec.lora.use_rslora}});
 }
 
-std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
-                          const RunHistory& history) {
-  const std::vector<v1::StepMetrics>& steps = history.steps;
-  std::string text = absl::StrFormat(
-      "---\nbase_model: %s\nlibrary_name: peft\ntags:\n- lora\n---\n\n"
-      "LoRA adapter (rank %d, alpha %g) for `%s`, trained by ftd %s.\n",
-      base_model, spec.lora.rank, spec.lora.alpha, base_model, kVersion);
-  if (!steps.empty()) {
-    absl::StrAppendFormat(&text,
-                          "\n%d steps, %d tokens; loss %.4f at the first step, %.4f at the last.\n",
-                          steps.back().step(), steps.back().tokens_total(), steps.front().loss(),
-                          steps.back().loss());
-  }
-  if (const v1::Evaluation* best = BestOf(history.evaluations)) {
-    const v1::Evaluation& last = history.evaluations.back();
-    // The numbers of the weights in the result, not of the run's end.
-    const v1::Evaluation& saved = spec.load_best_model_at_end ? *best : last;
-    absl::StrAppendFormat(&text, "\nEvaluated on %d rows: loss %.4f, at step %d.\n", saved.rows(),
-                          saved.loss(), saved.step());
-  }
-  absl::StrAppendFormat(
-      &text,
-      "\n```python\nfrom transformers import AutoModelForCausalLM\nfrom peft import PeftModel\n"
-      "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(\"%s\"), "
-      "\".\")\n```\n",
-      base_model);
-  return text;
+std::string NameOfPath(const std::string& path) {
+  const std::filesystem::path given(path);
+  return (given.has_filename() ? given : given.parent_path()).filename().string();
+}
+
+namespace {
+
+// The spec without paths of this machine: a result goes to others.
+Json PortableSpec(const TrainSpec& spec) {
+  Json json = Json::parse(TrainSpecToJson(spec));
+  const auto shorten = [](Json& object, const char* name) {
+    if (object.contains(name) && object[name].is_string() &&
+        std::filesystem::path(object[name].get<std::string>()).is_absolute()) {
+      object[name] = NameOfPath(object[name].get<std::string>());
+    }
+  };
+  shorten(json, "model");
+  if (json.contains("lora")) shorten(json["lora"], "init_adapter");
+  Json& dataset = json["dataset"];
+  shorten(dataset, "server_path");
+  if (dataset.contains("files"))
+    for (Json& file : dataset["files"]) shorten(file, "server_path");
+  return json;
 }
 
 Json DatasetJson(const TrainSpec& spec, const RunFacts& facts) {
@@ -177,27 +175,30 @@ Json DatasetJson(const TrainSpec& spec, const RunFacts& facts) {
   return json;
 }
 
+}  // namespace
+
 // Everything needed to repeat the run, or to tell why another one differs.
 std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
-  return Dump(
-      {{"job_id", facts.job_id},
-       {"job_name", facts.job_name},
-       {"attempt", facts.attempt},
-       {"end_time", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())},
-       {"versions", {{"ftd", kVersion}, {"revision", kRevision}, {"torch", kTorchVersion}}},
-       {"device", facts.device},
-       {"threads", facts.threads},
-       {"model", {{"name", spec.model}, {"path", facts.model_dir}, {"revision", spec.revision}}},
-       {"dataset", DatasetJson(spec, facts)},
-       {"numerics", Numerics(spec)},
-       {"deterministic", spec.deterministic},
-       {"gradient_checkpointing", CheckpointingName(spec.gradient_checkpointing)},
-       {"recomputed_layers", facts.recomputed_layers},
-       {"steps", facts.steps},
-       {"tokens_total", facts.tokens_total},
-       {"trainable_parameters", facts.trainable_parameters},
-       {"total_parameters", facts.total_parameters},
-       {"spec", Json::parse(TrainSpecToJson(spec))}});
+  return Dump({{"job_id", facts.job_id},
+               {"job_name", facts.job_name},
+               {"attempt", facts.attempt},
+               {"end_time", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())},
+               {"versions", {{"ftd", kVersion}, {"revision", kRevision}, {"torch", kTorchVersion}}},
+               {"device", facts.device},
+               {"threads", facts.threads},
+               {"model",
+                {{"name", hub::IsRepoName(spec.model) ? spec.model : NameOfPath(facts.model_dir)},
+                 {"revision", spec.revision}}},
+               {"dataset", DatasetJson(spec, facts)},
+               {"numerics", Numerics(spec)},
+               {"deterministic", spec.deterministic},
+               {"gradient_checkpointing", CheckpointingName(spec.gradient_checkpointing)},
+               {"recomputed_layers", facts.recomputed_layers},
+               {"steps", facts.steps},
+               {"tokens_total", facts.tokens_total},
+               {"trainable_parameters", facts.trainable_parameters},
+               {"total_parameters", facts.total_parameters},
+               {"spec", PortableSpec(spec)}});
 }
 
 }  // namespace ftd

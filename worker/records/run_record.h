@@ -24,9 +24,8 @@ std::string MetricsJsonl(const RunHistory& history);
 // PEFT's adapter_config.json with the long-standing keys.
 std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model);
 
-// A short model card.
-std::string AdapterReadme(const TrainSpec& spec, const std::string& base_model,
-                          const RunHistory& history);
+// Returns the last part of a path, which may end with a slash.
+std::string NameOfPath(const std::string& path);
 
 // Facts of a run beyond its spec.
 struct RunFacts {
@@ -43,7 +42,7 @@ struct RunFacts {
   int threads = 0;
 };
 
-// ftd_run.json: spec, model, dataset, versions, device.
+// ftd_run.json: spec, model, dataset, versions, device; no absolute paths.
 std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts);
 
 }  // namespace ftd

@@ -6,6 +6,7 @@
 #include "lib/base/manifest.h"
 #include "lib/runlog/timestamp.h"
 #include "worker/records/logging_window.h"
+#include "worker/records/model_card.h"
 #include "worker/records/tensorboard.h"
 
 namespace ftd {
@@ -36,11 +37,13 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
     FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / name, dir / name));
   if (spec.mode == Mode::kFull) {
     FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / "config.json", dir / "config.json"));
-    return CopyIfPresent(model_dir / "generation_config.json", dir / "generation_config.json");
+    FTD_RETURN_IF_ERROR(
+        CopyIfPresent(model_dir / "generation_config.json", dir / "generation_config.json"));
+  } else {
+    FTD_RETURN_IF_ERROR(WriteFileAtomically(dir / "adapter_config.json",
+                                            AdapterConfigJson(spec, facts.base_model)));
   }
-  FTD_RETURN_IF_ERROR(
-      WriteFileAtomically(dir / "adapter_config.json", AdapterConfigJson(spec, facts.base_model)));
-  return WriteFileAtomically(dir / "README.md", AdapterReadme(spec, facts.base_model, history));
+  return WriteFileAtomically(dir / "README.md", ModelCard(spec, facts, history));
 }
 
 // A downloaded result has its curves: one TensorBoard log of the whole run. Those of its attempts
