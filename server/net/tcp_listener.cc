@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "lib/base/error.h"
 #include "server/host/log.h"
 
@@ -105,7 +106,9 @@ void TcpConnections::Add(int fd, const std::string& peer) {
   silent_[host][now] = peer;
 }
 
-void TcpConnections::SawCall(const std::string& peer) {
+// gRPC escapes what an URI may not have: "ipv6:%5B::1%5D:4711".
+void TcpConnections::SawCall(const std::string& escaped) {
+  const std::string peer = absl::StrReplaceAll(escaped, {{"%5B", "["}, {"%5D", "]"}, {"%25", "%"}});
   const absl::MutexLock lock(&mutex_);
   const auto found = open_.find(peer);
   if (found == open_.end()) return;

@@ -30,11 +30,11 @@ class TcpConnections {
   // At most `limit`, and at most a quarter of them of one host without a call.
   explicit TcpConnections(size_t limit) : limit_(limit) {}
 
-  // Makes room, then takes note of a connection with `peer`, as gRPC spells it:
-  // "ipv4:127.0.0.1:4711". Call before gRPC gets it.
+  // Makes room, then takes note of a connection with `peer`: "ipv4:127.0.0.1:4711",
+  // "ipv6:[::1]:4711". Call before gRPC gets it.
   void Add(int fd, const std::string& peer);
-  // A call of a peer that may call came in.
-  void SawCall(const std::string& peer);
+  // A call of a peer that may call came in; as gRPC spells it.
+  void SawCall(const std::string& escaped);
 
  private:
   struct Connection {

@@ -35,7 +35,7 @@ def plain_ftd(descriptors=None, listen="127.0.0.1:0"):
 
 def endpoint(ftd):
     host, port = tcp_address(ftd).rsplit(":", 1)
-    return host, int(port)
+    return host.strip("[]"), int(port)
 
 
 def call(channel):
@@ -60,9 +60,10 @@ def test_more_connections_than_descriptors(greeting):
             assert call(channel).version
 
 
-def test_clients_at_work_are_not_driven_out():
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_clients_at_work_are_not_driven_out(host):
     """A flood of connections that never call drives out itself, from whatever host."""
-    with plain_ftd(descriptors=256) as ftd:
+    with plain_ftd(descriptors=256, listen=f"{host}:0") as ftd:
         with grpc.insecure_channel(tcp_address(ftd)) as channel:
             broken = []
             call(channel)
@@ -70,9 +71,12 @@ def test_clients_at_work_are_not_driven_out():
                               or state == grpc.ChannelConnectivity.IDLE else None)
             flood = []
             for i in range(600):
-                connection = socket.socket()
-                connection.bind((f"127.0.0.{2 + i % 7}", 0))
-                connection.connect(endpoint(ftd))
+                if host == "[::1]":
+                    connection = socket.create_connection(endpoint(ftd))
+                else:
+                    connection = socket.socket()
+                    connection.bind((f"127.0.0.{2 + i % 7}", 0))
+                    connection.connect(endpoint(ftd))
                 flood.append(connection)
             wait_until(lambda: call(channel).version, "an answer")
             assert not broken

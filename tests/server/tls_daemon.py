@@ -28,7 +28,7 @@ def tls_ftd(pki, script="", *, certificates=True, tokens="", **kwargs):
 
 def tcp_address(ftd):
     listen = json.loads((ftd.state_dir / "addresses.json").read_text())["listen"]
-    return next(address for address in listen if address.startswith("127.0.0.1:"))
+    return next(address for address in listen if not address.startswith("unix:"))
 
 
 def tls_channel(ftd, authority, pair=None, metadata=()):
