@@ -10,7 +10,7 @@
 #include "lib/base/error.h"
 #include "lib/base/utf8.h"
 #include "lib/tokenizer/added_tokens.h"
-#include "lib/tokenizer/auto_tokenizer.h"
+#include "lib/tokenizer/auto/auto_tokenizer.h"
 #include "lib/tokenizer/bpe.h"
 #include "lib/tokenizer/decoder.h"
 #include "lib/tokenizer/json_fields.h"

@@ -12,9 +12,9 @@
 #include "lib/data/first_rows.h"
 #include "lib/hub/plan.h"
 #include "server/attempts/result_publisher.h"
-#include "server/attempts/row_check.h"
 #include "server/jobs/id.h"
 #include "server/jobs/job_states.h"
+#include "server/lookahead/row_check.h"
 #include "server/requests/job_metadata.h"
 
 namespace ftd {

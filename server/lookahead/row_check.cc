@@ -1,4 +1,4 @@
-#include "server/attempts/row_check.h"
+#include "server/lookahead/row_check.h"
 
 #include <poll.h>
 

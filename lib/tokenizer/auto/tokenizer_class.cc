@@ -1,4 +1,4 @@
-#include "lib/tokenizer/tokenizer_class.h"
+#include "lib/tokenizer/auto/tokenizer_class.h"
 
 #include <algorithm>
 #include <array>

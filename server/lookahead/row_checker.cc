@@ -1,10 +1,10 @@
-#include "server/attempts/row_checker.h"
+#include "server/lookahead/row_checker.h"
 
 #include <utility>
 
 #include "lib/hub/sources.h"
-#include "server/attempts/row_check.h"
 #include "server/host/log.h"
+#include "server/lookahead/row_check.h"
 
 namespace ftd {
 namespace {

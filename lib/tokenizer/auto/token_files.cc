@@ -1,4 +1,4 @@
-#include "lib/tokenizer/token_files.h"
+#include "lib/tokenizer/auto/token_files.h"
 
 #include <algorithm>
 #include <optional>

@@ -1,4 +1,4 @@
-#include "lib/tokenizer/auto_tokenizer.h"
+#include "lib/tokenizer/auto/auto_tokenizer.h"
 
 #include <algorithm>
 #include <utility>
@@ -9,8 +9,8 @@
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/base/sha256.h"
-#include "lib/tokenizer/token_files.h"
-#include "lib/tokenizer/tokenizer_class.h"
+#include "lib/tokenizer/auto/token_files.h"
+#include "lib/tokenizer/auto/tokenizer_class.h"
 
 namespace ftd {
 namespace {

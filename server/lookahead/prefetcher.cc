@@ -1,4 +1,4 @@
-#include "server/attempts/prefetcher.h"
+#include "server/lookahead/prefetcher.h"
 
 #include <utility>
 

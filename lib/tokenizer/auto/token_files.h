@@ -12,8 +12,8 @@
 
 #include "absl/status/statusor.h"
 #include "lib/tokenizer/added_tokens.h"
+#include "lib/tokenizer/auto/tokenizer_class.h"
 #include "lib/tokenizer/model_json.h"
-#include "lib/tokenizer/tokenizer_class.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
