@@ -18,6 +18,7 @@
 #include "client/command/verbs.h"
 #include "client/rpc/connection.h"
 #include "client/rpc/download.h"
+#include "client/rpc/job_lookup.h"
 #include "client/rpc/private_daemon.h"
 #include "client/text/names.h"
 #include "client/text/text.h"
@@ -89,12 +90,6 @@ int TakeHome(Run& run, const Job& job) {
   return kExitOk;
 }
 
-absl::StatusOr<Job> Look(Run& run, const std::string& id) {
-  ftd::v1::GetJobRequest request;
-  request.set_job(id);
-  return run.connection.Call(&FineTuning::Stub::GetJob, request);
-}
-
 // Waits until the job is PAUSED or has ended. False: another signal came first.
 bool AwaitPause(Run& run, Job* job) {
   while (job->state() != Job::PAUSED && !IsFinal(job->state())) {
@@ -102,7 +97,7 @@ bool AwaitPause(Run& run, Job* job) {
     poll(&input, 1, 100);
     const int signal = run.signals.Take();
     if (signal != 0 && signal != SIGTSTP && signal != SIGWINCH) return false;
-    auto now = Look(run, job->id());
+    auto now = FindJob(run.connection, job->id());
     if (!now.ok()) return false;
     *job = *std::move(now);
   }
@@ -120,7 +115,7 @@ int Interrupted(Run& run, Job job, int signal) {
   const bool pauses = run.connection.Call(&FineTuning::Stub::PauseJob, request).ok();
   const bool saved = pauses && AwaitPause(run, &job);
   if (job.state() == Job::SUCCEEDED) return TakeHome(run, job);
-  if (auto now = Look(run, job.id()); now.ok()) job = *std::move(now);
+  if (auto now = FindJob(run.connection, job.id()); now.ok()) job = *std::move(now);
   const int64_t step = NewestCheckpoint(job);
   run.daemon.Stop(/*at_once=*/!saved);
   if (step == 0) {

@@ -13,6 +13,11 @@ namespace ftd {
 
 enum class DatasetFormat { kJson, kCsv, kTsv, kParquet, kArrow };
 
+// Returns whether only Arrow's readers read the format.
+constexpr bool IsColumnar(DatasetFormat format) {
+  return format == DatasetFormat::kParquet || format == DatasetFormat::kArrow;
+}
+
 // Returns the format that a file's name promises, a compression's extension aside. A name without
 // an extension means kJson. INVALID_ARGUMENT DATASET_INVALID, naming the extensions that are read,
 // for any other one.

@@ -34,8 +34,7 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenColumnar(const DatasetInput& file
 absl::StatusOr<std::unique_ptr<RowReader>> OpenRows(const DatasetInput& file,
                                                     OpenColumnarRows open_columnar) {
   FTD_ASSIGN_OR_RETURN(const DatasetFormat format, FormatOfName(file.name));
-  if (format == DatasetFormat::kParquet || format == DatasetFormat::kArrow)
-    return OpenColumnar(file, open_columnar);
+  if (IsColumnar(format)) return OpenColumnar(file, open_columnar);
   FTD_ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> stream, OpenByteStream(file.path, file.name));
   if (format == DatasetFormat::kJson) return OpenJsonRows(std::move(stream), file.name);
   return OpenCsvRows(std::move(stream), file.name, format == DatasetFormat::kTsv ? '\t' : ',');

@@ -24,7 +24,7 @@ namespace {
 
 constexpr size_t kMostConnections = 1024;
 
-// Returns the number that a socket has as long as it lives; 0: the descriptor is none.
+// Returns the number that a socket has as long as it lives; 0: the descriptor is not a socket.
 ino_t SocketInode(int fd) {
   struct stat found {};
   return fstat(fd, &found) == 0 && S_ISSOCK(found.st_mode) ? found.st_ino : 0;
@@ -130,9 +130,9 @@ void TcpConnections::Remove(Open::iterator entry) {
   open_.erase(entry);
 }
 
-// gRPC does not tell when it closes a descriptor. The descriptor tells: by then it is none, or that
-// of another socket. One that is closed between the look and the shutdown may be another socket by
-// then, which loses its connection; clients connect again.
+// gRPC does not tell when it closes a descriptor. The inode tells: by then the descriptor is
+// closed, or belongs to something else. One that is closed between the look and the shutdown may be
+// another socket by then, which loses its connection; clients connect again.
 void TcpConnections::Drop(const std::string& peer) {
   const auto entry = open_.find(peer);
   const int fd = entry->second.fd;

@@ -97,7 +97,7 @@ absl::StatusOr<Job> Submitter::Validate(const Submission& submission) const {
   const std::vector<DatasetFile> files = FilesOf(spec.dataset);
   const auto columnar = [](const DatasetFile& file) {
     const auto format = FormatOfName(file.name);
-    return format.ok() && (*format == DatasetFormat::kParquet || *format == DatasetFormat::kArrow);
+    return format.ok() && IsColumnar(*format);
   };
   if (absl::c_any_of(files, columnar)) FTD_RETURN_IF_ERROR(ReadFirstRows(job));
   return job;

@@ -21,4 +21,18 @@ std::optional<v1::StepMetrics> LoggingWindow::Add(const v1::StepMetrics& step) {
   return point;
 }
 
+void ForEachLogEntry(
+    const RunHistory& history, int64_t logging_steps,
+    const std::function<void(const v1::StepMetrics& point)>& on_point,
+    const std::function<void(const v1::Evaluation&, const v1::StepMetrics& step)>& on_evaluation) {
+  LoggingWindow window(logging_steps);
+  auto evaluation = history.evaluations.begin();
+  for (const v1::StepMetrics& step : history.steps) {
+    if (const auto point = window.Add(step)) on_point(*point);
+    for (; evaluation != history.evaluations.end() && evaluation->step() <= step.step();
+         ++evaluation)
+      on_evaluation(*evaluation, step);
+  }
+}
+
 }  // namespace ftd

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 
 #include "ftd/v1/job.pb.h"
 #include "lib/runlog/step_metrics.h"
+#include "worker/records/run_history.h"
 
 namespace ftd {
 
@@ -27,5 +29,12 @@ class LoggingWindow {
   };
   std::map<const StepMetric*, Sum> sums_;
 };
+
+// Calls for each point of the log of a whole run, and for each evaluation after its step's point,
+// with that step.
+void ForEachLogEntry(
+    const RunHistory& history, int64_t logging_steps,
+    const std::function<void(const v1::StepMetrics& point)>& on_point,
+    const std::function<void(const v1::Evaluation&, const v1::StepMetrics& step)>& on_evaluation);
 
 }  // namespace ftd

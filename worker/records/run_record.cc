@@ -58,14 +58,12 @@ Json EvaluationJson(const v1::Evaluation& evaluation) {
 // Returns the log's points and the evaluations by step, an evaluation after its step's point.
 Json LogHistory(const TrainSpec& spec, const RunHistory& history) {
   Json log = Json::array();
-  LoggingWindow window(spec.logging_steps);
-  auto evaluation = history.evaluations.begin();
-  for (const v1::StepMetrics& step : history.steps) {
-    if (const auto point = window.Add(step)) log.push_back(PointJson(*point));
-    for (; evaluation != history.evaluations.end() && evaluation->step() <= step.step();
-         ++evaluation)
-      log.push_back(EvaluationJson(*evaluation));
-  }
+  ForEachLogEntry(
+      history, spec.logging_steps,
+      [&](const v1::StepMetrics& point) { log.push_back(PointJson(point)); },
+      [&](const v1::Evaluation& evaluation, const v1::StepMetrics& /*step*/) {
+        log.push_back(EvaluationJson(evaluation));
+      });
   return log;
 }
 

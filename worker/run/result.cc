@@ -50,14 +50,14 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
 // each end where the attempt did, and repeat what a later one has done again.
 absl::Status WriteLog(const RunHistory& history, int64_t logging_steps, const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(TensorboardWriter log, TensorboardWriter::Create(dir));
-  LoggingWindow window(logging_steps);
-  auto evaluation = history.evaluations.begin();
-  for (const v1::StepMetrics& step : history.steps) {
-    if (const auto point = window.Add(step)) FTD_RETURN_IF_ERROR(log.Append(*point));
-    for (; evaluation != history.evaluations.end() && evaluation->step() <= step.step();
-         ++evaluation)
-      FTD_RETURN_IF_ERROR(log.Append(*evaluation, ToTime(step.time())));
-  }
+  absl::Status written;
+  ForEachLogEntry(
+      history, logging_steps,
+      [&](const v1::StepMetrics& point) { written.Update(log.Append(point)); },
+      [&](const v1::Evaluation& evaluation, const v1::StepMetrics& step) {
+        written.Update(log.Append(evaluation, ToTime(step.time())));
+      });
+  FTD_RETURN_IF_ERROR(written);
   FTD_RETURN_IF_ERROR(log.Sync());
   return SyncPath(dir);
 }

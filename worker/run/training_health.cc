@@ -69,7 +69,7 @@ std::optional<std::string> DivergenceWatch::Add(const v1::StepMetrics& step) {
   if (!any_) first_loss_ = step.loss();
   any_ = true;
   losses_out_ = LossIsOut(step.loss()) ? losses_out_ + 1 : 0;
-  // A gradient that need not be clipped is none to worry about.
+  // A gradient that is not clipped does no harm.
   const bool norm_out = !grad_norm_.Add(step.grad_norm()) && step.grad_clip_ratio() < 1;
   norms_out_ = norm_out ? norms_out_ + 1 : 0;
   if (losses_out_ == 0 && norms_out_ == 0) last_good_step_ = step.step();

@@ -89,19 +89,22 @@ TEST(RmsNormTest, EqualsAutograd) {
 }
 
 // float64 goes through ATen's twin.
-TEST(SwigluTest, EqualsAutograd) {
+void CheckGlu(at::Tensor (*reference)(const at::Tensor&), at::Tensor (*forward)(const at::Tensor&),
+              at::Tensor (*backward)(const at::Tensor&, const at::Tensor&)) {
   GradientCheck check;
   check.dtypes = {
       {at::kFloat, 50, 50}, {at::kBFloat16, 4, 4}, {at::kHalf, 4, 4}, {at::kDouble, 9000, 9000}};
   check.inputs = [](const Size& size) -> std::vector<at::Tensor> {
     return {at::randn({size.first, 2 * size.second})};
   };
-  check.reference = [](const std::vector<at::Tensor>& in) { return PlainSwiglu(in[0]); };
-  check.op = [](const std::vector<at::Tensor>& in, const at::Tensor& da) -> OutputAndGradients {
-    return {SwigluForward(in[0]), {SwigluBackward(in[0], da)}};
+  check.reference = [=](const std::vector<at::Tensor>& in) { return reference(in[0]); };
+  check.op = [=](const std::vector<at::Tensor>& in, const at::Tensor& da) -> OutputAndGradients {
+    return {forward(in[0]), {backward(in[0], da)}};
   };
   CheckGradients(check);
 }
+
+TEST(SwigluTest, EqualsAutograd) { CheckGlu(PlainSwiglu, SwigluForward, SwigluBackward); }
 
 // GELU's tanh approximation as Hendrycks & Gimpel 2016 write it.
 at::Tensor PlainGeglu(const at::Tensor& gate_up) {
@@ -111,19 +114,7 @@ at::Tensor PlainGeglu(const at::Tensor& gate_up) {
   return 0.5 * g * (1 + inner.tanh()) * halves[1];
 }
 
-TEST(GegluTest, EqualsAutograd) {
-  GradientCheck check;
-  check.dtypes = {
-      {at::kFloat, 50, 50}, {at::kBFloat16, 4, 4}, {at::kHalf, 4, 4}, {at::kDouble, 9000, 9000}};
-  check.inputs = [](const Size& size) -> std::vector<at::Tensor> {
-    return {at::randn({size.first, 2 * size.second})};
-  };
-  check.reference = [](const std::vector<at::Tensor>& in) { return PlainGeglu(in[0]); };
-  check.op = [](const std::vector<at::Tensor>& in, const at::Tensor& da) -> OutputAndGradients {
-    return {GegluForward(in[0]), {GegluBackward(in[0], da)}};
-  };
-  CheckGradients(check);
-}
+TEST(GegluTest, EqualsAutograd) { CheckGlu(PlainGeglu, GegluForward, GegluBackward); }
 
 std::vector<at::Tensor> CosAndSin() {
   const at::Tensor angles = at::randn({43, 1, 4});
