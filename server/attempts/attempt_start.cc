@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <system_error>
@@ -119,6 +120,7 @@ absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job, in
   FTD_ASSIGN_OR_RETURN(Fd lock, LockForWorker(dir));
   v1::AttemptRequest request = RequestOf(state_dir, job);
   request.mutable_row_check()->set_first_rows(first_rows);
+  request.mutable_row_check()->set_daemon_pid(getpid());
   FTD_RETURN_IF_ERROR(WriteRequest(request, dir));
   return lock;
 }

@@ -150,6 +150,7 @@ class FakeWorker {
  private:
   int CheckRows() {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != request_.row_check().daemon_pid()) return 1;
     Wait(script_["rows_ms"]);
     if (Flag("rows_crash")) std::abort();
     if (!Flag("rows_bad")) return Finish(v1::WorkerEvent::End::SUCCEEDED, 0), 0;

@@ -91,7 +91,8 @@ def test_a_killed_daemon_loses_nothing_and_the_worker_goes_on():
         pid = ftd.worker_pid(job.id)
         for _ in range(3):
             ftd.kill()
-            assert processes_under(ftd.state_dir) == [pid]
+            # The look at the rows of the job that waits ends with the daemon, but not in the same moment.
+            wait_until(lambda: processes_under(ftd.state_dir) == [pid], "the worker alone to be left", 5)
             ftd.start()
         done = ftd.wait(job.id, "SUCCEEDED")
         assert [(a.number, a.pid) for a in done.attempts] == [(1, pid)]

@@ -2,6 +2,7 @@
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -37,6 +38,9 @@ v1::WorkerEvent::End CheckRows(const v1::AttemptRequest& request, const TrainSpe
                                const std::filesystem::path& dir, RunObserver& observer,
                                const StopFlags& flags) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // It may have ended before that.
+  if (::getppid() != request.row_check().daemon_pid())
+    return FailureOf(absl::CancelledError("the daemon that asked has ended"), {});
   ::setpriority(PRIO_PROCESS, 0, kLowest);
   const absl::Status status = Look(request, spec, dir, observer, flags);
   if (!status.ok() && !flags.stop) return FailureOf(status, {});
