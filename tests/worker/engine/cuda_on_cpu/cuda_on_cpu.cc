@@ -1,5 +1,6 @@
 #include "cuda_on_cpu.h"
 
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -44,7 +45,8 @@ struct Meeting {
 };
 
 struct Thread {
-  ucontext_t context{};
+  jmp_buf place{};  // where it goes on, once it has begun
+  bool begun = false;
   const Meeting* waits_at = nullptr;
   unsigned round = 0;  // that it waits for the end of
   bool ended = false;
@@ -89,31 +91,44 @@ class Block {
   unsigned Meet(Meeting& meeting);
 
  private:
-  static void Main();
-  void Start(unsigned index);
+  [[noreturn]] static void Main();
+  [[noreturn]] void Begin();
+  void Resume();
 
   const std::function<void()>& body_;
   const Stacks& stacks_;
   std::vector<Thread> threads_;
   Meeting all_;
   std::vector<Meeting> warps_;
-  ucontext_t scheduler_{};
+  jmp_buf scheduler_{};
 };
 
 thread_local Block* current = nullptr;
 
 void Block::Main() {
   current->body_();
-  current->threads_[threadIdx.x].ended = true;  // and on to the scheduler, through uc_link
+  current->threads_[threadIdx.x].ended = true;
+  _longjmp(current->scheduler_, 1);
 }
 
-void Block::Start(unsigned index) {
-  ucontext_t& context = threads_[index].context;
+void Block::Begin() {
+  ucontext_t context;
   if (getcontext(&context) != 0) Die("getcontext failed");
-  context.uc_stack.ss_sp = stacks_.of(index);
+  context.uc_stack.ss_sp = stacks_.of(threadIdx.x);
   context.uc_stack.ss_size = kStack;
-  context.uc_link = &scheduler_;
   makecontext(&context, Main, 0);
+  setcontext(&context);
+  Die("setcontext failed");
+}
+
+// Runs threadIdx until it waits or ends. A context only begins a thread: each swapcontext would
+// take a system call, for the signal mask.
+void Block::Resume() {
+  Thread& thread = threads_[threadIdx.x];
+  if (_setjmp(scheduler_) != 0) return;
+  if (thread.begun) _longjmp(thread.place, 1);
+  thread.begun = true;
+  Begin();
 }
 
 unsigned Block::Meet(Meeting& meeting) {
@@ -126,8 +141,8 @@ unsigned Block::Meet(Meeting& meeting) {
     Thread& thread = threads_[threadIdx.x];
     thread.waits_at = &meeting;
     thread.round = round;
-    swapcontext(&thread.context, &scheduler_);
-    thread.waits_at = nullptr;
+    if (_setjmp(thread.place) == 0) _longjmp(scheduler_, 1);
+    threads_[threadIdx.x].waits_at = nullptr;
   }
   return round % 2;
 }
@@ -138,7 +153,6 @@ void Block::Run(Order order) {
   std::iota(turns.begin(), turns.end(), 0U);
   if (order == Order::kDescending) std::reverse(turns.begin(), turns.end());
   if (order == Order::kShuffled) std::shuffle(turns.begin(), turns.end(), std::mt19937(blockIdx.x));
-  for (const unsigned index : turns) Start(index);
   for (size_t ended = 0; ended < turns.size();) {
     bool moved = false;
     for (const unsigned index : turns) {
@@ -146,7 +160,7 @@ void Block::Run(Order order) {
       if (thread.ended) continue;
       if (thread.waits_at != nullptr && thread.waits_at->round == thread.round) continue;
       threadIdx.x = index;
-      swapcontext(&scheduler_, &thread.context);
+      Resume();
       moved = true;
       ended += thread.ended ? 1 : 0;
     }
@@ -162,10 +176,11 @@ int64_t Launches() { return launches; }
 void RunBlocks(unsigned blocks, unsigned threads, const std::function<void()>& thread) {
   if (blocks == 0 || threads == 0 || threads > kMostThreads) Die("no launch of that size");
   const auto order = static_cast<Order>(launches++ % 3);
-  const Stacks stacks(threads);
+  thread_local const Stacks stacks(kMostThreads);
+  const Stacks& mine = stacks;
   for (unsigned index = 0; index < blocks; ++index) {
     // An OS thread each: its thread-local variables are the block's shared memory.
-    std::thread([&] { Block(index, threads, stacks, thread).Run(order); }).join();
+    std::thread([&] { Block(index, threads, mine, thread).Run(order); }).join();
   }
 }
 
