@@ -43,7 +43,7 @@ constexpr const char* kPrecisions[] = {"fp32_master", "hf_parity"};
 constexpr const char* kSchedulers[] = {"linear", "cosine", "cosine_with_min_lr", "constant",
                                        "constant_with_warmup"};
 constexpr const char* kCheckpointings[] = {"auto", "on", "off"};
-constexpr const char* kOnDivergences[] = {"warn", "stop"};
+constexpr const char* kOnDivergences[] = {"warn", "stop", "rollback"};
 
 constexpr EnumWords kModeWords = {kModes}, kObjectiveWords = {kObjectives}, kDtypeWords = {kDtypes},
                     kPrecisionWords = {kPrecisions}, kSchedulerWords = {kSchedulers},

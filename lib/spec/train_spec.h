@@ -35,7 +35,7 @@ enum class Checkpointing {
 };
 
 // What happens when training diverges.
-enum class OnDivergence { kWarn, kStop };
+enum class OnDivergence { kWarn, kStop, kRollback };
 
 // "LORA" and "lora", …
 std::string_view ModeName(Mode mode);                 // "lora"

@@ -81,7 +81,8 @@ absl::Status WriteRequest(const v1::AttemptRequest& request, const fs::path& dir
 }
 
 absl::Status WriteAttemptRequest(const StateDir& state_dir, const Job& job,
-                                 const PreparedAttempt& prepared, const Device& device) {
+                                 const PreparedAttempt& prepared, int32_t rollbacks,
+                                 const Device& device) {
   v1::AttemptRequest request = RequestOf(state_dir, job);
   request.set_attempt(prepared.attempt.number);
   request.set_resume_from(prepared.attempt.resumed_from);
@@ -95,6 +96,7 @@ absl::Status WriteAttemptRequest(const StateDir& state_dir, const Job& job,
   request.set_sources_json(job.sources_json);
   request.set_finish(job.keep);
   request.set_step_log_version(kStepLogVersion);
+  request.set_rollbacks(rollbacks);
   return WriteRequest(request, prepared.dir);
 }
 
@@ -103,7 +105,8 @@ absl::Status WriteAttemptRequest(const StateDir& state_dir, const Job& job,
 // A first attempt has no checkpoint to look for. Hashing one takes long, so `progress` is passed
 // on.
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
-                                               int32_t number, const Device& device,
+                                               int32_t number, int32_t rollbacks,
+                                               const Device& device,
                                                const std::function<void()>& progress) {
   PreparedAttempt prepared;
   prepared.dir = state_dir.AttemptDir(job.id, number);
@@ -111,7 +114,7 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
   FTD_RETURN_IF_ERROR(RecreateDirectory(prepared.dir));
   if (number > 1) prepared.attempt.resumed_from = NewestGoodCheckpoint(state_dir, job.id, progress);
   FTD_ASSIGN_OR_RETURN(prepared.lock, LockForWorker(prepared.dir));
-  FTD_RETURN_IF_ERROR(WriteAttemptRequest(state_dir, job, prepared, device));
+  FTD_RETURN_IF_ERROR(WriteAttemptRequest(state_dir, job, prepared, rollbacks, device));
   return prepared;
 }
 

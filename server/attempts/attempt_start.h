@@ -19,11 +19,13 @@ struct PreparedAttempt {
   Fd lock;          // worker.lock, held
 };
 
-// Creates the directory of attempt `number` with request.json and a held worker.lock, and chooses
+// Creates the directory of attempt `number`, which `rollbacks` of those before it were rolled back
+// for, with request.json and a held worker.lock, and chooses
 // the checkpoint to resume from. What a daemon that died at this point had left there is removed:
 // no worker was started in it. `progress` is called while the checkpoint is read.
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
-                                               int32_t number, const Device& device,
+                                               int32_t number, int32_t rollbacks,
+                                               const Device& device,
                                                const std::function<void()>& progress);
 
 // Writes request.json for a look at a job's rows (row_check.h) into an empty directory. Returns the

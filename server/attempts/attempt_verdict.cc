@@ -83,6 +83,22 @@ AttemptVerdict Succeeded(const AttemptEvidence& evidence) {
   return verdict;
 }
 
+// Returns the verdict on a run that diverged and is to go back. A stop that was asked for holds as
+// well.
+AttemptVerdict RolledBack(const AttemptEvidence& evidence) {
+  AttemptVerdict verdict = Stopped(evidence);
+  verdict.attempt_state = AttemptState::kRolledBack;
+  verdict.attempt_reason = evidence.end->message();
+  if (verdict.move.to == JobState::kQueued) {
+    verdict.move.message =
+        absl::StrCat(evidence.end->message(), "; it continues ",
+                     evidence.resume_step == 0 ? "from the start"
+                                               : absl::StrCat("after step ", evidence.resume_step),
+                     " at half the learning rate");
+  }
+  return verdict;
+}
+
 // Returns the verdict on a failure that the worker reported itself: no other attempt, since it
 // would fail in the same way. A user who cancelled the job sees it cancelled, not failed.
 AttemptVerdict Failed(const AttemptEvidence& evidence) {
@@ -182,6 +198,7 @@ AttemptVerdict Judge(const AttemptEvidence& evidence, absl::Time now) {
   if (outcome == End::SUCCEEDED && evidence.has_result) return Succeeded(evidence);
   const bool guards = IsMemoryGuards(evidence);
   if (outcome == End::FAILED && !guards) return Failed(evidence);
+  if (outcome == End::ROLLED_BACK) return RolledBack(evidence);
   const bool stop_wanted = evidence.asked_to_stop || evidence.state == JobState::kCancelling ||
                            evidence.state == JobState::kPausing;
   if (outcome == End::STOPPED || stop_wanted || evidence.never_started) return Stopped(evidence);

@@ -224,9 +224,12 @@ absl::Status Runner::StartAttempt(const Job& queued) {
   // never started.
   FTD_ASSIGN_OR_RETURN(const auto attempts, store_.Attempts(queued.id));
   const int32_t number = attempts.empty() ? 1 : attempts.back().number + 1;
+  const auto rollbacks = static_cast<int32_t>(std::count_if(
+      attempts.begin(), attempts.end(),
+      [](const Attempt& attempt) { return attempt.state == AttemptState::kRolledBack; }));
   FTD_ASSIGN_OR_RETURN(
       PreparedAttempt prepared,
-      PrepareAttempt(state_dir_, queued, number, options_.device, observer_.progress));
+      PrepareAttempt(state_dir_, queued, number, rollbacks, options_.device, observer_.progress));
   FTD_ASSIGN_OR_RETURN(const Job job, store_.StartAttempt(queued, prepared.attempt));
   unsettled_ = true;  // until it is followed or concluded
   // The token goes only to a worker that may have to download.

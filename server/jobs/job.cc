@@ -10,8 +10,8 @@ namespace {
 constexpr const char* kJobStateNames[] = {"QUEUED",  "HELD",     "PREPARING",  "RUNNING",
                                           "PAUSING", "PAUSED",   "CANCELLING", "SUCCEEDED",
                                           "FAILED",  "CANCELLED"};
-constexpr const char* kAttemptStateNames[] = {"ACTIVE", "SUCCEEDED", "FAILED", "CRASHED",
-                                              "STOPPED"};
+constexpr const char* kAttemptStateNames[] = {"ACTIVE",  "SUCCEEDED", "FAILED",
+                                              "CRASHED", "STOPPED",   "ROLLED_BACK"};
 static_assert(std::size(kJobStateNames) == std::size(kAllJobStates));
 
 // Names are unique, and there are ten at most: a search is enough.

@@ -33,7 +33,7 @@ inline constexpr JobState kAllJobStates[] = {
 const char* JobStateName(JobState state);
 std::optional<JobState> ParseJobState(std::string_view name);
 
-enum class AttemptState { kActive, kSucceeded, kFailed, kCrashed, kStopped };
+enum class AttemptState { kActive, kSucceeded, kFailed, kCrashed, kStopped, kRolledBack };
 
 const char* AttemptStateName(AttemptState state);
 std::optional<AttemptState> ParseAttemptState(std::string_view name);

@@ -21,6 +21,7 @@ def warnings(ftd, job):
     return told
 
 
+HALVED_TWICE = 2.5  # 1.5 once, 4 three times; the rounding of another machine may make it one of those
 EXPLODES = {"mode": "full", "learning_rate": 10, "max_grad_norm": 1e9, "max_steps": 30, "save_steps": 4}
 
 
@@ -39,6 +40,37 @@ def test_or_fails_the_job(ftd, model, dataset):
     assert jobs.FailureReason.Name(failed.failure_reason) == "LOSS_DIVERGED"
     assert failed.message.startswith("training diverges: the loss is ") and "--learning-rate" in failed.hint
     assert 2 < len(ftd.steps(job)) < 12
+
+
+def rollbacks(ftd, job):
+    """What each attempt was told of earlier ones."""
+    attempts = sorted((ftd.state_dir / "jobs" / job / "attempts").iterdir(), key=lambda path: int(path.name))
+    return [json.loads((path / "request.json").read_text()).get("rollbacks", 0) for path in attempts]
+
+
+def test_or_goes_back_until_it_holds(ftd, model, dataset):
+    """At half the learning rate as often as it takes; the steps before the divergence are kept."""
+    job = submit(ftd, model, dataset, mode="full", learning_rate=HALVED_TWICE, lr_scheduler_type="constant_with_warmup", warmup_steps=60,
+                 max_grad_norm=1e9, max_steps=90, save_steps=4, on_divergence="rollback")
+    done = ftd.wait(job, "SUCCEEDED", deadline_s=120)
+    states = [jobs.Attempt.State.Name(attempt.state) for attempt in done.attempts]
+    back = len(states) - 1
+    assert 1 <= back <= 3 and states == ["ROLLED_BACK"] * back + ["SUCCEEDED"], states
+    assert done.attempts[0].reason.startswith("training diverges: ")
+    steps = ftd.steps(job)
+    assert [step.step for step in steps] == list(range(1, 91))
+    assert steps[-1].learning_rate == pytest.approx(HALVED_TWICE * 0.5 ** back)
+    first = done.attempts[1].first_step
+    assert first > 1, "a checkpoint before the divergence was used"
+    assert json.loads((pathlib.Path(done.result_dir) / "ftd_run.json").read_text())["rollbacks"] == back
+    assert rollbacks(ftd, job) == list(range(back + 1))
+
+
+def test_or_gives_up_after_three_times(ftd, model, dataset):
+    job = submit(ftd, model, dataset, **EXPLODES, on_divergence="rollback")
+    failed = ftd.wait(job, "FAILED")
+    assert jobs.FailureReason.Name(failed.failure_reason) == "LOSS_DIVERGED" and "halved 3 times" in failed.message
+    assert [jobs.Attempt.State.Name(attempt.state) for attempt in failed.attempts] == ["ROLLED_BACK"] * 3 + ["FAILED"]
 
 
 @pytest.mark.parametrize("patience", [1, 3])

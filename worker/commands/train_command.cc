@@ -94,16 +94,16 @@ int Finish(const v1::WorkerEvent::End& end, const TrainConsole& console, const T
   return 1;
 }
 
-}  // namespace
-
-absl::Status Train(const TrainOptions& options, int* exit_status) {
-  engine::InitializeProcess();
-  fs::path dir;
+// One start of a run, in `*dir` afterwards. `device_locked`: by an earlier start in this process,
+// which holds the lock to its end. Returns whether it went back and is to be started again.
+absl::StatusOr<bool> TrainOnce(const TrainOptions& options, bool device_locked,
+                               fs::path* output_dir, int* exit_status) {
+  fs::path& dir = *output_dir;
   FTD_ASSIGN_OR_RETURN(const TrainOutput output, OpenOutput(options, dir));
   *exit_status = 0;
   if (output.finished()) {
     std::fprintf(stderr, "the run in %s is complete\n", dir.c_str());
-    return absl::OkStatus();
+    return false;
   }
   const std::string resume_command =
       absl::StrCat("ft-train --resume latest --output_dir ", dir.string());
@@ -114,7 +114,7 @@ absl::Status Train(const TrainOptions& options, int* exit_status) {
   // The following belong to the machine and not to the run, so each start has its own.
   v1::AttemptRequest request = output.request();
   // The same file that the daemon's workers lock.
-  request.set_device_lock(engine::UsesGpu() ? GpuLockFile().string() : "");
+  request.set_device_lock(engine::UsesGpu() && !device_locked ? GpuLockFile().string() : "");
   request.set_peak_tflops(options.peak_tflops);
   request.set_host_memory_reserve_bytes(
       options.host_memory_reserve_mib < 0 ? -1 : options.host_memory_reserve_mib << 20);
@@ -128,7 +128,30 @@ absl::Status Train(const TrainOptions& options, int* exit_status) {
                          // Called on the guard's thread, when memory is nearly exhausted.
                          ::_exit(Finish(end, console, output, resume_command));
                        }};
-  *exit_status = Finish(RunTraining(order, console, flags), console, output, resume_command);
+  const v1::WorkerEvent::End end = RunTraining(order, console, flags);
+  if (end.outcome() == v1::WorkerEvent::End::ROLLED_BACK) {
+    std::fprintf(stderr, "\n%s; going back, at half the learning rate\n", end.message().c_str());
+    FTD_RETURN_IF_ERROR(output.RollBack());
+    return true;
+  }
+  *exit_status = Finish(end, console, output, resume_command);
+  return false;
+}
+
+}  // namespace
+
+absl::Status Train(const TrainOptions& options, int* exit_status) {
+  engine::InitializeProcess();
+  fs::path dir;
+  FTD_ASSIGN_OR_RETURN(bool again, TrainOnce(options, /*device_locked=*/false, &dir, exit_status));
+  while (again) {
+    TrainOptions resumed;
+    resumed.resume = "latest";
+    resumed.output_dir = dir.string();
+    resumed.peak_tflops = options.peak_tflops;
+    resumed.host_memory_reserve_mib = options.host_memory_reserve_mib;
+    FTD_ASSIGN_OR_RETURN(again, TrainOnce(resumed, /*device_locked=*/true, &dir, exit_status));
+  }
   return absl::OkStatus();
 }
 

@@ -164,6 +164,14 @@ bool TrainOutput::finished() const {
   return fs::exists(dir_ / kRecord, error);
 }
 
+// The request as it was written: without the checkpoint and the logs of this start.
+absl::Status TrainOutput::RollBack() const {
+  const fs::path path = dir_ / kPrivate / "request.json";
+  FTD_ASSIGN_OR_RETURN(v1::AttemptRequest request, ReadAttemptRequest(path));
+  request.set_rollbacks(request.rollbacks() + 1);
+  return WriteRequest(request, path);
+}
+
 // Files are moved one by one, because the output directory is there already. ftd_run.json is the
 // last: a directory that has it is complete, and one that does not is published again by --resume.
 absl::Status TrainOutput::Publish() const {

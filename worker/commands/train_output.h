@@ -33,6 +33,8 @@ class TrainOutput {
   const v1::AttemptRequest& request() const { return request_; }
   RunPlaces Places() const;
   bool finished() const;
+  // The run went back because it diverged: the next Resume trains at half the learning rate.
+  absl::Status RollBack() const;
   // Moves the complete result to its place.
   absl::Status Publish() const;
 

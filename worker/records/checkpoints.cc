@@ -73,4 +73,12 @@ void PruneCheckpoints(const fs::path& run_dir, int keep, int64_t also_keep_step)
   }
 }
 
+void RemoveCheckpointsAfter(const fs::path& run_dir, int64_t step) {
+  std::error_code ignored;
+  std::vector<fs::path> after;
+  for (const auto& entry : fs::directory_iterator(run_dir, ignored))
+    if (CheckpointStep(entry.path()) > step) after.push_back(entry.path());
+  for (const fs::path& checkpoint : after) fs::remove_all(checkpoint, ignored);
+}
+
 }  // namespace ftd

@@ -28,4 +28,7 @@ absl::Status AdoptCheckpoint(const std::filesystem::path& checkpoint,
 // `also_keep_step` (0: none).
 void PruneCheckpoints(const std::filesystem::path& run_dir, int keep, int64_t also_keep_step);
 
+// Removes the checkpoints of steps after `step`.
+void RemoveCheckpointsAfter(const std::filesystem::path& run_dir, int64_t step);
+
 }  // namespace ftd

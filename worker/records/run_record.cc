@@ -180,6 +180,7 @@ std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
   return Dump({{"job_id", facts.job_id},
                {"job_name", facts.job_name},
                {"attempt", facts.attempt},
+               {"rollbacks", facts.rollbacks},
                {"end_time", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())},
                {"versions", {{"ftd", kVersion}, {"revision", kRevision}, {"torch", kTorchVersion}}},
                {"device", facts.device},

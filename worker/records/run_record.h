@@ -31,6 +31,7 @@ std::string NameOfPath(const std::string& path);
 struct RunFacts {
   std::string job_id, job_name;
   int attempt = 0;
+  int rollbacks = 0;  // the learning rate was halved as often
   std::string model_dir;
   std::string base_model;  // what an adapter calls its base: the repository, else the directory
   std::string dataset_sha256, device;

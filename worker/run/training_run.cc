@@ -42,6 +42,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+// Halving the learning rate more often would hardly be what anybody wants.
+constexpr int32_t kMostRollbacks = 3;
+
 // Returns the factor by which torch's clip_grad_norm_ multiplies a gradient of this norm.
 double ClipRatio(double norm, double max_norm) { return std::min(1.0, max_norm / (norm + 1e-6)); }
 
@@ -82,6 +85,10 @@ class TrainingRun {
     }
     v1::WorkerEvent::End end;
     end.set_outcome(stopped_ ? v1::WorkerEvent::End::STOPPED : v1::WorkerEvent::End::SUCCEEDED);
+    if (!rolled_back_.empty()) {
+      end.set_outcome(v1::WorkerEvent::End::ROLLED_BACK);
+      end.set_message(rolled_back_);
+    }
     end.set_last_step(last_step_);
     if (!stopped_ && !flags_.halt && EndsEarly() && last_step_ < trainer_->steps_planned()) {
       end.set_message(absl::StrCat("ended early, after step ", last_step_, ": ",
@@ -133,8 +140,10 @@ class TrainingRun {
     dataset_rows_ = rows.train->size();
     row_counts_ = rows.counts;
     skipped_rows_ = rows.skipped_rows;
+    TrainSpec trained = spec_;
+    trained.learning_rate *= std::exp2(-request_.rollbacks());
     trainer_ = std::make_unique<engine::Trainer>(
-        spec_, request_.model_dir(), std::move(rows.train), std::move(rows.eval),
+        trained, request_.model_dir(), std::move(rows.train), std::move(rows.eval),
         [this](int64_t done, int64_t total) {
           observer_.Progress(v1::Progress::LOAD, {done, total, "bytes"});
         });
@@ -213,16 +222,18 @@ class TrainingRun {
       // `halt` came between two micro-batches. No weight has changed since last_step_.
       if (!result) return Halted();
       // Not recorded: the steps before it stand, and the checkpoint before it is still good.
-      FTD_RETURN_IF_ERROR(CheckFinite(*result));
+      if (const std::string sentence = NotFinite(*result); !sentence.empty())
+        return Diverged(sentence);
       const v1::StepMetrics step = Record(*result, SecondsSince(start));
       FTD_RETURN_IF_ERROR(step_log_->Append(step));
       observer_.Step(step);
       FTD_RETURN_IF_ERROR(CheckDivergence(step));
+      if (stopped_) break;
       if (const auto point = window_.Add(step)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
       FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
       // After the last step there is a result instead.
-      const bool due =
-          spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 && last_step_ < planned;
+      const bool due = spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 &&
+                       last_step_ < planned && IsWorthKeeping();
       if (due) FTD_RETURN_IF_ERROR(Checkpoint());
     }
     return absl::OkStatus();
@@ -254,21 +265,46 @@ class TrainingRun {
     return step;
   }
 
-  absl::Status CheckFinite(const engine::StepResult& result) const {
-    if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return absl::OkStatus();
-    return Error(Reason::kLossDiverged,
-                 absl::StrFormat("step %d: loss is %g and grad_norm %g", trainer_->steps_taken(),
-                                 result.loss, result.grad_norm));
+  std::string NotFinite(const engine::StepResult& result) const {
+    if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return "";
+    return absl::StrFormat("step %d: loss is %g and grad_norm %g", trainer_->steps_taken(),
+                           result.loss, result.grad_norm);
+  }
+
+  // Ends a run that diverged: it fails, or this attempt goes back so that the next one continues
+  // from before the divergence. Its checkpoints are removed here, because the newest of the job is
+  // the one that the next attempt resumes from.
+  absl::Status Diverged(const std::string& sentence) {
+    if (spec_.on_divergence != OnDivergence::kRollback)
+      return Error(Reason::kLossDiverged, sentence);
+    if (request_.rollbacks() >= kMostRollbacks) {
+      return Error(Reason::kLossDiverged,
+                   absl::StrCat(sentence, ", although the learning rate was halved ",
+                                kMostRollbacks, " times"));
+    }
+    RemoveCheckpointsAfter(places_.dir, divergence_->last_good_step());
+    if (!request_.resume_from().empty()) {
+      RemoveCheckpointsAfter(fs::path(request_.resume_from()).parent_path(),
+                             divergence_->last_good_step());
+    }
+    rolled_back_ = sentence;
+    stopped_ = true;
+    return absl::OkStatus();
   }
 
   // A divergence is told once; a new one after the band was entered again is told again.
   absl::Status CheckDivergence(const v1::StepMetrics& step) {
     const std::optional<std::string> sentence = divergence_->Add(step);
-    if (sentence && spec_.on_divergence == OnDivergence::kStop)
-      return Error(Reason::kLossDiverged, *sentence);
+    if (sentence && spec_.on_divergence != OnDivergence::kWarn) return Diverged(*sentence);
     if (sentence && !divergence_told_) observer_.Warning(*sentence);
     divergence_told_ = sentence.has_value();
     return absl::OkStatus();
+  }
+
+  // A checkpoint out of the band would push out one to go back to.
+  bool IsWorthKeeping() const {
+    return spec_.on_divergence != OnDivergence::kRollback ||
+           divergence_->last_good_step() == last_step_;
   }
 
   bool EndsEarly() const {
@@ -406,6 +442,7 @@ class TrainingRun {
     facts.row_counts = row_counts_;
     facts.skipped_rows = skipped_rows_;
     facts.steps = last_step_;
+    facts.rollbacks = request_.rollbacks();
     facts.tokens_total = tokens_total_;
     facts.trainable_parameters = trainer_->trainable_parameters();
     facts.total_parameters = trainer_->total_parameters();
@@ -427,6 +464,7 @@ class TrainingRun {
   std::vector<v1::Evaluation> evaluations_;
   LoggingWindow window_;
   std::optional<DivergenceWatch> divergence_;
+  std::string rolled_back_;  // why
   bool divergence_told_ = false, learns_by_heart_told_ = false;
   int64_t last_step_ = 0, saved_step_ = 0, tokens_total_ = 0;
   double epoch_ = 0;       // after last_step_
