@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "client/base/exit_codes.h"
 #include "client/text/text.h"
 #include "lib/base/nearest.h"
@@ -204,7 +205,14 @@ void Flags::Repeated(const std::string& names, const std::string& help,
       ->take_all();
 }
 
-void Flags::Require(const std::string& name) { impl_->app.get_option(name)->required(); }
+void Flags::Require(const std::string& name, const std::string& instead) {
+  const std::vector<std::string> names = absl::StrSplit(instead, ',');
+  const bool has_instead =
+      std::any_of(impl_->args.begin(), impl_->args.end(), [&](const std::string& arg) {
+        return std::find(names.begin(), names.end(), arg.substr(0, arg.find('='))) != names.end();
+      });
+  if (!has_instead) impl_->app.get_option(name)->required();
+}
 
 void Flags::Group(const std::string& title) { impl_->group = title; }
 

@@ -55,8 +55,9 @@ class Flags {
   void Repeated(const std::string& names, const std::string& help, std::vector<std::string>* values,
                 const std::string& type = "TEXT");
 
-  // A flag that must be given: the name as declared, without alternatives.
-  void Require(const std::string& name);
+  // A flag that must be given, unless another one is: `name` as declared, without alternatives,
+  // `instead` with all of its names.
+  void Require(const std::string& name, const std::string& instead);
   // Flags declared from here on are shown under `title`.
   void Group(const std::string& title);
 

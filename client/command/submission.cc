@@ -23,12 +23,12 @@ bool NamesHubDataset(const SubmitFlags& submit) {
 
 // Files are uploaded before the job is submitted, and stay on the server if it is then refused.
 absl::StatusOr<ftd::v1::Job> Submit(Connection& connection, SubmitFlags* submit) {
-  FTD_RETURN_IF_ERROR(CompleteRequest(submit));
   auto& request = submit->request;
   auto* dataset = request.mutable_spec()->mutable_dataset();
   if (NamesHubDataset(*submit)) {
     auto* hub = dataset->mutable_hub();
-    hub->set_name(submit->dataset.empty() ? kDefaultDataset : submit->dataset);
+    if (!submit->dataset.empty()) hub->set_name(submit->dataset);
+    if (hub->name().empty()) hub->set_name(kDefaultDataset);
   } else if (!submit->dataset.empty()) {
     FTD_RETURN_IF_ERROR(UploadDataset(connection, submit->dataset, dataset));
   }

@@ -8,7 +8,7 @@
 
 namespace ftd {
 
-// Completes the request, sends the dataset, and queues the job.
+// Sends the dataset, and queues the job. Requires: CompleteRequest has returned OK.
 absl::StatusOr<ftd::v1::Job> Submit(Connection& connection, SubmitFlags* submit);
 
 }  // namespace ftd

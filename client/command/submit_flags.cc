@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "client/base/uuid.h"
+#include "client/command/job_file.h"
 #include "lib/base/error.h"
 #include "lib/base/utf8.h"
 #include "lib/runlog/message_json.h"
@@ -17,6 +18,8 @@ namespace ftd {
 namespace {
 
 using ftd::v1::JobSpec;
+
+constexpr const char* kFileFlag = "-f,--file";
 
 // Returns a field's names as CLI11 takes them: "--model,--model-name", "--shuffle,!--no-shuffle".
 std::string FlagNames(const JobField& field) {
@@ -66,7 +69,7 @@ void AddField(Flags& flags, const JobField& field, GivenFields* given) {
       AddAutoSwitch(flags, field, given);
       break;
   }
-  if (field.required) flags.Require(absl::StrCat("--", field.flag));
+  if (field.required) flags.Require(absl::StrCat("--", field.flag), kFileFlag);
 }
 
 // Flags that belong to the request and not to the spec.
@@ -74,9 +77,9 @@ void AddQueue(Flags& flags, SubmitFlags* submit) {
   auto* request = &submit->request;
   flags.Group("Queue");
   flags.Text("--name", "Name to use instead of the id: a-z, 0-9 and -, at most 63",
-             [request](const std::string& v) { request->set_name(v); });
+             [submit](const std::string& v) { submit->name = v; });
   flags.Int32("--priority", "Higher runs earlier, -1000 to 1000 [0]",
-              [request](int32_t v) { request->set_priority(v); });
+              [submit](int32_t v) { submit->priority = v; });
   flags.Repeated("--label", "May be given several times", &submit->labels, "KEY=VALUE");
   flags.Text("--request-id", "UUID that makes a repeated submit the same job [a new one]",
              [request](const std::string& v) { request->set_request_id(v); });
@@ -100,6 +103,9 @@ std::string ModelArgument(const std::string& model) {
 }  // namespace
 
 void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
+  flags.Text(kFileFlag,
+             "The job as YAML or JSON, - for standard input; flags override what it says",
+             &submit->file, "FILE");
   for (const JobField& field : JobFields()) {
     flags.Group(field.group);
     // `--dataset` stands at the place of the field that it fills in, so that help groups it with
@@ -138,8 +144,17 @@ absl::Status ParseLabels(const std::vector<std::string>& labels,
 absl::Status CompleteRequest(SubmitFlags* submit) {
   auto& request = submit->request;
   JobSpec* spec = request.mutable_spec();
-  FTD_ASSIGN_OR_RETURN(const std::string json, submit->given.Text());
-  const absl::Status parsed = MessageFromJson(json, UnknownFields::kRefused, spec);
+  JobFile file;
+  if (!submit->file.empty()) {
+    FTD_ASSIGN_OR_RETURN(file, ReadJobFile(submit->file));
+  }
+  FTD_RETURN_IF_ERROR(submit->given.Text().status());
+  Override(submit->given.json(), !submit->dataset.empty(), &file.spec);
+  if (submit->dataset.empty()) submit->dataset = file.dataset;
+  request.set_name(submit->name.value_or(file.name.value_or("")));
+  request.set_priority(submit->priority.value_or(file.priority.value_or(0)));
+  request.mutable_labels()->insert(file.labels.begin(), file.labels.end());
+  const absl::Status parsed = MessageFromJson(file.spec.dump(), UnknownFields::kRefused, spec);
   if (!parsed.ok()) return Error(Reason::kUsage, std::string(parsed.message()));
   spec->set_model(ModelArgument(spec->model()));
   if (spec->has_lora() && !spec->lora().init_adapter().empty()) {

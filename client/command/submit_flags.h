@@ -1,6 +1,8 @@
 // The flags that describe a job, shared by `submit` and `run`.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,9 +17,12 @@ namespace ftd {
 // rest.
 struct SubmitFlags {
   ftd::v1::SubmitJobRequest request;
+  std::string file;                 // job_file.h; what flags say comes before what it says
   std::string dataset;              // a local file, directory or glob, or a repository of the hub
   GivenFields given;                // of the spec
   std::vector<std::string> labels;  // "k=v"
+  std::optional<std::string> name;
+  std::optional<int32_t> priority;
 };
 
 // Declares them. `flags` and `submit` must live until Parse has returned.
@@ -27,10 +32,10 @@ void AddSubmitFlags(Flags& flags, SubmitFlags* submit);
 absl::Status ParseLabels(const std::vector<std::string>& labels,
                          google::protobuf::Map<std::string, std::string>* parsed);
 
-// Turns what was parsed into a request as the server wants it: paths of existing local directories
-// made absolute, enums and labels set, a request_id where none was given. The dataset is not in it
-// yet (upload.h). INVALID_ARGUMENT reason USAGE for a label that is not k=v, or a column map that
-// does not read.
+// Turns what was parsed into a request as the server wants it: the job file below the flags, paths
+// of existing local directories made absolute, enums and labels set, a request_id where none was
+// given. The dataset is not in it yet (upload.h). INVALID_ARGUMENT reason USAGE for a label that is
+// not k=v, or a column map that does not read; errors of ReadJobFile.
 absl::Status CompleteRequest(SubmitFlags* submit);
 
 }  // namespace ftd

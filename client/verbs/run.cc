@@ -164,10 +164,9 @@ int Follow(Run& run, const Job& job) {
 // Fills in the place of the result, and judges it before anything is trained.
 absl::Status ResolveOutputDirectory(RunOptions* options) {
   if (options->output_dir.empty()) {
-    const std::string& name = options->submit.request.name();
-    ftd::v1::JobSpec spec;
-    spec.set_model(options->submit.given.json().value("model", std::string()));
-    options->output_dir = absl::StrCat("./", name.empty() ? ModelName(spec) : name, "-result");
+    const auto& request = options->submit.request;
+    options->output_dir = absl::StrCat(
+        "./", request.name().empty() ? ModelName(request.spec()) : request.name(), "-result");
   }
   return CheckResultDirectory(options->output_dir);
 }
@@ -268,8 +267,9 @@ int RunVerb(const Invocation& call) {
              "Keep ftd's files (checkpoints, logs) in this directory [a temporary one]",
              &options.state_dir, "DIR");
   if (const auto code = flags.Parse()) return *code;
-  if (const absl::Status status = ResolveOutputDirectory(&options); !status.ok())
-    return Fail(status);
+  absl::Status status = CompleteRequest(&options.submit);
+  if (status.ok()) status = ResolveOutputDirectory(&options);
+  if (!status.ok()) return Fail(status);
   return WithDaemon(options.state_dir,
                     [&](PrivateDaemon& daemon, Connection& connection, Signals& signals) {
                       const auto job = Submit(connection, &options.submit);

@@ -28,6 +28,8 @@ struct SubmitOptions {
 constexpr const char* kExamples =
     "  ftctl submit --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl --name first "
     "--watch\n"
+    "  ftctl submit -f job.yaml --learning-rate 5e-5\n"
+    "  ftctl show first -o yaml | ftctl submit -f - --name second\n"
     "  id=$(ftctl submit --quiet --mode full --model llama3.2-3b --dataset rows.jsonl) && ftctl "
     "wait $id\n";
 
@@ -70,6 +72,8 @@ int SubmitVerb(const Invocation& call) {
   flags.Choice("-o,--output", "Print the job instead of its id", {"json", "yaml"}, &options.output);
   if (const auto code = flags.Parse()) return *code;
   options.submit.request.set_validate_only(options.validate_only);
+  if (const absl::Status status = CompleteRequest(&options.submit); !status.ok())
+    return Fail(status);
 
   // Signals are blocked before gRPC starts its threads, which inherit the mask.
   const bool watch = options.watch && !options.validate_only;

@@ -119,9 +119,11 @@ class FakeFtd:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("FTD_", "FTCTL_"))}
         return {**clean, "FTCTL_ADDRESS": self.address, **(env or {})}
 
-    def ftctl(self, *args, env=None, cwd=None, timeout=DEADLINE_S) -> subprocess.CompletedProcess:
-        return subprocess.run([str(BIN / "ftctl"), *map(str, args)], capture_output=True, text=True, timeout=timeout,
-                              env=self.environment(env), cwd=cwd, stdin=subprocess.DEVNULL)
+    def ftctl(self, *args, env=None, cwd=None, timeout=DEADLINE_S, stdin: str | bytes = b"") -> subprocess.CompletedProcess:
+        done = subprocess.run([str(BIN / "ftctl"), *map(str, args)], capture_output=True, timeout=timeout, env=self.environment(env),
+                              cwd=cwd, input=stdin.encode() if isinstance(stdin, str) else stdin)
+        done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+        return done
 
     def popen(self, *args, env=None, **kwargs) -> subprocess.Popen:
         return subprocess.Popen([str(BIN / "ftctl"), *map(str, args)], stdin=subprocess.DEVNULL, text=True,
