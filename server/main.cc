@@ -20,6 +20,7 @@
 #include "server/host/log.h"
 #include "server/host/options.h"
 #include "server/host/service_manager.h"
+#include "server/net/grpc_log.h"
 #include "server/net/tls.h"
 
 namespace {
@@ -154,6 +155,7 @@ int Main(int argc, char** argv) {
   umask(0027);  // the group that may open the socket may read results
   ftd::BlockSignals();
   ftd::AllowOnlyTls13();
+  ftd::SendGrpcLogToOurs();
   return Serve(flags, *std::move(options), argv);
 }
 

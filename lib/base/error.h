@@ -40,6 +40,9 @@ std::string ReasonNameOf(const absl::Status& status);
 // The violations of a FieldError, else empty.
 std::vector<FieldViolation> ViolationsOf(const absl::Status& status);
 
+// The same error with `violations` instead of its own; the message stays.
+absl::Status WithViolations(absl::Status status, const std::vector<FieldViolation>& violations);
+
 // The same error with `prefix` before its message; code, reason and fields stay.
 absl::Status Prefixed(const absl::Status& status, std::string_view prefix);
 

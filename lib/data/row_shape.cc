@@ -128,6 +128,14 @@ absl::StatusOr<RowShape> RowRenderer::ShapeOf(const Row& row) const {
           Concat(QuotedName(cell->name), " is null, and so is every other column of a row's text"));
     }
   }
+  for (const char* conversation : {"messages", "conversations", "conversation"}) {
+    if (Field(row, conversation) != nullptr)
+      return DatasetInvalid(Concat(
+          "\"", conversation,
+          "\" holds a conversation, which is not supported yet; a row is "
+          "{\"prompt\", \"completion\"}, {\"instruction\", \"input\", \"output\"} or {\"text\"}: "
+          "write each answer as a row with all before it as its prompt"));
+  }
   return DatasetInvalid(
       Concat("neither \"instruction\" nor \"text\" nor \"prompt\" is there; a row is "
              "{\"instruction\", \"input\", \"output\"}, {\"text\"} or {\"prompt\", \"completion\"}",

@@ -61,7 +61,7 @@ absl::Status ModelFinder::Unknown(const std::string& model) const {
                        ? "the server has no such directory"
                        : "neither an alias, nor OWNER/NAME on the hub, nor an absolute path",
                    nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?"),
-                   " (aliases: ", absl::StrJoin(names, ", "), ")"));
+                   "\nThe aliases are:\n  ", absl::StrJoin(names, "\n  ")));
 }
 
 // A directory on this machine comes before the hub. canonical: the link may point elsewhere

@@ -53,6 +53,19 @@ absl::Status CheckEnums(const v1::JobSpec& spec) {
   return bad.empty() ? absl::OkStatus() : FieldError(bad);
 }
 
+// Names fields of the spec by their path in the request: "spec.lora.rank". The message, which
+// people read, names them as their flags and the job file do.
+absl::Status ByRequestPath(const absl::Status& status) {
+  std::vector<FieldViolation> violations = ViolationsOf(status);
+  if (violations.empty()) return status;
+  for (FieldViolation& violation : violations) {
+    const std::string head = violation.field.substr(0, violation.field.find('.'));
+    if (v1::JobSpec::descriptor()->FindFieldByName(head) != nullptr)
+      violation.field.insert(0, "spec.");
+  }
+  return WithViolations(status, violations);
+}
+
 // Returns the request in the form that the parts below the API know: the spec as JSON with the
 // proto's own field names, as it is stored with the job.
 absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, std::string owner) {
@@ -96,10 +109,13 @@ absl::Status FineTuningService::Submit(const Context& context, const v1::SubmitJ
   // A job that was stored while the daemon stops would be safe, but its client would not be told
   // so.
   FTD_RETURN_IF_ERROR(CheckServing());
-  FTD_ASSIGN_OR_RETURN(const Submission submission, ToSubmission(request, parts_.user_of(context)));
-  if (!request.validate_only()) return View(parts_.submitter.Submit(submission), response);
-  FTD_ASSIGN_OR_RETURN(const Job job, parts_.submitter.Validate(submission));
-  *response = ToWire(job);
+  const auto submission = ToSubmission(request, parts_.user_of(context));
+  if (!submission.ok()) return ByRequestPath(submission.status());
+  if (!request.validate_only())
+    return ByRequestPath(View(parts_.submitter.Submit(*submission), response));
+  const auto job = parts_.submitter.Validate(*submission);
+  if (!job.ok()) return ByRequestPath(job.status());
+  *response = ToWire(*job);
   return absl::OkStatus();
 }
 

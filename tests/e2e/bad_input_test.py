@@ -149,7 +149,7 @@ BAD_FIELDS = [  # field, value, ftctl's flag
 def test_field_out_of_range(daemon, model, dataset, field, value, flag):
     call = {field.replace("lora.", "lora_"): value}
     code, info, fields, message = error_of(lambda: daemon.submit(model=model, rows=alpaca_rows(2), **call))
-    assert (code, info.reason, fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", [field])
+    assert (code, info.reason, fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", [f"spec.{field}"])
     assert field in message
     args = [*submit_args(model, dataset, max_steps=1), f"{flag}={value!r}"]
     done = daemon.ftctl(*args, check=False)
@@ -162,7 +162,7 @@ def test_field_out_of_range(daemon, model, dataset, field, value, flag):
 def test_unknown_target_module(daemon, model):
     spec = daemon.spec(model, alpaca_rows(2), max_steps=1, lora_target_modules=["q_proj", "k_porj"])
     code, info, fields, message = error_of(lambda: daemon.submit(spec))
-    assert (code, info.reason, fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", ["lora.target_modules"])
+    assert (code, info.reason, fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", ["spec.lora.target_modules"])
     assert "k_porj" in message
 
 

@@ -70,7 +70,7 @@ def test_cancelled_within_an_evaluation(ftd, model, tmp_path):
                                           (dict(eval_split=1.5), "eval_split"), (dict(eval_split=0.1, seed=-1), "seed")])
 def test_settings_that_do_not_go_together(ftd, model, flags, field):
     code, info, fields, _ = error_of(lambda: ftd.submit(model=model, rows=alpaca_rows(8), max_steps=1, **flags))
-    assert (code, info.reason, fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", [field])
+    assert (code, info.reason, fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", [f"spec.{field}"])
 
 
 def test_nothing_left_to_train_on(ftd, model, dataset):

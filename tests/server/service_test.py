@@ -160,7 +160,9 @@ def test_bad_submits_are_refused(ftd, change, code, reason, field):
     error = expect_error(lambda: ftd.stub.SubmitJob(request), code, reason)
     if field is not None:
         violations = detail(error, error_details_pb2.BadRequest).field_violations
-        assert any(v.field.startswith(field) and v.description for v in violations), error.details()
+        path = field if field in ("name", "priority", "request_id", "labels") else f"spec.{field}"
+        assert any(v.field.startswith(path) and v.description for v in violations), error.details()
+        assert field in error.details() and path not in error.details().split(field)[0]
 
 
 def truncated(model: pathlib.Path):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import socket
 import statistics
@@ -170,3 +171,13 @@ def test_names_and_ipv6(host):
         address = next(address for address in listen if address.startswith(host))
         with grpc.insecure_channel(address) as channel:
             assert call(channel).version
+
+
+def test_grpcs_own_lines_are_lines_of_our_log():
+    ftd = fake_ftd(start=False, env={"GRPC_VERBOSITY": "debug"})
+    with ftd.start():
+        assert ftd.stub.ListJobs(api.ListJobsRequest()).jobs == []
+        lines = ftd.log().splitlines()
+        assert any(" gRPC: " in line for line in lines), lines
+        odd = [line for line in lines if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (info|warning|error) ", line)]
+        assert odd == []

@@ -63,6 +63,8 @@ TEST(RowShape, RowsThatDoNotFit) {
   } kTable[] = {
       {{}, R"({"a":"b"})", R"(neither "instruction" nor "text" nor "prompt" is there)"},
       {{}, R"({"a":"b","c":1})", R"(this one has "a", "c")"},
+      {{}, R"({"messages":[{"role":"user"}]})", R"("messages" holds a conversation)"},
+      {{}, R"({"id":1,"conversations":[]})", R"("conversations" holds a conversation)"},
       {{}, R"({"prompt":"P"})", R"("completion" is missing; a prompt/completion row needs)"},
       {{.shape = RowShape::kText}, R"({"instruction":"I"})", R"("text" is missing)"},
       {{.shape = RowShape::kAlpaca}, R"({"text":"T"})", R"("instruction" is missing)"},
