@@ -108,7 +108,7 @@ class Reader {
                              meant.empty() ? "" : absl::StrCat("; did you mean ", meant, "?")));
 }
 
-// Calls `take(key, value)` for each, and refuses what is no mapping, and a key given twice.
+// Calls `take(key, value)` for each, and refuses anything but a mapping, and a key given twice.
 void ForEachKey(const YAML::Node& node, const std::string& path,
                 const std::function<void(const YAML::Node&, const YAML::Node&)>& take) {
   if (!node.IsMap())
@@ -298,7 +298,7 @@ absl::Status Bad(const std::string& where, const std::string& what) {
 }  // namespace
 
 absl::StatusOr<JobFile> ParseJobFile(const std::string& text, const std::string& where) {
-  if (text.size() > kMostBytes) return Bad(where, "more than 1 MiB is no job file");
+  if (text.size() > kMostBytes) return Bad(where, "larger than 1 MiB, the limit of a job file");
   if (!IsValidUtf8(text)) return Bad(where, "not UTF-8");
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);

@@ -24,7 +24,7 @@ struct JobFile {
 // beside them, or a job as `ftctl show -o yaml` prints it, of which all but the name is taken.
 // `dataset` may be what --dataset takes, alone or as its key `path`. `where` names the text in
 // messages. INVALID_ARGUMENT FIELD_INVALID, with the line, for a key that is not known or given
-// twice, a value that does not read, and text that is no YAML.
+// twice, a value that does not read, and text that does not parse.
 absl::StatusOr<JobFile> ParseJobFile(const std::string& text, const std::string& where);
 
 // The same from a file; "-": from standard input. NOT_FOUND for one that is not there;

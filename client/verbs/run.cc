@@ -142,6 +142,13 @@ void PrintLogTail(Connection& connection, const std::string& job) {
   std::cerr << std::flush;
 }
 
+// Other failures have a message of the worker's own, which is the last line of its log.
+bool LogMayTellMore(const Job& job) {
+  const auto reason = job.failure_reason();
+  return reason == ftd::v1::WORKER_CRASHED || reason == ftd::v1::WORKER_HUNG ||
+         reason == ftd::v1::INTERNAL;
+}
+
 int Follow(Run& run, const Job& job) {
   if (const absl::Status noted = WriteNote(run); !noted.ok()) return Fail(noted);
   std::cerr << "Checkpoints and logs are in " << run.daemon.state_dir().string() << std::endl;
@@ -157,8 +164,8 @@ int Follow(Run& run, const Job& job) {
     return code;
   }
   if (outcome.job.state() == Job::SUCCEEDED) return TakeHome(run, outcome.job);
-  if (outcome.job.state() == Job::FAILED) PrintLogTail(run.connection, job.id());
-  return ReportOutcome(outcome);
+  if (LogMayTellMore(outcome.job)) PrintLogTail(run.connection, job.id());
+  return ReportOutcome(outcome, /*daemon_stays=*/false);
 }
 
 // Fills in the place of the result, and judges it before anything is trained.

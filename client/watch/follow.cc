@@ -40,7 +40,7 @@ std::optional<FollowOutcome> ShowItems(JobFollower& follower, JobView& view, Wat
 }
 
 // On stderr, since stdout may be a log of lines. Says what to do next.
-int ReportFinal(const Job& job) {
+int ReportFinal(const Job& job, bool daemon_stays) {
   const std::string next = NextStep(job);
   switch (job.state()) {
     case Job::SUCCEEDED:
@@ -50,7 +50,8 @@ int ReportFinal(const Job& job) {
       std::cerr << JobTitle(job) << " failed: " << FailureName(job.failure_reason()) << ": "
                 << PrintableLines(job.message()) << "\n";
       if (!job.hint().empty()) std::cerr << "What to do: " << PrintableLines(job.hint()) << "\n";
-      std::cerr << "The worker's own output: " << next << std::endl;
+      if (daemon_stays) std::cerr << "The worker's own output: " << next << "\n";
+      std::cerr << std::flush;
       break;
     default:
       std::cerr << JobTitle(job) << " was cancelled." << std::endl;
@@ -101,11 +102,11 @@ FollowOutcome FollowJob(Connection& connection, const Job& job, JobView& view, S
 }
 
 // The exit code is the job's outcome, so that a script may follow a job and act on its end.
-int ReportOutcome(const FollowOutcome& outcome) {
+int ReportOutcome(const FollowOutcome& outcome, bool daemon_stays) {
   const std::string handle = JobHandle(outcome.job);
   switch (outcome.kind) {
     case FollowOutcome::kFinal:
-      return ReportFinal(outcome.job);
+      return ReportFinal(outcome.job, daemon_stays);
     case FollowOutcome::kTimedOut:
       std::cerr << JobTitle(outcome.job) << " has not finished; it is "
                 << StateName(outcome.job.state()) << "." << std::endl;

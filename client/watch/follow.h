@@ -47,7 +47,7 @@ FollowOutcome FollowJob(Connection& connection, const ftd::v1::Job& job, JobView
                         std::optional<std::chrono::milliseconds> timeout = std::nullopt);
 
 // Tells the outcome on stderr, what to do next included, and gives the exit code: 0 only for
-// SUCCEEDED.
-int ReportOutcome(const FollowOutcome& outcome);
+// SUCCEEDED. `daemon_stays`: whether ftctl can ask about the job later.
+int ReportOutcome(const FollowOutcome& outcome, bool daemon_stays = true);
 
 }  // namespace ftd

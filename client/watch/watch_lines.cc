@@ -31,8 +31,8 @@ std::string StateText(const WatchState& state) {
       absl::StrAppend(&line, "  result ", Printable(job.result_dir()));
       break;
     case Job::FAILED:
-      absl::StrAppend(&line, "  ", FailureName(job.failure_reason()), ": ",
-                      Printable(job.message()));
+      // The message is told on stderr, by whoever reports the outcome.
+      absl::StrAppend(&line, "  ", FailureName(job.failure_reason()));
       break;
     default:
       if (!job.message().empty()) absl::StrAppend(&line, "  ", Printable(job.message()));

@@ -33,7 +33,8 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 job = jobs.Job(id="ft-1", state=jobs.Job.RUNNING, spec=jobs.JobSpec(model="/m/tiny"))
 if plot == "resumes":
     job.state = jobs.Job.PAUSED
-script = Script(job, [step(1), change(dict(fails="FAILED").get(plot, "SUCCEEDED"), message="it broke", hint="mend it")])
+reason = dict(crashes=jobs.WORKER_CRASHED, fails=jobs.DATASET_INVALID).get(plot, 0)
+script = Script(job, [step(1), change("FAILED" if reason else "SUCCEEDED", failure_reason=reason, message="it broke", hint="mend it")])
 
 def watch(request, context):
     if plot not in ("hangs", "deaf", "early", "waits"):
@@ -166,9 +167,11 @@ def test_output_directory_is_judged_before_anything_starts(ground):
     assert code == 73 and "exists already" in err and ground.told() == ""
 
 
-def test_failure_shows_why_and_the_workers_last_lines(ground):
-    code, _, err = ground.run("fails")
-    assert code == 100 and "it broke" in err and "mend it" in err and "last words" in err
+@pytest.mark.parametrize("plot, reason", [("fails", "DATASET_INVALID"), ("crashes", "WORKER_CRASHED")])
+def test_failure_is_told_once_and_a_crash_with_the_workers_last_lines(ground, plot, reason):
+    code, out, err = ground.run(plot)
+    assert code == 100 and (out + err).count("it broke") == 1 and f"failed: {reason}: it broke\nWhat to do: mend it" in err
+    assert ("last words" in err) == (plot == "crashes") and out.endswith(f"state FAILED  {reason}\n")
     assert ground.nothing_left() and list(ground.cwd.iterdir()) == []
 
 

@@ -52,7 +52,7 @@ ALLOWED = {
     "client/base": {*LIB, "client/text", "messages"},
     "client/rpc": {*LIB, "client/text", "client/base", "proto", "messages", "gRPC"},
     "client/watch": {*LIB, "client/text", "client/base", "client/rpc", "proto"},
-    "client/command": {*LIB, "client/text", "client/base", "client/rpc", "proto", "messages", "protobuf", "CLI11"},
+    "client/command": {*LIB, "client/text", "client/base", "client/rpc", "proto", "messages", "protobuf", "CLI11", "yaml-cpp"},
     "client/verbs": {*LIB, "client/text", "client/base", "client/rpc", "client/watch", "client/command", "gRPC"},
     "client": {*LIB, "client/text", "client/base", "client/command"},
     "worker/records": {*LIB, *ENGINE_FACE, "messages"},
