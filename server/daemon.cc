@@ -115,6 +115,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
                                .hub = d.hub_,
                                .gpus = d.gpus_,
                                .cuda = d.device_.cuda,
+                               .tls_certificate = d.options_.tls_cert,
                                .worker_up = [&d] { return d.runner_->worker_up(); }};
   FTD_ASSIGN_OR_RETURN(d.metrics_, Metrics::Start(d.options_.metrics_listen, sources));
   FTD_RETURN_IF_ERROR(d.MakeRunner());

@@ -152,6 +152,7 @@ int Main(int argc, char** argv) {
   }
   if (flags.print_config) std::printf("%s", ftd::OptionsToToml(*options).c_str());
   if (flags.check_config || flags.print_config) return 0;
+  ftd::SetUpLog(options->log_format, options->log_level);
   umask(0027);  // the group that may open the socket may read results
   ftd::BlockSignals();
   ftd::AllowOnlyTls13();

@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <ctime>
 #include <memory>
 #include <string>
 
@@ -52,11 +53,17 @@ absl::Status CheckKey(const std::filesystem::path& path, X509* certificate) {
   return Bad(absl::StrCat(path.string(), " is the key of another certificate"));
 }
 
+absl::Time TimeOf(const ASN1_TIME* time) {
+  tm parts{};
+  if (ASN1_TIME_to_tm(time, &parts) != 1) return absl::InfinitePast();
+  return absl::FromTM(parts, absl::UTCTimeZone());
+}
+
 }  // namespace
 
 // Looks at the first certificate of the file, which in a chain is the server's own.
-absl::StatusOr<bool> CheckCertificate(const std::filesystem::path& certificate,
-                                      const std::filesystem::path& key) {
+absl::StatusOr<CertificateValidity> CheckCertificate(const std::filesystem::path& certificate,
+                                                     const std::filesystem::path& key) {
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadText(certificate));
   const Certificate x509(PEM_read_bio_X509(Memory(text).get(), nullptr, NoPassphrase, nullptr),
                          X509_free);
@@ -64,9 +71,8 @@ absl::StatusOr<bool> CheckCertificate(const std::filesystem::path& certificate,
     return Bad(absl::StrCat(certificate.string(), " holds no certificate in PEM"));
   }
   if (!key.empty()) FTD_RETURN_IF_ERROR(CheckKey(key, x509.get()));
-  // X509_cmp_current_time: negative for a time in the past, positive for one in the future.
-  return X509_cmp_current_time(X509_get0_notBefore(x509.get())) < 0 &&
-         X509_cmp_current_time(X509_get0_notAfter(x509.get())) > 0;
+  return CertificateValidity{.begin = TimeOf(X509_get0_notBefore(x509.get())),
+                             .end = TimeOf(X509_get0_notAfter(x509.get()))};
 }
 
 }  // namespace ftd

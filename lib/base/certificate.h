@@ -4,13 +4,21 @@
 #include <filesystem>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace ftd {
 
-// Returns whether the first certificate of a PEM file is valid at this time. FAILED_PRECONDITION
+// When a certificate is valid.
+struct CertificateValidity {
+  absl::Time begin, end;
+
+  bool Holds(absl::Time at) const { return begin < at && at < end; }
+};
+
+// Returns when the first certificate of a PEM file is valid. FAILED_PRECONDITION
 // CONFIG_INVALID, naming the file: it cannot be read, or holds no certificate; `key`, unless empty,
 // cannot be read, holds no private key without a passphrase, or belongs to another certificate.
-absl::StatusOr<bool> CheckCertificate(const std::filesystem::path& certificate,
-                                      const std::filesystem::path& key);
+absl::StatusOr<CertificateValidity> CheckCertificate(const std::filesystem::path& certificate,
+                                                     const std::filesystem::path& key);
 
 }  // namespace ftd

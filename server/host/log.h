@@ -4,7 +4,11 @@
 //   2026-01-31T12:00:00.000Z info job=ft-… attempt=1 started, pid 4711
 //
 // Where stderr is the journal ($JOURNAL_STREAM), which has times of its own, the level is its
-// priority prefix: "<6>job=ft-… attempt=1 started, pid 4711".
+// priority prefix: "<6>job=ft-… attempt=1 started, pid 4711". As logfmt and as JSON the same line
+// is
+//
+//   time=2026-01-31T12:00:00.000Z level=info job=ft-… attempt=1 msg="started, pid 4711"
+//   {"time":"2026-01-31T12:00:00.000Z","level":"info","job":"ft-…","attempt":1,"msg":"started, …"}
 #pragma once
 
 #include <cstdint>
@@ -16,6 +20,14 @@
 namespace ftd {
 
 enum class LogLevel { kInfo, kWarning, kError };
+enum class LogFormat { kText, kLogfmt, kJson };
+
+inline constexpr const char* kLogLevels[] = {"info", "warning", "error"};
+inline constexpr const char* kLogFormats[] = {"text", "logfmt", "json"};
+
+// From now on lines have this format, and those below `least` are left out. Before it: text, all.
+// Call before there are threads. Requires: words of the two lists.
+void SetUpLog(std::string_view format, std::string_view least);
 
 // What a line is about; what is empty is left out. Written as name=value before the message, so
 // that a search for "job=ft-…" finds all lines of a job. Values have no spaces.

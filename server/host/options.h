@@ -54,6 +54,10 @@ struct Options {
   // at less than half it ends at once. 0: no limit. -1: 8192 where the GPU shares the host's
   // memory, else 0.
   int64_t host_memory_reserve_mib = -1;
+  // How the log's lines look, and the least level that is written: words of kLogFormats and
+  // kLogLevels (log.h).
+  std::string log_format = "text";
+  std::string log_level = "info";
   // Names for model directories or hub repositories: `[models]` in TOML only. They go before the
   // built-in ones (lib/spec/aliases.h).
   std::map<std::string, std::string> models;

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "absl/time/clock.h"
+#include "lib/base/certificate.h"
 #include "lib/base/host_memory.h"
 #include "lib/runlog/timestamp.h"
 #include "server/host/build_info.h"
@@ -109,6 +110,12 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
   AddFreeBytes(space, "state", sources_.state_dir.root());
   AddFreeBytes(space, "results", sources_.state_dir.Results());
   families.push_back(std::move(space));
+  if (!sources_.tls_certificate.empty()) {
+    if (const auto validity = CheckCertificate(sources_.tls_certificate, ""); validity.ok())
+      families.push_back(SingleGauge("ftd_tls_certificate_expiry_timestamp_seconds",
+                                     "When the certificate in tls_cert expires.",
+                                     ToUnixDouble(validity->end)));
+  }
   // Absent until the first walk through the results is done.
   if (const auto bytes = results_bytes_.Last()) {
     families.push_back(SingleGauge("ftd_results_bytes", "Size of all published results.", *bytes));

@@ -4,6 +4,7 @@
 #include <prometheus/collectable.h>
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "server/host/gpus.h"
@@ -21,6 +22,7 @@ struct MetricsSources {
   const WatchHub& hub;
   const GpuSampler& gpus;
   bool cuda = false;
+  std::string tls_certificate;  // file; empty: none
   std::function<bool()> worker_up;
 };
 

@@ -10,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "lib/base/certificate.h"
 #include "lib/base/error.h"
 #include "server/host/log.h"
@@ -89,8 +90,9 @@ void AllowOnlyTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384"
 // Before anything is bound, and again for a SIGHUP.
 absl::Status CheckTlsFiles(const TlsFiles& files) {
   if (files.certificate.empty()) return absl::OkStatus();
-  FTD_ASSIGN_OR_RETURN(const bool valid_now, CheckCertificate(files.certificate, files.key));
-  if (!valid_now) {
+  FTD_ASSIGN_OR_RETURN(const CertificateValidity validity,
+                       CheckCertificate(files.certificate, files.key));
+  if (!validity.Holds(absl::Now())) {
     LogWarning("tls_cert ", files.certificate,
                " is not valid at this time: clients will refuse it until it is renewed");
   }

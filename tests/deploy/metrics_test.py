@@ -4,6 +4,7 @@ The GPUs are those of fake_nvml.cc, which stands where NVIDIA's library would. R
 installed; Prometheus runs beside, on a port of its own.
 """
 import contextlib
+import datetime
 import json
 import math
 import pathlib
@@ -19,6 +20,7 @@ import dashboard
 import pytest
 import yaml
 from ftd_fixture import BUILD, DEADLINE_S, REPO, Ftd, alpaca_rows, wait_until, write_jsonl
+from pki import Authority
 from tiny_model import make_tiny_llama
 
 from ftd.v1 import fine_tuning_pb2 as api
@@ -100,8 +102,14 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ftd(model, tmp_path_factory):
-    with Ftd(args=["--metrics-listen", "127.0.0.1:0", "--peak-tflops", PEAK_TFLOPS], env=environment()) as ftd:
+def certificate(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("pki"), "ours").issue("server", days=30)
+
+
+@pytest.fixture(scope="module")
+def ftd(model, certificate, tmp_path_factory):
+    tls = ["--listen", "127.0.0.1:0", "--tls-cert", certificate.certificate, "--tls-key", certificate.key]
+    with Ftd(args=["--metrics-listen", "127.0.0.1:0", "--peak-tflops", PEAK_TFLOPS, *tls], env=environment()) as ftd:
         ftd.rows = write_jsonl(tmp_path_factory.mktemp("rows") / "rows.jsonl", alpaca_rows(32))
         yield ftd
 
@@ -171,6 +179,14 @@ def test_the_results_size(ftd, training):
         return re.search(rf"^ftd_results_bytes {size}$", scrape(ftd), re.MULTILINE)
 
     wait_until(seen, "the size of the results", 20, interval_s=0.2)
+
+
+def test_the_certificates_end_is_what_openssl_says(ftd, certificate):
+    end = subprocess.run(["openssl", "x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in", certificate.certificate],
+                         capture_output=True, text=True, check=True).stdout.strip().removeprefix("notAfter=")
+    seconds = datetime.datetime.fromisoformat(end.replace("Z", "+00:00")).timestamp()
+    [line] = [line for line in samples(scrape(ftd)) if line.startswith("ftd_tls_certificate_expiry_timestamp_seconds")]
+    assert float(line.split()[1]) == seconds
 
 
 def test_the_reference_names_each_metric(ftd, training):
@@ -250,13 +266,13 @@ def test_every_rule_is_tested(rules):
         assert re.search(rf"{re.escape(rule.get('alert') or rule['record'])}\b", tests), rule
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(12))
 def test_each_rule_s_test_can_fail(rules, number):
     """A rule that says something else is found by its test."""
     file = rules / "rules.yml"
     settings = yaml.safe_load(file.read_text())
     every = [rule for group in settings["groups"] for rule in group["rules"]]
-    assert len(every) == 10
+    assert len(every) == 12
     every[number]["expr"] = f"({every[number]['expr']}) * 2" if "record" in every[number] else "vector(1) == 0"
     file.write_text(yaml.safe_dump(settings))
     assert promtool("test", "rules", rules / "rules_test.yml", check=False).returncode != 0
@@ -268,7 +284,7 @@ def test_the_rules_run(prometheus, training):
         return rules if all(rule["health"] == "ok" for rule in rules) else None
 
     rules = wait_until(healthy, "all rules to have been judged", 20)
-    assert len(rules) == 10
+    assert len(rules) == 12
     assert {rule["name"] for rule in rules if rule.get("state") == "firing"} <= {"FtdDiskLow"}  # as the machine's disk is
     for rule in rules:
         if rule["type"] == "recording":

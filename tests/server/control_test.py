@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import re
+import shlex
 import signal
 import threading
 import time
@@ -501,3 +503,27 @@ def test_a_job_that_has_not_ended_is_neither_removed_nor_repeated():
             expect_error(call, Code.FAILED_PRECONDITION, "STATE_CONFLICT")
         wait_for_step(ftd, job, 1)
         assert ftd.attempt_dir(job, 1).exists()
+
+
+# --- the log ---
+
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+def test_the_log_as_programs_read_it(log_format):
+    with fake_ftd("steps=3", args=["--log-format", log_format]) as ftd:
+        job = submit(ftd)
+        ftd.wait(job.id, "SUCCEEDED")
+        lines = ftd.log().splitlines()
+    if log_format == "json":
+        records = [json.loads(line) for line in lines]
+    else:
+        records = [dict(word.split("=", 1) for word in shlex.split(line)) for line in lines]
+    assert {record["level"] for record in records} == {"info"}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", record["time"]) for record in records)
+    [started] = [record for record in records if record.get("job") == job.id and record["msg"].startswith("started, pid ")]
+    assert str(started["attempt"]) == "1" and any(record["msg"].startswith("ftd 0.") for record in records)
+
+
+def test_the_least_level():
+    with fake_ftd("fail=2 steps=3", args=["--log-level", "warning"]) as ftd:
+        ftd.wait(submit(ftd).id, "FAILED")
+        assert " info " not in ftd.log()

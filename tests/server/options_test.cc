@@ -77,6 +77,8 @@ TEST_F(OptionsTest, BadFilesAreRefusedWithTheirPlace) {
       {"tls_key = '/k'", "tls_key needs tls_cert"},
       {"tls_client_ca = '/ca'", "needs tls_cert and tls_key"},
       {"metrics_listen = 'nowhere'", "is not HOST:PORT"},
+      {"log_format = 'xml'", "must be one of text, logfmt, json; got xml"},
+      {"log_level = 'debug'", "must be one of info, warning, error; got debug"},
       {"dataset_roots = ['data']", "not an absolute path"},
       {"models = 5", "must be a table"},
       {"[models]\na = 'relative'", "must be the absolute path"},
