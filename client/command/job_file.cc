@@ -67,9 +67,10 @@ std::string PathOfFlag(const std::string& key) {
   for (const JobField& field : JobFields()) {
     if (field.flag == nullptr) continue;
     std::vector<std::string> names = {field.flag};
-    if (field.aliases != nullptr)
+    if (field.aliases != nullptr) {
       for (const absl::string_view alias : absl::StrSplit(field.aliases, ','))
         names.emplace_back(alias);
+    }
     if (std::find(names.begin(), names.end(), flag) != names.end()) return field.path;
   }
   return "";
@@ -259,9 +260,10 @@ void ReadDataset(const YAML::Node& node, Reader& reader, JobFile* file) {
   json dataset = reader.Message(node, *ftd::v1::Dataset::descriptor(), "dataset", {"path"});
   if (const YAML::Node path = node["path"]; path.IsDefined() && !path.IsNull()) {
     file->dataset = reader.Text(path, "dataset.path");
-    for (const char* source : kSources)
-      if (dataset.contains(source))
-        Complain(node, absl::StrCat("dataset.path and dataset.", source, " contradict each other"));
+    for (const char* source : kSources) {
+      if (!dataset.contains(source)) continue;
+      Complain(node, absl::StrCat("dataset.path and dataset.", source, " contradict each other"));
+    }
   }
   file->spec["dataset"] = std::move(dataset);
 }

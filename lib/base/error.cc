@@ -38,6 +38,7 @@ absl::Status ErrorNamed(absl::StatusCode code, std::string_view reason, std::str
 // The message has all violations as text, for clients that do not read the details.
 absl::Status FieldError(const std::vector<FieldViolation>& violations) {
   std::vector<std::string> sentences;
+  sentences.reserve(violations.size());
   for (const FieldViolation& violation : violations)
     sentences.push_back(absl::StrCat(violation.field, " ", violation.description));
   return WithViolations(Error(Reason::kFieldInvalid, absl::StrJoin(sentences, "; ")), violations);
@@ -45,9 +46,10 @@ absl::Status FieldError(const std::vector<FieldViolation>& violations) {
 
 absl::Status WithViolations(absl::Status status, const std::vector<FieldViolation>& violations) {
   std::string payload;
-  for (const FieldViolation& violation : violations)
+  for (const FieldViolation& violation : violations) {
     absl::StrAppend(&payload, violation.field, std::string(1, kFieldEnd), violation.description,
                     std::string(1, kViolationEnd));
+  }
   status.SetPayload(kViolationsUrl, absl::Cord(payload));
   return status;
 }

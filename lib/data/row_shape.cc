@@ -129,12 +129,12 @@ absl::StatusOr<RowShape> RowRenderer::ShapeOf(const Row& row) const {
     }
   }
   for (const char* conversation : {"messages", "conversations", "conversation"}) {
-    if (Field(row, conversation) != nullptr)
-      return DatasetInvalid(Concat(
-          "\"", conversation,
-          "\" holds a conversation, which is not supported yet; a row is "
-          "{\"prompt\", \"completion\"}, {\"instruction\", \"input\", \"output\"} or {\"text\"}: "
-          "write each answer as a row with all before it as its prompt"));
+    if (Field(row, conversation) == nullptr) continue;
+    return DatasetInvalid(Concat(
+        "\"", conversation,
+        "\" holds a conversation, which is not supported yet; a row is "
+        "{\"prompt\", \"completion\"}, {\"instruction\", \"input\", \"output\"} or {\"text\"}: "
+        "write each answer as a row with all before it as its prompt"));
   }
   return DatasetInvalid(
       Concat("neither \"instruction\" nor \"text\" nor \"prompt\" is there; a row is "

@@ -111,10 +111,11 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
   AddFreeBytes(space, "results", sources_.state_dir.Results());
   families.push_back(std::move(space));
   if (!sources_.tls_certificate.empty()) {
-    if (const auto validity = CheckCertificate(sources_.tls_certificate, ""); validity.ok())
+    if (const auto validity = CheckCertificate(sources_.tls_certificate, ""); validity.ok()) {
       families.push_back(SingleGauge("ftd_tls_certificate_expiry_timestamp_seconds",
                                      "When the certificate in tls_cert expires.",
                                      ToUnixDouble(validity->end)));
+    }
   }
   // Absent until the first walk through the results is done.
   if (const auto bytes = results_bytes_.Last()) {
