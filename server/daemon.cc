@@ -68,6 +68,7 @@ void SetLimits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kLeastPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostStreams);
   // For TLS and HTTP/2's greeting together.
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);  // reflection alone is synchronous
@@ -247,8 +248,11 @@ absl::Status Daemon::BuildServer() {
   grpc::ServerBuilder builder;
   SetLimits(builder);
   builder.RegisterService(service_.get());
-  AddRpcMetrics(builder, metrics_->registry(),
-                [this](const std::string& peer) { tcp_connections_.SawCall(peer); });
+  AddRpcMetrics(
+      builder, metrics_->registry(),
+      {.began = [this](const std::string& peer) { tcp_connections_.SawCall(peer); },
+       .had_message = [this](const std::string& peer) { tcp_connections_.SawMessage(peer); },
+       .ended = [this](const std::string& peer) { tcp_connections_.SawEnd(peer); }});
   const auto credentials = options_.tls_cert.empty()
                                ? grpc::InsecureServerCredentials()
                                : TlsCredentials(TlsFilesOf(options_), tokens_);

@@ -59,13 +59,24 @@ std::string CodeName(grpc::StatusCode code) {
 // Counts one call. gRPC makes an interceptor for each.
 class CallCounter : public Interceptor {
  public:
-  CallCounter(Families families, prometheus::Labels labels)
-      : families_(families), labels_(std::move(labels)), start_(std::chrono::steady_clock::now()) {
+  CallCounter(Families families, prometheus::Labels labels, std::string peer,
+              const CallObserver& observer)
+      : families_(families),
+        labels_(std::move(labels)),
+        peer_(std::move(peer)),
+        observer_(observer),
+        start_(std::chrono::steady_clock::now()) {
     families_.started.Add(labels_).Increment();
+    observer_.began(peer_);
   }
+  ~CallCounter() override { observer_.ended(peer_); }
+  CallCounter(const CallCounter&) = delete;
+  CallCounter& operator=(const CallCounter&) = delete;
 
-  // A call ends when its status is sent; messages do not matter here.
+  // A call ends when its status is sent.
   void Intercept(InterceptorBatchMethods* methods) override {
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE))
+      observer_.had_message(peer_);
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
       families_.seconds.Add(labels_, kSeconds).Observe(took.count());
@@ -80,35 +91,38 @@ class CallCounter : public Interceptor {
       0.002, 0.01, 0.05, 0.25, 1, 5};  // few: they are multiplied by the methods
   const Families families_;
   prometheus::Labels labels_;
+  const std::string peer_;
+  const CallObserver& observer_;
   const std::chrono::steady_clock::time_point start_;
 };
 
 class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  CallCounterFactory(Families families, std::function<void(const std::string&)> on_call)
-      : families_(families), on_call_(std::move(on_call)) {}
+  CallCounterFactory(Families families, const CallObserver& observer)
+      : families_(families), observer_(observer) {}
 
   // Called by gRPC at the beginning of each call.
   Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
-    on_call_(info->server_context()->peer());
     const std::string path = info->method();  // "/ftd.v1.FineTuning/GetJob"
     const size_t slash = path.rfind('/');
     return std::make_unique<CallCounter>(
-               families_, prometheus::Labels{{"grpc_type", TypeName(info->type())},
-                                             {"grpc_service", path.substr(1, slash - 1)},
-                                             {"grpc_method", path.substr(slash + 1)}})
+               families_,
+               prometheus::Labels{{"grpc_type", TypeName(info->type())},
+                                  {"grpc_service", path.substr(1, slash - 1)},
+                                  {"grpc_method", path.substr(slash + 1)}},
+               info->server_context()->peer(), observer_)
         .release();  // gRPC owns it
   }
 
  private:
   const Families families_;
-  const std::function<void(const std::string&)> on_call_;
+  const CallObserver observer_;
 };
 
 }  // namespace
 
 void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry,
-                   std::function<void(const std::string&)> on_call) {
+                   const CallObserver& observer) {
   const Families families{prometheus::BuildCounter()
                               .Name("grpc_server_started_total")
                               .Help("Calls begun.")
@@ -122,7 +136,7 @@ void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry,
                               .Help("Time of calls.")
                               .Register(registry)};
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> factories;
-  factories.push_back(std::make_unique<CallCounterFactory>(families, std::move(on_call)));
+  factories.push_back(std::make_unique<CallCounterFactory>(families, observer));
   builder.experimental().SetInterceptorCreators(std::move(factories));
 }
 

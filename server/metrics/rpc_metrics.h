@@ -10,9 +10,14 @@
 
 namespace ftd {
 
-// Counts every call of the server that `builder` makes, and tells `on_call` of its peer, as gRPC
-// spells it. Calls that nobody may make are not among them. `registry` must outlive that server.
+// Gets news of each call, with its peer as gRPC spells it.
+struct CallObserver {
+  std::function<void(const std::string&peer)> began, had_message, ended;
+};
+
+// Counts every call of the server that `builder` makes, and tells `observer`. Calls that nobody may
+// make are not among them. `registry` must outlive that server.
 void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry,
-                   std::function<void(const std::string& peer)> on_call);
+                   const CallObserver& observer);
 
 }  // namespace ftd
