@@ -84,8 +84,9 @@ class TcpConnections {
 };
 
 inline constexpr int kSweepMs = 250;
-// Calls that a connection may have open: gRPC refuses more HTTP/2 streams.
-inline constexpr int kMostStreams = 1000;
+// HTTP/2 streams of a connection: more than watchers of all (WatchHub), so that one too many of
+// them gets an answer and does not wait for a stream.
+inline constexpr int kMostStreams = 2048;
 
 // How many connections a process with this many descriptors may have: half of them, at most 1024.
 size_t MostTcpConnections();

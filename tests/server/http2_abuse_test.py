@@ -85,7 +85,7 @@ HEADER_FLOODS = {
 
 @pytest.mark.parametrize("flood", HEADER_FLOODS)
 def test_headers_without_an_end(flood):
-    """The connection goes once 16 MiB have come on it that are no call."""
+    """The connection goes once 32 MiB have come on it outside calls."""
     with plain_ftd() as ftd:
         before = resident(ftd)
         assert is_closed(ftd, frame(CONTINUATION, 0, 1, HEADER_FLOODS[flood]), 1 << 30)
