@@ -31,7 +31,7 @@ constexpr size_t kMostConnections = 1024;
 constexpr int64_t kMostCalls = 2 * kMostStreams;
 // Bytes that belong to no call or message: of a connection, and of all. A message has 4 MiB at
 // most, and what is on its way while the last one is handled is less than as much again.
-constexpr uint64_t kMostBytes = 32 << 20, kMostBytesOfAll = 256 << 20;
+constexpr uint64_t kMostBytes = 16 << 20, kMostBytesOfAll = 128 << 20;
 
 // Returns the number that a socket has as long as it lives; 0: the descriptor is not a socket.
 ino_t SocketInode(int fd) {
