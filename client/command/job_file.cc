@@ -54,13 +54,6 @@ std::string Below(const std::string& path, const std::string& key) {
   return path.empty() ? key : absl::StrCat(path, ".", key);
 }
 
-// The field with this path; null when the table has none.
-const JobField* FieldAt(const std::string& path) {
-  for (const JobField& field : JobFields())
-    if (path == field.path) return &field;
-  return nullptr;
-}
-
 // Returns the path of the field whose flag is spelt so: "lora_rank" is lora.rank's.
 std::string PathOfFlag(const std::string& key) {
   const std::string flag = absl::StrReplaceAll(key, {{"_", "-"}});
@@ -185,7 +178,7 @@ int32_t Reader::Int32(const YAML::Node& node, const std::string& path) {
 // As YAML 1.2 has them, and the words of flags. null: "auto", where a switch has three values.
 json Reader::Switch(const YAML::Node& node, const std::string& path) {
   const std::string text = Text(node, path), word = absl::AsciiStrToLower(text);
-  const JobField* field = FieldAt(path);
+  const JobField* field = FindField(path);
   const bool automatic = field != nullptr && KindOfFlag(*field) == FlagKind::kAutoSwitch;
   if (word == "true" || word == "on") return true;
   if (word == "false" || word == "off") return false;
@@ -198,7 +191,7 @@ json Reader::Switch(const YAML::Node& node, const std::string& path) {
 json Reader::EnumValue(const YAML::Node& node, const FieldDescriptor& field,
                        const std::string& path) {
   const std::string text = Text(node, path);
-  const JobField* known = FieldAt(path);
+  const JobField* known = FindField(path);
   const std::string word = known == nullptr ? text : WordMeant(*known, text);
   const std::string name = absl::StrReplaceAll(absl::AsciiStrToUpper(word), {{"-", "_"}});
   const EnumValueDescriptor* value = field.enum_type()->FindValueByName(name);

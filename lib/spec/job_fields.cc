@@ -125,6 +125,12 @@ std::string Range::Words(bool integer) const {
 
 absl::Span<const JobField> JobFields() { return kTable; }
 
+const JobField* FindField(std::string_view path) {
+  for (const JobField& field : JobFields())
+    if (path == field.path) return &field;
+  return nullptr;
+}
+
 Json::json_pointer PointerTo(const JobField& field) {
   return Json::json_pointer("/" + absl::StrReplaceAll(field.path, {{".", "/"}}));
 }

@@ -68,6 +68,9 @@ struct JobField {
 // All of them, in the order of job_fields.def.
 absl::Span<const JobField> JobFields();
 
+// Returns the field with this path; null: there is none.
+const JobField* FindField(std::string_view path);
+
 // Returns the place of the field's value in a JobSpec's JSON.
 nlohmann::json::json_pointer PointerTo(const JobField& field);
 

@@ -22,10 +22,7 @@ using Json = nlohmann::json;
 // Returns the word that people write for a value of the field at `path`.
 template <typename Enum>
 std::string_view WordOf(std::string_view path, Enum value) {
-  const auto fields = JobFields();
-  const auto* const field =
-      std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return f.path == path; });
-  return field->words.words[static_cast<size_t>(value)];
+  return FindField(path)->words.words[static_cast<size_t>(value)];
 }
 
 // The requested modules in the order of AllTargetModules, each once.

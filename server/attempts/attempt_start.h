@@ -19,10 +19,10 @@ struct PreparedAttempt {
   Fd lock;          // worker.lock, held
 };
 
-// Creates the directory of attempt `number`, which `rollbacks` of those before it were rolled back
-// for, with request.json and a held worker.lock, and chooses
-// the checkpoint to resume from. What a daemon that died at this point had left there is removed:
-// no worker was started in it. `progress` is called while the checkpoint is read.
+// Creates the directory of attempt `number` with request.json and a held worker.lock, and chooses
+// the checkpoint to resume from. `rollbacks`: how many attempts before it were rolled back. What a
+// daemon that died at this point had left there is removed: no worker was started in it. `progress`
+// is called while the checkpoint is read.
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
                                                int32_t number, int32_t rollbacks,
                                                const Device& device,

@@ -12,7 +12,7 @@ namespace ftd {
 
 // Gets news of each call, with its peer as gRPC spells it.
 struct CallObserver {
-  std::function<void(const std::string&peer)> began, had_message, ended;
+  std::function<void(const std::string&)> began, had_message, ended;
 };
 
 // Counts every call of the server that `builder` makes, and tells `observer`. Calls that nobody may

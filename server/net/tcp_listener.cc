@@ -300,7 +300,8 @@ void TcpListener::AcceptLoop(const Handover& handover) {
   std::vector<pollfd> polled = {{.fd = wake_.get(), .events = POLLIN}};
   for (const Fd& socket : sockets_) polled.push_back({.fd = socket.get(), .events = POLLIN});
   while (true) {
-    if (poll(polled.data(), polled.size(), kSweepMs) < 0 && errno != EINTR) return;
+    const int wait_ms = connections_.empty() ? -1 : kSweepMs;
+    if (poll(polled.data(), polled.size(), wait_ms) < 0 && errno != EINTR) return;
     if (polled[0].revents != 0) return;
     connections_.Sweep();
     for (size_t i = 1; i < polled.size(); ++i)

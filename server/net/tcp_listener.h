@@ -46,7 +46,11 @@ class TcpConnections {
   void SawCall(const std::string& escaped);
   void SawMessage(const std::string& escaped);
   void SawEnd(const std::string& escaped);
-  // Looks at what came on the connections. Call every kSweepMs.
+  bool empty() {
+    const absl::MutexLock lock(&mutex_);
+    return open_.empty();
+  }
+  // Looks at what came on the connections. Call every kSweepMs while there are any, and before Add.
   void Sweep();
   // Whether memory was short at the last sweep.
   bool overloaded() const { return overloaded_; }

@@ -39,7 +39,8 @@ v1::WorkerEvent::End CheckRows(const v1::AttemptRequest& request, const TrainSpe
                                const StopFlags& flags) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   // It may have ended before that.
-  if (::getppid() != request.row_check().daemon_pid())
+  const int64_t daemon = request.row_check().daemon_pid();
+  if (daemon != 0 && ::getppid() != daemon)
     return FailureOf(absl::CancelledError("the daemon that asked has ended"), {});
   ::setpriority(PRIO_PROCESS, 0, kLowest);
   const absl::Status status = Look(request, spec, dir, observer, flags);

@@ -45,7 +45,7 @@ struct Meeting {
 };
 
 struct Thread {
-  jmp_buf place{};  // where it goes on, once it has begun
+  jmp_buf place{};  // where it continues, once it has begun
   bool begun = false;
   const Meeting* waits_at = nullptr;
   unsigned round = 0;  // that it waits for the end of
@@ -177,7 +177,7 @@ void RunBlocks(unsigned blocks, unsigned threads, const std::function<void()>& t
   if (blocks == 0 || threads == 0 || threads > kMostThreads) Die("no launch of that size");
   const auto order = static_cast<Order>(launches++ % 3);
   thread_local const Stacks stacks(kMostThreads);
-  const Stacks& mine = stacks;
+  const Stacks& mine = stacks;  // the lambda's thread would have others
   for (unsigned index = 0; index < blocks; ++index) {
     // An OS thread each: its thread-local variables are the block's shared memory.
     std::thread([&] { Block(index, threads, mine, thread).Run(order); }).join();
