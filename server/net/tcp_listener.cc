@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -28,7 +29,7 @@ namespace {
 
 constexpr size_t kMostConnections = 1024;
 // Calls that were reset count until they have been handled.
-constexpr int64_t kMostCalls = 2 * kMostStreams;
+constexpr int64_t kMostCalls = int64_t{2} * kMostStreams;
 // Bytes that belong to no call or message: of a connection, and of all. A message has 4 MiB at
 // most, and what is on its way while the last one is handled is less than as much again.
 constexpr uint64_t kMostBytes = 16 << 20, kMostBytesOfAll = 128 << 20;
@@ -133,12 +134,27 @@ void TcpConnections::Add(int fd, const std::string& peer) {
   const std::string host = HostOf(peer);
   if (const auto here = silent_.find(host);
       here != silent_.end() && here->second.size() >= limit_ / 4)
-    Drop(here->second.begin()->second);
+    Drop(LeastSent(here->second));
   if (open_.size() >= limit_) Drop(order_.begin()->second);
   const int64_t now = ++clock_;
   open_[peer] = {.fd = fd, .inode = SocketInode(fd), .host = host, .used = now};
   order_[{false, now}] = peer;
   silent_[host][now] = peer;
+}
+
+// A client at its handshake has sent more than a flood that only begins one. The newer half may not
+// have had the time.
+std::string TcpConnections::LeastSent(const Silent& silent) const {
+  std::string least;
+  uint64_t sent = std::numeric_limits<uint64_t>::max();
+  size_t left = (silent.size() + 1) / 2;
+  for (auto entry = silent.begin(); left > 0; ++entry, --left) {
+    const uint64_t received = BytesReceived(open_.at(entry->second).fd);
+    if (received >= sent) continue;
+    sent = received;
+    least = entry->second;
+  }
+  return least;
 }
 
 // gRPC escapes what an URI may not have: "ipv6:%5B::1%5D:4711".

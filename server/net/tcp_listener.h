@@ -26,7 +26,8 @@ namespace ftd {
 
 // The connections that are open, as far as one can know of descriptors that gRPC closes. The one
 // that was idle longest goes when there are too many: those on which no call has come yet first, so
-// that a flood of them drives out itself and no client at work.
+// that a flood of them drives out itself and no client at work. A host that has too many of these
+// loses the one that has sent least, of the older half: a flood, not a client at its handshake.
 //
 // gRPC 1.51 keeps what an endless header brings, and queues calls that are reset at once without
 // limit (CVE-2023-33953, CVE-2023-44487). So a connection also goes when too much comes on
@@ -71,6 +72,8 @@ class TcpConnections {
   using Silent = std::map<int64_t, std::string>;   // peers that never called, by `used`
   using Order = std::map<std::pair<bool, int64_t>, std::string>;  // peers by (called, used)
 
+  // The peer to drop of a host that has too many silent connections.
+  std::string LeastSent(const Silent& silent) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   Open::iterator Find(const std::string& escaped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // With a `reason` it is logged.
   void Drop(const std::string& peer, const char* reason = nullptr)
