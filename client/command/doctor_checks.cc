@@ -8,11 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "client/base/child_process.h"
 #include "client/base/nvidia_driver.h"
+#include "client/base/programs.h"
 #include "client/base/version.h"
 #include "client/text/names.h"
 #include "client/text/text.h"
+#include "lib/base/child_process.h"
 #include "lib/base/json.h"
 #include "lib/base/libtorch_path.h"
 
@@ -152,7 +153,7 @@ Finding CheckWorker(const ServerInfo* info) {
             absl::StrCat(worker, " was not started: ", trusted.status().message()),
             "run `ftctl doctor` as ftd's user, or have it belong to root"};
   }
-  const auto ran = trusted.ok() ? RunChild({*trusted, "--version"}, kWorkerLimit)
+  const auto ran = trusted.ok() ? RunChild({*trusted, "--version"}, {.limit = kWorkerLimit})
                                 : absl::StatusOr<ChildResult>(trusted.status());
   if (!ran.ok()) {
     return Failed("worker", ran.status(),
@@ -178,7 +179,7 @@ Finding CheckWorker(const ServerInfo* info) {
 // ftd judges its own settings: the rules are not repeated here.
 Finding CheckSettings() {
   const std::string ftd = ProgramBeside("ftd");
-  const auto ran = RunChild({ftd, "--check-config"}, kProgramLimit);
+  const auto ran = RunChild({ftd, "--check-config"}, {.limit = kProgramLimit});
   if (absl::IsNotFound(ran.status())) {
     return {"settings", Verdict::kOk, "no ftd beside this ftctl, so none to judge"};
   }
@@ -193,7 +194,7 @@ Finding CheckSettings() {
 // Asks through ftctl-hub, which has libcurl; ftctl itself does without.
 Finding CheckHubToken(const ServerInfo* info) {
   const std::string hub = ProgramBeside("ftctl-hub");
-  const auto ran = RunChild({hub, "doctor"}, kProgramLimit);
+  const auto ran = RunChild({hub, "doctor"}, {.limit = kProgramLimit});
   if (!ran.ok()) return Failed("hub token", ran.status(), "install ftctl-hub beside ftctl");
   const auto said = ParseJsonObject(ran->output);
   if (!said) {

@@ -6,6 +6,7 @@
 #include "client/text/json_output.h"
 #include "client/text/names.h"
 #include "client/text/text.h"
+#include "lib/runlog/plain_json.h"
 
 namespace ftd {
 

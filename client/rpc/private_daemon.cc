@@ -1,5 +1,5 @@
 #include "client/rpc/private_daemon.h"
-#include "client/base/child_process.h"
+#include "client/base/programs.h"
 
 #include <fcntl.h>
 #include <poll.h>

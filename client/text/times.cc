@@ -3,13 +3,7 @@
 #include <chrono>
 #include <ctime>
 
-#include "google/protobuf/util/time_util.h"
-
 namespace ftd {
-
-std::string Rfc3339(const google::protobuf::Timestamp& time) {
-  return google::protobuf::util::TimeUtil::ToString(time);
-}
 
 // In the time zone of whoever reads it; JSON output has UTC.
 std::string LocalTime(const google::protobuf::Timestamp& time) {

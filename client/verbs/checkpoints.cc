@@ -10,6 +10,7 @@
 #include "client/text/table.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
+#include "lib/runlog/plain_json.h"
 
 namespace ftd {
 

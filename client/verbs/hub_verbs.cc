@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/base/child_process.h"
 #include "client/base/exit_codes.h"
+#include "client/base/programs.h"
 #include "client/command/flags.h"
 #include "client/command/verbs.h"
 #include "lib/base/error.h"

@@ -11,6 +11,7 @@
 #include "client/text/names.h"
 #include "client/text/table.h"
 #include "client/text/times.h"
+#include "lib/runlog/plain_json.h"
 
 namespace ftd {
 namespace {

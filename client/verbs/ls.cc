@@ -14,6 +14,7 @@
 #include "client/text/text.h"
 #include "client/text/times.h"
 #include "lib/base/error.h"
+#include "lib/runlog/plain_json.h"
 
 namespace ftd {
 namespace {

@@ -9,6 +9,7 @@
 #include "client/rpc/connection.h"
 #include "client/text/json_output.h"
 #include "client/text/names.h"
+#include "lib/runlog/plain_json.h"
 
 namespace ftd {
 

@@ -152,7 +152,7 @@ bool LogMayTellMore(const Job& job) {
 int Follow(Run& run, const Job& job) {
   if (const absl::Status noted = WriteNote(run); !noted.ok()) return Fail(noted);
   std::cerr << "Checkpoints and logs are in " << run.daemon.state_dir().string() << std::endl;
-  auto view = MakeWatchView("Ctrl-C saves a checkpoint and ends");
+  auto view = MakeWatchView(run.connection, "Ctrl-C saves a checkpoint and ends");
   const FollowOutcome outcome = FollowJob(run.connection, job, *view, run.signals);
   // The view restores the terminal as it goes; what follows is for a plain one.
   view.reset();

@@ -15,6 +15,7 @@
 #include "client/text/table.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
+#include "lib/runlog/plain_json.h"
 #include "lib/spec/job_fields.h"
 
 namespace ftd {

@@ -13,6 +13,7 @@
 #include "client/watch/follow.h"
 #include "client/watch/job_views.h"
 #include "client/watch/terminal.h"
+#include "lib/runlog/plain_json.h"
 
 namespace ftd {
 namespace {

@@ -15,6 +15,7 @@
 #include "client/text/text.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/runlog/plain_json.h"
 
 namespace ftd {
 namespace {

@@ -11,26 +11,18 @@
 #include "client/command/flags.h"
 #include "client/command/verbs.h"
 #include "client/rpc/connection.h"
-#include "client/rpc/stream_follower.h"
+#include "client/rpc/queue_follower.h"
 #include "client/text/json_output.h"
 #include "client/watch/follow.h"
 #include "client/watch/queue_screen.h"
 #include "client/watch/terminal.h"
+#include "lib/runlog/plain_json.h"
 
 namespace ftd {
 namespace {
 
 using ftd::v1::WatchQueueRequest;
 using ftd::v1::WatchQueueResponse;
-using Follower = StreamFollower<WatchQueueResponse>;
-
-StreamCalls<WatchQueueResponse> CallsFor(Connection& connection, const WatchQueueRequest& request) {
-  return {.open =
-              [&connection, request](grpc::ClientContext* context) {
-                return connection.stub().WatchQueue(context, request);
-              },
-          .note = [](const WatchQueueResponse&) { return false; }};
-}
 
 absl::StatusOr<WatchQueueResponse> TakeOne(Connection& connection,
                                            const WatchQueueRequest& request) {
@@ -121,13 +113,13 @@ bool TypedQuit(int keys) {
 }
 
 // Shows what waits. The status of the last item's end, if it is among them.
-std::optional<absl::Status> ShowItems(Follower& follower, QueueView& view) {
+std::optional<absl::Status> ShowItems(QueueFollower& follower, QueueView& view) {
   std::optional<absl::Status> end;
-  for (const Follower::Item& item : follower.Take()) {
-    if (item.kind == Follower::Item::kEvent) view.Show(item.event);
-    if (item.kind == Follower::Item::kLost) view.SetLost(std::string(item.status.message()));
-    if (item.kind == Follower::Item::kRegained) view.SetLost("");
-    if (item.kind == Follower::Item::kEnd) end = item.status;
+  for (const QueueItem& item : follower.Take()) {
+    if (item.kind == QueueItem::kEvent) view.Show(item.event);
+    if (item.kind == QueueItem::kLost) view.SetLost(std::string(item.status.message()));
+    if (item.kind == QueueItem::kRegained) view.SetLost("");
+    if (item.kind == QueueItem::kEnd) end = item.status;
   }
   view.Tick();
   return end;
@@ -137,8 +129,7 @@ std::optional<absl::Status> ShowItems(Follower& follower, QueueView& view) {
 absl::StatusOr<int> FollowQueue(Connection& connection, const WatchQueueRequest& request,
                                 QueueView& view, Signals& signals) {
   constexpr int kTickMs = 200;
-  constexpr size_t kMostItems = 8;  // each is a whole snapshot
-  Follower follower(connection, CallsFor(connection, request), kMostItems);
+  QueueFollower follower(connection, request);
   while (true) {
     if (const auto end = ShowItems(follower, view)) return *end;
     pollfd inputs[] = {

@@ -4,6 +4,8 @@
 #include <iostream>
 #include <optional>
 
+#include "client/base/exit_codes.h"
+#include "client/rpc/queue_follower.h"
 #include "client/text/times.h"
 #include "client/watch/terminal.h"
 #include "client/watch/watch_lines.h"
@@ -40,7 +42,10 @@ class LineView : public JobView {
 // Redraws the whole screen: a frame is a function of the state and the time.
 class ScreenView : public JobView {
  public:
-  explicit ScreenView(const std::string& ctrl_c) : ctrl_c_(ctrl_c) { screen_.emplace(); }
+  ScreenView(Connection& connection, const std::string& ctrl_c)
+      : ctrl_c_(ctrl_c), queue_(connection, {}) {
+    screen_.emplace();
+  }
 
   // The last frame is printed once more on the normal screen, so that it stays in the scrollback.
   ~ScreenView() override {
@@ -59,6 +64,7 @@ class ScreenView : public JobView {
     const auto now = steady_clock::now();
     if (now - last_frame_ < kFrame) return;
     last_frame_ = now;
+    LookAtGpus();
     Render(state);
     screen_->Draw(shown_);
   }
@@ -71,11 +77,21 @@ class ScreenView : public JobView {
   }
 
  private:
+  // Without an answer, as from an older ftd, the screen has no GPUs.
+  void LookAtGpus() {
+    for (const QueueItem& item : queue_.Take())
+      gpus_ = item.event.device() == "cuda" ? item.event.gpus() : Gpus();
+  }
+
   void Render(const WatchState& state) {
-    shown_ = RenderWatchScreen(state, TerminalStyle(), NowSeconds(), ctrl_c_);
+    const bool trains = !IsFinal(state.job().state());
+    shown_ =
+        RenderWatchScreen(state, trains ? gpus_ : Gpus(), TerminalStyle(), NowSeconds(), ctrl_c_);
   }
 
   const std::string ctrl_c_;
+  QueueFollower queue_;
+  Gpus gpus_;
   std::optional<FullScreen> screen_;
   std::vector<std::string> shown_;
   steady_clock::time_point last_frame_;
@@ -83,13 +99,13 @@ class ScreenView : public JobView {
 
 }  // namespace
 
-std::unique_ptr<JobView> MakeWatchView(const std::string& ctrl_c) {
-  if (StdoutIsTerminal()) return std::make_unique<ScreenView>(ctrl_c);
+std::unique_ptr<JobView> MakeWatchView(Connection& connection, const std::string& ctrl_c) {
+  if (StdoutIsTerminal()) return std::make_unique<ScreenView>(connection, ctrl_c);
   return std::make_unique<LineView>();
 }
 
 int WatchToEnd(Connection& connection, const ftd::v1::Job& job, Signals& signals) {
-  auto view = MakeWatchView();
+  auto view = MakeWatchView(connection);
   const FollowOutcome outcome = FollowJob(connection, job, *view, signals);
   view.reset();  // the terminal is the shell's again
   return ReportOutcome(outcome);

@@ -9,8 +9,8 @@
 namespace ftd {
 
 // Returns the view that suits stdout. A screen view takes the terminal until it is destroyed, and
-// leaves its last picture behind. `ctrl_c`: see RenderWatchScreen.
-std::unique_ptr<JobView> MakeWatchView(const std::string& ctrl_c = "");
+// leaves its last picture behind. `connection` must outlive it. `ctrl_c`: see RenderWatchScreen.
+std::unique_ptr<JobView> MakeWatchView(Connection& connection, const std::string& ctrl_c = "");
 
 // Follows the job in such a view, reports the outcome, and returns the exit code.
 int WatchToEnd(Connection& connection, const ftd::v1::Job& job, Signals& signals);

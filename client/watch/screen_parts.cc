@@ -45,6 +45,22 @@ StyledLine BarLine(double share, const std::string& text, const ScreenStyle& sty
   return line;
 }
 
+StyledLine GpuLine(const Gpu& gpu, bool unicode) {
+  StyledLine line;
+  line.Add(Ink::kBold, absl::StrCat("GPU ", gpu.index()));
+  if (!gpu.name().empty()) line.Add(Ink::kAccent, absl::StrCat("  ", gpu.name()));
+  if (gpu.has_utilization_ratio())
+    line.Add(absl::StrCat("   ", Fixed(100 * gpu.utilization_ratio(), 0), "% busy"));
+  if (gpu.has_memory_used_bytes() && gpu.has_memory_total_bytes()) {
+    line.Add(absl::StrCat("   ", ShortBytes(gpu.memory_used_bytes()), " of ",
+                          ShortBytes(gpu.memory_total_bytes())));
+  }
+  if (gpu.has_power_watts()) line.Add(absl::StrCat("   ", Fixed(gpu.power_watts(), 0), " W"));
+  if (gpu.has_temperature_celsius())
+    line.Add(absl::StrCat("   ", Fixed(gpu.temperature_celsius(), 0), unicode ? " °C" : " C"));
+  return line;
+}
+
 std::vector<std::string> RenderLines(const std::vector<StyledLine>& lines,
                                      const ScreenStyle& style) {
   const size_t shown = std::min(lines.size(), static_cast<size_t>(std::max(0, style.rows)));

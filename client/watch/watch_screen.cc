@@ -21,8 +21,7 @@ namespace {
 using ftd::v1::Job;
 using Lines = std::vector<StyledLine>;
 
-constexpr int kFewestPlotRows = 4;
-constexpr int kMostPlotRows = 16;
+constexpr int kFewestPlotRows = 6;
 constexpr int kWarningsShown = 3;
 
 StyledLine Title(const Job& job) {
@@ -92,7 +91,7 @@ void AddMetrics(const WatchState& state, const ScreenStyle& style, Lines* lines)
     if (metric.screen.before != nullptr && value)
       metrics.push_back({metric.screen.before, Text(metric.screen, value), metric.screen.after});
     if (metric.name == std::string_view("loss"))
-      metrics.push_back({"smoothed ", Fixed(state.smoothed_loss(), 4), ""});
+      metrics.push_back({"smoothed ", Fixed(state.losses().back().smoothed, 4), ""});
     if (metric.name == std::string_view("step_seconds"))
       metrics.push_back({"", Fixed(state.seconds_per_step(), 2), " s/step"});
   }
@@ -154,26 +153,37 @@ Lines Notes(const WatchState& state, const ScreenStyle& style, double now,
   return lines;
 }
 
+// Each loss, their smoothed line, and the evaluations.
+std::vector<PlotSeries> Curves(const WatchState& state) {
+  PlotSeries losses = {PlotSeries::Form::kDots, Ink::kDim, "loss", {}};
+  PlotSeries smoothed = {PlotSeries::Form::kLine, Ink::kAccent, "smoothed", {}};
+  PlotSeries evaluations = {PlotSeries::Form::kMarks, Ink::kWarn, "eval loss", {}};
+  for (const StepLoss& at : state.losses()) {
+    const auto step = static_cast<double>(at.step);
+    losses.points.push_back({step, at.loss});
+    smoothed.points.push_back({step, at.smoothed});
+  }
+  for (const auto& evaluation : state.evaluations())
+    evaluations.points.push_back({static_cast<double>(evaluation.step()), evaluation.loss()});
+  return {std::move(losses), std::move(smoothed), std::move(evaluations)};
+}
+
 // Nothing if there is too little room for a plot that says something.
 Lines PlotLines(const WatchState& state, const ScreenStyle& style, int room) {
-  Lines lines;
   // A plot needs a blank line above and below.
-  if (room < kFewestPlotRows + 2) return lines;
-  const int rows = std::min(room - 2, kMostPlotRows);
-  const auto plot =
-      PlotWithAxes(state.losses(), state.first_step(), state.has_step() ? state.step().step() : 0,
-                   std::min(style.columns, 120), rows, style.unicode);
-  if (plot.empty()) return lines;
-  lines.emplace_back();
-  for (const std::string& row : plot) lines.emplace_back().Add(Ink::kAccent, row);
+  if (room < kFewestPlotRows + 2) return {};
+  Lines lines = Plot(Curves(state), "step", style.columns, room - 2, style.unicode);
+  if (lines.empty()) return lines;
+  lines.emplace(lines.begin());
   lines.emplace_back();
   return lines;
 }
 
 }  // namespace
 
-std::vector<std::string> RenderWatchScreen(const WatchState& state, const ScreenStyle& style,
-                                           double now, const std::string& ctrl_c) {
+std::vector<std::string> RenderWatchScreen(const WatchState& state, const Gpus& gpus,
+                                           const ScreenStyle& style, double now,
+                                           const std::string& ctrl_c) {
   if (state.job().id().empty()) return {Shorten("waiting for ftd", style.columns, style.unicode)};
   Lines lines = {Title(state.job()), StateLine(state, now)};
   AddProgress(state, style, &lines);
@@ -183,8 +193,12 @@ std::vector<std::string> RenderWatchScreen(const WatchState& state, const Screen
                &lines);
   }
   const Lines notes = Notes(state, style, now, ctrl_c);
-  // The plot gets what the rest leaves.
-  const int room = style.rows - static_cast<int>(lines.size() + notes.size());
+  // The rest leaves room for the GPUs, and they leave some for the plot.
+  int room = style.rows - static_cast<int>(lines.size() + notes.size());
+  for (const Gpu& gpu : gpus) {
+    if (--room < 0) break;
+    lines.push_back(GpuLine(gpu, style.unicode));
+  }
   for (const Lines& part : {PlotLines(state, style, room), notes})
     lines.insert(lines.end(), part.begin(), part.end());
   return RenderLines(lines, style);

@@ -14,6 +14,21 @@ using ftd::v1::WatchJobResponse;
 
 constexpr size_t kRecentSteps = 20;
 constexpr int kWarningsKept = 20;
+constexpr StepLoss kNoLoss = {.smoothed = std::numeric_limits<double>::quiet_NaN()};
+
+// Adam's bias correction: of n losses the mean has the weight 1 − 0.9^n, without which the first
+// steps would be pulled towards 0.
+StepLoss After(const StepLoss& last, const ftd::v1::StepMetrics& step) {
+  constexpr double kWeight = 0.9;
+  StepLoss next = {step.step(), step.loss(), last.smoothed, last.finite};
+  if (!std::isfinite(step.loss())) return next;
+  ++next.finite;
+  const double before = 1 - std::pow(kWeight, last.finite);
+  const double mean =
+      kWeight * (last.finite == 0 ? 0 : last.smoothed * before) + (1 - kWeight) * step.loss();
+  next.smoothed = mean / (1 - std::pow(kWeight, next.finite));
+  return next;
+}
 
 }  // namespace
 
@@ -57,8 +72,7 @@ void WatchState::Apply(const WatchJobResponse& event) {
 // Losses are kept for the plot, times only for the last steps, from which the end is estimated.
 void WatchState::ApplyStep(const ftd::v1::StepMetrics& step) {
   step_ = step;
-  losses_.push_back(step.loss());
-  steps_.push_back(step.step());
+  losses_.push_back(After(losses_.empty() ? kNoLoss : losses_.back(), step));
   recent_seconds_.push_back(step.step_seconds());
   if (recent_seconds_.size() > kRecentSteps) recent_seconds_.pop_front();
 }
@@ -79,10 +93,7 @@ void WatchState::ApplyStateChange(const WatchJobResponse::StateChange& change) {
 }
 
 void WatchState::RollBack(int64_t step) {
-  while (!steps_.empty() && steps_.back() > step) {
-    steps_.pop_back();
-    losses_.pop_back();
-  }
+  while (!losses_.empty() && losses_.back().step > step) losses_.pop_back();
   RollBackEvaluations(step);
   // Speed before a roll-back says little about the attempt that follows.
   recent_seconds_.clear();
@@ -91,22 +102,6 @@ void WatchState::RollBack(int64_t step) {
 
 void WatchState::RollBackEvaluations(int64_t step) {
   while (!evaluations_.empty() && evaluations_.back().step() > step) evaluations_.pop_back();
-}
-
-// Exponential moving average with Adam's bias correction: mean / (1 − 0.9^n), so that the first
-// steps are not pulled towards 0.
-double WatchState::smoothed_loss() const {
-  constexpr double kWeight = 0.9;
-  double mean = 0;
-  double share = 1;
-  // Older steps weigh too little to change a double.
-  const size_t first = losses_.size() > 400 ? losses_.size() - 400 : 0;
-  for (size_t i = first; i < losses_.size(); ++i) {
-    if (!std::isfinite(losses_[i])) continue;
-    mean = kWeight * mean + (1 - kWeight) * losses_[i];
-    share *= kWeight;
-  }
-  return share < 1 ? mean / (1 - share) : std::nan("");
 }
 
 double WatchState::seconds_per_step() const {

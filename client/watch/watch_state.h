@@ -11,6 +11,15 @@
 
 namespace ftd {
 
+struct StepLoss {
+  int64_t step = 0;
+  double loss = 0;
+  // The exponential mean of the losses up to here, weight 0.9, without bias towards its start (as
+  // TensorBoard smooths). NaN before the first that is finite.
+  double smoothed = 0;
+  int64_t finite = 0;  // losses in that mean
+};
+
 class WatchState {
  public:
   // A snapshot starts from nothing: the stream replays every step after it.
@@ -24,14 +33,9 @@ class WatchState {
   // Requires: has_step().
   const ftd::v1::StepMetrics& step() const { return step_; }
   // One per step seen, oldest first.
-  const std::vector<double>& losses() const { return losses_; }
-  // Number of the first of them.
-  int64_t first_step() const { return steps_.empty() ? 0 : steps_.front(); }
+  const std::vector<StepLoss>& losses() const { return losses_; }
   // Those seen, oldest first.
   const std::vector<ftd::v1::Evaluation>& evaluations() const { return evaluations_; }
-  // Exponential mean of the loss, weight 0.9, without bias towards its start (as TensorBoard
-  // smooths).
-  double smoothed_loss() const;
   // Mean seconds of the last steps; 0 when unknown.
   double seconds_per_step() const;
   // Returns the time that is left, from seconds_per_step; nullopt when unknown.
@@ -47,8 +51,7 @@ class WatchState {
 
   ftd::v1::Job job_;
   ftd::v1::StepMetrics step_;
-  std::vector<double> losses_;
-  std::vector<int64_t> steps_;  // numbers of losses_
+  std::vector<StepLoss> losses_;
   std::vector<ftd::v1::Evaluation> evaluations_;
   std::deque<double> recent_seconds_;
   int32_t attempt_ = 0;

@@ -1,5 +1,5 @@
 // protobuf messages as JSON, by protobuf's own printer and parser, under the names of the .proto
-// file. What ftctl prints for scripts has another schema (`client/text/json_output.h`).
+// file. What ftctl prints for scripts has another schema (`plain_json.h`).
 #pragma once
 
 #include <string>

@@ -7,6 +7,7 @@
 
 #include "ftd/v1/job.pb.h"
 #include "lib/base/json.h"
+#include "lib/runlog/plain_json.h"
 
 namespace ftd {
 namespace {

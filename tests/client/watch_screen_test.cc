@@ -60,31 +60,84 @@ void AddCheckpointAndWarning(WatchState* state) {
   state->Apply(warning);
 }
 
-std::string Render(const WatchState& state, ScreenStyle style) {
-  return absl::StrJoin(RenderWatchScreen(state, style, kNow), "\n");
+std::string Render(const WatchState& state, ScreenStyle style, const Gpus& gpus = {}) {
+  return absl::StrJoin(RenderWatchScreen(state, gpus, style, kNow), "\n");
+}
+
+Gpus TwoGpus() {
+  Gpus gpus;
+  for (int i = 0; i < 2; ++i) {
+    Gpu* gpu = gpus.Add();
+    gpu->set_index(i);
+    gpu->set_name("NVIDIA H200");
+    gpu->set_utilization_ratio(0.97);
+    gpu->set_memory_used_bytes(41'200'000'000);
+    gpu->set_memory_total_bytes(150'800'000'000);
+    gpu->set_temperature_celsius(63);
+  }
+  return gpus;
 }
 
 // The whole picture, written by hand from the figures above: 30 of 60 steps at 2 s each leave
-// 1m00s.
+// 1m00s. The losses fall by 0.05 a step, and their mean lags behind.
 TEST(WatchScreen, WholePictureInAscii) {
   WatchState state = Training();
   AddCheckpointAndWarning(&state);
-  EXPECT_EQ(Render(state, {60, 15, false, false}),
+  EXPECT_EQ(Render(state, {60, 20, false, false}),
             "ft-1  first   lora on SmolLM2-135M\n"
             "RUNNING   TRAIN   1m20s\n"
             "[###############...............] step 30/60  50%  ETA 1m00s\n"
             "epoch 0.50   loss 1.5000   smoothed 1.8836   grad norm 0.83\n"
             "lr 9.0e-05   padding 25%   412 tok/s   2.00 s/step\n"
             "\n"
-            "2.950 +*********                                            \n"
-            "      |         *****************                           \n"
-            "      |                          ******************         \n"
-            "1.500 +                                            *********\n"
-            "       step 1                                             30\n"
+            "     . loss   * smoothed\n"
+            "    |********                                               \n"
+            "    |      ..**************                                 \n"
+            "2.5 +               . . .. *************                    \n"
+            "    |                        . . . .    **********          \n"
+            "2.0 +                                . .. . .     **********\n"
+            "    |                                         . . . ..      \n"
+            "1.5 +                                                  . . .\n"
+            "    +-----------------+-----------------+------------------+\n"
+            "step                 10                20                 30\n"
             "\n"
             "warning  3 rows were ?[2Jcut\n"
             "checkpoint  step 25, 12.3 MB, 10s ago\n"
             "Ctrl-C leaves the job running; ftctl cancel first ends it");
+}
+
+TEST(WatchScreen, EvaluationsAreInThePlot) {
+  WatchState state = Training();
+  EXPECT_THAT(Render(state, {80, 24, false, true}), Not(HasSubstr("eval loss")));
+  WatchJobResponse event;
+  event.mutable_evaluation()->set_step(20);
+  event.mutable_evaluation()->set_loss(2.25);
+  state.Apply(event);
+  const std::string screen = Render(state, {80, 24, false, true});
+  EXPECT_THAT(screen, HasSubstr("· loss   ─ smoothed   ● eval loss"));
+  EXPECT_THAT(screen, HasSubstr("eval loss 2.2500"));
+  EXPECT_THAT(screen.substr(screen.find("● eval loss") + 1), HasSubstr("●"));
+}
+
+TEST(WatchScreen, ThePlotTakesTheRoomThatThereIs) {
+  const auto lines = RenderWatchScreen(Training(), {}, {200, 60, false, true}, kNow);
+  EXPECT_EQ(lines.size(), 60u);
+  int widest = 0;
+  for (const std::string& line : lines) widest = std::max(widest, DisplayWidth(line));
+  EXPECT_EQ(widest, 200);
+}
+
+TEST(WatchScreen, GpusAreAboveThePlotAndGoAfterIt) {
+  const std::string screen = Render(Training(), {100, 24, false, true}, TwoGpus());
+  EXPECT_THAT(screen, HasSubstr("GPU 1  NVIDIA H200   97% busy   41.2 GB of 150.8 GB   63 °C\n\n"));
+  EXPECT_THAT(screen, HasSubstr("· loss"));
+  const std::string small = Render(Training(), {100, 10, false, true}, TwoGpus());
+  EXPECT_THAT(small, HasSubstr("GPU 1"));
+  EXPECT_THAT(small, Not(HasSubstr("· loss")));
+  const std::string least = Render(Training(), {100, 7, false, true}, TwoGpus());
+  EXPECT_THAT(least, HasSubstr("GPU 0"));
+  EXPECT_THAT(least, Not(HasSubstr("GPU 1")));
+  EXPECT_THAT(least, HasSubstr("Ctrl-C"));
 }
 
 TEST(WatchScreen, MfuWhereItIsKnown) {
@@ -104,7 +157,8 @@ TEST(WatchScreen, EverySizeStaysInside) {
   for (int columns = 1; columns <= 130; columns += 3) {
     for (int rows = 0; rows <= 45; rows += 3) {
       for (const bool unicode : {true, false}) {
-        const auto lines = RenderWatchScreen(state, {columns, rows, false, unicode}, kNow);
+        const auto lines =
+            RenderWatchScreen(state, TwoGpus(), {columns, rows, false, unicode}, kNow);
         EXPECT_LE(lines.size(), static_cast<size_t>(rows));
         for (const auto& line : lines)
           EXPECT_LE(DisplayWidth(line), columns) << columns << "x" << rows << ": " << line;

@@ -32,15 +32,21 @@ WatchJobResponse RolledBack(int64_t step) {
   return event;
 }
 
+std::vector<double> Losses(const WatchState& state) {
+  std::vector<double> losses;
+  for (const StepLoss& at : state.losses()) losses.push_back(at.loss);
+  return losses;
+}
+
 TEST(WatchState, RollBackForgetsLaterSteps) {
   WatchState state;
   state.Apply(Snapshot(Job::RUNNING));
   for (int i = 1; i <= 5; ++i) state.Apply(Step(i, i));
   state.Apply(RolledBack(3));
-  EXPECT_EQ(state.losses(), (std::vector<double>{1, 2, 3}));
+  EXPECT_EQ(Losses(state), (std::vector<double>{1, 2, 3}));
   EXPECT_EQ(state.step().step(), 3);
   state.Apply(Step(4, 40));
-  EXPECT_EQ(state.losses(), (std::vector<double>{1, 2, 3, 40}));
+  EXPECT_EQ(Losses(state), (std::vector<double>{1, 2, 3, 40}));
   state.Apply(RolledBack(0));
   EXPECT_FALSE(state.has_step());
 }
@@ -86,15 +92,20 @@ TEST(WatchState, EtaOfThisAttempt) {
 // The debiased exponential mean, written out: for losses 2, 4 and weight 0.9 it is (0.09·2 + 0.1·4)
 // / (1 − 0.81).
 TEST(WatchState, SmoothedLoss) {
+  constexpr double kOfTwo = (0.09 * 2 + 0.1 * 4) / 0.19;
   WatchState state;
   state.Apply(Snapshot(Job::RUNNING));
-  EXPECT_TRUE(std::isnan(state.smoothed_loss()));
-  state.Apply(Step(1, 2));
-  EXPECT_NEAR(state.smoothed_loss(), 2, 1e-12);
-  state.Apply(Step(2, 4));
-  EXPECT_NEAR(state.smoothed_loss(), (0.09 * 2 + 0.1 * 4) / 0.19, 1e-12);
-  state.Apply(Step(3, std::nan("")));
-  EXPECT_NEAR(state.smoothed_loss(), (0.09 * 2 + 0.1 * 4) / 0.19, 1e-12);
+  state.Apply(Step(1, std::nan("")));
+  EXPECT_TRUE(std::isnan(state.losses().back().smoothed));
+  state.Apply(Step(2, 2));
+  EXPECT_NEAR(state.losses().back().smoothed, 2, 1e-12);
+  state.Apply(Step(3, 4));
+  EXPECT_NEAR(state.losses().back().smoothed, kOfTwo, 1e-12);
+  state.Apply(Step(4, std::nan("")));
+  EXPECT_NEAR(state.losses().back().smoothed, kOfTwo, 1e-12);
+  state.Apply(RolledBack(2));
+  state.Apply(Step(3, 4));
+  EXPECT_NEAR(state.losses().back().smoothed, kOfTwo, 1e-12) << "what was undone counts no more";
 }
 
 TEST(WatchState, StateChangeReplacesWhatItTellsOf) {

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from fake_ftd import FakeFtd, Script, change, fail, make_job, step
+from fake_ftd import FakeFtd, Script, change, fail, make_job, step, wait_for
 from ftd_fixture import BIN, DEADLINE_S, api, jobs
 
 OUTCOMES = [("SUCCEEDED", 0), ("FAILED", 100), ("CANCELLED", 103)]
@@ -287,7 +287,7 @@ def test_screen_is_restored_on_every_signal(number, exit_code):
 def test_screen_follows_the_windows_size_and_ctrl_c_typed():
     with FakeFtd(**hanging([step(i, 3 - i / 10) for i in range(1, 6)]).handlers()) as fake:
         screen = Screen(fake, "watch", "first")
-        screen.read_until("┤.*step 1 .*\x1b\\[J")
+        screen.read_until("┤.*step .*\x1b\\[J")
         screen.resize(40, 8)
         screen.process.send_signal(signal.SIGWINCH)
         small = screen.read_until("\x1b\\[H.*\x1b\\[J.*\x1b\\[H.*\x1b\\[J")
@@ -306,6 +306,25 @@ def test_screen_honours_no_color_and_the_locale(env, colour, blocks):
         screen.finish()
         assert ("\x1b[36m" in frame) == colour
         assert ("█" in frame) == blocks and frame.isascii() != blocks
+
+
+@pytest.mark.parametrize("device, shown", [("cuda", True), ("cpu", False)])
+def test_screen_has_the_gpus_that_jobs_train_on(device, shown):
+    def queue(request, context):
+        yield api.WatchQueueResponse(device=device, gpus=[{"index": 0, "name": "NVIDIA H200", "utilization_ratio": 0.97}])
+        while context.is_active():
+            time.sleep(0.01)
+
+    with FakeFtd(**hanging([step(1), step(2)]).handlers(), WatchQueue=queue) as fake:
+        screen = Screen(fake, "watch", "first")
+        if shown:
+            screen.read_until("GPU 0.*NVIDIA H200.*97% busy")
+        else:
+            screen.read_until("step 2/10.*\x1b\\[J")
+            wait_for(lambda: fake.calls("WatchQueue"))
+            assert "GPU" not in screen.read_until("\x1b\\[J.*\x1b\\[J")
+        screen.process.send_signal(signal.SIGINT)
+        assert screen.finish() == 130
 
 
 def test_dumb_terminal_gets_lines():
