@@ -125,7 +125,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   // A daemon that stops in order removes this file, so its presence means a crash.
   if (access(d.state_dir_.Addresses().c_str(), F_OK) == 0) d.CheckDatabase();
   FTD_RETURN_IF_ERROR(d.WriteAddresses());
-  d.metrics_->Serve();
+  d.metrics_->Serve([&d] { return d.Health(); });
   for (const auto& listener : d.listeners_) {
     listener->Start([&d](Fd fd) { grpc::AddInsecureChannelFromFd(d.server_.get(), fd.Release()); });
   }
@@ -145,8 +145,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   return daemon;
 }
 
-// Store → metrics, watchers, prefetcher, row checker and runner; runner → metrics, pulse and
-// watchers. Listeners run on the thread that made the change, and only wake others.
+// Store → metrics, watchers, prefetcher, row checker, notifier and runner; runner → metrics, pulse
+// and watchers. Listeners run on the thread that made the change, and only wake others.
 absl::Status Daemon::MakeRunner() {
   store_->SetCommitListener([this](absl::Duration taken) { metrics_->OnCommit(taken); });
   store_->SetListener([this](const Job& job, const StateEvent& event) {
@@ -155,9 +155,13 @@ absl::Status Daemon::MakeRunner() {
     hub_.Notify(WatchHub::kQueue);
     prefetcher_->Wake();
     row_checker_->Wake();
+    notifier_->Wake();
     runner_->Wake();
   });
   row_checker_ = std::make_unique<RowChecker>(*store_, state_dir_, options_.worker);
+  const NotifySettings notify{.command = options_.notify_command, .url = options_.notify_url};
+  FTD_RETURN_IF_ERROR(store_->SetChannels(Notifier::Channels(notify)));
+  notifier_ = std::make_unique<Notifier>(*store_, state_dir_, notify);
   prefetcher_ = std::make_unique<Prefetcher>(*store_, [this] { row_checker_->Wake(); });
   const RunnerObserver observer{
       .news =
@@ -271,6 +275,7 @@ void Daemon::CheckDatabase() {
     const absl::Status checked = database.ok() ? database->QuickCheck() : database.status();
     if (checked.ok()) return LogInfo("the last stop was unclean; the database is whole");
     LogError(std::string(checked.message()));
+    damaged_ = true;
     server_->GetHealthCheckService()->SetServingStatus(false);
   });
 }
@@ -286,6 +291,20 @@ v1::ServerInfo Daemon::Info() const {
   info.set_metrics_address(metrics_->address());
   *info.mutable_start_time() = ToTimestamp(start_time_);
   return info;
+}
+
+absl::Status Daemon::Health() {
+  constexpr absl::Duration kPatience = absl::Seconds(30);
+  if (stopping_) return absl::UnavailableError("ftd is stopping");
+  if (damaged_) return absl::DataLossError("the database is damaged; ftd's log says more");
+  if (const absl::Duration overdue = pulse_.Overdue(); overdue > kPatience) {
+    return absl::UnavailableError(
+        absl::StrCat("the queue has stood still for ", absl::ToInt64Seconds(overdue), " seconds"));
+  }
+  const absl::Status writable = store_->Probe();
+  // Somebody else writes: it answers.
+  if (absl::IsUnavailable(writable)) return absl::OkStatus();
+  return Prefixed(writable, "the database takes no writes: ");
 }
 
 // No new calls. Those that run may end, and the runner may take its time for a checkpoint.
@@ -354,6 +373,7 @@ Daemon::~Daemon() {
   }
   // Before the parts that it wakes by changing a job.
   if (row_checker_ != nullptr) row_checker_->Stop();
+  if (notifier_ != nullptr) notifier_->Stop();
   if (server_ != nullptr) ShutDownServer();
   unlink(state_dir_.Addresses().c_str());
   LogInfo("ftd has stopped");

@@ -26,6 +26,7 @@
 #include "server/net/access_tokens.h"
 #include "server/net/tcp_listener.h"
 #include "server/net/unix_listener.h"
+#include "server/notify/notifier.h"
 #include "server/requests/submission.h"
 #include "server/streams/watch_hub.h"
 
@@ -70,6 +71,8 @@ class Daemon {
   // Writes addresses.json, for programs that look for this daemon.
   absl::Status WriteAddresses() const;
   v1::ServerInfo Info() const;
+  // OK, or why ftd cannot do its work; for /healthz.
+  absl::Status Health();
   // Refuses new connections; calls that run go on to their end.
   void CloseDoors();
   // Ends all streams, then waits for the other calls.
@@ -80,6 +83,7 @@ class Daemon {
   const Device device_;
   const absl::Time start_time_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> damaged_{false};  // the database
   std::unique_ptr<JobStore> store_;
   WatchHub hub_;
   const GpuSampler gpus_{AskGpus};
@@ -88,6 +92,7 @@ class Daemon {
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<RowChecker> row_checker_;
   std::unique_ptr<Prefetcher> prefetcher_;
+  std::unique_ptr<Notifier> notifier_;
   Pulse pulse_;  // the runner's
   std::unique_ptr<Runner> runner_;
   Submitter submitter_;

@@ -14,6 +14,7 @@
   pkg-config,
   abseil-cpp,
   arrow-cpp,
+  civetweb,
   cli11,
   curl,
   grpc,
@@ -78,6 +79,7 @@ in
 
   buildInputs = [
     abseil-cpp
+    civetweb
     cli11
     curl
     grpc

@@ -18,6 +18,9 @@ constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 // stop_grace_seconds, after which the worker is killed.
 constexpr absl::Duration kExtension = absl::Seconds(15), kExtensionInterval = absl::Seconds(5);
 
+// Between two turns of the runner's loop.
+constexpr absl::Duration kLongest = absl::Minutes(1);
+
 absl::Duration SteadyNow() {
   return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
 }
@@ -29,7 +32,11 @@ Pulse::Pulse(JobStore& store, std::function<bool()> stopping)
       stopping_(std::move(stopping)),
       enabled_(HasServiceManager()),
       // Twice per interval of the watchdog, as sd_watchdog_enabled(3) recommends.
-      interval_(enabled_ ? WatchdogInterval() / 2 : absl::ZeroDuration()) {}
+      interval_(enabled_ ? WatchdogInterval() / 2 : absl::ZeroDuration()) {
+  SetDue(SteadyNow() + kLongest);
+}
+
+absl::Duration Pulse::Overdue() const { return SteadyNow() - absl::Nanoseconds(due_ns_.load()); }
 
 // Keeps only what the status line shows.
 void Pulse::OnNews(const AttemptNews& news) {
@@ -102,21 +109,23 @@ Pulse::Moment Pulse::BeatStop(Moment now) {
 }
 
 absl::Duration Pulse::Beat(const Job* running) {
-  constexpr absl::Duration kLongest = absl::Minutes(1);
-  if (!enabled_) return kLongest;
   const Moment now = SteadyNow();
+  SetDue(now + kLongest);
+  if (!enabled_) return kLongest;
   // Stop is looked at before the status. A stop may come between the two, and in the other order
   // the status would show it only seconds later.
   const Moment next =
       std::min({BeatWatchdog(now), BeatStop(now), BeatStatus(running, now), now + kLongest});
+  SetDue(next);
   return next - now;
 }
 
 // Called from within a long piece of work, where only what has a deadline matters: the status can
 // wait.
 void Pulse::Progress() {
-  if (!enabled_) return;
   const Moment now = SteadyNow();
+  SetDue(now + kLongest);
+  if (!enabled_) return;
   BeatWatchdog(now);
   BeatStop(now);
 }

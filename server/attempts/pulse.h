@@ -3,6 +3,7 @@
 // is restarted by the watchdog; the worker continues, and the next daemon adopts it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -13,7 +14,7 @@
 
 namespace ftd {
 
-// Used by the runner's thread alone.
+// Used by the runner's thread alone, but for Overdue.
 class Pulse {
  public:
   // `store` must outlive it. `stopping`: whether the daemon is.
@@ -27,6 +28,9 @@ class Pulse {
   absl::Duration Beat(const Job* running);
   // Called during a long piece of work, to show that it is progressing.
   void Progress();
+  // For how long Beat or Progress should have been called again; negative: they are not due yet.
+  // Thread-safe.
+  absl::Duration Overdue() const;
 
  private:
   // Of the steady clock, which nobody sets: time since the machine started.
@@ -37,11 +41,13 @@ class Pulse {
   Moment BeatWatchdog(Moment now);
   Moment BeatStatus(const Job* running, Moment now);
   Moment BeatStop(Moment now);
+  void SetDue(Moment due) { due_ns_ = absl::ToInt64Nanoseconds(due); }
 
   JobStore& store_;
   const std::function<bool()> stopping_;
   const bool enabled_;
   const absl::Duration interval_;  // of the watchdog's notifications; zero: none
+  std::atomic<int64_t> due_ns_;    // the Moment when the runner's loop is due
   Moment next_alive_;
   Moment next_status_;
   Moment next_extension_;

@@ -138,6 +138,15 @@ constexpr Option kTable[] = {
      .type = "LEVEL",
      .help = "The least level that is logged: info, warning or error. Default: info.",
      .text = &Options::log_level},
+    {.key = "notify_command",
+     .type = "COMMAND",
+     .help = "What /bin/sh runs when a job has ended, with the job as JSON on stdin. Tried again "
+             "for a day when it fails. Default: none.",
+     .text = &Options::notify_command},
+    {.key = "notify_url",
+     .type = "URL",
+     .help = "The http or https address that the same JSON is posted to. Default: none.",
+     .text = &Options::notify_url},
 };
 
 const Option* Find(const std::string& key) {
@@ -299,6 +308,12 @@ absl::Status Complete(Options& options) {
   }
   FTD_RETURN_IF_ERROR(CheckWord("log_format", options.log_format, kLogFormats));
   FTD_RETURN_IF_ERROR(CheckWord("log_level", options.log_level, kLogLevels));
+  // Not quoted, for it may be a secret.
+  if (const std::string& url = options.notify_url; !url.empty() &&
+                                                   !absl::StartsWithIgnoreCase(url, "http://") &&
+                                                   !absl::StartsWithIgnoreCase(url, "https://")) {
+    return Bad("notify_url", "must begin with https:// or http://");
+  }
   if (options.metrics_listen.empty() || options.metrics_listen == "off") return absl::OkStatus();
   return Prefixed(ParseHostPort(options.metrics_listen).status(), "metrics_listen: ");
 }

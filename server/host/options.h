@@ -58,6 +58,10 @@ struct Options {
   // kLogLevels (log.h).
   std::string log_format = "text";
   std::string log_level = "info";
+  // What is run by /bin/sh, with the job as JSON on stdin, when a job has ended; and the http(s)
+  // address that the JSON is sent to by POST. Default: none.
+  std::string notify_command;
+  std::string notify_url;
   // Names for model directories or hub repositories: `[models]` in TOML only. They go before the
   // built-in ones (lib/spec/aliases.h).
   std::map<std::string, std::string> models;

@@ -89,6 +89,13 @@ StateEvent EventFromRow(const Statement& row) {
   return event;
 }
 
+Notification NotificationFromRow(const Statement& row) {
+  return {.job_id = row.Text(0),
+          .channel = row.Text(1),
+          .tries = static_cast<int32_t>(row.Int(2)),
+          .not_before = row.Time(3).value_or(absl::InfinitePast())};
+}
+
 absl::StatusOr<std::vector<Job>> AllJobs(Statement& statement) {
   std::vector<Job> jobs;
   while (true) {
@@ -163,6 +170,12 @@ absl::Status InsertRequest(Database& database, const Job& job, const RequestKey&
       .Bind(request.body_sha256)
       .BindTime(job.create_time)
       .Run();
+}
+
+absl::Status InsertNotification(Database& database, const std::string& job_id,
+                                const std::string& channel) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertNotification));
+  return statement.Bind(job_id).Bind(channel).Run();
 }
 
 absl::Status UpdateJob(Database& database, const Job& job, const Move& move, absl::Time now) {

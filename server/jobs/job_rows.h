@@ -19,6 +19,7 @@ namespace ftd {
 Job JobFromRow(const Statement& row);
 Attempt AttemptFromRow(const Statement& row);
 StateEvent EventFromRow(const Statement& row);
+Notification NotificationFromRow(const Statement& row);
 
 // The rest of a statement's rows.
 absl::StatusOr<std::vector<Job>> AllJobs(Statement& statement);
@@ -32,6 +33,8 @@ absl::StatusOr<std::optional<std::string>> ReadRequest(Database& database,
 
 absl::Status InsertJob(Database& database, const Job& job);
 absl::Status InsertRequest(Database& database, const Job& job, const RequestKey& request);
+absl::Status InsertNotification(Database& database, const std::string& job_id,
+                                const std::string& channel);
 // Gives the event its sequence.
 absl::StatusOr<StateEvent> InsertEvent(Database& database, const std::string& job_id,
                                        StateEvent event);

@@ -56,7 +56,8 @@ inline constexpr char kAmendJob[] =
 // Everything that refers to a job, then the job.
 inline constexpr const char* kDeleteJob[] = {
     "DELETE FROM events WHERE job_id = ?", "DELETE FROM attempts WHERE job_id = ?",
-    "DELETE FROM requests WHERE job_id = ?", "DELETE FROM jobs WHERE id = ?"};
+    "DELETE FROM requests WHERE job_id = ?", "DELETE FROM notifications WHERE job_id = ?",
+    "DELETE FROM jobs WHERE id = ?"};
 // Sequences count from 1 in each job, without gaps: a watcher's position is a sequence.
 inline constexpr char kInsertEvent[] =
     "INSERT INTO events (job_id, sequence, from_state, to_state, time, message, failure_reason, "
@@ -81,6 +82,20 @@ inline constexpr char kAttempts[] =
     "SELECT number, state, reason, start_time, end_time, exit_code, signal, first_step, last_step, "
     "resumed_from, "
     "pid, pid_start, boot_id FROM attempts WHERE job_id = ? ORDER BY number";
+
+inline constexpr char kInsertNotification[] =
+    "INSERT OR IGNORE INTO notifications (job_id, channel) VALUES (?, ?)";
+inline constexpr char kNextNotification[] =
+    "SELECT job_id, channel, tries, not_before FROM notifications ORDER BY not_before, job_id, "
+    "channel LIMIT 1";
+inline constexpr char kPostponeNotification[] =
+    "UPDATE notifications SET tries = tries + 1, not_before = ?3 WHERE job_id = ?1 AND channel = "
+    "?2";
+inline constexpr char kDeleteNotification[] =
+    "DELETE FROM notifications WHERE job_id = ? AND channel = ?";
+// ?1: the channels that there are, as a JSON array.
+inline constexpr char kDeleteOtherNotifications[] =
+    "DELETE FROM notifications WHERE channel NOT IN (SELECT value FROM json_each(?1))";
 
 #undef FTD_JOB_COLUMNS
 

@@ -48,6 +48,11 @@ absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
                absl::StrCat("the queue is full (", queued, " jobs); wait, or cancel some"));
 }
 
+// Of words that need no escapes.
+std::string JsonArray(const std::vector<std::string>& words) {
+  return words.empty() ? "[]" : absl::StrCat("[\"", absl::StrJoin(words, "\",\""), "\"]");
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& path) {
@@ -126,12 +131,10 @@ absl::StatusOr<std::vector<Job>> JobStore::List(int64_t before, const std::vecto
   // length.
   std::vector<std::string> names;
   names.reserve(states.size());
-  for (const JobState state : states) {
-    names.push_back(absl::StrCat("\"", JobStateName(state), "\""));
-  }
+  for (const JobState state : states) names.emplace_back(JobStateName(state));
   absl::MutexLock lock(&read_mutex_);
   FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kListJobs));
-  statement.Bind(before).Bind(absl::StrCat("[", absl::StrJoin(names, ","), "]")).Bind(limit);
+  statement.Bind(before).Bind(JsonArray(names)).Bind(limit);
   return AllJobs(statement);
 }
 
@@ -216,6 +219,34 @@ absl::StatusOr<std::vector<StateEvent>> JobStore::Events(const std::string& job_
   }
 }
 
+absl::Status JobStore::SetChannels(std::vector<std::string> channels) {
+  absl::MutexLock lock(&write_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql::kDeleteOtherNotifications));
+  FTD_RETURN_IF_ERROR(statement.Bind(JsonArray(channels)).Run());
+  channels_ = std::move(channels);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<Notification>> JobStore::NextNotification() {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kNextNotification));
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  if (!row) return std::nullopt;
+  return NotificationFromRow(statement);
+}
+
+absl::Status JobStore::Postpone(const Notification& notification, absl::Time not_before) {
+  absl::MutexLock lock(&write_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql::kPostponeNotification));
+  return statement.Bind(notification.job_id).Bind(notification.channel).BindTime(not_before).Run();
+}
+
+absl::Status JobStore::Forget(const Notification& notification) {
+  absl::MutexLock lock(&write_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql::kDeleteNotification));
+  return statement.Bind(notification.job_id).Bind(notification.channel).Run();
+}
+
 // The only function that changes a state: checks the move, updates the row and inserts the event,
 // all in the caller's transaction.
 absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string& job_id,
@@ -234,6 +265,10 @@ absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string
                    .attempt = move.attempt,
                    .result_dir = move.result_dir};
   FTD_RETURN_IF_ERROR(UpdateJob(writer_, job, move, event.time));
+  if (IsFinal(move.to)) {
+    for (const std::string& channel : channels_)
+      FTD_RETURN_IF_ERROR(InsertNotification(writer_, job.id, channel));
+  }
   FTD_ASSIGN_OR_RETURN(event, InsertEvent(writer_, job.id, std::move(event)));
   FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job.id));
   return std::make_pair(std::move(job), std::move(event));

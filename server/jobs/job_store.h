@@ -45,6 +45,14 @@ struct RequestKey {
   std::string body_sha256;
 };
 
+// A report of a job's end that has not arrived yet.
+struct Notification {
+  std::string job_id;
+  std::string channel;  // one of SetChannels
+  int32_t tries = 0;    // that have failed
+  absl::Time not_before;
+};
+
 class JobStore {
  public:
   // Called after each committed change of state, with the job as it is after it, on the thread that
@@ -57,6 +65,10 @@ class JobStore {
 
   // Set once, before any other thread uses the store.
   void SetListener(Listener listener) { listener_ = std::move(listener); }
+
+  // From now on each job's end leaves a notification for each of `channels`, in the transaction
+  // that ends it. Those of other channels are removed. Set once, like the listener.
+  absl::Status SetChannels(std::vector<std::string> channels);
 
   // Called with the time that each commit took, with the write lock held. Set once, like the
   // listener.
@@ -102,6 +114,13 @@ class JobStore {
   absl::StatusOr<std::vector<StateEvent>> Events(const std::string& job_id, int64_t after,
                                                  int64_t limit);
 
+  // The notification that is due first.
+  absl::StatusOr<std::optional<Notification>> NextNotification();
+  // Counts a try that has failed.
+  absl::Status Postpone(const Notification& notification, absl::Time not_before);
+  // It has arrived, or is given up. A job's deletion forgets its notifications too.
+  absl::Status Forget(const Notification& notification);
+
   // Moves a job that is in one of `from`. FAILED_PRECONDITION STATE_CONFLICT when it is in another
   // state, or when job_states.h forbids the move.
   absl::StatusOr<Job> MoveJob(const std::string& job_id, std::initializer_list<JobState> from,
@@ -136,6 +155,7 @@ class JobStore {
   absl::Mutex read_mutex_;
   Database reader_ ABSL_GUARDED_BY(read_mutex_);
   Listener listener_;
+  std::vector<std::string> channels_ ABSL_GUARDED_BY(write_mutex_);
   std::atomic<int64_t> changes_{0};
 };
 

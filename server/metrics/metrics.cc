@@ -1,8 +1,12 @@
 #include "server/metrics/metrics.h"
 
 #include <algorithm>
-#include <exception>
+#include <iterator>
 #include <map>
+#include <utility>
+#include <vector>
+
+#include <prometheus/text_serializer.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -34,94 +38,93 @@ const prometheus::Histogram::BucketBoundaries kCheckpointSeconds = {0.1, 0.5, 1,
 
 // Names and units as Prometheus asks for: base units, counters that end in _total.
 Metrics::Metrics(const MetricsSources& sources)
-    : registry_(std::make_shared<prometheus::Registry>()),
-      state_(std::make_shared<StateMetrics>(sources)),
-      training_(std::make_shared<TrainingMetrics>()),
-      gpu_(std::make_shared<GpuMetrics>(sources.gpus)),
+    : state_(sources),
+      gpu_(sources.gpus),
       submitted_(BuildCounter()
                      .Name("ftd_jobs_submitted_total")
                      .Help("Jobs accepted.")
-                     .Register(*registry_)),
+                     .Register(registry_)),
       finished_(BuildCounter()
                     .Name("ftd_jobs_finished_total")
                     .Help("Jobs in a final state.")
-                    .Register(*registry_)),
+                    .Register(registry_)),
       attempts_(BuildCounter()
                     .Name("ftd_job_attempts_total")
                     .Help("Attempts that ended, by how.")
-                    .Register(*registry_)),
+                    .Register(registry_)),
       worker_exits_(BuildCounter()
                         .Name("ftd_worker_exits_total")
                         .Help("Worker processes that ended, by exit status or signal.")
-                        .Register(*registry_)),
+                        .Register(registry_)),
       memory_guard_trips_(BuildCounter()
                               .Name("ftd_memory_guard_trips_total")
                               .Help("Attempts that ended because the host's memory ran short.")
-                              .Register(*registry_)
+                              .Register(registry_)
                               .Add({})),
       queue_wait_(BuildHistogram()
                       .Name("ftd_job_queue_wait_seconds")
                       .Help("From submit to the first attempt.")
-                      .Register(*registry_)
+                      .Register(registry_)
                       .Add({}, kJobSeconds)),
       duration_(BuildHistogram()
                     .Name("ftd_job_duration_seconds")
                     .Help("From the first attempt to the final state.")
-                    .Register(*registry_)
+                    .Register(registry_)
                     .Add({}, kJobSeconds)),
       ingest_lag_(BuildHistogram()
                       .Name("ftd_events_ingest_lag_seconds")
                       .Help("From the end of a step to the daemon's reading it.")
-                      .Register(*registry_)
+                      .Register(registry_)
                       .Add({}, kLagSeconds)),
       commit_(BuildHistogram()
                   .Name("ftd_sqlite_commit_seconds")
                   .Help("Time of a transaction's commit, flush to disk included.")
-                  .Register(*registry_)
+                  .Register(registry_)
                   .Add({}, kLagSeconds)),
       checkpoint_(BuildHistogram()
                       .Name("ftd_checkpoint_duration_seconds")
                       .Help("Time to write a checkpoint, flush to disk included.")
-                      .Register(*registry_)
+                      .Register(registry_)
                       .Add({}, kCheckpointSeconds)) {}
 
 absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Start(const std::string& listen,
                                                         const MetricsSources& sources) {
   auto metrics = std::unique_ptr<Metrics>(new Metrics(sources));
   if (listen == "off") return metrics;
-  const absl::Status opened = metrics->Open(listen.empty() ? kDefaultMetricsListen : listen);
-  if (opened.ok()) return metrics;
+  auto endpoint = HttpEndpoint::Open(listen.empty() ? kDefaultMetricsListen : listen);
   // The default port may be taken by another user's ftd; that must not keep this one from starting.
-  if (!listen.empty()) return opened;
-  LogWarning(std::string(opened.message()),
-             "; metrics are off. --metrics-listen chooses another address");
+  if (!endpoint.ok() && !listen.empty()) return endpoint.status();
+  if (endpoint.ok()) {
+    metrics->endpoint_ = *std::move(endpoint);
+  } else {
+    LogWarning(std::string(endpoint.status().message()),
+               "; metrics are off. --metrics-listen chooses another address");
+  }
   return metrics;
 }
 
-absl::Status Metrics::Open(const std::string& listen) {
-  // The exposer takes the address as text; this only refuses what is not one.
-  FTD_ASSIGN_OR_RETURN(const HostPort host_port, ParseHostPort(listen));
-  try {
-    constexpr size_t kThreads = 1;
-    exposer_ = std::make_unique<prometheus::Exposer>(listen, kThreads);
-  } catch (const std::exception& error) {
-    return Error(Reason::kAddressInUse,
-                 absl::StrCat("cannot serve metrics on ", listen, ": ", error.what()));
+std::string Metrics::Scrape() const {
+  const prometheus::Collectable* const sources[] = {&registry_, &state_, &training_, &gpu_};
+  const absl::MutexLock lock(&scraping_);
+  std::vector<prometheus::MetricFamily> families;
+  for (const prometheus::Collectable* source : sources) {
+    std::vector<prometheus::MetricFamily> some = source->Collect();
+    std::move(some.begin(), some.end(), std::back_inserter(families));
   }
-  // Port 0: the kernel has chosen.
-  const std::vector<int> ports = exposer_->GetListeningPorts();
-  const int port = ports.empty() ? host_port.port : ports.front();
-  address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
-  return absl::OkStatus();
+  return prometheus::TextSerializer().Serialize(families);
 }
 
-// The exposer holds weak pointers to these.
-void Metrics::Serve() {
-  if (exposer_ == nullptr) return;
-  exposer_->RegisterCollectable(registry_);
-  exposer_->RegisterCollectable(state_);
-  exposer_->RegisterCollectable(training_);
-  exposer_->RegisterCollectable(gpu_);
+void Metrics::Serve(std::function<absl::Status()> health) {
+  if (endpoint_ == nullptr) return;
+  endpoint_->Handle("/metrics", [this] {
+    return HttpEndpoint::Answer{.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                                .body = Scrape()};
+  });
+  endpoint_->Handle("/healthz", [health = std::move(health)] {
+    const absl::Status well = health();
+    if (well.ok()) return HttpEndpoint::Answer{.body = "ok\n"};
+    return HttpEndpoint::Answer{.status = 503, .body = absl::StrCat(well.message(), "\n")};
+  });
 }
 
 void Metrics::OnStateChange(const Job& job, const StateEvent& event) {
@@ -152,11 +155,11 @@ void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& 
     if (event.checkpoint().has_write_seconds())
       checkpoint_.Observe(event.checkpoint().write_seconds());
   }
-  training_->OnNews(job, attempt, news);
+  training_.OnNews(job, attempt, news);
 }
 
 void Metrics::OnAttemptEnded(const Job& job, const Attempt& attempt) {
-  training_->OnAttemptEnded(job);
+  training_.OnAttemptEnded(job);
   attempts_.Add({{"reason", AttemptStateName(attempt.state)}}).Increment();
   // The label has one value for each way to end. Both empty: nobody knows.
   std::string how = "unknown";

@@ -1,9 +1,8 @@
-// Prometheus: the registry of counters and histograms, what is collected at each scrape, and the
-// HTTP endpoint.
+// Prometheus: the registry of counters and histograms, and what is collected at each scrape; and
+// the HTTP endpoint, which also says whether ftd is well.
 #pragma once
 
 #include <prometheus/counter.h>
-#include <prometheus/exposer.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
@@ -11,13 +10,17 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/attempts/attempt_follower.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job.h"
 #include "server/jobs/job_store.h"
 #include "server/metrics/gpu_metrics.h"
+#include "server/metrics/http_endpoint.h"
 #include "server/metrics/state_metrics.h"
 #include "server/metrics/training_metrics.h"
 
@@ -26,20 +29,21 @@ namespace ftd {
 // Thread-safe.
 class Metrics {
  public:
-  // Opens `listen` (Options::metrics_listen), but collects nothing before Serve.
+  // Opens `listen` (Options::metrics_listen), but answers nothing before Serve.
   // FAILED_PRECONDITION ADDRESS_IN_USE when an address that was asked for cannot be had; the
   // default address is given up with a warning.
   static absl::StatusOr<std::unique_ptr<Metrics>> Start(const std::string& listen,
                                                         const MetricsSources& sources);
 
-  // From now on scrapes are answered. Requires: what the sources refer to is ready.
-  void Serve();
-  // No more scrapes. Call before what the sources refer to goes.
-  void Close() { exposer_ = nullptr; }
+  // From now on /metrics is answered, and /healthz by `health`: OK, or what is wrong. Requires:
+  // what the sources refer to is ready.
+  void Serve(std::function<absl::Status()> health);
+  // No more answers. Call before what the sources refer to goes.
+  void Close() { endpoint_ = nullptr; }
 
   // HOST:PORT as bound; empty when off.
-  const std::string& address() const { return address_; }
-  prometheus::Registry& registry() { return *registry_; }
+  std::string address() const { return endpoint_ == nullptr ? "" : endpoint_->address(); }
+  prometheus::Registry& registry() { return registry_; }
 
   // Called by the store's listener, on whatever thread made the change.
   void OnStateChange(const Job& job, const StateEvent& event);
@@ -52,14 +56,15 @@ class Metrics {
 
  private:
   explicit Metrics(const MetricsSources& sources);
-  // Binds the address; scrapes wait until Serve.
-  absl::Status Open(const std::string& listen);
+  // All of them, as Prometheus reads them.
+  std::string Scrape() const ABSL_LOCKS_EXCLUDED(scraping_);
 
   // The registry has what is counted as it happens; the other three are read at the scrape.
-  std::shared_ptr<prometheus::Registry> registry_;
-  std::shared_ptr<StateMetrics> state_;
-  std::shared_ptr<TrainingMetrics> training_;
-  std::shared_ptr<GpuMetrics> gpu_;
+  mutable absl::Mutex scraping_;  // one scrape at a time
+  prometheus::Registry registry_;
+  StateMetrics state_;
+  TrainingMetrics training_;
+  GpuMetrics gpu_;
   prometheus::Family<prometheus::Counter>& submitted_;
   prometheus::Family<prometheus::Counter>& finished_;
   prometheus::Family<prometheus::Counter>& attempts_;
@@ -70,8 +75,7 @@ class Metrics {
   prometheus::Histogram& ingest_lag_;
   prometheus::Histogram& commit_;
   prometheus::Histogram& checkpoint_;
-  std::unique_ptr<prometheus::Exposer> exposer_;
-  std::string address_;
+  std::unique_ptr<HttpEndpoint> endpoint_;
 };
 
 }  // namespace ftd

@@ -67,7 +67,7 @@ StateMetrics::StateMetrics(const MetricsSources& sources)
   results_bytes_.Last();  // so that it is there when the first scrape comes
 }
 
-// Called by the exposer's thread at each scrape. Everything is read now, except the results' size,
+// Called at each scrape. Everything is read now, except the results' size,
 // which would take too long.
 std::vector<MetricFamily> StateMetrics::Collect() const {
   std::vector<MetricFamily> families;

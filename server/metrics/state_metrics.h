@@ -26,7 +26,7 @@ struct MetricsSources {
   std::function<bool()> worker_up;
 };
 
-// Collect runs at each scrape, on the exposer's thread.
+// Collect runs at each scrape, one at a time.
 // Thread-safe.
 class StateMetrics : public prometheus::Collectable {
  public:

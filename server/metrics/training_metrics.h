@@ -69,7 +69,7 @@ class TrainingMetrics : public prometheus::Collectable {
   static std::vector<prometheus::MetricFamily> StepFamilies(const std::vector<const Series*>& all);
   static prometheus::MetricFamily StepSecondsFamily(const std::vector<const Series*>& all);
 
-  // News come on the runner's thread, scrapes on the exposer's.
+  // News come on the runner's thread, scrapes on the endpoint's.
   mutable absl::Mutex mutex_;
   std::map<std::string, Series> series_ ABSL_GUARDED_BY(mutex_);  // by job id
 };

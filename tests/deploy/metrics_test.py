@@ -191,7 +191,7 @@ def test_the_certificates_end_is_what_openssl_says(ftd, certificate):
 
 def test_the_reference_names_each_metric(ftd, training):
     described = set(re.findall(r"^\| `([a-z]\w+)`", (REPO / "docs/metrics.md").read_text(), re.MULTILINE))
-    assert described == {name for name in families(scrape(ftd)) if not name.startswith("exposer_")}
+    assert described == {name for name in families(scrape(ftd))}
 
 
 def test_rules_and_dashboard_ask_for_what_there_is(ftd, training):

@@ -96,7 +96,7 @@ def test_the_cuda_packages(box, system, architectures):
 
 INPUT_OF = {  # find_package and pkg-config names -> nixpkgs' package, as the derivation's input names it
     "absl": "abseil-cpp", "gRPC": "grpc", "Protobuf": "protobuf", "nlohmann_json": "nlohmann_json", "SQLite3": "sqlite",
-    "prometheus-cpp": "prometheus-cpp", "CLI11": "cli11", "OpenSSL": "openssl", "CURL": "curl", "ZLIB": "zlib",
+    "civetweb": "civetweb", "prometheus-cpp": "prometheus-cpp", "CLI11": "cli11", "OpenSSL": "openssl", "CURL": "curl", "ZLIB": "zlib",
     "PkgConfig": "pkg-config", "GTest": "gtest", "libpcre2-8": "pcre2", "libutf8proc": "utf8proc", "libzstd": "zstd",
     "tomlplusplus": "tomlplusplus", "yaml-cpp": "yaml-cpp", "libsystemd": "systemd-libs",
 }

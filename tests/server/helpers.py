@@ -1,10 +1,13 @@
 """What the tests of the daemon share: a stub model, the fake worker, errors as a third-party client reads them."""
 
+import urllib.error
+import urllib.request
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from ftd_fixture import BUILD, Ftd
+from ftd_fixture import BUILD, DEADLINE_S, Ftd
 from tiny_model import make_stub_model
 
 SANITIZED = "FTD_ASAN:BOOL=ON" in (BUILD / "CMakeCache.txt").read_text()
@@ -24,6 +27,16 @@ ROWS = [{"instruction": "Say hello.", "output": "Hello."}]
 
 def submit(ftd: Ftd, **fields):
     return ftd.submit(**{"model": ftd.model, "rows": ROWS, **fields})
+
+
+def health(address: str, method: str = "GET") -> tuple[int, str]:
+    """What /healthz answers: status and text."""
+    request = urllib.request.Request(f"http://{address}/healthz", method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as answer:
+        return answer.code, answer.read().decode()
 
 
 def rich_status(error: grpc.RpcError) -> status_pb2.Status:

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 import prometheus_text
 from ftd_fixture import BIN, api, api_grpc, jobs, wait_until
-from helpers import ROWS, detail, expect_error, fake_ftd, submit
+from helpers import ROWS, detail, expect_error, fake_ftd, health, submit
 from tiny_model import make_stub_model
 
 Code = grpc.StatusCode
@@ -467,9 +467,9 @@ def test_oversized_message_is_refused_and_the_server_lives(ftd):
 
 
 def test_health_and_reflection(ftd):
-    health = health_pb2_grpc.HealthStub(ftd.channel)
+    checker = health_pb2_grpc.HealthStub(ftd.channel)
     for service in ["", "ftd.v1.FineTuning"]:
-        reply = health.Check(health_pb2.HealthCheckRequest(service=service))
+        reply = checker.Check(health_pb2.HealthCheckRequest(service=service))
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
     database = ProtoReflectionDescriptorDatabase(ftd.channel)
     assert "ftd.v1.FineTuning" in database.get_services()
@@ -478,7 +478,7 @@ def test_health_and_reflection(ftd):
 
 
 def test_a_damaged_database_ends_the_health():
-    with fake_ftd("prepare_ms=600000", config="max_queued = 100000\n") as ftd:
+    with fake_ftd("prepare_ms=600000", config="max_queued = 100000\n", args=["--metrics-listen", "127.0.0.1:0"]) as ftd:
         spec = ftd.spec(ftd.model, ROWS)
         for _ in range(200):
             ftd.submit(spec)
@@ -494,6 +494,8 @@ def test_a_damaged_database_ends_the_health():
         wait_until(lambda: "the database is damaged" in ftd.log(), "the check to end")
         status = health_pb2_grpc.HealthStub(ftd.channel).Check(health_pb2.HealthCheckRequest()).status
         assert status == health_pb2.HealthCheckResponse.NOT_SERVING
+        address = ftd.stub.GetServerInfo(api.GetServerInfoRequest()).metrics_address
+        assert health(address) == (503, "the database is damaged; ftd's log says more\n")
 
 
 def test_server_info_and_addresses(ftd):

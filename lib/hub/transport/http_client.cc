@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -50,11 +51,15 @@ bool SameOrigin(const Url& a, const Url& b) {
 }
 
 // Returns scheme, host and path: a query may be a signature that opens the file to whoever reads
-// the log.
-std::string Shown(const std::string& url) { return url.substr(0, url.find('?')); }
+// the log. Of a webhook the path does.
+std::string Shown(const HttpRequest& request) {
+  if (!request.json.has_value()) return request.url.substr(0, request.url.find('?'));
+  const Url url = ParseUrl(request.url);
+  return url == nullptr ? "the address" : Part(url, CURLUPART_HOST);
+}
 
-absl::Status Protocol(const std::string& url, absl::string_view what) {
-  return Error(Reason::kHubProtocol, absl::StrCat(Shown(url), ": ", what));
+absl::Status Protocol(const HttpRequest& request, absl::string_view what) {
+  return Error(Reason::kHubProtocol, absl::StrCat(Shown(request), ": ", what));
 }
 
 bool IsRedirect(int status) {
@@ -68,13 +73,22 @@ absl::Status Follow(const HttpResponse& response, HttpRequest& request) {
   // Set on a copy of the old URL, a relative location is resolved against it.
   Url to = ParseUrl(request.url);
   if (curl_url_set(to.get(), CURLUPART_URL, response.Header("location").c_str(), 0) != CURLUE_OK)
-    return Protocol(request.url, "redirects to an address that is none");
+    return Protocol(request, "redirects to an address that is none");
   const std::string scheme = Part(to, CURLUPART_SCHEME);
   if (scheme != "https" && !(scheme == "http" && Part(from, CURLUPART_SCHEME) == "http"))
-    return Protocol(request.url, absl::StrCat("redirects from https to ", scheme));
+    return Protocol(request, absl::StrCat("redirects from https to ", scheme));
   if (!SameOrigin(from, to)) request.bearer.clear();
   request.url = Part(to, CURLUPART_URL);
   return absl::OkStatus();
+}
+
+using HeaderList = std::unique_ptr<curl_slist, void (*)(curl_slist*)>;
+
+HeaderList MakeHeaders(const std::vector<std::string>& lines) {
+  HeaderList headers(nullptr, curl_slist_free_all);
+  for (const std::string& line : lines)
+    headers.reset(curl_slist_append(headers.release(), line.c_str()));
+  return headers;
 }
 
 // curl_global_init is not thread-safe in older versions of curl.
@@ -141,7 +155,7 @@ struct HttpClient::Transfer {
     if (!begun) FTD_RETURN_IF_ERROR(Begin());
     if (ToSink()) return sink->Data(bytes);
     if (response.body.size() + bytes.size() > kMostBody)
-      return Protocol(request->url, "sends more than an answer can have");
+      return Protocol(*request, "sends more than an answer can have");
     response.body += bytes;
     return absl::OkStatus();
   }
@@ -156,23 +170,28 @@ absl::StatusOr<HttpResponse> HttpClient::Get(const HttpRequest& request, BodySin
   // Redirects are followed here and not by curl, which would decide about the token by itself.
   HttpRequest next = request;
   for (int redirects = 0; redirects <= kMostRedirects; ++redirects) {
-    FTD_ASSIGN_OR_RETURN(HttpResponse response, GetOnce(next, sink));
+    FTD_ASSIGN_OR_RETURN(HttpResponse response, Perform(next, sink));
     if (!IsRedirect(response.status) || response.Header("location").empty()) return response;
     FTD_RETURN_IF_ERROR(Follow(response, next));
   }
-  return Protocol(request.url, "redirects without end");
+  return Protocol(request, "redirects without end");
 }
 
-absl::StatusOr<HttpResponse> HttpClient::GetOnce(const HttpRequest& request, BodySink* sink) {
+absl::StatusOr<HttpResponse> HttpClient::Perform(const HttpRequest& request, BodySink* sink) {
   CURL* curl = curl_.get();
   curl_easy_reset(curl);  // keeps the connections
   Transfer transfer{this, &request, sink, curl, {}, false, {}};
-  std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers(nullptr, curl_slist_free_all);
-  if (!request.bearer.empty()) {
-    headers.reset(
-        curl_slist_append(nullptr, absl::StrCat("Authorization: Bearer ", request.bearer).c_str()));
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+  std::vector<std::string> lines;
+  if (!request.bearer.empty()) lines.push_back("Authorization: Bearer " + request.bearer);
+  if (request.json.has_value()) {
+    // Without "Expect", for which curl would wait a second where a server does not know it.
+    lines.insert(lines.end(), {"Content-Type: application/json", "Expect:"});
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                     static_cast<curl_off_t>(request.json->size()));
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.json->c_str());
   }
+  const HeaderList headers = MakeHeaders(lines);
+  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
   // Proxies come from the environment, as curl reads it.
   curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -204,10 +223,14 @@ absl::StatusOr<HttpResponse> HttpClient::GetOnce(const HttpRequest& request, Bod
   if (code == CURLE_ABORTED_BY_CALLBACK) return absl::CancelledError("cancelled");
   if (code != CURLE_OK) {
     return Error(Reason::kHubUnreachable,
-                 absl::StrCat(Shown(request.url), ": ", *why ? why : curl_easy_strerror(code)));
+                 absl::StrCat(Shown(request), ": ", *why ? why : curl_easy_strerror(code)));
   }
   if (!transfer.begun) FTD_RETURN_IF_ERROR(transfer.Begin());
   return std::move(transfer.response);
+}
+
+absl::StatusOr<HttpResponse> HttpClient::Post(const std::string& url, const std::string& json) {
+  return Perform({.url = url, .json = json}, nullptr);
 }
 
 // In pieces of 100 ms, because `cancelled` can only be polled.

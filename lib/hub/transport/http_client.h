@@ -1,12 +1,14 @@
-// HTTP GET over libcurl, as the hub needs it: redirects that do not carry the token to another
-// host, bodies that stream, calls that can be cancelled. Proxies are taken from the environment
-// (http_proxy, https_proxy, no_proxy), further certificate authorities from SSL_CERT_FILE.
+// HTTP over libcurl, as the hub and webhooks need it: redirects that do not carry the token to
+// another host, bodies that stream, calls that can be cancelled. Proxies are taken from the
+// environment (http_proxy, https_proxy, no_proxy), further certificate authorities from
+// SSL_CERT_FILE.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,7 +22,8 @@ struct HttpRequest {
   std::string url;
   // Sent as `Authorization: Bearer` to the host of `url`, never to a host that it redirects to.
   std::string bearer;
-  int64_t first_byte = 0;  // > 0: asks for the rest of the file from here on (Range)
+  int64_t first_byte = 0;           // > 0: asks for the rest of the file from here on (Range)
+  std::optional<std::string> json;  // sent with POST
 };
 
 struct HttpResponse {
@@ -56,6 +59,10 @@ class HttpClient {
   // body beyond 64 MiB without a sink).
   absl::StatusOr<HttpResponse> Get(const HttpRequest& request, BodySink* sink = nullptr);
 
+  // Sends `json`. Follows no redirect. Messages name only the host of `url`, whose path may be a
+  // secret. Errors as Get's.
+  absl::StatusOr<HttpResponse> Post(const std::string& url, const std::string& json);
+
   // Lets `time` pass. CANCELLED when cancelled meanwhile.
   absl::Status Sleep(absl::Duration time) const;
 
@@ -63,7 +70,7 @@ class HttpClient {
 
  private:
   struct Transfer;
-  absl::StatusOr<HttpResponse> GetOnce(const HttpRequest& request, BodySink* sink);
+  absl::StatusOr<HttpResponse> Perform(const HttpRequest& request, BodySink* sink);
 
   std::function<bool()> cancelled_;
   std::unique_ptr<void, void (*)(void*)> curl_;

@@ -108,6 +108,7 @@ let
     sqlite = host "sqlite" [ ];
     systemdLibs = host "systemd-libs" [ ];
     abseil-cpp = host "abseil-cpp" [ ];
+    civetweb = host "civetweb" [ ];
     cli11 = host "cli11" [ ];
     curl = host "curl" [ ];
     gtest = host "gtest" [ ];
