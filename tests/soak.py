@@ -11,6 +11,7 @@
     trixie            the tarball trains on a Debian trixie that has nothing else installed
     parity-isa        every test of parity with Hugging Face, with MKL, oneDNN and ATen held to each of three instruction sets
     gpu-kit           the GPU kit is built, and runs without a GPU on a Debian trixie with Python and torch's wheels alone
+    exporters         a job is sent to W&B, MLflow and Trackio by their own libraries, and read back
     fuzz-json_rows    10,000,000 inputs or an hour of a processor each, by libFuzzer with AddressSanitizer
     fuzz-csv_rows     and UndefinedBehaviorSanitizer; what reaches new code lands in build-fuzz/corpus
     fuzz-hub_answer
@@ -131,6 +132,7 @@ SOAKS = {
     "parity-isa": (len(INSTRUCTION_SETS), parity_isa),
     "trixie": (1, lambda n, seed: (n, run_pytest("deploy/trixie_test.py", seed))),
     "gpu-kit": (1, lambda n, seed: (n, run_pytest("deploy/gpu_kit_trixie_test.py", seed))),
+    "exporters": (1, lambda n, seed: (n, run_pytest("tools/trackers_test.py", seed))),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_CPU_SECONDS * n // FUZZ_RUNS))
        for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card")},
     "nix": (1, lambda n, seed: (n, run_pytest("nix/whole_test.py", seed, FTD_NIX_CCACHE=""))),
