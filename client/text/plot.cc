@@ -69,7 +69,8 @@ Ticks TicksAt(const Range& range, const Step& step) {
   // Whole multiples, for a sum of steps would drift. The slack admits a limit that is a multiple.
   const double first = std::ceil(range.low / step.size() - 1e-9);
   const double last = std::floor(range.high / step.size() + 1e-9);
-  for (double i = first; i <= last; ++i) ticks.values.push_back(i * step.size() + 0.0);
+  const int count = static_cast<int>(last - first) + 1;
+  for (int i = 0; i < count; ++i) ticks.values.push_back((first + i) * step.size() + 0.0);
   return ticks;
 }
 
@@ -278,7 +279,7 @@ std::vector<StyledLine> XAxis(const Scale& scale, const Canvas& canvas, const st
 
 std::vector<StyledLine> Plot(const std::vector<PlotSeries>& series, const std::string& x_name,
                              int columns, int rows, bool unicode) {
-  constexpr int kRowsOfATick = 4;
+  constexpr int kRowsOfATick = 3;
   const int plot_rows = rows - 3;  // besides the legend, the axis and its labels
   Range x, y;
   for (const PlotSeries& one : series) {

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pathlib
 import pty
 import re
 import select
@@ -13,10 +14,13 @@ import threading
 import time
 
 import pytest
+from google.protobuf import json_format
 
 from fake_ftd import FakeFtd, Script, change, fail, make_job, step, wait_for
 from ftd_fixture import BIN, DEADLINE_S, api, jobs
 
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
 OUTCOMES = [("SUCCEEDED", 0), ("FAILED", 100), ("CANCELLED", 103)]
 
 
@@ -51,6 +55,26 @@ def test_lines_into_a_pipe():
         "state SUCCEEDED  result /results/first",
     ]
     assert "ftctl get first DIR" in result.stderr
+
+
+def fenced(path, heading):
+    """The first code block of a document after `heading`."""
+    return re.search(r"```\n(.*?)```", (ROOT / path).read_text().split(heading, 1)[1], re.S)[1].splitlines()
+
+
+def test_the_lines_of_the_documentation():
+    """docs/cli.md shows one of each kind; they come in this order, with others between them."""
+    losses = {10: 1.2345}
+    events = [change("RUNNING", attempt=1), *[step(i, losses.get(i, 1.2), step_seconds=1.6) for i in range(1, 61)],
+              change("SUCCEEDED", result_dir="/var/lib/ftd/results/first")]
+    events[41:41] = [api.WatchJobResponse(evaluation=jobs.Evaluation(step=40, loss=1.3012, mean_token_accuracy=0.684, rows=50))]
+    events[52:52] = [api.WatchJobResponse(checkpoint=jobs.Checkpoint(step=50, size_bytes=12_300_000)),
+                     api.WatchJobResponse(warning="3 of 40 rows (7.5%) were cut to --seq-length 96; the longest has 412 tokens"),
+                     api.WatchJobResponse(rolled_back_to_step=50)]
+    job = make_job("PREPARING", spec=jobs.JobSpec(mode=jobs.JobSpec.LORA, model="/models/tiny", max_steps=60, logging_steps=10))
+    printed = iter(play(Script(job, events), "watch", "first").stdout.splitlines())
+    shown = fenced("docs/cli.md", "## Output of watch in a pipe")
+    assert len(shown) == 7 and [line for line in shown if line not in printed] == []
 
 
 @pytest.mark.parametrize("verb", ["watch", "wait"])
@@ -270,6 +294,18 @@ def test_screen_shows_the_job_and_gives_the_terminal_back():
         assert screen.restored()
         last = screen.output[screen.output.rfind("\x1b[?1049l"):]
         assert "step 10/10  100%" in last and "SUCCEEDED" in last and "/results/first" in last, "the last picture stays"
+
+
+def test_the_screen_of_the_readme():
+    """What ftctl makes of a recorded `./dev demo`: the events of its job, as WatchJob sent them."""
+    events = [json_format.Parse(line, api.WatchJobResponse()) for line in (HERE / "demo_run.jsonl").read_text().splitlines()]
+    script = Script(events[0].snapshot, events[1:])
+    with FakeFtd(**script.handlers()) as fake:
+        screen = Screen(fake, "watch", "fen", columns=100, rows=22, env={"NO_COLOR": "1"})
+        assert screen.finish() == 0
+    last = screen.output[screen.output.rfind("\x1b[?1049l") + len("\x1b[?1049l"):].splitlines()
+    shown = fenced("README.md", "`ftctl watch` shows a live screen")
+    assert [line.rstrip() for line in last][:len(shown)] == [line.rstrip() for line in shown]
 
 
 @pytest.mark.parametrize("number, exit_code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129),
