@@ -96,6 +96,7 @@ absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Start(const std::string& liste
   if (!endpoint.ok() && !listen.empty()) return endpoint.status();
   if (endpoint.ok()) {
     metrics->endpoint_ = *std::move(endpoint);
+    metrics->address_ = metrics->endpoint_->address();
   } else {
     LogWarning(std::string(endpoint.status().message()),
                "; metrics are off. --metrics-listen chooses another address");

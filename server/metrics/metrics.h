@@ -42,7 +42,7 @@ class Metrics {
   void Close() { endpoint_ = nullptr; }
 
   // HOST:PORT as bound; empty when off.
-  std::string address() const { return endpoint_ == nullptr ? "" : endpoint_->address(); }
+  const std::string& address() const { return address_; }
   prometheus::Registry& registry() { return registry_; }
 
   // Called by the store's listener, on whatever thread made the change.
@@ -76,6 +76,7 @@ class Metrics {
   prometheus::Histogram& commit_;
   prometheus::Histogram& checkpoint_;
   std::unique_ptr<HttpEndpoint> endpoint_;
+  std::string address_;  // stays when the endpoint goes, for whoever asks meanwhile
 };
 
 }  // namespace ftd
