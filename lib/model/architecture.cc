@@ -22,6 +22,8 @@ int64_t SizeOf(const ModelConfig& c, Extent extent) {
       return c.num_attention_heads * c.head_dim;
     case Extent::kKeysOrValues:
       return c.num_key_value_heads * c.head_dim;
+    case Extent::kHead:
+      return c.head_dim;
     case Extent::kIntermediate:
       return c.intermediate_size;
   }
@@ -39,21 +41,27 @@ bool IsProjection(const ParameterRow& row) {
   return IsInLayer(row.role) && row.columns != Extent::kNone;
 }
 
-// Returns a tensor's name within its layer; no family here has a bias.
-std::string WeightName(const TensorRow& tensor) { return std::string(tensor.path) + ".weight"; }
+// Returns a tensor's name within its layer.
+std::string NameOf(const ParameterRow& row, const TensorRow& tensor) {
+  return std::string(tensor.path).append(row.suffix);
+}
+
+bool IsPresent(const ParameterRow& row, const ModelConfig& config) {
+  return row.presence == Presence::kAlways || config.attention_bias;
+}
 
 // Returns a row of the family's table with the model's sizes and the layer's number put in.
 ParameterInfo InfoOf(const ModelConfig& config, const ParameterRow& row, int64_t layer) {
   std::string prefix;
   if (layer >= 0) prefix = std::string(config.family->layer_prefix) + std::to_string(layer) + ".";
   ParameterInfo info{.role = row.role, .layer = layer, .is_projection = IsProjection(row)};
-  // transformers' Trainer exempts norms by name; in these families they are the only vectors.
+  // transformers' Trainer exempts norms and biases by name; they are the only vectors.
   info.decays = row.columns != Extent::kNone;
   for (const TensorRow& tensor : row.tensors) {
     if (tensor.path.empty()) continue;
     std::vector<int64_t> shape = {SizeOf(config, tensor.rows)};
     if (row.columns != Extent::kNone) shape.push_back(SizeOf(config, row.columns));
-    info.tensors.push_back({prefix + WeightName(tensor), std::move(shape)});
+    info.tensors.push_back({prefix + NameOf(row, tensor), std::move(shape)});
   }
   return info;
 }
@@ -71,8 +79,9 @@ absl::Status VisitParameters(const ModelConfig& config,
   for (auto row = rows.begin(); row != first; ++row)
     FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, -1)));
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    for (auto row = first; row != last; ++row)
-      FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, layer)));
+    for (auto row = first; row != last; ++row) {
+      if (IsPresent(*row, config)) FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, layer)));
+    }
   }
   for (auto row = last; row != rows.end(); ++row) {
     // A tied head is the embedding. Files may hold lm_head.weight all the same; it is not read.
@@ -90,7 +99,7 @@ std::vector<std::string> AllTargetModules() {
       if (!IsProjection(row)) continue;
       for (const TensorRow& tensor : row.tensors) {
         if (tensor.path.empty()) continue;
-        const std::string name = WeightName(tensor);
+        const std::string name = NameOf(row, tensor);
         const std::string module(ModuleOf(name));
         // A linear search keeps the order of the computation, which a set would lose.
         if (std::find(modules.begin(), modules.end(), module) == modules.end())

@@ -19,7 +19,11 @@ enum class ParameterRole {
   kEmbedding,          // [V, D]; also the head when tied
   kInputNorm,          // [D]
   kQkv,                // [(N+2K)·H, D]
+  kQkvBias,            // [(N+2K)·H]
+  kQueryNorm,          // [H], of each query head
+  kKeyNorm,            // [H], of each key head
   kAttentionOut,       // [D, N·H]
+  kAttentionOutBias,   // [D]
   kPostAttentionNorm,  // [D]
   kGateUp,             // [2F, D]
   kDown,               // [D, F]
@@ -39,7 +43,7 @@ struct ParameterInfo {
   int64_t layer = -1;  // -1: outside the layers
   std::vector<TensorInfo> tensors;
   bool is_projection = false;  // a linear map of a layer: it takes adapters and may be quantised
-  bool decays = false;         // AdamW's weight decay applies: to matrices, not to norms
+  bool decays = false;         // AdamW's weight decay applies: to matrices, not to norms and biases
 };
 
 // Calls `visit` for every parameter in the order of the forward pass, until it returns an error.

@@ -5,31 +5,75 @@
 namespace ftd {
 namespace {
 
-using enum Extent;
 using enum ParameterRole;
+using enum Presence;
+using Extent::kNone, Extent::kVocab, Extent::kHidden, Extent::kQueries, Extent::kKeysOrValues,
+    Extent::kIntermediate;
 
-// transformers modeling_llama.py: pre-norm layers, grouped-query attention, SwiGLU.
+// transformers modeling_llama.py: pre-norm layers, grouped-query attention, SwiGLU. The families
+// below add to it.
+constexpr ParameterRow kEmbeddingRow = {kEmbedding, kHidden, {{{"model.embed_tokens", kVocab}}}};
+constexpr ParameterRow kInputNormRow = {kInputNorm, kNone, {{{"input_layernorm", kHidden}}}};
+constexpr ParameterRow kQkvRow = {kQkv,
+                                  kHidden,
+                                  {{{"self_attn.q_proj", kQueries},
+                                    {"self_attn.k_proj", kKeysOrValues},
+                                    {"self_attn.v_proj", kKeysOrValues}}}};
+constexpr ParameterRow QkvBiasRow(Presence presence) {
+  return {kQkvBias, kNone, kQkvRow.tensors, ".bias", presence};
+}
+constexpr ParameterRow kAttentionOutRow = {
+    kAttentionOut, kQueries, {{{"self_attn.o_proj", kHidden}}}};
+constexpr ParameterRow kAttentionOutBiasRow = {kAttentionOutBias, kNone, kAttentionOutRow.tensors,
+                                               ".bias", kAttentionBias};
+constexpr ParameterRow kPostAttentionNormRow = {
+    kPostAttentionNorm, kNone, {{{"post_attention_layernorm", kHidden}}}};
+constexpr ParameterRow kGateUpRow = {
+    kGateUp, kHidden, {{{"mlp.gate_proj", kIntermediate}, {"mlp.up_proj", kIntermediate}}}};
+constexpr ParameterRow kDownRow = {kDown, kIntermediate, {{{"mlp.down_proj", kHidden}}}};
+constexpr ParameterRow kFinalNormRow = {kFinalNorm, kNone, {{{"model.norm", kHidden}}}};
+constexpr ParameterRow kHeadRow = {kHead, kHidden, {{{"lm_head", kVocab}}}};
+
 constexpr ParameterRow kLlamaParameters[] = {
-    {kEmbedding, kHidden, {{{"model.embed_tokens", kVocab}}}},
-    {kInputNorm, kNone, {{{"input_layernorm", kHidden}}}},
-    {kQkv,
-     kHidden,
-     {{{"self_attn.q_proj", kQueries},
-       {"self_attn.k_proj", kKeysOrValues},
-       {"self_attn.v_proj", kKeysOrValues}}}},
-    {kAttentionOut, kQueries, {{{"self_attn.o_proj", kHidden}}}},
-    {kPostAttentionNorm, kNone, {{{"post_attention_layernorm", kHidden}}}},
-    {kGateUp, kHidden, {{{"mlp.gate_proj", kIntermediate}, {"mlp.up_proj", kIntermediate}}}},
-    {kDown, kIntermediate, {{{"mlp.down_proj", kHidden}}}},
-    {kFinalNorm, kNone, {{{"model.norm", kHidden}}}},
-    {kHead, kHidden, {{{"lm_head", kVocab}}}},
+    kEmbeddingRow,
+    kInputNormRow,
+    kQkvRow,
+    QkvBiasRow(kAttentionBias),
+    kAttentionOutRow,
+    kAttentionOutBiasRow,
+    kPostAttentionNormRow,
+    kGateUpRow,
+    kDownRow,
+    kFinalNormRow,
+    kHeadRow,
 };
 
-// Fields of LlamaConfig: with another value, transformers computes a model that the engine cannot.
-constexpr FixedTrait kLlamaTraits[] = {
+// modeling_qwen2.py: queries, keys and values always have a bias.
+constexpr ParameterRow kQwen2Parameters[] = {
+    kEmbeddingRow,         kInputNormRow, kQkvRow,  QkvBiasRow(kAlways), kAttentionOutRow,
+    kPostAttentionNormRow, kGateUpRow,    kDownRow, kFinalNormRow,       kHeadRow,
+};
+
+// modeling_qwen3.py: each head of queries and keys is normed before its rotation.
+constexpr ParameterRow kQwen3Parameters[] = {
+    kEmbeddingRow,
+    kInputNormRow,
+    kQkvRow,
+    QkvBiasRow(kAttentionBias),
+    {kQueryNorm, kNone, {{{"self_attn.q_norm", Extent::kHead}}}},
+    {kKeyNorm, kNone, {{{"self_attn.k_norm", Extent::kHead}}}},
+    kAttentionOutRow,
+    kAttentionOutBiasRow,
+    kPostAttentionNormRow,
+    kGateUpRow,
+    kDownRow,
+    kFinalNormRow,
+    kHeadRow,
+};
+
+// With another value of these, transformers computes a model that the engine cannot.
+constexpr FixedTrait kCommonTraits[] = {
     {"hidden_act", "\"silu\"", "supported is silu"},
-    {"attention_bias", "false", "projections with a bias are not supported"},
-    {"mlp_bias", "false", "projections with a bias are not supported"},
     {"attention_dropout", "0.0",
      "dropout on attention probabilities is not supported: set it to 0"},
     {"partial_rotary_factor", "1.0", "a rotary embedding of part of a head is not supported"},
@@ -38,14 +82,42 @@ constexpr FixedTrait kLlamaTraits[] = {
      "weights under another name are not supported: rename them to model.safetensors, and remove "
      "this field"},
 };
+constexpr FixedTrait kLlamaTraits[] = {
+    {"mlp_bias", "false", "a feed-forward block with a bias is not supported"},
+};
+constexpr FixedTrait kQwenTraits[] = {
+    {"use_sliding_window", "false", "attention within a window is not supported"},
+};
 
 constexpr Family kFamilies[] = {
-    {"llama", "model.layers.", kLlamaParameters, kLlamaTraits},
+    {.model_type = "llama",
+     .layer_prefix = "model.layers.",
+     .parameters = kLlamaParameters,
+     .fixed_traits = kLlamaTraits,
+     .reads_attention_bias = true},
+    {.model_type = "qwen2",
+     .layer_prefix = "model.layers.",
+     .parameters = kQwen2Parameters,
+     .fixed_traits = kQwenTraits,
+     .reads_layer_types = true,
+     .max_position_embeddings = 32768,
+     .num_key_value_heads = 32},
+    {.model_type = "qwen3",
+     .layer_prefix = "model.layers.",
+     .parameters = kQwen3Parameters,
+     .fixed_traits = kQwenTraits,
+     .reads_attention_bias = true,
+     .reads_layer_types = true,
+     .max_position_embeddings = 32768,
+     .num_key_value_heads = 32,
+     .head_dim = 128},
 };
 
 }  // namespace
 
 absl::Span<const Family> Families() { return kFamilies; }
+
+absl::Span<const FixedTrait> CommonTraits() { return kCommonTraits; }
 
 // `architectures` of config.json is not looked at.
 const Family* FindFamily(std::string_view model_type) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -11,9 +12,12 @@
 namespace ftd {
 
 // A size of config.json, or a product of some.
-enum class Extent { kNone, kVocab, kHidden, kQueries, kKeysOrValues, kIntermediate };
+enum class Extent { kNone, kVocab, kHidden, kQueries, kKeysOrValues, kHead, kIntermediate };
 
-// A tensor's module path, without the layer's prefix and ".weight", and its rows.
+// Which models of a family have a parameter: all, or those whose config.json says so.
+enum class Presence { kAlways, kAttentionBias };
+
+// A tensor's module path, without the layer's prefix and the suffix, and its rows.
 struct TensorRow {
   std::string_view path;
   Extent rows = Extent::kNone;
@@ -25,6 +29,8 @@ struct ParameterRow {
   ParameterRole role;
   Extent columns;
   std::array<TensorRow, 3> tensors;
+  std::string_view suffix = ".weight";
+  Presence presence = Presence::kAlways;
 };
 
 // A field of config.json that changes the maths, and the one value of it that the engine supports,
@@ -40,9 +46,19 @@ struct Family {
   std::string_view layer_prefix;  // of the layer's number
   absl::Span<const ParameterRow> parameters;
   absl::Span<const FixedTrait> fixed_traits;
+  // Fields that transformers reads for this family and not for others.
+  bool reads_attention_bias = false;
+  bool reads_layer_types = false;
+  // Defaults of its config class.
+  int64_t max_position_embeddings = 2048;
+  int64_t num_key_value_heads = 0;  // 0: as many as query heads
+  int64_t head_dim = 0;             // 0: the hidden size's even share
 };
 
 absl::Span<const Family> Families();
+
+// What the engine supports of no family.
+absl::Span<const FixedTrait> CommonTraits();
 
 // Returns nullptr when there is no such row.
 const Family* FindFamily(std::string_view model_type);

@@ -1,5 +1,6 @@
 #include "lib/model/model_config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -89,16 +90,8 @@ absl::Status ReadRope(const Json& json, ModelConfig* config) {
   return absl::OkStatus();
 }
 
-// Sets the family. Refuses a model whose maths differs from that of its family's row.
-absl::Status ReadFamily(const Json& json, ModelConfig* config) {
-  const std::string model_type = json.value("model_type", std::string("(none)"));
-  config->family = FindFamily(model_type);
-  if (config->family == nullptr) {
-    return Unsupported(absl::StrCat("model_type is ", model_type,
-                                    "; this build trains Llama-architecture models (model_type ",
-                                    FamilyNames(), ")"));
-  }
-  for (const FixedTrait& trait : config->family->fixed_traits) {
+absl::Status CheckTraits(const Json& json, absl::Span<const FixedTrait> traits) {
+  for (const FixedTrait& trait : traits) {
     const Json* value = FindField(json, trait.field);
     // Compared as JSON, so that a boolean is not mistaken for a string.
     if (value == nullptr || *value == Json::parse(trait.value)) continue;
@@ -107,6 +100,31 @@ absl::Status ReadFamily(const Json& json, ModelConfig* config) {
                                     "; ", trait.remedy));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckLayerTypes(const Json& json, const Family& family) {
+  const Json* types = family.reads_layer_types ? FindField(json, "layer_types") : nullptr;
+  if (types == nullptr) return absl::OkStatus();
+  if (!types->is_array()) return Corrupt("layer_types must be a list");
+  for (const Json& type : *types) {
+    if (type != "full_attention")
+      return Unsupported(
+          absl::StrCat("layer_types has ", type.dump(), "; supported is full_attention alone"));
+  }
+  return absl::OkStatus();
+}
+
+// Sets the family. Refuses a model whose maths differs from that of its family's row.
+absl::Status ReadFamily(const Json& json, ModelConfig* config) {
+  const std::string model_type = json.value("model_type", std::string("(none)"));
+  config->family = FindFamily(model_type);
+  if (config->family == nullptr) {
+    return Unsupported(absl::StrCat("model_type is ", model_type,
+                                    "; this build trains models of the types ", FamilyNames()));
+  }
+  FTD_RETURN_IF_ERROR(CheckTraits(json, CommonTraits()));
+  FTD_RETURN_IF_ERROR(CheckTraits(json, config->family->fixed_traits));
+  return CheckLayerTypes(json, *config->family);
 }
 
 // What bitsandbytes says of an NF4 model. Which weights are quantised, and how their scales are
@@ -171,15 +189,21 @@ absl::StatusOr<ModelConfig> Parse(const Json& json) {
   FTD_RETURN_IF_ERROR(ReadSize(json, "intermediate_size", 0, &config.intermediate_size));
   FTD_RETURN_IF_ERROR(ReadSize(json, "num_hidden_layers", 0, &config.num_hidden_layers));
   FTD_RETURN_IF_ERROR(ReadSize(json, "num_attention_heads", 0, &config.num_attention_heads));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "num_key_value_heads", config.num_attention_heads,
-                               &config.num_key_value_heads));
+  const Family& family = *config.family;
+  // null means as many as query heads, whatever the default is.
+  const bool own_default = family.num_key_value_heads > 0 && !json.contains("num_key_value_heads");
   FTD_RETURN_IF_ERROR(
-      ReadSize(json, "max_position_embeddings", 2048, &config.max_position_embeddings));
-  // LlamaConfig's default for head_dim. A hidden size smaller than the heads would make it 0, which
-  // ReadSize takes for "required".
-  const int64_t even_share = config.hidden_size / config.num_attention_heads;
-  FTD_RETURN_IF_ERROR(
-      ReadSize(json, "head_dim", even_share > 0 ? even_share : 1, &config.head_dim));
+      ReadSize(json, "num_key_value_heads",
+               own_default ? family.num_key_value_heads : config.num_attention_heads,
+               &config.num_key_value_heads));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "max_position_embeddings", family.max_position_embeddings,
+                               &config.max_position_embeddings));
+  // A hidden size smaller than the heads would make the share 0, which ReadSize takes for
+  // "required".
+  const int64_t even_share = std::max<int64_t>(1, config.hidden_size / config.num_attention_heads);
+  FTD_RETURN_IF_ERROR(ReadSize(json, "head_dim", family.head_dim > 0 ? family.head_dim : even_share,
+                               &config.head_dim));
+  if (family.reads_attention_bias) config.attention_bias = json.value("attention_bias", false);
   // Grouped-query attention shares each key head among equally many query heads, and RoPE rotates
   // one half of a head against the other.
   if (config.num_attention_heads % config.num_key_value_heads != 0) {

@@ -36,6 +36,7 @@ struct ModelConfig {
   int64_t max_position_embeddings = 0;
   double rms_norm_eps = 1e-6;
   bool tie_word_embeddings = false;
+  bool attention_bias = false;  // of the projections of attention, where the family has the choice
   RopeConfig rope;
   int64_t eos_token_id = -1;  // the first, when config.json lists several; -1: none
   int64_t pad_token_id = -1;  // whose embedding gets no gradient; -1: none

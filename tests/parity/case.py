@@ -1,4 +1,4 @@
-"""Parity cases: small Llamas with a tokenizer and rows, made by transformers and tokenizers, after a short pre-training.
+"""Parity cases: small models of each family with a tokenizer and rows, made by transformers and tokenizers, after a short pre-training.
 
 Random weights would hide mistakes: with them attention is nearly uniform and the order of heads or the layout of RoPE
 hardly moves the loss. A few hundred steps on real text make every part matter (sensitivity_test.py shows how much).
@@ -18,7 +18,7 @@ import sys
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples"))
@@ -67,6 +67,8 @@ class Case:
     dtype: str = "float32"  # what model.safetensors stores; the maths is float32 everywhere
     max_shard_size: str = "5GB"
     pad_in_text: bool = False  # config.json's pad_token_id is a token that texts have
+    family: str = "llama"  # model_type
+    bias: bool | None = None  # attention_bias, where the family has that
 
     @property
     def dir(self):
@@ -90,6 +92,10 @@ CASES = [
          pad_in_text=True),
     Case("untied-bf16", seed=29, hidden=48, layers=3, heads=6, kv_heads=3, head_dim=8, intermediate=128,
          vocab=640, dtype="bfloat16", pad_in_text=True),
+    Case("llama-bias", seed=13, bias=True),
+    Case("qwen2-tied", seed=17, family="qwen2", tied=True, kv_heads=1),
+    Case("qwen3", seed=19, family="qwen3", layers=3, head_dim=24, max_shard_size="200KB"),
+    Case("qwen3-bias-bf16", seed=31, family="qwen3", head_dim=32, kv_heads=4, bias=True, tied=True, dtype="bfloat16"),
 ]
 ROWS = 64
 PRETRAIN_STEPS = 250
@@ -170,10 +176,12 @@ def _make_tokenizer(case, texts):
     ])
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    size = case.vocab - len(SPECIAL_TOKENS)
+    # transformers' Qwen2Tokenizer adds this one to a vocabulary that lacks it.
+    special_tokens = SPECIAL_TOKENS + (["<|endoftext|>"] if case.family == "qwen2" else [])
+    size = case.vocab - len(special_tokens)
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_special_tokens(SPECIAL_TOKENS)
+    tokenizer.add_special_tokens(special_tokens)
     bos, eos = SPECIAL_TOKENS[:2]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A", pair=f"{bos} $A {bos}:1 $B:1", special_tokens=[(bos, tokenizer.token_to_id(bos))])
@@ -183,13 +191,13 @@ def _make_tokenizer(case, texts):
 
 def _pretrained(case, tokenizer, corpus):
     torch.manual_seed(case.seed)
-    model = LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=case.hidden, intermediate_size=case.intermediate,
+    options = {} if case.bias is None else {"attention_bias": case.bias}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        case.family, **options, vocab_size=len(tokenizer), hidden_size=case.hidden, intermediate_size=case.intermediate,
         num_hidden_layers=case.layers, num_attention_heads=case.heads, num_key_value_heads=case.kv_heads,
         head_dim=case.head_dim, max_position_embeddings=512, rms_norm_eps=1e-5, rope_parameters=ROPE[case.rope],
         tie_word_embeddings=case.tied, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=int(corpus.bincount().argmax()) if case.pad_in_text else None,
-        attn_implementation="eager"))
+        pad_token_id=int(corpus.bincount().argmax()) if case.pad_in_text else None), attn_implementation="eager")
     generator = torch.Generator().manual_seed(case.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     for _ in range(PRETRAIN_STEPS):
@@ -199,8 +207,8 @@ def _pretrained(case, tokenizer, corpus):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    with torch.no_grad():  # norm weights stay near one by themselves: move them, so that forgetting one shows
+    with torch.no_grad():  # by themselves norm weights stay near one, and biases near zero: forgetting one would not show
         for name, parameter in model.named_parameters():
-            if "norm" in name:
+            if "norm" in name or name.endswith(".bias"):
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
     return model

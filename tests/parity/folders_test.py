@@ -153,7 +153,7 @@ REFUSED = {
     "is_causal": lambda folder: edit_config(folder, is_causal=False),
     "transformers_weights": lambda folder: edit_config(folder, transformers_weights="other.safetensors"),
     "yarn": rope(rope_parameters={"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}),
-    "attention_bias": lambda folder: edit_config(folder, attention_bias=True),
+    "mlp_bias": lambda folder: edit_config(folder, mlp_bias=True),
     "quant_method": lambda folder: edit_config(folder, quantization_config={"load_in_4bit": True}),
     "gptq": lambda folder: edit_config(folder, quantization_config={"quant_method": "gptq", "bits": 4}),
 }

@@ -14,6 +14,7 @@ NF4_CASES = [
     Case("nf4-bf16", seed=5, intermediate=192, dtype="bfloat16"),
     Case("nf4-tied-llama3", seed=9, kv_heads=1, head_dim=32, intermediate=128, vocab=768, rope="llama3", tied=True,
          max_shard_size="200KB"),
+    Case("nf4-qwen3-bias", seed=37, hidden=128, family="qwen3", bias=True, head_dim=32, intermediate=192),
 ]
 
 

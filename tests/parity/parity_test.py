@@ -9,7 +9,7 @@ import torch
 from case import CASES, load_rows, render
 from ftd_fixture import Ftd
 from peft.utils import load_peft_weights
-from reference import BATCH, MAX_LENGTH, RUNS, STEPS, Reference, load_model, load_peft, logits_of
+from reference import BATCH, MAX_LENGTH, STEPS, Reference, load_model, load_peft, logits_of, runs_of
 from safetensors.torch import load_file
 from tolerance import (
     ADAPTER_WEIGHTS, GRAD_NORM, LOGITS, LOSS, NOISY_SHARE, WEIGHTS, logit_distance, relative, rounded_distance, weight_distance)
@@ -29,14 +29,18 @@ def reference(request):
     return Reference(request.param)
 
 
-@pytest.fixture(scope="module", params=RUNS, ids=lambda r: r.name)
-def run(request):
-    return request.param
+@pytest.fixture(scope="module", params=[(case, run) for case in CASES for run in runs_of(case)],
+                ids=lambda pair: "-".join(one.name for one in pair))
+def pair(request):
+    """A case's reference, and a run of it."""
+    case, run = request.param
+    return Reference(case), run
 
 
 @pytest.fixture(scope="module")
-def trained(daemon, reference, run, tmp_path_factory):
+def trained(daemon, pair, tmp_path_factory):
     """(metrics rows, result directory) of one run through ftd."""
+    reference, run = pair
     args = ["--mode", run.mode, "--model", reference.case.model_dir, "--dataset", reference.case.rows_file,
             "--batch-size", BATCH, "--gradient-accumulation-steps", run.accumulation, "--seq-length", MAX_LENGTH,
             "--max-steps", STEPS, "--learning-rate", repr(run.learning_rate), "--no-shuffle", "--dtype", "float32"]
@@ -50,7 +54,8 @@ def trained(daemon, reference, run, tmp_path_factory):
     return [json.loads(line) for line in metrics.splitlines()], result
 
 
-def test_every_step(trained, reference, run):
+def test_every_step(trained, pair):
+    reference, run = pair
     rows, _ = trained
     curve = reference.expected["curves"][run.name]
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
@@ -65,7 +70,8 @@ def test_every_step(trained, reference, run):
     assert rows[-1]["epoch"] == pytest.approx(epochs, rel=1e-9)
 
 
-def test_final_weights(trained, reference, run):
+def test_final_weights(trained, pair):
+    reference, run = pair
     if not run.weights:
         return
     _, result = trained
@@ -94,8 +100,9 @@ def read_full(result):
     return weights
 
 
-def test_result_loads_elsewhere(trained, reference, run):
+def test_result_loads_elsewhere(trained, pair):
     """PEFT, or transformers, loads the result, and its logits are those of `ft-worker logits`."""
+    reference, run = pair
     _, result = trained
     ids = reference.expected["prompt_ids"]
     if run.mode == "lora":
@@ -112,8 +119,8 @@ def test_logits(reference):
     ids = reference.expected["prompt_ids"]
     model_dir = reference.case.model_dir
     assert logit_distance(worker_logits(model_dir, ids), reference.logits["base"]) <= LOGITS
-    adapted = worker_logits(model_dir, ids, adapter=reference.adapter("lora_fast"))
-    assert logit_distance(adapted, reference.logits["lora_fast"]) <= LOGITS
+    run = [run.name for run in runs_of(reference.case) if run.mode == "lora"][-1]
+    assert logit_distance(worker_logits(model_dir, ids, adapter=reference.adapter(run)), reference.logits[run]) <= LOGITS
 
 
 def test_logits_of_several_sequences(reference):

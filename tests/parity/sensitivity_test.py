@@ -1,10 +1,11 @@
-"""The parity checks can fail: typical mistakes of a Llama implementation, and of what stores it, land outside the tolerances.
+"""The parity checks can fail: typical mistakes of an implementation, and of what stores it, land outside the tolerances.
 
 Each mistake is made in Hugging Face's own model, in float32, and measured as the other tests measure ftd.
 """
+import importlib
+
 import pytest
 import torch
-import transformers.models.llama.modeling_llama as llama
 from case import CASES
 from reference import Batches, Reference, load_model, logits_of
 from tolerance import LOGITS, LOSS, WEIGHTS, logit_distance, relative, rounded_distance
@@ -23,7 +24,8 @@ def interleaved_rope(model, case, monkeypatch):
         cos, sin = (t[..., :half].repeat_interleave(2, -1).unsqueeze(1) for t in (cos, sin))
         return q * cos + rotate_pairs(q) * sin, k * cos + rotate_pairs(k) * sin
 
-    monkeypatch.setattr(llama, "apply_rotary_pos_emb", apply)
+    module = importlib.import_module(f"transformers.models.{case.family}.modeling_{case.family}")
+    monkeypatch.setattr(module, "apply_rotary_pos_emb", apply)
 
 
 def other_theta(model, case, monkeypatch):
@@ -43,8 +45,9 @@ def kv_head_modulo(model, case, monkeypatch):
     group, dim = case.heads // case.kv_heads, case.head_dim
     order = [(h % case.kv_heads) * group + h // case.kv_heads for h in range(case.heads)]
     for layer in model.model.layers:
-        q, o = layer.self_attn.q_proj.weight.data, layer.self_attn.o_proj.weight.data
-        q.copy_(q.view(case.heads, dim, -1)[order].reshape(q.shape))
+        o = layer.self_attn.o_proj.weight.data
+        for q in layer.self_attn.q_proj.parameters():  # with the bias
+            q.data.copy_(q.data.view(case.heads, dim, -1)[order].reshape(q.shape))
         o.copy_(o.view(-1, case.heads, dim)[:, order].reshape(o.shape))
 
 
@@ -52,14 +55,68 @@ def norm_weight_forgotten(model, case, monkeypatch):
     model.model.norm.weight.data.fill_(1.0)
 
 
+def bias_forgotten(part):
+    def mistake(model, case, monkeypatch):
+        for name, parameter in model.named_parameters():
+            if name.endswith(f"{part}.bias"):
+                parameter.data.zero_()
+
+    mistake.__name__ = f"{part}_bias_forgotten"
+    return mistake
+
+
+def norm_of_head_forgotten(part):
+    def mistake(model, case, monkeypatch):
+        for layer in model.model.layers:
+            setattr(layer.self_attn, part, torch.nn.Identity())
+
+    mistake.__name__ = f"{part}_forgotten"
+    return mistake
+
+
+def weight_of_head_norm_forgotten(model, case, monkeypatch):
+    for layer in model.model.layers:
+        layer.self_attn.k_norm.weight.data.fill_(1.0)
+
+
+def head_norm_after_rope(model, case, monkeypatch):
+    """It commutes with the rotation but for its weight."""
+    module = importlib.import_module(f"transformers.models.{case.family}.modeling_{case.family}")
+    apply, norms = module.apply_rotary_pos_emb, []
+    for layer in model.model.layers:
+        norms.append((layer.self_attn.q_norm, layer.self_attn.k_norm))
+        layer.self_attn.q_norm, layer.self_attn.k_norm = torch.nn.Identity(), torch.nn.Identity()
+    calls = iter(norms * 100)
+
+    def rotate_first(q, k, *args, **kwargs):
+        q, k = apply(q, k, *args, **kwargs)
+        q_norm, k_norm = next(calls)
+        return q_norm(q), k_norm(k)
+
+    monkeypatch.setattr(module, "apply_rotary_pos_emb", rotate_first)
+
+
 MISTAKES = [interleaved_rope, other_theta, other_eps, kv_head_modulo, norm_weight_forgotten]
+QKV_BIASES = [bias_forgotten(part) for part in ("q_proj", "k_proj", "v_proj")]
+HEAD_NORMS = [norm_of_head_forgotten("q_norm"), norm_of_head_forgotten("k_norm"), weight_of_head_norm_forgotten,
+              head_norm_after_rope]
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.__name__)
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def mistakes_of(case):
+    """Those that the case can show: with one group or one head a group both orders of heads are the same."""
+    mistakes = [mistake for mistake in MISTAKES if mistake is not kv_head_modulo or 1 < case.kv_heads < case.heads]
+    if case.family == "qwen2" or case.bias:
+        mistakes += QKV_BIASES
+    if case.bias:
+        mistakes.append(bias_forgotten("o_proj"))
+    if case.family == "qwen3":
+        mistakes += HEAD_NORMS
+    return mistakes
+
+
+@pytest.mark.parametrize("case, mistake", [(case, mistake) for case in CASES for mistake in mistakes_of(case)],
+                         ids=lambda one: getattr(one, "name", None) or one.__name__)
 def test_mistake_shows(case, mistake, monkeypatch):
-    if mistake is kv_head_modulo and case.kv_heads in (1, case.heads):
-        return  # with one group or one head a group both orders are the same
     reference = Reference(case)
     model = load_model(case.model_dir)
     mistake(model, case, monkeypatch)

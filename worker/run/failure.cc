@@ -24,7 +24,7 @@ std::string HintFor(v1::FailureReason reason, const FailedRun& run) {
     case v1::MODEL_CORRUPT:
       return "check the model directory, download it again if in doubt, then try again";
     case v1::MODEL_UNSUPPORTED:
-      return "choose a Llama-architecture model with a BPE tokenizer.json";
+      return "choose a model of a supported family (ftctl models) with a BPE tokenizer.json";
     case v1::GPU_OUT_OF_MEMORY:
       return Smaller(run);
     case v1::HOST_MEMORY_GUARD:

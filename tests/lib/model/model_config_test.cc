@@ -70,6 +70,52 @@ TEST(ModelConfig, DefaultsOfAnOldFile) {
   EXPECT_EQ(config->eos_token_id, -1);
 }
 
+// Qwen2Config's and Qwen3Config's of transformers 5.23.
+TEST(ModelConfig, DefaultsAreTheFamilys) {
+  json document = Version4();
+  for (const char* field : {"head_dim", "num_key_value_heads", "max_position_embeddings"})
+    document.erase(field);
+  document["num_attention_heads"] = 64;
+  document["hidden_size"] = 4096;
+  document["attention_bias"] = true;
+  const struct {
+    const char* model_type;
+    int64_t kv_heads, head_dim, positions;
+    bool bias;
+  } kTable[] = {{"llama", 64, 64, 2048, true},
+                {"qwen2", 32, 64, 32768, false},
+                {"qwen3", 32, 128, 32768, true}};
+  for (const auto& row : kTable) {
+    SCOPED_TRACE(row.model_type);
+    document["model_type"] = row.model_type;
+    const auto config = ParseModelConfig(document.dump());
+    ASSERT_OK(config);
+    EXPECT_EQ(config->num_key_value_heads, row.kv_heads);
+    EXPECT_EQ(config->head_dim, row.head_dim);
+    EXPECT_EQ(config->max_position_embeddings, row.positions);
+    EXPECT_EQ(config->attention_bias, row.bias);
+  }
+  document["num_key_value_heads"] = nullptr;
+  EXPECT_EQ(ParseModelConfig(document.dump())->num_key_value_heads, 64);
+}
+
+TEST(ModelConfig, WindowsOfQwenAreRefused) {
+  json document = Version4();
+  document["model_type"] = "qwen3";
+  document["layer_types"] = {"full_attention", "full_attention"};
+  EXPECT_OK(ParseModelConfig(document.dump()));
+  document["layer_types"] = {"full_attention", "sliding_attention"};
+  EXPECT_THAT(ParseModelConfig(document.dump()).status().message(),
+              testing::HasSubstr("layer_types"));
+  document["model_type"] = "llama";  // which does not read it
+  EXPECT_OK(ParseModelConfig(document.dump()));
+  document["model_type"] = "qwen2";
+  document.erase("layer_types");
+  document["use_sliding_window"] = true;
+  EXPECT_THAT(ParseModelConfig(document.dump()).status().message(),
+              testing::HasSubstr("use_sliding_window"));
+}
+
 TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
   const struct {
     const char* field;
@@ -79,7 +125,6 @@ TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
       {"model_type", "gpt2", "gpt2"},
       {"model_type", nullptr, ""},
       {"hidden_act", "gelu", "gelu"},
-      {"attention_bias", true, "attention_bias"},
       {"mlp_bias", true, "mlp_bias"},
       {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2}}, "yarn"},
       {"rope_scaling", {{"type", "linear"}, {"factor", 2}}, "linear"},

@@ -112,6 +112,7 @@ StepShape ShapeOf(const MemoryCase& c) {
   shape.inner = c.model.inner;
   shape.vocabulary = c.model.vocabulary;
   shape.element = 2;
+  shape.qkv_bias = shape.o_bias = shape.head_norms = c.model.qwen3;
   shape.full = c.mode == Mode::kFull;
   shape.grad_element = c.precision == Precision::kHfParity ? 2 : 4;
   shape.dropout = c.dropout > 0;
@@ -155,7 +156,8 @@ TrainSpec SpecOf(const MemoryCase& c) {
 std::vector<MemoryCase> MemoryCases() {
   const TinyShape small{}, wide{.layers = 3, .hidden = 128, .inner = 96, .heads = 4, .kv_heads = 4},
       deep{.layers = 9, .hidden = 64, .inner = 160, .heads = 8, .kv_heads = 2},
-      words{.layers = 2, .hidden = 64, .inner = 64, .heads = 2, .kv_heads = 1, .vocabulary = 3000};
+      words{.layers = 2, .hidden = 64, .inner = 64, .heads = 2, .kv_heads = 1, .vocabulary = 3000},
+      qwen3{.layers = 4, .hidden = 64, .inner = 96, .heads = 4, .kv_heads = 2, .qwen3 = true};
   using C = Checkpointing;
   std::vector<MemoryCase> cases;
   for (const Mode mode : {Mode::kLora, Mode::kQlora, Mode::kFull}) {
@@ -174,6 +176,9 @@ std::vector<MemoryCase> MemoryCases() {
                      .checkpointing = C::kAuto,
                      .available = 0.5});
     cases.push_back({.model = words, .mode = mode, .rows = {13}});
+    for (const C checkpointing : {C::kOff, C::kOn})
+      cases.push_back(
+          {.model = qwen3, .mode = mode, .rows = {14, 5}, .checkpointing = checkpointing});
   }
   for (const double dropout : {0.1, 0.5})
     cases.push_back({.model = wide, .mode = Mode::kLora, .dropout = dropout, .rows = {11, 5}});

@@ -153,11 +153,11 @@ GradientCheck LinearCheck(const Dropout& dropout, bool trained) {
   check.sizes = {{T, I}};
   check.dtypes = {{at::kFloat, 50, 50}, {at::kBFloat16, 4, 8}, {at::kHalf, 4, 8}};
   check.inputs = [](const Size&) -> std::vector<at::Tensor> {
-    return {at::randn({T, I}), at::randn({17, I}), at::randn({P * R, I}), at::randn({8, R}),
-            at::randn({6, R})};
+    return {at::randn({T, I}), at::randn({17, I}), at::randn({P * R, I}),
+            at::randn({8, R}), at::randn({6, R}),  at::randn({17})};
   };
   check.reference = [dropout](const std::vector<at::Tensor>& in) {
-    std::vector<at::Tensor> columns = in[0].mm(in[1].t()).split({8, 3, 6}, 1);
+    std::vector<at::Tensor> columns = (in[0].mm(in[1].t()) + in[5]).split({8, 3, 6}, 1);
     for (size_t i = 0; i < P; ++i) {
       const at::Tensor mask = Dropped(at::ones({T, I}), dropout.Mask(i)).to(at::kDouble);
       const at::Tensor a = in[2].narrow(0, static_cast<int64_t>(i) * R, R);
@@ -169,7 +169,9 @@ GradientCheck LinearCheck(const Dropout& dropout, bool trained) {
                                 const at::Tensor& dy) -> OutputAndGradients {
     LinearLayer layer;
     layer.weight.value = in[1];
-    if (trained) layer.weight.MakeTrainable();
+    layer.bias.value = in[5];
+    for (Parameter* parameter : {&layer.weight, &layer.bias})
+      if (trained) parameter->MakeTrainable();
     layer.lora_a.value = in[2];
     layer.lora_a.MakeTrainable();
     layer.scale = 1.7;
@@ -186,7 +188,7 @@ GradientCheck LinearCheck(const Dropout& dropout, bool trained) {
     const at::Tensor dx = LinearBackward(layer, {in[0]}, saved, dropout, dy, /*needs_dx=*/true);
     return {y,
             {dx, layer.weight.grad, layer.lora_a.grad, layer.adapters[0].b.grad,
-             layer.adapters[1].b.grad}};
+             layer.adapters[1].b.grad, layer.bias.grad}};
   };
   return check;
 }
@@ -200,8 +202,19 @@ TEST(LinearTest, WithAndWithoutDropoutEqualsAutograd) {
   }
 }
 
-// A whole layer whose weights train: inputs x, two norms, four maps, cos and sin.
-TEST(DecoderLayerTest, EqualsAutograd) {
+// Queries and keys of qkv [T, 80] normed head by head, as Qwen3 has them.
+at::Tensor PlainHeadNorms(const at::Tensor& qkv, const at::Tensor& query_norm,
+                          const at::Tensor& key_norm) {
+  const auto normed = [&](int64_t first, int64_t heads, const at::Tensor& w) {
+    const at::Tensor columns = qkv.narrow(1, 8 * first, 8 * heads);
+    return PlainNorm(columns.reshape({-1, 8}), w).view(columns.sizes());
+  };
+  return at::cat({normed(0, 6, query_norm), normed(6, 2, key_norm), qkv.narrow(1, 64, 16)}, 1);
+}
+
+// A whole layer whose weights train: inputs x, two norms, four maps, cos and sin; of Qwen3's kind
+// also the biases of two maps, and the norms of queries and keys.
+GradientCheck LayerCheck(bool qwen3) {
   GradientCheck check;
   check.sizes = {{20, 12}, {33, 40}};
   check.dtypes = {{at::kFloat, 50, 500}, {at::kBFloat16, 16, 32}, {at::kHalf, 16, 32}};
@@ -211,24 +224,29 @@ TEST(DecoderLayerTest, EqualsAutograd) {
       return at::randn({out, in}) / std::sqrt(static_cast<double>(in));
     };
     const auto table = CosAndSin();
-    return {at::randn({43, D}), at::randn({D}), map(80, D), map(D, 48), at::randn({D}),
-            map(2 * F, D),      map(D, F),      table[0],   table[1]};
+    return {at::randn({43, D}), at::randn({D}), map(80, D),      map(D, 48),     at::randn({D}),
+            map(2 * F, D),      map(D, F),      at::randn({80}), at::randn({D}), at::randn({8}),
+            at::randn({8}),     table[0],       table[1]};
   };
-  check.reference = [](const std::vector<at::Tensor>& in) {
-    const at::Tensor qkv = PlainNorm(in[0], in[1]).mm(in[2].t());
-    const at::Tensor h = in[0] + PlainAttention(qkv, in[7], in[8]).mm(in[3].t());
+  check.reference = [qwen3](const std::vector<at::Tensor>& in) {
+    at::Tensor qkv = PlainNorm(in[0], in[1]).mm(in[2].t());
+    if (qwen3) qkv = PlainHeadNorms(qkv + in[7], in[9], in[10]);
+    at::Tensor h = in[0] + PlainAttention(qkv, in[11], in[12]).mm(in[3].t());
+    if (qwen3) h = h + in[8];
     return h + PlainSwiglu(PlainNorm(h, in[4]).mm(in[5].t())).mm(in[6].t());
   };
-  check.op = [](const std::vector<at::Tensor>& in, const at::Tensor& dy) -> OutputAndGradients {
+  check.op = [qwen3](const std::vector<at::Tensor>& in,
+                     const at::Tensor& dy) -> OutputAndGradients {
     DecoderLayer layer;
-    Parameter* const parameters[] = {&layer.input_norm,     &layer.qkv.weight,
-                                     &layer.o.weight,       &layer.post_attention_norm,
-                                     &layer.gate_up.weight, &layer.down.weight};
-    for (size_t i = 0; i < 6; ++i) {
+    Parameter* const parameters[] = {
+        &layer.input_norm,     &layer.qkv.weight,  &layer.o.weight, &layer.post_attention_norm,
+        &layer.gate_up.weight, &layer.down.weight, &layer.qkv.bias, &layer.o.bias,
+        &layer.query_norm,     &layer.key_norm};
+    for (size_t i = 0; i < (qwen3 ? 10 : 6); ++i) {
       parameters[i]->value = in[i + 1];
       parameters[i]->MakeTrainable();
     }
-    const BatchContext context{MakeDocuments(kOffsets), {in[7], in[8]}, kShape, kEps};
+    const BatchContext context{MakeDocuments(kOffsets), {in[11], in[12]}, kShape, kEps};
     DecoderLayerSaved saved;
     OutputAndGradients result{DecoderLayerForward(layer, 0, context, in[0], &saved), {}};
     result.gradients.push_back(DecoderLayerBackward(layer, 0, context, saved, dy, true));
@@ -236,7 +254,14 @@ TEST(DecoderLayerTest, EqualsAutograd) {
     result.gradients.resize(in.size());  // none of cos and sin
     return result;
   };
-  CheckGradients(check);
+  return check;
+}
+
+TEST(DecoderLayerTest, EqualsAutograd) {
+  for (const bool qwen3 : {false, true}) {
+    SCOPED_TRACE(qwen3 ? "Qwen3" : "Llama");
+    CheckGradients(LayerCheck(qwen3));
+  }
 }
 
 }  // namespace

@@ -17,7 +17,9 @@ namespace {
 constexpr int kTokens = 64;  // that rows are made of
 
 nlohmann::json Config(const TinyShape& shape) {
-  return {{"model_type", "llama"},
+  return {{"model_type", shape.qwen3 ? "qwen3" : "llama"},
+          {"attention_bias", shape.qwen3},
+          {"head_dim", shape.hidden / shape.heads},
           {"vocab_size", shape.vocabulary},
           {"hidden_size", shape.hidden},
           {"intermediate_size", shape.inner},
@@ -61,6 +63,14 @@ void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed, const TinyS
     add(prefix + "self_attn.k_proj.weight", {keys, hidden}, 0, 0.2F);
     add(prefix + "self_attn.v_proj.weight", {keys, hidden}, 0, 0.2F);
     add(prefix + "self_attn.o_proj.weight", {hidden, hidden}, 0, 0.2F);
+    if (shape.qwen3) {
+      add(prefix + "self_attn.q_proj.bias", {hidden}, 0, 0.2F);
+      add(prefix + "self_attn.k_proj.bias", {keys}, 0, 0.2F);
+      add(prefix + "self_attn.v_proj.bias", {keys}, 0, 0.2F);
+      add(prefix + "self_attn.o_proj.bias", {hidden}, 0, 0.2F);
+      add(prefix + "self_attn.q_norm.weight", {hidden / shape.heads}, 1, 0.1F);
+      add(prefix + "self_attn.k_norm.weight", {hidden / shape.heads}, 1, 0.1F);
+    }
     add(prefix + "mlp.gate_proj.weight", {inner, hidden}, 0, 0.2F);
     add(prefix + "mlp.up_proj.weight", {inner, hidden}, 0, 0.2F);
     add(prefix + "mlp.down_proj.weight", {hidden, inner}, 0, 0.2F);

@@ -1,4 +1,4 @@
-// A small random Llama on disk, and rows for it, for tests of the engine.
+// A small random model on disk, and rows for it, for tests of the engine.
 #pragma once
 
 #include <filesystem>
@@ -11,6 +11,7 @@ namespace ftd::testing {
 
 struct TinyShape {
   int layers = 2, hidden = 32, inner = 48, heads = 4, kv_heads = 2, vocabulary = 64;
+  bool qwen3 = false;  // with biases in attention, and norms of queries and keys; else a Llama
 };
 
 // Writes config.json and model.safetensors (float32, tied) into `dir`, which it creates. The

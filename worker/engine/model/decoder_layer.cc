@@ -14,7 +14,7 @@ Dropout DropoutOf(const BatchContext& context, int64_t layer, Map map) {
 }
 
 // Computes the layer up to the input of its last projection, which it returns:
-//   qkv     = rope(norm1(x) W_qkvᵀ)          [T, (N+2K)·H]
+//   qkv     = rope(qk_norm(norm1(x) W_qkvᵀ)) [T, (N+2K)·H]
 //   h       = x + attention(qkv) W_oᵀ        [T, D]
 //   gate_up = norm2(h) W_gate_upᵀ            [T, 2F]
 //   product = silu(gate) ∘ up                [T, F]
@@ -25,6 +25,13 @@ at::Tensor ForwardToProduct(const DecoderLayer& layer, int64_t index, const Batc
   at::Tensor normed = RmsNormForward(saved->x, layer.input_norm.value, context.eps, &saved->norm1);
   saved->qkv = LinearForward(layer.qkv, normed, DropoutOf(context, index, kQkv), &saved->qkv_lora);
   if (keep_inputs) saved->normed1 = normed;
+  const AttentionShape& shape = context.attention;
+  if (layer.query_norm.value.defined()) {
+    HeadNormForward(saved->qkv, 0, shape.heads, layer.query_norm.value, context.eps,
+                    &saved->query_norm);
+    HeadNormForward(saved->qkv, shape.heads, shape.kv_heads, layer.key_norm.value, context.eps,
+                    &saved->key_norm);
+  }
   // In place: nothing needs the queries and keys before their rotation.
   RotateQueriesAndKeys(saved->qkv, context.attention, context.rope);
   const at::Tensor attended =
@@ -65,7 +72,7 @@ void DecoderLayerRecompute(const DecoderLayer& layer, int64_t index, const Batch
 // it:
 //   dproduct = dy W_down                     dgate_up = swiglu'(dproduct)
 //   dh       = dy + norm2'(dgate_up W_gate_up)
-//   dqkv     = attention'(dh W_o)            rotation included
+//   dqkv     = qk_norm'(attention'(dh W_o))  rotation included
 //   dx       = dh + norm1'(dqkv W_qkv)
 // `grad` is overwritten by each step, so that a gradient is free once the next one exists. The
 // norms add the way past the block themselves (`residual`).
@@ -86,6 +93,13 @@ at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchC
                         dh, true);
   grad = AttentionBackward(saved.qkv, context.documents, context.attention, context.rope,
                            saved.attention, grad);
+  if (layer.query_norm.value.defined()) {
+    const AttentionShape& shape = context.attention;
+    HeadNormBackward(grad, 0, shape.heads, layer.query_norm.value, saved.query_norm,
+                     layer.query_norm.FreshGrad());
+    HeadNormBackward(grad, shape.heads, shape.kv_heads, layer.key_norm.value, saved.key_norm,
+                     layer.key_norm.FreshGrad());
+  }
   input = Normed(saved.normed1, saved.x, layer.input_norm, saved.norm1);
   grad = LinearBackward(layer.qkv, input, saved.qkv_lora, DropoutOf(context, index, kQkv), grad,
                         needs_dx);

@@ -1,6 +1,6 @@
-// One Llama decoder layer (Touvron et al. 2023), forward and backward.
+// One decoder layer of Llama's kind (Touvron et al. 2023), forward and backward.
 //
-//   h = x + o_proj(attention(rope(qkv_proj(norm1(x)))))
+//   h = x + o_proj(attention(rope(qk_norm(qkv_proj(norm1(x))))))
 //   y = h + down_proj(swiglu(gate_up_proj(norm2(h))))
 //
 // Norm outputs and the SwiGLU product are not kept, since they are cheap to make again: the
@@ -14,6 +14,7 @@
 
 #include "worker/engine/ops/attention/attention.h"
 #include "worker/engine/ops/linear/linear.h"
+#include "worker/engine/ops/norm/head_norm.h"
 #include "worker/engine/ops/norm/norm.h"
 #include "worker/engine/ops/rope/rope.h"
 
@@ -22,6 +23,8 @@ namespace ftd::engine {
 struct DecoderLayer {
   Parameter input_norm;           // [D]
   LinearLayer qkv;                // [(N+2K)·H, D]
+  Parameter query_norm;           // [H], of each head; undefined without
+  Parameter key_norm;             // likewise
   LinearLayer o;                  // [D, N·H]
   Parameter post_attention_norm;  // [D]
   LinearLayer gate_up;            // [2F, D]
@@ -51,8 +54,9 @@ struct BatchContext {
 struct DecoderLayerSaved {
   at::Tensor x;  // [T, D] the layer's input
   NormSaved norm1;
-  at::Tensor qkv;  // [T, (N+2K)·H] rotated
+  at::Tensor qkv;  // [T, (N+2K)·H] normed and rotated
   LinearSaved qkv_lora;
+  HeadNormSaved query_norm, key_norm;
   AttentionSaved attention;
   LinearSaved o_lora;
   at::Tensor h;  // [T, D]

@@ -42,6 +42,18 @@ void ReadInto(Model& model, const ParameterInfo& info, WeightReader& reader) {
     case ParameterRole::kQkv:
       model.layers[info.layer].qkv = reader.ReadLinear(info);
       return;
+    case ParameterRole::kQkvBias:
+      model.layers[info.layer].qkv.bias = reader.Read(info);
+      return;
+    case ParameterRole::kQueryNorm:
+      model.layers[info.layer].query_norm = reader.Read(info);
+      return;
+    case ParameterRole::kKeyNorm:
+      model.layers[info.layer].key_norm = reader.Read(info);
+      return;
+    case ParameterRole::kAttentionOutBias:
+      model.layers[info.layer].o.bias = reader.Read(info);
+      return;
     case ParameterRole::kAttentionOut:
       model.layers[info.layer].o = reader.ReadLinear(info);
       return;
@@ -103,8 +115,11 @@ void Model::ForEachParameter(const std::function<void(Parameter&)>& visit) {
   for (DecoderLayer& layer : layers) {
     visit(layer.input_norm);
     visit(layer.post_attention_norm);
+    if (layer.query_norm.value.defined()) visit(layer.query_norm);
+    if (layer.key_norm.value.defined()) visit(layer.key_norm);
     ForEachLinear(layer, [&](LinearLayer& linear) {
       if (!linear.nf4.defined()) visit(linear.weight);
+      if (linear.bias.value.defined()) visit(linear.bias);
       if (linear.adapted()) visit(linear.lora_a);
       for (Adapter& adapter : linear.adapters) visit(adapter.b);
     });

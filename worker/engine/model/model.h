@@ -1,4 +1,4 @@
-// A Llama-architecture model: its parameters, how they are read, and the pass through its layers,
+// A decoder model: its parameters, how they are read, and the pass through its layers,
 // forward and backward. An objective (objectives/) decides what is learned from its output.
 //
 // Legend: T tokens of a flat batch, S positions with a target, D model, V vocabulary.

@@ -56,12 +56,18 @@ class Held {
 // A linear map's shape.
 struct Map {
   int64_t in, out, ranks;
+  bool bias = false;
+};
+
+struct HeadNorm {
+  Held x, rstd;
 };
 
 // DecoderLayerSaved, with the tensors of its members.
 struct Saved {
   Held x, rstd1, qkv, qkv_t, out, lse, random, o_t, h, rstd2, gate_up, gate_up_t, down_t;
   Held normed1, normed2, product;
+  HeadNorm query_norm, key_norm;
 };
 
 // A micro-batch's way through model.cc, objectives/sft.cc, decoder_layer.cc and what they call.
@@ -72,8 +78,8 @@ class Replay {
       : s_(shape),
         attended_(s_.heads * s_.head_dim),
         keys_(s_.kv_heads * s_.head_dim),
-        qkv_{s_.hidden, attended_ + 2 * keys_, s_.ranks.qkv},
-        o_{attended_, s_.hidden, s_.ranks.o},
+        qkv_{s_.hidden, attended_ + 2 * keys_, s_.ranks.qkv, s_.qkv_bias},
+        o_{attended_, s_.hidden, s_.ranks.o, s_.o_bias},
         gate_up_{s_.hidden, 2 * s_.inner, s_.ranks.gate_up},
         down_{s_.inner, s_.hidden, s_.ranks.down} {}
 
@@ -141,6 +147,7 @@ class Replay {
 
   Held LinearBackward(const Map& map, bool needs_dx) {
     if (s_.full) AddProduct(map.out, map.in);
+    if (s_.full && map.bias) Take(map.out * s_.grad_element);
     Held dx;
     if (needs_dx) dx = Rows(map.in);
     if (map.ranks == 0) return dx;
@@ -176,11 +183,27 @@ class Replay {
     return Rows(s_.hidden);
   }
 
+  void HeadNormForward(int64_t heads, HeadNorm& saved) {
+    saved.x = Rows(heads * s_.head_dim);
+    saved.rstd = Take(s_.tokens * heads * kFloat);
+    Rows(heads * s_.head_dim);  // what is copied back
+  }
+
+  void HeadNormBackward(int64_t heads) {
+    const Held dy = Rows(heads * s_.head_dim);
+    if (s_.full) Take(CeilDiv(s_.tokens * heads, cuda::kWeightGradRows) * s_.head_dim * kFloat);
+    Rows(heads * s_.head_dim);
+  }
+
   Held ForwardToProduct(bool keep_inputs, Saved& saved) {
     Held normed = Rows(s_.hidden);
     saved.rstd1 = Rstd();
     saved.qkv = LinearForward(qkv_, saved.qkv_t);
     if (keep_inputs) saved.normed1 = std::move(normed);
+    if (s_.head_norms) {
+      HeadNormForward(s_.heads, saved.query_norm);
+      HeadNormForward(s_.kv_heads, saved.key_norm);
+    }
     saved.out = Rows(attended_);
     saved.lse = Take(s_.heads * s_.tokens * kFloat);
     saved.random = Take(16);
@@ -212,6 +235,10 @@ class Replay {
     const Held dh = RmsNormBackward();
     grad = LinearBackward(o_, true);
     grad = AttentionBackward();
+    if (s_.head_norms) {
+      HeadNormBackward(s_.heads);
+      HeadNormBackward(s_.kv_heads);
+    }
     grad = NormedLinearBackward(qkv_, inputs_kept, needs_dx);
     return needs_dx ? RmsNormBackward() : Held();
   }

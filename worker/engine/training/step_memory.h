@@ -21,6 +21,8 @@ struct StepShape {
   int64_t inner = 0;       // F
   int64_t vocabulary = 0;  // V
   int64_t element = 0;     // bytes of a number in the compute dtype
+  bool qkv_bias = false, o_bias = false;
+  bool head_norms = false;  // of queries and keys
 
   // The parameters that train.
   int64_t grad_element = 4;  // bytes of a number in the gradients

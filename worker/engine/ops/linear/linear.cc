@@ -6,6 +6,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/mul.h>
+#include <ATen/ops/sum.h>
 
 #include <utility>
 
@@ -76,13 +77,14 @@ void LinearRecompute(const LinearLayer& layer, const at::Tensor& x, const Dropou
   saved->t = at::cat(parts, 1);
 }
 
-//   y   = x Wᵀ
+//   y   = x Wᵀ + bias
 //   y_i = y_i + s · t_i B_iᵀ    on the columns of part i
 // PEFT computes result + lora_B(lora_A(dropout(x))) * scaling. Here the product adds onto y with s
 // as its factor, so no tensor as wide as y is made for it; the results differ in the last digits.
 at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
                          LinearSaved* saved) {
-  at::Tensor y = at::mm(x, layer.Weight().t());
+  at::Tensor y = layer.bias.value.defined() ? at::addmm(layer.bias.value, x, layer.Weight().t())
+                                            : at::mm(x, layer.Weight().t());
   LinearRecompute(layer, x, dropout, saved);
   for (size_t i = 0; i < layer.adapters.size(); ++i) {
     const Adapter& adapter = layer.adapters[i];
@@ -94,6 +96,7 @@ at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dr
 
 // With g_i the columns of dy that belong to part i:
 //   dW   = dyᵀ x                 if W trains
+//   dbias = Σ_t dy_t             likewise
 //   dx   = dy W
 //   dt_i = s · g_i B_i           [T, R]
 //   dB_i = s · g_iᵀ t_i          [count, R]
@@ -105,6 +108,10 @@ at::Tensor LinearBackward(LinearLayer& layer, const LinearInput& input, const Li
   const bool norm_inside = NormStaysInside(layer, input, dropout);
   const at::Tensor x = norm_inside ? at::Tensor() : input.Value();
   if (layer.weight.trainable()) AccumulateProduct(layer.weight, dy, x);
+  if (layer.bias.trainable()) {
+    at::Tensor& grad = layer.bias.FreshGrad();
+    grad.add_(at::sum(dy, {0}, /*keepdim=*/false, grad.scalar_type()));
+  }
   at::Tensor dx;
   // In QLoRA Weight() expands NF4 into a scratch that other maps share: it is multiplied with at
   // once.

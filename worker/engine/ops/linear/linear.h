@@ -1,9 +1,9 @@
-// A bias-free linear map with optional low-rank adapters, forward and backward.
+// A linear map with optional bias and optional low-rank adapters, forward and backward.
 //
 // Projections that read the same input (q, k, v; gate, up) are one map whose output is the
 // concatenation of theirs: one large product instead of several small ones. Each part may carry an
 // adapter of its own (Hu et al. 2021):
-//   y_part = x Wᵀ_part + s · drop(x) Aᵀ Bᵀ,   s = LoraSpec::Scale()
+//   y_part = x Wᵀ_part + bias_part + s · drop(x) Aᵀ Bᵀ,   s = LoraSpec::Scale()
 //
 // Legend: T tokens, I input features, O output features of the whole map, R rank, P adapted parts.
 #pragma once
@@ -31,6 +31,7 @@ struct Adapter {
 struct LinearLayer {
   Parameter weight;               // [O, I]; its names alone when `nf4` holds it
   Nf4Weight nf4;                  // the weight, frozen and quantised
+  Parameter bias;                 // [O]; undefined without
   Parameter lora_a;               // [P·R, I]; undefined without adapters
   std::vector<Adapter> adapters;  // in the order of lora_a's slices
   double scale = 0;               // s
