@@ -22,7 +22,7 @@ int64_t SizeOf(const ModelConfig& c, Extent extent) {
       return c.num_attention_heads * c.head_dim;
     case Extent::kKeysOrValues:
       return c.num_key_value_heads * c.head_dim;
-    case Extent::kHead:
+    case Extent::kHeadDim:
       return c.head_dim;
     case Extent::kIntermediate:
       return c.intermediate_size;

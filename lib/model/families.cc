@@ -5,10 +5,9 @@
 namespace ftd {
 namespace {
 
+using enum Extent;
 using enum ParameterRole;
 using enum Presence;
-using Extent::kNone, Extent::kVocab, Extent::kHidden, Extent::kQueries, Extent::kKeysOrValues,
-    Extent::kIntermediate;
 
 // transformers modeling_llama.py: pre-norm layers, grouped-query attention, SwiGLU. The families
 // below add to it.
@@ -60,8 +59,8 @@ constexpr ParameterRow kQwen3Parameters[] = {
     kInputNormRow,
     kQkvRow,
     QkvBiasRow(kAttentionBias),
-    {kQueryNorm, kNone, {{{"self_attn.q_norm", Extent::kHead}}}},
-    {kKeyNorm, kNone, {{{"self_attn.k_norm", Extent::kHead}}}},
+    {kQueryNorm, kNone, {{{"self_attn.q_norm", kHeadDim}}}},
+    {kKeyNorm, kNone, {{{"self_attn.k_norm", kHeadDim}}}},
     kAttentionOutRow,
     kAttentionOutBiasRow,
     kPostAttentionNormRow,

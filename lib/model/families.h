@@ -12,7 +12,7 @@
 namespace ftd {
 
 // A size of config.json, or a product of some.
-enum class Extent { kNone, kVocab, kHidden, kQueries, kKeysOrValues, kHead, kIntermediate };
+enum class Extent { kNone, kVocab, kHidden, kQueries, kKeysOrValues, kHeadDim, kIntermediate };
 
 // Which models of a family have a parameter: all, or those whose config.json says so.
 enum class Presence { kAlways, kAttentionBias };
