@@ -107,9 +107,9 @@ absl::Status CheckLayerTypes(const Json& json, const Family& family) {
   if (types == nullptr) return absl::OkStatus();
   if (!types->is_array()) return Corrupt("layer_types must be a list");
   for (const Json& type : *types) {
-    if (type != "full_attention")
-      return Unsupported(
-          absl::StrCat("layer_types has ", type.dump(), "; supported is full_attention alone"));
+    if (type == "full_attention") continue;
+    return Unsupported(
+        absl::StrCat("layer_types has ", type.dump(), "; supported is full_attention alone"));
   }
   return absl::OkStatus();
 }

@@ -176,9 +176,10 @@ std::vector<MemoryCase> MemoryCases() {
                      .checkpointing = C::kAuto,
                      .available = 0.5});
     cases.push_back({.model = words, .mode = mode, .rows = {13}});
-    for (const C checkpointing : {C::kOff, C::kOn})
+    for (const C checkpointing : {C::kOff, C::kOn}) {
       cases.push_back(
           {.model = qwen3, .mode = mode, .rows = {14, 5}, .checkpointing = checkpointing});
+    }
   }
   for (const double dropout : {0.1, 0.5})
     cases.push_back({.model = wide, .mode = Mode::kLora, .dropout = dropout, .rows = {11, 5}});
