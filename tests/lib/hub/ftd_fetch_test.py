@@ -213,7 +213,9 @@ def test_a_kill_before_any_rename_or_link_leaves_what_both_clients_know(hub, hom
         cache = in_cache(home_of_run)
         seen = [p for p in cache.glob("snapshots/*/**/*") if not p.is_dir()]
         assert {"/".join(p.relative_to(cache).parts[2:]) for p in seen} <= set(TINY)
-        assert [str(w) for w in value(hub, home_of_run, SCAN_WARNINGS) if "doesn't exist" not in w] == []
+        # A ref whose snapshot is still to come: without the folder of all snapshots, or with that and not yet its own.
+        coming = ("doesn't exist", "missing commit hashes")
+        assert [w for w in value(hub, home_of_run, SCAN_WARNINGS) if not any(text in w for text in coming)] == []
         fetch(hub, home_of_run)
         assert files_of(home_of_run) == TINY and value(hub, home_of_run, SCAN_WARNINGS) == []
     assert process.returncode == 0 and killed == 2 + 3 * len(TINY), "tag, ref; blob, link, its rename"
