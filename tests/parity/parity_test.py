@@ -12,7 +12,7 @@ from peft.utils import load_peft_weights
 from reference import BATCH, MAX_LENGTH, STEPS, Reference, load_model, load_peft, logits_of, runs_of
 from safetensors.torch import load_file
 from tolerance import (
-    ADAPTER_WEIGHTS, GRAD_NORM, LOGITS, LOSS, NOISY_SHARE, WEIGHTS, logit_distance, relative, rounded_distance, weight_distance)
+    GRAD_NORM, LOGITS, LOSS, NOISY_SHARE, WEIGHTS, adapter_bound, logit_distance, relative, rounded_distance, weight_distance)
 from worker_cli import preview, worker_logits
 
 DEADLINE_S = 180
@@ -88,7 +88,9 @@ def test_final_weights(trained, pair):
     for name, weight in expected.items():
         if run.mode == "lora":
             assert weight_distance(got[name], weight, leave_out=NOISY_SHARE) <= WEIGHTS, name
-            assert weight_distance(got[name], weight) <= ADAPTER_WEIGHTS, name
+            of_tensor, of_element = adapter_bound(reference.case, run.learning_rate, STEPS)
+            assert weight_distance(got[name], weight) <= of_tensor, name
+            assert (got[name] - weight).abs().max() <= of_element, name
         else:
             assert weight_distance(got[name], weight) <= WEIGHTS, name
 

@@ -15,6 +15,20 @@ WEIGHTS = 1e-5
 # 1.4e-4 of a tensor so, by an element or two. So: all but one element in 200 as above, all of them within this.
 ADAPTER_WEIGHTS = 3e-4
 NOISY_SHARE = 1 / 200
+
+
+def adapter_bound(case, learning_rate, steps):
+    """What an adapter's tensor may be off with its noisy elements: (by weight_distance, by the largest element).
+
+    For the plain Llamas, which have no element that is off by more on any processor seen, the tensor within ADAPTER_WEIGHTS.
+    With biases or norms of heads some have: then an element within what AdamW can move it each way, by the learning rate a
+    step, which falls linearly to zero.
+    """
+    if (case.family, case.bias) == ("llama", None):
+        return ADAPTER_WEIGHTS, math.inf
+    return math.inf, learning_rate * (steps + 1)
+
+
 # QLoRA against TRL, which rounds the adapters of a quantised model to bfloat16 where ftd keeps them in float32: measured
 # 6e-5 by that alone, and 2.4e-5 in the 70B script's 11 steps (1e-7 with float32 adapters put into TRL). In bfloat16 TRL's own SDPA differs from its eager attention by 3.2e-4, and ftd from it by 3.5e-4.
 QLORA_TRL_LOSS = {"float32": 2e-4, "bfloat16": 1e-3}
