@@ -212,6 +212,31 @@ at::Tensor PlainHeadNorms(const at::Tensor& qkv, const at::Tensor& query_norm,
   return at::cat({normed(0, 6, query_norm), normed(6, 2, key_norm), qkv.narrow(1, 64, 16)}, 1);
 }
 
+// In place, and of one token too, whose heads lie side by side as they are.
+TEST(HeadNormTest, EqualsAutograd) {
+  GradientCheck check;
+  check.sizes = {{1, 80}, {43, 80}};
+  check.dtypes = {{at::kFloat, 50, 500}, {at::kBFloat16, 4, 8}, {at::kHalf, 4, 8}};
+  check.inputs = [](const Size& size) -> std::vector<at::Tensor> {
+    return {at::randn({size.first, size.second}), at::randn({8}), at::randn({8})};
+  };
+  check.reference = [](const std::vector<at::Tensor>& in) {
+    return PlainHeadNorms(in[0], in[1], in[2]);
+  };
+  check.op = [](const std::vector<at::Tensor>& in, const at::Tensor& dy) -> OutputAndGradients {
+    const at::Tensor qkv = in[0].clone(), dqkv = dy.clone();
+    HeadNormSaved queries, keys;
+    HeadNormForward(qkv, 0, 6, in[1], kEps, &queries);
+    HeadNormForward(qkv, 6, 2, in[2], kEps, &keys);
+    const at::Tensor query_grad = at::zeros_like(in[1], at::kFloat);
+    const at::Tensor key_grad = at::zeros_like(in[2], at::kFloat);
+    HeadNormBackward(dqkv, 0, 6, in[1], queries, query_grad);
+    HeadNormBackward(dqkv, 6, 2, in[2], keys, key_grad);
+    return {qkv, {dqkv, query_grad, key_grad}};
+  };
+  CheckGradients(check);
+}
+
 // A whole layer whose weights train: inputs x, two norms, four maps, cos and sin; of Qwen3's kind
 // also the biases of two maps, and the norms of queries and keys.
 GradientCheck LayerCheck(bool qwen3) {

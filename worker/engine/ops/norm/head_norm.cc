@@ -15,7 +15,8 @@ at::Tensor Columns(const at::Tensor& qkv, int64_t first, int64_t count, int64_t 
 void HeadNormForward(const at::Tensor& qkv, int64_t first, int64_t count, const at::Tensor& w,
                      double eps, HeadNormSaved* saved) {
   const at::Tensor heads = Columns(qkv, first, count, w.size(0));
-  saved->x = heads.contiguous().view({-1, w.size(0)});
+  // A clone also of one token's heads, which contiguous() would leave where they are overwritten.
+  saved->x = heads.clone(at::MemoryFormat::Contiguous).view({-1, w.size(0)});
   heads.copy_(RmsNormForward(saved->x, w, eps, &saved->norm).view(heads.sizes()));
 }
 
