@@ -6,7 +6,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "client/base/nvidia_driver.h"
 #include "client/base/programs.h"
@@ -26,11 +25,6 @@ using ftd::v1::ServerInfo;
 constexpr int64_t kRefusedBelow = 16 << 20;  // server/host/state_dir.cc refuses jobs then
 constexpr auto kProgramLimit = std::chrono::seconds(20);
 constexpr auto kWorkerLimit = std::chrono::seconds(120);  // gigabytes of libraries, cold
-
-std::string LastLine(const std::string& text) {
-  const std::vector<std::string> lines = absl::StrSplit(text, '\n', absl::SkipWhitespace());
-  return lines.empty() ? "" : lines.back();
-}
 
 // Counts the jobs in `state`, up to a thousand, and sets the first one.
 absl::StatusOr<int> Count(Connection& connection, Job::State state, Job* first) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "client/base/exit_codes.h"
 #include "client/text/names.h"

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
@@ -139,6 +140,11 @@ absl::StatusOr<ChildResult> RunChild(const std::vector<std::string>& argv,
   FTD_RETURN_IF_ERROR(ended);
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
+}
+
+std::string LastLine(const std::string& output) {
+  const std::vector<std::string> lines = absl::StrSplit(output, '\n', absl::SkipWhitespace());
+  return lines.empty() ? "" : lines.back();
 }
 
 }  // namespace ftd

@@ -32,4 +32,7 @@ struct ChildOptions {
 absl::StatusOr<ChildResult> RunChild(const std::vector<std::string>& argv,
                                      const ChildOptions& options);
 
+// The last line of a program's output that is not blank, which mostly says why it failed; or "".
+std::string LastLine(const std::string& output);
+
 }  // namespace ftd

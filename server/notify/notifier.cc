@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "lib/base/child_process.h"
 #include "lib/base/error.h"
@@ -25,9 +24,10 @@ absl::Duration PauseAfter(int32_t tries) {
   return std::min(kLongestPause, absl::Seconds(1) * (int64_t{1} << std::clamp(tries, 0, 20)));
 }
 
-std::string LastLine(const std::string& text) {
-  const std::vector<std::string> lines = absl::StrSplit(text, '\n', absl::SkipWhitespace());
-  return lines.empty() ? "" : absl::StrCat(": ", lines.back().substr(0, 200));
+// ": " and the beginning of what the other side said last; nothing where it said nothing.
+std::string Saying(const std::string& output) {
+  const std::string line = LastLine(output);
+  return line.empty() ? "" : absl::StrCat(": ", line.substr(0, 200));
 }
 
 }  // namespace
@@ -123,14 +123,14 @@ absl::Status Notifier::RunCommand(const Job& job, const std::string& json) {
   FTD_ASSIGN_OR_RETURN(const ChildResult ran,
                        RunChild({"/bin/sh", "-c", settings_.command}, options));
   if (ran.exit_code == 0) return absl::OkStatus();
-  return absl::UnknownError(absl::StrCat("exit status ", ran.exit_code, LastLine(ran.output)));
+  return absl::UnknownError(absl::StrCat("exit status ", ran.exit_code, Saying(ran.output)));
 }
 
 absl::Status Notifier::Post(const std::string& json) {
   FTD_ASSIGN_OR_RETURN(const hub::HttpResponse response, http_.Post(settings_.url, json));
   if (response.status / 100 == 2) return absl::OkStatus();
   return absl::UnknownError(absl::StrCat("the address answers with HTTP status ", response.status,
-                                         LastLine(response.body)));
+                                         Saying(response.body)));
 }
 
 }  // namespace ftd

@@ -174,12 +174,12 @@ class Replay {
     return dx;
   }
 
-  void WeightGrad(int64_t rows) {
-    if (s_.full) Take(CeilDiv(rows, cuda::kWeightGradRows) * s_.hidden * kFloat);
+  void WeightGrad(int64_t rows, int64_t width) {
+    if (s_.full) Take(CeilDiv(rows, cuda::kWeightGradRows) * width * kFloat);
   }
 
   Held RmsNormBackward() {
-    WeightGrad(s_.tokens);
+    WeightGrad(s_.tokens, s_.hidden);
     return Rows(s_.hidden);
   }
 
@@ -191,7 +191,7 @@ class Replay {
 
   void HeadNormBackward(int64_t heads) {
     const Held dy = Rows(heads * s_.head_dim);
-    if (s_.full) Take(CeilDiv(s_.tokens * heads, cuda::kWeightGradRows) * s_.head_dim * kFloat);
+    WeightGrad(s_.tokens * heads, s_.head_dim);
     Rows(heads * s_.head_dim);
   }
 
@@ -253,7 +253,7 @@ class Replay {
     const Held final_x = Take(s_.labels * row), normed = Take(s_.labels * row),
                rstd = Take(s_.labels * kFloat);
     Held dx = LinearCrossEntropy();
-    WeightGrad(s_.labels);
+    WeightGrad(s_.labels, s_.hidden);
     const Held dfinal = Take(s_.labels * row);
     return Rows(s_.hidden);
   }
