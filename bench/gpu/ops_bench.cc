@@ -11,6 +11,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -27,8 +28,8 @@
 #include "worker/engine/ops/attention/attention.h"
 #include "worker/engine/ops/dropout/dropout.h"
 #include "worker/engine/ops/dropout/dropout_cuda.h"
-#include "worker/engine/ops/glu/swiglu.h"
-#include "worker/engine/ops/glu/swiglu_cuda.h"
+#include "worker/engine/ops/glu/glu.h"
+#include "worker/engine/ops/glu/glu_cuda.h"
 #include "worker/engine/ops/loss/loss.h"
 #include "worker/engine/ops/loss/loss_cuda.h"
 #include "worker/engine/ops/nf4/nf4.h"
@@ -129,8 +130,9 @@ void BenchElementWise(PieceTimer& bench, const Shape& s, int64_t T) {
               [&] { ApplyRope(heads, table, /*backward=*/false); });
 
   const at::Tensor gate_up = bench.Random({T, 2 * s.F}), da = bench.Random({T, s.F});
-  bench.Bytes("swiglu forward", T, 3 * ffn_bytes, [&] { SwigluForward(gate_up); });
-  bench.Bytes("swiglu backward", T, 5 * ffn_bytes, [&] { SwigluBackward(gate_up, da); });
+  bench.Bytes("swiglu forward", T, 3 * ffn_bytes, [&] { GluForward(gate_up, Activation::kSilu); });
+  bench.Bytes("swiglu backward", T, 5 * ffn_bytes,
+              [&] { GluBackward(gate_up, da, Activation::kSilu); });
 }
 
 void BenchLoss(PieceTimer& bench, const Shape& s, int64_t T) {
@@ -160,12 +162,12 @@ void BenchAttention(PieceTimer& bench, const Shape& s, int64_t T) {
   const Documents documents =
       MakeDocuments(offsets, at::tensor(offsets, at::kLong).to(at::kInt).to(bench.device()));
   const at::Tensor angles = bench.Random({T, 1, s.H / 2}, 1.0);
-  const RopeTable rope{angles.cos(), angles.sin()};
-  const AttentionShape shape{s.N, s.K, s.H};
+  const Rotation rotation{{angles.cos(), angles.sin()}, {}};
+  const AttentionShape shape{s.N, s.K, s.H, 1 / std::sqrt(static_cast<double>(s.H))};
   const at::Tensor qkv = bench.Random({T, (s.N + 2 * s.K) * s.H}, 1.0);
   const at::Tensor dout = bench.Random({T, s.N * s.H}, 1.0);
   AttentionSaved saved;
-  const auto backward = [&] { AttentionBackward(qkv, documents, shape, rope, saved, dout); };
+  const auto backward = [&] { AttentionBackward(qkv, documents, shape, rotation, saved, dout); };
   bench.Flops("attention forward", T, flops,
               [&] { AttentionForward(qkv, documents, shape, &saved); });
   at::Context& context = at::globalContext();

@@ -22,6 +22,7 @@ absl::StatusOr<ModelConfig> FindModel(const PlanMeans& means, Plan& plan, hub::S
                                                     ? means.judge_model(found.dir)
                                                     : JudgeModelWithoutWeights(found.dir));
   FTD_RETURN_IF_ERROR(JudgeMode(found.dir, model, spec.mode));
+  FTD_RETURN_IF_ERROR(BindTargetModules(model, &spec.lora));
   return model;
 }
 

@@ -22,10 +22,14 @@ int64_t SizeOf(const ModelConfig& c, Extent extent) {
       return c.num_attention_heads * c.head_dim;
     case Extent::kKeysOrValues:
       return c.num_key_value_heads * c.head_dim;
+    case Extent::kQueriesKeysValues:
+      return (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim;
     case Extent::kHeadDim:
       return c.head_dim;
     case Extent::kIntermediate:
       return c.intermediate_size;
+    case Extent::kGateAndUp:
+      return 2 * c.intermediate_size;
   }
   return 0;
 }
@@ -33,7 +37,7 @@ int64_t SizeOf(const ModelConfig& c, Extent extent) {
 // Returns whether a role exists once per layer. The enum's order is part of its meaning: the roles
 // of a layer lie together.
 bool IsInLayer(ParameterRole role) {
-  return role >= ParameterRole::kInputNorm && role <= ParameterRole::kDown;
+  return role >= ParameterRole::kAttentionInputNorm && role <= ParameterRole::kMlpOutputNorm;
 }
 
 // Returns whether the row is a matrix within a layer: the one kind that takes adapters and NF4.
@@ -47,7 +51,15 @@ std::string NameOf(const ParameterRow& row, const TensorRow& tensor) {
 }
 
 bool IsPresent(const ParameterRow& row, const ModelConfig& config) {
-  return row.presence == Presence::kAlways || config.attention_bias;
+  switch (row.presence) {
+    case Presence::kAlways:
+      return true;
+    case Presence::kAttentionBias:
+      return config.attention_bias;
+    case Presence::kMlpBias:
+      return config.mlp_bias;
+  }
+  return true;
 }
 
 // Returns a row of the family's table with the model's sizes and the layer's number put in.
@@ -91,23 +103,26 @@ absl::Status VisitParameters(const ModelConfig& config,
   return absl::OkStatus();
 }
 
-// Over all families, because a spec is resolved before the model is known.
-std::vector<std::string> AllTargetModules() {
+std::vector<std::string> TargetModulesOf(const Family& family) {
   std::vector<std::string> modules;
-  for (const Family& family : Families()) {
-    for (const ParameterRow& row : family.parameters) {
-      if (!IsProjection(row)) continue;
-      for (const TensorRow& tensor : row.tensors) {
-        if (tensor.path.empty()) continue;
-        const std::string name = NameOf(row, tensor);
-        const std::string module(ModuleOf(name));
-        // A linear search keeps the order of the computation, which a set would lose.
-        if (std::find(modules.begin(), modules.end(), module) == modules.end())
-          modules.push_back(module);
-      }
+  for (const ParameterRow& row : family.parameters) {
+    if (!IsProjection(row)) continue;
+    for (const TensorRow& tensor : row.tensors) {
+      if (!tensor.path.empty()) modules.emplace_back(ModuleOf(NameOf(row, tensor)));
     }
   }
   return modules;
+}
+
+std::vector<std::string> AllTargetModules() {
+  std::vector<std::string> all;
+  for (const Family& family : Families()) {
+    for (std::string& module : TargetModulesOf(family)) {
+      // A linear search keeps the order of the computation, which a set would lose.
+      if (std::find(all.begin(), all.end(), module) == all.end()) all.push_back(std::move(module));
+    }
+  }
+  return all;
 }
 
 // The last component but one: ".weight" is cut off, then everything up to the last dot.

@@ -14,21 +14,26 @@
 
 namespace ftd {
 
-// The place of a parameter in a model. Those from kInputNorm to kDown exist once per layer.
+// The place of a parameter in a model. Those from kAttentionInputNorm to kMlpOutputNorm exist once
+// per layer.
 enum class ParameterRole {
-  kEmbedding,          // [V, D]; also the head when tied
-  kInputNorm,          // [D]
-  kQkv,                // [(N+2K)·H, D]
-  kQkvBias,            // [(N+2K)·H]
-  kQueryNorm,          // [H], of each query head
-  kKeyNorm,            // [H], of each key head
-  kAttentionOut,       // [D, N·H]
-  kAttentionOutBias,   // [D]
-  kPostAttentionNorm,  // [D]
-  kGateUp,             // [2F, D]
-  kDown,               // [D, F]
-  kFinalNorm,          // [D]
-  kHead,               // [V, D]; absent when tied
+  kEmbedding,            // [V, D]; also the head when tied
+  kAttentionInputNorm,   // [D]
+  kQkv,                  // [(N+2K)·H, D]
+  kQkvBias,              // [(N+2K)·H]
+  kQueryNorm,            // [H], of each query head; or [N·H], of all together
+  kKeyNorm,              // [H], of each key head; or [K·H]
+  kAttentionOut,         // [D, N·H]
+  kAttentionOutBias,     // [D]
+  kAttentionOutputNorm,  // [D], of what attention adds to the hidden state
+  kMlpInputNorm,         // [D]
+  kGateUp,               // [2F, D]
+  kGateUpBias,           // [2F]
+  kDown,                 // [D, F]
+  kDownBias,             // [D]
+  kMlpOutputNorm,        // [D], of what the feed-forward block adds
+  kFinalNorm,            // [D]
+  kHead,                 // [V, D]; absent when tied
 };
 
 // A tensor of the model's files.
@@ -51,8 +56,11 @@ struct ParameterInfo {
 absl::Status VisitParameters(const ModelConfig& config,
                              const std::function<absl::Status(const ParameterInfo&)>& visit);
 
-// Returns the modules that can carry an adapter, in the order of a layer's computation: the meaning
-// of "all-linear".
+// Returns the modules of a family's layers that can carry an adapter, in the order of the
+// computation: the meaning of "all-linear".
+std::vector<std::string> TargetModulesOf(const Family& family);
+
+// Returns the modules of all families.
 std::vector<std::string> AllTargetModules();
 
 // Returns the module of a weight as lora.target_modules and PEFT name it: "q_proj" of

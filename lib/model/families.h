@@ -11,11 +11,21 @@
 
 namespace ftd {
 
-// A size of config.json, or a product of some.
-enum class Extent { kNone, kVocab, kHidden, kQueries, kKeysOrValues, kHeadDim, kIntermediate };
+// A size of config.json, or a product or sum of some.
+enum class Extent {
+  kNone,
+  kVocab,
+  kHidden,
+  kQueries,
+  kKeysOrValues,
+  kQueriesKeysValues,
+  kHeadDim,
+  kIntermediate,
+  kGateAndUp
+};
 
 // Which models of a family have a parameter: all, or those whose config.json says so.
-enum class Presence { kAlways, kAttentionBias };
+enum class Presence { kAlways, kAttentionBias, kMlpBias };
 
 // A tensor's module path, without the layer's prefix and the suffix, and its rows.
 struct TensorRow {
@@ -41,18 +51,44 @@ struct FixedTrait {
   const char* remedy;
 };
 
+// How a family scales what it computes, and where config.json says so.
+enum class Scaling {
+  kNone,
+  kGemma,  // embeddings by √D, rounded to the dtype; query_pre_attn_scalar; final_logit_softcapping
+  kGranite  // embedding_multiplier, residual_multiplier, attention_multiplier, logits_scaling
+};
+
 struct Family {
   std::string_view model_type;
   std::string_view layer_prefix;  // of the layer's number
   absl::Span<const ParameterRow> parameters;
   absl::Span<const FixedTrait> fixed_traits;
+
+  // Traits of the whole family.
+  NormKind norm = NormKind::kRounded;
+  const char* activation_field = "hidden_act";
+  Activation activation = Activation::kSilu;  // where the field is absent
+  LayerDefaults layers;
+  RopeDefaults rope;
+  bool rope_interleaved = false;
+  bool rope_in_float32 = false;
+  bool scales_queries = false;  // rope_parameters.llama_4_scaling_beta
+  Scaling scaling = Scaling::kNone;
+  double attention_softcap = 0;  // where attn_logit_softcapping is absent; 0: the field is not read
+  double logits_softcap = 0;     // likewise final_logit_softcapping, which kGemma always reads
+
   // Fields that transformers reads for this family and not for others.
   bool reads_attention_bias = false;
-  bool reads_layer_types = false;
+  bool reads_mlp_bias = false;
+
   // Defaults of its config class.
+  bool attention_bias = false;
+  bool tie_word_embeddings = false;
+  double rms_norm_eps = 1e-6;
   int64_t max_position_embeddings = 2048;
   int64_t num_key_value_heads = 0;  // 0: as many as query heads
   int64_t head_dim = 0;             // 0: the hidden size's even share
+  int64_t pad_token_id = -1;        // -1: none
 };
 
 absl::Span<const Family> Families();

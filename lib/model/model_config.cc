@@ -7,6 +7,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/model/config_json.h"
 #include "lib/model/families.h"
 
 namespace ftd {
@@ -14,102 +15,14 @@ namespace {
 
 using Json = nlohmann::json;
 
-absl::Status Corrupt(const std::string& message) {
-  return Error(Reason::kModelCorrupt, "config.json: " + message);
-}
-
-absl::Status Unsupported(const std::string& message) {
-  return Error(Reason::kModelUnsupported, "config.json: " + message);
-}
-
-// Reads a positive integer; `fallback` when absent or null; 0 means required. The bound keeps the
-// product of two sizes within 64 bits.
-absl::Status ReadSize(const Json& json, const char* name, int64_t fallback, int64_t* value) {
-  const Json* field = FindField(json, name);
-  if (field == nullptr) {
-    if (fallback == 0) return Corrupt(absl::StrCat(name, " is missing"));
-    *value = fallback;
-    return absl::OkStatus();
-  }
-  constexpr int64_t kMost = int64_t{1} << 31;
-  if (!field->is_number_integer() || field->get<int64_t>() < 1 || field->get<int64_t>() > kMost) {
-    return Corrupt(absl::StrCat(name, " is ", field->dump(), "; it must be a positive integer"));
-  }
-  *value = field->get<int64_t>();
-  return absl::OkStatus();
-}
-
-// Reads a positive number; the value stays what it was when the field is absent or null.
-absl::Status ReadPositive(const Json& json, const char* name, double* value) {
-  const Json* field = FindField(json, name);
-  if (field == nullptr) return absl::OkStatus();
-  if (!field->is_number() || !std::isfinite(field->get<double>()) || field->get<double>() <= 0) {
-    return Corrupt(absl::StrCat(name, " is ", field->dump(), "; it must be a positive number"));
-  }
-  *value = field->get<double>();
-  return absl::OkStatus();
-}
-
-// transformers 5 has one object `rope_parameters` with rope_theta inside; transformers 4 has
-// `rope_theta` next to `rope_scaling` (null for the default). Both spellings occur on the hub,
-// because transformers rewrites a config only when it saves the model again. Of the two objects a
-// `rope_scaling` with something in it wins.
-absl::Status ReadRope(const Json& json, ModelConfig* config) {
-  RopeConfig& rope = config->rope;
-  rope.original_max_position_embeddings = static_cast<double>(config->max_position_embeddings);
-  FTD_RETURN_IF_ERROR(ReadPositive(json, "rope_theta", &rope.theta));
-  const Json* old = FindField(json, "rope_scaling");
-  const char* name = old != nullptr && !old->empty() ? "rope_scaling" : "rope_parameters";
-  const Json* field = FindField(json, name);
-  if (field == nullptr) return absl::OkStatus();
-  const Json& scaling = *field;
-  if (!scaling.is_object()) return Corrupt(absl::StrCat(name, " must be an object"));
-  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "rope_theta", &rope.theta));
-  // Older files spell `rope_type` as `type`.
-  const Json type_json = scaling.value("rope_type", scaling.value("type", Json("default")));
-  const std::string type = type_json.is_string() ? type_json.get<std::string>() : type_json.dump();
-  if (type == "default") return absl::OkStatus();
-  if (type != "llama3") {
-    return Unsupported(
-        absl::StrCat(name, " has rope_type ", type, "; supported are default and llama3"));
-  }
-  rope.type = RopeConfig::Type::kLlama3;
-  // These have no defaults in transformers either.
-  for (const char* field : {"factor", "low_freq_factor", "high_freq_factor"}) {
-    if (!scaling.contains(field)) return Corrupt(absl::StrCat(name, ".", field, " is missing"));
-  }
-  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "factor", &rope.factor));
-  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "low_freq_factor", &rope.low_freq_factor));
-  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "high_freq_factor", &rope.high_freq_factor));
-  FTD_RETURN_IF_ERROR(ReadPositive(scaling, "original_max_position_embeddings",
-                                   &rope.original_max_position_embeddings));
-  // The engine divides by their difference.
-  if (rope.high_freq_factor <= rope.low_freq_factor) {
-    return Corrupt(absl::StrCat(name, ".high_freq_factor must be greater than low_freq_factor"));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckTraits(const Json& json, absl::Span<const FixedTrait> traits) {
   for (const FixedTrait& trait : traits) {
     const Json* value = FindField(json, trait.field);
     // Compared as JSON, so that a boolean is not mistaken for a string.
     if (value == nullptr || *value == Json::parse(trait.value)) continue;
-    return Unsupported(absl::StrCat(trait.field, " is ",
-                                    value->is_string() ? value->get<std::string>() : value->dump(),
-                                    "; ", trait.remedy));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckLayerTypes(const Json& json, const Family& family) {
-  const Json* types = family.reads_layer_types ? FindField(json, "layer_types") : nullptr;
-  if (types == nullptr) return absl::OkStatus();
-  if (!types->is_array()) return Corrupt("layer_types must be a list");
-  for (const Json& type : *types) {
-    if (type == "full_attention") continue;
-    return Unsupported(
-        absl::StrCat("layer_types has ", type.dump(), "; supported is full_attention alone"));
+    return ConfigUnsupported(absl::StrCat(
+        trait.field, " is ", value->is_string() ? value->get<std::string>() : value->dump(), "; ",
+        trait.remedy));
   }
   return absl::OkStatus();
 }
@@ -119,12 +32,11 @@ absl::Status ReadFamily(const Json& json, ModelConfig* config) {
   const std::string model_type = json.value("model_type", std::string("(none)"));
   config->family = FindFamily(model_type);
   if (config->family == nullptr) {
-    return Unsupported(absl::StrCat("model_type is ", model_type,
-                                    "; this build trains models of the types ", FamilyNames()));
+    return ConfigUnsupported(absl::StrCat(
+        "model_type is ", model_type, "; this build trains models of the types ", FamilyNames()));
   }
   FTD_RETURN_IF_ERROR(CheckTraits(json, CommonTraits()));
-  FTD_RETURN_IF_ERROR(CheckTraits(json, config->family->fixed_traits));
-  return CheckLayerTypes(json, *config->family);
+  return CheckTraits(json, config->family->fixed_traits);
 }
 
 // What bitsandbytes says of an NF4 model. Which weights are quantised, and how their scales are
@@ -149,9 +61,9 @@ absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
   const Json* field = FindField(json, "quantization_config");
   if (field == nullptr) return absl::OkStatus();
   const Json& quantization = *field;
-  if (!quantization.is_object()) return Corrupt("quantization_config must be an object");
+  if (!quantization.is_object()) return ConfigCorrupt("quantization_config must be an object");
   if (!quantization.contains("quant_method"))
-    return Corrupt("quantization_config lacks its quant_method");
+    return ConfigCorrupt("quantization_config lacks its quant_method");
   const std::string method = quantization.at("quant_method").get<std::string>();
   std::string kind = method;
   if (method == "bitsandbytes") {
@@ -165,9 +77,9 @@ absl::Status ReadQuantization(const Json& json, ModelConfig* config) {
   if (config->nf4) {
     const auto unknown = FindUnknownSetting(quantization, kNf4Fields);
     if (!unknown) return absl::OkStatus();
-    return Unsupported(absl::StrCat("quantization_config.", *unknown, " is not supported"));
+    return ConfigUnsupported(absl::StrCat("quantization_config.", *unknown, " is not supported"));
   }
-  return Unsupported(absl::StrCat(
+  return ConfigUnsupported(absl::StrCat(
       "quantization_config says ", method, kind == method ? "" : absl::StrCat(" ", kind),
       "; take the unquantised model, or for mode qlora one that bitsandbytes quantised to nf4"));
 }
@@ -179,46 +91,140 @@ int64_t FirstTokenId(const Json& json, const char* name) {
   return value.is_number_integer() ? value.get<int64_t>() : -1;
 }
 
+absl::Status ReadSizes(const Json& json, ModelConfig* config) {
+  FTD_RETURN_IF_ERROR(ReadSize(json, "vocab_size", 0, &config->vocab_size));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "hidden_size", 0, &config->hidden_size));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "intermediate_size", 0, &config->intermediate_size));
+  // The bound is one on the list of the layers' kinds.
+  FTD_RETURN_IF_ERROR(
+      ReadSize(json, "num_hidden_layers", 0, &config->num_hidden_layers, /*most=*/1 << 16));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "num_attention_heads", 0, &config->num_attention_heads));
+  const Family& family = *config->family;
+  // null means as many as query heads, whatever the default is.
+  const bool own_default = family.num_key_value_heads > 0 && !json.contains("num_key_value_heads");
+  FTD_RETURN_IF_ERROR(
+      ReadSize(json, "num_key_value_heads",
+               own_default ? family.num_key_value_heads : config->num_attention_heads,
+               &config->num_key_value_heads));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "max_position_embeddings", family.max_position_embeddings,
+                               &config->max_position_embeddings));
+  // A hidden size smaller than the heads would make the share 0, which ReadSize takes for
+  // "required".
+  const int64_t even_share =
+      std::max<int64_t>(1, config->hidden_size / config->num_attention_heads);
+  FTD_RETURN_IF_ERROR(ReadSize(json, "head_dim", family.head_dim > 0 ? family.head_dim : even_share,
+                               &config->head_dim));
+  // Grouped-query attention shares each key head among equally many query heads, and RoPE rotates
+  // one half of a head against the other.
+  if (config->num_attention_heads % config->num_key_value_heads != 0)
+    return ConfigCorrupt("num_attention_heads must be a multiple of num_key_value_heads");
+  if (config->head_dim % 2 != 0) return ConfigCorrupt("head_dim must be even");
+  return absl::OkStatus();
+}
+
+absl::Status ReadActivation(const Json& json, ModelConfig* config) {
+  const char* name = config->family->activation_field;
+  config->activation = config->family->activation;
+  const Json* field = FindField(json, name);
+  if (field == nullptr) return absl::OkStatus();
+  if (*field == "silu" || *field == "swish") {
+    config->activation = Activation::kSilu;
+  } else if (*field == "gelu_pytorch_tanh") {
+    config->activation = Activation::kGelu;
+  } else {
+    return ConfigUnsupported(
+        absl::StrCat(name, " is ", field->is_string() ? field->get<std::string>() : field->dump(),
+                     "; supported are silu and gelu_pytorch_tanh"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadGemmaScaling(const Json& json, ModelConfig* config) {
+  config->embedding_multiplier = std::sqrt(static_cast<double>(config->hidden_size));
+  config->embedding_multiplier_rounded = true;
+  double scalar = 256;
+  FTD_RETURN_IF_ERROR(ReadPositive(json, "query_pre_attn_scalar", &scalar));
+  config->attention_scale = 1 / std::sqrt(scalar);
+  config->logits_softcap = config->family->logits_softcap;
+  return ReadPositiveOrNone(json, "final_logit_softcapping", &config->logits_softcap);
+}
+
+absl::Status ReadGraniteScaling(const Json& json, ModelConfig* config) {
+  config->attention_scale = 1;
+  FTD_RETURN_IF_ERROR(ReadPositive(json, "attention_multiplier", &config->attention_scale));
+  FTD_RETURN_IF_ERROR(ReadPositive(json, "embedding_multiplier", &config->embedding_multiplier));
+  FTD_RETURN_IF_ERROR(ReadPositive(json, "residual_multiplier", &config->residual_multiplier));
+  return ReadPositive(json, "logits_scaling", &config->logits_divisor);
+}
+
+absl::Status ReadScaling(const Json& json, ModelConfig* config) {
+  config->attention_scale = 1 / std::sqrt(static_cast<double>(config->head_dim));
+  config->attention_softcap = config->family->attention_softcap;
+  if (config->attention_softcap > 0) {
+    FTD_RETURN_IF_ERROR(
+        ReadPositiveOrNone(json, "attn_logit_softcapping", &config->attention_softcap));
+  }
+  switch (config->family->scaling) {
+    case Scaling::kNone:
+      return absl::OkStatus();
+    case Scaling::kGemma:
+      return ReadGemmaScaling(json, config);
+    case Scaling::kGranite:
+      return ReadGraniteScaling(json, config);
+  }
+  return absl::OkStatus();
+}
+
+// Reads how layers attend: biases, windows, rotations.
+absl::Status ReadAttention(const Json& json, ModelConfig* config) {
+  const Family& family = *config->family;
+  config->attention_bias = family.attention_bias;
+  if (family.reads_attention_bias)
+    FTD_RETURN_IF_ERROR(ReadFlag(json, "attention_bias", &config->attention_bias));
+  FTD_ASSIGN_OR_RETURN(config->layer_kinds,
+                       ReadLayerKinds(json, family.layers, config->num_hidden_layers));
+  config->rope_interleaved = family.rope_interleaved;
+  config->rope_in_float32 = family.rope_in_float32;
+  FTD_RETURN_IF_ERROR(ReadRope(json, family.rope, config->head_dim, config->max_position_embeddings,
+                               &config->rope, &config->local_rope));
+  if (!family.scales_queries) return absl::OkStatus();
+  const Json* parameters = FindField(json, "rope_parameters");
+  if (parameters == nullptr || FindField(*parameters, "llama_4_scaling_beta") == nullptr)
+    return ConfigCorrupt("rope_parameters.llama_4_scaling_beta is missing");
+  return ReadPositive(*parameters, "llama_4_scaling_beta", &config->query_scale_beta);
+}
+
+// Returns the id of the token whose embedding gets no gradient, or -1.
+int64_t PadTokenId(const Json& json, const ModelConfig& config) {
+  const int64_t none = -1 - config.vocab_size;
+  const int64_t fallback = json.contains("pad_token_id") || config.family->pad_token_id < 0
+                               ? none
+                               : config.family->pad_token_id;
+  int64_t id = IntegerOr(json, "pad_token_id", fallback);
+  // nn.Embedding counts a negative one from the end of the vocabulary.
+  if (id < 0) id += config.vocab_size;
+  return id < 0 || id >= config.vocab_size ? -1 : id;
+}
+
 // Reads the fields in an order in which defaults have what they depend on. May throw
 // Json::exception, for a field of an unexpected JSON type.
 absl::StatusOr<ModelConfig> Parse(const Json& json) {
   ModelConfig config;
   FTD_RETURN_IF_ERROR(ReadFamily(json, &config));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "vocab_size", 0, &config.vocab_size));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "hidden_size", 0, &config.hidden_size));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "intermediate_size", 0, &config.intermediate_size));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "num_hidden_layers", 0, &config.num_hidden_layers));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "num_attention_heads", 0, &config.num_attention_heads));
   const Family& family = *config.family;
-  // null means as many as query heads, whatever the default is.
-  const bool own_default = family.num_key_value_heads > 0 && !json.contains("num_key_value_heads");
-  FTD_RETURN_IF_ERROR(
-      ReadSize(json, "num_key_value_heads",
-               own_default ? family.num_key_value_heads : config.num_attention_heads,
-               &config.num_key_value_heads));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "max_position_embeddings", family.max_position_embeddings,
-                               &config.max_position_embeddings));
-  // A hidden size smaller than the heads would make the share 0, which ReadSize takes for
-  // "required".
-  const int64_t even_share = std::max<int64_t>(1, config.hidden_size / config.num_attention_heads);
-  FTD_RETURN_IF_ERROR(ReadSize(json, "head_dim", family.head_dim > 0 ? family.head_dim : even_share,
-                               &config.head_dim));
-  if (family.reads_attention_bias) config.attention_bias = json.value("attention_bias", false);
-  // Grouped-query attention shares each key head among equally many query heads, and RoPE rotates
-  // one half of a head against the other.
-  if (config.num_attention_heads % config.num_key_value_heads != 0) {
-    return Corrupt("num_attention_heads must be a multiple of num_key_value_heads");
-  }
-  if (config.head_dim % 2 != 0) return Corrupt("head_dim must be even");
+  FTD_RETURN_IF_ERROR(ReadSizes(json, &config));
+  FTD_RETURN_IF_ERROR(ReadActivation(json, &config));
+  if (family.reads_mlp_bias) FTD_RETURN_IF_ERROR(ReadFlag(json, "mlp_bias", &config.mlp_bias));
+  config.norm = family.norm;
+  config.rms_norm_eps = family.rms_norm_eps;
   FTD_RETURN_IF_ERROR(ReadPositive(json, "rms_norm_eps", &config.rms_norm_eps));
-  config.tie_word_embeddings = json.value("tie_word_embeddings", false);
-  FTD_RETURN_IF_ERROR(ReadRope(json, &config));
+  config.tie_word_embeddings = family.tie_word_embeddings;
+  FTD_RETURN_IF_ERROR(ReadFlag(json, "tie_word_embeddings", &config.tie_word_embeddings));
+  FTD_RETURN_IF_ERROR(ReadScaling(json, &config));
+  FTD_RETURN_IF_ERROR(ReadAttention(json, &config));
   FTD_RETURN_IF_ERROR(ReadQuantization(json, &config));
   config.eos_token_id = FirstTokenId(json, "eos_token_id");
-  // nn.Embedding counts a negative one from the end of the vocabulary.
-  config.pad_token_id = IntegerOr(json, "pad_token_id", -1 - config.vocab_size);
-  if (config.pad_token_id < 0) config.pad_token_id += config.vocab_size;
-  if (config.pad_token_id < 0 || config.pad_token_id >= config.vocab_size) config.pad_token_id = -1;
+  config.pad_token_id = PadTokenId(json, config);
   return config;
 }
 
@@ -226,11 +232,11 @@ absl::StatusOr<ModelConfig> Parse(const Json& json) {
 
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text) {
   const auto json = ParseJsonObject(text);
-  if (!json.has_value()) return Corrupt("not a JSON object; download the model again");
+  if (!json.has_value()) return ConfigCorrupt("not a JSON object; download the model again");
   try {
     return Parse(*json);
   } catch (const Json::exception& error) {  // a field of another JSON type than its name promises
-    return Corrupt(error.what());
+    return ConfigCorrupt(error.what());
   }
 }
 

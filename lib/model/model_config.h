@@ -5,22 +5,14 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "lib/model/layer_kinds.h"
+#include "lib/model/rope_config.h"
+#include "lib/model/traits.h"
 
 namespace ftd {
-
-// Rotary embedding. `kLlama3` is the frequency scaling of Llama 3.1 (transformers
-// modeling_rope_utils.py).
-struct RopeConfig {
-  enum class Type { kDefault, kLlama3 };
-  Type type = Type::kDefault;
-  double theta = 10000.0;
-  double factor = 1.0;
-  double low_freq_factor = 1.0;
-  double high_freq_factor = 4.0;
-  double original_max_position_embeddings = 8192;
-};
 
 struct Family;  // families.h
 
@@ -35,12 +27,33 @@ struct ModelConfig {
   int64_t head_dim = 0;
   int64_t max_position_embeddings = 0;
   double rms_norm_eps = 1e-6;
+  NormKind norm = NormKind::kRounded;
+  Activation activation = Activation::kSilu;
   bool tie_word_embeddings = false;
   bool attention_bias = false;  // of the projections of attention, where the family has the choice
-  RopeConfig rope;
+  bool mlp_bias = false;        // likewise of the feed-forward block
+
+  // Rotary embedding, of layers with full attention and of those with a window.
+  RopeConfig rope, local_rope;
+  bool rope_interleaved = false;  // features 2i and 2i + 1 of a head are a pair, else i and i + H/2
+  bool rope_in_float32 = false;   // the rotation is rounded to the dtype once, at its end
+  std::vector<LayerKind> layer_kinds = {LayerKind{}};  // of the layers in turn; they may repeat
+
+  double attention_scale = 1;    // of q kᵀ
+  double attention_softcap = 0;  // c of c · tanh(scores / c); 0: none
+  double logits_softcap = 0;     // likewise of the logits
+  // β of a query's factor 1 + β · ln(1 + ⌊position / original_max_position_embeddings⌋).
+  double query_scale_beta = 0;
+  double embedding_multiplier = 1;
+  bool embedding_multiplier_rounded = false;  // to the dtype
+  double residual_multiplier = 1;             // of what a block adds to the hidden state
+  double logits_divisor = 1;
+
   int64_t eos_token_id = -1;  // the first, when config.json lists several; -1: none
   int64_t pad_token_id = -1;  // whose embedding gets no gradient; -1: none
   bool nf4 = false;           // bitsandbytes has quantised the projections to NF4
+
+  const LayerKind& KindOf(int64_t layer) const { return layer_kinds[layer % layer_kinds.size()]; }
 };
 
 // Parses config.json. FAILED_PRECONDITION MODEL_UNSUPPORTED when the family, a fixed trait of it,

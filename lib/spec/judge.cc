@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/error.h"
 #include "lib/model/architecture.h"
+#include "lib/model/families.h"
 #include "lib/model/model_on_disk.h"
 #include "lib/model/nf4_view.h"
 #include "lib/model/safetensors.h"
@@ -120,6 +121,22 @@ absl::Status JudgeMode(const fs::path& model_dir, const ModelConfig& model, Mode
                absl::StrCat(model_dir.string(), ": the model is quantised to nf4, which mode ",
                             std::string(ModeName(mode)),
                             " cannot train; use --mode qlora, or take the unquantised model"));
+}
+
+absl::Status BindTargetModules(const ModelConfig& model, LoraSpec* lora) {
+  const std::vector<std::string> own = TargetModulesOf(*model.family);
+  if (lora->target_modules == AllTargetModules()) {
+    lora->target_modules = own;
+    return absl::OkStatus();
+  }
+  for (const std::string& module : lora->target_modules) {
+    if (std::find(own.begin(), own.end(), module) != own.end()) continue;
+    return FieldError(
+        {{"spec.lora.target_modules", absl::StrCat("has ", module, ", which a model of the type ",
+                                                   std::string(model.family->model_type),
+                                                   " lacks; it has ", absl::StrJoin(own, ", "))}});
+  }
+  return absl::OkStatus();
 }
 
 absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,

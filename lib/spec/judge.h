@@ -23,6 +23,10 @@ absl::StatusOr<ModelConfig> JudgeModel(const std::filesystem::path& model_dir);
 // another mode than QLORA.
 absl::Status JudgeMode(const std::filesystem::path& model_dir, const ModelConfig& model, Mode mode);
 
+// Binds the target modules to the model: all of them become those that it has. INVALID_ARGUMENT
+// FIELD_INVALID when one is named that it lacks.
+absl::Status BindTargetModules(const ModelConfig& model, LoraSpec* lora);
+
 // A PEFT adapter directory that is to start a job must be LoRA, the spec's rank, alpha and
 // target modules, and shapes that fit the model. FAILED_PRECONDITION ADAPTER_MISMATCH, NOT_FOUND
 // MODEL_NOT_FOUND, MODEL_CORRUPT.

@@ -48,6 +48,38 @@ ROPE = {
         "high_freq_factor": 4.0,
         "original_max_position_embeddings": 64,
     },
+    "linear": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0},
+    # Of mscale and mscale_all_dim the factor of cos and sin is a quotient; they cancel in released models.
+    "ministral": {
+        "rope_type": "yarn",
+        "rope_theta": 10000.0,
+        "factor": 4.0,
+        "original_max_position_embeddings": 32,
+        "beta_fast": 8.0,
+        "beta_slow": 1.0,
+        "mscale": 1.0,
+        "mscale_all_dim": 0.5,
+        "llama_4_scaling_beta": 0.3,
+    },
+    "gemma": {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        "full_attention": {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0},
+    },
+    "olmo": {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 500000.0},
+        "full_attention": {"rope_type": "yarn", "rope_theta": 500000.0, "factor": 8.0, "original_max_position_embeddings": 64,
+                           "beta_fast": 32.0, "beta_slow": 1.0},
+    },
+    # Micro-batches of the rows are shorter and longer than the original context.
+    "phi": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "partial_rotary_factor": 0.75,
+        "short_factor": [1.0, 1.1, 1.3, 1.5, 1.6, 2.0],
+        "long_factor": [1.0, 1.5, 2.5, 4.0, 6.0, 8.0],
+        "original_max_position_embeddings": 160,
+    },
+    "glm": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
 }
 
 
@@ -69,6 +101,7 @@ class Case:
     pad_in_text: bool = False  # config.json's pad_token_id is a token that texts have
     family: str = "llama"  # model_type
     bias: bool | None = None  # attention_bias, where the family has that
+    options: dict = dataclasses.field(default_factory=dict)  # other fields of config.json
 
     @property
     def dir(self):
@@ -96,6 +129,23 @@ CASES = [
     Case("qwen2-tied", seed=17, family="qwen2", tied=True, kv_heads=1),
     Case("qwen3", seed=19, family="qwen3", layers=3, head_dim=24, max_shard_size="200KB"),
     Case("qwen3-bias-bf16", seed=23, family="qwen3", head_dim=32, kv_heads=4, bias=True, tied=True, dtype="bfloat16"),
+    # Windows and caps are small enough for rows of these lengths to meet them.
+    Case("mistral", seed=41, family="mistral", head_dim=24, rope="linear", options={"sliding_window": 24}),
+    Case("ministral3", seed=43, family="ministral3", rope="ministral", dtype="bfloat16"),
+    Case("gemma2", seed=47, family="gemma2", head_dim=24, tied=True, options={
+        "sliding_window": 24, "query_pre_attn_scalar": 12, "attn_logit_softcapping": 4.0, "final_logit_softcapping": 12.0}),
+    Case("gemma3", seed=53, family="gemma3_text", layers=3, rope="gemma", tied=True, options={
+        "sliding_window": 24, "query_pre_attn_scalar": 12, "layer_types": ["sliding_attention"] * 2 + ["full_attention"]}),
+    Case("phi3", seed=59, family="phi3", rope="phi", options={
+        "sliding_window": 100, "original_max_position_embeddings": 160}),
+    # Without rotation a bias of keys would have no gradient but rounding: it adds the same to all scores of a query.
+    Case("smollm3", seed=61, family="smollm3", tied=True, options={"mlp_bias": True, "no_rope_layers": [1, 0]}),
+    Case("granite", seed=67, family="granite", options={
+        "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "attention_multiplier": 0.4, "logits_scaling": 1.5}),
+    Case("olmo2", seed=71, family="olmo2", kv_heads=4, dtype="bfloat16"),
+    Case("olmo3", seed=73, family="olmo3", rope="olmo", options={
+        "sliding_window": 24, "layer_types": ["sliding_attention", "full_attention"]}),
+    Case("glm4", seed=79, family="glm4", rope="glm", bias=True),
 ]
 ROWS = 64
 PRETRAIN_STEPS = 250
@@ -196,7 +246,7 @@ def _pretrained(case, tokenizer, corpus):
         case.family, **options, vocab_size=len(tokenizer), hidden_size=case.hidden, intermediate_size=case.intermediate,
         num_hidden_layers=case.layers, num_attention_heads=case.heads, num_key_value_heads=case.kv_heads,
         head_dim=case.head_dim, max_position_embeddings=512, rms_norm_eps=1e-5, rope_parameters=ROPE[case.rope],
-        tie_word_embeddings=case.tied, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=case.tied, **case.options, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=int(corpus.bincount().argmax()) if case.pad_in_text else None), attn_implementation="eager")
     generator = torch.Generator().manual_seed(case.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)

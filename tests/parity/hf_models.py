@@ -7,7 +7,7 @@ can.
 import torch
 from case import Case, made
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from reference import PROJECTIONS, load_model
+from reference import load_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 NF4_CASES = [
@@ -24,7 +24,7 @@ def made_for_nf4(case):
 
 def _init_adapter(case):
     torch.manual_seed(case.seed + 1)
-    config = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules=PROJECTIONS, task_type=TaskType.CAUSAL_LM)
+    config = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules="all-linear", task_type=TaskType.CAUSAL_LM)
     get_peft_model(load_model(case.model_dir), config).save_pretrained(case.dir / "lora-init")
 
 

@@ -1,7 +1,7 @@
 """The work that MFU counts, against what torch's FlopCounterMode sees transformers and PEFT do.
 
 What it counts beside: the head at the last position, which has no label, and the masked half of attention. What it leaves
-out: the gradient of the first layer's input, where nothing below learns.
+out: the gradient of the first layer's input, where nothing below learns. Beyond a layer's window attention is masked too.
 """
 import json
 
@@ -11,7 +11,7 @@ from case import CASES
 from ftd_fixture import write_jsonl
 from hf_models import load_plain
 from peft import LoraConfig, TaskType, get_peft_model
-from reference import PROJECTIONS, Reference
+from reference import Reference
 from torch.utils.flop_counter import FlopCounterMode
 from worker_cli import run_worker
 
@@ -21,25 +21,40 @@ TEXTS = ["The first row is the longer one of the two, by far: " + "many words, a
          "The second one is short."]
 
 
+def windows_of(model):
+    """Each layer's, or None."""
+    config = model.config
+    if config.model_type in ("mistral", "ministral3", "phi3"):
+        return [config.sliding_window] * config.num_hidden_layers
+    return [getattr(module, "sliding_window", None) for name, module in model.named_modules() if name.endswith(".self_attn")]
+
+
+def seen(t, window):
+    """Twice the pairs of tokens that see each other, but for a token's own half."""
+    return t * t if window is None or t <= window else 2 * window * t - window * window
+
+
 def seen_by_torch(model_dir, mode, ids):
     """Floating-point operations of a forward and a backward pass over one row, as ftd defines them."""
     model = load_plain(model_dir).train()
     config = model.config
     if mode != "full":
         torch.manual_seed(0)
-        model = get_peft_model(model, LoraConfig(r=RANK, target_modules=PROJECTIONS, task_type=TaskType.CAUSAL_LM))
+        model = get_peft_model(model, LoraConfig(r=RANK, target_modules="all-linear", task_type=TaskType.CAUSAL_LM))
     row = torch.tensor([ids])
     with FlopCounterMode(display=False) as counter:
         model(input_ids=row, labels=row, use_cache=False).loss.backward()
     counts = {str(op): flops for op, flops in counter.get_flop_counts()["Global"].items()}
     attention = sum(flops for op, flops in counts.items() if "bmm" in op)
     products = sum(flops for op, flops in counts.items() if "bmm" not in op)
+    attention *= sum(seen(len(ids), window) for window in windows_of(model)) / (config.num_hidden_layers * len(ids) ** 2)
     head = config.vocab_size * config.hidden_size
     unlabelled = (6 if mode == "full" else 4) * head
     no_gradient = 0
     if mode != "full":
         outputs = (config.num_attention_heads + 2 * config.num_key_value_heads) * config.head_dim
-        no_gradient = 2 * len(ids) * config.hidden_size * (outputs + 3 * RANK)
+        adapters = 1 if config.model_type == "phi3" else 3
+        no_gradient = 2 * len(ids) * config.hidden_size * (outputs + adapters * RANK)
     return products - unlabelled + no_gradient + attention / 2
 
 

@@ -92,7 +92,15 @@ def test_final_weights(trained, pair):
             assert weight_distance(got[name], weight) <= of_tensor, name
             assert (got[name] - weight).abs().max() <= of_element, name
         else:
-            assert weight_distance(got[name], weight) <= WEIGHTS, name
+            assert weight_distance(learned(reference.case, name, got[name]), learned(reference.case, name, weight)) <= WEIGHTS, name
+
+
+def learned(case, name, weight):
+    """Without what has no gradient but rounding: in a key's features that do not rotate, a bias adds the same to all scores
+    of a query."""
+    if case.family != "glm4" or not name.endswith("k_proj.bias"):
+        return weight
+    return weight.view(case.kv_heads, case.head_dim)[:, : case.head_dim // 2]
 
 
 def read_full(result):
@@ -133,7 +141,12 @@ def test_logits_of_several_sequences(reference):
 
 
 def test_config_in_transformers_4_spelling(reference, tmp_path):
-    """Published checkpoints say rope_theta, rope_scaling and torch_dtype where transformers 5 says rope_parameters."""
+    """Published checkpoints say rope_theta, rope_scaling and torch_dtype where transformers 5 says rope_parameters.
+
+    config_parity_test.py has the families with spellings of their own.
+    """
+    if reference.case.rope not in ("default", "llama3", "linear"):
+        return
     model_dir = tmp_path / "model"
     model_dir.mkdir()
     for file in reference.case.model_dir.iterdir():
@@ -142,7 +155,7 @@ def test_config_in_transformers_4_spelling(reference, tmp_path):
     rope = config.pop("rope_parameters")
     config["torch_dtype"] = config.pop("dtype")
     config["rope_theta"] = rope.pop("rope_theta")
-    config["rope_scaling"] = rope if rope["rope_type"] == "llama3" else None
+    config["rope_scaling"] = rope if rope["rope_type"] != "default" else None
     (model_dir / "config.json").unlink()
     (model_dir / "config.json").write_text(json.dumps(config))
     ids = reference.expected["prompt_ids"]

@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 BATCH, MAX_LENGTH, STEPS = 4, 256, 20
-PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +127,7 @@ def trainable(case, run):
 
 def _make_init_adapter(case):
     torch.manual_seed(case.seed + 1)
-    config = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules=PROJECTIONS, task_type=TaskType.CAUSAL_LM)
+    config = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules="all-linear", task_type=TaskType.CAUSAL_LM)
     get_peft_model(load_model(case.model_dir), config).save_pretrained(case.dir / "lora-init")
 
 

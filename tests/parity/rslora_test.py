@@ -7,7 +7,7 @@ from case import CASES
 from ftd_fixture import Ftd
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from peft.utils import load_peft_weights
-from reference import BATCH, MAX_LENGTH, PROJECTIONS, STEPS, Batches, Reference, Run, load_model, load_peft, logits_of, train
+from reference import BATCH, MAX_LENGTH, STEPS, Batches, Reference, Run, load_model, load_peft, logits_of, train
 from tolerance import ADAPTER_WEIGHTS, GRAD_NORM, LOGITS, LOSS, NOISY_SHARE, WEIGHTS, logit_distance, relative, weight_distance
 from worker_cli import worker_logits
 
@@ -24,7 +24,7 @@ def reference():
 def theirs(reference, tmp_path_factory):
     """(initial adapter, curve, trained model)."""
     torch.manual_seed(1)
-    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=PROJECTIONS, use_rslora=True,
+    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", use_rslora=True,
                         task_type=TaskType.CAUSAL_LM)
     init = tmp_path_factory.mktemp("init")
     get_peft_model(load_model(reference.case.model_dir), config).save_pretrained(init)

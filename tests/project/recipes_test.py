@@ -17,7 +17,7 @@ TRACES = {
         "lib/runlog/step_log.cc": "the columns of version 1, which never change",
         "docs/cli.md": "made from the table", "docs/metrics.md": "made from the table"}),
     "a model family": (r'"llama"', {}),
-    "an operator": (r"\bglu/swiglu", {"worker/engine/model/decoder_layer.cc": "computes with it"}),
+    "an operator": (r"\bglu/glu", {"worker/engine/model/decoder_layer.cc": "computes with it"}),
     "an RPC with its verb": (r"HoldJob|HoldVerb|verbs/hold\.cc|`hold JOB`", {}),
     "a dataset shape": (r"PROMPT_COMPLETION|kPromptCompletion|prompt-completion", {}),
 }

@@ -48,8 +48,9 @@ void WriteLogits(const std::filesystem::path& model_dir, const std::filesystem::
           ToDevice(Pack({{sequences[i], {}}}, TrainingDevice()), TrainingDevice());
       const at::Tensor hidden = FinalNorm(model, Forward(model, batch, {}, /*tape=*/nullptr));
       // Sequence by sequence, all [T, V] of one at once: this is for checks, with short sequences.
-      outputs.push_back({single ? "logits" : "logits." + std::to_string(i),
-                         at::mm(hidden, model.head().value.t()).to(at::kFloat)});
+      at::Tensor logits = at::mm(hidden, model.head().value.t());
+      ShapeLogits(logits, LogitsOf(config));
+      outputs.push_back({single ? "logits" : "logits." + std::to_string(i), logits.to(at::kFloat)});
     }
     SaveTensors(output, outputs);
   });

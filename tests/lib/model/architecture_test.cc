@@ -83,8 +83,14 @@ TEST(Architecture, AVisitEndsWithTheFirstError) {
 }
 
 TEST(Architecture, NamesOfModulesAndAdapters) {
-  EXPECT_EQ(AllTargetModules(), (std::vector<std::string>{"q_proj", "k_proj", "v_proj", "o_proj",
-                                                          "gate_proj", "up_proj", "down_proj"}));
+  const std::vector<std::string> llamas = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                           "gate_proj", "up_proj", "down_proj"};
+  EXPECT_EQ(TargetModulesOf(*FindFamily("llama")), llamas);
+  EXPECT_EQ(TargetModulesOf(*FindFamily("phi3")),
+            (std::vector<std::string>{"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}));
+  std::vector<std::string> all = llamas;
+  all.insert(all.end(), {"qkv_proj", "gate_up_proj"});
+  EXPECT_EQ(AllTargetModules(), all);
   EXPECT_EQ(ModuleOf("model.layers.31.self_attn.q_proj.weight"), "q_proj");
   EXPECT_EQ(ModuleOf("lm_head.weight"), "lm_head");
   // As PEFT writes them to adapter_model.safetensors.

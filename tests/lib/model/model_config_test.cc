@@ -99,21 +99,26 @@ TEST(ModelConfig, DefaultsAreTheFamilys) {
   EXPECT_EQ(ParseModelConfig(document.dump())->num_key_value_heads, 64);
 }
 
-TEST(ModelConfig, WindowsOfQwenAreRefused) {
+// config_parity_test.py compares all families with transformers; here are the errors.
+TEST(ModelConfig, WindowsThatCannotBeAreNamed) {
   json document = Version4();
+  document["num_hidden_layers"] = 2;
   document["model_type"] = "qwen3";
-  document["layer_types"] = {"full_attention", "full_attention"};
-  EXPECT_OK(ParseModelConfig(document.dump()));
   document["layer_types"] = {"full_attention", "sliding_attention"};
-  EXPECT_THAT(ParseModelConfig(document.dump()).status().message(),
-              testing::HasSubstr("layer_types"));
+  EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_CORRUPT",
+               "layer 1 has sliding attention, but sliding_window is not set");
+  document["use_sliding_window"] = true;
+  document["sliding_window"] = 7;
+  EXPECT_EQ(ParseModelConfig(document.dump())->KindOf(0).window, 0);
+  EXPECT_EQ(ParseModelConfig(document.dump())->KindOf(1).window, 7);
+  document["layer_types"] = {"full_attention"};
+  EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_CORRUPT", "layer_types");
   document["model_type"] = "llama";  // which does not read it
   EXPECT_OK(ParseModelConfig(document.dump()));
-  document["model_type"] = "qwen2";
-  document.erase("layer_types");
-  document["use_sliding_window"] = true;
-  EXPECT_THAT(ParseModelConfig(document.dump()).status().message(),
-              testing::HasSubstr("use_sliding_window"));
+  document["model_type"] = "gemma2";
+  document["layer_types"] = {"full_attention", "chunked_attention"};
+  EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_UNSUPPORTED",
+               "chunked_attention");
 }
 
 TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
@@ -125,9 +130,9 @@ TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
       {"model_type", "gpt2", "gpt2"},
       {"model_type", nullptr, ""},
       {"hidden_act", "gelu", "gelu"},
-      {"mlp_bias", true, "mlp_bias"},
-      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2}}, "yarn"},
-      {"rope_scaling", {{"type", "linear"}, {"factor", 2}}, "linear"},
+      {"rope_scaling", {{"rope_type", "proportional"}, {"factor", 2}}, "proportional"},
+      {"rope_scaling", {{"type", "mrope"}}, "mrope"},
+      {"partial_rotary_factor", 0.5, "partial_rotary_factor"},
       {"quantization_config", {{"quant_method", "bitsandbytes"}}, "bitsandbytes 8-bit"},
       {"quantization_config",
        {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}},
@@ -186,6 +191,15 @@ TEST(ModelConfig, AbsurdFieldsAreNamed) {
       {"rope_scaling",
        {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 4}, {"high_freq_factor", 4}}},
       {"tie_word_embeddings", "yes"},
+      {"mlp_bias", 1},
+      {"num_hidden_layers", 70000},
+      {"rope_scaling", {{"rope_type", "linear"}}},
+      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 0}}},
+      {"rope_scaling", {{"rope_type", "longrope"}, {"short_factor", {1, 2}}, {"long_factor", {1}}}},
+      {"rope_scaling",
+       {{"rope_type", "longrope"},
+        {"short_factor", std::vector<double>(32, 1.0)},
+        {"long_factor", std::vector<double>(32, 0.0)}}},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(Concat(row.field, " ", row.value.dump()));

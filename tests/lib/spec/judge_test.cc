@@ -1,5 +1,7 @@
 #include "lib/spec/judge.h"
 
+#include "lib/model/architecture.h"
+#include "lib/model/families.h"
 #include "lib/model/safetensors.h"
 #include "tests/support/expect_status.h"
 #include "tests/support/small_tokenizer.h"
@@ -86,8 +88,26 @@ TEST_F(JudgeTest, FilesThatDisagree) {
   WriteWeights({});
   WriteConfig({{"vocab_size", 262}});
   EXPECT_FALSE(Judge().ok());
-  WriteConfig({{"num_hidden_layers", 2147483648}});
+  WriteConfig({{"num_hidden_layers", 60000}});
   EXPECT_ERROR(Judge(), kPrecondition, "MODEL_CORRUPT", "layers.1");
+  WriteConfig({{"num_hidden_layers", 2147483648}});
+  EXPECT_ERROR(Judge(), kPrecondition, "MODEL_CORRUPT", "num_hidden_layers");
+}
+
+TEST_F(JudgeTest, TargetModulesAreTheModels) {
+  ModelConfig model;
+  model.family = FindFamily("phi3");
+  LoraSpec lora;
+  lora.target_modules = AllTargetModules();
+  EXPECT_OK(BindTargetModules(model, &lora));
+  EXPECT_EQ(lora.target_modules, TargetModulesOf(*model.family));
+  EXPECT_OK(BindTargetModules(model, &lora));
+  lora.target_modules = {"o_proj"};
+  EXPECT_OK(BindTargetModules(model, &lora));
+  EXPECT_THAT(lora.target_modules, testing::ElementsAre("o_proj"));
+  lora.target_modules = {"o_proj", "q_proj"};
+  EXPECT_ERROR(BindTargetModules(model, &lora), absl::StatusCode::kInvalidArgument, "FIELD_INVALID",
+               "q_proj, which a model of the type phi3 lacks; it has qkv_proj, o_proj");
 }
 
 TEST_F(JudgeTest, OnlyQloraTrainsAQuantisedModel) {

@@ -1,5 +1,7 @@
 #include "lib/spec/train_spec.h"
 
+#include "lib/model/architecture.h"
+
 #include "lib/base/concat.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/expect_status.h"
@@ -30,9 +32,7 @@ TEST(TrainSpec, TheDefaultsAreTheScripts) {
   EXPECT_EQ(lora->lora.alpha, 16);
   EXPECT_EQ(lora->lora.dropout, 0);
   EXPECT_EQ(lora->seed, 42);
-  EXPECT_THAT(lora->lora.target_modules,
-              testing::ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
-                                   "down_proj"));
+  EXPECT_EQ(lora->lora.target_modules, AllTargetModules());
   const auto full = ResolveTrainSpec(Minimal("FULL").dump(), Dtype::kBfloat16);
   ASSERT_OK(full);
   EXPECT_EQ(full->learning_rate, 5e-5);

@@ -12,7 +12,7 @@
 #include "tests/worker/engine/kernel_checks.h"
 #include "worker/engine/device/kernel_call.h"
 #include "worker/engine/ops/dropout/dropout_cuda.h"
-#include "worker/engine/ops/glu/swiglu_cuda.h"
+#include "worker/engine/ops/glu/glu_cuda.h"
 #include "worker/engine/ops/loss/loss.h"
 #include "worker/engine/ops/loss/loss_cuda.h"
 #include "worker/engine/ops/nf4/nf4.h"

@@ -102,6 +102,25 @@ struct MemoryCase {
   double available = 0;  // for kAuto: of what no recomputation takes
 };
 
+// What a family has besides or instead of Llama's, by hand.
+void SetTraits(const TinyShape& model, StepShape& shape) {
+  const bool gemma = model.family == "gemma3_text", olmo = model.family == "olmo3";
+  shape.qkv_bias = shape.o_bias = model.biases;
+  shape.gate_up_bias = shape.down_bias = model.biases && model.family == "granite";
+  shape.norms = {!olmo, gemma || olmo, !olmo, gemma || olmo};
+  if (model.family == "qwen3" || gemma) {
+    shape.query_norms = model.heads;
+    shape.key_norms = model.kv_heads;
+  } else if (olmo) {
+    shape.query_norms = shape.key_norms = 1;
+  }
+  shape.scaled_branches = model.family == "granite";
+  shape.logits_softcapped = gemma;
+  shape.rope_tables = gemma || olmo ? 2 : 1;
+  shape.rope_element = olmo ? 4 : 2;
+  shape.rotary_dim = model.family == "phi3" ? shape.head_dim / 2 : shape.head_dim;
+}
+
 StepShape ShapeOf(const MemoryCase& c) {
   StepShape shape;
   shape.layers = c.model.layers;
@@ -112,14 +131,17 @@ StepShape ShapeOf(const MemoryCase& c) {
   shape.inner = c.model.inner;
   shape.vocabulary = c.model.vocabulary;
   shape.element = 2;
-  shape.qkv_bias = shape.o_bias = shape.head_norms = c.model.qwen3;
+  SetTraits(c.model, shape);
   shape.full = c.mode == Mode::kFull;
   shape.grad_element = c.precision == Precision::kHfParity ? 2 : 4;
   shape.dropout = c.dropout > 0;
   shape.norm_folds = c.dtype == Dtype::kBfloat16;
   shape.accumulated = c.micro_batches > 1;
   shape.rank = c.rank;
-  if (!shape.full) shape.ranks = {int64_t{3} * c.rank, c.rank, int64_t{2} * c.rank, c.rank};
+  const int64_t fused = c.model.family == "phi3" ? 1 : 0;  // one adapter where others have several
+  if (!shape.full) {
+    shape.ranks = {(3 - 2 * fused) * c.rank, c.rank, (2 - fused) * c.rank, c.rank};
+  }
   for (const int tokens : c.rows) {
     shape.tokens += tokens;
     shape.labels += tokens - 1;
@@ -157,7 +179,22 @@ std::vector<MemoryCase> MemoryCases() {
   const TinyShape small{}, wide{.layers = 3, .hidden = 128, .inner = 96, .heads = 4, .kv_heads = 4},
       deep{.layers = 9, .hidden = 64, .inner = 160, .heads = 8, .kv_heads = 2},
       words{.layers = 2, .hidden = 64, .inner = 64, .heads = 2, .kv_heads = 1, .vocabulary = 3000},
-      qwen3{.layers = 4, .hidden = 64, .inner = 96, .heads = 4, .kv_heads = 2, .qwen3 = true};
+      qwen3{.layers = 4,
+            .hidden = 64,
+            .inner = 96,
+            .heads = 4,
+            .kv_heads = 2,
+            .family = "qwen3",
+            .biases = true};
+  std::vector<TinyShape> families = {qwen3, qwen3, qwen3, qwen3, qwen3};
+  families[1].family = "gemma3_text";
+  families[1].options = {{"final_logit_softcapping", 30.0}, {"sliding_window_pattern", 2}};
+  families[2].family = "granite";
+  families[2].options = {{"residual_multiplier", 0.5}};
+  families[3].family = "olmo3";
+  families[4].family = "phi3";
+  families[4].biases = false;
+  families[4].options = {{"partial_rotary_factor", 0.5}};
   using C = Checkpointing;
   std::vector<MemoryCase> cases;
   for (const Mode mode : {Mode::kLora, Mode::kQlora, Mode::kFull}) {
@@ -177,8 +214,10 @@ std::vector<MemoryCase> MemoryCases() {
                      .available = 0.5});
     cases.push_back({.model = words, .mode = mode, .rows = {13}});
     for (const C checkpointing : {C::kOff, C::kOn}) {
-      cases.push_back(
-          {.model = qwen3, .mode = mode, .rows = {14, 5}, .checkpointing = checkpointing});
+      for (const TinyShape& model : families) {
+        cases.push_back(
+            {.model = model, .mode = mode, .rows = {14, 5}, .checkpointing = checkpointing});
+      }
     }
   }
   for (const double dropout : {0.1, 0.5})

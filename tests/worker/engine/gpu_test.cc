@@ -13,7 +13,7 @@
 #include "worker/engine/device/kernel_call.h"
 #include "worker/engine/ops/attention/attention.h"
 #include "worker/engine/ops/dropout/dropout_cuda.h"
-#include "worker/engine/ops/glu/swiglu_cuda.h"
+#include "worker/engine/ops/glu/glu_cuda.h"
 #include "worker/engine/ops/loss/loss.h"
 #include "worker/engine/ops/loss/loss_cuda.h"
 #include "worker/engine/ops/nf4/nf4.h"
@@ -114,30 +114,38 @@ TEST_F(GpuTest, AttentionEqualsTheCpus) {
   const Documents on_host = MakeDocuments(offsets);
   const Documents on_device =
       MakeDocuments(offsets, at::tensor(offsets, at::kLong).to(at::kInt).to(device_));
-  for (const auto& [heads, kv_heads, head_dim] :
-       {std::array<int64_t, 3>{6, 2, 8}, {9, 3, 64}, {4, 4, 128}, {2, 1, 256}}) {
-    const AttentionShape shape{heads, kv_heads, head_dim};
+  const double scale = 0.3;
+  for (const AttentionShape& shape : {AttentionShape{6, 2, 8, scale},
+                                      {9, 3, 64, scale},
+                                      {4, 4, 128, scale},
+                                      {2, 1, 256, scale},
+                                      {4, 2, 64, scale, /*softcap=*/0, /*window=*/100},
+                                      {4, 2, 64, scale, /*softcap=*/5, /*window=*/0},
+                                      {4, 2, 256, scale, /*softcap=*/5, /*window=*/100}}) {
+    const auto [heads, kv_heads, head_dim, unused_scale, softcap, window] = shape;
     for (const auto& [dtype, tolerance] :
          {std::pair{at::kFloat, 1e-4}, {at::kBFloat16, 2e-2}, {at::kHalf, 3e-3}}) {
-      SCOPED_TRACE(std::to_string(head_dim) + " " + at::toString(dtype));
+      SCOPED_TRACE(std::to_string(head_dim) + " " + at::toString(dtype) + ", cap " +
+                   std::to_string(softcap) + ", window " + std::to_string(window));
       const at::Tensor qkv = at::randn({700, (heads + 2 * kv_heads) * head_dim}).to(dtype);
       const at::Tensor dout = at::randn({700, heads * head_dim}).to(dtype);
       const at::Tensor angles = at::randn({700, 1, head_dim / 2});
       const RopeTable host_rope{angles.cos().to(dtype).to(at::kFloat),
                                 angles.sin().to(dtype).to(at::kFloat)};
-      const RopeTable device_rope{host_rope.cos.to(device_, dtype),
-                                  host_rope.sin.to(device_, dtype)};
+      const Rotation host_rotation{host_rope, {}};
+      const Rotation device_rotation{
+          {host_rope.cos.to(device_, dtype), host_rope.sin.to(device_, dtype)}, {}};
       AttentionSaved host_saved, device_saved;
       const at::Tensor host_qkv = qkv.to(at::kFloat);
       const at::Tensor host = AttentionForward(host_qkv, on_host, shape, &host_saved);
-      const at::Tensor dhost =
-          AttentionBackward(host_qkv, on_host, shape, host_rope, host_saved, dout.to(at::kFloat));
+      const at::Tensor dhost = AttentionBackward(host_qkv, on_host, shape, host_rotation,
+                                                 host_saved, dout.to(at::kFloat));
       const at::Tensor device = AttentionForward(qkv.to(device_), on_device, shape, &device_saved);
-      const at::Tensor ddevice = AttentionBackward(qkv.to(device_), on_device, shape, device_rope,
-                                                   device_saved, dout.to(device_));
+      const at::Tensor ddevice = AttentionBackward(qkv.to(device_), on_device, shape,
+                                                   device_rotation, device_saved, dout.to(device_));
       EXPECT_LT(RelativeNorm(device, host), tolerance);
       EXPECT_LT(RelativeNorm(ddevice, dhost), tolerance);
-      const at::Tensor again = AttentionBackward(qkv.to(device_), on_device, shape, device_rope,
+      const at::Tensor again = AttentionBackward(qkv.to(device_), on_device, shape, device_rotation,
                                                  device_saved, dout.to(device_));
       EXPECT_TRUE(at::equal(again, ddevice)) << "not deterministic";
     }

@@ -8,7 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "tests/worker/engine/gradient_check.h"
-#include "worker/engine/ops/glu/swiglu.h"
+#include "worker/engine/ops/glu/glu.h"
 #include "worker/engine/ops/loss/loss.h"
 #include "worker/engine/ops/loss/loss_cpu.h"
 #include "worker/engine/ops/rope/rope.h"
@@ -18,31 +18,38 @@ namespace {
 
 constexpr double kFloatTolerance = 3e-6;
 TEST(RopeTest, BackwardUndoesForwardAndTwinAgrees) {
-  ModelConfig config;
-  config.head_dim = 14;
-  const at::Tensor frequencies = RopeFrequencies(config);
+  RopeConfig config;
+  config.rotary_dim = 14;
+  const at::Tensor frequencies = RopeFrequencies(config, /*longest=*/0);
   const at::Tensor positions = at::arange(9, at::kLong) * 3;
   const RopeTable table = MakeRopeTable(frequencies, positions, at::kFloat);
   const at::Tensor whole = at::randn({9, 84});
   const at::Tensor heads = whole.narrow(1, 0, 56).view({9, 4, 14});  // strided, as in q, k, v
   const at::Tensor original = heads.clone();
 
-  // ATen's twin serves every dtype but float32.
-  at::Tensor twin = original.to(at::kDouble);
-  ApplyRope(twin, {table.cos.to(at::kDouble), table.sin.to(at::kDouble)}, /*backward=*/false);
-  ApplyRope(heads, table, /*backward=*/false);
-  EXPECT_LT(Distance(heads, twin), kFloatTolerance);
-  EXPECT_GT(Distance(heads, original), 0.1);
-  ApplyRope(heads, table, /*backward=*/true);
-  EXPECT_LT(Distance(heads, original), kFloatTolerance);
+  for (const bool interleaved : {false, true}) {
+    RopeTable own = table, twins = {table.cos.to(at::kDouble), table.sin.to(at::kDouble)};
+    own.interleaved = twins.interleaved = interleaved;
+    // ATen's twin serves every dtype but float32.
+    at::Tensor twin = original.to(at::kDouble);
+    ApplyRope(twin, twins, /*backward=*/false);
+    ApplyRope(heads, own, /*backward=*/false);
+    EXPECT_LT(Distance(heads, twin), kFloatTolerance);
+    EXPECT_GT(Distance(heads, original), 0.1);
+    ApplyRope(heads, own, /*backward=*/true);
+    EXPECT_LT(Distance(heads, original), kFloatTolerance);
+  }
 }
 
-TEST(SwigluTest, FarValuesStayFinite) {
+TEST(GluTest, FarValuesStayFinite) {
   const at::Tensor gate_up =
       at::tensor({-1e4F, -100.0F, 0.0F, 100.0F, 1e4F, 1.0F, 1.0F, 1.0F, 1.0F, 1.0F}).view({1, 10});
   const at::Tensor expected = at::tensor({0.0F, 0.0F, 0.0F, 100.0F, 1e4F}).view({1, 5});
-  EXPECT_TRUE(at::allclose(SwigluForward(gate_up), expected, 1e-6, 1e-30));
-  EXPECT_TRUE(at::isfinite(SwigluBackward(gate_up, at::ones({1, 5}))).all().item<bool>());
+  for (const Activation activation : {Activation::kSilu, Activation::kGelu}) {
+    EXPECT_TRUE(at::allclose(GluForward(gate_up, activation), expected, 1e-6, 1e-30));
+    const at::Tensor gradient = GluBackward(gate_up, at::ones({1, 5}), activation);
+    EXPECT_TRUE(at::isfinite(gradient).all().item<bool>()) << gradient;
+  }
 }
 
 TEST(LossTest, ChunksEqualTheWholeCrossEntropy) {

@@ -2,12 +2,15 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <string>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "lib/base/file.h"
+#include "lib/model/architecture.h"
 #include "lib/model/safetensors.h"
 #include "nlohmann/json.hpp"
 
@@ -17,63 +20,65 @@ namespace {
 constexpr int kTokens = 64;  // that rows are made of
 
 nlohmann::json Config(const TinyShape& shape) {
-  return {{"model_type", shape.qwen3 ? "qwen3" : "llama"},
-          {"attention_bias", shape.qwen3},
-          {"head_dim", shape.hidden / shape.heads},
-          {"vocab_size", shape.vocabulary},
-          {"hidden_size", shape.hidden},
-          {"intermediate_size", shape.inner},
-          {"num_hidden_layers", shape.layers},
-          {"num_attention_heads", shape.heads},
-          {"num_key_value_heads", shape.kv_heads},
-          {"max_position_embeddings", 128},
-          {"rms_norm_eps", 1e-5},
-          {"rope_theta", 10000.0},
-          {"tie_word_embeddings", true},
-          {"eos_token_id", 0}};
+  nlohmann::json config = {{"model_type", shape.family},
+                           {"attention_bias", shape.biases},
+                           {"mlp_bias", shape.biases},
+                           {"head_dim", shape.hidden / shape.heads},
+                           {"vocab_size", shape.vocabulary},
+                           {"hidden_size", shape.hidden},
+                           {"intermediate_size", shape.inner},
+                           {"num_hidden_layers", shape.layers},
+                           {"num_attention_heads", shape.heads},
+                           {"num_key_value_heads", shape.kv_heads},
+                           {"max_position_embeddings", 128},
+                           {"rms_norm_eps", 1e-5},
+                           {"rope_theta", 10000.0},
+                           {"tie_word_embeddings", true},
+                           {"eos_token_id", 0},
+                           {"pad_token_id", nullptr}};
+  config.update(shape.options.is_null() ? nlohmann::json::object() : shape.options);
+  return config;
 }
 
 }  // namespace
 
 void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed, const TinyShape& shape) {
   std::filesystem::create_directories(dir);
-  ASSERT_TRUE(WriteFileAtomically(dir / "config.json", Config(shape).dump()).ok());
-  const int hidden = shape.hidden, inner = shape.inner;
-  const int keys = hidden / shape.heads * shape.kv_heads;
+  const nlohmann::json document = Config(shape);
+  ASSERT_TRUE(WriteFileAtomically(dir / "config.json", document.dump()).ok());
+  const auto config = ParseModelConfig(document.dump());
+  ASSERT_TRUE(config.ok()) << config.status();
   std::mt19937 random(seed);
   std::map<std::string, std::vector<float>> data;
   std::vector<TensorToWrite> tensors;
-  auto add = [&](const std::string& name, std::vector<int64_t> extents, float mean, float spread) {
+  auto add = [&](const TensorInfo& tensor, float mean, float spread) {
     int64_t count = 1;
-    for (int64_t extent : extents) count *= extent;
+    for (int64_t extent : tensor.shape) count *= extent;
     std::normal_distribution<float> normal(mean, spread);
-    std::vector<float>& values = data[name];
+    std::vector<float>& values = data[tensor.name];
     for (int64_t i = 0; i < count; ++i) values.push_back(normal(random));
     const std::string_view bytes(reinterpret_cast<const char*>(values.data()),
                                  values.size() * sizeof(float));
-    tensors.push_back({name, {TensorDtype::kF32, std::move(extents), bytes}});
+    tensors.push_back({tensor.name, {TensorDtype::kF32, tensor.shape, bytes}});
   };
-  add("model.embed_tokens.weight", {shape.vocabulary, hidden}, 0, 0.5F);
-  add("model.norm.weight", {hidden}, 1, 0.1F);
-  for (int i = 0; i < shape.layers; ++i) {
-    const std::string prefix = "model.layers." + std::to_string(i) + ".";
-    add(prefix + "input_layernorm.weight", {hidden}, 1, 0.1F);
-    add(prefix + "post_attention_layernorm.weight", {hidden}, 1, 0.1F);
-    add(prefix + "self_attn.q_proj.weight", {hidden, hidden}, 0, 0.2F);
-    add(prefix + "self_attn.k_proj.weight", {keys, hidden}, 0, 0.2F);
-    add(prefix + "self_attn.v_proj.weight", {keys, hidden}, 0, 0.2F);
-    add(prefix + "self_attn.o_proj.weight", {hidden, hidden}, 0, 0.2F);
-    if (shape.qwen3) {
-      add(prefix + "self_attn.q_proj.bias", {hidden}, 0, 0.2F);
-      add(prefix + "self_attn.k_proj.bias", {keys}, 0, 0.2F);
-      add(prefix + "self_attn.v_proj.bias", {keys}, 0, 0.2F);
-      add(prefix + "self_attn.o_proj.bias", {hidden}, 0, 0.2F);
-      add(prefix + "self_attn.q_norm.weight", {hidden / shape.heads}, 1, 0.1F);
-      add(prefix + "self_attn.k_norm.weight", {hidden / shape.heads}, 1, 0.1F);
+  std::vector<ParameterInfo> infos;
+  ASSERT_TRUE(VisitParameters(*config, [&](const ParameterInfo& info) {
+                infos.push_back(info);
+                return absl::OkStatus();
+              }).ok());
+  // The numbers are drawn in this order: what is outside the layers, and a layer's norms, first.
+  std::stable_sort(infos.begin(), infos.end(), [](const auto& a, const auto& b) {
+    if (a.layer != b.layer || a.layer < 0) return a.layer < b.layer;
+    return !a.decays && b.decays;
+  });
+  for (const ParameterInfo& info : infos) {
+    for (const TensorInfo& tensor : info.tensors) {
+      if (tensor.name.find("norm") != std::string::npos) {
+        add(tensor, config->norm == NormKind::kOffset ? 0 : 1, 0.1F);
+      } else {
+        add(tensor, 0, info.role == ParameterRole::kEmbedding ? 0.5F : 0.2F);
+      }
     }
-    add(prefix + "mlp.gate_proj.weight", {inner, hidden}, 0, 0.2F);
-    add(prefix + "mlp.up_proj.weight", {inner, hidden}, 0, 0.2F);
-    add(prefix + "mlp.down_proj.weight", {hidden, inner}, 0, 0.2F);
   }
   ASSERT_TRUE(WriteSafetensors(dir / "model.safetensors", tensors, {{"format", "pt"}}).ok());
 }

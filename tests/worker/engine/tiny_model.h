@@ -2,16 +2,20 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "lib/data/row_source.h"
 #include "lib/spec/train_spec.h"
+#include "nlohmann/json.hpp"
 
 namespace ftd::testing {
 
 struct TinyShape {
   int layers = 2, hidden = 32, inner = 48, heads = 4, kv_heads = 2, vocabulary = 64;
-  bool qwen3 = false;  // with biases in attention, and norms of queries and keys; else a Llama
+  std::string family = "llama";  // model_type
+  bool biases = false;           // in attention and in the feed-forward block, where it has them
+  nlohmann::json options;        // other fields of config.json
 };
 
 // Writes config.json and model.safetensors (float32, tied) into `dir`, which it creates. The

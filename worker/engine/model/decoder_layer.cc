@@ -1,6 +1,6 @@
 #include "worker/engine/model/decoder_layer.h"
 
-#include "worker/engine/ops/glu/swiglu.h"
+#include "worker/engine/ops/glu/glu.h"
 
 namespace ftd::engine {
 namespace {
@@ -13,42 +13,115 @@ Dropout DropoutOf(const BatchContext& context, int64_t layer, Map map) {
   return {context.dropout, context.dropout_seed, static_cast<uint32_t>(layer * 4 + map)};
 }
 
+AttentionShape ShapeIn(const DecoderLayer& layer, const BatchContext& context) {
+  AttentionShape shape = context.attention;
+  shape.window = layer.kind.window;
+  return shape;
+}
+
+const Rotation& RotationIn(const DecoderLayer& layer, const BatchContext& context) {
+  static const Rotation none;
+  if (!layer.kind.rotates) return none;
+  return layer.kind.local_rope ? context.local_rotation : context.rotation;
+}
+
+NormWeight WeightOf(const Parameter& norm, const BatchContext& context) {
+  return {norm.value, context.norm};
+}
+
+// Returns the norm of x, or x itself where the layer has none.
+at::Tensor NormedInput(const Parameter& norm, const BatchContext& context, const at::Tensor& x,
+                       NormSaved* saved) {
+  if (!norm.value.defined()) return x;
+  return RmsNormForward(x, WeightOf(norm, context), context.eps, saved);
+}
+
+// Returns x + m · norm(branch). `branch` is a block's fresh output, and may be overwritten.
+at::Tensor AddBranch(const Parameter& norm, const BatchContext& context, at::Tensor branch,
+                     const at::Tensor& x, BranchSaved* saved) {
+  if (norm.value.defined()) {
+    saved->x = branch;
+    branch = RmsNormForward(branch, WeightOf(norm, context), context.eps, &saved->norm);
+  }
+  if (context.residual_multiplier != 1) branch.mul_(context.residual_multiplier);
+  return branch.add_(x);
+}
+
+// Returns the gradient of the block's output from dy, that of the sum.
+at::Tensor BranchBackward(Parameter& norm, const BatchContext& context, const BranchSaved& saved,
+                          const at::Tensor& dy) {
+  at::Tensor grad = dy;
+  if (context.residual_multiplier != 1) grad = grad * context.residual_multiplier;
+  if (!norm.value.defined()) return grad;
+  return RmsNormBackward(saved.x, WeightOf(norm, context), saved.norm, grad, /*residual=*/{},
+                         norm.FreshGrad());
+}
+
+// Norms queries and keys in place, before their rotation.
+void NormQueriesAndKeys(const DecoderLayer& layer, const BatchContext& context,
+                        DecoderLayerSaved* saved) {
+  if (!layer.query_norm.value.defined()) return;
+  const AttentionShape& s = context.attention;
+  const int64_t queries = s.heads * s.head_dim, keys = s.kv_heads * s.head_dim;
+  HeadNormForward(saved->qkv, 0, queries, WeightOf(layer.query_norm, context), context.eps,
+                  &saved->query_norm);
+  HeadNormForward(saved->qkv, queries, keys, WeightOf(layer.key_norm, context), context.eps,
+                  &saved->key_norm);
+}
+
+void NormQueriesAndKeysBackward(DecoderLayer& layer, const BatchContext& context,
+                                const DecoderLayerSaved& saved, const at::Tensor& dqkv) {
+  if (!layer.query_norm.value.defined()) return;
+  const AttentionShape& s = context.attention;
+  const int64_t queries = s.heads * s.head_dim, keys = s.kv_heads * s.head_dim;
+  HeadNormBackward(dqkv, 0, queries, WeightOf(layer.query_norm, context), saved.query_norm,
+                   layer.query_norm.FreshGrad());
+  HeadNormBackward(dqkv, queries, keys, WeightOf(layer.key_norm, context), saved.key_norm,
+                   layer.key_norm.FreshGrad());
+}
+
 // Computes the layer up to the input of its last projection, which it returns:
-//   qkv     = rope(qk_norm(norm1(x) W_qkvᵀ)) [T, (N+2K)·H]
-//   h       = x + attention(qkv) W_oᵀ        [T, D]
-//   gate_up = norm2(h) W_gate_upᵀ            [T, 2F]
-//   product = silu(gate) ∘ up                [T, F]
+//   qkv     = rope(qk_norm(norm1(x) W_qkvᵀ))      [T, (N+2K)·H]
+//   h       = x + m · norm(attention(qkv) W_oᵀ)   [T, D]
+//   gate_up = norm2(h) W_gate_upᵀ                 [T, 2F]
+//   product = act(gate) ∘ up                      [T, F]
 // One variable holds both norms' outputs in turn, so the first is free once the second exists,
 // unless `keep_inputs` asks for it.
 at::Tensor ForwardToProduct(const DecoderLayer& layer, int64_t index, const BatchContext& context,
                             bool keep_inputs, DecoderLayerSaved* saved) {
-  at::Tensor normed = RmsNormForward(saved->x, layer.input_norm.value, context.eps, &saved->norm1);
+  at::Tensor normed = NormedInput(layer.attention_input_norm, context, saved->x, &saved->norm1);
   saved->qkv = LinearForward(layer.qkv, normed, DropoutOf(context, index, kQkv), &saved->qkv_lora);
   if (keep_inputs) saved->normed1 = normed;
-  const AttentionShape& shape = context.attention;
-  if (layer.query_norm.value.defined()) {
-    HeadNormForward(saved->qkv, 0, shape.heads, layer.query_norm.value, context.eps,
-                    &saved->query_norm);
-    HeadNormForward(saved->qkv, shape.heads, shape.kv_heads, layer.key_norm.value, context.eps,
-                    &saved->key_norm);
-  }
+  NormQueriesAndKeys(layer, context, saved);
   // In place: nothing needs the queries and keys before their rotation.
-  RotateQueriesAndKeys(saved->qkv, context.attention, context.rope);
+  const AttentionShape shape = ShapeIn(layer, context);
+  RotateQueriesAndKeys(saved->qkv, shape, RotationIn(layer, context));
   const at::Tensor attended =
-      AttentionForward(saved->qkv, context.documents, context.attention, &saved->attention);
-  saved->h = LinearForward(layer.o, attended, DropoutOf(context, index, kO), &saved->o_lora)
-                 .add_(saved->x);
-  normed = RmsNormForward(saved->h, layer.post_attention_norm.value, context.eps, &saved->norm2);
+      AttentionForward(saved->qkv, context.documents, shape, &saved->attention);
+  saved->h =
+      AddBranch(layer.attention_output_norm, context,
+                LinearForward(layer.o, attended, DropoutOf(context, index, kO), &saved->o_lora),
+                saved->x, &saved->attention_branch);
+  normed = NormedInput(layer.mlp_input_norm, context, saved->h, &saved->norm2);
   saved->gate_up = LinearForward(layer.gate_up, normed, DropoutOf(context, index, kGateUp),
                                  &saved->gate_up_lora);
   if (keep_inputs) saved->normed2 = normed;
-  return SwigluForward(saved->gate_up);
+  return GluForward(saved->gate_up, context.activation);
 }
 
-// Returns a norm's output as a map's input: kept, or to be made again.
-LinearInput Normed(const at::Tensor& kept, const at::Tensor& x, const Parameter& norm,
-                   const NormSaved& saved) {
-  return {kept, x, norm.value, saved};
+// Returns a map's input: x, or its norm, kept or to be made again.
+LinearInput InputOf(const at::Tensor& kept, const at::Tensor& x, const Parameter& norm,
+                    const BatchContext& context, const NormSaved& saved) {
+  if (!norm.value.defined()) return {x};
+  return {kept, x, WeightOf(norm, context), saved};
+}
+
+// Takes the gradient of a block's input past its norm, if it has one, and adds what reaches x past
+// the block. `grad` is fresh, and may be overwritten.
+at::Tensor InputBackward(Parameter& norm, const BatchContext& context, const at::Tensor& x,
+                         const NormSaved& saved, at::Tensor grad, const at::Tensor& residual) {
+  if (!norm.value.defined()) return grad.add_(residual);
+  return RmsNormBackward(x, WeightOf(norm, context), saved, grad, residual, norm.FreshGrad());
 }
 
 }  // namespace
@@ -58,55 +131,59 @@ at::Tensor DecoderLayerForward(const DecoderLayer& layer, int64_t index,
                                DecoderLayerSaved* saved) {
   saved->x = x;
   const at::Tensor product = ForwardToProduct(layer, index, context, /*keep_inputs=*/false, saved);
-  return LinearForward(layer.down, product, DropoutOf(context, index, kDown), &saved->down_lora)
-      .add_(saved->h);
+  return AddBranch(
+      layer.mlp_output_norm, context,
+      LinearForward(layer.down, product, DropoutOf(context, index, kDown), &saved->down_lora),
+      saved->h, &saved->mlp_branch);
 }
 
 void DecoderLayerRecompute(const DecoderLayer& layer, int64_t index, const BatchContext& context,
                            DecoderLayerSaved* saved) {
   saved->product = ForwardToProduct(layer, index, context, /*keep_inputs=*/true, saved);
-  LinearRecompute(layer.down, saved->product, DropoutOf(context, index, kDown), &saved->down_lora);
+  const Dropout dropout = DropoutOf(context, index, kDown);
+  if (!layer.mlp_output_norm.value.defined())
+    return LinearRecompute(layer.down, saved->product, dropout, &saved->down_lora);
+  BranchSaved& branch = saved->mlp_branch;
+  branch.x = LinearForward(layer.down, saved->product, dropout, &saved->down_lora);
+  NormedInput(layer.mlp_output_norm, context, branch.x, &branch.norm);
 }
 
 // Forward's steps in reverse; at either sum the gradient goes both ways, past the block and through
 // it:
-//   dproduct = dy W_down                     dgate_up = swiglu'(dproduct)
+//   dproduct = norm'(m · dy) W_down          dgate_up = glu'(dproduct)
 //   dh       = dy + norm2'(dgate_up W_gate_up)
-//   dqkv     = qk_norm'(attention'(dh W_o))  rotation included
+//   dqkv     = qk_norm'(attention'(norm'(m · dh) W_o))  rotation included
 //   dx       = dh + norm1'(dqkv W_qkv)
 // `grad` is overwritten by each step, so that a gradient is free once the next one exists. The
 // norms add the way past the block themselves (`residual`).
 at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchContext& context,
                                 const DecoderLayerSaved& saved, const at::Tensor& dy,
                                 bool needs_dx) {
-  LinearInput input{saved.product.defined() ? saved.product : SwigluForward(saved.gate_up)};
-  at::Tensor grad = LinearBackward(layer.down, input, saved.down_lora,
-                                   DropoutOf(context, index, kDown), dy, true);
-  grad = SwigluBackward(saved.gate_up, grad);
-  input = Normed(saved.normed2, saved.h, layer.post_attention_norm, saved.norm2);
+  at::Tensor grad = BranchBackward(layer.mlp_output_norm, context, saved.mlp_branch, dy);
+  LinearInput input{saved.product.defined() ? saved.product
+                                            : GluForward(saved.gate_up, context.activation)};
+  grad = LinearBackward(layer.down, input, saved.down_lora, DropoutOf(context, index, kDown), grad,
+                        true);
+  grad = GluBackward(saved.gate_up, grad, context.activation);
+  input = InputOf(saved.normed2, saved.h, layer.mlp_input_norm, context, saved.norm2);
   grad = LinearBackward(layer.gate_up, input, saved.gate_up_lora,
                         DropoutOf(context, index, kGateUp), grad, true);
-  const at::Tensor dh = RmsNormBackward(saved.h, layer.post_attention_norm.value, saved.norm2, grad,
-                                        /*residual=*/dy, layer.post_attention_norm.FreshGrad());
+  const at::Tensor dh =
+      InputBackward(layer.mlp_input_norm, context, saved.h, saved.norm2, grad, /*residual=*/dy);
 
+  grad = BranchBackward(layer.attention_output_norm, context, saved.attention_branch, dh);
   grad = LinearBackward(layer.o, {saved.attention.out}, saved.o_lora, DropoutOf(context, index, kO),
-                        dh, true);
-  grad = AttentionBackward(saved.qkv, context.documents, context.attention, context.rope,
-                           saved.attention, grad);
-  if (layer.query_norm.value.defined()) {
-    const AttentionShape& shape = context.attention;
-    HeadNormBackward(grad, 0, shape.heads, layer.query_norm.value, saved.query_norm,
-                     layer.query_norm.FreshGrad());
-    HeadNormBackward(grad, shape.heads, shape.kv_heads, layer.key_norm.value, saved.key_norm,
-                     layer.key_norm.FreshGrad());
-  }
-  input = Normed(saved.normed1, saved.x, layer.input_norm, saved.norm1);
+                        grad, true);
+  grad = AttentionBackward(saved.qkv, context.documents, ShapeIn(layer, context),
+                           RotationIn(layer, context), saved.attention, grad);
+  NormQueriesAndKeysBackward(layer, context, saved, grad);
+  input = InputOf(saved.normed1, saved.x, layer.attention_input_norm, context, saved.norm1);
   grad = LinearBackward(layer.qkv, input, saved.qkv_lora, DropoutOf(context, index, kQkv), grad,
                         needs_dx);
   // Only layer 0 with adapters gets here: its norm is frozen too, so nothing needs norm1'.
   if (!needs_dx) return {};
-  return RmsNormBackward(saved.x, layer.input_norm.value, saved.norm1, grad, /*residual=*/dh,
-                         layer.input_norm.FreshGrad());
+  return InputBackward(layer.attention_input_norm, context, saved.x, saved.norm1, grad,
+                       /*residual=*/dh);
 }
 
 }  // namespace ftd::engine

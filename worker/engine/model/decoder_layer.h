@@ -1,10 +1,12 @@
-// One decoder layer of Llama's kind (Touvron et al. 2023), forward and backward.
+// One decoder layer, forward and backward: what Llama's has (Touvron et al. 2023), and what other
+// families have besides or instead.
 //
-//   h = x + o_proj(attention(rope(qk_norm(qkv_proj(norm1(x))))))
-//   y = h + down_proj(swiglu(gate_up_proj(norm2(h))))
+//   h = x + m · norm_ao(o_proj(attention(rope(qk_norm(qkv_proj(norm_ai(x)))))))
+//   y = h + m · norm_mo(down_proj(glu(gate_up_proj(norm_mi(h)))))
 //
-// Norm outputs and the SwiGLU product are not kept, since they are cheap to make again: the
-// backward pass recomputes them. Legend: T tokens, D model, N heads, K kv heads, H head dim, F ffn.
+// Llama has norm_ai and norm_mi, and m = 1. Norm outputs and the gated unit's product are not kept,
+// since they are cheap to make again: the backward pass recomputes them. Legend: T tokens, D model,
+// N heads, K kv heads, H head dim, F ffn.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +14,7 @@
 #include <array>
 #include <cstdint>
 
+#include "lib/model/layer_kinds.h"
 #include "worker/engine/ops/attention/attention.h"
 #include "worker/engine/ops/linear/linear.h"
 #include "worker/engine/ops/norm/head_norm.h"
@@ -20,15 +23,19 @@
 
 namespace ftd::engine {
 
+// A norm that the model lacks has no weight.
 struct DecoderLayer {
-  Parameter input_norm;           // [D]
-  LinearLayer qkv;                // [(N+2K)·H, D]
-  Parameter query_norm;           // [H], of each head; undefined without
-  Parameter key_norm;             // likewise
-  LinearLayer o;                  // [D, N·H]
-  Parameter post_attention_norm;  // [D]
-  LinearLayer gate_up;            // [2F, D]
-  LinearLayer down;               // [D, F]
+  LayerKind kind;
+  Parameter attention_input_norm;   // [D]
+  LinearLayer qkv;                  // [(N+2K)·H, D]
+  Parameter query_norm;             // [H], of each head, or [N·H]
+  Parameter key_norm;               // [H], or [K·H]
+  LinearLayer o;                    // [D, N·H]
+  Parameter attention_output_norm;  // [D]
+  Parameter mlp_input_norm;         // [D]
+  LinearLayer gate_up;              // [2F, D]
+  LinearLayer down;                 // [D, F]
+  Parameter mlp_output_norm;        // [D]
 };
 
 // Visits the layer's linear maps in a fixed order: visit(LinearLayer&), const where the layer is.
@@ -40,14 +47,32 @@ void ForEachLinear(Layer& layer, const Visit& visit) {
   visit(layer.down);
 }
 
+// Visits the norms that the layer has: visit(Parameter&).
+template <typename Visit>
+void ForEachNorm(DecoderLayer& layer, const Visit& visit) {
+  for (Parameter* norm : {&layer.attention_input_norm, &layer.mlp_input_norm, &layer.query_norm,
+                          &layer.key_norm, &layer.attention_output_norm, &layer.mlp_output_norm}) {
+    if (norm->value.defined()) visit(*norm);
+  }
+}
+
 // The data that all layers share in one pass over a batch.
 struct BatchContext {
   Documents documents;
-  RopeTable rope;
-  AttentionShape attention;
+  Rotation rotation, local_rotation;  // of LayerKind::local_rope
+  AttentionShape attention;           // without a layer's window
+  NormKind norm = NormKind::kRounded;
   double eps = 0;
-  double dropout = 0;         // LoRA's
-  uint64_t dropout_seed = 0;  // of this micro-batch
+  Activation activation = Activation::kSilu;
+  double residual_multiplier = 1;  // m
+  double dropout = 0;              // LoRA's
+  uint64_t dropout_seed = 0;       // of this micro-batch
+};
+
+// Kept of what a block adds to the hidden state, where that is normed.
+struct BranchSaved {
+  at::Tensor x;  // [T, D] before its norm
+  NormSaved norm;
 };
 
 // Kept from forward to backward.
@@ -59,11 +84,13 @@ struct DecoderLayerSaved {
   HeadNormSaved query_norm, key_norm;
   AttentionSaved attention;
   LinearSaved o_lora;
+  BranchSaved attention_branch;
   at::Tensor h;  // [T, D]
   NormSaved norm2;
   at::Tensor gate_up;  // [T, 2F]
   LinearSaved gate_up_lora;
   LinearSaved down_lora;
+  BranchSaved mlp_branch;
   // Kept only from a layer's recomputation to its backward pass, which follows at once.
   at::Tensor normed1, normed2;  // [T, D]
   at::Tensor product;           // [T, F]
@@ -75,7 +102,7 @@ at::Tensor DecoderLayerForward(const DecoderLayer& layer, int64_t index,
                                DecoderLayerSaved* saved);
 
 // Makes everything that the backward pass needs of the forward pass, from saved->x. The last
-// projection's output is left out, because it is not needed.
+// projection's output is left out where it is not needed.
 void DecoderLayerRecompute(const DecoderLayer& layer, int64_t index, const BatchContext& context,
                            DecoderLayerSaved* saved);
 

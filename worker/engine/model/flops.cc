@@ -27,17 +27,26 @@ constexpr Peak kPeaks[] = {
 
 }  // namespace
 
-// Attention's work grows with the squares of the documents' lengths, everything else with their
-// sum.
+namespace {
+
+// Returns twice the pairs of a document of t tokens, half of a token's own included: the area of
+// the causal triangle, or of the band of a window w along its edge.
+double TwicePairs(double t, double w) { return w == 0 || t <= w ? t * t : 2 * w * t - w * w; }
+
+}  // namespace
+
+// Attention's work grows with the pairs of tokens, everything else with the documents' lengths.
 double ModelFlops::Of(const FlatBatch& batch) const {
   const auto& offsets = batch.documents.offsets;
-  double squares = 0;
-  for (size_t i = 1; i < offsets.size(); ++i) {
-    const auto length = static_cast<double>(offsets[i] - offsets[i - 1]);
-    squares += length * length;
+  double flops = per_token * static_cast<double>(offsets.back()) +
+                 per_label * static_cast<double>(batch.supervised.numel());
+  for (const auto& [window, per_one] : per_pair) {
+    for (size_t i = 1; i < offsets.size(); ++i) {
+      flops += per_one * TwicePairs(static_cast<double>(offsets[i] - offsets[i - 1]),
+                                    static_cast<double>(window));
+    }
   }
-  return per_token * static_cast<double>(offsets.back()) +
-         per_label * static_cast<double>(batch.supervised.numel()) + per_squared_length * squares;
+  return flops;
 }
 
 ModelFlops FlopsOf(Model& model) {
@@ -58,11 +67,12 @@ ModelFlops FlopsOf(Model& model) {
     });
   }
   flops.per_label = products(model.head().value.numel(), model.head().trainable());
-  // Two products forward and four backward, each of length² · features multiplications and
-  // additions, half of them masked.
-  flops.per_squared_length = 6.0 * static_cast<double>(model.layers.size()) *
-                             static_cast<double>(model.config.num_attention_heads) *
-                             static_cast<double>(model.config.head_dim);
+  // Two products forward and four backward, each of features multiplications and additions a pair.
+  for (const DecoderLayer& layer : model.layers) {
+    flops.per_pair[layer.kind.window] += 6.0 *
+                                         static_cast<double>(model.config.num_attention_heads) *
+                                         static_cast<double>(model.config.head_dim);
+  }
   return flops;
 }
 

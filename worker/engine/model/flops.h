@@ -2,6 +2,8 @@
 // model FLOPs utilisation (MFU; Chowdhery et al. 2022, "PaLM", appendix B) is the quotient of.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string_view>
 
 #include "lib/spec/train_spec.h"
@@ -15,8 +17,10 @@ namespace ftd::engine {
 // half of attention and whatever is computed a second time do not count.
 struct ModelFlops {
   double per_token = 0;
-  double per_label = 0;           // in the head
-  double per_squared_length = 0;  // of each document
+  double per_label = 0;  // in the head
+  // By the window of the layers, 0 for none: of each document, twice the pairs of tokens that see
+  // each other, t² without a window.
+  std::map<int64_t, double> per_pair;
 
   double Of(const FlatBatch& batch) const;
 };

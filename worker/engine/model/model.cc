@@ -2,11 +2,13 @@
 
 #include <ATen/ops/embedding_dense_backward.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/scalar_tensor.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "lib/model/architecture.h"
+#include "worker/engine/error.h"
 #include "worker/engine/model/weight_reader.h"
 #include "worker/engine/ops/norm/norm.h"
 #include "worker/engine/tensors/tensor_io.h"
@@ -28,37 +30,48 @@ int64_t LargestProjection(const ModelConfig& config) {
   return largest;
 }
 
+// Returns a parameter's place within its layer, for those that are read as they are.
+Parameter& PlaceIn(DecoderLayer& layer, ParameterRole role) {
+  switch (role) {
+    case ParameterRole::kAttentionInputNorm:
+      return layer.attention_input_norm;
+    case ParameterRole::kQkvBias:
+      return layer.qkv.bias;
+    case ParameterRole::kQueryNorm:
+      return layer.query_norm;
+    case ParameterRole::kKeyNorm:
+      return layer.key_norm;
+    case ParameterRole::kAttentionOutBias:
+      return layer.o.bias;
+    case ParameterRole::kAttentionOutputNorm:
+      return layer.attention_output_norm;
+    case ParameterRole::kMlpInputNorm:
+      return layer.mlp_input_norm;
+    case ParameterRole::kGateUpBias:
+      return layer.gate_up.bias;
+    case ParameterRole::kDownBias:
+      return layer.down.bias;
+    case ParameterRole::kMlpOutputNorm:
+      return layer.mlp_output_norm;
+    default:
+      throw EngineError(EngineError::Kind::kInternal, "a parameter without a place in its layer");
+  }
+}
+
 // Reads a parameter to its place.
 void ReadInto(Model& model, const ParameterInfo& info, WeightReader& reader) {
   // VisitParameters goes layer by layer: the first parameter of a new one makes room for it.
-  if (info.layer == static_cast<int64_t>(model.layers.size())) model.layers.emplace_back();
+  if (info.layer == static_cast<int64_t>(model.layers.size()))
+    model.layers.push_back({.kind = model.config.KindOf(info.layer)});
   switch (info.role) {
     case ParameterRole::kEmbedding:
       model.embedding = reader.Read(info);
       return;
-    case ParameterRole::kInputNorm:
-      model.layers[info.layer].input_norm = reader.Read(info);
-      return;
     case ParameterRole::kQkv:
       model.layers[info.layer].qkv = reader.ReadLinear(info);
       return;
-    case ParameterRole::kQkvBias:
-      model.layers[info.layer].qkv.bias = reader.Read(info);
-      return;
-    case ParameterRole::kQueryNorm:
-      model.layers[info.layer].query_norm = reader.Read(info);
-      return;
-    case ParameterRole::kKeyNorm:
-      model.layers[info.layer].key_norm = reader.Read(info);
-      return;
-    case ParameterRole::kAttentionOutBias:
-      model.layers[info.layer].o.bias = reader.Read(info);
-      return;
     case ParameterRole::kAttentionOut:
       model.layers[info.layer].o = reader.ReadLinear(info);
-      return;
-    case ParameterRole::kPostAttentionNorm:
-      model.layers[info.layer].post_attention_norm = reader.Read(info);
       return;
     case ParameterRole::kGateUp:
       model.layers[info.layer].gate_up = reader.ReadLinear(info);
@@ -72,19 +85,65 @@ void ReadInto(Model& model, const ParameterInfo& info, WeightReader& reader) {
     case ParameterRole::kHead:
       model.untied_head = reader.Read(info);
       return;
+    default:
+      PlaceIn(model.layers[info.layer], info.role) = reader.Read(info);
   }
 }
 
-// Makes what all layers share. Positions restart in every document, so the table of cos and sin is
-// made per batch and not once per model.
+// Makes a kind of layers' table of cos and sin. Positions restart in every document, so it is made
+// per batch and not once per model.
+RopeTable TableOf(const Model& model, const RopeConfig& rope, const at::Tensor& frequencies,
+                  const FlatBatch& batch) {
+  const at::Tensor& f =
+      frequencies.defined() ? frequencies : RopeFrequencies(rope, batch.documents.longest);
+  RopeTable table =
+      MakeRopeTable(f, batch.positions, model.config.rope_in_float32 ? at::kFloat : model.dtype,
+                    rope.attention_factor);
+  table.interleaved = model.config.rope_interleaved;
+  return table;
+}
+
+// Returns the factors of queries by their positions [T, 1, 1]: 1 + β · ln(1 + ⌊position / L⌋), in
+// float32 and then of the dtype (transformers modeling_ministral3.py); undefined without β.
+at::Tensor QueryScale(const Model& model, const at::Tensor& positions) {
+  const ModelConfig& c = model.config;
+  if (c.query_scale_beta == 0) return {};
+  return positions.div(c.rope.original_max_position_embeddings)
+      .floor_()
+      .add_(1)
+      .log_()
+      .mul_(c.query_scale_beta)
+      .add_(1)
+      .to(model.dtype)
+      .view({-1, 1, 1});
+}
+
+// Makes what all layers share.
 BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
+  const ModelConfig& c = model.config;
   BatchContext context;
   context.documents = batch.documents;
-  context.rope = MakeRopeTable(model.rope_frequencies, batch.positions, model.dtype);
-  context.attention = {model.config.num_attention_heads, model.config.num_key_value_heads,
-                       model.config.head_dim};
-  context.eps = model.config.rms_norm_eps;
+  context.rotation.rope = TableOf(model, c.rope, model.rope_frequencies, batch);
+  context.rotation.query_scale = QueryScale(model, batch.positions);
+  if (UsesLocalRope(c)) {
+    context.local_rotation = context.rotation;
+    context.local_rotation.rope = TableOf(model, c.local_rope, model.local_rope_frequencies, batch);
+  }
+  context.attention = {c.num_attention_heads, c.num_key_value_heads, c.head_dim, c.attention_scale,
+                       c.attention_softcap};
+  context.norm = c.norm;
+  context.eps = c.rms_norm_eps;
+  context.activation = c.activation;
+  context.residual_multiplier = c.residual_multiplier;
   return context;
+}
+
+// Returns the factor of embeddings. Gemma's is a tensor of the compute dtype: √3072 is 55.5 in
+// bfloat16.
+double EmbeddingMultiplier(const Model& model) {
+  const double multiplier = model.config.embedding_multiplier;
+  if (!model.config.embedding_multiplier_rounded) return multiplier;
+  return at::scalar_tensor(multiplier, at::kFloat).to(model.dtype).item<double>();
 }
 
 // Returns whether there is anything to learn below the first layer's input.
@@ -113,10 +172,7 @@ void AccumulateEmbedding(const at::Tensor& grad, const FlatBatch& batch, at::Ten
 void Model::ForEachParameter(const std::function<void(Parameter&)>& visit) {
   visit(embedding);
   for (DecoderLayer& layer : layers) {
-    visit(layer.input_norm);
-    visit(layer.post_attention_norm);
-    if (layer.query_norm.value.defined()) visit(layer.query_norm);
-    if (layer.key_norm.value.defined()) visit(layer.key_norm);
+    ForEachNorm(layer, visit);
     ForEachLinear(layer, [&](LinearLayer& linear) {
       if (!linear.nf4.defined()) visit(linear.weight);
       if (linear.bias.value.defined()) visit(linear.bias);
@@ -161,11 +217,14 @@ Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dt
     ReadInto(model, info, reader);
     return absl::OkStatus();
   }));
-  model.rope_frequencies = RopeFrequencies(config).to(device);
+  if (!FrequenciesVary(config.rope))
+    model.rope_frequencies = RopeFrequencies(config.rope, 0).to(device);
+  if (!FrequenciesVary(config.local_rope))
+    model.local_rope_frequencies = RopeFrequencies(config.local_rope, 0).to(device);
   return model;
 }
 
-// x_0 = embedding[ids];  x_{i+1} = layer_i(x_i). For a layer that is to be recomputed the tape
+// x_0 = e · embedding[ids];  x_{i+1} = layer_i(x_i). For a layer that is to be recomputed the tape
 // holds x_i alone, [T, D] in place of about 20 times as much.
 at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions& options,
                    Tape* tape) {
@@ -174,6 +233,7 @@ at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions
   context.dropout_seed = options.dropout_seed;
   std::vector<DecoderLayerSaved> kept(tape == nullptr ? 0 : model.layers.size());
   at::Tensor x = model.embedding.value.index_select(0, batch.input_ids);
+  if (const double e = EmbeddingMultiplier(model); e != 1) x.mul_(e);
   for (size_t i = 0; i < model.layers.size(); ++i) {
     DecoderLayerSaved saved;
     const auto index = static_cast<int64_t>(i);
@@ -188,12 +248,25 @@ at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions
 
 at::Tensor FinalNorm(const Model& model, const at::Tensor& x) {
   NormSaved saved;
-  return RmsNormForward(x, model.final_norm.value, model.config.rms_norm_eps, &saved);
+  return RmsNormForward(x, FinalNormWeight(model), model.config.rms_norm_eps, &saved);
+}
+
+bool UsesLocalRope(const ModelConfig& config) {
+  return std::any_of(config.layer_kinds.begin(), config.layer_kinds.end(),
+                     [](const LayerKind& kind) { return kind.local_rope; });
+}
+
+NormWeight FinalNormWeight(const Model& model) {
+  return {model.final_norm.value, model.config.norm};
+}
+
+LogitsShape LogitsOf(const ModelConfig& config) {
+  return {config.logits_divisor, config.logits_softcap};
 }
 
 // dx_i = (∂layer_i/∂x_i)ᵀ dx_{i+1}, from the last layer to the first; then
-// embedding.grad[id] += Σ dx_0 over the tokens with that id. Below layer 0 only a trained embedding
-// has a use for dx_0: with adapters alone it is never computed.
+// embedding.grad[id] += e · Σ dx_0 over the tokens with that id. Below layer 0 only a trained
+// embedding has a use for dx_0: with adapters alone it is never computed.
 void Backward(Model& model, const FlatBatch& batch, Tape tape, at::Tensor dx) {
   for (auto i = static_cast<int64_t>(model.layers.size()) - 1; i >= 0; --i) {
     DecoderLayerSaved& saved = tape.layers[i];
@@ -202,8 +275,9 @@ void Backward(Model& model, const FlatBatch& batch, Tape tape, at::Tensor dx) {
                               i > 0 || EmbeddingTrains(model));
     saved = {};
   }
-  if (EmbeddingTrains(model))
-    AccumulateEmbedding(model.embedding.FreshGrad(), batch, dx, model.config.pad_token_id);
+  if (!EmbeddingTrains(model)) return;
+  if (const double e = EmbeddingMultiplier(model); e != 1) dx.mul_(e);
+  AccumulateEmbedding(model.embedding.FreshGrad(), batch, dx, model.config.pad_token_id);
 }
 
 }  // namespace ftd::engine

@@ -13,6 +13,7 @@
 #include "lib/model/safetensors.h"
 #include "lib/spec/train_spec.h"
 #include "worker/engine/model/decoder_layer.h"
+#include "worker/engine/ops/loss/loss.h"
 #include "worker/engine/tensors/parameter.h"
 
 namespace ftd::engine {
@@ -22,9 +23,10 @@ struct Model {
   at::ScalarType dtype = at::kFloat;  // of the forward pass
   Parameter embedding;                // [V, D]; also the head when tied
   std::vector<DecoderLayer> layers;
-  Parameter final_norm;         // [D]
-  Parameter untied_head;        // [V, D]; undefined when tied
-  at::Tensor rope_frequencies;  // [H/2] float32
+  Parameter final_norm;   // [D]
+  Parameter untied_head;  // [V, D]; undefined when tied
+  // [R/2] float32, of full and of windowed layers; undefined where they depend on the batch.
+  at::Tensor rope_frequencies, local_rope_frequencies;
 
   Parameter& head() { return config.tie_word_embeddings ? embedding : untied_head; }
 
@@ -74,6 +76,13 @@ at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions
 
 // Returns the final norm of hidden states [.., D].
 at::Tensor FinalNorm(const Model& model, const at::Tensor& x);
+
+// Returns whether layers of the model rotate by its local_rope.
+bool UsesLocalRope(const ModelConfig& config);
+
+// Returns the final norm's weight, and what makes logits of the head's products.
+NormWeight FinalNormWeight(const Model& model);
+LogitsShape LogitsOf(const ModelConfig& config);
 
 // Goes back from dx [T, D], the gradient of Forward's output, and adds to the gradients of all
 // below it. Frees each layer's part of the tape after its use. Nothing in it waits for the device.

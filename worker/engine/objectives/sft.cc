@@ -19,10 +19,10 @@ SftResult Sft(Model& model, const FlatBatch& batch, const at::Tensor& x, int64_t
   const at::Tensor final_x = x.index_select(0, batch.supervised);
   NormSaved saved;
   const at::Tensor normed =
-      RmsNormForward(final_x, model.final_norm.value, model.config.rms_norm_eps, &saved);
-  auto [sums, dx] =
-      LinearCrossEntropy(model.head(), normed, batch.targets, num_items, spec.label_smoothing);
-  const at::Tensor dfinal = RmsNormBackward(final_x, model.final_norm.value, saved, dx,
+      RmsNormForward(final_x, FinalNormWeight(model), model.config.rms_norm_eps, &saved);
+  auto [sums, dx] = LinearCrossEntropy(model.head(), normed, batch.targets, num_items,
+                                       spec.label_smoothing, LogitsOf(model.config));
+  const at::Tensor dfinal = RmsNormBackward(final_x, FinalNormWeight(model), saved, dx,
                                             /*residual=*/{}, model.final_norm.FreshGrad());
   dx = at::zeros(x.sizes(), x.options()).index_copy_(0, batch.supervised, dfinal);
   return {std::move(sums), std::move(dx)};
@@ -32,7 +32,8 @@ SftResult Sft(Model& model, const FlatBatch& batch, const at::Tensor& x, int64_t
 DeviceSums SftSums(Model& model, const FlatBatch& batch, at::Tensor x, const TrainSpec& spec) {
   x = x.index_select(0, batch.supervised);
   x = FinalNorm(model, x);
-  return CrossEntropySums(model.head(), x, batch.targets, spec.label_smoothing);
+  return CrossEntropySums(model.head(), x, batch.targets, spec.label_smoothing,
+                          LogitsOf(model.config));
 }
 
 }  // namespace ftd::engine

@@ -13,6 +13,15 @@ int64_t ActivationBudget(int64_t free_bytes) {
   return std::max<int64_t>(free_bytes - free_bytes / 32 - kLoadedLater, 1);
 }
 
+namespace {
+
+// Returns how many norms share so many columns of a token; 0 without.
+int64_t NormsOf(const Parameter& norm, int64_t columns) {
+  return norm.value.defined() ? columns / norm.value.size(0) : 0;
+}
+
+}  // namespace
+
 StepShape ShapeOf(const Model& model, const TrainSpec& spec, const FlatBatch& batch,
                   bool accumulated) {
   const ModelConfig& c = model.config;
@@ -33,7 +42,20 @@ StepShape ShapeOf(const Model& model, const TrainSpec& spec, const FlatBatch& ba
           .element = element,
           .qkv_bias = layer.qkv.bias.value.defined(),
           .o_bias = layer.o.bias.value.defined(),
-          .head_norms = layer.query_norm.value.defined(),
+          .gate_up_bias = layer.gate_up.bias.value.defined(),
+          .down_bias = layer.down.bias.value.defined(),
+          .norms = {layer.attention_input_norm.value.defined(),
+                    layer.attention_output_norm.value.defined(),
+                    layer.mlp_input_norm.value.defined(), layer.mlp_output_norm.value.defined()},
+          .query_norms = NormsOf(layer.query_norm, c.num_attention_heads * c.head_dim),
+          .key_norms = NormsOf(layer.key_norm, c.num_key_value_heads * c.head_dim),
+          .scaled_branches = c.residual_multiplier != 1,
+          .softcapped = c.attention_softcap > 0,
+          .logits_softcapped = c.logits_softcap > 0,
+          .rotary_dim = c.rope.rotary_dim,
+          .rope_tables = UsesLocalRope(c) ? 2 : 1,
+          .rope_element = c.rope_in_float32 ? 4 : element,
+          .queries_scaled = c.query_scale_beta > 0,
           .grad_element = full && spec.precision == Precision::kHfParity ? element : 4,
           .full = full,
           .dropout = !full && spec.lora.dropout > 0,

@@ -59,7 +59,8 @@ struct Map {
   bool bias = false;
 };
 
-struct HeadNorm {
+// What a norm keeps whose input nothing else does: HeadNormSaved, BranchSaved.
+struct KeptNorm {
   Held x, rstd;
 };
 
@@ -67,7 +68,7 @@ struct HeadNorm {
 struct Saved {
   Held x, rstd1, qkv, qkv_t, out, lse, random, o_t, h, rstd2, gate_up, gate_up_t, down_t;
   Held normed1, normed2, product;
-  HeadNorm query_norm, key_norm;
+  KeptNorm query_norm, key_norm, attention_branch, mlp_branch;
 };
 
 // A micro-batch's way through model.cc, objectives/sft.cc, decoder_layer.cc and what they call.
@@ -80,14 +81,18 @@ class Replay {
         keys_(s_.kv_heads * s_.head_dim),
         qkv_{s_.hidden, attended_ + 2 * keys_, s_.ranks.qkv, s_.qkv_bias},
         o_{attended_, s_.hidden, s_.ranks.o, s_.o_bias},
-        gate_up_{s_.hidden, 2 * s_.inner, s_.ranks.gate_up},
-        down_{s_.inner, s_.hidden, s_.ranks.down} {}
+        gate_up_{s_.hidden, 2 * s_.inner, s_.ranks.gate_up, s_.gate_up_bias},
+        down_{s_.inner, s_.hidden, s_.ranks.down, s_.down_bias} {}
 
   int64_t ForwardBackward(int64_t recomputed) {
     const Held numbers = Take(
         8 * (3 * s_.tokens + 2 * s_.labels + CeilDiv(s_.documents + 1, int64_t{2}) + s_.distinct));
     const Held sums = Take(24);  // the loss's
-    const Held cos = Rows(s_.head_dim / 2), sin = Rows(s_.head_dim / 2);
+    std::vector<Held> tables;
+    for (int64_t i = 0; i < 2 * s_.rope_tables; ++i)
+      tables.push_back(Take(s_.tokens * (s_.rotary_dim / 2) * s_.rope_element));
+    Held query_scale;
+    if (s_.queries_scaled) query_scale = Rows(1);
     std::vector<Saved> saved(static_cast<size_t>(s_.layers));
     Held x = Rows(s_.hidden);
     for (int64_t i = 0; i < s_.layers; ++i) {
@@ -183,33 +188,59 @@ class Replay {
     return Rows(s_.hidden);
   }
 
-  void HeadNormForward(int64_t heads, HeadNorm& saved) {
-    saved.x = Rows(heads * s_.head_dim);
-    saved.rstd = Take(s_.tokens * heads * kFloat);
-    Rows(heads * s_.head_dim);  // what is copied back
+  // `columns` of qkv in so many stretches.
+  void HeadNormForward(int64_t columns, int64_t norms, KeptNorm& saved) {
+    if (norms == 0) return;
+    saved.x = Rows(columns);
+    saved.rstd = Take(s_.tokens * norms * kFloat);
+    Rows(columns);  // what is copied back
   }
 
-  void HeadNormBackward(int64_t heads) {
-    const Held dy = Rows(heads * s_.head_dim);
-    WeightGrad(s_.tokens * heads, s_.head_dim);
-    Rows(heads * s_.head_dim);
+  void HeadNormBackward(int64_t columns, int64_t norms) {
+    if (norms == 0) return;
+    const Held dy = Rows(columns);
+    WeightGrad(s_.tokens * norms, columns / norms);
+    Rows(columns);
   }
+
+  Held AddBranch(bool norm, Held branch, KeptNorm& saved) {
+    if (!norm) return branch;
+    saved.x = std::move(branch);
+    Held y = Rows(s_.hidden);
+    saved.rstd = Rstd();
+    return y;
+  }
+
+  Held BranchBackward(bool norm) {
+    Held grad;
+    if (s_.scaled_branches) grad = Rows(s_.hidden);
+    if (norm) grad = RmsNormBackward();
+    return grad;
+  }
+
+  // Adds in place where there is no norm.
+  Held InputBackward(bool norm, Held grad) { return norm ? RmsNormBackward() : std::move(grad); }
 
   Held ForwardToProduct(bool keep_inputs, Saved& saved) {
-    Held normed = Rows(s_.hidden);
-    saved.rstd1 = Rstd();
+    Held normed;
+    if (s_.norms.attention_input) {
+      normed = Rows(s_.hidden);
+      saved.rstd1 = Rstd();
+    }
     saved.qkv = LinearForward(qkv_, saved.qkv_t);
     if (keep_inputs) saved.normed1 = std::move(normed);
-    if (s_.head_norms) {
-      HeadNormForward(s_.heads, saved.query_norm);
-      HeadNormForward(s_.kv_heads, saved.key_norm);
-    }
+    HeadNormForward(attended_, s_.query_norms, saved.query_norm);
+    HeadNormForward(keys_, s_.key_norms, saved.key_norm);
     saved.out = Rows(attended_);
     saved.lse = Take(s_.heads * s_.tokens * kFloat);
     saved.random = Take(16);
-    saved.h = LinearForward(o_, saved.o_t);
-    normed = Rows(s_.hidden);
-    saved.rstd2 = Rstd();
+    saved.h =
+        AddBranch(s_.norms.attention_output, LinearForward(o_, saved.o_t), saved.attention_branch);
+    normed = {};
+    if (s_.norms.mlp_input) {
+      normed = Rows(s_.hidden);
+      saved.rstd2 = Rstd();
+    }
     saved.gate_up = LinearForward(gate_up_, saved.gate_up_t);
     if (keep_inputs) saved.normed2 = std::move(normed);
     return Rows(s_.inner);
@@ -217,30 +248,31 @@ class Replay {
 
   Held DecoderLayerForward(Saved& saved) {
     const Held product = ForwardToProduct(/*keep_inputs=*/false, saved);
-    return LinearForward(down_, saved.down_t);
+    return AddBranch(s_.norms.mlp_output, LinearForward(down_, saved.down_t), saved.mlp_branch);
   }
 
   void DecoderLayerRecompute(Saved& saved) {
     saved.product = ForwardToProduct(/*keep_inputs=*/true, saved);
-    LinearRecompute(down_, saved.down_t);
+    if (!s_.norms.mlp_output) return LinearRecompute(down_, saved.down_t);
+    AddBranch(true, LinearForward(down_, saved.down_t), saved.mlp_branch);
   }
 
   Held DecoderLayerBackward(const Saved& /*saved*/, bool inputs_kept, bool needs_dx) {
+    Held grad = BranchBackward(s_.norms.mlp_output);
     Held input;
     if (!inputs_kept) input = Rows(s_.inner);
-    Held grad = LinearBackward(down_, true);
+    grad = LinearBackward(down_, true);
     grad = Rows(gate_up_.out);
     input = {};
-    grad = NormedLinearBackward(gate_up_, inputs_kept, true);
-    const Held dh = RmsNormBackward();
+    grad = NormedLinearBackward(gate_up_, inputs_kept || !s_.norms.mlp_input, true);
+    const Held dh = InputBackward(s_.norms.mlp_input, std::move(grad));
+    grad = BranchBackward(s_.norms.attention_output);
     grad = LinearBackward(o_, true);
     grad = AttentionBackward();
-    if (s_.head_norms) {
-      HeadNormBackward(s_.heads);
-      HeadNormBackward(s_.kv_heads);
-    }
-    grad = NormedLinearBackward(qkv_, inputs_kept, needs_dx);
-    return needs_dx ? RmsNormBackward() : Held();
+    HeadNormBackward(attended_, s_.query_norms);
+    HeadNormBackward(keys_, s_.key_norms);
+    grad = NormedLinearBackward(qkv_, inputs_kept || !s_.norms.attention_input, needs_dx);
+    return needs_dx ? InputBackward(s_.norms.attention_input, std::move(grad)) : Held();
   }
 
   Held AttentionBackward() {
@@ -267,7 +299,11 @@ class Replay {
       head_sum = Take(s_.vocabulary * s_.hidden * kFloat);
     const int64_t rows = std::min(chunk, s_.labels);
     const Held logits = Take(rows * s_.vocabulary * s_.element);
-    Take(rows * cuda::kRowSums * kFloat);
+    {
+      Held capped;
+      if (s_.logits_softcapped) capped = Take(rows * s_.vocabulary * s_.element);
+      Take(rows * cuda::kRowSums * kFloat);
+    }
     if (s_.full && !chunks) AddProduct(s_.vocabulary, s_.hidden);
     return dx;
   }
@@ -288,9 +324,15 @@ class Replay {
 
 // Returns the most that operators of ATen's take within themselves and give back: flash attention's
 // backward pass adds up dQ in float32 and makes dK and dV of every query head; in float32,
-// attention goes document by document over all of its scores.
+// attention goes document by document over all of its scores, and with capped scores
+// (softcapped.cc) over those of a block of queries, which five tensors of the dtype and four of
+// float32 hold.
 int64_t WithinOperators(const StepShape& s) {
   const int64_t attended = s.heads * s.head_dim;
+  if (s.softcapped) {
+    const int64_t scores = s.heads * std::min<int64_t>(s.longest, 256) * s.longest;
+    return scores * (5 * s.element + 4 * kFloat) + 4 * s.longest * attended * s.element;
+  }
   if (s.element == kFloat) return 4 * s.heads * s.longest * s.longest * kFloat;
   return s.tokens * attended * (kFloat + 2 * s.element) + 2 * s.heads * s.tokens * kFloat;
 }

@@ -21,8 +21,20 @@ struct StepShape {
   int64_t inner = 0;       // F
   int64_t vocabulary = 0;  // V
   int64_t element = 0;     // bytes of a number in the compute dtype
-  bool qkv_bias = false, o_bias = false;
-  bool head_norms = false;  // of queries and keys
+  bool qkv_bias = false, o_bias = false, gate_up_bias = false, down_bias = false;
+  struct Norms {  // of a layer's blocks: before each, and of what it adds
+    bool attention_input = true, attention_output = false, mlp_input = true, mlp_output = false;
+  };
+  Norms norms;
+  // Stretches of a token's queries and keys that are normed: each head, or all as one.
+  int64_t query_norms = 0, key_norms = 0;
+  bool scaled_branches = false;    // what a block adds is multiplied
+  bool softcapped = false;         // attention's scores
+  bool logits_softcapped = false;  // the logits
+  int64_t rotary_dim = 0;          // R
+  int64_t rope_tables = 1;         // of cos and sin
+  int64_t rope_element = 0;        // bytes of a number in them
+  bool queries_scaled = false;     // by their positions
 
   // The parameters that train.
   int64_t grad_element = 4;  // bytes of a number in the gradients

@@ -47,9 +47,9 @@ void AccumulateNormedProduct(Parameter& a, const at::Tensor& dt, const LinearInp
   at::mul_out(scaled, dt, input.norm.rstd);
   const at::Tensor product = at::mm(scaled.t(), input.norm_input, at::kFloat);
   if (std::exchange(a.grad_is_stale, false)) {
-    at::mul_out(a.grad, product, input.norm_weight);
+    at::mul_out(a.grad, product, input.norm_weight.Factor());
   } else {
-    a.grad.addcmul_(product, input.norm_weight);
+    a.grad.addcmul_(product, input.norm_weight.Factor());
   }
 }
 

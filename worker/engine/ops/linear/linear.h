@@ -52,7 +52,8 @@ struct LinearSaved {
 // which make it again.
 struct LinearInput {
   at::Tensor x;
-  at::Tensor norm_input, norm_weight;
+  at::Tensor norm_input;
+  NormWeight norm_weight;
   NormSaved norm;
 
   at::Tensor Value() const {

@@ -3,6 +3,7 @@
 #include "worker/engine/device/kernel_call.h"
 #include "worker/engine/ops/loss/loss_cpu.h"
 #include "worker/engine/ops/loss/loss_cuda.h"
+#include "worker/engine/ops/softcap/softcap.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_log_softmax.h>
@@ -50,6 +51,18 @@ DeviceSums CrossEntropy(at::Tensor& logits, const at::Tensor& targets, double sm
   return sums;
 }
 
+// The same of the head's products: the gradient is theirs. Autograd's steps, from the last to the
+// first; a cap needs the logits that it made a second time.
+DeviceSums ShapedCrossEntropy(at::Tensor& products, const LogitsShape& shape,
+                              const at::Tensor& targets, double smoothing) {
+  ShapeLogits(products, shape);
+  const at::Tensor capped = shape.softcap > 0 ? products.clone() : at::Tensor();
+  DeviceSums sums = CrossEntropy(products, targets, smoothing);
+  if (shape.softcap > 0) SoftcapBackward(products, capped, shape.softcap);
+  if (shape.divisor != 1) products.div_(shape.divisor);
+  return sums;
+}
+
 // Returns the sums of no positions.
 DeviceSums NoSums(const at::Tensor& x) { return at::zeros({3}, x.options().dtype(at::kDouble)); }
 
@@ -85,13 +98,19 @@ DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets, dou
   return at::stack({nll, entropy, correct});
 }
 
+void ShapeLogits(at::Tensor& products, const LogitsShape& shape) {
+  if (shape.divisor != 1) products.div_(shape.divisor);
+  if (shape.softcap > 0) SoftcapForward(products, shape.softcap);
+}
+
 DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets,
-                            double smoothing) {
+                            double smoothing, const LogitsShape& shape) {
   const int64_t S = x.size(0), chunk = ChunkOf(head);
   DeviceSums sums;
   for (int64_t begin = 0; begin < S; begin += chunk) {
     const int64_t count = std::min(chunk, S - begin);
     at::Tensor logits = at::mm(x.narrow(0, begin, count), head.value.t());
+    ShapeLogits(logits, shape);
     const DeviceSums chunk_sums = CrossEntropy(logits, targets.narrow(0, begin, count), smoothing);
     sums = sums.defined() ? sums.add_(chunk_sums) : chunk_sums;
   }
@@ -99,7 +118,7 @@ DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at
 }
 
 // Chunk by chunk, with n = num_items:
-//   Z  = x Wᵀ                    [chunk, V]
+//   Z  = x Wᵀ                    [chunk, V]; the logits are made of it as `shape` says
 //   G  = softmax(Z) − q          in place of Z
 //   dx = 1/n · G W               [chunk, D]
 //   dW = dW + 1/n · Gᵀ x         [V, D], if the head trains
@@ -107,7 +126,7 @@ DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at
 // rather than to [chunk, V]. Loss and gradient are those of transformers' sum over the labels,
 // divided by num_items_in_batch.
 LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Tensor& targets,
-                              int64_t num_items, double smoothing) {
+                              int64_t num_items, double smoothing, const LogitsShape& shape) {
   const int64_t S = x.size(0), chunk = ChunkOf(head);
   const double scale = 1.0 / static_cast<double>(num_items);
   LossResult result;
@@ -120,7 +139,8 @@ LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Te
     const int64_t count = std::min(chunk, S - begin);
     const at::Tensor x_chunk = x.narrow(0, begin, count);
     at::Tensor dlogits = at::mm(x_chunk, head.value.t());
-    const DeviceSums chunk_sums = CrossEntropy(dlogits, targets.narrow(0, begin, count), smoothing);
+    const DeviceSums chunk_sums =
+        ShapedCrossEntropy(dlogits, shape, targets.narrow(0, begin, count), smoothing);
     result.sums = result.sums.defined() ? result.sums.add_(chunk_sums) : chunk_sums;
     at::Tensor dx_chunk = result.dx.narrow(0, begin, count);
     at::mm_out(dx_chunk, dlogits, head.value);

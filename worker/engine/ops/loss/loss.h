@@ -49,13 +49,22 @@ struct SmoothedTarget {
         everywhere(static_cast<float>(smoothing / static_cast<double>(vocabulary))) {}
 };
 
+// What makes logits of the head's products z: softcap(z / divisor).
+struct LogitsShape {
+  double divisor = 1;
+  double softcap = 0;  // 0: none
+};
+
+// Applies it to products [S, V] in place, of any dtype.
+void ShapeLogits(at::Tensor& products, const LogitsShape& shape);
+
 // Turns float32 logits [S, V] into softmax − q, the gradient of −Σ_v q_v log softmax_v, by ATen.
 // Sums −log softmax[target] as the loss. loss_cpu.h's and loss_cuda.h's do the same in one pass.
 DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets, double smoothing = 0);
 
 // Returns the sums alone, for evaluation. x and targets as below.
 DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets,
-                            double smoothing = 0);
+                            double smoothing = 0, const LogitsShape& shape = {});
 
 // Returns how many positions' logits are made at a time.
 int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu);
@@ -64,6 +73,7 @@ int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu);
 // labels of the whole step. Adds to head.grad when the head is trainable. The softmax is taken in
 // float32.
 LossResult LinearCrossEntropy(Parameter& head, const at::Tensor& x, const at::Tensor& targets,
-                              int64_t num_items, double smoothing = 0);
+                              int64_t num_items, double smoothing = 0,
+                              const LogitsShape& shape = {});
 
 }  // namespace ftd::engine

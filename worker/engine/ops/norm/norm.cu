@@ -25,18 +25,35 @@ __device__ float SumOverBlock(float value) {
   return SumOverWarp(lane < kThreads / kWarp ? parts[lane] : 0);
 }
 
-// Computes y = w · cast(x · rstd), by a whole block. Neighbouring threads take neighbouring
-// vectors, so that a warp reads one stretch of memory. WithElements has checked that rows begin at
-// whole vectors.
+// What x̂ is multiplied by, and whether it is rounded to T first: lib/model/traits.h's NormKind.
+struct Factor {
+  float offset;
+  bool rounds_first;
+
+  explicit Factor(NormKind kind)
+      : offset(kind == NormKind::kOffset ? 1 : 0), rounds_first(kind == NormKind::kRounded) {}
+
+  template <typename T>
+  __device__ float Of(T w) const {
+    return offset + static_cast<float>(w);
+  }
+  template <typename T>
+  __device__ float Times(float x_hat, T w) const {
+    return (rounds_first ? Rounded<T>(x_hat) : x_hat) * Of(w);
+  }
+};
+
+// Computes y = w · cast(x · rstd), or as `factor` says, by a whole block. Neighbouring threads take
+// neighbouring vectors, so that a warp reads one stretch of memory. WithElements has checked that
+// rows begin at whole vectors.
 template <typename T, int N>
-__device__ void Scale(const T* x, const T* w, int64_t width, float rstd, T* y) {
+__device__ void Scale(const T* x, const T* w, Factor factor, int64_t width, float rstd, T* y) {
   for (int64_t i = int64_t{threadIdx.x} * N; i < width; i += kThreads * N) {
     const auto row = Load<N>(x + i), weight = Load<N>(w + i);
     Elements<T, N> out;
 #pragma unroll
     for (int k = 0; k < N; ++k) {
-      out.x[k] = static_cast<T>(Rounded<T>(static_cast<float>(row.x[k]) * rstd) *
-                                static_cast<float>(weight.x[k]));
+      out.x[k] = static_cast<T>(factor.Times(static_cast<float>(row.x[k]) * rstd, weight.x[k]));
     }
     Store<N>(out, y + i);
   }
@@ -46,7 +63,7 @@ __device__ void Scale(const T* x, const T* w, int64_t width, float rstd, T* y) {
 // and the division are correctly rounded, whereas rsqrtf may be two units off.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
-    Forward(const T* x, const T* w, int64_t width, float eps, float* rstd, T* y) {
+    Forward(const T* x, const T* w, Factor factor, int64_t width, float eps, float* rstd, T* y) {
   x += blockIdx.x * width;
   float sum = 0;
   for (int64_t i = int64_t{threadIdx.x} * N; i < width; i += kThreads * N) {
@@ -56,22 +73,22 @@ __global__ void __launch_bounds__(kThreads)
   }
   const float r = 1 / sqrtf(SumOverBlock(sum) / static_cast<float>(width) + eps);
   if (threadIdx.x == 0) rstd[blockIdx.x] = r;
-  Scale<T, N>(x, w, width, r, y + blockIdx.x * width);
+  Scale<T, N>(x, w, factor, width, r, y + blockIdx.x * width);
 }
 
 // A block per row: reads x once and writes y once, since the sum is known.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
-    Again(const T* x, const T* w, int64_t width, const float* rstd, T* y) {
-  Scale<T, N>(x + blockIdx.x * width, w, width, rstd[blockIdx.x], y + blockIdx.x * width);
+    Again(const T* x, const T* w, Factor factor, int64_t width, const float* rstd, T* y) {
+  Scale<T, N>(x + blockIdx.x * width, w, factor, width, rstd[blockIdx.x], y + blockIdx.x * width);
 }
 
 // A block per row: reads x, w and dy twice, `residual` once, and writes dx once. The first pass
 // sums, the second needs the sum of the whole row.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
-    Backward(const T* x, const T* w, const float* rstd, const T* dy, const T* residual,
-             int64_t width, T* dx) {
+    Backward(const T* x, const T* w, Factor factor, const float* rstd, const T* dy,
+             const T* residual, int64_t width, T* dx) {
   const int64_t begin = blockIdx.x * width;
   const float r = rstd[blockIdx.x];
   // With x̂ = x·rstd and g = dy·w:  dx = rstd · (g − x̂ · mean(g·x̂)).
@@ -80,8 +97,8 @@ __global__ void __launch_bounds__(kThreads)
     const auto row = Load<N>(x + begin + i), weight = Load<N>(w + i), d = Load<N>(dy + begin + i);
 #pragma unroll
     for (int k = 0; k < N; ++k) {
-      sum += static_cast<float>(d.x[k]) * static_cast<float>(weight.x[k]) *
-             (static_cast<float>(row.x[k]) * r);
+      sum +=
+          static_cast<float>(d.x[k]) * factor.Of(weight.x[k]) * (static_cast<float>(row.x[k]) * r);
     }
   }
   const float projection = SumOverBlock(sum) / static_cast<float>(width);
@@ -90,7 +107,7 @@ __global__ void __launch_bounds__(kThreads)
     Elements<T, N> out;
 #pragma unroll
     for (int k = 0; k < N; ++k) {
-      const float g = static_cast<float>(d.x[k]) * static_cast<float>(weight.x[k]);
+      const float g = static_cast<float>(d.x[k]) * factor.Of(weight.x[k]);
       out.x[k] = static_cast<T>((g - static_cast<float>(row.x[k]) * r * projection) * r);
     }
     // dx has been rounded to T above, and the sum is rounded again, as ATen's addition would.
@@ -151,35 +168,37 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // The launchers of norm_kernel.h.
-const char* RmsNormForward(const void* x, const void* w, Type type, int64_t rows, int64_t width,
-                           float eps, float* rstd, void* y, Stream stream) {
+const char* RmsNormForward(const void* x, const void* w, NormKind kind, Type type, int64_t rows,
+                           int64_t width, float eps, float* rstd, void* y, Stream stream) {
   if (rows == 0) return nullptr;
   return WithElements(type, {x, w, y}, {width}, [&](auto zero, auto n) {
     using T = decltype(zero);
     Forward<T, decltype(n)::value><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-        static_cast<const T*>(x), static_cast<const T*>(w), width, eps, rstd, static_cast<T*>(y));
+        static_cast<const T*>(x), static_cast<const T*>(w), Factor(kind), width, eps, rstd,
+        static_cast<T*>(y));
   });
 }
 
-const char* RmsNormRecompute(const void* x, const void* w, Type type, int64_t rows, int64_t width,
-                             const float* rstd, void* y, Stream stream) {
+const char* RmsNormRecompute(const void* x, const void* w, NormKind kind, Type type, int64_t rows,
+                             int64_t width, const float* rstd, void* y, Stream stream) {
   if (rows == 0) return nullptr;
   return WithElements(type, {x, w, y}, {width}, [&](auto zero, auto n) {
     using T = decltype(zero);
     Again<T, decltype(n)::value><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-        static_cast<const T*>(x), static_cast<const T*>(w), width, rstd, static_cast<T*>(y));
+        static_cast<const T*>(x), static_cast<const T*>(w), Factor(kind), width, rstd,
+        static_cast<T*>(y));
   });
 }
 
-const char* RmsNormBackward(const void* x, const void* w, const float* rstd, const void* dy,
-                            const void* residual, Type type, int64_t rows, int64_t width, void* dx,
-                            Stream stream) {
+const char* RmsNormBackward(const void* x, const void* w, NormKind kind, const float* rstd,
+                            const void* dy, const void* residual, Type type, int64_t rows,
+                            int64_t width, void* dx, Stream stream) {
   if (rows == 0) return nullptr;
   return WithElements(type, {x, w, dy, residual, dx}, {width}, [&](auto zero, auto n) {
     using T = decltype(zero);
     Backward<T, decltype(n)::value><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-        static_cast<const T*>(x), static_cast<const T*>(w), rstd, static_cast<const T*>(dy),
-        static_cast<const T*>(residual), width, static_cast<T*>(dx));
+        static_cast<const T*>(x), static_cast<const T*>(w), Factor(kind), rstd,
+        static_cast<const T*>(dy), static_cast<const T*>(residual), width, static_cast<T*>(dx));
   });
 }
 

@@ -9,37 +9,39 @@
 
 namespace ftd::engine::cuda {
 
-at::Tensor RmsNormForward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
-  CheckOneDevice({x, w});
+at::Tensor RmsNormForward(const at::Tensor& x, const NormWeight& weight, double eps,
+                          at::Tensor* rstd) {
+  CheckOneDevice({x, weight.w});
   at::Tensor y = at::empty_like(x);
   // The statistics stay float32 in every dtype, as LlamaRMSNorm computes them.
   *rstd = at::empty({x.size(0), 1}, x.options().dtype(at::kFloat));
-  Check(kNormKernels.rms_forward(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()),
-                                 x.size(0), x.size(1), static_cast<float>(eps),
-                                 rstd->mutable_data_ptr<float>(), y.mutable_data_ptr(),
-                                 CurrentStream(x.device())),
+  Check(kNormKernels.rms_forward(x.const_data_ptr(), weight.w.const_data_ptr(), weight.kind,
+                                 TypeOf(x.scalar_type()), x.size(0), x.size(1),
+                                 static_cast<float>(eps), rstd->mutable_data_ptr<float>(),
+                                 y.mutable_data_ptr(), CurrentStream(x.device())),
         "RmsNormForward");
   return y;
 }
 
-at::Tensor RmsNormRecompute(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd) {
-  CheckOneDevice({x, w, rstd});
+at::Tensor RmsNormRecompute(const at::Tensor& x, const NormWeight& weight, const at::Tensor& rstd) {
+  CheckOneDevice({x, weight.w, rstd});
   at::Tensor y = at::empty_like(x);
-  Check(kNormKernels.rms_recompute(x.const_data_ptr(), w.const_data_ptr(), TypeOf(x.scalar_type()),
-                                   x.size(0), x.size(1), rstd.const_data_ptr<float>(),
-                                   y.mutable_data_ptr(), CurrentStream(x.device())),
+  Check(kNormKernels.rms_recompute(x.const_data_ptr(), weight.w.const_data_ptr(), weight.kind,
+                                   TypeOf(x.scalar_type()), x.size(0), x.size(1),
+                                   rstd.const_data_ptr<float>(), y.mutable_data_ptr(),
+                                   CurrentStream(x.device())),
         "RmsNormRecompute");
   return y;
 }
 
-at::Tensor RmsNormBackward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& rstd,
+at::Tensor RmsNormBackward(const at::Tensor& x, const NormWeight& weight, const at::Tensor& rstd,
                            const at::Tensor& dy, const at::Tensor& residual) {
-  CheckOneDevice({x, w, rstd, dy});
+  CheckOneDevice({x, weight.w, rstd, dy});
   if (residual.defined()) CheckOneDevice({x, residual});
   at::Tensor dx = at::empty_like(x);
   // The residual is added in the same pass: as an operator of its own it would read dx again and
   // write it a second time.
-  Check(kNormKernels.rms_backward(x.const_data_ptr(), w.const_data_ptr(),
+  Check(kNormKernels.rms_backward(x.const_data_ptr(), weight.w.const_data_ptr(), weight.kind,
                                   rstd.const_data_ptr<float>(), dy.const_data_ptr(),
                                   residual.defined() ? residual.const_data_ptr() : nullptr,
                                   TypeOf(x.scalar_type()), x.size(0), x.size(1),

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "lib/model/traits.h"
 #include "worker/engine/device/launch.h"
 
 namespace ftd::engine::cuda {
@@ -14,17 +15,17 @@ constexpr int64_t kWeightGradRows = 64;
 // The launchers; all null where the build has no nvcc.
 struct NormKernels {
   // y [rows, width] and rstd [rows] of x [rows, width] and w [width].
-  const char* (*rms_forward)(const void* x, const void* w, Type type, int64_t rows, int64_t width,
-                             float eps, float* rstd, void* y, Stream stream);
+  const char* (*rms_forward)(const void* x, const void* w, NormKind kind, Type type, int64_t rows,
+                             int64_t width, float eps, float* rstd, void* y, Stream stream);
 
   // The same y, from rstd.
-  const char* (*rms_recompute)(const void* x, const void* w, Type type, int64_t rows, int64_t width,
-                               const float* rstd, void* y, Stream stream);
+  const char* (*rms_recompute)(const void* x, const void* w, NormKind kind, Type type, int64_t rows,
+                               int64_t width, const float* rstd, void* y, Stream stream);
 
   // dx [rows, width], plus `residual` [rows, width] unless that is nullptr.
-  const char* (*rms_backward)(const void* x, const void* w, const float* rstd, const void* dy,
-                              const void* residual, Type type, int64_t rows, int64_t width,
-                              void* dx, Stream stream);
+  const char* (*rms_backward)(const void* x, const void* w, NormKind kind, const float* rstd,
+                              const void* dy, const void* residual, Type type, int64_t rows,
+                              int64_t width, void* dx, Stream stream);
 
   // w_grad [width], of `grad_type`, += Σ dy · x · rstd over the rows. Room for the first sums:
   // partial [⌈rows / kWeightGradRows⌉, width].

@@ -3,9 +3,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "worker/engine/ops/rope/rope.h"
+
 namespace ftd::engine::cpu {
 
-// rope.h's: heads [T, heads, H] with a contiguous last dimension; cos, sin [T, 1, H/2] contiguous.
-void ApplyRope(at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin, bool backward);
+void ApplyRope(at::Tensor& heads, const RopeTable& table, bool backward);
 
 }  // namespace ftd::engine::cpu
