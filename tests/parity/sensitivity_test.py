@@ -11,6 +11,11 @@ from reference import Batches, Reference, load_model, logits_of
 from tolerance import LOGITS, LOSS, WEIGHTS, logit_distance, relative, rounded_distance
 
 
+def module_of(case):
+    folder = case.family.removesuffix("_text")
+    return importlib.import_module(f"transformers.models.{folder}.modeling_{folder}")
+
+
 def interleaved_rope(model, case, monkeypatch):
     """Meta's pairing of neighbours on weights that are laid out for halves."""
 
@@ -24,20 +29,24 @@ def interleaved_rope(model, case, monkeypatch):
         cos, sin = (t[..., :half].repeat_interleave(2, -1).unsqueeze(1) for t in (cos, sin))
         return q * cos + rotate_pairs(q) * sin, k * cos + rotate_pairs(k) * sin
 
-    module = importlib.import_module(f"transformers.models.{case.family}.modeling_{case.family}")
+    module = module_of(case)
     monkeypatch.setattr(module, "apply_rotary_pos_emb", apply)
 
 
 def other_theta(model, case, monkeypatch):
-    """Twice the default θ; for llama3 this also drops the frequency scaling."""
-    exponent = torch.arange(0, case.head_dim, 2).float() / case.head_dim
-    model.model.rotary_emb.inv_freq = 1.0 / (20000.0**exponent)
+    """Twice the default θ; for other types than the default this also drops the scaling of frequencies."""
+    rotary = model.model.rotary_emb
+    for name, frequencies in list(rotary.named_buffers()):
+        if name.endswith("inv_freq"):
+            pairs = frequencies.numel()
+            setattr(rotary, name, 1.0 / (20000.0 ** (torch.arange(pairs).float() / pairs)))
 
 
 def other_eps(model, case, monkeypatch):
     for module in model.modules():
-        if hasattr(module, "variance_epsilon"):
-            module.variance_epsilon = 1e-6
+        for name in ("variance_epsilon", "eps"):
+            if hasattr(module, name) and "Norm" in type(module).__name__:
+                setattr(module, name, 1e-4)
 
 
 def kv_head_modulo(model, case, monkeypatch):
@@ -45,14 +54,15 @@ def kv_head_modulo(model, case, monkeypatch):
     group, dim = case.heads // case.kv_heads, case.head_dim
     order = [(h % case.kv_heads) * group + h // case.kv_heads for h in range(case.heads)]
     for layer in model.model.layers:
-        o = layer.self_attn.o_proj.weight.data
-        for q in layer.self_attn.q_proj.parameters():  # with the bias
-            q.data.copy_(q.data.view(case.heads, dim, -1)[order].reshape(q.shape))
+        o, attention = layer.self_attn.o_proj.weight.data, layer.self_attn
+        q_rows = case.heads * dim
+        for q in (getattr(attention, "q_proj", None) or attention.qkv_proj).parameters():  # with the bias
+            q.data[:q_rows].copy_(q.data[:q_rows].view(case.heads, dim, -1)[order].reshape(q.data[:q_rows].shape))
         o.copy_(o.view(-1, case.heads, dim)[:, order].reshape(o.shape))
 
 
 def norm_weight_forgotten(model, case, monkeypatch):
-    model.model.norm.weight.data.fill_(1.0)
+    model.model.norm.weight.data.fill_(0.0 if case.family.startswith("gemma") else 1.0)
 
 
 def bias_forgotten(part):
@@ -76,12 +86,12 @@ def norm_of_head_forgotten(part):
 
 def weight_of_head_norm_forgotten(model, case, monkeypatch):
     for layer in model.model.layers:
-        layer.self_attn.k_norm.weight.data.fill_(1.0)
+        layer.self_attn.k_norm.weight.data.fill_(0.0 if case.family.startswith("gemma") else 1.0)
 
 
 def head_norm_after_rope(model, case, monkeypatch):
     """It commutes with the rotation but for its weight."""
-    module = importlib.import_module(f"transformers.models.{case.family}.modeling_{case.family}")
+    module = module_of(case)
     apply, norms = module.apply_rotary_pos_emb, []
     for layer in model.model.layers:
         norms.append((layer.self_attn.q_norm, layer.self_attn.k_norm))
@@ -96,6 +106,167 @@ def head_norm_after_rope(model, case, monkeypatch):
     monkeypatch.setattr(module, "apply_rotary_pos_emb", rotate_first)
 
 
+def of_layers(name, *path_and_value):
+    """A mistake that sets an attribute of every layer, by its path."""
+    *path, value = path_and_value
+
+    def mistake(model, case, monkeypatch):
+        for layer in model.model.layers:
+            holder = layer
+            for part in path[:-1]:
+                holder = getattr(holder, part)
+            setattr(holder, path[-1], value(holder) if callable(value) and not isinstance(value, torch.nn.Module) else value)
+
+    mistake.__name__ = name
+    return mistake
+
+
+def of_model(name, change):
+    def mistake(model, case, monkeypatch):
+        change(model)
+
+    mistake.__name__ = name
+    return mistake
+
+
+def set_config(**fields):
+    def change(model):
+        for name, value in fields.items():
+            setattr(model.config, name, value)
+
+    return change
+
+
+def all_layers_full(model):
+    for i in range(len(model.config.layer_types)):
+        model.config.layer_types[i] = "full_attention"
+
+
+def window_of_one_more(model):
+    model.config.sliding_window += 1
+
+
+def offset_of_norms_forgotten(model):
+    for module in model.modules():
+        if type(module).__name__ in ("Gemma2RMSNorm", "Gemma3RMSNorm"):
+            module.weight.data -= 1
+
+
+def rope_of_full_layers_everywhere(model):
+    rotary = model.model.rotary_emb
+    rotary.sliding_attention_inv_freq = rotary.full_attention_inv_freq
+    rotary.sliding_attention_attention_scaling = rotary.full_attention_attention_scaling
+
+
+def rope_of_windowed_layers_everywhere(model):
+    rotary = model.model.rotary_emb
+    rotary.full_attention_inv_freq = rotary.sliding_attention_inv_freq
+    rotary.full_attention_attention_scaling = 1.0
+
+
+def whole_heads_rotate(model):
+    rotary = model.model.rotary_emb
+    head_dim = model.config.hidden_size // model.config.num_attention_heads
+    rotary.inv_freq = rotary.original_inv_freq = rotary.long_inv_freq = 1.0 / (
+        10000.0 ** (torch.arange(0, head_dim, 2).float() / head_dim))
+
+
+def long_frequencies_forgotten(model):
+    model.model.rotary_emb.long_inv_freq = model.model.rotary_emb.original_inv_freq
+
+
+def silu_for_gelu(model):
+    for layer in model.model.layers:
+        layer.mlp.act_fn = torch.nn.SiLU()
+
+
+def gelu_for_silu(model):
+    for layer in model.model.layers:
+        layer.mlp.act_fn = torch.nn.GELU(approximate="tanh")
+
+
+def heads_normed_one_by_one(model, case, monkeypatch):
+    """OLMo norms the whole projection; the statistics of each head would be others."""
+    class ByHead(torch.nn.Module):
+        def __init__(self, whole):
+            super().__init__()
+            self.whole = whole
+
+        def forward(self, x):
+            heads = x.unflatten(-1, (-1, case.head_dim))
+            normed = heads * torch.rsqrt(heads.pow(2).mean(-1, keepdim=True) + self.whole.variance_epsilon)
+            return normed.flatten(-2) * self.whole.weight
+
+    for layer in model.model.layers:
+        layer.self_attn.q_norm, layer.self_attn.k_norm = ByHead(layer.self_attn.q_norm), ByHead(layer.self_attn.k_norm)
+
+
+def halves_for_neighbours(model, case, monkeypatch):
+    """Llama's pairs, of GLM's part of a head."""
+    def apply(q, k, cos, sin, *_, **__):
+        cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+
+        def rotated(x):
+            part, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
+            first, second = part.chunk(2, -1)
+            return torch.cat([part * cos + torch.cat([-second, first], -1) * sin, rest], -1)
+
+        return rotated(q), rotated(k)
+
+    monkeypatch.setattr(importlib.import_module("transformers.models.glm4.modeling_glm4"), "apply_rotary_pos_emb", apply)
+
+
+def embedding_scale_forgotten(model):
+    model.model.embed_tokens.embed_scale.fill_(1.0)
+
+
+def query_scale_forgotten(model):
+    model.config.rope_parameters["llama_4_scaling_beta"] = 0.0
+
+
+def attention_factor_forgotten(model):
+    model.model.rotary_emb.attention_scaling = 1.0
+
+
+def mlp_biases_forgotten(model):
+    for name, parameter in model.named_parameters():
+        if ".mlp." in name and name.endswith(".bias"):
+            parameter.data.zero_()
+
+
+IDENTITY = torch.nn.Identity()
+BY_HEAD_DIM = of_layers("scale_of_the_head_size", "self_attn", "scaling", lambda attention: attention.head_dim**-0.5)
+OUTPUT_NORMS = [of_layers(f"{name}_forgotten", name, IDENTITY)
+                for name in ("post_attention_layernorm", "post_feedforward_layernorm")]
+FORGOTTEN_WINDOWS = [of_model("windows_forgotten", all_layers_full), of_model("window_of_one_more", window_of_one_more)]
+ONE_WINDOW = [of_model("window_forgotten", set_config(sliding_window=None)), of_model("window_of_one_more", window_of_one_more)]
+# What leaving out or mistaking a trait of a family comes to.
+OF_FAMILY = {
+    "mistral": ONE_WINDOW,
+    "ministral3": [of_model(change.__name__, change) for change in (query_scale_forgotten, attention_factor_forgotten)],
+    "gemma2": FORGOTTEN_WINDOWS + OUTPUT_NORMS + [
+        BY_HEAD_DIM, of_model("logits_uncapped", set_config(final_logit_softcapping=None)),
+        of_layers("scores_uncapped", "self_attn", "attn_logit_softcapping", None),
+        of_layers("pre_feedforward_layernorm_forgotten", "pre_feedforward_layernorm", IDENTITY),
+        *(of_model(change.__name__, change) for change in (offset_of_norms_forgotten, silu_for_gelu, embedding_scale_forgotten))],
+    "gemma3_text": OUTPUT_NORMS + [
+        BY_HEAD_DIM, of_model("window_of_one_more", window_of_one_more),
+        *(of_model(change.__name__, change) for change in (
+            offset_of_norms_forgotten, silu_for_gelu, embedding_scale_forgotten, rope_of_full_layers_everywhere,
+            rope_of_windowed_layers_everywhere))],
+    "phi3": ONE_WINDOW + [of_model(change.__name__, change) for change in (
+        whole_heads_rotate, long_frequencies_forgotten, attention_factor_forgotten)],
+    "smollm3": [of_layers("all_layers_rotate", "self_attn", "use_rope", 1), of_layers("none_rotates", "self_attn", "use_rope", 0),
+                of_model("mlp_biases_forgotten", mlp_biases_forgotten), of_model("gelu_for_silu", gelu_for_silu)],
+    "granite": [BY_HEAD_DIM, of_layers("residual_multiplier_forgotten", "residual_multiplier", 1.0),
+                of_model("logits_scaling_forgotten", set_config(logits_scaling=1.0)),
+                of_model("embedding_multiplier_forgotten", lambda model: setattr(model.model, "embedding_multiplier", 1.0))],
+    "olmo2": OUTPUT_NORMS + [heads_normed_one_by_one],
+    "olmo3": OUTPUT_NORMS + [heads_normed_one_by_one, of_model("window_of_one_more", window_of_one_more), *(
+        of_model(change.__name__, change) for change in (rope_of_full_layers_everywhere, rope_of_windowed_layers_everywhere))],
+    "glm4": [halves_for_neighbours, of_model("whole_heads_rotate", whole_heads_rotate), *(
+        of_layers(f"{name}_forgotten", name, IDENTITY) for name in ("post_self_attn_layernorm", "post_mlp_layernorm"))],
+}
 MISTAKES = [interleaved_rope, other_theta, other_eps, kv_head_modulo, norm_weight_forgotten]
 QKV_BIASES = [bias_forgotten(part) for part in ("q_proj", "k_proj", "v_proj")]
 HEAD_NORMS = [norm_of_head_forgotten("q_norm"), norm_of_head_forgotten("k_norm"), weight_of_head_norm_forgotten,
@@ -105,13 +276,17 @@ HEAD_NORMS = [norm_of_head_forgotten("q_norm"), norm_of_head_forgotten("k_norm")
 def mistakes_of(case):
     """Those that the case can show: with one group or one head a group both orders of heads are the same."""
     mistakes = [mistake for mistake in MISTAKES if mistake is not kv_head_modulo or 1 < case.kv_heads < case.heads]
+    if case.rope in ("phi", "glm"):  # which rotate a part of each head
+        mistakes.remove(interleaved_rope)
+    if case.family.startswith("olmo") and kv_head_modulo in mistakes:  # the norm's weight would have to move too
+        mistakes.remove(kv_head_modulo)
     if case.family == "qwen2" or case.bias:
         mistakes += QKV_BIASES
-    if case.bias:
+    if case.bias and case.family != "glm4":
         mistakes.append(bias_forgotten("o_proj"))
-    if case.family == "qwen3":
+    if case.family in ("qwen3", "gemma3_text"):
         mistakes += HEAD_NORMS
-    return mistakes
+    return mistakes + OF_FAMILY.get(case.family, [])
 
 
 @pytest.mark.parametrize("case, mistake", [(case, mistake) for case in CASES for mistake in mistakes_of(case)],
