@@ -9,7 +9,8 @@
     job-kills         216 kills and restarts of workers and daemon while jobs train, with the same results
     control           200 moments at which jobs are paused, resumed, held, released, reordered or ended early with a result
     trixie            the tarball trains on a Debian trixie that has nothing else installed
-    parity-isa        every test of parity with Hugging Face, with MKL, oneDNN and ATen held to each of three instruction sets
+    parity-isa        every test of parity with Hugging Face, of all families in 16 bits too, with MKL, oneDNN and ATen held to
+                      each of three instruction sets
     gpu-kit           the GPU kit is built, and runs without a GPU on a Debian trixie with Python and torch's wheels alone
     exporters         a job is sent to W&B, MLflow and Trackio by their own libraries, and read back
     fuzz-json_rows    10,000,000 inputs or an hour of a processor each, by libFuzzer with AddressSanitizer
@@ -85,7 +86,7 @@ def parity_isa(sets, seed):
     for k in range(sets):
         held = INSTRUCTION_SETS[(seed + k) % len(INSTRUCTION_SETS)]
         print("[soak]", *(f"{name}={value}" for name, value in held.items()), flush=True)
-        passed = run_pytest("parity", seed, **held) and passed
+        passed = run_pytest("parity", seed, FTD_TEST_LONG=1, **held) and passed
     return sets, passed
 
 

@@ -64,8 +64,8 @@ bool IsPresent(const ParameterRow& row, const ModelConfig& config) {
 
 // Returns a row of the family's table with the model's sizes and the layer's number put in.
 ParameterInfo InfoOf(const ModelConfig& config, const ParameterRow& row, int64_t layer) {
-  std::string prefix;
-  if (layer >= 0) prefix = std::string(config.family->layer_prefix) + std::to_string(layer) + ".";
+  std::string prefix = config.tensor_prefix;
+  if (layer >= 0) prefix += std::string(config.family->layer_prefix) + std::to_string(layer) + ".";
   ParameterInfo info{.role = row.role, .layer = layer, .is_projection = IsProjection(row)};
   // transformers' Trainer exempts norms and biases by name; they are the only vectors.
   info.decays = row.columns != Extent::kNone;
@@ -132,8 +132,14 @@ std::string_view ModuleOf(std::string_view weight_name) {
 }
 
 // The prefix stands for the wrappers that PEFT saves with: PeftModel.base_model, LoraModel.model.
+// transformers names the text part of a model with images otherwise than its files do.
 std::string AdapterTensorName(std::string_view weight_name, std::string_view which) {
+  constexpr std::string_view kInFiles = "language_model.model.";
   std::string name = "base_model.model.";
+  if (weight_name.starts_with(kInFiles)) {
+    name.append("model.language_model.");
+    weight_name.remove_prefix(kInFiles.size());
+  }
   name.append(weight_name.substr(0, weight_name.rfind('.')));
   return name.append(".").append(which).append(".weight");
 }

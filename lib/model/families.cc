@@ -240,6 +240,7 @@ constexpr Family kFamilies[] = {
      .head_dim = 256,
      .pad_token_id = 0},
     {.model_type = "gemma3_text",
+     .whole_model_type = "gemma3",
      .layer_prefix = "model.layers.",
      .parameters = kGemma3Parameters,
      .fixed_traits = kGemmaTraits,
@@ -254,6 +255,12 @@ constexpr Family kFamilies[] = {
      .rope = {.theta = 1e6, .by_layer_type = true, .local_theta_field = "rope_local_base_freq"},
      .scaling = Scaling::kGemma,
      .reads_attention_bias = true,
+     // Released files of models with images leave them out.
+     .vocab_size = 262208,
+     .hidden_size = 2304,
+     .intermediate_size = 9216,
+     .num_hidden_layers = 26,
+     .num_attention_heads = 8,
      .tie_word_embeddings = true,
      .max_position_embeddings = 131072,
      .num_key_value_heads = 4,
@@ -331,9 +338,19 @@ const Family* FindFamily(std::string_view model_type) {
   return nullptr;
 }
 
+const Family* FindFamilyOfPart(std::string_view whole_model_type) {
+  for (const Family& family : kFamilies) {
+    if (!family.whole_model_type.empty() && family.whole_model_type == whole_model_type)
+      return &family;
+  }
+  return nullptr;
+}
+
 std::string FamilyNames() {
   return absl::StrJoin(kFamilies, ", ", [](std::string* out, const Family& family) {
     out->append(family.model_type);
+    if (!family.whole_model_type.empty())
+      out->append(" (also as the text part of ").append(family.whole_model_type).append(")");
   });
 }
 

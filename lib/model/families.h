@@ -60,6 +60,9 @@ enum class Scaling {
 
 struct Family {
   std::string_view model_type;
+  // The model_type of models with images whose `text_config` and "language_model." tensors this
+  // family describes; empty: none.
+  std::string_view whole_model_type;
   std::string_view layer_prefix;  // of the layer's number
   absl::Span<const ParameterRow> parameters;
   absl::Span<const FixedTrait> fixed_traits;
@@ -81,7 +84,9 @@ struct Family {
   bool reads_attention_bias = false;
   bool reads_mlp_bias = false;
 
-  // Defaults of its config class.
+  // Defaults of its config class. A size of 0: config.json must have it.
+  int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_hidden_layers = 0,
+          num_attention_heads = 0;
   bool attention_bias = false;
   bool tie_word_embeddings = false;
   double rms_norm_eps = 1e-6;
@@ -98,6 +103,9 @@ absl::Span<const FixedTrait> CommonTraits();
 
 // Returns nullptr when there is no such row.
 const Family* FindFamily(std::string_view model_type);
+
+// Returns the row of the text part of models of that type, or nullptr.
+const Family* FindFamilyOfPart(std::string_view whole_model_type);
 
 // Returns the model types, joined for a message.
 std::string FamilyNames();

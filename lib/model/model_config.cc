@@ -9,6 +9,7 @@
 #include "lib/base/json.h"
 #include "lib/model/config_json.h"
 #include "lib/model/families.h"
+#include "lib/model/unsupported.h"
 
 namespace ftd {
 namespace {
@@ -32,8 +33,8 @@ absl::Status ReadFamily(const Json& json, ModelConfig* config) {
   const std::string model_type = json.value("model_type", std::string("(none)"));
   config->family = FindFamily(model_type);
   if (config->family == nullptr) {
-    return ConfigUnsupported(absl::StrCat(
-        "model_type is ", model_type, "; this build trains models of the types ", FamilyNames()));
+    return ConfigUnsupported(
+        absl::StrCat("model_type is ", model_type, ": ", WhyUnsupported(model_type)));
   }
   FTD_RETURN_IF_ERROR(CheckTraits(json, CommonTraits()));
   return CheckTraits(json, config->family->fixed_traits);
@@ -92,14 +93,16 @@ int64_t FirstTokenId(const Json& json, const char* name) {
 }
 
 absl::Status ReadSizes(const Json& json, ModelConfig* config) {
-  FTD_RETURN_IF_ERROR(ReadSize(json, "vocab_size", 0, &config->vocab_size));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "hidden_size", 0, &config->hidden_size));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "intermediate_size", 0, &config->intermediate_size));
-  // The bound is one on the list of the layers' kinds.
-  FTD_RETURN_IF_ERROR(
-      ReadSize(json, "num_hidden_layers", 0, &config->num_hidden_layers, /*most=*/1 << 16));
-  FTD_RETURN_IF_ERROR(ReadSize(json, "num_attention_heads", 0, &config->num_attention_heads));
   const Family& family = *config->family;
+  FTD_RETURN_IF_ERROR(ReadSize(json, "vocab_size", family.vocab_size, &config->vocab_size));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "hidden_size", family.hidden_size, &config->hidden_size));
+  FTD_RETURN_IF_ERROR(
+      ReadSize(json, "intermediate_size", family.intermediate_size, &config->intermediate_size));
+  // The bound is one on the list of the layers' kinds.
+  FTD_RETURN_IF_ERROR(ReadSize(json, "num_hidden_layers", family.num_hidden_layers,
+                               &config->num_hidden_layers, /*most=*/1 << 16));
+  FTD_RETURN_IF_ERROR(ReadSize(json, "num_attention_heads", family.num_attention_heads,
+                               &config->num_attention_heads));
   // null means as many as query heads, whatever the default is.
   const bool own_default = family.num_key_value_heads > 0 && !json.contains("num_key_value_heads");
   FTD_RETURN_IF_ERROR(
@@ -228,13 +231,31 @@ absl::StatusOr<ModelConfig> Parse(const Json& json) {
   return config;
 }
 
+// Parses the text part of a model with images: `text_config`, with what the whole says of weights
+// and tokens. Its head is tied by the whole's field.
+absl::StatusOr<ModelConfig> ParsePart(const Json& whole, const Family& family) {
+  const Json* field = FindField(whole, "text_config");
+  if (field == nullptr || !field->is_object())
+    return ConfigCorrupt("text_config is missing, or not an object");
+  Json text = *field;
+  text["model_type"] = family.model_type;
+  for (const char* name :
+       {"tie_word_embeddings", "quantization_config", "eos_token_id", "transformers_weights"}) {
+    if (whole.contains(name)) text[name] = whole.at(name);
+  }
+  FTD_ASSIGN_OR_RETURN(ModelConfig config, Parse(text));
+  config.tensor_prefix = "language_model.";
+  return config;
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text) {
   const auto json = ParseJsonObject(text);
   if (!json.has_value()) return ConfigCorrupt("not a JSON object; download the model again");
   try {
-    return Parse(*json);
+    const Family* part = FindFamilyOfPart(json->value("model_type", std::string()));
+    return part == nullptr ? Parse(*json) : ParsePart(*json, *part);
   } catch (const Json::exception& error) {  // a field of another JSON type than its name promises
     return ConfigCorrupt(error.what());
   }

@@ -18,6 +18,9 @@ struct Family;  // families.h
 
 struct ModelConfig {
   const Family* family = nullptr;  // the row of families.cc with its model_type
+  // Of the names of all tensors in the model's files: "language_model." where it is the text part
+  // of a model that sees images too.
+  std::string tensor_prefix;
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
@@ -53,6 +56,7 @@ struct ModelConfig {
   int64_t pad_token_id = -1;  // whose embedding gets no gradient; -1: none
   bool nf4 = false;           // bitsandbytes has quantised the projections to NF4
 
+  bool is_part() const { return !tensor_prefix.empty(); }
   const LayerKind& KindOf(int64_t layer) const { return layer_kinds[layer % layer_kinds.size()]; }
 };
 

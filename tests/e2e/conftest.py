@@ -8,7 +8,7 @@ import grpc
 import pytest
 from ftd_fixture import Ftd, alpaca_rows, wait_until, write_jsonl
 from google.rpc import error_details_pb2, status_pb2
-from tiny_model import make_tiny_llama
+from tiny_model import make_tiny_llama, make_tiny_model
 
 ENDLESS = 10_000_000  # steps; a job of so many is there to be interrupted
 
@@ -16,6 +16,19 @@ ENDLESS = 10_000_000  # steps; a job of so many is there to be interrupted
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     return make_tiny_llama(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def model_of(model, tmp_path_factory):
+    """A tiny model of a family by its model_type; each is made once."""
+    made = {"llama": model}
+
+    def of(family):
+        if family not in made:
+            made[family] = make_tiny_model(tmp_path_factory.mktemp("model") / family, family)
+        return made[family]
+
+    return of
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ RUNS = {
     "full": ["--learning_rate", 3e-3, "--gradient_accumulation_steps", 2, "--load_best_model_at_end"],
     "qlora": ["--learning_rate", 1e-3, "--lora_dropout", 0.1],
 }
+FAMILIES = {"lora": "granite", "full": "qwen3", "qlora": "gemma2"}
 PHASES = {  # by the line that was printed last
     "start": r"^$",
     "load": r"tokenising|loading the model",
@@ -113,11 +114,11 @@ def newest_checkpoint(directory):
 
 
 @pytest.mark.parametrize("mode", RUNS)
-def test_killed_and_resumed(mode, model, tmp_path):
+def test_killed_and_resumed(mode, model_of, tmp_path):
     print(f"FTD_TEST_SEED={SEED}")
     chance = random.Random(f"{SEED} {mode}")
     rows = write_jsonl(tmp_path / "rows.jsonl", alpaca_rows(64))
-    flags = ["--model_name", model, "--dataset", rows, "--mode", mode, *FLAGS, *RUNS[mode]]
+    flags = ["--model_name", model_of(FAMILIES[mode]), "--dataset", rows, "--mode", mode, *FLAGS, *RUNS[mode]]
     whole = tmp_path / "whole"
     marks = Life(whole, tmp_path / "whole.log", flags).go_on_to_the_end()
     hits, missed = collections.Counter(), collections.Counter()

@@ -21,6 +21,7 @@ JOBS = {
     # The rows are learned by heart from step 84 or so on: the result is of a checkpoint that must outlast attempts.
     "evaluated": dict(mode="full", learning_rate=3e-3, seed=3, eval_split=0.3, eval_steps=7, load_best_model_at_end=True),
 }
+FAMILIES = {"lora": "gemma3_text", "qlora": "phi3", "full": "olmo3", "evaluated": "llama"}
 
 
 def start_ticks(pid):
@@ -77,15 +78,15 @@ CASES += [("evaluated", *INTERRUPTS[0]), ("evaluated", *INTERRUPTS[2])]
 
 
 @pytest.fixture(scope="module")
-def unbroken(request, model, dataset):
-    flags = JOBS[request.param]
-    return flags, *run(flags, model, dataset)[:2]
+def unbroken(request, model_of, dataset):
+    flags, model = JOBS[request.param], model_of(FAMILIES[request.param])
+    return flags, model, *run(flags, model, dataset)[:2]
 
 
 @pytest.mark.parametrize("unbroken,interrupt,attempts", CASES, indirect=["unbroken"])
-def test_interrupted_run_equals_unbroken(interrupt, attempts, unbroken, model, dataset):
+def test_interrupted_run_equals_unbroken(interrupt, attempts, unbroken, dataset):
     print(f"FTD_TEST_SEED={SEED}")
-    flags, steps, whole = unbroken
+    flags, model, steps, whole = unbroken
     got_steps, got_weights, job = run(flags, model, dataset, interrupt)
     assert [s[0] for s in steps[0]] == list(range(1, STEPS + 1)) and whole
     if "eval_steps" in flags:

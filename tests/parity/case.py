@@ -126,13 +126,16 @@ CASES = [
     Case("untied-bf16", seed=29, hidden=48, layers=3, heads=6, kv_heads=3, head_dim=8, intermediate=128,
          vocab=640, dtype="bfloat16", pad_in_text=True),
     Case("llama-bias", seed=13, bias=True),
-    Case("qwen2-tied", seed=17, family="qwen2", tied=True, kv_heads=1),
+    Case("qwen2-tied", seed=17, family="qwen2", tied=True, kv_heads=1, intermediate=192),
     Case("qwen3", seed=19, family="qwen3", layers=3, head_dim=24, max_shard_size="200KB"),
     Case("qwen3-bias-bf16", seed=23, family="qwen3", head_dim=32, kv_heads=4, bias=True, tied=True, dtype="bfloat16"),
-    # Windows and caps are small enough for rows of these lengths to meet them.
-    Case("mistral", seed=41, family="mistral", head_dim=24, rope="linear", options={"sliding_window": 24}),
+]
+# One of each family more. Windows and caps are small enough for rows of these lengths to meet them; sizes are such that
+# bitsandbytes takes the right scales (hf_models.py).
+FAMILY_CASES = [dataclasses.replace(case, intermediate=192) for case in (
+    Case("mistral", seed=41, family="mistral", head_dim=32, rope="linear", options={"sliding_window": 24}),
     Case("ministral3", seed=43, family="ministral3", rope="ministral", dtype="bfloat16"),
-    Case("gemma2", seed=47, family="gemma2", head_dim=24, tied=True, options={
+    Case("gemma2", seed=47, family="gemma2", head_dim=32, tied=True, options={
         "sliding_window": 24, "query_pre_attn_scalar": 12, "attn_logit_softcapping": 4.0, "final_logit_softcapping": 12.0}),
     Case("gemma3", seed=53, family="gemma3_text", layers=3, rope="gemma", tied=True, options={
         "sliding_window": 24, "query_pre_attn_scalar": 12, "layer_types": ["sliding_attention"] * 2 + ["full_attention"]}),
@@ -146,7 +149,8 @@ CASES = [
     Case("olmo3", seed=73, family="olmo3", rope="olmo", options={
         "sliding_window": 24, "layer_types": ["sliding_attention", "full_attention"]}),
     Case("glm4", seed=79, family="glm4", rope="glm", bias=True),
-]
+)]
+CASES += FAMILY_CASES
 ROWS = 64
 PRETRAIN_STEPS = 250
 

@@ -4,10 +4,11 @@ Their spread is measured in the run, on the processor at hand (tolerance.py, HF_
 it, and float32 masters must not, or the check would see nothing.
 """
 import json
+import os
 
 import pytest
 import torch
-from case import CASES, load_rows, render
+from case import CASES, FAMILY_CASES, load_rows, render
 from datasets import Dataset
 from ftd_fixture import Ftd
 from hf_models import trainable
@@ -19,9 +20,20 @@ ROWS, EPOCHS, SEED = 32, 2, 42
 RATES = {"lora": 1e-4, "full": 5e-5}  # the scripts'
 
 
-@pytest.fixture(scope="module")
-def reference():
-    return Reference(CASES[4])  # stored in bfloat16
+# A Llama that is stored in bfloat16, and families that round elsewhere than Llama does. The others, where FTD_TEST_LONG is set.
+STORED = CASES[4]
+OTHERS = [case for case in FAMILY_CASES if os.environ.get("FTD_TEST_LONG") or case.name in ("gemma3", "olmo2")]
+
+
+# transformers' SDPA has no cap of scores, and how rows are padded changes nothing in eager attention: for Gemma 2 counts the
+# least that the two attentions of another family are from each other.
+EAGER_WAYS = [("eager", None)]
+SPREAD_OF_OTHERS = 9e-5
+
+
+@pytest.fixture(scope="module", params=[STORED, *OTHERS], ids=lambda case: case.name)
+def reference(request):
+    return Reference(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +70,17 @@ def our_losses(ftd, reference, mode, *flags):
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_within_hugging_faces_own_spread(daemon, reference, mode, tmp_path):
-    theirs = [trl_losses(reference, mode, torch.bfloat16, attention, tmp_path, multiple) for attention, multiple in HF_WAYS]
+    ways = HF_WAYS if reference.case.family != "gemma2" else EAGER_WAYS
+    theirs = [trl_losses(reference, mode, torch.bfloat16, attention, tmp_path, multiple) for attention, multiple in ways]
     precision = ["--precision", "hf_parity"] if mode == "full" else []
     ours = our_losses(daemon, reference, mode, "--dtype", "bfloat16", *precision)
-    print(f"{outside(ours, theirs):.1e} away, TRL's from each other {spread(theirs):.1e}")
-    assert outside(ours, theirs) <= NEAR * spread(theirs)
+    their_spread = spread(theirs) if len(theirs) > 1 else SPREAD_OF_OTHERS
+    print(f"{outside(ours, theirs):.1e} away, TRL's from each other {their_spread:.1e}")
+    assert outside(ours, theirs) <= NEAR * their_spread
     if mode == "full":
         masters = our_losses(daemon, reference, mode, "--dtype", "bfloat16")
         print(f"float32 masters {outside(masters, theirs):.1e} away")
-        assert outside(masters, theirs) > 5 * spread(theirs)
+        assert outside(masters, theirs) > 5 * their_spread
 
     float32 = trl_losses(reference, mode, torch.float32, "eager", tmp_path)
     float16 = our_losses(daemon, reference, mode, "--dtype", "float16")
@@ -74,7 +88,8 @@ def test_within_hugging_faces_own_spread(daemon, reference, mode, tmp_path):
     assert sum(apart(float16, float32)) < sum(apart(theirs[0], float32)) / 2
 
 
-def test_the_run_record_names_the_precision(daemon, reference, tmp_path):
+def test_the_run_record_names_the_precision(daemon, tmp_path):
+    reference = Reference(STORED)
     for flags, name in ([], "fp32_master"), (["--precision", "hf_parity"], "hf_parity"):
         job = daemon.ftctl("submit", "--mode", "full", "--model", reference.case.model_dir, "--dataset",
                            reference.case.rows_file, "--max-steps", 1, "--dtype", "bfloat16", *flags,

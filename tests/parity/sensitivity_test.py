@@ -46,7 +46,7 @@ def other_eps(model, case, monkeypatch):
     for module in model.modules():
         for name in ("variance_epsilon", "eps"):
             if hasattr(module, name) and "Norm" in type(module).__name__:
-                setattr(module, name, 1e-4)
+                setattr(module, name, 1e-6)
 
 
 def kv_head_modulo(model, case, monkeypatch):

@@ -63,7 +63,7 @@ def spread(curves):
 
 def outside(losses, curves):
     """How far each step is from the nearest of Hugging Face's curves, the mean over the steps."""
-    return statistics.fmean(map(min, *(apart(losses, curve) for curve in curves)))
+    return statistics.fmean(map(min, zip(*(apart(losses, curve) for curve in curves), strict=True)))
 
 
 def same_accuracy(actual, expected, tokens):

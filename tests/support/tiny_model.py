@@ -1,4 +1,4 @@
-"""Tiny random Llama models in Hugging Face's layout, deterministic by seed; made with transformers and tokenizers."""
+"""Tiny random models in Hugging Face's layout, deterministic by seed; made with transformers and tokenizers."""
 
 from __future__ import annotations
 
@@ -52,6 +52,37 @@ def make_tiny_llama(directory, *, seed: int = 0, layers: int = 2, hidden: int = 
     torch.manual_seed(seed)
     model = LlamaForCausalLM(config).to(getattr(torch, dtype))
     model.save_pretrained(str(directory), max_shard_size=max_shard_size, safe_serialization=True)
+    return directory
+
+
+# What families have that Llama lacks, small enough for rows of some fifty tokens to meet it.
+FAMILY_OPTIONS = {
+    "gemma3_text": {"head_dim": 16, "sliding_window": 12, "query_pre_attn_scalar": 16, "sliding_window_pattern": 2,
+                    "tie_word_embeddings": True},
+    "gemma2": {"head_dim": 16, "sliding_window": 12, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 5.0,
+               "tie_word_embeddings": True},
+    "phi3": {"original_max_position_embeddings": 40, "rope_parameters": {
+        "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0 + i / 8 for i in range(8)],
+        "long_factor": [1.0 + i for i in range(8)], "original_max_position_embeddings": 40}},
+    "olmo3": {"sliding_window": 12, "layer_types": ["sliding_attention", "full_attention"]},
+    "qwen3": {"head_dim": 16, "attention_bias": True},
+    "granite": {"residual_multiplier": 0.5, "embedding_multiplier": 4.0, "logits_scaling": 2.0, "attention_multiplier": 0.3},
+}
+
+
+def make_tiny_model(directory, family: str, *, seed: int = 0) -> pathlib.Path:
+    """A random causal language model of that model_type with its tokenizer in `directory`, which is created."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    config = AutoConfig.for_model(
+        family, vocab_size=make_tokenizer(directory), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048, bos_token_id=1, eos_token_id=0,
+        pad_token_id=None, **FAMILY_OPTIONS[family])
+    torch.manual_seed(seed)
+    AutoModelForCausalLM.from_config(config).save_pretrained(str(directory))
     return directory
 
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "lib/base/manifest.h"
@@ -116,7 +117,12 @@ std::string MetricsJsonl(const RunHistory& history) {
 
 // Fields of PEFT's LoraConfig.save_pretrained, sorted as PEFT sorts them, so that
 // PeftModel.from_pretrained loads the adapter.
-std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model) {
+std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model, bool is_part) {
+  Json modules = spec.lora.target_modules;
+  if (is_part) {  // PEFT takes a string for a regular expression of the whole path
+    modules = absl::StrCat("model\\.language_model\\.layers\\..*\\.(",
+                           absl::StrJoin(spec.lora.target_modules, "|"), ")");
+  }
   return Dump({{"alpha_pattern", Json::object()},
                {"base_model_name_or_path", base_model},
                {"bias", "none"},
@@ -132,7 +138,7 @@ std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_mod
                {"r", spec.lora.rank},
                {"rank_pattern", Json::object()},
                {"revision", spec.revision.empty() ? Json(nullptr) : Json(spec.revision)},
-               {"target_modules", spec.lora.target_modules},
+               {"target_modules", modules},
                {"task_type", "CAUSAL_LM"},
                {"use_dora", false},
                {"use_rslora", spec.lora.use_rslora}});

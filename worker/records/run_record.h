@@ -21,8 +21,9 @@ std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
 // it was followed by an evaluation.
 std::string MetricsJsonl(const RunHistory& history);
 
-// PEFT's adapter_config.json with the long-standing keys.
-std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model);
+// PEFT's adapter_config.json with the long-standing keys. `is_part`: the adapter is of the text
+// part of a model with images, whose other parts have modules of the same names.
+std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model, bool is_part);
 
 // Returns the last part of a path, which may end with a slash.
 std::string NameOfPath(const std::string& path);

@@ -127,7 +127,11 @@ TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
     json value;
     const char* text;
   } kTable[] = {
-      {"model_type", "gpt2", "gpt2"},
+      {"model_type", "gpt2", "gpt2: its norms subtract the mean (LayerNorm)"},
+      {"model_type", "qwen3_moe",
+       "it is a mixture of experts, which ftd lacks; the nearest type that ftd trains is qwen3"},
+      {"model_type", "gemma3_txt", "the nearest type that it trains is gemma3_text"},
+      {"model_type", "something-else", "trains models of the types llama, qwen2"},
       {"model_type", nullptr, ""},
       {"hidden_act", "gelu", "gelu"},
       {"rope_scaling", {{"rope_type", "proportional"}, {"factor", 2}}, "proportional"},

@@ -95,12 +95,14 @@ int64_t ReadMemoryBudget(const std::filesystem::path& dir) {
 }
 
 void WriteModelShards(const std::vector<Parameter*>& parameters,
-                      const std::map<std::string, TensorDtype>& source_dtypes,
-                      const std::filesystem::path& dir) {
+                      const std::map<std::string, TensorView>& source,
+                      const std::vector<std::string>& beside, const std::filesystem::path& dir) {
+  std::vector<NamedTensor> tensors = Collect(parameters, "", &Parameter::master);
+  for (const std::string& name : beside) tensors.push_back({name, ViewAsTensor(source.at(name))});
   std::vector<std::vector<NamedTensor>> shards(1);
   int64_t total_bytes = 0, total_parameters = 0, shard_bytes = 0;
-  for (NamedTensor& named : Collect(parameters, "", &Parameter::master)) {
-    const TensorDtype dtype = source_dtypes.at(named.name);
+  for (NamedTensor& named : tensors) {
+    const TensorDtype dtype = source.at(named.name).dtype;
     // In the source's dtype, the one that is written, and not the masters'.
     const int64_t bytes = named.tensor.numel() * static_cast<int64_t>(TensorDtypeSize(dtype));
     if (shard_bytes > 0 && shard_bytes + bytes > kShardBytes) {
@@ -123,7 +125,7 @@ void WriteModelShards(const std::vector<Parameter*>& parameters,
     for (NamedTensor& named : shards[i]) {
       index["weight_map"][named.name] = name;
       // On the CPU: a GPU full of training state may have no room for a shard.
-      named.tensor = named.tensor.to(at::kCPU, ScalarTypeOf(source_dtypes.at(named.name)));
+      named.tensor = named.tensor.to(at::kCPU, ScalarTypeOf(source.at(named.name).dtype));
     }
     SaveTensors(dir / name, shards[i]);
     // Frees the converted copies, so that there are never more than one shard's.

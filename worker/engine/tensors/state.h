@@ -29,9 +29,10 @@ void WriteMemoryBudget(int64_t bytes, const std::filesystem::path& dir);
 int64_t ReadMemoryBudget(const std::filesystem::path& dir);
 
 // Writes Hugging Face's layout: model.safetensors, or shards of at most 5 GB with their index; each
-// tensor in the dtype that `source_dtypes` gives for its name.
+// tensor in the dtype that it has in `source`. `beside`: names of tensors of the source that are
+// written as they are.
 void WriteModelShards(const std::vector<Parameter*>& parameters,
-                      const std::map<std::string, TensorDtype>& source_dtypes,
-                      const std::filesystem::path& dir);
+                      const std::map<std::string, TensorView>& source,
+                      const std::vector<std::string>& beside, const std::filesystem::path& dir);
 
 }  // namespace ftd::engine

@@ -77,13 +77,24 @@ struct Trainer::Impl {
   c10::Device device;
   std::unique_ptr<BatchLoader> loader;
   Model model;
-  std::map<std::string, TensorDtype> source_dtypes;
+  ModelWeights source;  // full: the files that the model was read from, mapped
   std::vector<Parameter*> trainable;
   ModelFlops flops;
   int64_t steps_taken = 0;
   // The part of the device's memory that a micro-batch's tensors may take; 0: all that they need.
   int64_t activation_bytes = 0;
   int64_t most_recomputed = 0;  // layers, in a micro-batch so far
+
+  // Returns the tensors that a full result has beside the trained ones: the parts of the model that
+  // see images.
+  std::vector<std::string> Beside() const {
+    std::vector<std::string> names;
+    if (!model.config.is_part()) return names;
+    for (const auto& [name, view] : source.tensors()) {
+      if (!name.starts_with(model.config.tensor_prefix)) names.push_back(name);
+    }
+    return names;
+  }
 
   Impl(const TrainSpec& spec_in, const std::filesystem::path& model_dir,
        std::unique_ptr<RowSource> rows_in, std::unique_ptr<RowSource> eval_rows_in,
@@ -94,14 +105,14 @@ struct Trainer::Impl {
         device(TrainingDevice()),
         loader(LoaderOf(spec_in)) {
     SetDeterministic(spec.deterministic);
-    const auto [config, weights] = ValueOrThrow(OpenModel(model_dir));
+    auto [config, weights] = ValueOrThrow(OpenModel(model_dir));
     ThrowIfError(JudgeMode(model_dir, config, spec.mode));
-    for (const auto& [name, view] : weights.tensors()) source_dtypes[name] = view.dtype;
     model = LoadModel(config, weights, spec.dtype, spec.mode == Mode::kQlora, device, progress);
     if (spec.mode == Mode::kFull) {
       // hf_parity: weights, gradients and moments in the compute dtype, without a master copy.
       const auto dtype = spec.precision == Precision::kHfParity ? model.dtype : at::kFloat;
       model.ForEachParameter([&](Parameter& p) { p.MakeTrainable(dtype); });
+      source = std::move(weights);
     } else {
       AddAdapters(model, spec.lora, spec.seed);
     }
@@ -304,7 +315,7 @@ void Trainer::LoadState(const std::filesystem::path& dir, int64_t steps_taken) {
 void Trainer::ExportWeights(const std::filesystem::path& dir) const {
   Guarded([&] {
     if (impl_->spec.mode == Mode::kFull) {
-      WriteModelShards(impl_->trainable, impl_->source_dtypes, dir);
+      WriteModelShards(impl_->trainable, impl_->source.tensors(), impl_->Beside(), dir);
     } else {
       WriteMasters(impl_->trainable, dir / "adapter_model.safetensors");
     }
