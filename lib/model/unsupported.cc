@@ -18,7 +18,7 @@ constexpr char kImages[] = "it sees images too, and ftd does not know its text p
 constexpr char kStateSpace[] = "it has layers without attention (a state space), which ftd lacks";
 constexpr char kDelta[] = "it has layers of linear attention (Gated DeltaNet), which ftd lacks";
 constexpr char kConvolution[] = "it has layers of short convolutions, which ftd lacks";
-constexpr char kEncoder[] = "it is no causal language model";
+constexpr char kEncoder[] = "it is not a causal language model";
 constexpr char kNearRelation[] = "its layers differ from those that ftd has";
 
 struct Unsupported {

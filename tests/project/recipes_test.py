@@ -16,7 +16,7 @@ TRACES = {
     "a step metric": (r"padding_ratio", {
         "lib/runlog/step_log.cc": "the columns of version 1, which never change",
         "docs/cli.md": "made from the table", "docs/metrics.md": "made from the table"}),
-    "a model family": (r'"llama"', {}),
+    "a model family": (r'"llama"', {"lib/model/unsupported.cc": "the nearest family of types that are none"}),
     "an operator": (r"\bglu/glu", {"worker/engine/model/decoder_layer.cc": "computes with it"}),
     "an RPC with its verb": (r"HoldJob|HoldVerb|verbs/hold\.cc|`hold JOB`", {}),
     "a dataset shape": (r"PROMPT_COMPLETION|kPromptCompletion|prompt-completion", {}),
