@@ -48,7 +48,7 @@ Layout ParseSpec(std::string_view spec) {
   if (const char sign = take("+- ")) layout.sign = sign;
   layout.alternate = take("#") != '\0';
   if (take("0") != '\0' && layout.align == '\0') {
-    layout.fill = "0";
+    layout.fill.assign(1, '0');
     layout.align = '=';
   }
   layout.width = number();

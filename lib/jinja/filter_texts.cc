@@ -79,7 +79,7 @@ JsonStyle StyleOf(Runtime& runtime, const Bound& args) {
     style.indent = args[1].Is(Kind::kString)
                        ? args[1].AsString()
                        : Repeated(runtime, " ", std::max<int64_t>(ToIndex(args[1]), 0));
-    style.item_separator = ",";
+    style.item_separator.assign(1, ',');
   }
   if (args.IsNone(2)) return style;
   const std::vector<Value> separators = ToVector(runtime, args[2]);

@@ -37,6 +37,8 @@ std::vector<std::pair<Value, Value>> ItemsOf(Runtime& runtime, std::string_view 
   if (!args.positional.empty() && args.positional[0].Is(Kind::kDict)) {
     items = args.positional[0].As<DictObject>().items;
   } else if (!args.positional.empty()) {
+    // Python looks for a method of the value, which an undefined one does not allow.
+    if (args.positional[0].Is(Kind::kUndefined)) FailUndefined(args.positional[0]);
     for (const Value& pair : ToVector(runtime, args.positional[0])) {
       std::vector<Value> parts = ToVector(runtime, pair);
       if (parts.size() != 2) Fail(Concat("'", what, "' needs pairs of a key and a value"));

@@ -27,7 +27,7 @@ class ConditionIterator : public IteratorObject {
     while (auto item = source_->Next(runtime)) {
       Assign(context, *stmt_.test_target, *item);
       if (!IsTrue(runtime, Evaluate(context, *stmt_.test))) continue;
-      // A tuple is made anew from its names; a single name keeps the element itself.
+      // A tuple is made again from its names; a single name keeps the element itself.
       return stmt_.test_target->op == Op::kTuple ? ValueOf(context, *stmt_.test_target) : *item;
     }
     return std::nullopt;
@@ -66,7 +66,7 @@ class Loop {
     loop_.Mutable<LoopObject>().recurse = std::move(recurse);
   }
 
-  // Returns kNext, whatever ended the loop: the statements after it go on.
+  // Returns what its `else` leaves to the loop around; else kNext.
   Flow Run() {
     bool none = true;
     {

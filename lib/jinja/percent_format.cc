@@ -131,7 +131,7 @@ class PercentFormatter {
       case 'o':
       case 'x':
       case 'X':
-        if (zero) layout.fill = "0", layout.align = '=';
+        if (zero) layout.fill.assign(1, '0'), layout.align = '=';
         return Integer(value, layout);
       case 'e':
       case 'E':
@@ -139,7 +139,7 @@ class PercentFormatter {
       case 'F':
       case 'g':
       case 'G':
-        if (zero) layout.fill = "0", layout.align = '=';
+        if (zero) layout.fill.assign(1, '0'), layout.align = '=';
         return Real(value, layout);
       default:
         Fail(Concat("the conversion '%", std::string(1, layout.type), "' is not supported"));

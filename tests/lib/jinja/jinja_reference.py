@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 
+import jinja2
 from transformers.utils import chat_template_utils
 
 DRIVER = pathlib.Path(os.environ.get("FTD_BUILD_DIR", "build")) / "tests" / "render_lines"
@@ -32,7 +33,8 @@ def theirs(template, variables):
                 blocks.append(block)
             text = "".join(blocks)
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        raised = type(error) is jinja2.exceptions.TemplateError  # what raise_exception raises, and nothing else
+        return {"error": str(error) if raised else f"{type(error).__name__}: {error}", "raised": raised}
     return {"text": text, "generations": [list(span) for span in spans]}
 
 
@@ -57,6 +59,9 @@ def problem(template, variables, got):
     want = theirs(template, variables)
     if re.match(r"NameError: name '(inf|nan)'", want.get("error", "")):  # Jinja2's compiler writes such constants as names
         return None
+    if want.get("raised") or got.get("raised"):
+        same = got.get("raised") == want.get("raised") and got["error"] == want["error"]
+        return None if same else f"raise_exception: ftd {got}, transformers {want}"
     if "error" in want:
         return None if "error" in got else f"transformers has {want['error'][:200]}, ftd the text {got['text'][:200]!r}"
     if ADDRESS.search(want["text"]):  # no two runs of Python agree on it, so ftd refuses
