@@ -142,7 +142,9 @@ class PercentFormatter {
         if (zero) layout.fill.assign(1, '0'), layout.align = '=';
         return Real(value, layout);
       default:
-        Fail(Concat("the conversion '%", std::string(1, layout.type), "' is not supported"));
+        Fail(static_cast<unsigned char>(layout.type) < 0x80
+                 ? Concat("the conversion '%", std::string(1, layout.type), "' is not supported")
+                 : "the format has a conversion that is not supported");
     }
   }
 

@@ -126,10 +126,10 @@ void Runtime::FailSteps() const {
 }
 
 void Runtime::Allocate(uint64_t bytes) {
-  Step(bytes / 64);
   allocated_ += std::min(bytes, options_.max_value_bytes + 1);
   if (allocated_ > options_.max_value_bytes)
     FailLimit(Concat("the template's values take more than ", options_.max_value_bytes, " bytes"));
+  Step(bytes / 64);
 }
 
 void Runtime::Descend() {
