@@ -19,7 +19,7 @@ Value GetItem(Runtime& runtime, const Value& object, const Value& key);
 // Returns the attribute alone, without the item in its place; missing if there is none.
 Value FindAttribute(Runtime& runtime, const Value& object, const std::string& name);
 
-// Returns object[start:stop:step]; None stands for what was left out.
+// slices.cc. Returns object[start:stop:step]; None stands for what was left out.
 Value GetSlice(Runtime& runtime, const Value& object, const Value& start, const Value& stop,
                const Value& step);
 

@@ -69,6 +69,8 @@ class Parser {
   ExprPtr ParseStrings();
   ExprPtr ParseList();
   ExprPtr ParseDict();
+
+  // parse_postfix.cc.
   ExprPtr ParsePostfix(ExprPtr node);
   ExprPtr ParseFilters(ExprPtr node);
   ExprPtr ParseDot(ExprPtr node);

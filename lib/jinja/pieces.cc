@@ -1,6 +1,7 @@
 #include "lib/jinja/pieces.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "lib/base/utf8.h"
 #include "lib/jinja/runtime.h"
@@ -54,6 +55,9 @@ std::vector<string_view> SplitAtSpaceFromEnd(string_view text, int64_t most) {
   return pieces;
 }
 
+// A negative limit is none.
+int64_t Limit(int64_t most) { return most < 0 ? std::numeric_limits<int64_t>::max() : most; }
+
 bool IsLineEnd(uint32_t point) {
   return (point >= 0xA && point <= 0xD) || (point >= 0x1C && point <= 0x1E) || point == 0x85 ||
          point == 0x2028 || point == 0x2029;
@@ -76,6 +80,7 @@ string_view Stripped(string_view text, const std::string* chars, bool left, bool
 }
 
 std::vector<string_view> SplitText(string_view text, const std::string* separator, int64_t most) {
+  most = Limit(most);
   if (separator == nullptr) return SplitAtSpace(text, most);
   std::vector<string_view> pieces;
   for (; most != 0; --most) {
@@ -90,6 +95,7 @@ std::vector<string_view> SplitText(string_view text, const std::string* separato
 
 std::vector<string_view> SplitFromEnd(string_view text, const std::string* separator,
                                       int64_t most) {
+  most = Limit(most);
   if (separator == nullptr) return SplitAtSpaceFromEnd(text, most);
   std::vector<string_view> pieces;
   for (; most != 0; --most) {
@@ -121,6 +127,7 @@ std::vector<string_view> SplitLines(string_view text, bool keep_ends) {
 
 std::string Replaced(Runtime& runtime, string_view text, string_view old, string_view with,
                      int64_t most) {
+  most = Limit(most);
   std::string out;
   size_t pos = 0;
   const auto append = [&](string_view part) {

@@ -29,8 +29,8 @@ struct Options {
   // What strftime_now formats; without it, a template that calls strftime_now fails. The library
   // reads no clock.
   std::optional<absl::CivilSecond> now;
-  // Objects (lists or dicts) whose rendering is to be found in Rendered::visits: usually the
-  // elements of `messages`.
+  // Objects (lists or dicts) whose rendering is to be found in Rendered::visits: usually the very
+  // Values that the list `messages` was made of, since a copy of a Value keeps its identity.
   std::vector<Value> watched;
 
   // RESOURCE_EXHAUSTED when one is exceeded. Steps are expressions, statements, and elements or 64

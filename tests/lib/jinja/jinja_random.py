@@ -41,7 +41,7 @@ class Templates:
         return self.confused(self.pick(
             lambda: str(self.rng.choice([0, 1, 2, 3, -1, 10, 1.5, 0.5])), "i", "j", "f", lambda: f"({self.number()} {self.rng.choice(['+', '-', '*', '+', '-', '*', '/', '//', '%'])} {self.number()})",
             lambda: f"{self.text()}|length", lambda: f"{self.items()}|length", lambda: f"l|sum + {self.number()}", lambda: f"{self.text()}.find({self.text()})", lambda: f"{self.text()}.count({self.text()})",
-            lambda: f"{self.number()}|round(1)", lambda: f"{self.number()}|int", lambda: f"{self.text()}|int({self.number()})", lambda: f"{self.number()}|abs", lambda: f"-{self.number()}", lambda: f"(l|max)", lambda: f"{self.number()}|float"))
+            lambda: f"{self.number()}|round(1)", lambda: f"{self.number()}|int", lambda: f"{self.text()}|int({self.number()})", lambda: f"{self.number()}|abs", lambda: f"-{self.number()}", lambda: "(l|max)", lambda: f"{self.number()}|float"))
 
     def text(self):
         return self.confused(self.pick(

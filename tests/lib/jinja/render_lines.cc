@@ -8,8 +8,9 @@
 //                             captured]…], "visits": [[watched, begin, end]…]} with offsets in
 //                             bytes, or
 //                             {"error", "code", "raised", "parse"}
-//   render_lines --time N     stdin: as above; stdout: after all is read, the seconds that N rounds
-//                             of rendering took, and the bytes of one round
+//   render_lines --time       stdin: as above up to an empty line; then each line renders all of
+//   them
+//                             once; stdout: the seconds, and the bytes of the texts
 #include <chrono>
 #include <cstring>
 #include <iostream>
@@ -77,14 +78,11 @@ ordered_json Answer(const Task& task) {
   return answer;
 }
 
-void Time(const std::vector<Task>& tasks, int rounds) {
+void Time(const std::vector<Task>& tasks) {
   const auto begin = std::chrono::steady_clock::now();
   size_t bytes = 0;
-  for (int i = 0; i < rounds; ++i) {
-    bytes = 0;
-    for (const Task& task : tasks)
-      bytes += task.parsed->Render(task.variables, task.options)->text.size();
-  }
+  for (const Task& task : tasks)
+    bytes += task.parsed->Render(task.variables, task.options)->text.size();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   std::cout << took.count() << ' ' << bytes << std::endl;
 }
@@ -92,20 +90,22 @@ void Time(const std::vector<Task>& tasks, int rounds) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 1 && !(argc == 3 && std::strcmp(argv[1], "--time") == 0)) {
-    std::cerr << "usage: render_lines [--time ROUNDS]\n";
+  const bool time = argc == 2 && std::strcmp(argv[1], "--time") == 0;
+  if (argc != 1 && !time) {
+    std::cerr << "usage: render_lines [--time]\n";
     return 2;
   }
   std::ios::sync_with_stdio(false);
   std::map<std::string, absl::StatusOr<Template>> templates;
   std::vector<Task> tasks;
-  for (std::string line; std::getline(std::cin, line);) {
+  std::string line;
+  while (std::getline(std::cin, line) && !line.empty()) {
     Task task = TaskOf(ordered_json::parse(line), &templates);
-    if (argc == 1) {
-      std::cout << Answer(task).dump() << '\n';
-    } else {
+    if (time) {
       tasks.push_back(std::move(task));
+    } else {
+      std::cout << Answer(task).dump() << '\n';
     }
   }
-  if (argc == 3) Time(tasks, std::atoi(argv[2]));
+  while (std::getline(std::cin, line)) Time(tasks);
 }
