@@ -40,8 +40,7 @@ bool IsKeptBack(const Value& object, std::string_view name) {
 namespace {
 
 Value Unsafe(const Value& object, std::string_view name) {
-  return Undefined(
-      Concat("the sandbox keeps the attribute '", name, "' of a ", TypeName(object), " back"));
+  return Undefined(UndefinedObject::Why::kUnsafe, std::string(name), object.kind());
 }
 
 Value NumberAttribute(const Value& number, std::string_view name) {
@@ -178,7 +177,7 @@ Value GetAttribute(Runtime& runtime, const Value& object, const std::string& nam
   } else if (object.Is(Kind::kUndefined)) {
     FailUndefined(object);
   }
-  return Undefined(Concat("a ", TypeName(object), " has no attribute '", name, "'"));
+  return Undefined(UndefinedObject::Why::kAttribute, name, object.kind());
 }
 
 Value GetItem(Runtime& runtime, const Value& object, const Value& key) {
@@ -187,7 +186,7 @@ Value GetItem(Runtime& runtime, const Value& object, const Value& key) {
   if (!key.Is(Kind::kString)) return Undefined(Concat("a ", TypeName(object), " has no such item"));
   Value attribute = FindAttribute(runtime, object, key.AsString());
   if (!attribute.Is(Kind::kMissing)) return attribute;
-  return Undefined(Concat("a ", TypeName(object), " has no item ", ReprOfText(key.AsString())));
+  return Undefined(UndefinedObject::Why::kItem, key.AsString(), object.kind());
 }
 
 bool IsCallable(const Value& value) {

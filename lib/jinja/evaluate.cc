@@ -25,7 +25,7 @@ std::vector<Value> EvaluateAll(const Context& context, const std::vector<ExprPtr
 Value EvaluateName(const Context& context, const Expr& expr) {
   const Value& value = context.At(expr.variable);
   if (!value.Is(Kind::kMissing)) return value;
-  return Undefined(Concat("'", expr.name, "' is undefined"));
+  return Undefined(UndefinedObject::Why::kName, expr.name);
 }
 
 Value EvaluateDict(const Context& context, const Expr& expr) {

@@ -34,10 +34,17 @@ struct StringObject : Object {
   mutable std::atomic<int64_t> length_{-1};
 };
 
-// Why a value is undefined; the message of the error that its use raises.
+// Why a value is undefined. The message of the error that its use raises is made when it is raised:
+// most are only asked whether they are defined.
 struct UndefinedObject : Object {
-  explicit UndefinedObject(std::string hint) : hint(std::move(hint)) {}
-  const std::string hint;
+  enum class Why : uint8_t { kMessage, kName, kAttribute, kItem, kUnsafe };
+  UndefinedObject(Why why, std::string text, Kind of = Kind::kNone)
+      : why(why), of(of), text(std::move(text)) {}
+  std::string Message() const;
+
+  const Why why;
+  const Kind of;           // the kind of value that lacks it
+  const std::string text;  // the message, or what is missing
 };
 
 // What holds values. A walk over all that is inside visits `weight` values, however often one of
@@ -148,8 +155,11 @@ inline Value MakeMarkup(std::string text) {
 inline bool IsMarkup(const Value& value) {
   return value.Is(Kind::kString) && value.As<StringObject>().markup;
 }
-inline Value Undefined(std::string hint) {
-  return {Kind::kUndefined, std::make_shared<UndefinedObject>(std::move(hint))};
+inline Value Undefined(UndefinedObject::Why why, std::string text, Kind of = Kind::kNone) {
+  return {Kind::kUndefined, std::make_shared<UndefinedObject>(why, std::move(text), of)};
+}
+inline Value Undefined(std::string message) {
+  return Undefined(UndefinedObject::Why::kMessage, std::move(message));
 }
 
 }  // namespace ftd::jinja

@@ -242,7 +242,22 @@ const Value& HashableKey(Runtime& runtime, const Value& key) {
   return key;
 }
 
-void FailUndefined(const Value& value) { Fail(value.As<UndefinedObject>().hint); }
+std::string UndefinedObject::Message() const {
+  switch (why) {
+    case Why::kName:
+      return Concat("'", text, "' is undefined");
+    case Why::kAttribute:
+      return Concat("a ", TypeName(of), " has no attribute '", text, "'");
+    case Why::kItem:
+      return Concat("a ", TypeName(of), " has no item ", ReprOfText(text));
+    case Why::kUnsafe:
+      return Concat("the sandbox keeps the attribute '", text, "' of a ", TypeName(of), " back");
+    default:
+      return text;
+  }
+}
+
+void FailUndefined(const Value& value) { Fail(value.As<UndefinedObject>().Message()); }
 
 std::optional<int64_t> LengthOf(const Value& value) {
   switch (value.kind()) {

@@ -135,12 +135,12 @@ void AppendEscaped(uint32_t point, std::string* out) {
 
 }  // namespace
 
-std::string_view TypeName(const Value& value) {
+std::string_view TypeName(Kind kind) {
   constexpr std::string_view kNames[] = {
       "missing",     "Undefined", "NoneType", "bool",     "int",    "float",    "str",
       "list",        "tuple",     "dict",     "range",    "view",   "iterator", "Namespace",
       "LoopContext", "Macro",     "method",   "function", "Cycler", "Joiner"};
-  return kNames[static_cast<size_t>(value.kind())];
+  return kNames[static_cast<size_t>(kind)];
 }
 
 // Python writes an exponent below 1e-4 and from 1e16 on.

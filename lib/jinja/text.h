@@ -12,7 +12,8 @@ namespace ftd::jinja {
 class Runtime;
 
 // Returns the name of a value's type, as Python's errors have it: "int", "NoneType".
-std::string_view TypeName(const Value& value);
+std::string_view TypeName(Kind kind);
+inline std::string_view TypeName(const Value& value) { return TypeName(value.kind()); }
 
 // Returns str(value). Throws for what Python shows with an address of memory.
 std::string Str(Runtime& runtime, const Value& value);

@@ -184,7 +184,7 @@ std::optional<uint64_t> HashOf(const Value& key) {
     case Kind::kFloat:
       return HashOfNumber(key.AsFloat());
     case Kind::kString:
-      return std::hash<std::string>()(key.AsString());
+      return std::hash<std::string_view>()(key.AsString());
     case Kind::kTuple: {
       uint64_t hash = 17;
       for (const Value& item : key.As<ListObject>().items) {
@@ -221,7 +221,7 @@ std::optional<size_t> DictObject::FindHashed(uint64_t hash, const Value& key) co
 }
 
 std::optional<size_t> DictObject::Find(const Value& key) const {
-  if (key.Is(Kind::kString) && by_hash_.empty()) return Find(std::string_view(key.AsString()));
+  if (key.Is(Kind::kString)) return Find(std::string_view(key.AsString()));
   if (!by_hash_.empty()) return FindHashed(*HashOf(key), key);
   for (size_t i = 0; i < items.size(); ++i) {
     if (SameKey(items[i].first, key)) return i;
@@ -230,9 +230,19 @@ std::optional<size_t> DictObject::Find(const Value& key) const {
 }
 
 std::optional<size_t> DictObject::Find(std::string_view key) const {
-  if (!by_hash_.empty()) return Find(Value::String(std::string(key)));
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (items[i].first.Is(Kind::kString) && items[i].first.AsString() == key) return i;
+  const auto is_key = [&](size_t i) {
+    return items[i].first.Is(Kind::kString) && items[i].first.AsString() == key;
+  };
+  if (by_hash_.empty()) {
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (is_key(i)) return i;
+    }
+    return std::nullopt;
+  }
+  const uint64_t hash = std::hash<std::string_view>()(key);
+  auto it = std::lower_bound(by_hash_.begin(), by_hash_.end(), std::pair(hash, uint32_t{0}));
+  for (; it != by_hash_.end() && it->first == hash; ++it) {
+    if (is_key(it->second)) return it->second;
   }
   return std::nullopt;
 }
