@@ -23,9 +23,10 @@ Bound::Bound(Runtime& runtime, std::string_view what, const Signature& signature
     : runtime_(runtime) {
   const std::vector<std::string_view> names = Names(signature.names);
   values_.assign(names.size(), Value::Missing());
-  if (args.positional.size() > names.size())
+  if (args.positional.size() > names.size()) {
     Fail(Concat("'", what, "' takes at most ", names.size(), " arguments, got ",
                 args.positional.size()));
+  }
   std::copy(args.positional.begin(), args.positional.end(), values_.begin());
   for (const auto& [name, value] : args.named) {
     const auto found = std::find(names.begin(), names.end(), name);

@@ -28,7 +28,7 @@ class Bound {
   // Requires: it has the argument.
   const Value& operator[](size_t i) const { return values_[i]; }
   // The argument, or else the default; throws for one of another type.
-  Value Or(size_t i, Value otherwise) const { return Has(i) ? values_[i] : std::move(otherwise); }
+  Value Or(size_t i, const Value& otherwise) const { return Has(i) ? values_[i] : otherwise; }
   bool FlagOr(size_t i, bool otherwise) const;
   int64_t IntegerOr(size_t i, int64_t otherwise) const;
   const std::string& Text(size_t i) const;

@@ -78,10 +78,11 @@ std::string FormatReal(Runtime& runtime, double number, Layout layout) {
         runtime, layout, negative, "",
         DigitsOf(number * 100, 'f', layout.precision.value_or(6), layout.alternate) + "%");
   }
-  if (layout.type != '\0')
+  if (layout.type != '\0') {
     return LaidOutNumber(
         runtime, layout, negative, "",
         DigitsOf(number, layout.type, layout.precision.value_or(6), layout.alternate));
+  }
   if (layout.precision) Fail("a format with a precision needs a type, such as f");
   return LaidOutNumber(runtime, layout, negative, "", ReprOfFloat(std::abs(number)));
 }

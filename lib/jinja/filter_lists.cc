@@ -140,8 +140,10 @@ Value Sort(Runtime& runtime, const Value& input, const Bound& args) {
   const std::vector<AttributePath> paths = PathsOf(runtime, args.Or(2, Value()));
   const std::vector<Value> items = ToVector(runtime, input);
   std::vector<Value> keys;
+  keys.reserve(items.size());
   for (const Value& item : items) {
     std::vector<Value> key;
+    key.reserve(paths.size());
     for (const AttributePath& path : paths)
       key.push_back(KeyOf(runtime, path.Follow(runtime, item), case_sensitive));
     keys.push_back(runtime.List(std::move(key)));
@@ -171,6 +173,7 @@ Value GroupBy(Runtime& runtime, const Value& input, const Bound& args) {
     return KeyOf(runtime, path.Follow(runtime, item, &otherwise), case_sensitive);
   };
   std::vector<Value> keys;
+  keys.reserve(items.size());
   for (const Value& item : items) keys.push_back(key_of(item));
   const std::vector<Value> sorted = SortedBy(runtime, items, keys, false);
   std::vector<Value> groups;

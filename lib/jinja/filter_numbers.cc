@@ -1,6 +1,7 @@
 // Filters that make numbers.
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 
 #include "lib/base/concat.h"
@@ -79,7 +80,7 @@ Value Absolute(Runtime&, const Value& input, const Bound&) {
 }
 
 Value ToInteger(Runtime&, const Value& input, const Bound& args) {
-  const Value otherwise = args.Or(0, Value::Int(0));
+  Value otherwise = args.Or(0, Value::Int(0));
   if (input.Is(Kind::kUndefined)) FailUndefined(input);
   if (IsInteger(input)) return Value::Int(input.AsInt());
   if (input.Is(Kind::kFloat)) {
@@ -102,7 +103,7 @@ Value ToInteger(Runtime&, const Value& input, const Bound& args) {
 }
 
 Value ToFloat(Runtime&, const Value& input, const Bound& args) {
-  const Value otherwise = args.Or(0, Value::Float(0));
+  Value otherwise = args.Or(0, Value::Float(0));
   if (input.Is(Kind::kUndefined)) FailUndefined(input);
   if (IsNumber(input)) return Value::Float(ToReal(input));
   if (!input.Is(Kind::kString)) return otherwise;

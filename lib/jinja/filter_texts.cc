@@ -26,7 +26,7 @@ Value Soft(Runtime& runtime, const Value& input) {
 }
 
 // Calls a method of str on the text of any value.
-Value Method(Runtime& runtime, const Value& input, std::string_view name, Args args) {
+Value Method(Runtime& runtime, const Value& input, std::string_view name, const Args& args) {
   const Value text = Soft(runtime, input);
   return CallMethod(runtime, text, *FindMethod(text, name), args);
 }

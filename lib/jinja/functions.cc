@@ -1,10 +1,7 @@
 #include "lib/jinja/functions.h"
 
-#include <algorithm>
-#include <ctime>
-#include <iterator>
-
 #include <clocale>
+#include <ctime>
 
 #include "absl/container/flat_hash_map.h"
 #include "lib/base/concat.h"
@@ -66,9 +63,10 @@ Value MakeNamespace(Runtime& runtime, Args& args) {
   // As a dict first: of equal names the last value counts.
   const Value dict = runtime.Dict(ItemsOf(runtime, "namespace", args));
   for (const auto& [name, value] : dict.As<DictObject>().items) {
-    if (TextOf(name).starts_with("_"))
+    if (TextOf(name).starts_with("_")) {
       Fail(Concat("a namespace cannot have the attribute '", name.AsString(),
                   "': names that begin with an underscore are private"));
+    }
     names->items.emplace_back(name.AsString(), value);
   }
   Value made(Kind::kNamespace, std::move(names));
@@ -164,9 +162,10 @@ const Value* FindGlobal(const std::string& name) {
   static const auto* const globals = [] {
     auto* made =
         new absl::flat_hash_map<std::string, Value>();  // NOLINT: lives as long as the program
-    for (const Row& row : kRows)
+    for (const Row& row : kRows) {
       made->emplace(row.name,
                     Value(Kind::kFunction, std::make_shared<FunctionObject>(row.name, row.call)));
+    }
     return made;
   }();
   const auto found = globals->find(name);

@@ -238,11 +238,12 @@ class Lexer {
     constexpr std::string_view kOne = "+-/*%~[](){}><=.:|,;";
     const std::string_view two = source_.substr(pos_, 2);
     const bool is_two = std::find(kTwo.begin(), kTwo.end(), two) != kTwo.end();
-    if (!is_two && kOne.find(source_[pos_]) == std::string_view::npos)
+    if (!is_two && kOne.find(source_[pos_]) == std::string_view::npos) {
       FailAt(
           static_cast<uint32_t>(pos_),
           Concat("unexpected character '",
                  source_.substr(pos_, Utf8Length(static_cast<unsigned char>(source_[pos_]))), "'"));
+    }
     const std::string_view sign = is_two ? two : two.substr(0, 1);
     Balance(sign[0], open);
     Add(TokenKind::kOperator, pos_, std::string(sign));

@@ -99,7 +99,7 @@ Value Changed(Runtime& runtime, const Value& self, const Args& args) {
 
 Value NextOfCycler(Runtime&, const Value& self, const Bound&) {
   auto& cycler = self.Mutable<CyclerObject>();
-  const Value item = cycler.items[cycler.position];
+  Value item = cycler.items[cycler.position];
   cycler.position = (cycler.position + 1) % cycler.items.size();
   return item;
 }

@@ -227,9 +227,10 @@ double ToReal(const Value& value) {
 }
 
 Value ToInt(double value) {
-  if (!(value >= -0x1p63 && value < 0x1p63))
+  if (!(value >= -0x1p63 && value < 0x1p63)) {
     Fail(std::isnan(value) ? "cannot convert NaN to an integer"
                            : "the number does not fit into a 64-bit integer");
+  }
   return Value::Int(static_cast<int64_t>(value));
 }
 

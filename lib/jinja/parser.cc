@@ -120,9 +120,10 @@ Body Parser::ParseBody(std::initializer_list<std::string_view> ends) {
     }
   }
   flush();
-  if (ends.size() > 0)
+  if (ends.size() > 0) {
     FailHere(Concat("the template ends within {% ", open_.back(), " %}: expected {% ",
                     *(ends.end() - 1), " %}"));
+  }
   return body;
 }
 

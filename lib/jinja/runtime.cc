@@ -1,6 +1,7 @@
 #include "lib/jinja/runtime.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "lib/base/concat.h"
 #include "lib/base/utf8.h"
