@@ -32,9 +32,10 @@ absl::StatusOr<Value> ScalarFromJson(const nlohmann::ordered_json& json) {
       return Value::Int(json.get<int64_t>());
     case Type::number_unsigned: {
       const auto number = json.get<uint64_t>();
-      if (number > uint64_t{std::numeric_limits<int64_t>::max()})
+      if (number > uint64_t{std::numeric_limits<int64_t>::max()}) {
         return absl::InvalidArgumentError(
             Concat("the integer ", number, " does not fit into 64 bits"));
+      }
       return Value::Int(static_cast<int64_t>(number));
     }
     case Type::number_float:
@@ -51,9 +52,10 @@ absl::StatusOr<Value> ScalarFromJson(const nlohmann::ordered_json& json) {
 
 absl::StatusOr<Value> FromJsonAt(const nlohmann::ordered_json& json, int depth) {
   if (!json.is_structured()) return ScalarFromJson(json);
-  if (depth >= Value::kMaxDepth)
+  if (depth >= Value::kMaxDepth) {
     return absl::InvalidArgumentError(
         Concat("values nest deeper than ", Value::kMaxDepth, " levels"));
+  }
   if (json.is_array()) {
     std::vector<Value> items;
     items.reserve(json.size());
