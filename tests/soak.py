@@ -17,6 +17,7 @@
     fuzz-csv_rows     and UndefinedBehaviorSanitizer; what reaches new code lands in build-fuzz/corpus
     fuzz-hub_answer
     fuzz-dataset_card
+    fuzz-jinja
     nix               the package with LibTorch in Nix's sandbox, twice without a compiler cache: the same bytes; the demo
                       from it; the flake's checks, with the C++ tests in the sandbox
 
@@ -135,7 +136,7 @@ SOAKS = {
     "gpu-kit": (1, lambda n, seed: (n, run_pytest("deploy/gpu_kit_trixie_test.py", seed))),
     "exporters": (1, lambda n, seed: (n, run_pytest("tools/trackers_test.py", seed))),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_CPU_SECONDS * n // FUZZ_RUNS))
-       for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card")},
+       for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card", "jinja")},
     "nix": (1, lambda n, seed: (n, run_pytest("nix/whole_test.py", seed, FTD_NIX_CCACHE=""))),
 }
 
