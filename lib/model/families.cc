@@ -87,9 +87,9 @@ constexpr ParameterRow kMistralParameters[] = {
 };
 
 // modeling_gemma2.py: norms before and after both blocks.
-constexpr ParameterRow kGemmaPreMlpRow = {
+constexpr ParameterRow kPreMlpNormRow = {
     kMlpInputNorm, kNone, {{{"pre_feedforward_layernorm", kHidden}}}};
-constexpr ParameterRow kGemmaPostMlpRow = {
+constexpr ParameterRow kPostMlpNormRow = {
     kMlpOutputNorm, kNone, {{{"post_feedforward_layernorm", kHidden}}}};
 constexpr ParameterRow kGemma2Parameters[] = {
     kEmbeddingRow,
@@ -99,10 +99,10 @@ constexpr ParameterRow kGemma2Parameters[] = {
     kAttentionOutRow,
     kAttentionOutBiasRow,
     PostAttentionNormRow(kAttentionOutputNorm),
-    kGemmaPreMlpRow,
+    kPreMlpNormRow,
     kGateUpRow,
     kDownRow,
-    kGemmaPostMlpRow,
+    kPostMlpNormRow,
     kFinalNormRow,
     kHeadRow,
 };
@@ -118,10 +118,10 @@ constexpr ParameterRow kGemma3Parameters[] = {
     kAttentionOutRow,
     kAttentionOutBiasRow,
     PostAttentionNormRow(kAttentionOutputNorm),
-    kGemmaPreMlpRow,
+    kPreMlpNormRow,
     kGateUpRow,
     kDownRow,
-    kGemmaPostMlpRow,
+    kPostMlpNormRow,
     kFinalNormRow,
     kHeadRow,
 };
@@ -151,7 +151,7 @@ constexpr ParameterRow kOlmo2Parameters[] = {
     PostAttentionNormRow(kAttentionOutputNorm),
     kGateUpRow,
     kDownRow,
-    kGemmaPostMlpRow,
+    kPostMlpNormRow,
     kFinalNormRow,
     kHeadRow,
 };
@@ -188,18 +188,15 @@ constexpr LayerDefaults kQwenLayers = {.rule = WindowRule::kQwen, .window = 4096
 
 constexpr Family kFamilies[] = {
     {.model_type = "llama",
-     .layer_prefix = "model.layers.",
      .parameters = kLlamaParameters,
      .reads_attention_bias = true,
      .reads_mlp_bias = true},
     {.model_type = "qwen2",
-     .layer_prefix = "model.layers.",
      .parameters = kQwen2Parameters,
      .layers = kQwenLayers,
      .max_position_embeddings = 32768,
      .num_key_value_heads = 32},
     {.model_type = "qwen3",
-     .layer_prefix = "model.layers.",
      .parameters = kQwen3Parameters,
      .layers = kQwenLayers,
      .reads_attention_bias = true,
@@ -207,13 +204,11 @@ constexpr Family kFamilies[] = {
      .num_key_value_heads = 32,
      .head_dim = 128},
     {.model_type = "mistral",
-     .layer_prefix = "model.layers.",
      .parameters = kMistralParameters,
      .layers = {.rule = WindowRule::kAll, .window = 4096},
      .max_position_embeddings = 131072,
      .num_key_value_heads = 8},
     {.model_type = "ministral3",
-     .layer_prefix = "model.layers.",
      .parameters = kMistralParameters,
      .layers = {.rule = WindowRule::kAll},
      .scales_queries = true,
@@ -223,7 +218,6 @@ constexpr Family kFamilies[] = {
      .head_dim = 128,
      .pad_token_id = 11},
     {.model_type = "gemma2",
-     .layer_prefix = "model.layers.",
      .parameters = kGemma2Parameters,
      .fixed_traits = kGemmaTraits,
      .norm = NormKind::kOffset,
@@ -241,7 +235,6 @@ constexpr Family kFamilies[] = {
      .pad_token_id = 0},
     {.model_type = "gemma3_text",
      .whole_model_type = "gemma3",
-     .layer_prefix = "model.layers.",
      .parameters = kGemma3Parameters,
      .fixed_traits = kGemmaTraits,
      .norm = NormKind::kOffset,
@@ -267,7 +260,6 @@ constexpr Family kFamilies[] = {
      .head_dim = 256,
      .pad_token_id = 0},
     {.model_type = "phi3",
-     .layer_prefix = "model.layers.",
      .parameters = kPhi3Parameters,
      .fixed_traits = kPhi3Traits,
      .layers = {.rule = WindowRule::kAll},
@@ -276,7 +268,6 @@ constexpr Family kFamilies[] = {
      .max_position_embeddings = 4096,
      .pad_token_id = 32000},
     {.model_type = "smollm3",
-     .layer_prefix = "model.layers.",
      .parameters = kLlamaParameters,
      .layers = {.rule = WindowRule::kWithoutRope, .unrotated_every = 4},
      .rope = {.theta = 2e6},
@@ -287,13 +278,11 @@ constexpr Family kFamilies[] = {
      .num_key_value_heads = 4,
      .pad_token_id = 128004},
     {.model_type = "granite",
-     .layer_prefix = "model.layers.",
      .parameters = kLlamaParameters,
      .scaling = Scaling::kGranite,
      .reads_attention_bias = true,
      .reads_mlp_bias = true},
     {.model_type = "olmo2",
-     .layer_prefix = "model.layers.",
      .parameters = kOlmo2Parameters,
      .norm = NormKind::kFloat32,
      .rope_in_float32 = true,
@@ -301,7 +290,6 @@ constexpr Family kFamilies[] = {
      .rms_norm_eps = 1e-5,
      .pad_token_id = 1},
     {.model_type = "olmo3",
-     .layer_prefix = "model.layers.",
      .parameters = kOlmo2Parameters,
      .norm = NormKind::kFloat32,
      .layers = {.rule = WindowRule::kLayerTypes, .window = 4096, .period = 4, .local_rope = true},
@@ -311,7 +299,6 @@ constexpr Family kFamilies[] = {
      .rms_norm_eps = 1e-5,
      .pad_token_id = 1},
     {.model_type = "glm4",
-     .layer_prefix = "model.layers.",
      .parameters = kGlm4Parameters,
      .rope = {.partial_rotary_factor = 0.5, .partial = true},
      .rope_interleaved = true,

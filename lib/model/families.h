@@ -63,7 +63,7 @@ struct Family {
   // The model_type of models with images whose `text_config` and "language_model." tensors this
   // family describes; empty: none.
   std::string_view whole_model_type;
-  std::string_view layer_prefix;  // of the layer's number
+  std::string_view layer_prefix = "model.layers.";  // of the layer's number
   absl::Span<const ParameterRow> parameters;
   absl::Span<const FixedTrait> fixed_traits;
 

@@ -92,13 +92,11 @@ void ReadInto(Model& model, const ParameterInfo& info, WeightReader& reader) {
 
 // Makes a kind of layers' table of cos and sin. Positions restart in every document, so it is made
 // per batch and not once per model.
-RopeTable TableOf(const Model& model, const RopeConfig& rope, const at::Tensor& frequencies,
+RopeTable TableOf(const Model& model, const RopeConfig& rope, const BatchFrequencies& frequencies,
                   const FlatBatch& batch) {
-  const at::Tensor& f =
-      frequencies.defined() ? frequencies : RopeFrequencies(rope, batch.documents.longest);
   RopeTable table =
-      MakeRopeTable(f, batch.positions, model.config.rope_in_float32 ? at::kFloat : model.dtype,
-                    rope.attention_factor);
+      MakeRopeTable(frequencies.For(batch.documents.longest), batch.positions,
+                    model.config.rope_in_float32 ? at::kFloat : model.dtype, rope.attention_factor);
   table.interleaved = model.config.rope_interleaved;
   return table;
 }
@@ -217,10 +215,8 @@ Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dt
     ReadInto(model, info, reader);
     return absl::OkStatus();
   }));
-  if (!FrequenciesVary(config.rope))
-    model.rope_frequencies = RopeFrequencies(config.rope, 0).to(device);
-  if (!FrequenciesVary(config.local_rope))
-    model.local_rope_frequencies = RopeFrequencies(config.local_rope, 0).to(device);
+  model.rope_frequencies = BatchFrequencies(config.rope, device);
+  model.local_rope_frequencies = BatchFrequencies(config.local_rope, device);
   return model;
 }
 

@@ -23,10 +23,9 @@ struct Model {
   at::ScalarType dtype = at::kFloat;  // of the forward pass
   Parameter embedding;                // [V, D]; also the head when tied
   std::vector<DecoderLayer> layers;
-  Parameter final_norm;   // [D]
-  Parameter untied_head;  // [V, D]; undefined when tied
-  // [R/2] float32, of full and of windowed layers; undefined where they depend on the batch.
-  at::Tensor rope_frequencies, local_rope_frequencies;
+  Parameter final_norm;                                       // [D]
+  Parameter untied_head;                                      // [V, D]; undefined when tied
+  BatchFrequencies rope_frequencies, local_rope_frequencies;  // of full and of windowed layers
 
   Parameter& head() { return config.tie_word_embeddings ? embedding : untied_head; }
 

@@ -113,6 +113,12 @@ struct Trainer::Impl {
       const auto dtype = spec.precision == Precision::kHfParity ? model.dtype : at::kFloat;
       model.ForEachParameter([&](Parameter& p) { p.MakeTrainable(dtype); });
       source = std::move(weights);
+      for (const std::string& name : Beside()) {
+        if (source.Find(name)->dtype != TensorDtype::kOther) continue;
+        throw EngineError(EngineError::Kind::kModel,
+                          model_dir.string() + ": tensor " + name +
+                              " is of a dtype that a full result cannot keep; use --mode lora");
+      }
     } else {
       AddAdapters(model, spec.lora, spec.seed);
     }

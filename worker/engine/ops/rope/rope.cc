@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace ftd::engine {
 namespace {
@@ -114,8 +115,18 @@ at::Tensor RopeFrequencies(const RopeConfig& rope, int64_t longest) {
   return Powers(rope.theta, rope.rotary_dim).reciprocal_();
 }
 
-bool FrequenciesVary(const RopeConfig& rope) {
-  return rope.type == Type::kDynamic || rope.type == Type::kLongrope;
+BatchFrequencies::BatchFrequencies(const RopeConfig& rope, c10::Device device)
+    : rope_(rope), within_(RopeFrequencies(rope, /*longest=*/0).to(device)) {
+  if (rope.type == Type::kLongrope)
+    beyond_ = RopeFrequencies(rope, std::numeric_limits<int64_t>::max()).to(device);
+}
+
+at::Tensor BatchFrequencies::For(int64_t longest) const {
+  const auto tokens = static_cast<double>(longest);
+  if (rope_.type == Type::kDynamic && tokens > rope_.max_position_embeddings)
+    return RopeFrequencies(rope_, longest).to(within_.device());
+  const bool beyond = beyond_.defined() && tokens > rope_.original_max_position_embeddings;
+  return beyond ? beyond_ : within_;
 }
 
 RopeTable MakeRopeTable(const at::Tensor& frequencies, const at::Tensor& positions,
@@ -123,8 +134,7 @@ RopeTable MakeRopeTable(const at::Tensor& frequencies, const at::Tensor& positio
   // Angles [T, 1, R/2] in float32: bfloat16 has no exact number for most positions above 256. cos
   // and sin are rounded to the compute dtype as in LlamaRotaryEmbedding.forward, which holds each
   // of them twice, once per half of a head.
-  const at::Tensor angles =
-      at::outer(positions.to(at::kFloat), frequencies.to(positions.device())).unsqueeze(1);
+  const at::Tensor angles = at::outer(positions.to(at::kFloat), frequencies).unsqueeze(1);
   at::Tensor cos = angles.cos(), sin = angles.sin();
   if (factor != 1) {
     cos.mul_(factor);

@@ -20,8 +20,20 @@ struct RopeTable {
 // in tokens.
 at::Tensor RopeFrequencies(const RopeConfig& rope, int64_t longest);
 
-// Returns whether the frequencies depend on the longest document.
-bool FrequenciesVary(const RopeConfig& rope);
+// The same on a device, ready for batches of any length: only the dynamic type makes them anew.
+class BatchFrequencies {
+ public:
+  BatchFrequencies() = default;
+  BatchFrequencies(const RopeConfig& rope, c10::Device device);
+
+  // Returns those for a batch whose longest document has so many tokens.
+  at::Tensor For(int64_t longest) const;
+
+ private:
+  RopeConfig rope_;
+  at::Tensor within_;  // the context that the model was trained on first
+  at::Tensor beyond_;  // longrope
+};
 
 // Returns the table for `positions` [T] (int64), with cos and sin times `factor`.
 RopeTable MakeRopeTable(const at::Tensor& frequencies, const at::Tensor& positions,
