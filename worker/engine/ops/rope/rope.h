@@ -20,7 +20,7 @@ struct RopeTable {
 // in tokens.
 at::Tensor RopeFrequencies(const RopeConfig& rope, int64_t longest);
 
-// The same on a device, ready for batches of any length: only the dynamic type makes them anew.
+// The same on a device, ready for batches of any length: only the dynamic type makes them again.
 class BatchFrequencies {
  public:
   BatchFrequencies() = default;
