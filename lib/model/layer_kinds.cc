@@ -106,9 +106,10 @@ absl::StatusOr<std::vector<LayerKind>> RotatingLayers(const Json& json,
       continue;
     }
     const Json& entry = (*list)[i];
-    if (!entry.is_number_integer())
+    if (!entry.is_number_integer()) {
       return ConfigCorrupt(
           absl::StrCat("no_rope_layers has ", entry.dump(), "; it must be 0 or 1"));
+    }
     kinds[i].rotates = entry != 0;
   }
   return kinds;

@@ -120,7 +120,7 @@ std::string MetricsJsonl(const RunHistory& history) {
 std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model, bool is_part) {
   Json modules = spec.lora.target_modules;
   if (is_part) {  // PEFT takes a string for a regular expression of the whole path
-    modules = absl::StrCat("model\\.language_model\\.layers\\..*\\.(",
+    modules = absl::StrCat(R"(model\.language_model\.layers\..*\.()",
                            absl::StrJoin(spec.lora.target_modules, "|"), ")");
   }
   return Dump({{"alpha_pattern", Json::object()},

@@ -68,6 +68,7 @@ TEST_F(CudaKernelsTest, RmsNormEqualsTheDefinition) {
         const at::Tensor x = (at::randn({T, D}) * size).to(dtype);
         const at::Tensor w = (1 + 0.1 * at::randn({D})).to(dtype), dy = at::randn({T, D}).to(dtype),
                          residual = at::randn({T, D}).to(dtype);
+        const NormKind of_kind = kind;  // a lambda takes no structured binding
         const at::Tensor x64 = x.to(at::kDouble);
         const at::Tensor w64 = w.to(at::kDouble) + (kind == NormKind::kOffset ? 1 : 0);
         const at::Tensor rstd64 = (x64.square().mean({-1}, true) + kEps).rsqrt();
@@ -78,7 +79,7 @@ TEST_F(CudaKernelsTest, RmsNormEqualsTheDefinition) {
 
         const std::vector<at::Tensor> results = RunKernel([&] {
           const at::Tensor on_x = OnKernelDevice(x);
-          const NormWeight on_w(OnKernelDevice(w), kind);
+          const NormWeight on_w(OnKernelDevice(w), of_kind);
           at::Tensor rstd;
           const at::Tensor y = cuda::RmsNormForward(on_x, on_w, kEps, &rstd);
           return std::vector<at::Tensor>{

@@ -374,131 +374,152 @@ struct LayerCase {
 
 // A whole layer whose weights train. Inputs: x, its parameters in the order of the list below, cos
 // and sin of full and of windowed layers. What a case lacks is an input all the same.
+enum Input : size_t {
+  kX,
+  kInputNorm,
+  kQkv,
+  kQkvBias,
+  kQueryNorm,
+  kKeyNorm,
+  kO,
+  kOBias,
+  kOutputNorm,
+  kMlpInputNorm,
+  kGateUp,
+  kGateUpBias,
+  kDown,
+  kDownBias,
+  kMlpOutputNorm,
+  kCos,
+  kSin,
+  kLocalCos,
+  kLocalSin
+};
+
+std::vector<at::Tensor> LayerInputs(const Size& size) {
+  const auto [D, F] = size;
+  const auto map = [](int64_t out, int64_t in) {
+    return at::randn({out, in}) / std::sqrt(static_cast<double>(in));
+  };
+  const auto full = CosSinAndScale(), local = CosSinAndScale();
+  return {at::randn({43, D}),
+          at::randn({D}),
+          map(80, D),
+          at::randn({80}),
+          at::randn({8}),
+          at::randn({8}),
+          map(D, 48),
+          at::randn({D}),
+          at::randn({D}),
+          at::randn({D}),
+          map(2 * F, D),
+          at::randn({2 * F}),
+          map(D, F),
+          at::randn({D}),
+          at::randn({D}),
+          full[0],
+          full[1],
+          local[0],
+          local[1]};
+}
+
+at::Tensor PlainLayer(const LayerCase& one, const std::vector<at::Tensor>& in) {
+  const double offset = one.norm == NormKind::kOffset ? 1 : 0, m = one.residual_multiplier;
+  const auto norm = [&](const at::Tensor& x, Input weight, bool has) {
+    return has ? PlainNorm(x, in[weight], offset) : x;
+  };
+  const auto map = [&](const at::Tensor& x, Input weight, Input bias) {
+    const at::Tensor y = x.mm(in[weight].t());
+    return one.biases ? y + in[bias] : y;
+  };
+  AttentionShape shape = kShape;
+  shape.window = one.kind.window;
+  Rotation rotation;
+  if (one.kind.rotates) {
+    rotation.rope = one.kind.local_rope ? RopeTable{in[kLocalCos], in[kLocalSin]}
+                                        : RopeTable{in[kCos], in[kSin]};
+  }
+  at::Tensor qkv = map(norm(in[kX], kInputNorm, one.input_norms), kQkv, kQkvBias);
+  if (one.head_norms) qkv = PlainHeadNorms(qkv, in[kQueryNorm], in[kKeyNorm], offset);
+  const at::Tensor attended = map(PlainAttention(qkv, shape, rotation), kO, kOBias);
+  const at::Tensor h = in[kX] + m * norm(attended, kOutputNorm, one.output_norms);
+  const at::Tensor gate_up = map(norm(h, kMlpInputNorm, one.input_norms), kGateUp, kGateUpBias);
+  const at::Tensor product =
+      one.activation == Activation::kSilu ? PlainSwiglu(gate_up) : PlainGeglu(gate_up);
+  return h + m * norm(map(product, kDown, kDownBias), kMlpOutputNorm, one.output_norms);
+}
+
+// The parameters that the case has, by their inputs.
+std::vector<std::pair<Input, Parameter*>> ParametersOf(const LayerCase& one, DecoderLayer& layer) {
+  std::vector<std::pair<Input, Parameter*>> parameters = {{kQkv, &layer.qkv.weight},
+                                                          {kO, &layer.o.weight},
+                                                          {kGateUp, &layer.gate_up.weight},
+                                                          {kDown, &layer.down.weight}};
+  const auto add = [&](bool has, std::vector<std::pair<Input, Parameter*>> more) {
+    if (has) parameters.insert(parameters.end(), more.begin(), more.end());
+  };
+  add(one.biases, {{kQkvBias, &layer.qkv.bias},
+                   {kOBias, &layer.o.bias},
+                   {kGateUpBias, &layer.gate_up.bias},
+                   {kDownBias, &layer.down.bias}});
+  add(one.head_norms, {{kQueryNorm, &layer.query_norm}, {kKeyNorm, &layer.key_norm}});
+  add(one.input_norms,
+      {{kInputNorm, &layer.attention_input_norm}, {kMlpInputNorm, &layer.mlp_input_norm}});
+  add(one.output_norms,
+      {{kOutputNorm, &layer.attention_output_norm}, {kMlpOutputNorm, &layer.mlp_output_norm}});
+  return parameters;
+}
+
+BatchContext ContextOf(const LayerCase& one, const std::vector<at::Tensor>& in) {
+  BatchContext context;
+  context.documents = MakeDocuments(kOffsets);
+  context.rotation.rope = {in[kCos], in[kSin]};
+  context.local_rotation.rope = {in[kLocalCos], in[kLocalSin]};
+  context.attention = kShape;
+  context.norm = one.norm;
+  context.eps = kEps;
+  context.activation = one.activation;
+  context.residual_multiplier = one.residual_multiplier;
+  return context;
+}
+
+OutputAndGradients LayerAndGradients(const LayerCase& one, const std::vector<at::Tensor>& in,
+                                     const at::Tensor& dy) {
+  DecoderLayer layer;
+  layer.kind = one.kind;
+  const std::vector<std::pair<Input, Parameter*>> parameters = ParametersOf(one, layer);
+  for (const auto& [input, parameter] : parameters) {
+    parameter->value = in[input];
+    parameter->MakeTrainable();
+  }
+  const BatchContext context = ContextOf(one, in);
+  DecoderLayerSaved saved;
+  OutputAndGradients result{DecoderLayerForward(layer, 0, context, in[kX], &saved), {}};
+  result.gradients.resize(in.size());
+  // From the input alone, the backward pass finds the same.
+  DecoderLayerSaved again{.x = saved.x};
+  DecoderLayerRecompute(layer, 0, context, &again);
+  result.gradients[kX] = DecoderLayerBackward(layer, 0, context, saved, dy, true);
+  for (const auto& [input, parameter] : parameters) {
+    result.gradients[input] = parameter->grad;
+    parameter->grad = parameter->grad.clone();
+    parameter->grad_is_stale = true;
+  }
+  const at::Tensor dx = DecoderLayerBackward(layer, 0, context, again, dy, true);
+  EXPECT_TRUE(at::equal(dx, result.gradients[kX]));
+  for (const auto& [input, parameter] : parameters)
+    EXPECT_TRUE(at::equal(parameter->FreshGrad(), result.gradients[input])) << input;
+  return result;
+}
+
 GradientCheck LayerCheck(const LayerCase& one) {
   GradientCheck check;
   check.sizes = {{20, 12}, {33, 40}};
   check.dtypes = {{at::kFloat, 50, 500}, {at::kBFloat16, 16, 32}, {at::kHalf, 16, 32}};
-  check.inputs = [](const Size& size) -> std::vector<at::Tensor> {
-    const auto [D, F] = size;
-    const auto map = [](int64_t out, int64_t in) {
-      return at::randn({out, in}) / std::sqrt(static_cast<double>(in));
-    };
-    const auto full = CosSinAndScale(), local = CosSinAndScale();
-    return {at::randn({43, D}),
-            at::randn({D}),
-            map(80, D),
-            at::randn({80}),
-            at::randn({8}),
-            at::randn({8}),
-            map(D, 48),
-            at::randn({D}),
-            at::randn({D}),
-            at::randn({D}),
-            map(2 * F, D),
-            at::randn({2 * F}),
-            map(D, F),
-            at::randn({D}),
-            at::randn({D}),
-            full[0],
-            full[1],
-            local[0],
-            local[1]};
-  };
-  enum Input : size_t {
-    kX,
-    kInputNorm,
-    kQkv,
-    kQkvBias,
-    kQueryNorm,
-    kKeyNorm,
-    kO,
-    kOBias,
-    kOutputNorm,
-    kMlpInputNorm,
-    kGateUp,
-    kGateUpBias,
-    kDown,
-    kDownBias,
-    kMlpOutputNorm,
-    kCos,
-    kSin,
-    kLocalCos,
-    kLocalSin
-  };
-  check.reference = [one](const std::vector<at::Tensor>& in) {
-    const double offset = one.norm == NormKind::kOffset ? 1 : 0, m = one.residual_multiplier;
-    const auto norm = [&](const at::Tensor& x, Input weight, bool has) {
-      return has ? PlainNorm(x, in[weight], offset) : x;
-    };
-    const auto map = [&](const at::Tensor& x, Input weight, Input bias) {
-      const at::Tensor y = x.mm(in[weight].t());
-      return one.biases ? y + in[bias] : y;
-    };
-    AttentionShape shape = kShape;
-    shape.window = one.kind.window;
-    Rotation rotation;
-    if (one.kind.rotates) {
-      rotation.rope = one.kind.local_rope ? RopeTable{in[kLocalCos], in[kLocalSin]}
-                                          : RopeTable{in[kCos], in[kSin]};
-    }
-    at::Tensor qkv = map(norm(in[kX], kInputNorm, one.input_norms), kQkv, kQkvBias);
-    if (one.head_norms) qkv = PlainHeadNorms(qkv, in[kQueryNorm], in[kKeyNorm], offset);
-    const at::Tensor attended = map(PlainAttention(qkv, shape, rotation), kO, kOBias);
-    const at::Tensor h = in[kX] + m * norm(attended, kOutputNorm, one.output_norms);
-    const at::Tensor gate_up = map(norm(h, kMlpInputNorm, one.input_norms), kGateUp, kGateUpBias);
-    const at::Tensor product =
-        one.activation == Activation::kSilu ? PlainSwiglu(gate_up) : PlainGeglu(gate_up);
-    return h + m * norm(map(product, kDown, kDownBias), kMlpOutputNorm, one.output_norms);
-  };
-  check.op = [one](const std::vector<at::Tensor>& in, const at::Tensor& dy) -> OutputAndGradients {
-    DecoderLayer layer;
-    layer.kind = one.kind;
-    std::vector<std::pair<Input, Parameter*>> parameters = {{kQkv, &layer.qkv.weight},
-                                                            {kO, &layer.o.weight},
-                                                            {kGateUp, &layer.gate_up.weight},
-                                                            {kDown, &layer.down.weight}};
-    const auto add = [&](bool has, std::vector<std::pair<Input, Parameter*>> more) {
-      if (has) parameters.insert(parameters.end(), more.begin(), more.end());
-    };
-    add(one.biases, {{kQkvBias, &layer.qkv.bias},
-                     {kOBias, &layer.o.bias},
-                     {kGateUpBias, &layer.gate_up.bias},
-                     {kDownBias, &layer.down.bias}});
-    add(one.head_norms, {{kQueryNorm, &layer.query_norm}, {kKeyNorm, &layer.key_norm}});
-    add(one.input_norms,
-        {{kInputNorm, &layer.attention_input_norm}, {kMlpInputNorm, &layer.mlp_input_norm}});
-    add(one.output_norms,
-        {{kOutputNorm, &layer.attention_output_norm}, {kMlpOutputNorm, &layer.mlp_output_norm}});
-    for (const auto& [input, parameter] : parameters) {
-      parameter->value = in[input];
-      parameter->MakeTrainable();
-    }
-    BatchContext context;
-    context.documents = MakeDocuments(kOffsets);
-    context.rotation.rope = {in[kCos], in[kSin]};
-    context.local_rotation.rope = {in[kLocalCos], in[kLocalSin]};
-    context.attention = kShape;
-    context.norm = one.norm;
-    context.eps = kEps;
-    context.activation = one.activation;
-    context.residual_multiplier = one.residual_multiplier;
-    DecoderLayerSaved saved;
-    OutputAndGradients result{DecoderLayerForward(layer, 0, context, in[kX], &saved), {}};
-    result.gradients.resize(in.size());
-    // From the input alone, the backward pass finds the same.
-    DecoderLayerSaved again{.x = saved.x};
-    DecoderLayerRecompute(layer, 0, context, &again);
-    result.gradients[kX] = DecoderLayerBackward(layer, 0, context, saved, dy, true);
-    for (const auto& [input, parameter] : parameters) {
-      result.gradients[input] = parameter->grad;
-      parameter->grad = parameter->grad.clone();
-      parameter->grad_is_stale = true;
-    }
-    const at::Tensor dx = DecoderLayerBackward(layer, 0, context, again, dy, true);
-    EXPECT_TRUE(at::equal(dx, result.gradients[kX]));
-    for (const auto& [input, parameter] : parameters)
-      EXPECT_TRUE(at::equal(parameter->FreshGrad(), result.gradients[input])) << input;
-    return result;
+  check.inputs = LayerInputs;
+  check.reference = [one](const std::vector<at::Tensor>& in) { return PlainLayer(one, in); };
+  check.op = [one](const std::vector<at::Tensor>& in, const at::Tensor& dy) {
+    return LayerAndGradients(one, in, dy);
   };
   return check;
 }

@@ -1,5 +1,7 @@
 #include "worker/engine/model/decoder_layer.h"
 
+#include <ATen/TensorOperators.h>
+
 #include "worker/engine/ops/glu/glu.h"
 
 namespace ftd::engine {
@@ -119,7 +121,8 @@ LinearInput InputOf(const at::Tensor& kept, const at::Tensor& x, const Parameter
 // Takes the gradient of a block's input past its norm, if it has one, and adds what reaches x past
 // the block. `grad` is fresh, and may be overwritten.
 at::Tensor InputBackward(Parameter& norm, const BatchContext& context, const at::Tensor& x,
-                         const NormSaved& saved, at::Tensor grad, const at::Tensor& residual) {
+                         const NormSaved& saved, const at::Tensor& grad,
+                         const at::Tensor& residual) {
   if (!norm.value.defined()) return grad.add_(residual);
   return RmsNormBackward(x, WeightOf(norm, context), saved, grad, residual, norm.FreshGrad());
 }
