@@ -47,16 +47,20 @@ void RunSet(const Context& context, const Stmt& stmt) {
   Assign(context, *stmt.targets[0], Evaluate(context, *stmt.expr));
 }
 
+// Runs a body whose output goes to `text`.
+Flow RunCaptured(const Context& context, const Body& body, std::string* text) {
+  Runtime::Capture capture(context.runtime);
+  const Flow flow = Run(context, body);
+  *text = std::move(capture.text);
+  return flow;
+}
+
 Flow RunSetBlock(const Context& context, const Stmt& stmt) {
   const Frame frame(context, stmt.loads);
   frame.Enter();
   std::string text;
-  {
-    Runtime::Capture capture(context.runtime);
-    const Flow flow = Run(context, stmt.bodies[0]);
-    if (flow != Flow::kNext) return flow;
-    text = std::move(capture.text);
-  }
+  if (const Flow flow = RunCaptured(context, stmt.bodies[0], &text); flow != Flow::kNext)
+    return flow;
   Value value = Value::String(std::move(text));
   if (stmt.expr != nullptr) value = EvaluateFilter(context, *stmt.expr, value);
   Assign(context, *stmt.targets[0], std::move(value));
@@ -74,12 +78,8 @@ Flow RunFilterBlock(const Context& context, const Stmt& stmt) {
   const Frame frame(context, stmt.loads);
   frame.Enter();
   std::string text;
-  {
-    Runtime::Capture capture(context.runtime);
-    const Flow flow = Run(context, stmt.bodies[0]);
-    if (flow != Flow::kNext) return flow;
-    text = std::move(capture.text);
-  }
+  if (const Flow flow = RunCaptured(context, stmt.bodies[0], &text); flow != Flow::kNext)
+    return flow;
   WriteText(context, stmt, EvaluateFilter(context, *stmt.expr, Value::String(std::move(text))));
   return Flow::kNext;
 }
@@ -122,11 +122,7 @@ void RunGeneration(const Context& context, const Stmt& stmt) {
     return;
   }
   std::string text;
-  {
-    Runtime::Capture capture(runtime);
-    Run(context, stmt.bodies[0]);
-    text = std::move(capture.text);
-  }
+  RunCaptured(context, stmt.bodies[0], &text);
   runtime.Write(text);
   // For now the length in code points: the text after `begin` is not known yet.
   runtime.rendered.generations.push_back({begin, Points(text), true});

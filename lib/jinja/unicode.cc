@@ -11,11 +11,8 @@ namespace ftd::jinja {
 namespace {
 
 template <size_t N>
-bool IsIn(const Range (&table)[N], uint32_t point) {
-  const auto* after =
-      std::upper_bound(std::begin(table), std::end(table), point,
-                       [](uint32_t p, const Range& range) { return p < range.first; });
-  return after != std::begin(table) && std::prev(after)->last >= point;
+bool IsIn(const CodePointRange (&table)[N], uint32_t point) {
+  return ftd::IsIn(table, N, point);
 }
 
 template <size_t N>

@@ -18,6 +18,10 @@ absl::Status ConfigUnsupported(const std::string& message) {
   return Error(Reason::kModelUnsupported, "config.json: " + message);
 }
 
+std::string ShownValue(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
 absl::Status ReadSize(const Json& json, const char* name, int64_t fallback, int64_t* value,
                       int64_t most) {
   const Json* field = FindField(json, name);

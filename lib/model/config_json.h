@@ -16,6 +16,9 @@ absl::Status ConfigCorrupt(const std::string& message);
 // FAILED_PRECONDITION MODEL_UNSUPPORTED: the engine lacks what a field asks for.
 absl::Status ConfigUnsupported(const std::string& message);
 
+// Returns a value for a message: a string's text, or JSON.
+std::string ShownValue(const nlohmann::json& value);
+
 // Reads an integer from 1 to `most`; `fallback` when absent or null; 0 means required. The default
 // bound keeps the product of two sizes within 64 bits.
 absl::Status ReadSize(const nlohmann::json& json, const char* name, int64_t fallback,

@@ -21,9 +21,8 @@ absl::Status CheckTraits(const Json& json, absl::Span<const FixedTrait> traits) 
     const Json* value = FindField(json, trait.field);
     // Compared as JSON, so that a boolean is not mistaken for a string.
     if (value == nullptr || *value == Json::parse(trait.value)) continue;
-    return ConfigUnsupported(absl::StrCat(
-        trait.field, " is ", value->is_string() ? value->get<std::string>() : value->dump(), "; ",
-        trait.remedy));
+    return ConfigUnsupported(
+        absl::StrCat(trait.field, " is ", ShownValue(*value), "; ", trait.remedy));
   }
   return absl::OkStatus();
 }
@@ -135,9 +134,8 @@ absl::Status ReadActivation(const Json& json, ModelConfig* config) {
   } else if (*field == "gelu_pytorch_tanh") {
     config->activation = Activation::kGelu;
   } else {
-    return ConfigUnsupported(
-        absl::StrCat(name, " is ", field->is_string() ? field->get<std::string>() : field->dump(),
-                     "; supported are silu and gelu_pytorch_tanh"));
+    return ConfigUnsupported(absl::StrCat(name, " is ", ShownValue(*field),
+                                          "; supported are silu and gelu_pytorch_tanh"));
   }
   return absl::OkStatus();
 }

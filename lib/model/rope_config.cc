@@ -1,7 +1,6 @@
 #include "lib/model/rope_config.h"
 
 #include <cmath>
-#include <iterator>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -19,16 +18,13 @@ using Type = RopeConfig::Type;
 struct Parameters {
   Json json;
   std::string name;
-
-  absl::Status Missing(const char* field) const {
-    return ConfigCorrupt(absl::StrCat(name, ".", field, " is missing"));
-  }
 };
 
 // What a type needs besides theta.
 absl::Status RequireFields(const Parameters& p, std::initializer_list<const char*> fields) {
   for (const char* field : fields) {
-    if (FindField(p.json, field) == nullptr) return p.Missing(field);
+    if (FindField(p.json, field) == nullptr)
+      return ConfigCorrupt(absl::StrCat(p.name, ".", field, " is missing"));
   }
   return absl::OkStatus();
 }
@@ -96,7 +92,7 @@ absl::Status ReadLongrope(const Parameters& p, RopeConfig* rope) {
 absl::StatusOr<Type> TypeOf(const Parameters& p, const RopeDefaults& defaults) {
   // Older files spell `rope_type` as `type`.
   const Json type_json = p.json.value("rope_type", p.json.value("type", Json("default")));
-  const std::string type = type_json.is_string() ? type_json.get<std::string>() : type_json.dump();
+  const std::string type = ShownValue(type_json);
   if (defaults.phi3 && (type == "su" || type == "yarn")) return Type::kLongrope;
   constexpr struct {
     std::string_view word;

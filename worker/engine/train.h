@@ -77,6 +77,8 @@ class Trainer {
   int64_t eval_rows() const;
   int64_t trainable_parameters() const;
   int64_t total_parameters() const;
+  // Whether the model is the text part of one that sees images too.
+  bool is_part() const;
   // Layers that gradient checkpointing recomputed, in the micro-batch that had the most of them so
   // far.
   int64_t recomputed_layers() const;

@@ -4,7 +4,6 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/manifest.h"
-#include "lib/model/model_config.h"
 #include "lib/runlog/timestamp.h"
 #include "worker/records/logging_window.h"
 #include "worker/records/model_card.h"
@@ -41,9 +40,8 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
     FTD_RETURN_IF_ERROR(
         CopyIfPresent(model_dir / "generation_config.json", dir / "generation_config.json"));
   } else {
-    FTD_ASSIGN_OR_RETURN(const ModelConfig model, ReadModelConfig(model_dir));
     FTD_RETURN_IF_ERROR(WriteFileAtomically(
-        dir / "adapter_config.json", AdapterConfigJson(spec, facts.base_model, model.is_part())));
+        dir / "adapter_config.json", AdapterConfigJson(spec, facts.base_model, trainer.is_part())));
   }
   return WriteFileAtomically(dir / "README.md", ModelCard(spec, facts, history));
 }

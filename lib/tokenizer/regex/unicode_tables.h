@@ -2,22 +2,13 @@
 // utf8proc. Made by make_unicode_tables.py.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
+#include "lib/base/code_points.h"
+
 namespace ftd {
 
-struct CodePointRange {
-  uint32_t first, last;
-};
-// Whether a table, whose ranges are sorted and disjoint, has the code point.
-inline bool IsIn(const CodePointRange* table, size_t size, uint32_t point) {
-  const CodePointRange* after =
-      std::upper_bound(table, table + size, point,
-                       [](uint32_t p, const CodePointRange& range) { return p < range.first; });
-  return after != table && (after - 1)->last >= point;
-}
 struct MappedRange {
   uint32_t first, last, target;
 };

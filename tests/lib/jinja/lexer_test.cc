@@ -72,7 +72,7 @@ TEST(Lexer, Refusals) {
       {"a string without an end", "{{ 'b", "the string has no end", 3},
       {"a bracket of another kind", "{{ (1] }}", "unexpected ']'", 5},
       {"a bracket too many", "{{ ) }}", "unexpected ')'", 3},
-      {"a character that is no operator", "{{ a ? b }}", "unexpected character '?'", 5},
+      {"a character that is not an operator", "{{ a ? b }}", "unexpected character '?'", 5},
       {"an integer beyond 64 bits", "{{ 9223372036854775808 }}",
        "the integer does not fit into 64 bits", 3},
       {"half an escape", R"({{ "\x4" }})", "the string has a bad escape", 3},

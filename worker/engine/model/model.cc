@@ -138,10 +138,10 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
 
 // Returns the factor of embeddings. Gemma's is a tensor of the compute dtype: √3072 is 55.5 in
 // bfloat16.
-double EmbeddingMultiplier(const Model& model) {
-  const double multiplier = model.config.embedding_multiplier;
-  if (!model.config.embedding_multiplier_rounded) return multiplier;
-  return at::scalar_tensor(multiplier, at::kFloat).to(model.dtype).item<double>();
+double EmbeddingMultiplier(const ModelConfig& config, at::ScalarType dtype) {
+  const double multiplier = config.embedding_multiplier;
+  if (!config.embedding_multiplier_rounded) return multiplier;
+  return at::scalar_tensor(multiplier, at::kFloat).to(dtype).item<double>();
 }
 
 // Returns whether there is anything to learn below the first layer's input.
@@ -206,6 +206,7 @@ Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dt
   Model model;
   model.config = config;
   model.dtype = ScalarTypeOf(dtype);
+  model.embedding_multiplier = EmbeddingMultiplier(config, model.dtype);
   // In a repository that is quantised already, tensors that are not NF4 stay as they are
   // (nf4_already).
   WeightFormat format{at::TensorOptions(model.dtype).device(device), {}, config.nf4};
@@ -229,7 +230,7 @@ at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions
   context.dropout_seed = options.dropout_seed;
   std::vector<DecoderLayerSaved> kept(tape == nullptr ? 0 : model.layers.size());
   at::Tensor x = model.embedding.value.index_select(0, batch.input_ids);
-  if (const double e = EmbeddingMultiplier(model); e != 1) x.mul_(e);
+  if (model.embedding_multiplier != 1) x.mul_(model.embedding_multiplier);
   for (size_t i = 0; i < model.layers.size(); ++i) {
     DecoderLayerSaved saved;
     const auto index = static_cast<int64_t>(i);
@@ -272,7 +273,7 @@ void Backward(Model& model, const FlatBatch& batch, Tape tape, at::Tensor dx) {
     saved = {};
   }
   if (!EmbeddingTrains(model)) return;
-  if (const double e = EmbeddingMultiplier(model); e != 1) dx.mul_(e);
+  if (model.embedding_multiplier != 1) dx.mul_(model.embedding_multiplier);
   AccumulateEmbedding(model.embedding.FreshGrad(), batch, dx, model.config.pad_token_id);
 }
 

@@ -22,6 +22,7 @@ struct Model {
   ModelConfig config;
   at::ScalarType dtype = at::kFloat;  // of the forward pass
   Parameter embedding;                // [V, D]; also the head when tied
+  double embedding_multiplier = 1;    // as the dtype has it
   std::vector<DecoderLayer> layers;
   Parameter final_norm;                                       // [D]
   Parameter untied_head;                                      // [V, D]; undefined when tied

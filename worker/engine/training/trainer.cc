@@ -273,6 +273,8 @@ int64_t Trainer::eval_rows() const {
   return impl_->eval_rows == nullptr ? 0 : impl_->eval_rows->size();
 }
 
+bool Trainer::is_part() const { return impl_->model.config.is_part(); }
+
 int64_t Trainer::trainable_parameters() const {
   int64_t count = 0;
   for (const Parameter* p : impl_->trainable) count += p->master.numel();
