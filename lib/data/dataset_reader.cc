@@ -13,8 +13,9 @@ namespace {
 constexpr size_t kReasonsKept = 5;
 
 // Arrow's readers seek in the file, so no decompressor can stand before them.
-absl::StatusOr<std::unique_ptr<RowReader>> OpenColumnar(const DatasetInput& file,
-                                                        OpenColumnarRows open) {
+absl::StatusOr<std::unique_ptr<RowReader>> OpenColumnar(
+    const DatasetInput& file, OpenColumnarRows open,
+    const std::vector<std::string>& nested_columns) {
   if (open == nullptr) {
     return Error(Reason::kModeUnsupported,
                  Concat(file.name, ": this build reads no Parquet or Arrow files; convert it to ",
@@ -27,16 +28,18 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenColumnar(const DatasetInput& file
   std::error_code error;
   if (!std::filesystem::exists(file.path, error))
     return absl::NotFoundError(Concat(file.path.string(), " is not there"));
-  return open(file.path, file.name);
+  return open(file.path, file.name, nested_columns);
 }
 
 // Opens a file by the format that its name promises. Text formats may be compressed.
-absl::StatusOr<std::unique_ptr<RowReader>> OpenRows(const DatasetInput& file,
-                                                    OpenColumnarRows open_columnar) {
+absl::StatusOr<std::unique_ptr<RowReader>> OpenRows(
+    const DatasetInput& file, OpenColumnarRows open_columnar,
+    const std::vector<std::string>& nested_columns) {
   FTD_ASSIGN_OR_RETURN(const DatasetFormat format, FormatOfName(file.name));
-  if (IsColumnar(format)) return OpenColumnar(file, open_columnar);
+  if (IsColumnar(format)) return OpenColumnar(file, open_columnar, nested_columns);
   FTD_ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> stream, OpenByteStream(file.path, file.name));
-  if (format == DatasetFormat::kJson) return OpenJsonRows(std::move(stream), file.name);
+  if (format == DatasetFormat::kJson)
+    return OpenJsonRows(std::move(stream), file.name, nested_columns);
   return OpenCsvRows(std::move(stream), file.name, format == DatasetFormat::kTsv ? '\t' : ',');
 }
 
@@ -61,7 +64,8 @@ absl::StatusOr<bool> DatasetReader::OpenNext() {
   if (reader_ != nullptr) finished_bytes_ += reader_->consumed_bytes();
   reader_.reset();
   if (next_file_ == options_.files.size()) return false;
-  FTD_ASSIGN_OR_RETURN(reader_, OpenRows(options_.files[next_file_], options_.open_columnar));
+  FTD_ASSIGN_OR_RETURN(reader_, OpenRows(options_.files[next_file_], options_.open_columnar,
+                                         NestedColumns(options_.rules)));
   ++next_file_;
   return true;
 }

@@ -14,8 +14,9 @@ namespace {
 
 // Stands in for Arrow where that is not linked. A file's content decides between Parquet and Arrow,
 // not its name. UNIMPLEMENTED: the marks are right, and no more can be said.
-absl::StatusOr<std::unique_ptr<RowReader>> LookAtMarks(const std::filesystem::path& path,
-                                                       const std::string& name) {
+absl::StatusOr<std::unique_ptr<RowReader>> LookAtMarks(
+    const std::filesystem::path& path, const std::string& name,
+    const std::vector<std::string>& /*nested_columns*/) {
   constexpr std::streamoff kMark = 4;
   char first[kMark] = {}, last[kMark] = {};
   std::ifstream in(path, std::ios::binary);

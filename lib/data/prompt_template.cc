@@ -63,7 +63,7 @@ absl::StatusOr<std::string> PromptTemplate::Render(const Row& row) const {
     }
     if (cell->kind == Cell::Kind::kNull)
       return DatasetInvalid(Concat("the template's column \"", part.column, "\" is null"));
-    if (cell->kind == Cell::Kind::kOther) {
+    if (cell->kind == Cell::Kind::kNested || cell->kind == Cell::Kind::kOther) {
       return DatasetInvalid(
           Concat("the template's column \"", part.column, "\" must be a string or a whole number"));
     }

@@ -19,6 +19,10 @@ constexpr ShapeField kFields[] = {
     {"completion", RowShape::kPromptCompletion, false},
 };
 
+// Those that may hold conversations, or what belongs to one.
+constexpr const char* kNestedFields[] = {"messages",   "conversations", "prompt",
+                                         "completion", "tools",         "chat_template_kwargs"};
+
 const ShapeField* FindField(std::string_view name) {
   const auto* found = std::find_if(std::begin(kFields), std::end(kFields),
                                    [&](const ShapeField& field) { return field.name == name; });
@@ -90,6 +94,15 @@ std::vector<FieldViolation> JudgeRowRules(const RowRules& rules) {
                    "Alpaca or prompt/completion rows"});
   }
   return bad;
+}
+
+std::vector<std::string> NestedColumns(const RowRules& rules) {
+  std::vector<std::string> columns;
+  for (const char* field : kNestedFields) {
+    const auto mapped = rules.columns.find(field);
+    columns.push_back(mapped == rules.columns.end() ? field : mapped->second);
+  }
+  return columns;
 }
 
 RowRenderer::RowRenderer(const RowRules& rules) : rules_(rules) {

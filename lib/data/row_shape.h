@@ -39,6 +39,10 @@ struct Example {
 // train_on.
 std::vector<FieldViolation> JudgeRowRules(const RowRules& rules);
 
+// Returns the file's columns in which the rules have a use for lists and objects: what readers are
+// asked to keep.
+std::vector<std::string> NestedColumns(const RowRules& rules);
+
 // Makes examples by rules. Immutable.
 class RowRenderer {
  public:

@@ -222,8 +222,9 @@ class ArrowRows : public RowReader {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(const std::filesystem::path& path,
-                                                         const std::string& name) {
+absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(
+    const std::filesystem::path& path, const std::string& name,
+    const std::vector<std::string>& /*nested_columns*/) {
   FilePtr file;
   std::unique_ptr<BatchSource> batches;
   FTD_RETURN_IF_ERROR(Caught(name, [&]() -> arrow::Status {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "lib/data/rows/row_reader.h"
 
@@ -13,7 +14,8 @@ namespace ftd {
 // name rows by number. Columns of strings (also large, viewed or dictionary-encoded) and of whole
 // numbers are usable; all others, nested ones among them, are cells of kind kOther.
 // INVALID_ARGUMENT DATASET_INVALID for a damaged file, naming it.
-absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(const std::filesystem::path& path,
-                                                         const std::string& name);
+absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(
+    const std::filesystem::path& path, const std::string& name,
+    const std::vector<std::string>& nested_columns);
 
 }  // namespace ftd

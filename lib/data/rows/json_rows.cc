@@ -17,8 +17,11 @@ bool IsBlank(int c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 // read element by element, never as a whole.
 class JsonRows : public RowReader {
  public:
-  JsonRows(std::unique_ptr<ByteStream> stream, std::string name)
-      : in_(std::move(stream)), name_(std::move(name)) {}
+  JsonRows(std::unique_ptr<ByteStream> stream, std::string name,
+           std::vector<std::string> nested_columns)
+      : in_(std::move(stream)),
+        name_(std::move(name)),
+        nested_columns_(std::move(nested_columns)) {}
 
   int64_t consumed_bytes() const override { return in_.consumed_bytes(); }
 
@@ -43,7 +46,7 @@ class JsonRows : public RowReader {
     row->unit = "line";
     // A line that is not JSON is a bad row, which may be skipped: the next line does not depend on
     // it.
-    if (const auto position = ParseJsonRow(line, row)) {
+    if (const auto position = ParseJsonRow(line, nested_columns_, row)) {
       row->problem =
           DatasetInvalid(Concat("not JSON at column ", *position, " (", row->problem.message(),
                                 "); each line must be one JSON object"));
@@ -90,7 +93,7 @@ class JsonRows : public RowReader {
     row->number = rows_ + 1;
     // In an array an element that is not JSON ends the reading, since the place where the next one
     // begins is not known.
-    if (const auto position = ParseJsonRow(element_, row)) {
+    if (const auto position = ParseJsonRow(element_, nested_columns_, row)) {
       if (!in_.status().ok()) return in_.status();
       const std::string_view before = std::string_view(element_).substr(0, *position);
       return NotJson(line + std::count(before.begin(), before.end(), '\n'),
@@ -143,6 +146,7 @@ class JsonRows : public RowReader {
 
   ByteReader in_;
   const std::string name_;
+  const std::vector<std::string> nested_columns_;
   Kind kind_ = Kind::kUnknown;
   int64_t rows_ = 0;     // of an array
   std::string element_;  // of an array
@@ -151,8 +155,9 @@ class JsonRows : public RowReader {
 
 }  // namespace
 
-std::unique_ptr<RowReader> OpenJsonRows(std::unique_ptr<ByteStream> stream, std::string name) {
-  return std::make_unique<JsonRows>(std::move(stream), std::move(name));
+std::unique_ptr<RowReader> OpenJsonRows(std::unique_ptr<ByteStream> stream, std::string name,
+                                        std::vector<std::string> nested_columns) {
+  return std::make_unique<JsonRows>(std::move(stream), std::move(name), std::move(nested_columns));
 }
 
 }  // namespace ftd

@@ -18,7 +18,11 @@ struct Cell {
     kNull,     // null, or not there
     kText,     // UTF-8
     kInteger,  // `text` holds its decimal digits
-    kOther,  // a number with a fraction, a truth value, a list, …: nothing that training can use
+    // A list or an object. Where the reader was asked to keep the column, `text` is its JSON, else
+    // empty: compact, in UTF-8, members in the file's order (also those whose key comes twice),
+    // numbers spelled so that nothing of them is lost.
+    kNested,
+    kOther,  // a number with a fraction, a truth value, …: nothing that training can use
   };
   std::string name;
   Kind kind = Kind::kNull;

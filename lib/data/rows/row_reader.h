@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "lib/data/rows/row.h"
@@ -27,10 +28,12 @@ class RowReader {
   virtual int64_t consumed_bytes() const = 0;
 };
 
-// Opens a Parquet or Arrow file. The one implementation (arrow_rows.h) is handed in by who links
+// Opens a Parquet or Arrow file; `nested_columns` are those whose cells of kind kNested keep their
+// text. The one implementation (arrow_rows.h) is handed in by who links
 // it, so that programs that read no rows do without Arrow's libraries; nullptr where it is not in
 // the build.
 using OpenColumnarRows = absl::StatusOr<std::unique_ptr<RowReader>> (*)(
-    const std::filesystem::path& path, const std::string& name);
+    const std::filesystem::path& path, const std::string& name,
+    const std::vector<std::string>& nested_columns);
 
 }  // namespace ftd

@@ -224,7 +224,8 @@ TEST(Dataset, ColumnarFilesNeedArrow) {
   Files files{{"a.parquet", "PAR1"}};
   EXPECT_ERROR(files.Read(), absl::StatusCode::kUnimplemented, "MODE_UNSUPPORTED",
                "a.parquet: this build reads no Parquet");
-  files.options.open_columnar = [](const std::filesystem::path&, const std::string&) {
+  files.options.open_columnar = [](const std::filesystem::path&, const std::string&,
+                                   const std::vector<std::string>&) {
     return absl::StatusOr<std::unique_ptr<RowReader>>(absl::InternalError("opened"));
   };
   EXPECT_EQ(files.Read().status().message(), "opened");

@@ -12,7 +12,7 @@ constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 // The learned part in brackets.
 absl::StatusOr<std::string> Render(const RowRules& rules, std::string_view json) {
   Row row;
-  EXPECT_FALSE(ParseJsonRow(json, &row).has_value()) << json;
+  EXPECT_FALSE(ParseJsonRow(json, NestedColumns(rules), &row).has_value()) << json;
   FTD_ASSIGN_OR_RETURN(const Example example, RowRenderer(rules).Render(row));
   const size_t begin = example.completion_only ? example.completion_begin : 0;
   return Concat(example.text.substr(0, begin), "[", example.text.substr(begin), "]");
@@ -78,6 +78,11 @@ TEST(RowShape, RowsThatDoNotFit) {
        R"(the template's column "q" is not there; there are "question")"},
       {{.prompt_template = "{q}"}, R"({"q":null})", R"(the template's column "q" is null)"},
       {{.prompt_template = "{q}"}, R"({"q":1.5})", "must be a string or a whole number"},
+      {{.prompt_template = "{q}"}, R"({"q":["a"]})", "must be a string or a whole number"},
+      {{.prompt_template = "{prompt}"},
+       R"({"prompt":["a"]})",
+       "must be a string or a whole number"},
+      {{}, R"({"prompt":["a"],"completion":"C"})", R"("prompt" must be a string)"},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.text);
@@ -92,6 +97,15 @@ TEST(RowShape, ManyColumnsMakeAShortMessage) {
   const auto status = Render({}, json + "}").status();
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("and 88 more"));
   EXPECT_LT(status.message().size(), 1200u);
+}
+
+TEST(RowShape, ColumnsThatMayHoldConversations) {
+  EXPECT_THAT(NestedColumns({}),
+              testing::ElementsAre("messages", "conversations", "prompt", "completion", "tools",
+                                   "chat_template_kwargs"));
+  EXPECT_THAT(NestedColumns({.columns = {{"messages", "chat"}, {"prompt", "tools"}}}),
+              testing::ElementsAre("chat", "conversations", "tools", "completion", "tools",
+                                   "chat_template_kwargs"));
 }
 
 TEST(RowShape, RulesThatDoNotFit) {

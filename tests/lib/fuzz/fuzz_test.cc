@@ -170,7 +170,9 @@ TEST(Fuzz, DatasetLines) {
       "{\"instruction\":\"I\",\"input\":\"é\",\"output\":\"\\u00e9\"}\n{\"text\":\"a\",\"n\":[{}]}"
       "\r\n\n";
   const std::string array =
-      "[{\"text\":\"a\"},\n{\"instruction\":\"I\",\"output\":\"O\",\"x\":{\"text\":1}}]";
+      "[{\"text\":\"a\"},\n{\"instruction\":\"I\",\"output\":\"O\",\"messages\":[{\"content\":[1.5,"
+      "NaN,"
+      "{\"\\u0000\":\"\\\"\"}]}]}]";
   Fuzz("dataset", [&](Mutator& mutator) {
     const auto path = file.Write(mutator.Bytes(mutator.Below(2) == 0 ? lines : array));
     DatasetReader reader({.files = {{path, "rows", ""}},
