@@ -56,14 +56,24 @@ class ParquetBatches : public BatchSource {
     builder.memory_pool(Pool())->properties(arrow_properties);
     auto source = std::make_unique<ParquetBatches>();
     ARROW_ASSIGN_OR_RAISE(source->file_, builder.Build());
-    ARROW_ASSIGN_OR_RAISE(source->batches_, source->file_->GetRecordBatchReader());
     return source;
   }
-  arrow::Result<BatchPtr> Next() override { return batches_->Next(); }
+  // Row groups are read one by one: Arrow cannot join the dictionaries of several within a list.
+  arrow::Result<BatchPtr> Next() override {
+    while (true) {
+      if (batches_ != nullptr) {
+        ARROW_ASSIGN_OR_RAISE(BatchPtr batch, batches_->Next());
+        if (batch != nullptr) return batch;
+      }
+      if (next_group_ == file_->num_row_groups()) return nullptr;
+      ARROW_ASSIGN_OR_RAISE(batches_, file_->GetRecordBatchReader({next_group_++}));
+    }
+  }
 
  private:
   std::unique_ptr<parquet::arrow::FileReader> file_;  // outlives batches_
-  std::unique_ptr<arrow::RecordBatchReader> batches_;
+  std::unique_ptr<arrow::RecordBatchReader> batches_;  // of a row group
+  int next_group_ = 0;
 };
 
 // Decompression on this thread too, as for Parquet.
