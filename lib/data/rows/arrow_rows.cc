@@ -8,12 +8,13 @@
 #include <parquet/arrow/reader.h>
 #include <parquet/exception.h>
 
+#include <algorithm>
 #include <exception>
-#include <optional>
 #include <string_view>
 #include <utility>
 
 #include "lib/base/utf8.h"
+#include "lib/data/rows/arrow_cell.h"
 
 namespace ftd {
 namespace {
@@ -51,6 +52,7 @@ class ParquetBatches : public BatchSource {
     parquet::ArrowReaderProperties arrow_properties(/*use_threads=*/false);
     arrow_properties.set_batch_size(kParquetBatchRows);
     arrow_properties.set_pre_buffer(false);
+    arrow_properties.set_arrow_extensions_enabled(true);  // else JSON would be read as strings
     parquet::arrow::FileReaderBuilder builder;
     ARROW_RETURN_NOT_OK(builder.Open(file, properties));
     builder.memory_pool(Pool())->properties(arrow_properties);
@@ -71,7 +73,7 @@ class ParquetBatches : public BatchSource {
   }
 
  private:
-  std::unique_ptr<parquet::arrow::FileReader> file_;  // outlives batches_
+  std::unique_ptr<parquet::arrow::FileReader> file_;   // outlives batches_
   std::unique_ptr<arrow::RecordBatchReader> batches_;  // of a row group
   int next_group_ = 0;
 };
@@ -117,55 +119,6 @@ class IpcFileBatches : public BatchSource {
   int next_ = 0;
 };
 
-// Strings and integers are the only columns that a text can be made of.
-template <typename Strings>
-Cell TextCell(const arrow::Array& array, int64_t i) {
-  const auto view = static_cast<const Strings&>(array).GetView(i);
-  return {.kind = Cell::Kind::kText, .text = std::string(view)};
-}
-
-template <typename Integers>
-Cell IntegerCell(const arrow::Array& array, int64_t i) {
-  return {.kind = Cell::Kind::kInteger,
-          .text = std::to_string(static_cast<const Integers&>(array).Value(i))};
-}
-
-// A null cell has kind kNull, whatever its column's type.
-Cell CellAt(const arrow::Array& array, int64_t i) {
-  if (array.IsNull(i)) return {};
-  switch (array.type_id()) {
-    case arrow::Type::STRING:
-      return TextCell<arrow::StringArray>(array, i);
-    case arrow::Type::LARGE_STRING:
-      return TextCell<arrow::LargeStringArray>(array, i);
-    case arrow::Type::STRING_VIEW:
-      return TextCell<arrow::StringViewArray>(array, i);
-    case arrow::Type::INT8:
-      return IntegerCell<arrow::Int8Array>(array, i);
-    case arrow::Type::INT16:
-      return IntegerCell<arrow::Int16Array>(array, i);
-    case arrow::Type::INT32:
-      return IntegerCell<arrow::Int32Array>(array, i);
-    case arrow::Type::INT64:
-      return IntegerCell<arrow::Int64Array>(array, i);
-    case arrow::Type::UINT8:
-      return IntegerCell<arrow::UInt8Array>(array, i);
-    case arrow::Type::UINT16:
-      return IntegerCell<arrow::UInt16Array>(array, i);
-    case arrow::Type::UINT32:
-      return IntegerCell<arrow::UInt32Array>(array, i);
-    case arrow::Type::UINT64:
-      return IntegerCell<arrow::UInt64Array>(array, i);
-    // A dictionary column repeats few strings, as pandas' categories do.
-    case arrow::Type::DICTIONARY: {
-      const auto& dictionary = static_cast<const arrow::DictionaryArray&>(array);
-      return CellAt(*dictionary.dictionary(), dictionary.GetValueIndex(i));
-    }
-    default:
-      return {.kind = Cell::Kind::kOther};
-  }
-}
-
 // Turns both kinds of Arrow's errors into a status: it reports most by Status, but Parquet's
 // decoders throw.
 template <typename Body>
@@ -182,8 +135,12 @@ absl::Status Caught(const std::string& name, Body body) {
 
 class ArrowRows : public RowReader {
  public:
-  ArrowRows(FilePtr file, std::unique_ptr<BatchSource> batches, std::string name)
-      : file_(std::move(file)), batches_(std::move(batches)), name_(std::move(name)) {}
+  ArrowRows(FilePtr file, std::unique_ptr<BatchSource> batches, std::string name,
+            std::vector<std::string> nested_columns)
+      : file_(std::move(file)),
+        batches_(std::move(batches)),
+        name_(std::move(name)),
+        nested_columns_(std::move(nested_columns)) {}
 
   // Returns where the last batch was read from. That is near enough for progress: Parquet reads a
   // row group's columns by turns.
@@ -198,18 +155,26 @@ class ArrowRows : public RowReader {
     row->number = ++rows_;
     row->problem = absl::OkStatus();
     row->cells.clear();
-    for (int column = 0; column < batch_->num_columns(); ++column) {
-      Cell cell = CellAt(*columns_[static_cast<size_t>(column)], next_);
-      cell.name = batch_->column_name(column);
-      if (cell.kind == Cell::Kind::kText && !IsValidUtf8(cell.text))
-        row->problem = DatasetInvalid(Concat(QuotedName(cell.name), " is not UTF-8"));
-      row->cells.push_back(std::move(cell));
+    for (const Column& column : columns_) {
+      absl::StatusOr<Cell> cell = ArrowCell(*column.values, next_, column.keep_nested);
+      if (!cell.ok()) {
+        row->problem = Prefixed(cell.status(), Concat(QuotedName(column.name), " "));
+        cell = Cell{.kind = Cell::Kind::kOther};
+      }
+      cell->name = column.name;
+      row->cells.push_back(*std::move(cell));
     }
     ++next_;
     return true;
   }
 
  private:
+  struct Column {
+    std::string name;
+    std::shared_ptr<arrow::Array> values;
+    bool keep_nested;
+  };
+
   arrow::Status NextBatch() {
     columns_.clear();
     ARROW_ASSIGN_OR_RAISE(batch_, batches_->Next());
@@ -217,16 +182,22 @@ class ArrowRows : public RowReader {
     if (batch_ == nullptr) return arrow::Status::OK();
     // Offsets of a damaged file must not lead out of its buffers.
     ARROW_RETURN_NOT_OK(batch_->ValidateFull());
-    columns_ = batch_->columns();
+    for (int i = 0; i < batch_->num_columns(); ++i) {
+      const std::string& name = batch_->column_name(i);
+      const bool keep_nested =
+          std::find(nested_columns_.begin(), nested_columns_.end(), name) != nested_columns_.end();
+      columns_.push_back({name, batch_->column(i), keep_nested});
+    }
     return arrow::Status::OK();
   }
 
   FilePtr file_;
   std::unique_ptr<BatchSource> batches_;
   const std::string name_;
+  const std::vector<std::string> nested_columns_;
   BatchPtr batch_;
-  arrow::ArrayVector columns_;  // of batch_
-  int64_t next_ = 0;            // row of batch_
+  std::vector<Column> columns_;  // of batch_
+  int64_t next_ = 0;             // row of batch_
   int64_t rows_ = 0;
 };
 
@@ -234,7 +205,7 @@ class ArrowRows : public RowReader {
 
 absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(
     const std::filesystem::path& path, const std::string& name,
-    const std::vector<std::string>& /*nested_columns*/) {
+    const std::vector<std::string>& nested_columns) {
   FilePtr file;
   std::unique_ptr<BatchSource> batches;
   FTD_RETURN_IF_ERROR(Caught(name, [&]() -> arrow::Status {
@@ -250,7 +221,7 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(
     ARROW_ASSIGN_OR_RAISE(batches, open(file));
     return arrow::Status::OK();
   }));
-  return std::make_unique<ArrowRows>(std::move(file), std::move(batches), name);
+  return std::make_unique<ArrowRows>(std::move(file), std::move(batches), name, nested_columns);
 }
 
 }  // namespace ftd

@@ -11,9 +11,9 @@
 namespace ftd {
 
 // The kind of file shows in its first bytes. One batch of rows is in memory at a time. Messages
-// name rows by number. Columns of strings (also large, viewed or dictionary-encoded) and of whole
-// numbers are usable; all others, nested ones among them, are cells of kind kOther.
-// INVALID_ARGUMENT DATASET_INVALID for a damaged file, naming it.
+// name rows by number. arrow_cell.h says what becomes of a column of each type; the lists, structs
+// and maps of `nested_columns` keep their text. INVALID_ARGUMENT DATASET_INVALID for a damaged
+// file, naming it.
 absl::StatusOr<std::unique_ptr<RowReader>> OpenArrowRows(
     const std::filesystem::path& path, const std::string& name,
     const std::vector<std::string>& nested_columns);

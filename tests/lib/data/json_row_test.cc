@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lib/data/rows/json_cell.h"
 #include "tests/support/expect_status.h"
 
 namespace ftd {
@@ -95,6 +96,35 @@ TEST(JsonRow, DepthCostsNoStack) {
   const Row row = Parse(Concat(R"({"m":)", nested, R"(,"a":)", nested, "}"));
   EXPECT_TRUE(row.cells[0].text == nested);
   EXPECT_EQ(row.cells[1].text, "");
+}
+
+TEST(JsonCell, TheValueThatATextStandsFor) {
+  const struct {
+    const char* json;
+    Kind kind;
+    const char* text;
+  } kTable[] = {
+      {R"("a\u00e9")", Kind::kText, "aé"},
+      {R"( [ 1 , { "a" : 1.50 , "b" : [ true , false , null ] } ] )", Kind::kNested,
+       R"([1,{"a":1.50,"b":[true,false,null]}])"},
+      {"{}", Kind::kNested, "{}"},
+      {"null", Kind::kNull, ""},
+      {"-7", Kind::kInteger, "-7"},
+      {"18446744073709551615", Kind::kInteger, "18446744073709551615"},
+      {"18446744073709551616", Kind::kOther, ""},
+      {"1.5", Kind::kOther, ""},
+      {"true", Kind::kOther, ""},
+      {"", Kind::kOther, ""},
+      {"[1", Kind::kOther, ""},
+      {"[1] 2", Kind::kOther, ""},
+      {"[NaN]", Kind::kOther, ""},
+      {"[\"\xff\"]", Kind::kOther, ""},
+      {"\"\xff\"", Kind::kOther, ""},
+      {R"("\ud800")", Kind::kOther, ""},
+  };
+  for (const auto& [json, kind, text] : kTable)
+    EXPECT_THAT(JsonCell(json, /*keep_nested=*/true), FieldsAre("", kind, text)) << json;
+  EXPECT_THAT(JsonCell(R"(["a"])", /*keep_nested=*/false), FieldsAre("", Kind::kNested, ""));
 }
 
 }  // namespace
