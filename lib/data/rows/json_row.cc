@@ -37,13 +37,19 @@ class RowBuilder : public nlohmann::json_sax<json> {
   bool binary(binary_t&) override { return false; }  // JSON has none
   bool string(string_t& value) override {
     if (depth_ == 0) return NotARow();
-    if (depth_ == 1) row_->cells.push_back({std::move(key_), Cell::Kind::kText, std::move(value)});
-    if (nested_.has_value()) nested_->String(value);
+    if (nested_.has_value()) {
+      nested_->String(value);
+    } else if (depth_ == 1) {
+      row_->cells.push_back({std::move(key_), Cell::Kind::kText, std::move(value)});
+    }
     return true;
   }
   bool key(string_t& name) override {
-    if (depth_ == 1) key_ = std::move(name);
-    if (nested_.has_value()) nested_->Key(name);
+    if (nested_.has_value()) {
+      nested_->Key(name);
+    } else if (depth_ == 1) {
+      key_ = std::move(name);
+    }
     return true;
   }
   bool start_object(std::size_t) override { return Open('{'); }
