@@ -180,6 +180,11 @@ void BpeModel::EncodeWord(std::string_view word, BpeScratch& scratch,
   EncodePart(word.substr(begin), scratch, out);
 }
 
+void BpeModel::EncodeWord(std::string_view word, BpeScratch& scratch, std::vector<int32_t>* out,
+                          std::vector<size_t>* ends) const {
+  EncodeAnew(word, HashBytes(word), scratch, out, ends);
+}
+
 void BpeModel::EncodePart(std::string_view word, BpeScratch& scratch,
                           std::vector<int32_t>* out) const {
   if (word.empty()) return;
@@ -191,79 +196,99 @@ void BpeModel::EncodePart(std::string_view word, BpeScratch& scratch,
   const uint64_t hash = HashBytes(word);
   if (scratch.cache.Find(word, hash, out)) return;
   const size_t begin = out->size();
+  EncodeAnew(word, hash, scratch, out, /*ends=*/nullptr);
+  scratch.cache.Insert(word, hash, out->data() + begin, out->size() - begin);
+}
+
+// `ends` may be null.
+void BpeModel::EncodeAnew(std::string_view word, uint64_t hash, BpeScratch& scratch,
+                          std::vector<int32_t>* out, std::vector<size_t>* ends) const {
+  std::vector<BpeScratch::Symbol>& symbols = scratch.symbols;
+  symbols.clear();
   // ignore_merges (Llama 3): a word that is a token as a whole is taken as such, even if no
   // sequence of merges leads to it.
   const int32_t whole = ignore_merges_ ? words().Find(word, hash) : -1;
   if (whole >= 0) {
-    out->push_back(whole);
+    symbols.push_back({whole, static_cast<uint32_t>(word.size())});
   } else {
-    scratch.ids.clear();
-    ToSymbols(word, &scratch.ids);
-    scratch.ids.size() <= kShortWord ? MergeShort(scratch) : MergeLong(scratch);
-    out->insert(out->end(), scratch.ids.begin(), scratch.ids.end());
-    // A text without spaces makes one huge word; its memory must not stay with the thread.
-    if (scratch.ids.capacity() > kKeptScratch) scratch.ids = {};
+    ToSymbols(word, &symbols);
+    symbols.size() <= kShortWord ? MergeShort(scratch) : MergeLong(scratch);
   }
-  scratch.cache.Insert(word, hash, out->data() + begin, out->size() - begin);
+  for (const BpeScratch::Symbol& symbol : symbols) {
+    out->push_back(symbol.id);
+    if (ends != nullptr) ends->push_back(symbol.end);
+  }
+  // A text without spaces makes one huge word; its memory must not stay with the thread.
+  if (symbols.capacity() > kKeptScratch) symbols = {};
 }
 
-// Appends the ids before any merge. As in `tokenizers`, byte tokens do not flush an unknown token
-// that waits to be fused.
-void BpeModel::ToSymbols(std::string_view word, std::vector<int32_t>* ids) const {
+// Appends the symbols before any merge. As in `tokenizers`, byte tokens do not flush an unknown
+// token that waits to be fused.
+void BpeModel::ToSymbols(std::string_view word, std::vector<BpeScratch::Symbol>* symbols) const {
+  const auto append = [&](int32_t id, size_t end) {
+    symbols->push_back({id, static_cast<uint32_t>(end)});
+  };
   // A byte without a token is dropped, as `tokenizers` drops what it has neither token nor unk for.
   if (takes_bytes_) {
-    for (const unsigned char byte : word) {
-      if (single_ids_[byte] >= 0) ids->push_back(single_ids_[byte]);
+    for (size_t pos = 0; pos < word.size(); ++pos) {
+      const int32_t id = single_ids_[static_cast<unsigned char>(word[pos])];
+      if (id >= 0) append(id, pos + 1);
     }
     return;
   }
-  bool unk_waits = false;
+  size_t unk_end = 0;  // where the unknown token ends that waits; 0: none does
   for (size_t pos = 0, length; pos < word.size(); pos += length) {
     const auto lead = static_cast<unsigned char>(word[pos]);
     length = Utf8Length(lead);
-    const std::string_view character = word.substr(pos, length);
-    const int32_t id = lead < 0x80 ? single_ids_[lead] : by_spelling_.Find(character);
+    const size_t end = pos + length;
+    const int32_t id =
+        lead < 0x80 ? single_ids_[lead] : by_spelling_.Find(word.substr(pos, length));
     if (id >= 0) {
-      if (unk_waits) ids->push_back(unk_id_);
-      unk_waits = false;
-      ids->push_back(id);
-    } else if (!(byte_fallback_ && ToByteTokens(character, ids)) && unk_id_ >= 0) {
-      if (unk_waits && !fuse_unk_) ids->push_back(unk_id_);
-      unk_waits = true;
+      if (unk_end > 0) append(unk_id_, unk_end);
+      unk_end = 0;
+      append(id, end);
+    } else if (!(byte_fallback_ && ToByteTokens(word, pos, end, symbols)) && unk_id_ >= 0) {
+      if (unk_end > 0 && !fuse_unk_) append(unk_id_, unk_end);
+      unk_end = end;
     }
   }
-  if (unk_waits) ids->push_back(unk_id_);
+  if (unk_end > 0) append(unk_id_, unk_end);
 }
 
-// Appends the character's byte tokens (<0xE2> …). Returns false, with nothing appended, if one of
-// the bytes has no token.
-bool BpeModel::ToByteTokens(std::string_view character, std::vector<int32_t>* ids) const {
-  for (const unsigned char byte : character) {
-    if (fallback_ids_[byte] < 0) return false;
+// Appends the byte tokens (<0xE2> …) of the character from `begin` to `end`. Returns false, with
+// nothing appended, if one of the bytes has no token.
+bool BpeModel::ToByteTokens(std::string_view word, size_t begin, size_t end,
+                            std::vector<BpeScratch::Symbol>* symbols) const {
+  const auto token = [&](size_t pos) {
+    return fallback_ids_[static_cast<unsigned char>(word[pos])];
+  };
+  for (size_t pos = begin; pos < end; ++pos) {
+    if (token(pos) < 0) return false;
   }
-  for (const unsigned char byte : character) ids->push_back(fallback_ids_[byte]);
+  for (size_t pos = begin; pos < end; ++pos)
+    symbols->push_back({token(pos), static_cast<uint32_t>(pos + 1)});
   return true;
 }
 
-// Merges scratch.ids in place: again and again the pair of least rank, the leftmost of equals.
-// merges[i] is the merge of ids[i] and ids[i + 1]. O(n²) for a small n.
+// Merges scratch.symbols in place: again and again the pair of least rank, the leftmost of equals.
+// merges[i] is the merge of symbols[i] and symbols[i + 1]. O(n²) for a small n.
 void BpeModel::MergeShort(BpeScratch& scratch) const {
-  std::vector<int32_t>& ids = scratch.ids;
+  std::vector<BpeScratch::Symbol>& symbols = scratch.symbols;
   std::vector<Merge>& merges = scratch.merges;
   const auto find = [&](size_t i) {
-    const Merge* merge = merges_.Find(ids[i], ids[i + 1]);
+    const Merge* merge = merges_.Find(symbols[i].id, symbols[i + 1].id);
     return merge == nullptr ? kNoMerge : *merge;
   };
   merges.clear();
-  for (size_t i = 0; i + 1 < ids.size(); ++i) merges.push_back(find(i));
+  for (size_t i = 0; i + 1 < symbols.size(); ++i) merges.push_back(find(i));
   while (!merges.empty()) {
     const auto best =
         std::min_element(merges.begin(), merges.end(),
                          [](const Merge& a, const Merge& b) { return a.rank < b.rank; });
     if (best->rank == kNoMerge.rank) return;
     const size_t i = best - merges.begin();
-    ids[i] = best->id;
-    ids.erase(ids.begin() + i + 1);
+    symbols[i] = {best->id, symbols[i + 1].end};
+    symbols.erase(symbols.begin() + i + 1);
     merges.erase(best);
     // Only the two neighbours of the merged pair have changed.
     if (i > 0) merges[i - 1] = find(i - 1);
@@ -275,44 +300,44 @@ void BpeModel::MergeShort(BpeScratch& scratch) const {
 // changed since it was pushed is recognised by what the pair merges to now. A removed symbol has id
 // -1.
 void BpeModel::MergeLong(BpeScratch& scratch) const {
-  auto& symbols = scratch.symbols;
+  auto& links = scratch.links;
   auto& heap = scratch.heap;
-  const auto count = static_cast<int32_t>(scratch.ids.size());
-  symbols.clear();
+  const auto count = static_cast<int32_t>(scratch.symbols.size());
+  links.clear();
   heap.clear();
   const auto push = [&](int32_t left, int32_t right) {
-    const Merge* merge = merges_.Find(symbols[left].id, symbols[right].id);
+    const Merge* merge = merges_.Find(links[left].symbol.id, links[right].symbol.id);
     if (merge == nullptr) return;
     // The least rank first, then the leftmost position.
     heap.push_back({merge->rank, left, merge->id});
     std::push_heap(heap.begin(), heap.end(), std::greater<>());
   };
   for (int32_t i = 0; i < count; ++i)
-    symbols.push_back({scratch.ids[i], i - 1, i + 1 < count ? i + 1 : -1});
+    links.push_back({scratch.symbols[i], i - 1, i + 1 < count ? i + 1 : -1});
   for (int32_t i = 0; i + 1 < count; ++i) push(i, i + 1);
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end(), std::greater<>());
     const BpeScratch::Candidate top = heap.back();
     heap.pop_back();
-    BpeScratch::Symbol& left = symbols[top.position];
-    if (left.id < 0 || left.next < 0) continue;
+    BpeScratch::Link& left = links[top.position];
+    if (left.symbol.id < 0 || left.next < 0) continue;
     const int32_t removed = left.next;
-    const Merge* merge = merges_.Find(left.id, symbols[removed].id);
+    const Merge* merge = merges_.Find(left.symbol.id, links[removed].symbol.id);
     if (merge == nullptr || merge->id != top.id) continue;
-    left.id = top.id;
-    left.next = symbols[removed].next;
-    symbols[removed].id = -1;
-    if (left.next >= 0) symbols[left.next].prev = top.position;
+    left.symbol = {top.id, links[removed].symbol.end};
+    left.next = links[removed].next;
+    links[removed].symbol.id = -1;
+    if (left.next >= 0) links[left.next].prev = top.position;
     // The pairs with the new symbol are candidates now; their old entries stay in the heap, out of
     // date.
     if (left.prev >= 0) push(left.prev, top.position);
     if (left.next >= 0) push(top.position, left.next);
   }
-  scratch.ids.clear();
-  for (const BpeScratch::Symbol& symbol : symbols) {
-    if (symbol.id >= 0) scratch.ids.push_back(symbol.id);
+  scratch.symbols.clear();
+  for (const BpeScratch::Link& link : links) {
+    if (link.symbol.id >= 0) scratch.symbols.push_back(link.symbol);
   }
-  if (symbols.capacity() > kKeptScratch) symbols = {};
+  if (links.capacity() > kKeptScratch) links = {};
   if (heap.capacity() > kKeptScratch) heap = {};
 }
 

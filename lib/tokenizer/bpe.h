@@ -19,6 +19,10 @@ namespace ftd {
 struct BpeScratch {
   struct Symbol {
     int32_t id;
+    uint32_t end;  // the byte of the word after the symbol's last
+  };
+  struct Link {
+    Symbol symbol;
     int32_t prev, next;  // indices, -1 at the ends
   };
   struct Candidate {
@@ -30,9 +34,9 @@ struct BpeScratch {
     }
   };
   WordCache cache;
-  std::vector<int32_t> ids;
-  std::vector<Merge> merges;
   std::vector<Symbol> symbols;
+  std::vector<Merge> merges;
+  std::vector<Link> links;
   std::vector<Candidate> heap;
 };
 
@@ -50,6 +54,10 @@ class BpeModel {
 
   // Appends the ids of one word of the pre-tokenizer.
   void EncodeWord(std::string_view word, BpeScratch& scratch, std::vector<int32_t>* out) const;
+  // The same without the cache of words. Appends to `ends` the byte of the word at which each of
+  // the tokens ends; a character that is dropped counts with the token after it.
+  void EncodeWord(std::string_view word, BpeScratch& scratch, std::vector<int32_t>* out,
+                  std::vector<size_t>* ends) const;
 
   // -1 when `token`, as tokenizer.json spells it, is not in the vocabulary.
   int32_t TokenToId(std::string_view token) const;
@@ -67,8 +75,11 @@ class BpeModel {
   absl::Status IndexMerges(const ModelJson& json);
   const StringTable& words() const { return takes_bytes_ ? byte_words_ : by_spelling_; }
   void EncodePart(std::string_view word, BpeScratch& scratch, std::vector<int32_t>* out) const;
-  void ToSymbols(std::string_view word, std::vector<int32_t>* ids) const;
-  bool ToByteTokens(std::string_view character, std::vector<int32_t>* ids) const;
+  void EncodeAnew(std::string_view word, uint64_t hash, BpeScratch& scratch,
+                  std::vector<int32_t>* out, std::vector<size_t>* ends) const;
+  void ToSymbols(std::string_view word, std::vector<BpeScratch::Symbol>* symbols) const;
+  bool ToByteTokens(std::string_view word, size_t begin, size_t end,
+                    std::vector<BpeScratch::Symbol>* symbols) const;
   void MergeShort(BpeScratch& scratch) const;
   void MergeLong(BpeScratch& scratch) const;
 

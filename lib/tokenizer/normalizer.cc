@@ -87,6 +87,19 @@ class Replace : public Normalizer {
     *text = std::move(out);
   }
 
+  // What a match is replaced by stands for all of it.
+  size_t Follow(std::string_view before, size_t position, std::string_view after,
+                RegexScratch& scratch) const override {
+    size_t written = 0;
+    size_t found = after.size();
+    pattern_.ForEachSpan(before, scratch, [&](Span span) {
+      if (span.begin <= position && position < span.end)
+        found = span.is_match ? written : written + (position - span.begin);
+      written += span.is_match ? content_.size() : span.end - span.begin;
+    });
+    return found;
+  }
+
  private:
   const Regex pattern_;
   const std::string content_;
@@ -123,19 +136,32 @@ class Strip : public Normalizer {
  public:
   Strip(bool left, bool right) : left_(left), right_(right) {}
   void Apply(std::string* text, RegexScratch&) const override {
-    size_t begin = text->size();  // of what is not white space
-    size_t end = 0;
-    for (size_t pos = 0, length; pos < text->size(); pos += length) {
-      length = Utf8Length(static_cast<unsigned char>((*text)[pos]));
-      if (IsUnicodeSpace(DecodeUtf8(*text, pos))) continue;
-      begin = std::min(begin, pos);
-      end = pos + length;
-    }
-    if (right_) text->resize(end);
-    if (left_) text->erase(0, std::min(begin, text->size()));
+    const Span kept = Kept(*text);
+    text->resize(kept.end);
+    text->erase(0, kept.begin);
+  }
+
+  // The text before a position may end in white space that is in the middle of the whole text.
+  size_t Follow(std::string_view before, size_t position, std::string_view,
+                RegexScratch&) const override {
+    const Span kept = Kept(before);
+    return std::clamp(position, kept.begin, kept.end) - kept.begin;
   }
 
  private:
+  Span Kept(std::string_view text) const {
+    size_t begin = text.size();  // of what is not white space
+    size_t end = 0;
+    for (size_t pos = 0, length; pos < text.size(); pos += length) {
+      length = Utf8Length(static_cast<unsigned char>(text[pos]));
+      if (IsUnicodeSpace(DecodeUtf8(text, pos))) continue;
+      begin = std::min(begin, pos);
+      end = pos + length;
+    }
+    if (!right_) end = text.size();
+    return {left_ ? std::min(begin, end) : 0, end};
+  }
+
   const bool left_, right_;
 };
 
@@ -190,6 +216,29 @@ absl::Status Parse(const json& section, Normalizers* out) {
 }
 
 }  // namespace
+
+// The text before the character is rewritten by itself. `after` begins with the result, unless the
+// character changes what was before it, as a combining mark does: then the two part where the
+// character has gone.
+size_t Normalizer::Follow(std::string_view before, size_t position, std::string_view after,
+                          RegexScratch& scratch) const {
+  std::string head(before.substr(0, position));
+  Apply(&head, scratch);
+  const size_t same =
+      std::mismatch(head.begin(), head.end(), after.begin(), after.end()).first - head.begin();
+  return same == after.size() ? same : LastCodePointBegin(after.substr(0, same + 1));
+}
+
+void Normalize(const Normalizers& steps, std::string* text, RegexScratch& scratch,
+               std::vector<size_t>* positions) {
+  std::string before;
+  for (const auto& step : steps) {
+    if (positions != nullptr) before = *text;
+    step->Apply(text, scratch);
+    if (positions == nullptr) continue;
+    for (size_t& position : *positions) position = step->Follow(before, position, *text, scratch);
+  }
+}
 
 absl::StatusOr<Normalizers> ParseNormalizers(const json& section) {
   Normalizers steps;

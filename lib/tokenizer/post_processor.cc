@@ -55,7 +55,7 @@ absl::Status ParseTemplate(const json& section, std::vector<int32_t>* out) {
 
 absl::Status ParseInto(const json& section, bool* has_template, PostProcessor* out) {
   FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "post_processor"));
-  // It only adjusts offsets, which ftd does not use.
+  // It only trims spaces off offsets; to ftd a token's spaces belong to it (Tokenizer::EncodeAt).
   if (type == "ByteLevel") return absl::OkStatus();
   if (type == "Sequence") {
     FTD_ASSIGN_OR_RETURN(const json* steps,

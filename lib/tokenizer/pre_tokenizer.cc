@@ -22,7 +22,7 @@ constexpr std::string_view kGpt2Pattern =
 
 // Returns the part of `piece` from byte `begin` to `end`.
 Piece Part(const Piece& piece, size_t begin, size_t end) {
-  return {piece.text.substr(begin, end - begin), piece.at_start && begin == 0};
+  return {piece.text.substr(begin, end - begin), piece.at_start && begin == 0, piece.marks};
 }
 
 class SplitStep : public PreTokenizer {
@@ -63,8 +63,8 @@ class ByteLevel : public PreTokenizer {
   void Split(const Piece& piece, RegexScratch& scratch, PieceSink sink) const override {
     // The space is put before every piece, not only the first, as `tokenizers` does.
     if (!add_prefix_space_ || piece.text.starts_with(" ")) return SplitSpaced(piece, scratch, sink);
-    const std::string spaced = Concat(" ", piece.text);
-    SplitSpaced({spaced, piece.at_start}, scratch, sink);
+    const RewrittenPiece spaced(piece, [](std::string_view text) { return Concat(" ", text); });
+    SplitSpaced(spaced.piece(), scratch, sink);
   }
 
  private:
@@ -75,8 +75,7 @@ class ByteLevel : public PreTokenizer {
   }
   void Emit(const Piece& piece, PieceSink sink) const {
     if (!to_letters_) return sink(piece);
-    const std::string letters = BytesToAlphabet(piece.text);
-    sink({letters, piece.at_start});
+    sink(RewrittenPiece(piece, BytesToAlphabet).piece());
   }
 
   const std::unique_ptr<Regex> pattern_;
@@ -128,21 +127,23 @@ class Metaspace : public PreTokenizer {
         piece.text.starts_with(" ") || piece.text.starts_with(replacement_);
     const bool prepend =
         scheme_ == PrependScheme::kAlways || (scheme_ == PrependScheme::kFirst && piece.at_start);
-    std::string text(prepend && !starts_with_meta ? replacement_ : "");
-    text.reserve(piece.text.size() * 2);
-    for (const char c : piece.text) {
-      c == ' ' ? (void)text.append(replacement_) : text.push_back(c);
-    }
-    const Piece whole{text, piece.at_start};
+    const std::string prefix(prepend && !starts_with_meta ? replacement_ : "");
+    const RewrittenPiece rewritten(piece, [&](std::string_view text) {
+      std::string out = prefix;
+      out.reserve(text.size() * 2);
+      for (const char c : text) c == ' ' ? (void)out.append(replacement_) : out.push_back(c);
+      return out;
+    });
+    const Piece whole = rewritten.piece();
     size_t begin = 0;
     while (split_) {  // each replaced space begins a word
       // begin + 1: a ▁ at `begin` opens this word.
-      const size_t end = text.find(replacement_, begin + 1);
+      const size_t end = whole.text.find(replacement_, begin + 1);
       if (end == std::string::npos) break;
       sink(Part(whole, begin, end));
       begin = end;
     }
-    sink(Part(whole, begin, text.size()));
+    sink(Part(whole, begin, whole.text.size()));
   }
 
  private:
@@ -263,9 +264,9 @@ bool PreTokenizers::EndsWithByteLevel(const json& section) {
 // Depth first: a part may be a view of a string that its step holds only during the call of the
 // sink.
 void PreTokenizers::Run(size_t step, const Piece& piece, RegexScratch& scratch,
-                        absl::FunctionRef<void(std::string_view)> sink) const {
+                        absl::FunctionRef<void(const Piece&)> sink) const {
   if (piece.text.empty()) return;
-  if (step == steps_.size()) return sink(piece.text);
+  if (step == steps_.size()) return sink(piece);
   steps_[step]->Split(piece, scratch,
                       [&](const Piece& part) { Run(step + 1, part, scratch, sink); });
 }

@@ -7,22 +7,17 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "lib/tokenizer/piece.h"
 #include "lib/tokenizer/regex/regex.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
 
-// A stretch of normalised text.
-struct Piece {
-  std::string_view text;
-  bool at_start = false;  // of the whole input
-};
-
 // One step. It sees each piece by itself, as if nothing stood around it.
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
-  // Calls `sink` for the parts of `piece`, in order. What they view lives until `sink` returns.
+  // Calls `sink` for the parts of `piece`, in order. What they point to lives until `sink` returns.
   virtual void Split(const Piece& piece, RegexScratch& scratch,
                      absl::FunctionRef<void(const Piece&)> sink) const = 0;
 };
@@ -39,13 +34,13 @@ class PreTokenizers {
 
   // Calls `sink` for each word of `piece`, in order.
   void ForEachWord(const Piece& piece, RegexScratch& scratch,
-                   absl::FunctionRef<void(std::string_view)> sink) const {
+                   absl::FunctionRef<void(const Piece&)> sink) const {
     Run(0, piece, scratch, sink);
   }
 
  private:
   void Run(size_t step, const Piece& piece, RegexScratch& scratch,
-           absl::FunctionRef<void(std::string_view)> sink) const;
+           absl::FunctionRef<void(const Piece&)> sink) const;
 
   std::vector<std::unique_ptr<PreTokenizer>> steps_;
 };

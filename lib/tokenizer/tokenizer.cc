@@ -13,6 +13,7 @@
 #include "lib/tokenizer/auto/auto_tokenizer.h"
 #include "lib/tokenizer/bpe.h"
 #include "lib/tokenizer/decoder.h"
+#include "lib/tokenizer/encoded.h"
 #include "lib/tokenizer/json_fields.h"
 #include "lib/tokenizer/model_json.h"
 #include "lib/tokenizer/normalizer.h"
@@ -59,6 +60,8 @@ class BpeTokenizer : public Tokenizer {
   absl::Status Init(AutoTokenizer parts);
 
   std::vector<int32_t> Encode(std::string_view text, bool add_special_tokens) const override;
+  std::vector<int32_t> EncodeAt(std::string_view text, const std::vector<size_t>& positions,
+                                std::vector<size_t>* tokens) const override;
   std::string Decode(const std::vector<int32_t>& ids) const override;
   // Added tokens win over the vocabulary, as in `tokenizers`.
   int32_t TokenToId(std::string_view token) const override {
@@ -73,11 +76,10 @@ class BpeTokenizer : public Tokenizer {
   absl::Status AddTokens(const json& section, const std::vector<AddedToken>& more);
   void AddToken(AddedToken token);
   void IndexAddedTokens();
-  void Normalize(std::string* text, RegexScratch& scratch) const {
-    for (const auto& step : normalizers_) step->Apply(text, scratch);
-  }
-  void EncodeSegment(std::string_view segment, bool at_start, Scratch& scratch,
-                     std::vector<int32_t>* out) const;
+  Encoded EncodeValid(std::string_view text, const Marks* marks) const;
+  void EncodeSegment(const Piece& segment, Scratch& scratch, Encoded* out) const;
+  void EncodeMarked(const Piece& word, Scratch& scratch, Encoded* out) const;
+  Marks NormalizeMarked(const Piece& segment, Scratch& scratch) const;
 
   BpeModel model_;
   Normalizers normalizers_;
@@ -161,15 +163,13 @@ void BpeTokenizer::IndexAddedTokens() {
   std::vector<AddedToken> raw, normalized;
   for (auto& [id, token] : added_) {
     token.pattern = token.content;
-    if (token.normalized) Normalize(&token.pattern, scratch);
+    if (token.normalized) Normalize(normalizers_, &token.pattern, scratch);
     (token.normalized ? normalized : raw).push_back(token);
   }
   raw_tokens_ = AddedTokenMatcher(std::move(raw));
   normalized_tokens_ = AddedTokenMatcher(std::move(normalized));
 }
 
-// text → added tokens → normalise → added tokens → pre-tokenise → BPE → template. Thread-safe: each
-// call has a scratch of its own.
 std::vector<int32_t> BpeTokenizer::Encode(std::string_view text, bool add_special_tokens) const {
   // Bytes that are not UTF-8 become U+FFFD; everything below relies on valid UTF-8.
   std::string repaired;
@@ -177,36 +177,86 @@ std::vector<int32_t> BpeTokenizer::Encode(std::string_view text, bool add_specia
     repaired = RepairUtf8(text);
     text = repaired;
   }
-  std::unique_ptr<Scratch> scratch = scratches_.Take();
-  std::vector<int32_t> ids;
-  // A token is some four bytes of English; a little more is reserved.
-  ids.reserve(text.size() / 3 + 8);
-  raw_tokens_.Split(text, [&](std::string_view piece, int32_t id) {
-    if (id >= 0) {
-      ids.push_back(id);
-    } else {
-      // Only the text's own start counts for Metaspace's "first".
-      EncodeSegment(piece, piece.data() == text.data(), *scratch, &ids);
-    }
-  });
-  scratches_.Give(std::move(scratch));
+  std::vector<int32_t> ids = EncodeValid(text, nullptr).ids;
   return add_special_tokens ? post_processor_.Apply(std::move(ids)) : ids;
 }
 
-// Encodes a stretch of text that holds no token of raw_tokens_.
-void BpeTokenizer::EncodeSegment(std::string_view segment, bool at_start, Scratch& scratch,
-                                 std::vector<int32_t>* out) const {
-  if (!normalizers_.empty()) {
-    scratch.normalized.assign(segment);
-    Normalize(&scratch.normalized, scratch.regex);
-    segment = scratch.normalized;
-  }
-  normalized_tokens_.Split(segment, [&](std::string_view piece, int32_t id) {
-    if (id >= 0) return out->push_back(id);
-    pre_tokenizers_.ForEachWord(
-        {piece, at_start && piece.data() == segment.data()}, scratch.regex,
-        [&](std::string_view word) { model_.EncodeWord(word, scratch.bpe, out); });
+std::vector<int32_t> BpeTokenizer::EncodeAt(std::string_view text,
+                                            const std::vector<size_t>& positions,
+                                            std::vector<size_t>* tokens) const {
+  Marks marks;
+  for (const size_t position : positions) marks.push_back(text.data() + position);
+  Encoded encoded = EncodeValid(text, &marks);
+  *tokens = std::move(encoded.tokens);
+  tokens->resize(positions.size(), encoded.ids.size());
+  return std::move(encoded.ids);
+}
+
+// text → added tokens → normalise → added tokens → pre-tokenise → BPE. Thread-safe: each call has a
+// scratch of its own.
+Encoded BpeTokenizer::EncodeValid(std::string_view text, const Marks* marks) const {
+  std::unique_ptr<Scratch> scratch = scratches_.Take();
+  Encoded out;
+  // A token is some four bytes of English; a little more is reserved.
+  out.ids.reserve(text.size() / 3 + 8);
+  raw_tokens_.Split(text, [&](std::string_view piece, int32_t id) {
+    // Only the text's own start counts for Metaspace's "first".
+    const Piece segment{piece, piece.data() == text.data(), marks};
+    id >= 0 ? out.AddToken(segment, id) : EncodeSegment(segment, *scratch, &out);
   });
+  scratches_.Give(std::move(scratch));
+  return out;
+}
+
+// Encodes a stretch of text that holds no token of raw_tokens_.
+void BpeTokenizer::EncodeSegment(const Piece& segment, Scratch& scratch, Encoded* out) const {
+  Piece normal = segment;
+  Marks marks;
+  if (!normalizers_.empty()) {
+    scratch.normalized.assign(segment.text);
+    if (segment.marks == nullptr) {
+      Normalize(normalizers_, &scratch.normalized, scratch.regex);
+    } else {
+      marks = NormalizeMarked(segment, scratch);
+      normal.marks = &marks;
+    }
+    normal.text = scratch.normalized;
+  }
+  normalized_tokens_.Split(normal.text, [&](std::string_view text, int32_t id) {
+    const Piece piece{text, normal.at_start && text.data() == normal.text.data(), normal.marks};
+    if (id >= 0) return out->AddToken(piece, id);
+    // Without marks the words are not looked at; this loop is the one that must be fast.
+    if (piece.marks == nullptr) {
+      return pre_tokenizers_.ForEachWord(piece, scratch.regex, [&](const Piece& word) {
+        model_.EncodeWord(word.text, scratch.bpe, &out->ids);
+      });
+    }
+    pre_tokenizers_.ForEachWord(piece, scratch.regex,
+                                [&](const Piece& word) { EncodeMarked(word, scratch, out); });
+  });
+}
+
+void BpeTokenizer::EncodeMarked(const Piece& word, Scratch& scratch, Encoded* out) const {
+  if (!out->ReachesMark(word)) return model_.EncodeWord(word.text, scratch.bpe, &out->ids);
+  std::vector<size_t> ends;
+  model_.EncodeWord(word.text, scratch.bpe, &out->ids, &ends);
+  out->LocateMarks(word, ends);
+}
+
+// Normalises scratch.normalized, a copy of `segment`, and returns the marks there. Those before the
+// segment go to its beginning, those after it to its end.
+Marks BpeTokenizer::NormalizeMarked(const Piece& segment, Scratch& scratch) const {
+  const char* const begin = segment.text.data();
+  const auto inside = std::lower_bound(segment.marks->begin(), segment.marks->end(), begin);
+  const auto after = std::lower_bound(inside, segment.marks->end(), begin + segment.text.size());
+  std::vector<size_t> positions;
+  for (auto mark = inside; mark != after; ++mark) positions.push_back(*mark - begin);
+  Normalize(normalizers_, &scratch.normalized, scratch.regex, &positions);
+  const std::string& normalized = scratch.normalized;
+  Marks marks(inside - segment.marks->begin(), normalized.data());
+  for (const size_t position : positions) marks.push_back(normalized.data() + position);
+  marks.resize(segment.marks->size(), normalized.data() + normalized.size());
+  return marks;
 }
 
 std::string BpeTokenizer::Decode(const std::vector<int32_t>& ids) const {

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <functional>
@@ -11,6 +12,7 @@
 #include "lib/base/concat.h"
 #include "lib/base/file.h"
 #include "lib/base/manifest.h"
+#include "lib/base/utf8.h"
 #include "lib/data/dataset_reader.h"
 #include "lib/model/model_config.h"
 #include "lib/model/safetensors.h"
@@ -68,6 +70,18 @@ void Fuzz(const char* what, const std::function<absl::Status(Mutator&)>& attempt
   EXPECT_GT(refused, 0u);
 }
 
+// EncodeAt gives Encode's ids, and finds the tokens of all characters of `text` in their order.
+void ExpectTokensInOrder(const Tokenizer& tokenizer, std::string_view text) {
+  std::vector<size_t> positions, tokens;
+  for (size_t pos = 0; pos < text.size(); pos += Utf8Length(static_cast<unsigned char>(text[pos])))
+    positions.push_back(pos);
+  const std::vector<int32_t> ids = tokenizer.EncodeAt(text, positions, &tokens);
+  EXPECT_EQ(ids, tokenizer.Encode(text, false));
+  EXPECT_EQ(tokens.size(), positions.size());
+  EXPECT_TRUE(std::is_sorted(tokens.begin(), tokens.end()));
+  EXPECT_TRUE(tokens.empty() || tokens.back() <= ids.size());
+}
+
 TEST(Fuzz, TokenizerJson) {
   json document = SmallTokenizer();
   document["normalizer"] = {
@@ -105,8 +119,10 @@ TEST(Fuzz, TokenizerJson) {
     const auto tokenizer =
         Tokenizer::Parse(mutator.Below(2) == 0 ? mutator.Bytes(text) : mutator.Json(document));
     if (!tokenizer.ok()) return tokenizer.status();
-    const std::vector<int32_t> ids = (*tokenizer)->Encode(mutator.Bytes(sample), true);
+    const std::string mutated = mutator.Bytes(sample);
+    const std::vector<int32_t> ids = (*tokenizer)->Encode(mutated, true);
     (*tokenizer)->Decode(ids);
+    ExpectTokensInOrder(**tokenizer, RepairUtf8(mutated));
     return absl::OkStatus();
   });
 }
@@ -122,6 +138,7 @@ TEST(Fuzz, TextsOfAGoodTokenizer) {
     // is the same.
     const std::string decoded = (*tokenizer)->Decode(ids);
     EXPECT_EQ((*tokenizer)->Encode(decoded, false), ids);
+    ExpectTokensInOrder(**tokenizer, decoded);
     return decoded == text ? absl::OkStatus() : absl::InvalidArgumentError("not UTF-8");
   });
 }

@@ -4,6 +4,8 @@
 //   stdin: a JSON string a line; stdout for each:
 //                                            {"ids": with special tokens, "plain": without,
 //                                            "decoded": text of plain}
+//                                            a line {"text", "positions": bytes of it} adds
+//                                            {"plain_at", "tokens": EncodeAt's, at the positions}
 //   encode_lines TOKENIZER --time FILE       FILE: a JSON string a line; each line of stdin encodes
 //   all of them once;
 //                                            stdout: seconds, tokens
@@ -27,11 +29,17 @@ double Seconds(Clock::duration duration) { return std::chrono::duration<double>(
 
 void Filter(const ftd::Tokenizer& tokenizer) {
   for (std::string line; std::getline(std::cin, line);) {
-    const auto text = json::parse(line).get<std::string>();
+    const json request = json::parse(line);
+    const auto text = (request.is_object() ? request["text"] : request).get<std::string>();
     const std::vector<int32_t> plain = tokenizer.Encode(text, false);
-    const json reply = {{"ids", tokenizer.Encode(text, true)},
-                        {"plain", plain},
-                        {"decoded", tokenizer.Decode(plain)}};
+    json reply = {{"ids", tokenizer.Encode(text, true)},
+                  {"plain", plain},
+                  {"decoded", tokenizer.Decode(plain)}};
+    if (request.is_object()) {
+      std::vector<size_t> tokens;
+      reply["plain_at"] = tokenizer.EncodeAt(text, request["positions"], &tokens);
+      reply["tokens"] = tokens;
+    }
     std::cout << reply.dump() << '\n';
   }
 }

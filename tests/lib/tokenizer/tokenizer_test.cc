@@ -14,6 +14,7 @@ namespace {
 
 using nlohmann::json;
 using testing::ElementsAre;
+using testing::IsEmpty;
 constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
 
 std::unique_ptr<Tokenizer> Small() { return *Tokenizer::Parse(SmallTokenizer().dump()); }
@@ -28,6 +29,21 @@ TEST(Tokenizer, EncodesAndDecodes) {
   EXPECT_EQ(tokenizer->TokenToId("hello"), 259);
   EXPECT_EQ(tokenizer->TokenToId("nothing"), -1);
   EXPECT_EQ(tokenizer->VocabSize(), 263);
+}
+
+TEST(Tokenizer, EncodeAtNamesTheTokensOfCharacters) {
+  const auto tokenizer = Small();
+  std::vector<size_t> tokens = {7};
+  EXPECT_THAT(tokenizer->EncodeAt("hello w<eos>€", {0, 4, 5, 6, 7, 11, 12, 15}, &tokens),
+              ElementsAre(259, 260, 262, 0xE2, 0x82, 0xAC));
+  EXPECT_THAT(tokens, ElementsAre(0, 0, 1, 1, 2, 2, 3, 6));
+  // Only one word of the two is looked at closely; the other comes from the cache.
+  EXPECT_THAT(tokenizer->EncodeAt("hello w", {6}, &tokens), ElementsAre(259, 260));
+  EXPECT_THAT(tokens, ElementsAre(1));
+  EXPECT_THAT(tokenizer->EncodeAt("hello", {}, &tokens), ElementsAre(259));
+  EXPECT_THAT(tokens, IsEmpty());
+  EXPECT_THAT(tokenizer->EncodeAt("", {0, 0}, &tokens), IsEmpty());
+  EXPECT_THAT(tokens, ElementsAre(0, 0));
 }
 
 // The replacement rule is that of Unicode's chapter 3.9 and of Rust: one U+FFFD for each maximal
