@@ -69,6 +69,9 @@ class BpeTokenizer : public Tokenizer {
     return added != added_ids_.end() ? added->second : model_.TokenToId(token);
   }
   int32_t VocabSize() const override { return vocab_size_; }
+  const std::vector<std::pair<std::string, std::string>>& SpecialTokens() const override {
+    return special_tokens_;
+  }
   const std::string& EosToken() const override { return eos_token_; }
   const std::string& Fingerprint() const override { return fingerprint_; }
 
@@ -93,6 +96,7 @@ class BpeTokenizer : public Tokenizer {
   absl::flat_hash_map<int32_t, AddedToken> added_;
   int32_t last_added_id_ = -1;  // the largest
   int32_t vocab_size_ = 0;
+  std::vector<std::pair<std::string, std::string>> special_tokens_;
   std::string eos_token_;
   std::string fingerprint_;
   mutable ScratchPool scratches_;
@@ -115,6 +119,7 @@ absl::Status BpeTokenizer::Init(AutoTokenizer parts) {
   FTD_ASSIGN_OR_RETURN(decoders_, ParseDecoders(Section(document, "decoder")));
   has_decoder_ = !Section(document, "decoder").is_null();
   vocab_size_ = model_.end_id();
+  special_tokens_ = std::move(parts.special_tokens);
   eos_token_ = std::move(parts.eos_token);
   fingerprint_ = std::move(parts.fingerprint);
   return AddTokens(Section(document, "added_tokens"), parts.added);

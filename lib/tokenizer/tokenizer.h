@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -48,6 +49,10 @@ class Tokenizer {
   virtual int32_t TokenToId(std::string_view token) const = 0;
   // One more than the largest id.
   virtual int32_t VocabSize() const = 0;
+  // Load's: the special tokens that have a name, each with its text: {"bos_token", "<s>"}, …, and
+  // the model's own ("image_token"). They are special_tokens_map of transformers, whose entries are
+  // variables of chat templates.
+  virtual const std::vector<std::pair<std::string, std::string>>& SpecialTokens() const = 0;
   // Load's: the end-of-sequence token that the folder names, "" when it names none; and a SHA-256,
   // in hex, of all that the ids of a text depend on.
   virtual const std::string& EosToken() const = 0;

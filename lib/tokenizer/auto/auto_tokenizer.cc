@@ -153,7 +153,9 @@ absl::StatusOr<AutoTokenizer> ReadAutoTokenizer(const fs::path& model_dir) {
   if (IsTruthy(FindField(files.settings(), "fix_mistral_regex")))
     FixMistralPattern(config, tokenizer.json.vocab.size(), &document);
   tokenizer.added = files.TokensToAdd(document, *chosen);
-  tokenizer.eos_token = files.eos_token();
+  tokenizer.special_tokens = files.special_tokens();
+  for (const auto& [name, token] : tokenizer.special_tokens)
+    if (name == "eos_token") tokenizer.eos_token = token;
   tokenizer.fingerprint = Fingerprint(file->bytes(), tokenizer);
   return tokenizer;
 }

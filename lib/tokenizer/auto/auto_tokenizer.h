@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -15,8 +16,10 @@ namespace ftd {
 struct AutoTokenizer {
   ModelJson json;  // tokenizer.json; where the class brings sections of its own, with those
   std::vector<AddedToken> added;  // to be added after those of `json`, in this order
-  std::string eos_token;          // "" when the folder names none
-  std::string fingerprint;        // SHA-256, in hex, of all that the ids of a text depend on
+  // {"eos_token", "</s>"}, …: special_tokens_map of transformers.
+  std::vector<std::pair<std::string, std::string>> special_tokens;
+  std::string eos_token;    // of special_tokens; "" when the folder names none
+  std::string fingerprint;  // SHA-256, in hex, of all that the ids of a text depend on
 };
 
 // MODEL_NOT_FOUND without a tokenizer.json; MODEL_CORRUPT when a file is damaged; MODEL_UNSUPPORTED

@@ -272,10 +272,10 @@ absl::Status TokenFiles::NameTokens(const TokenizerClass& tokenizer_class, const
   return absl::OkStatus();
 }
 
-std::string TokenFiles::eos_token() const {
-  for (const auto& [name, spelled] : names_)
-    if (name == "eos_token") return spelled.token.content;
-  return "";
+std::vector<std::pair<std::string, std::string>> TokenFiles::special_tokens() const {
+  std::vector<std::pair<std::string, std::string>> tokens;
+  for (const auto& [name, spelled] : names_) tokens.emplace_back(name, spelled.token.content);
+  return tokens;
 }
 
 // In order: the added tokens that the tokenizer lacks or has with other flags, then the special

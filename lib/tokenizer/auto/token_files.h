@@ -39,8 +39,8 @@ class TokenFiles {
   // the class leaves it, has itself: in order.
   std::vector<AddedToken> TokensToAdd(const nlohmann::json& document,
                                       const TokenizerClass& tokenizer_class) const;
-  // "" when the files name none.
-  std::string eos_token() const;
+  // The special tokens that have a name, by it: "eos_token", …; no name is there twice.
+  std::vector<std::pair<std::string, std::string>> special_tokens() const;
 
  private:
   // A token as one of the files spells it: its text alone, or with its flags.

@@ -1,4 +1,4 @@
-"""Token ids and EOS equal to those of transformers' AutoTokenizer, on folders of every kind.
+"""Token ids, EOS and named special tokens equal to those of transformers' AutoTokenizer, on folders of every kind.
 
 A folder is a tokenizer.json with a config.json, a tokenizer_config.json, and in old releases special_tokens_map.json and
 added_tokens.json. The bases are those of make_tokenizers.py, the real vocabularies among them; `FOLDERS` puts classes and
@@ -50,14 +50,15 @@ def texts():
 
 
 def ours(folder, texts):
-    """({"ids", "plain"} of each text, the EOS), or the reason for which the folder is refused."""
+    """({"ids", "plain"} of each text, the EOS, the special tokens by name), or the reason for which the folder is refused."""
     run = subprocess.run([DRIVER, folder], input="".join(json.dumps(text) + "\n" for text in texts), capture_output=True, text=True,
                          encoding="utf-8", timeout=300)
     if run.returncode != 0:
         assert run.returncode == 1, run.stderr
         return run.stderr.strip()
     rows = [json.loads(line) for line in run.stdout.split("\n")[:-1]]
-    return rows, json.loads(run.stderr.split(", EOS ")[1])
+    eos, special = run.stderr.split(", EOS ")[1].split(", special tokens ")
+    return rows, json.loads(eos), json.loads(special)
 
 
 def differences(folder, texts):
@@ -65,9 +66,11 @@ def differences(folder, texts):
     got = ours(folder, texts)
     if isinstance(got, str):
         return got
-    rows, eos = got
+    rows, eos, special = got
     tokenizer = AutoTokenizer.from_pretrained(folder)
     found = [f"EOS: ftd {eos!r}, AutoTokenizer {tokenizer.eos_token!r}"] if eos != (tokenizer.eos_token or "") else []
+    if special != tokenizer.special_tokens_map:
+        found.append(f"special tokens: ftd {special!r}, AutoTokenizer {tokenizer.special_tokens_map!r}")
     with_special = tokenizer(texts)["input_ids"]
     plain = tokenizer(texts, add_special_tokens=False)["input_ids"]
     for text, row, a, b in zip(texts, rows, with_special, plain, strict=True):

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -78,6 +79,10 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::cerr << "loaded in " << Seconds(Clock::now() - begin) << " s, EOS "
-            << json((*tokenizer)->EosToken()).dump() << '\n';
+            << json((*tokenizer)->EosToken()).dump() << ", special tokens "
+            << json(std::map<std::string, std::string>((*tokenizer)->SpecialTokens().begin(),
+                                                       (*tokenizer)->SpecialTokens().end()))
+                   .dump()
+            << '\n';
   argc == 2 ? Filter(**tokenizer) : Time(**tokenizer, argv[3]);
 }
