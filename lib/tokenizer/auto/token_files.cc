@@ -118,12 +118,12 @@ absl::StatusOr<TokenFiles> TokenFiles::Read(const fs::path& dir, const ModelJson
     settings.erase("additional_special_tokens");
   }
   for (auto it = settings.begin(); it != settings.end();) {
-    if (!IsNamed(it.key()) && absl::EndsWith(it.key(), "_token") && it->is_string()) {
-      files.specific_.emplace_back(it.key(), *SpelledBy(*it));
-      it = settings.erase(it);
-    } else {
-      ++it;
-    }
+    const bool specific = !IsNamed(it.key()) && absl::EndsWith(it.key(), "_token");
+    if (specific && it->is_string()) files.specific_.emplace_back(it.key(), *SpelledBy(*it));
+    // To transformers an object is a token here only when it says so.
+    const ordered_json* type = FindField(*it, "__type");
+    const bool is_no_token = it->is_object() && (type == nullptr || *type != "AddedToken");
+    it = specific && (it->is_string() || is_no_token) ? settings.erase(it) : std::next(it);
   }
   if (settings.contains("added_tokens_decoder")) {
     FTD_RETURN_IF_ERROR(files.ReadDecoder(settings["added_tokens_decoder"]));
@@ -207,10 +207,15 @@ absl::Status TokenFiles::ReadAddedTokens() {
   return absl::OkStatus();
 }
 
-// A list, or {"image_token": "<image>", …}.
+// A list, or {"image_token": "<image>", …}; beside the latter a list may be under the older name.
 absl::Status TokenFiles::ReadExtra() {
-  const char* key = settings_.contains("extra_special_tokens") ? "extra_special_tokens"
-                                                               : "additional_special_tokens";
+  FTD_RETURN_IF_ERROR(ReadExtra("extra_special_tokens"));
+  const bool is_list =
+      settings_.contains("extra_special_tokens") && !settings_["extra_special_tokens"].is_object();
+  return is_list ? absl::OkStatus() : ReadExtra("additional_special_tokens");
+}
+
+absl::Status TokenFiles::ReadExtra(const char* key) {
   const ordered_json* extra = FindField(settings_, key);
   if (extra == nullptr) return absl::OkStatus();
   absl::Status bad = Corrupt(Path(kConfigFile), Concat("\"", key, "\" must hold tokens"));
@@ -269,6 +274,11 @@ absl::Status TokenFiles::NameTokens(const TokenizerClass& tokenizer_class, const
     if (auto token = SpelledBy(value)) Name(name, *std::move(token));
   }
   for (const auto& [name, token] : specific_) Name(name, token);
+  // The model's own may be under a name that every tokenizer has; then its place is among those.
+  std::stable_sort(names_.begin(), names_.end(), [](const auto& a, const auto& b) {
+    return std::find(std::begin(kNamed), std::end(kNamed), a.first) <
+           std::find(std::begin(kNamed), std::end(kNamed), b.first);
+  });
   return absl::OkStatus();
 }
 

@@ -55,6 +55,7 @@ class TokenFiles {
   absl::Status ReadSpecialTokensMap();
   absl::Status ReadAddedTokens();
   absl::Status ReadExtra();
+  absl::Status ReadExtra(const char* key);
   absl::StatusOr<Spelled> NamedToken(const char* name, const nlohmann::ordered_json& value) const;
   void Name(const std::string& name, Spelled token);
   std::filesystem::path Path(const char* file) const { return dir_ / file; }

@@ -155,6 +155,11 @@ FOLDERS = {
     "extra list": ("digits", LLAMA, {"extra_special_tokens": ["<|x|>", named("<image>", rstrip=True)], "additional_special_tokens": ["q"]}, {}),
     "extra names": ("digits", LLAMA, {"extra_special_tokens": {"image_token": "<image>", "x_token": "<|x|>"}, "boi_token": "q"}, {}),
     "named like a token": ("digits", LLAMA, {"image_token": "<image>", "video_token": named("<|x|>", lstrip=True), "pad_token": "[PAD]"}, {}),
+    "an object that is no token": ("digits", LLAMA, {"image_token": token("<image>"), "eos_token": "<|im_end|>"}, {}),
+    "extra names over others": ("digits", LLAMA, {"extra_special_tokens": {"pad_token": "[PAD]", "image_token": "<image>"},
+                                                  "image_token": "q", "pad_token": "<|x|>", "eos_token": None}, {}),
+    "map with names": ("digits", LLAMA, {"image_token": "q"}, {"special_tokens_map": {
+        "image_token": token("<image>", lstrip=True), "video_token": "<|x|>", "mask_token": "a"}}),
     "the file pads": ("digits", LLAMA, {"eos_token": "<|im_end|>"}, {"edit": pad_with("[PAD]")}),
     "the file pads Llama": ("llama2", LLAMA, {"tokenizer_class": "LlamaTokenizer"}, {"edit": pad_with("[PAD]")}),
     # Old folders.
@@ -212,6 +217,8 @@ def random_folder(rng, folder):
     for name in ("add_prefix_space", "legacy", "add_bos_token", "add_eos_token"):
         if rng.random() < 0.3:
             tokenizer_config[name] = rng.choice([True, False, None])
+    if rng.random() < 0.2:
+        tokenizer_config["extra_special_tokens"] = {name: spelled() for name in rng.sample(["image_token", "pad_token", "boi"], 2)}
     files = {}
     if rng.random() < 0.5:
         files["special_tokens_map"] = {name: rng.choice(contents) if rng.random() < 0.6 else token(rng.choice(contents), **flags())
