@@ -46,6 +46,17 @@ TEST(Tokenizer, EncodeAtNamesTheTokensOfCharacters) {
   EXPECT_THAT(tokens, ElementsAre(0, 0));
 }
 
+// The offsets of `tokenizers` are of no use here, so that the parity test leaves this out.
+TEST(Tokenizer, EncodeAtCountsADroppedCharacterWithTheNextToken) {
+  json document = SmallTokenizer();
+  document["model"]["vocab"].erase("x");
+  const auto tokenizer = *Tokenizer::Parse(document.dump());
+  std::vector<size_t> tokens;
+  EXPECT_THAT(tokenizer->EncodeAt("xxaxb w ax", {0, 1, 2, 3, 4, 5, 7, 9}, &tokens),
+              ElementsAre('a', 'b', 260, ' ', 'a'));
+  EXPECT_THAT(tokens, ElementsAre(0, 0, 0, 1, 1, 2, 3, 5));
+}
+
 // The replacement rule is that of Unicode's chapter 3.9 and of Rust: one U+FFFD for each maximal
 // part.
 TEST(Tokenizer, InvalidUtf8BecomesTheReplacementCharacter) {
