@@ -4,10 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "absl/status/status.h"
-#include "lib/base/concat.h"
-#include "lib/base/error.h"
-#include "lib/base/utf8.h"
 #include "lib/jinja/compare.h"
 #include "lib/jinja/objects.h"
 
@@ -21,58 +17,6 @@ Value MakeSequence(Kind kind, std::vector<Value> items) {
   for (const Value& item : items) list->Include(item);
   list->items = std::move(items);
   return {kind, std::move(list)};
-}
-
-absl::StatusOr<Value> ScalarFromJson(const nlohmann::ordered_json& json) {
-  using Type = nlohmann::json::value_t;
-  switch (json.type()) {
-    case Type::boolean:
-      return Value::Bool(json.get<bool>());
-    case Type::number_integer:
-      return Value::Int(json.get<int64_t>());
-    case Type::number_unsigned: {
-      const auto number = json.get<uint64_t>();
-      if (number > uint64_t{std::numeric_limits<int64_t>::max()}) {
-        return absl::InvalidArgumentError(
-            Concat("the integer ", number, " does not fit into 64 bits"));
-      }
-      return Value::Int(static_cast<int64_t>(number));
-    }
-    case Type::number_float:
-      return Value::Float(json.get<double>());
-    case Type::string: {
-      const auto& text = json.get_ref<const std::string&>();
-      if (!IsValidUtf8(text)) return absl::InvalidArgumentError("a string is not valid UTF-8");
-      return Value::String(text);
-    }
-    default:
-      return Value();
-  }
-}
-
-absl::StatusOr<Value> FromJsonAt(const nlohmann::ordered_json& json, int depth) {
-  if (!json.is_structured()) return ScalarFromJson(json);
-  if (depth >= Value::kMaxDepth) {
-    return absl::InvalidArgumentError(
-        Concat("values nest deeper than ", Value::kMaxDepth, " levels"));
-  }
-  if (json.is_array()) {
-    std::vector<Value> items;
-    items.reserve(json.size());
-    for (const auto& element : json) {
-      FTD_ASSIGN_OR_RETURN(Value item, FromJsonAt(element, depth + 1));
-      items.push_back(std::move(item));
-    }
-    return Value::List(std::move(items));
-  }
-  std::vector<std::pair<Value, Value>> items;
-  items.reserve(json.size());
-  for (const auto& [name, element] : json.items()) {
-    if (!IsValidUtf8(name)) return absl::InvalidArgumentError("a key is not valid UTF-8");
-    FTD_ASSIGN_OR_RETURN(Value item, FromJsonAt(element, depth + 1));
-    items.emplace_back(Value::String(name), std::move(item));
-  }
-  return Value::Dict(std::move(items));
 }
 
 uint64_t Mixed(uint64_t hash) {
@@ -128,8 +72,15 @@ Value Value::Dict(std::vector<std::pair<Value, Value>> items) {
   return {Kind::kDict, std::move(dict)};
 }
 
-absl::StatusOr<Value> Value::FromJson(const nlohmann::ordered_json& json) {
-  return FromJsonAt(json, 0);
+const Value* Value::Find(std::string_view key) const {
+  const auto& dict = As<DictObject>();
+  const auto found = dict.Find(key);
+  return found ? &dict.items[*found].second : nullptr;
+}
+
+const std::vector<Value>& Value::Items() const { return As<ListObject>().items; }
+const std::vector<std::pair<Value, Value>>& Value::Members() const {
+  return As<DictObject>().items;
 }
 
 const std::string& Value::AsString() const { return As<StringObject>().text; }

@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "nlohmann/json.hpp"
 
 namespace ftd::jinja {
 
@@ -61,9 +60,9 @@ class Value {
   // gives the place and the last the value.
   static Value Dict(std::vector<std::pair<Value, Value>> items);
 
-  // Returns what Python's json.loads makes of the document. INVALID_ARGUMENT for an integer that
-  // does not fit into 64 bits, a string that is not UTF-8, or nesting deeper than kMaxDepth.
-  static absl::StatusOr<Value> FromJson(const nlohmann::ordered_json& json);
+  // Returns what Python's json.loads makes of a document. INVALID_ARGUMENT for what is not JSON, an
+  // integer that does not fit into 64 bits, or nesting deeper than kMaxDepth.
+  static absl::StatusOr<Value> FromJson(std::string_view json);
 
   // Lists in lists, and so on: no template makes a deeper value, and none is read.
   static constexpr int kMaxDepth = 200;
@@ -72,6 +71,12 @@ class Value {
   bool Is(Kind kind) const { return kind_ == kind; }
   // The identity of what is shared; nullptr for None, bool, int and float.
   const Object* identity() const { return object_.get(); }
+
+  // Of a dict: the value of a key, nullptr when it is not there; and all items, in order.
+  const Value* Find(std::string_view key) const;
+  const std::vector<std::pair<Value, Value>>& Members() const;
+  // Of a list or a tuple.
+  const std::vector<Value>& Items() const;
 
   // The functions below serve the library. Each requires the kind that its name tells.
   Value(Kind kind, std::shared_ptr<const Object> object)

@@ -7,7 +7,6 @@
 
 #include "lib/base/utf8.h"
 #include "lib/jinja/template.h"
-#include "nlohmann/json.hpp"
 
 namespace {
 
@@ -21,11 +20,9 @@ constexpr std::string_view kVariables =
         "add_generation_prompt": true, "bos_token": "<s>", "eos_token": "</s>", "s": "a b", "n": 3, "l": [3, "x", null]})";
 
 Value VariablesOf(std::string_view text) {
-  const auto json = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_object()) {
-    if (auto value = Value::FromJson(json); value.ok()) return *std::move(value);
-  }
-  return *Value::FromJson(nlohmann::ordered_json::parse(kVariables));
+  auto value = Value::FromJson(text);
+  if (value.ok() && value->Is(ftd::jinja::Kind::kDict)) return *std::move(value);
+  return *Value::FromJson(kVariables);
 }
 
 void Check(bool holds) {

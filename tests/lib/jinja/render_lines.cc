@@ -47,7 +47,7 @@ Task TaskOf(const ordered_json& line, std::map<std::string, absl::StatusOr<Templ
   const auto source = line.at("template").get<std::string>();
   auto found = templates->find(source);
   if (found == templates->end()) found = templates->emplace(source, Template::Parse(source)).first;
-  Task task{found->second, *Value::FromJson(line.at("variables")), {}};
+  Task task{found->second, *Value::FromJson(line.at("variables").dump()), {}};
   if (line.contains("now")) {
     const auto now = line.at("now").get<std::vector<int>>();
     task.options.now = absl::CivilSecond(now[0], now[1], now[2], now[3], now[4], now[5]);

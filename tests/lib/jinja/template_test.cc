@@ -10,16 +10,14 @@
 namespace ftd::jinja {
 namespace {
 
-using nlohmann::ordered_json;
-
 Value FromText(std::string_view document) {
-  const auto value = Value::FromJson(ordered_json::parse(document));
+  const auto value = Value::FromJson(document);
   EXPECT_OK(value);
   return value.ok() ? *value : Value::Dict({});
 }
 
 absl::StatusOr<Rendered> Render(std::string_view source, std::string_view variables = "{}",
-                                Options options = {}) {
+                                const Options& options = {}) {
   FTD_ASSIGN_OR_RETURN(const Template parsed, Template::Parse(source));
   return parsed.Render(FromText(variables), options);
 }
@@ -187,6 +185,7 @@ TEST(Template, RendersInManyThreads) {
   ASSERT_OK(parsed);
   const Value variables = FromText(R"({"messages": [{"r": "é"}, {"r": "b"}]})");
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       for (int round = 0; round < 200; ++round)
