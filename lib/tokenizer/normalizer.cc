@@ -22,27 +22,42 @@ class UnicodeForm : public Normalizer {
  public:
   explicit UnicodeForm(int options) : options_(options) {}
 
-  // Inert marks neither compose nor move in the Unicode of `tokenizers`, although they do in
-  // utf8proc's. So the stretches between them are normalised one by one.
+  // No form changes ASCII, and no ASCII character changes what is before it: only the stretches of
+  // other characters are looked at, each with the character before it, to which a mark may belong.
   void Apply(std::string* text, RegexScratch&) const override {
-    const bool ascii = std::none_of(text->begin(), text->end(), [](char c) { return c & 0x80; });
-    if (ascii) return;
+    const auto is_ascii = [](char c) { return (c & 0x80) == 0; };
     std::string out;
-    out.reserve(text->size());
-    size_t begin = 0;
-    for (size_t pos = 0, length; pos < text->size(); pos += length) {
-      const auto lead = static_cast<unsigned char>((*text)[pos]);
-      length = Utf8Length(lead);
-      if (lead < 0x80 || !IsInertMark(DecodeUtf8(*text, pos))) continue;
-      AppendNormalized(std::string_view(*text).substr(begin, pos - begin), &out);
-      out.append(*text, pos, length);
-      begin = pos + length;
+    auto done = text->cbegin();
+    while (true) {
+      const auto other = std::find_if_not(done, text->cend(), is_ascii);
+      if (other == text->cend()) break;
+      const auto begin = other == done ? other : other - 1;
+      const auto end = std::find_if(other, text->cend(), is_ascii);
+      out.append(done, begin);
+      AppendForm({&*begin, static_cast<size_t>(end - begin)}, &out);
+      done = end;
     }
-    AppendNormalized(std::string_view(*text).substr(begin), &out);
+    if (done == text->cbegin()) return;
+    out.append(done, text->cend());
     *text = std::move(out);
   }
 
  private:
+  // Inert marks neither compose nor move in the Unicode of `tokenizers`, although they do in
+  // utf8proc's. So the stretches between them are normalised one by one.
+  void AppendForm(std::string_view text, std::string* out) const {
+    size_t begin = 0;
+    for (size_t pos = 0, length; pos < text.size(); pos += length) {
+      const auto lead = static_cast<unsigned char>(text[pos]);
+      length = Utf8Length(lead);
+      if (lead < 0x80 || !IsInertMark(DecodeUtf8(text, pos))) continue;
+      AppendNormalized(text.substr(begin, pos - begin), out);
+      out->append(text.substr(pos, length));
+      begin = pos + length;
+    }
+    AppendNormalized(text.substr(begin), out);
+  }
+
   void AppendNormalized(std::string_view text, std::string* out) const {
     if (text.empty()) return;
     utf8proc_uint8_t* result = nullptr;
@@ -235,7 +250,7 @@ void Normalize(const Normalizers& steps, std::string* text, RegexScratch& scratc
   for (const auto& step : steps) {
     if (positions != nullptr) before = *text;
     step->Apply(text, scratch);
-    if (positions == nullptr) continue;
+    if (positions == nullptr || *text == before) continue;
     for (size_t& position : *positions) position = step->Follow(before, position, *text, scratch);
   }
 }

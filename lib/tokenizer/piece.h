@@ -29,7 +29,7 @@ class RewrittenPiece {
   // with the first character.
   RewrittenPiece(const Piece& piece, absl::FunctionRef<std::string(std::string_view)> rewrite)
       : text_(rewrite(piece.text)), at_start_(piece.at_start), is_marked_(piece.marks != nullptr) {
-    if (!is_marked_) return;
+    if (piece.marks == nullptr) return;
     const char* const begin = piece.text.data();
     for (const char* const mark : *piece.marks) {
       size_t position = 0;  // in text_; marks outside the piece stay outside
