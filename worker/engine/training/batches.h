@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/data/row_blocks.h"
 #include "lib/data/row_source.h"
 #include "lib/spec/train_spec.h"
 #include "worker/engine/model/model.h"
@@ -18,7 +19,9 @@ namespace ftd::engine {
 // fewer micro-batches.
 class BatchPlan {
  public:
-  BatchPlan(const TrainSpec& spec, int64_t rows);
+  // Row lengths are read where the spec asks for packing: then blocks of rows take the place of
+  // rows. Throws EngineError when they cannot be read.
+  BatchPlan(const TrainSpec& spec, const RowSource& rows);
 
   int64_t steps_per_epoch() const { return steps_per_epoch_; }
   int64_t steps_planned() const { return steps_planned_; }
@@ -31,7 +34,11 @@ class BatchPlan {
   double EpochAfter(int64_t step) const;
 
  private:
-  int64_t rows_, batch_size_, accumulation_, steps_per_epoch_, steps_planned_;
+  // Returns the rows of the units (rows or blocks) order_[begin, end).
+  std::vector<int64_t> RowsOf(int64_t begin, int64_t end) const;
+
+  RowBlocks blocks_;  // empty: each row by itself
+  int64_t units_, batch_size_, accumulation_, steps_per_epoch_, steps_planned_;
   bool shuffle_;
   int64_t seed_;
   int64_t order_epoch_ = -1;

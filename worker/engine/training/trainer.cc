@@ -135,7 +135,7 @@ struct Trainer::Impl {
   }
 
   std::unique_ptr<BatchLoader> LoaderOf(const TrainSpec& of) const {
-    return std::make_unique<BatchLoader>(*rows, BatchPlan(of, rows->size()), device);
+    return std::make_unique<BatchLoader>(*rows, BatchPlan(of, *rows), device);
   }
 
   // Takes the next micro-batch of the step; adds to `result` how long it took and what it holds.
