@@ -53,6 +53,15 @@ void AddPreviewOptions(CLI::App& preview, ftd::PreviewOptions& options) {
                      R"(Text of a row, such as "Q: {question}\nA: {answer}")");
   preview.add_option("--train-on,--train_on", options.train_on, "Tokens to learn")
       ->type_name(absl::StrJoin(ftd::kTrainOnWords, "|"));
+  preview
+      .add_option("--chat-template,--chat_template", options.chat_template,
+                  "Chat template of conversations: a Jinja file, or chatml, llama3 or gemma [the "
+                  "model's own]")
+      ->type_name("FILE|NAME");
+  preview
+      .add_option("--chat-template-date,--chat_template_date", options.chat_template_date,
+                  "Day that a chat template prints [today]")
+      ->type_name("YYYY-MM-DD");
   preview.add_option("--skip-bad-rows,--skip_bad_rows", options.skip_bad_rows,
                      "Bad rows to pass over");
 }

@@ -46,7 +46,7 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenRows(
 }  // namespace
 
 DatasetReader::DatasetReader(DatasetOptions options)
-    : options_(std::move(options)), renderer_(options_.rules) {
+    : options_(std::move(options)), renderer_(options_.rules, options_.chat) {
   // A file that is missing is reported when its turn to be read comes.
   for (const DatasetInput& file : options_.files) {
     std::error_code error;
@@ -87,6 +87,8 @@ absl::StatusOr<bool> DatasetReader::Next(Example* example) {
     absl::StatusOr<Example> made =
         row_.problem.ok() ? renderer_.Render(row_) : absl::StatusOr<Example>(row_.problem);
     if (!made.ok()) {
+      // The model's fault and no row's: all other rows would have it too.
+      if (ReasonOf(made.status()) != Reason::kDatasetInvalid) return made.status();
       FTD_RETURN_IF_ERROR(Skip(row_, made.status()));
       continue;
     }

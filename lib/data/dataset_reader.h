@@ -28,6 +28,7 @@ struct DatasetOptions {
   int64_t limit = 0;          // > 0: the first rows that are good
   int64_t skip_bad_rows = 0;  // bad rows that are passed over before one is an error
   OpenColumnarRows open_columnar = nullptr;
+  std::shared_ptr<const ChatSource> chat;  // renders conversations; nullptr: there may be none
 };
 
 // Not thread-safe.
@@ -39,7 +40,7 @@ class DatasetReader {
   // Reads the next example; returns false after the last one. INVALID_ARGUMENT DATASET_INVALID,
   // naming file and line or row: a bad row more than may be skipped, or no rows at all.
   // UNIMPLEMENTED MODE_UNSUPPORTED: a columnar file in a build without Arrow. NOT_FOUND: a file is
-  // gone.
+  // gone. ChatSource's errors where a row is a conversation.
   absl::StatusOr<bool> Next(Example* example);
 
   int64_t rows() const { return rows_; }  // examples given out

@@ -1,6 +1,6 @@
 #include "lib/data/prompt_template.h"
 
-#include "lib/data/row_shape.h"
+#include "lib/base/concat.h"
 
 namespace ftd {
 namespace {

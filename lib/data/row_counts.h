@@ -12,6 +12,11 @@ struct RowCounts {
   int64_t lost_completion = 0;  // of those: the cut took the whole completion
   int64_t empty = 0;            // no text to learn, only EOS
   int64_t longest = 0;          // tokens of the longest row, before the cut
+  int64_t conversations = 0;    // rendered by the chat template
+  // Conversations with a turn that ends in a token at which generation would not stop; and one such
+  // token.
+  int64_t unstopped = 0;
+  int64_t unstopped_token = -1;
 
   void Add(const RowCounts& other) {
     dropped += other.dropped;
@@ -19,6 +24,9 @@ struct RowCounts {
     lost_completion += other.lost_completion;
     empty += other.empty;
     longest = std::max(longest, other.longest);
+    conversations += other.conversations;
+    unstopped += other.unstopped;
+    unstopped_token = std::max(unstopped_token, other.unstopped_token);
   }
   bool operator==(const RowCounts&) const = default;
 };
@@ -32,6 +40,9 @@ inline constexpr RowCount kRowCounts[] = {{"dropped_rows", &RowCounts::dropped},
                                           {"cut_rows", &RowCounts::cut},
                                           {"rows_without_completion", &RowCounts::lost_completion},
                                           {"empty_rows", &RowCounts::empty},
-                                          {"longest_row_tokens", &RowCounts::longest}};
+                                          {"longest_row_tokens", &RowCounts::longest},
+                                          {"conversations", &RowCounts::conversations},
+                                          {"rows_without_stop_token", &RowCounts::unstopped},
+                                          {"unstopped_token", &RowCounts::unstopped_token}};
 
 }  // namespace ftd

@@ -1,66 +1,56 @@
-// The content of a row: the columns that it must have, and the text that is made of them.
+// The content of a row: the text that is made of its columns.
 #pragma once
 
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/statusor.h"
-#include "lib/base/error.h"
+#include "lib/chat/chat_template.h"
 #include "lib/data/prompt_template.h"
+#include "lib/data/row_rules.h"
 #include "lib/data/rows/row.h"
 
 namespace ftd {
 
-// kFound: by the columns of each row.
-enum class RowShape { kFound, kAlpaca, kText, kPromptCompletion };
-// kByShape: completions for prompt/completion rows, all for the others.
-enum class TrainOn { kByShape, kAll, kCompletions };
-
-// The rules by which rows become texts: Dataset's fields of the same names in
-// proto/ftd/v1/job.proto.
-struct RowRules {
-  RowShape shape = RowShape::kFound;
-  std::map<std::string, std::string> columns;  // a shape's field → the file's column
-  std::string prompt_template;                 // empty: none
-  TrainOn train_on = TrainOn::kByShape;
-};
-
-// A row's text for training, without EOS.
+// A row's text for training; without EOS, unless it is a conversation.
 struct Example {
   std::string text;
   size_t completion_begin = 0;   // in text; 0 when the row has no prompt of its own
   bool completion_only = false;  // nothing before completion_begin is learned
+  // Of a conversation, whose text has all special tokens: what is learned, instead of the above.
+  std::optional<chat::LearnedParts> chat;
 };
 
-// Returns what is wrong with `rules`; field names are Dataset's: shape, columns, template,
-// train_on.
-std::vector<FieldViolation> JudgeRowRules(const RowRules& rules);
+// Returns whether there is nothing but white space to learn.
+bool IsBlank(const Example& example);
 
-// Returns the file's columns in which the rules have a use for lists and objects: what readers are
-// asked to keep.
-std::vector<std::string> NestedColumns(const RowRules& rules);
-
-// Makes examples by rules. Immutable.
+// Makes examples by rules. May be used from many threads at once.
 class RowRenderer {
  public:
-  // Requires: JudgeRowRules(rules) is empty.
-  explicit RowRenderer(const RowRules& rules);
+  // Requires: JudgeRowRules(rules) is empty. Without `chat` no conversation is rendered.
+  explicit RowRenderer(const RowRules& rules, std::shared_ptr<const ChatSource> chat = nullptr);
 
-  // DATASET_INVALID: a column is missing or is not a string, or no shape fits.
+  // DATASET_INVALID: a column is missing or has the wrong type, no shape fits, or the chat template
+  // refuses the conversation. Other reasons are the model's: a conversation without a template.
   absl::StatusOr<Example> Render(const Row& row) const;
 
  private:
   absl::StatusOr<RowShape> ShapeOf(const Row& row) const;
+  absl::Status NoShape(const Row& row) const;
   // The column that a field is mapped to.
   std::string_view Column(const char* field) const;
   const Cell* Field(const Row& row, const char* field) const;
+  bool IsConversation(const Row& row, const char* field) const;
+  absl::Status Missing(const Row& row, RowShape shape, const char* field) const;
   absl::StatusOr<std::string_view> Text(const Row& row, RowShape shape, const char* field) const;
+  absl::StatusOr<Example> RenderPair(const Row& row, RowShape shape) const;
+  absl::StatusOr<Example> RenderConversation(const Row& row, RowShape shape) const;
 
   RowRules rules_;
   std::optional<PromptTemplate> template_;
+  std::shared_ptr<const ChatSource> chat_;
 };
 
 }  // namespace ftd

@@ -25,7 +25,7 @@ using nlohmann::json;
 
 // Raise it with every change after which the same rows may give other tokens or the files another
 // layout.
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 constexpr char kFactsFile[] = "facts.json", kManifestFile[] = "MANIFEST.json";
 
 // One process at a time looks and builds; another on the same rows waits here and then finds the
@@ -70,26 +70,33 @@ absl::StatusOr<TokenizedDataset> FindStore(const fs::path& store, const std::str
 
 }  // namespace
 
+// Tokens of conversations depend on the chat template as well, and that may depend on the day.
+//
 // Names are left out except for the format that they promise: the same bytes under another name
 // give the same tokens. The order of files is kept, because it is the order of rows.
-std::string TokenKey(const TokenCache::Request& request) {
+std::string TokenKey(const TokenCache::Request& request, bool has_conversations) {
   const DatasetOptions& dataset = request.dataset;
   json files = json::array();
   for (const DatasetInput& file : dataset.files) {
     const auto format = FormatOfName(file.name);
     files.push_back({file.sha256, format.ok() ? static_cast<int>(*format) : -1});
   }
-  const json key = {{"version", kVersion},
-                    {"files", files},
-                    {"limit", dataset.limit},
-                    {"skip_bad_rows", dataset.skip_bad_rows},
-                    {"shape", static_cast<int>(dataset.rules.shape)},
-                    {"columns", dataset.rules.columns},
-                    {"template", dataset.rules.prompt_template},
-                    {"train_on", static_cast<int>(dataset.rules.train_on)},
-                    {"tokenizer", request.encoder->tokenizer->Fingerprint()},
-                    {"eos", request.encoder->eos_token},
-                    {"seq_length", request.encoder->seq_length}};
+  json key = {{"version", kVersion},
+              {"files", files},
+              {"limit", dataset.limit},
+              {"skip_bad_rows", dataset.skip_bad_rows},
+              {"shape", static_cast<int>(dataset.rules.shape)},
+              {"columns", dataset.rules.columns},
+              {"template", dataset.rules.prompt_template},
+              {"train_on", static_cast<int>(dataset.rules.train_on)},
+              {"tokenizer", request.encoder->tokenizer->Fingerprint()},
+              {"eos", request.encoder->eos_token},
+              {"seq_length", request.encoder->seq_length}};
+  if (has_conversations) {
+    const bool has_template = dataset.chat != nullptr && dataset.chat->Get().ok();
+    key["chat"] = has_template ? dataset.chat->Get()->fingerprint() : "";
+    key["stops"] = request.encoder->stop_ids;
+  }
   return Sha256Hex(key.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
@@ -97,27 +104,28 @@ absl::StatusOr<TokenizedDataset> TokenCache::Get(const Request& request) const {
   FTD_ASSIGN_OR_RETURN(const Fd lock, LockCache(dir_));
   // Safe under the lock: nobody else builds.
   RemoveUnfinished();
-  const std::string key = TokenKey(request);
-  const fs::path store = dir_ / key;
-  if (auto found = FindStore(store, key); found.ok()) {
-    found->was_cached = true;
-    return found;
+  for (const bool has_conversations : {false, true}) {
+    const std::string key = TokenKey(request, has_conversations);
+    const fs::path store = dir_ / key;
+    if (auto found = FindStore(store, key); found.ok()) {
+      found->was_cached = true;
+      return found;
+    }
+    // A store of this name did not verify.
+    std::error_code error;
+    fs::remove_all(store, error);
+    if (error) return ErrnoError(error.value(), Concat("remove ", store.string()));
   }
-  // A store of this name did not verify.
-  std::error_code error;
-  fs::remove_all(store, error);
-  if (error) return ErrnoError(error.value(), Concat("remove ", store.string()));
-  FTD_RETURN_IF_ERROR(Build(request, store, key));
+  FTD_ASSIGN_OR_RETURN(const fs::path store, Build(request));
   auto made = OpenStore(store);
   RemoveLeastUsed(store);
   return made;
 }
 
 // Builds under a name that marks it as unfinished. SealDirectory renames it once all is on disk.
-absl::Status TokenCache::Build(const Request& request, const fs::path& store,
-                               const std::string& key) const {
+absl::StatusOr<fs::path> TokenCache::Build(const Request& request) const {
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch,
-                       ScratchDir::Create(dir_ / Concat(kUnfinishedMark, key)));
+                       ScratchDir::Create(dir_ / Concat(kUnfinishedMark, TokenKey(request, true))));
   FTD_ASSIGN_OR_RETURN(TokenStoreWriter writer, TokenStoreWriter::Create(scratch.path()));
   DatasetReader reader(request.dataset);
   const auto go_on = [&] {
@@ -140,7 +148,12 @@ absl::Status TokenCache::Build(const Request& request, const fs::path& store,
   FTD_RETURN_IF_ERROR(
       WriteFileAtomically(scratch.path() / kFactsFile,
                           facts.dump(1, ' ', false, json::error_handler_t::replace) + "\n"));
-  return SealDirectory(scratch.path(), store, {.step = writer.rows(), .spec_hash = key});
+  // A row that was skipped may have been a conversation.
+  const bool may_have_conversations = counts.conversations > 0 || reader.skipped_rows() > 0;
+  const std::string key = TokenKey(request, may_have_conversations);
+  FTD_RETURN_IF_ERROR(
+      SealDirectory(scratch.path(), dir_ / key, {.step = writer.rows(), .spec_hash = key}));
+  return dir_ / key;
 }
 
 // Removes what a killed process had not finished.

@@ -52,8 +52,8 @@ class TokenCache {
   absl::StatusOr<TokenizedDataset> Get(const Request& request) const;
 
  private:
-  absl::Status Build(const Request& request, const std::filesystem::path& store,
-                     const std::string& key) const;
+  // Returns the store.
+  absl::StatusOr<std::filesystem::path> Build(const Request& request) const;
   void RemoveUnfinished() const;
   void RemoveLeastUsed(const std::filesystem::path& keep) const;
 
@@ -61,7 +61,7 @@ class TokenCache {
   int64_t max_bytes_;
 };
 
-// The hash of everything that the tokens depend on.
-std::string TokenKey(const TokenCache::Request& request);
+// The hash of everything that the tokens depend on, with or without conversations among the rows.
+std::string TokenKey(const TokenCache::Request& request, bool has_conversations);
 
 }  // namespace ftd

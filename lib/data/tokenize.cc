@@ -8,9 +8,6 @@
 #include <thread>
 #include <vector>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/string_view.h"
-
 namespace ftd {
 namespace {
 
@@ -28,13 +25,14 @@ void Encode(const RowEncoder& encoder, Batch* batch) {
   for (const Example& example : batch->examples) {
     const EncodedRow row = encoder.Encode(example);
     const auto tokens = static_cast<int64_t>(row.input_ids.size()) + row.cut_tokens;
-    const absl::string_view learned =
-        absl::string_view(example.text).substr(example.completion_begin);
     batch->counts.Add({.dropped = batch->block.Add(row) ? 0 : 1,
                        .cut = row.cut_tokens > 0 ? 1 : 0,
                        .lost_completion = row.lost_completion ? 1 : 0,
-                       .empty = absl::StripAsciiWhitespace(learned).empty() ? 1 : 0,
-                       .longest = tokens});
+                       .empty = IsBlank(example) ? 1 : 0,
+                       .longest = tokens,
+                       .conversations = example.chat.has_value() ? 1 : 0,
+                       .unstopped = row.unstopped.has_value() ? 1 : 0,
+                       .unstopped_token = row.unstopped.value_or(-1)});
   }
 }
 

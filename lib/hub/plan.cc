@@ -2,7 +2,11 @@
 
 #include <utility>
 
+#include "absl/time/civil_time.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "lib/base/error.h"
+#include "lib/data/chat_source.h"
 #include "lib/hub/sources.h"
 #include "lib/hub/transport/settings.h"
 #include "lib/spec/judge.h"
@@ -26,6 +30,13 @@ absl::StatusOr<ModelConfig> FindModel(const PlanMeans& means, Plan& plan, hub::S
   return model;
 }
 
+// What is trained must not depend on the day on which a job runs, or is resumed.
+void PinDate(const std::filesystem::path& model_dir, RowRules* rules) {
+  std::string& date = rules->chat.chat_template_date;
+  if (!date.empty() || !MayHoldConversations(*rules) || !PrintsDate(model_dir, rules->chat)) return;
+  date = absl::FormatCivilTime(absl::ToCivilDay(absl::Now(), absl::LocalTimeZone()));
+}
+
 }  // namespace
 
 absl::StatusOr<Plan> MakePlan(TrainSpec spec, const PlanMeans& means) {
@@ -37,6 +48,7 @@ absl::StatusOr<Plan> MakePlan(TrainSpec spec, const PlanMeans& means) {
   FTD_ASSIGN_OR_RETURN(const ModelConfig model, FindModel(means, plan, sources));
   const LoraSpec& lora = plan.spec.lora;
   if (!lora.init_adapter.empty()) FTD_RETURN_IF_ERROR(JudgeAdapter(lora.init_adapter, model, lora));
+  PinDate(plan.model_dir, &plan.spec.dataset.rules);
   FTD_ASSIGN_OR_RETURN(FoundDataset dataset, means.find_dataset(plan.spec.dataset));
   plan.spec.dataset.sha256 = DatasetSha256(FilesOf(plan.spec.dataset));
   plan.dataset_path = dataset.path;

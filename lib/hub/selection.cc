@@ -14,11 +14,11 @@ namespace {
 constexpr absl::string_view kIndex = "model.safetensors.index.json";
 
 // The files beside the weights that a trained model's directory should have as well.
-constexpr std::array<absl::string_view, 8> kSmallFiles = {
-    "added_tokens.json",      "config.json",
-    "generation_config.json", "tokenizer.json",
-    "tokenizer_config.json",  "special_tokens_map.json",
-    "chat_template.jinja",    kIndex};
+constexpr std::array<absl::string_view, 9> kSmallFiles = {
+    "added_tokens.json",   "config.json",           "generation_config.json",
+    "tokenizer.json",      "tokenizer_config.json", "special_tokens_map.json",
+    "chat_template.jinja", "chat_template.json",    kIndex};
+constexpr absl::string_view kMoreTemplates = "additional_chat_templates/";
 
 bool Has(const RepoRevision& revision, absl::string_view path) {
   return std::any_of(revision.files.begin(), revision.files.end(),
@@ -32,7 +32,8 @@ bool IsShard(absl::string_view path) {
 }
 
 bool IsSmall(const RepoFile& file) {
-  return std::find(kSmallFiles.begin(), kSmallFiles.end(), file.path) != kSmallFiles.end();
+  return std::find(kSmallFiles.begin(), kSmallFiles.end(), file.path) != kSmallFiles.end() ||
+         (absl::StartsWith(file.path, kMoreTemplates) && absl::EndsWith(file.path, ".jinja"));
 }
 
 absl::Status Unsupported(const RepoId& repo, absl::string_view what) {

@@ -9,7 +9,9 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/concat.h"
 #include "lib/base/field_reader.h"
+#include "lib/base/file.h"
 #include "lib/base/sha256.h"
+#include "lib/chat/template_source.h"
 #include "lib/data/dataset_files.h"
 #include "lib/spec/repo_name.h"
 
@@ -135,6 +137,8 @@ void ReadDatasetSpec(const Json& dataset, DatasetSpec* out,
   ReadColumns(dataset, fields, out);
   fields.String("template", &out->rules.prompt_template);
   ReadWord(fields, "train_on", kTrainOnWords, &out->rules.train_on);
+  fields.String("chat_template", &out->rules.chat.chat_template);
+  fields.String("chat_template_date", &out->rules.chat.chat_template_date);
   fields.Integer("skip_bad_rows", 0, kMost, &out->skip_bad_rows);
   if (fields.Has("shuffle_seed"))
     fields.Integer("shuffle_seed", 0, kMost, &out->shuffle_seed.emplace());
@@ -158,6 +162,8 @@ nlohmann::ordered_json DatasetSpecToJson(const DatasetSpec& spec) {
                                  {"columns", spec.rules.columns},
                                  {"template", spec.rules.prompt_template},
                                  {"train_on", WordJson(kTrainOnWords, spec.rules.train_on)},
+                                 {"chat_template", spec.rules.chat.chat_template},
+                                 {"chat_template_date", spec.rules.chat.chat_template_date},
                                  {"skip_bad_rows", spec.skip_bad_rows}};
   if (spec.shuffle_seed.has_value()) json["shuffle_seed"] = *spec.shuffle_seed;
   if (!spec.upload_sha256.empty()) {
@@ -198,6 +204,11 @@ absl::StatusOr<std::map<std::string, std::string>> ParseColumnMap(std::string_vi
     columns[std::string(pair.substr(0, equals))] = std::string(pair.substr(equals + 1));
   }
   return columns;
+}
+
+absl::StatusOr<std::string> ChatTemplateMeant(const std::string& name_or_file) {
+  if (name_or_file.empty() || !chat::BuiltIn(name_or_file).empty()) return name_or_file;
+  return ReadFile(name_or_file);
 }
 
 // A shell makes it hard to type a line break, so the two characters \n stand for one.

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "lib/base/error.h"
-#include "lib/data/row_shape.h"
+#include "lib/data/row_rules.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
@@ -55,8 +55,9 @@ void ReadDatasetSpec(const nlohmann::json& dataset, DatasetSpec* out,
 nlohmann::ordered_json DatasetSpecToJson(const DatasetSpec& spec);
 
 // The words for the values of RowShape and TrainOn, from the value 1 on: 0 is "not given".
-inline constexpr const char* kRowShapeWords[] = {"alpaca", "text", "prompt-completion"};
-inline constexpr const char* kTrainOnWords[] = {"all", "completions"};
+inline constexpr const char* kRowShapeWords[] = {"alpaca", "text", "prompt-completion", "messages",
+                                                 "sharegpt"};
+inline constexpr const char* kTrainOnWords[] = {"all", "completions", "assistant", "last"};
 
 // "alpaca, text or prompt-completion".
 std::string Choices(absl::Span<const char* const> words);
@@ -66,6 +67,10 @@ std::string EnumWord(std::string_view word);
 absl::StatusOr<std::map<std::string, std::string>> ParseColumnMap(std::string_view text);
 // A shell hands "\n" over as two characters: \n, \t and \\ become newline, tab and backslash.
 std::string UnescapedTemplate(std::string_view text);
+
+// The chat template that a command line means: the name of a built-in one, or a file's text.
+// Errors: ReadFile's.
+absl::StatusOr<std::string> ChatTemplateMeant(const std::string& name_or_file);
 
 // The files in the order of their rows, however the spec names them.
 std::vector<DatasetFile> FilesOf(const DatasetSpec& spec);

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "lib/base/concat.h"
+#include "lib/base/error.h"
 
 namespace ftd {
 namespace {
@@ -255,9 +257,15 @@ void GivenFields::SetText(const JobField& field, const std::string& text) {
   }
   if (!field.words.words.empty()) return Set(field, EnumWord(text));
   if (field.plain == Plain::kTemplate) return Set(field, UnescapedTemplate(text));
+  // Of errors only the first one is kept; Text returns it.
+  if (field.plain == Plain::kChatTemplate) {
+    const auto chat_template = ChatTemplateMeant(text);
+    status_.Update(Prefixed(chat_template.status(), Concat("--", field.flag, ": ")));
+    if (chat_template.ok()) Set(field, *chat_template);
+    return;
+  }
   if (field.plain == Plain::kColumns) {
     const auto columns = ParseColumnMap(text);
-    // Keeps the first error only; Text returns it.
     status_.Update(columns.status());
     if (columns.ok()) Set(field, *columns);
     return;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -107,9 +108,11 @@ absl::StatusOr<FoundDataset> DatasetFinder::Find(DatasetSpec& dataset) const {
   return found;
 }
 
-DatasetOptions DatasetFinder::OptionsOf(const DatasetSpec& dataset) const {
+DatasetOptions DatasetFinder::OptionsOf(const DatasetSpec& dataset,
+                                        const fs::path& model_dir) const {
   DatasetOptions options{
       .rules = dataset.rules, .limit = dataset.size, .skip_bad_rows = dataset.skip_bad_rows};
+  options.chat = std::make_shared<ChatSource>(model_dir, dataset.rules.chat, nullptr);
   for (const DatasetFile& file : FilesOf(dataset)) {
     const fs::path path =
         file.server_path.empty() ? state_dir_.Uploads() / file.sha256 : fs::path(file.server_path);

@@ -25,8 +25,9 @@ class DatasetFinder {
   // those of GetRevision (lib/hub/transport/repo.h).
   absl::StatusOr<FoundDataset> Find(DatasetSpec& dataset) const;
 
-  // The files and rules of a dataset that Find has completed, as its rows are read.
-  DatasetOptions OptionsOf(const DatasetSpec& dataset) const;
+  // The files and rules of a dataset that Find has completed, as its rows are read for a model.
+  DatasetOptions OptionsOf(const DatasetSpec& dataset,
+                           const std::filesystem::path& model_dir) const;
 
  private:
   absl::StatusOr<FoundDataset> FindUploads(const DatasetSpec& dataset) const;

@@ -69,8 +69,8 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
       .judge_model = [this](const fs::path& dir) { return verdicts_.Judge(dir); },
       .find_dataset = [this](DatasetSpec& dataset) { return datasets_.Find(dataset); }};
   FTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(std::move(spec), means));
-  FTD_RETURN_IF_ERROR(
-      JudgeFirstRows(datasets_.OptionsOf(plan.spec.dataset), kFirstRows, kFirstRowsTime));
+  FTD_RETURN_IF_ERROR(JudgeFirstRows(datasets_.OptionsOf(plan.spec.dataset, plan.model_dir),
+                                     kFirstRows, kFirstRowsTime));
   Job job;
   job.model_dir = plan.model_dir;
   job.dataset_path = plan.dataset_path;

@@ -94,6 +94,16 @@ def test_label_without_value_is_a_usage_error(fake):
     assert result.returncode == 2 and "KEY=VALUE" in result.stderr
 
 
+def test_a_chat_template_is_a_file_or_one_of_ours(fake, tmp_path):
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages }}\n")
+    fake.ftctl(*REQUIRED, fake.rows, "--chat-template", template)
+    [request] = fake.calls("SubmitJob")
+    assert request.spec.dataset.chat_template == "{{ messages }}\n"
+    result = fake.ftctl(*REQUIRED, fake.rows, "--chat-template", "chatmk")
+    assert result.returncode != 0 and "--chat-template: " in result.stderr and "chatmk" in result.stderr
+
+
 # Each flag, and what it makes of the spec in proto3 JSON: by protobuf itself.
 FLAGS = [
     (["--dataset-size", "5"], {"dataset": {"size": "5"}}),
@@ -104,6 +114,11 @@ FLAGS = [
     (["--template", r"Q: {q}\nA: {a}\\"], {"dataset": {"template": "Q: {q}\nA: {a}\\"}}),
     (["--train-on", "completions"], {"dataset": {"trainOn": "COMPLETIONS"}}),
     (["--train_on=all"], {"dataset": {"trainOn": "ALL"}}),
+    (["--train-on", "last"], {"dataset": {"trainOn": "LAST"}}),
+    (["--dataset-shape", "sharegpt"], {"dataset": {"shape": "SHAREGPT"}}),
+    (["--chat-template", "chatml"], {"dataset": {"chatTemplate": "chatml"}}),
+    (["--chat-template-date", "2026-01-31"], {"dataset": {"chatTemplateDate": "2026-01-31"}}),
+    (["--packing"], {"packing": True}),
     (["--skip-bad-rows", "5"], {"dataset": {"skipBadRows": "5"}}),
     (["--skip_bad_rows", "5"], {"dataset": {"skipBadRows": "5"}}),
     (["--num-epochs", "1.5"], {"numEpochs": 1.5}),

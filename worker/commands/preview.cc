@@ -1,8 +1,12 @@
 #include "worker/commands/preview.h"
 
 #include <cstdio>
+#include <memory>
 #include <vector>
 
+#include "absl/time/civil_time.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "lib/base/error.h"
 #include "lib/data/dataset_files.h"
 #include "lib/data/dataset_reader.h"
@@ -33,6 +37,11 @@ absl::StatusOr<DatasetSpec> Judge(const PreviewOptions& options) {
   if (!options.train_on.empty()) dataset["train_on"] = EnumWord(options.train_on);
   dataset["template"] = UnescapedTemplate(options.prompt_template);
   dataset["skip_bad_rows"] = options.skip_bad_rows;
+  FTD_ASSIGN_OR_RETURN(dataset["chat_template"], ChatTemplateMeant(options.chat_template));
+  dataset["chat_template_date"] =
+      options.chat_template_date.empty()
+          ? absl::FormatCivilTime(absl::ToCivilDay(absl::Now(), absl::LocalTimeZone()))
+          : options.chat_template_date;
   FTD_ASSIGN_OR_RETURN(dataset["columns"], ParseColumnMap(options.columns));
   DatasetSpec spec;
   ReadDatasetSpec(dataset, &spec, &violations);
@@ -65,11 +74,15 @@ void WriteText(const RowEncoder& encoder, const std::vector<Example>& examples, 
 }
 
 // `size` of the spec ends the reading, so a large file costs only the rows that are shown.
-absl::StatusOr<std::vector<Example>> ReadExamples(const DatasetSpec& spec) {
-  DatasetOptions options{.rules = spec.rules,
-                         .limit = spec.size,
-                         .skip_bad_rows = spec.skip_bad_rows,
-                         .open_columnar = kOpenColumnar};
+absl::StatusOr<std::vector<Example>> ReadExamples(const std::filesystem::path& model_dir,
+                                                  const DatasetSpec& spec,
+                                                  const Tokenizer& tokenizer) {
+  DatasetOptions options{
+      .rules = spec.rules,
+      .limit = spec.size,
+      .skip_bad_rows = spec.skip_bad_rows,
+      .open_columnar = kOpenColumnar,
+      .chat = std::make_shared<ChatSource>(model_dir, spec.rules.chat, &tokenizer)};
   FTD_ASSIGN_OR_RETURN(const auto files, FindDatasetFiles(spec.server_path));
   for (const LocalDatasetFile& file : files) options.files.push_back({file.path, file.name, ""});
   DatasetReader reader(std::move(options));
@@ -93,7 +106,8 @@ absl::Status Preview(const PreviewOptions& options, std::ostream& out) {
   FTD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(options.model_dir));
   FTD_ASSIGN_OR_RETURN(const RowEncoder encoder,
                        MakeRowEncoder(options.model_dir, *tokenizer, options.seq_length));
-  FTD_ASSIGN_OR_RETURN(const std::vector<Example> examples, ReadExamples(spec));
+  FTD_ASSIGN_OR_RETURN(const std::vector<Example> examples,
+                       ReadExamples(options.model_dir, spec, *tokenizer));
   (options.output == "json" ? WriteJson : WriteText)(encoder, examples, out);
   out.flush();
   return out ? absl::OkStatus()

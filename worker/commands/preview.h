@@ -17,7 +17,7 @@ struct PreviewOptions {
   int32_t seq_length = 2048;    // rows are cut to this many tokens
   std::string output = "json";  // or "text"
   // The same words as ftctl's flags; empty: not given.
-  std::string shape, columns, prompt_template, train_on;
+  std::string shape, columns, prompt_template, train_on, chat_template, chat_template_date;
   int64_t skip_bad_rows = 0;
 };
 

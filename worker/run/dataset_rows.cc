@@ -1,6 +1,7 @@
 #include "worker/run/dataset_rows.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -44,9 +45,24 @@ std::string Share(int64_t rows, int64_t all) {
                          100 * static_cast<double>(rows) / static_cast<double>(all));
 }
 
+// A model that learns to end its turns with a token where generation does not stop writes the
+// other's part as well.
+std::string StopWarning(const RowCounts& counts, const RowEncoder& encoder) {
+  const auto named = [&](int32_t id) {
+    return absl::StrCat("\"", encoder.tokenizer->Decode({id}), "\" (", id, ")");
+  };
+  return absl::StrCat(
+      " have a turn that ends with ", named(static_cast<int32_t>(counts.unstopped_token)),
+      ", where generation does not stop: generation_config.json and the tokenizer stop at ",
+      absl::StrJoin(encoder.stop_ids, ", ",
+                    [&](std::string* out, int32_t id) { out->append(named(id)); }),
+      ". Add the token's id to eos_token_id in generation_config.json, or choose a chat template "
+      "that fits the model");
+}
+
 // Rows that training sees otherwise than their author wrote them, or not at all.
-void WarnOf(const TokenizedDataset& dataset, const TrainSpec& spec, int64_t positions,
-            RunObserver& observer) {
+void WarnOf(const TokenizedDataset& dataset, const TrainSpec& spec, const RowEncoder& encoder,
+            int64_t positions, RunObserver& observer) {
   const RowCounts& counts = dataset.counts;
   const int64_t all = dataset.rows->size() + counts.dropped;
   if (counts.cut > 0) {
@@ -69,6 +85,8 @@ void WarnOf(const TokenizedDataset& dataset, const TrainSpec& spec, int64_t posi
     observer.Warning(
         absl::StrCat(Share(counts.dropped, all), " have nothing to learn and were left out"));
   }
+  if (counts.unstopped > 0)
+    observer.Warning(absl::StrCat(Share(counts.unstopped, all), StopWarning(counts, encoder)));
   const int64_t longest = std::min<int64_t>(counts.longest, spec.seq_length);
   if (longest > positions) {
     observer.Warning(absl::StrCat("the longest row has ", longest,
@@ -112,7 +130,8 @@ absl::StatusOr<PreparedRows> Arrange(TokenizedDataset dataset, const TrainSpec& 
 
 }  // namespace
 
-DatasetOptions DatasetOptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec) {
+DatasetOptions DatasetOptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec,
+                                const Tokenizer* tokenizer) {
   DatasetOptions options;
   for (const auto& file : request.dataset_files())
     options.files.push_back({file.path(), file.name(), file.sha256()});
@@ -120,6 +139,8 @@ DatasetOptions DatasetOptionsOf(const v1::AttemptRequest& request, const TrainSp
   options.limit = spec.dataset.size;
   options.skip_bad_rows = spec.dataset.skip_bad_rows;
   options.open_columnar = kOpenColumnar;
+  options.chat =
+      std::make_shared<ChatSource>(request.model_dir(), spec.dataset.rules.chat, tokenizer);
   return options;
 }
 
@@ -132,7 +153,7 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
   FTD_ASSIGN_OR_RETURN(const RowEncoder encoder,
                        MakeRowEncoder(request.model_dir(), *tokenizer, spec.seq_length));
   FTD_RETURN_IF_ERROR(CheckPins(request, observer, flags));
-  TokenCache::Request wanted{.dataset = DatasetOptionsOf(request, spec),
+  TokenCache::Request wanted{.dataset = DatasetOptionsOf(request, spec, tokenizer.get()),
                              .encoder = &encoder,
                              .threads = threads,
                              .progress = [&](int64_t done, int64_t total) {
@@ -146,7 +167,7 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
   const TokenCache cache(shared ? fs::path(request.token_cache_dir()) : run_dir / "tokens", bytes);
   FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, cache.Get(wanted));
   FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request.model_dir()));
-  WarnOf(dataset, spec, config.max_position_embeddings, observer);
+  WarnOf(dataset, spec, encoder, config.max_position_embeddings, observer);
   return Arrange(std::move(dataset), spec);
 }
 

@@ -17,7 +17,8 @@
 namespace ftd {
 
 // Everything that decides about tokens is here or in the encoder; the cache's key is made of both.
-DatasetOptions DatasetOptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec);
+DatasetOptions DatasetOptionsOf(const v1::AttemptRequest& request, const TrainSpec& spec,
+                                const Tokenizer* tokenizer);
 
 struct PreparedRows {
   std::unique_ptr<RowSource> train;

@@ -4,6 +4,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/manifest.h"
+#include "lib/chat/template_source.h"
 #include "lib/runlog/timestamp.h"
 #include "worker/records/logging_window.h"
 #include "worker/records/model_card.h"
@@ -17,7 +18,9 @@ namespace fs = std::filesystem;
 constexpr const char* kTokenizerFiles[] = {
     "tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json",
     "tokenizer.model", "added_tokens.json",     "vocab.json",
-    "merges.txt",      "chat_template.jinja"};
+    "merges.txt"};
+constexpr const char* kChatTemplate = "chat_template.jinja";
+constexpr const char* kMoreChatTemplates = "additional_chat_templates";
 
 // Copies a file if it is there, byte for byte.
 absl::Status CopyIfPresent(const fs::path& from, const fs::path& to) {
@@ -25,6 +28,29 @@ absl::Status CopyIfPresent(const fs::path& from, const fs::path& to) {
   if (absl::IsNotFound(bytes.status())) return absl::OkStatus();
   if (!bytes.ok()) return bytes.status();
   return WriteFileAtomically(to, *bytes);
+}
+
+// The chat template that the model was trained with, for it will be asked with the same.
+absl::Status WriteChatTemplates(const RowRules& rules, const fs::path& model_dir,
+                                const fs::path& dir) {
+  const std::string& given = rules.chat.chat_template;
+  if (!given.empty()) {
+    const std::string_view own = chat::BuiltIn(given);
+    return WriteFileAtomically(dir / kChatTemplate, own.empty() ? given : std::string(own));
+  }
+  for (const char* name : {kChatTemplate, "chat_template.json"})
+    FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / name, dir / name));
+  std::error_code error;
+  if (!fs::is_directory(model_dir / kMoreChatTemplates, error)) return absl::OkStatus();
+  fs::create_directory(dir / kMoreChatTemplates, error);
+  for (fs::directory_iterator entry(model_dir / kMoreChatTemplates, error), end;
+       !error && entry != end; entry.increment(error)) {
+    if (entry->path().extension() != ".jinja") continue;
+    FTD_RETURN_IF_ERROR(
+        CopyIfPresent(entry->path(), dir / kMoreChatTemplates / entry->path().filename()));
+  }
+  if (error) return ErrnoError(error.value(), absl::StrCat("copy ", kMoreChatTemplates));
+  return SyncPath(dir / kMoreChatTemplates);
 }
 
 // Writes what transformers (full) or PEFT (adapter) loads from a directory; no pickles.
@@ -35,6 +61,7 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
   trainer.ExportWeights(dir);
   for (const char* name : kTokenizerFiles)
     FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / name, dir / name));
+  FTD_RETURN_IF_ERROR(WriteChatTemplates(spec.dataset.rules, model_dir, dir));
   if (spec.mode == Mode::kFull) {
     FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / "config.json", dir / "config.json"));
     FTD_RETURN_IF_ERROR(

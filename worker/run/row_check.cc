@@ -28,7 +28,10 @@ int Threads() { return std::max(1, static_cast<int>(std::thread::hardware_concur
 absl::Status Look(const v1::AttemptRequest& request, const TrainSpec& spec,
                   const std::filesystem::path& dir, RunObserver& observer, const StopFlags& flags) {
   const int64_t first = request.row_check().first_rows();
-  if (first > 0) return JudgeFirstRows(DatasetOptionsOf(request, spec), first, kFirstRowsTime);
+  if (first > 0) {
+    return JudgeFirstRows(DatasetOptionsOf(request, spec, /*tokenizer=*/nullptr), first,
+                          kFirstRowsTime);
+  }
   return PrepareRows(request, spec, dir, Threads(), observer, flags).status();
 }
 

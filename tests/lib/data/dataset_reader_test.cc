@@ -91,7 +91,7 @@ TEST(Dataset, BadRowsAreNamedByLine) {
       {R"("a")", "a row must be an object"},
       {"3", "a row must be an object"},
       {"null", "a row must be an object"},
-      {"{}", R"(neither "instruction" nor "text")"},
+      {"{}", R"(none of "messages")"},
       {R"({"text":null})", R"("text" is null)"},
       {R"({"prompt":"a","completion":null})",
        R"("completion" is null or missing; a prompt/completion)"},
@@ -132,7 +132,7 @@ TEST(Dataset, NumbersThatAreNoneDoNotMatter) {
 
 TEST(Dataset, BadArraysNameTheRow) {
   EXPECT_ERROR(Read(R"([{"text":"a"},{}])"), kInvalid, "DATASET_INVALID",
-               "rows.jsonl row 2: neither");
+               "rows.jsonl row 2: none of");
   EXPECT_ERROR(Read("[{\"text\":\"a\"},\n\n3]"), kInvalid, "DATASET_INVALID",
                "rows.jsonl row 2: a row must be");
   EXPECT_ERROR(Read("[{\"text\":\"a\"},\n\n{\"text\":]"), kInvalid, "DATASET_INVALID",

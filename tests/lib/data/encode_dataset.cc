@@ -1,10 +1,11 @@
-// Tokenises a dataset into a store as a job does, for bench/dataset.py: encode_dataset MODEL_DIR
-// THREADS OUT_DIR FILE… Each line on stdin makes it do so once, into an empty OUT_DIR, and print
-// the seconds and the tokens.
+// Tokenises a dataset into a store as a job does, for bench/dataset.py and bench/chat.py:
+// encode_dataset MODEL_DIR THREADS OUT_DIR FILE… Each line on stdin makes it do so once, into an
+// empty OUT_DIR, and print the seconds and the tokens.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
 #include <string>
 
 #include "lib/data/token_cache.h"
@@ -30,6 +31,8 @@ int main(int argc, char** argv) {
   ftd::TokenCache::Request request{.encoder = &*encoder,
                                    .threads = std::atoi(argv[2]),
                                    .progress = [](int64_t, int64_t) { return true; }};
+  request.dataset.chat =
+      std::make_shared<ftd::ChatSource>(model, ftd::ChatRules{}, tokenizer->get());
   for (int i = 4; i < argc; ++i)
     request.dataset.files.push_back({argv[i], std::filesystem::path(argv[i]).filename(), ""});
   for (std::string line; std::getline(std::cin, line);) {

@@ -61,10 +61,18 @@ TEST(RowShape, RowsThatDoNotFit) {
     const char* row;
     const char* text;
   } kTable[] = {
-      {{}, R"({"a":"b"})", R"(neither "instruction" nor "text" nor "prompt" is there)"},
+      {{}, R"({"a":"b"})", R"(none of "messages", "conversations", "instruction", "text" and "prompt" is there)"},
       {{}, R"({"a":"b","c":1})", R"(this one has "a", "c")"},
-      {{}, R"({"messages":[{"role":"user"}]})", R"("messages" holds a conversation)"},
-      {{}, R"({"id":1,"conversations":[]})", R"("conversations" holds a conversation)"},
+      {{}, R"({"messages":[{"content":"a"}]})", R"("messages" at message 1: "role" must be)"},
+      {{}, R"({"messages":3})", R"("messages" must be a list)"},
+      {{}, R"({"dialog":[{"role":"user"}]})", R"(map it with columns messages=dialog)"},
+      {{}, R"({"messages":[{"role":"user","content":"a"}],"images":["a.png"]})",
+       R"("images" has images, audio or video; only text is trained)"},
+      {{.train_on = TrainOn::kCompletions},
+       R"({"messages":[{"role":"user","content":"a"}]})",
+       "a conversation has no completion"},
+      {{.train_on = TrainOn::kAssistant}, R"({"text":"T"})", "the row is not a conversation"},
+      {{}, R"({"id":1,"conversations":[]})", R"("conversations" has no messages)"},
       {{}, R"({"prompt":"P"})", R"("completion" is missing; a prompt/completion row needs)"},
       {{.shape = RowShape::kText}, R"({"instruction":"I"})", R"("text" is missing)"},
       {{.shape = RowShape::kAlpaca}, R"({"text":"T"})", R"("instruction" is missing)"},
@@ -82,7 +90,7 @@ TEST(RowShape, RowsThatDoNotFit) {
       {{.prompt_template = "{prompt}"},
        R"({"prompt":["a"]})",
        "must be a string or a whole number"},
-      {{}, R"({"prompt":["a"],"completion":"C"})", R"("prompt" must be a string)"},
+      {{}, R"({"prompt":["a"],"completion":"C"})", R"("prompt" at message 1: it must be an object)"},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.text);
@@ -101,10 +109,10 @@ TEST(RowShape, ManyColumnsMakeAShortMessage) {
 
 TEST(RowShape, ColumnsThatMayHoldConversations) {
   EXPECT_THAT(NestedColumns({}),
-              testing::ElementsAre("messages", "conversations", "prompt", "completion", "tools",
+              testing::ElementsAre("prompt", "completion", "messages", "conversations", "tools",
                                    "chat_template_kwargs"));
   EXPECT_THAT(NestedColumns({.columns = {{"messages", "chat"}, {"prompt", "tools"}}}),
-              testing::ElementsAre("chat", "conversations", "tools", "completion", "tools",
+              testing::ElementsAre("tools", "completion", "chat", "conversations", "tools",
                                    "chat_template_kwargs"));
 }
 
@@ -128,6 +136,14 @@ TEST(RowShape, RulesThatDoNotFit) {
       {{.prompt_template = "{a}", .train_on = TrainOn::kCompletions}, "train_on"},
       {{.shape = RowShape::kText, .train_on = TrainOn::kCompletions}, "train_on"},
       {{.columns = {{"text", "a"}}, .train_on = TrainOn::kCompletions}, "train_on"},
+      {{.shape = RowShape::kMessages, .train_on = TrainOn::kCompletions}, "train_on"},
+      {{.shape = RowShape::kAlpaca, .train_on = TrainOn::kAssistant}, "train_on"},
+      {{.prompt_template = "{a}", .train_on = TrainOn::kLast}, "train_on"},
+      {{.columns = {{"text", "a"}, {"tools", "b"}}}, "columns"},
+      {{.chat = {.chat_template = "chatmk"}}, "chat_template"},
+      {{.prompt_template = "{a}", .chat = {.chat_template = "chatml"}}, "chat_template"},
+      {{.chat = {.chat_template_date = "2026-02-30"}}, "chat_template_date"},
+      {{.chat = {.chat_template_date = "1 Jan 2026"}}, "chat_template_date"},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(Concat(row.field, " ", row.rules.prompt_template));

@@ -74,9 +74,9 @@ TEST_F(TokenCacheTest, WhatWasLeftOutIsRemembered) {
 }
 
 TEST_F(TokenCacheTest, EverythingThatTokensDependOnMakesAnotherKey) {
-  std::set<std::string> keys = {TokenKey(request_)};
+  std::set<std::string> keys = {TokenKey(request_, false)};
   const auto differs = [&](const char* what) {
-    EXPECT_TRUE(keys.insert(TokenKey(request_)).second) << what;
+    EXPECT_TRUE(keys.insert(TokenKey(request_, false)).second) << what;
   };
   request_.dataset.files[0].sha256 = "9";
   differs("bytes");
@@ -103,14 +103,14 @@ TEST_F(TokenCacheTest, EverythingThatTokensDependOnMakesAnotherKey) {
   differs("eos");
   encoder_.seq_length = 9;
   differs("seq_length");
-  const std::string last = TokenKey(request_);
+  const std::string last = TokenKey(request_, false);
   request_.threads = 7;
   request_.dataset.files[0].path = "/elsewhere";
-  EXPECT_EQ(TokenKey(request_), last) << "where and how fast does not matter";
+  EXPECT_EQ(TokenKey(request_, false), last) << "where and how fast does not matter";
 }
 
 TEST_F(TokenCacheTest, DamagedStoresAreBuiltAnew) {
-  const auto store = dir_ / "cache" / TokenKey(request_);
+  const auto store = dir_ / "cache" / TokenKey(request_, false);
   const auto overwrite = [&](const char* file) {
     std::string bytes = *ReadFile(store / file);
     bytes[bytes.size() / 2] ^= 1;
@@ -148,7 +148,7 @@ TEST_F(TokenCacheTest, FailuresAndCrashesLeaveNothing) {
   dir_.Write("cache/.tmp-of-a-killed-worker/ids.bin", "xxxx");
   Rows("{\"text\":\"hello\"}\n", "4");
   ASSERT_OK(Get());
-  EXPECT_EQ(Stores(), std::set<std::string>{TokenKey(request_)});
+  EXPECT_EQ(Stores(), std::set<std::string>{TokenKey(request_, false)});
 }
 
 TEST_F(TokenCacheTest, NothingToLearn) {
@@ -162,7 +162,7 @@ TEST_F(TokenCacheTest, TheLeastUsedGoFirst) {
   const auto add = [&](const std::string& sha256, int64_t max_bytes) {
     Rows("{\"text\":\"hello\"}\n", sha256);
     ASSERT_OK(Get(max_bytes));
-    keys.push_back(TokenKey(request_));
+    keys.push_back(TokenKey(request_, false));
     // Times of last use that do not depend on the clock's grain.
     for (size_t i = 0; i < keys.size(); ++i) {
       std::error_code gone;
@@ -176,12 +176,13 @@ TEST_F(TokenCacheTest, TheLeastUsedGoFirst) {
   ASSERT_OK(Get());  // used: now the newest
   Rows("{\"text\":\"hello\"}\n", "d");
   ASSERT_OK(Get(/*max_bytes=*/300));
-  const std::string newest = TokenKey(request_);
+  const std::string newest = TokenKey(request_, false);
   EXPECT_EQ(Stores().count(newest), 1u);
   EXPECT_EQ(Stores().count(keys[1]), 0u) << "the least used";
   Rows("{\"text\":\"hello\"}\n", "e");
   ASSERT_OK(Get(/*max_bytes=*/0));
-  EXPECT_EQ(Stores(), std::set<std::string>{TokenKey(request_)}) << "the newest always stays";
+  EXPECT_EQ(Stores(), std::set<std::string>{TokenKey(request_, false)})
+      << "the newest always stays";
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 """Datasets as jobs: several files, the token cache and what may befall it, files that change, rows that are skipped."""
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -134,3 +135,51 @@ def test_every_format_trains_the_same(ftd, model, tmp_path):
     frame.rename(columns={"instruction": "q", "output": "a"}).to_csv(tmp_path / "named.tsv", sep="\t", index=False)
     for name, flags in [("rows.csv.gz", []), ("rows.parquet", []), ("named.tsv", ["--columns", "instruction=q,output=a"])]:
         assert run(ftd, model, tmp_path / name, *flags)[0] == expected, name
+
+
+CHAT = [{"messages": [{"role": "user", "content": f"Say {i}."}, {"role": "assistant", "content": str(i)}]} for i in range(12)]
+
+
+def test_conversations_need_a_template_that_fits(ftd, model, tmp_path):
+    rows = write_jsonl(tmp_path / "chat.jsonl", CHAT)
+    refused = ftd.ftctl("submit", *FLAGS, "--model", model, "--dataset", rows, check=False)
+    assert refused.returncode == 65 and "has no chat template" in refused.stderr and "chatml" in refused.stderr
+    broken = tmp_path / "broken.jinja"
+    broken.write_text("{% if %}")
+    refused = ftd.ftctl("submit", *FLAGS, "--model", model, "--dataset", rows, "--chat-template", broken, check=False)
+    assert refused.returncode == 65 and "chat_template" in refused.stderr and "line 1" in refused.stderr
+    job = submit(ftd, model, rows, "--chat-template", "chatml", "--name", "chat")
+    ftd.wait(job, "SUCCEEDED")
+    # The tiny model's EOS is another token than ChatML's end of a turn.
+    [warning] = [message.warning for message in ftd.watch(job) if message.HasField("warning")]
+    assert "12 of 12 rows (100%) have a turn that ends with" in str(warning) and "generation does not stop" in str(warning)
+    ftd.ftctl("get", job, tmp_path / "out")
+    assert "<|im_start|>" in (tmp_path / "out" / "chat_template.jinja").read_text()
+
+
+def test_a_bad_conversation_is_named(ftd, model, tmp_path):
+    rows = write_jsonl(tmp_path / "chat.jsonl", [*CHAT, {"messages": [{"role": "user", "content": [{"type": "image", "url": "x"}]}]}])
+    refused = ftd.ftctl("submit", *FLAGS, "--model", model, "--dataset", rows, "--chat-template", "chatml", check=False)
+    assert refused.returncode == 65
+    assert 'chat.jsonl line 13: "messages" at message 1: "content" has a part of the type "image"' in refused.stderr
+    job = submit(ftd, model, rows, "--chat-template", "chatml", "--skip-bad-rows", 1)
+    ftd.wait(job, "SUCCEEDED")
+
+
+def test_the_day_that_a_template_prints_stays(ftd, model, tmp_path):
+    """Tokens of conversations depend on it; those of other rows do not, and are found again on another day."""
+    template = tmp_path / "dated.jinja"
+    template.write_text("{{ strftime_now('%d %b %Y') }}{% for m in messages %}<{{ m.role }}>{{ m.content }}<|end|>{% endfor %}")
+    chat, plain = write_jsonl(tmp_path / "chat.jsonl", CHAT), write_jsonl(tmp_path / "plain.jsonl", alpaca_rows(12))
+    flags = ["--chat-template", template]
+    job = submit(ftd, model, chat, *flags)
+    date = json.loads(ftd.ftctl("show", job, "-o", "json").stdout)["spec"]["dataset"]["chat_template_date"]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", date)
+    ftd.wait(job, "SUCCEEDED")
+    expected, phases, _ = run(ftd, model, chat, *flags, "--chat-template-date", date)
+    assert "TOKENIZE" not in phases and expected == [step.loss for step in ftd.steps(job)]
+    other, phases, _ = run(ftd, model, chat, *flags, "--chat-template-date", "2001-02-03")
+    assert "TOKENIZE" in phases and other != expected
+    run(ftd, model, plain, *flags)
+    _, phases, _ = run(ftd, model, plain, *flags, "--chat-template-date", "2001-02-03")
+    assert "TOKENIZE" not in phases
