@@ -18,6 +18,8 @@
     fuzz-hub_answer
     fuzz-dataset_card
     fuzz-jinja
+    fuzz-chat_rows
+    fuzz-model_config
     nix               the package with LibTorch in Nix's sandbox, twice without a compiler cache: the same bytes; the demo
                       from it; the flake's checks, with the C++ tests in the sandbox
 
@@ -136,7 +138,7 @@ SOAKS = {
     "gpu-kit": (1, lambda n, seed: (n, run_pytest("deploy/gpu_kit_trixie_test.py", seed))),
     "exporters": (1, lambda n, seed: (n, run_pytest("tools/trackers_test.py", seed))),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_CPU_SECONDS * n // FUZZ_RUNS))
-       for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card", "jinja")},
+       for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card", "jinja", "chat_rows", "model_config")},
     "nix": (1, lambda n, seed: (n, run_pytest("nix/whole_test.py", seed, FTD_NIX_CCACHE=""))),
 }
 

@@ -40,6 +40,11 @@ Value WithJoinedParts(const Value& message) {
   return Value::Dict(std::move(members));
 }
 
+absl::Status Named(const absl::Status& status) {
+  return Prefixed(status, jinja::IsRaisedByTemplate(status) ? "the chat template refuses it: "
+                                                            : "the chat template fails: ");
+}
+
 // The turns of an assistant that have a weight of 0.
 std::vector<bool> NotLearned(const std::vector<Message>& messages) {
   std::vector<bool> chosen(messages.size());
@@ -170,12 +175,15 @@ absl::StatusOr<std::string> ChatTemplate::State::PromptOf(const Parsed& parsed,
     return absl::InvalidArgumentError("without a prompt of its own it has no completion");
   const std::vector<Message> prompt(
       messages.begin(), messages.begin() + static_cast<ptrdiff_t>(*conversation.prompt_messages));
-  FTD_ASSIGN_OR_RETURN(const Rendered told, Render(parsed, prompt, conversation, false));
-  FTD_ASSIGN_OR_RETURN(Rendered asked, Render(parsed, prompt, conversation, true));
+  const absl::StatusOr<Rendered> told = Render(parsed, prompt, conversation, false);
+  absl::StatusOr<Rendered> asked = Render(parsed, prompt, conversation, true);
+  for (const auto* rendered : {&told, &std::as_const(asked)}) {
+    if (!rendered->ok()) return Prefixed(Named(rendered->status()), "the prompt by itself: ");
+  }
   // The header may differ, as where a template opens a reasoning that the answer lacks; what comes
   // before it must not.
-  if (text.starts_with(BeginningOf(text, told.text, parsed.style.eos_token)))
-    return std::move(asked.text);
+  if (text.starts_with(BeginningOf(text, told->text, parsed.style.eos_token)))
+    return std::move(asked->text);
   return absl::InvalidArgumentError(
       "the chat template writes the prompt in another way once an answer follows; so it is not "
       "known where the completion begins. Choose --train-on assistant, or another chat template");
@@ -234,11 +242,7 @@ absl::StatusOr<RenderedChat> ChatTemplate::Render(const Conversation& conversati
   }
   absl::StatusOr<Rendered> rendered =
       state_->Render(*parsed, messages, conversation, /*prompt_for_answer=*/false);
-  if (!rendered.ok()) {
-    return Prefixed(rendered.status(), jinja::IsRaisedByTemplate(rendered.status())
-                                           ? "the chat template refuses it: "
-                                           : "the chat template fails: ");
-  }
+  if (!rendered.ok()) return Named(rendered.status());
   RenderedChat chat;
   const bool all = learned == Learned::kAll || learned == Learned::kCompletion;
   if (learned == Learned::kCompletion) {

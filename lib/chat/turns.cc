@@ -32,7 +32,7 @@ class TurnFinder {
   }
 
   // The message that a generation block belongs to: the innermost iteration around it, or the one
-  // before it, for what a template writes behind its loop.
+  // before it, for what a template writes after its loop.
   std::optional<size_t> MessageOf(const jinja::Generation& block) const {
     const Visit* found = nullptr;
     for (const Visit& visit : visits_) {
@@ -159,7 +159,9 @@ class TurnFinder {
 
   // Gemma 4's answers of tools.
   std::vector<Span> MarkedAnswers(const Visit& own) const {
+    constexpr std::string_view kHeader = "<|turn>model\n";
     constexpr std::string_view kOpen = "<|tool_response>", kClose = "<tool_response|>";
+    if (style_.header != kHeader) return {};
     const std::string_view text = text_.substr(0, own.end);
     std::vector<Span> found;
     for (size_t at = text.find(kOpen, own.begin); at != std::string_view::npos;

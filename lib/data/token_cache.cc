@@ -137,8 +137,9 @@ absl::StatusOr<fs::path> TokenCache::Build(const Request& request) const {
     const auto& files = request.dataset.files;
     return DatasetInvalid(
         Concat(files[0].name, files.size() == 1 ? "" : " and the other files",
-               ": no row has anything to learn: the rows are empty, or seq_length ",
-               request.encoder->seq_length,
+               ": no row has anything to learn: the rows are empty, ",
+               counts.conversations > 0 ? "their conversations have no turn that is learned, " : "",
+               "or seq_length ", request.encoder->seq_length,
                " cuts off all that is learned; raise it, or look at them with ft-worker preview"));
   }
   FTD_RETURN_IF_ERROR(writer.Finish());

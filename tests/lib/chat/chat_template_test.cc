@@ -121,6 +121,38 @@ TEST(ChatTemplate, WhatIsLearned) {
   EXPECT_EQ(rendered->learned.prompt, "<user>q<assistant>a<user>r<assistant>");
 }
 
+TEST(ChatTemplate, AnswersOfToolsAreNotLearned) {
+  const Conversation tools =
+      Messages(R"([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"},
+                   {"role": "tool", "content": "t"}, {"role": "assistant", "content": "b"}])");
+  const std::string own =
+      "{% for m in messages %}{% if m.role != 'tool' %}<|turn>"
+      "{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content }}";
+  const std::string end =
+      "{% endif %}{% endfor %}{% if add_generation_prompt %}<|turn>model\n{% endif %}";
+  const std::string answers =
+      "{% for k in range(loop.index, messages | length) if m.role == 'assistant' and "
+      "messages[k].role == 'tool' %}";
+  EXPECT_EQ(*Marked(own + end, tools), "<|turn>user\nq<|turn>model\n[a]<|turn>model\n[b]")
+      << "left out";
+  EXPECT_EQ(*Marked(own + answers +
+                        "<|tool_response>{{ messages[k].content }}<tool_response|>"
+                        "{% endfor %}" +
+                        end,
+                    tools),
+            "<|turn>user\nq<|turn>model\n[a]<|tool_response>t<tool_response|><|turn>model\n[b]");
+  EXPECT_ERROR(Marked(own + answers + "<t>{{ messages[k].content }}</t>{% endfor %}" + end, tools),
+               kInvalid, "", "message 2: the chat template writes the answers of tools into it");
+}
+
+TEST(ChatTemplate, GlmStopsAtTheNextRole) {
+  constexpr char kGlm[] =
+      "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
+      "{% if add_generation_prompt %}<|assistant|>{% endif %}";
+  EXPECT_EQ(*Marked(kGlm, Messages(kTwoTurns)),
+            "<|user|>q<|assistant|>[a<|user|>]r<|assistant|>[b]");
+}
+
 TEST(ChatTemplate, WhatCannotBeProvedIsRefused) {
   const struct {
     const char* what;

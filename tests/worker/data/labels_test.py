@@ -1,7 +1,10 @@
 """Token ids and labels against TRL's own preparation of the same rows: EOS, the prompt's mask, the cut, what is dropped."""
 import json
+import pathlib
+import shutil
 
 import pytest
+import trl
 from datasets import Dataset
 from preview import rows_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -59,3 +62,32 @@ def test_ids_and_labels_are_those_of_trl(model, tmp_path, name, rows, flags, trl
     assert kept == by_trl(model, trl_rows, tmp_path / "trl", max_length=max_length, **config)
     assert (len(kept) < len(ours)) == (max_length == 40 and "--train-on" in flags and "completions" in flags
                                        or name == "pairs" and max_length == 40)
+
+
+CHAT_PAIRS = [
+    {"prompt": [{"role": "user", "content": "the quick"}], "completion": [{"role": "assistant", "content": "brown fox"}]},
+    {"prompt": [{"role": "system", "content": "rain"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
+                {"role": "user", "content": "é漢🙂"}], "completion": [{"role": "assistant", "content": "\n\nwide\n"}]},
+    {"prompt": [{"role": "user", "content": "one"}],
+     "completion": [{"role": "assistant", "content": "two"}, {"role": "user", "content": "three"}, {"role": "assistant", "content": "four"}]},
+    {"prompt": [{"role": "user", "content": "a prompt that alone is longer than any row may be: " + "the lazy dog " * 9}],
+     "completion": [{"role": "assistant", "content": "lost"}]},
+]
+
+
+@pytest.mark.parametrize("name", ["llama3", "qwen3", "phi3", "qwen3_training"])
+@pytest.mark.parametrize("flags,config", [([], {}), (["--train-on", "all"], {"completion_only_loss": False}),
+                                          (["--train-on", "assistant"], {"assistant_only_loss": True})], ids=["completion", "all", "assistant"])
+def test_conversational_pairs_are_those_of_trl(model, tmp_path, name, flags, config):
+    """TRL learns in a completion what both of its masks have: with assistant_only_loss the answers alone."""
+    if config.get("assistant_only_loss") and name == "qwen3":
+        pytest.skip("TRL takes its training template, which writes another text")
+    chat_model, path = tmp_path / "model", tmp_path / "rows.jsonl"
+    shutil.copytree(model, chat_model)
+    template = pathlib.Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja"
+    (chat_model / "chat_template.jinja").write_text(template.read_text())
+    path.write_text("".join(json.dumps(row) + "\n" for row in CHAT_PAIRS))
+    ours = [(row["input_ids"], row["labels"]) for row in rows_of(chat_model, path, "--seq-length", 120, *flags)]
+    kept = [pair for pair in ours if any(label != -100 for label in pair[1])]
+    assert kept == by_trl(chat_model, CHAT_PAIRS, tmp_path / "trl", max_length=120, **config)
+    assert 2 <= len(kept) <= len(ours)

@@ -24,6 +24,7 @@ TrainSpec Spec(int batch, int accumulation, bool shuffle) {
 // Rows of these lengths.
 RowsInMemory RowsOf(const std::vector<size_t>& lengths) {
   std::vector<TokenizedRow> rows;
+  rows.reserve(lengths.size());
   for (const size_t length : lengths)
     rows.push_back({std::vector<int32_t>(length, 7), std::vector<int32_t>(length, 7)});
   return RowsInMemory(std::move(rows));
