@@ -31,7 +31,7 @@ struct RowCounts {
   bool operator==(const RowCounts&) const = default;
 };
 
-// Their names in files.
+// Their names in files, but for unstopped_token.
 struct RowCount {
   const char* name;
   int64_t RowCounts::*member;
@@ -42,7 +42,6 @@ inline constexpr RowCount kRowCounts[] = {{"dropped_rows", &RowCounts::dropped},
                                           {"empty_rows", &RowCounts::empty},
                                           {"longest_row_tokens", &RowCounts::longest},
                                           {"conversations", &RowCounts::conversations},
-                                          {"rows_without_stop_token", &RowCounts::unstopped},
-                                          {"unstopped_token", &RowCounts::unstopped_token}};
+                                          {"rows_without_stop_token", &RowCounts::unstopped}};
 
 }  // namespace ftd

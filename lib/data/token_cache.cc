@@ -49,6 +49,7 @@ absl::StatusOr<TokenizedDataset> OpenStore(const fs::path& store) {
   try {
     for (const auto& [name, member] : kRowCounts)
       dataset.counts.*member = facts.at(name).get<int64_t>();
+    dataset.counts.unstopped_token = facts.at("unstopped_token").get<int64_t>();
     dataset.skipped_rows = facts.at("skipped_rows").get<int64_t>();
     dataset.skipped_reasons = facts.at("skipped_reasons").get<std::vector<std::string>>();
   } catch (const json::exception& error) {
@@ -143,7 +144,8 @@ absl::StatusOr<fs::path> TokenCache::Build(const Request& request) const {
                " cuts off all that is learned; raise it, or look at them with ft-worker preview"));
   }
   FTD_RETURN_IF_ERROR(writer.Finish());
-  json facts = {{"skipped_rows", reader.skipped_rows()},
+  json facts = {{"unstopped_token", counts.unstopped_token},
+                {"skipped_rows", reader.skipped_rows()},
                 {"skipped_reasons", reader.skipped_reasons()}};
   for (const auto& [name, member] : kRowCounts) facts[name] = counts.*member;
   FTD_RETURN_IF_ERROR(
