@@ -19,7 +19,7 @@ MARKS = {
     "llama3": (r"<\|start_header_id\|>assistant<\|end_header_id\|>\n\n", r"<\|eot_id\|>|<\|eom_id\|>"),
     "chatml": (r"<\|im_start\|>assistant\n", r"<\|im_end\|>\n?"),
     "gemma4": (r"<\|turn>model\n", r"(?=<\|turn>|\Z)"),
-    "glm": (r"<\|assistant\|>", r"<\|user\|>|<\|observation\|>|<\|system\|>|\Z"),
+    "glm": (r"<\|assistant\|>", r"<\|user\|>|<\|observation\|>|<\|system\|>|(?=<\|assistant\|>)|\Z"),
 }
 FAMILY = {"llama3_1": "llama3", "llama3_2": "llama3", "qwen3": "chatml", "qwen3_5_nothink": "chatml", "qwen3_5_think": "chatml",
           "qwen3_6": "chatml", "lfm2_2_5": "chatml", "lfm2_2_5_v2": "chatml", "smollm2": "chatml", "glm4moe": "glm",
@@ -54,7 +54,8 @@ def spans_by_definition(name, text):
     for header in re.finditer(begin, text):
         found = re.compile(end).search(text, header.end())
         spans.append((header.end(), found.end() if found else len(text)))
-    answers = [found.span() for found in re.finditer(r"<\|tool_response>.*?<tool_response\|>", text, re.DOTALL)]
+    # Gemma's answers of tools, and the mark that asks for one which the conversation lacks.
+    answers = [found.span() for found in re.finditer(r"<\|tool_response>(?:(?:(?!<\|turn>).)*?<tool_response\|>)?", text, re.DOTALL)]
     return [piece for span in spans for piece in without(span, answers)]
 
 
