@@ -5,7 +5,7 @@
 
 Both begin with a JSON Lines file of conversations on disk and end with ids and labels on disk, on two cores: ftd on two
 threads, `datasets` in two processes, each of which renders, tokenises and asks transformers for the assistant's mask. Loading the
-file into Arrow (load_dataset) is not counted. Token and label counts must agree. Needs build/tests/encode_dataset (./dev build).
+file into Arrow (load_dataset) is not counted. Token counts must agree. Needs build/tests/encode_dataset (./dev build).
 """
 import argparse
 import json
@@ -44,7 +44,7 @@ def write_rows(path, count):
 
 
 def run_theirs(tokenizer, dataset, out):
-    """(seconds, tokens, labels)"""
+    """(seconds, tokens)"""
     def encode(row):
         encoded = tokenizer.apply_chat_template(row["messages"], return_dict=True, return_assistant_tokens_mask=True, truncation=True, max_length=LENGTH)
         return {"input_ids": encoded["input_ids"], "labels": [token if learned else -100 for token, learned in zip(encoded["input_ids"], encoded["assistant_masks"])]}
@@ -63,6 +63,7 @@ def main():
     options = parser.parse_args()
     import fetch
     import make_tokenizers
+    from dataset import make_model_dir
     from datasets import load_dataset
     from transformers import AutoTokenizer
 
@@ -72,7 +73,6 @@ def main():
         dataset = load_dataset("json", data_files=str(rows), split="train", cache_dir=str(scratch / "cache"))
         vocabulary = make_tokenizers.ensure(fetch.cache_dir() / "tokenizers", "qwen2")
         for name in options.names:
-            from dataset import make_model_dir
             model = make_model_dir(scratch / name, vocabulary)
             (model / "chat_template.jinja").write_text((FOLDER / f"{name}.jinja").read_text())
             tokenizer = AutoTokenizer.from_pretrained(model)

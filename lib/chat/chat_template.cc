@@ -26,8 +26,6 @@ struct Parsed {
   TurnStyle style;
 };
 
-Value Text(std::string_view text) { return Value::String(std::string(text)); }
-
 // A list of text parts as the one text that templates for text alone expect.
 Value WithJoinedParts(const Value& message) {
   std::vector<std::pair<Value, Value>> members = message.Members();
@@ -66,39 +64,12 @@ std::vector<bool> Wanted(const Conversation& conversation, Learned learned) {
   return wanted;
 }
 
-// The spans of all messages, in order; those that touch are one.
-std::vector<Span> Joined(const std::vector<std::vector<Span>>& turns) {
-  std::vector<Span> spans, joined;
-  for (const std::vector<Span>& turn : turns) spans.insert(spans.end(), turn.begin(), turn.end());
-  std::sort(spans.begin(), spans.end(),
-            [](const Span& a, const Span& b) { return a.begin < b.begin; });
-  for (const Span& span : spans) {
-    if (!joined.empty() && span.begin <= joined.back().end) {
-      joined.back().end = std::max(joined.back().end, span.end);
-    } else {
-      joined.push_back(span);
-    }
-  }
-  return joined;
-}
-
-// All of a text but the spans.
-std::vector<Span> Without(const std::vector<Span>& spans, size_t size) {
-  std::vector<Span> left;
-  size_t begin = 0;
-  for (const Span& span : spans) {
-    if (begin < span.begin) left.push_back({begin, span.begin});
-    begin = span.end;
-  }
-  if (begin < size) left.push_back({begin, size});
-  return left;
-}
-
 }  // namespace
 
 struct ChatTemplate::State {
   std::vector<Parsed> templates;
   TemplateOptions options;
+  std::vector<std::pair<Value, Value>> special_tokens;  // options.special_tokens as variables
   std::string fingerprint;
 
   absl::Status Add(const NamedSource& source);
@@ -140,15 +111,13 @@ absl::StatusOr<Rendered> ChatTemplate::State::Render(const Parsed& parsed,
   limits.now = absl::CivilSecond(options.date);
   limits.watched.reserve(messages.size());
   for (const Message& message : messages) limits.watched.push_back(message.value);
-  std::vector<std::pair<Value, Value>> variables;
-  for (const auto& [name, text] : options.special_tokens)
-    variables.emplace_back(Text(name), Text(text));
+  std::vector<std::pair<Value, Value>> variables = special_tokens;
   // Of equal names the last one counts: a row may replace a special token.
   for (const auto& member : conversation.variables.Members()) variables.push_back(member);
-  variables.emplace_back(Text("messages"), Value::List(limits.watched));
-  variables.emplace_back(Text("tools"), conversation.tools);
-  variables.emplace_back(Text("documents"), conversation.documents);
-  variables.emplace_back(Text("add_generation_prompt"), Value::Bool(prompt_for_answer));
+  variables.emplace_back(Value::String("messages"), Value::List(limits.watched));
+  variables.emplace_back(Value::String("tools"), conversation.tools);
+  variables.emplace_back(Value::String("documents"), conversation.documents);
+  variables.emplace_back(Value::String("add_generation_prompt"), Value::Bool(prompt_for_answer));
   return parsed.parsed.Render(Value::Dict(std::move(variables)), limits);
 }
 
@@ -207,6 +176,8 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Load(const std::filesystem::path& mod
                         absl::StrJoin(BuiltInNames(), ", ")));
   }
   state->options = std::move(options);
+  for (const auto& [name, text] : state->options.special_tokens)
+    state->special_tokens.emplace_back(Value::String(name), Value::String(text));
   Sha256 hash;
   bool prints_date = false;
   for (const NamedSource& source : sources) {
@@ -253,12 +224,12 @@ absl::StatusOr<RenderedChat> ChatTemplate::Render(const Conversation& conversati
     return state_->Render(*parsed, others, conversation, /*prompt_for_answer=*/false);
   };
   // The turns that are learned; or, where all is learned, those that are not.
-  FTD_ASSIGN_OR_RETURN(const std::vector<std::vector<Span>> turns,
+  FTD_ASSIGN_OR_RETURN(std::vector<Span> turns,
                        FindTurns({messages, *rendered, render}, parsed->style,
                                  all ? NotLearned(messages) : Wanted(conversation, learned)));
-  const std::vector<Span> spans = Joined(turns);
   chat.text = std::move(rendered->text);
-  chat.learned.spans = all ? Without(spans, chat.text.size()) : spans;
+  chat.learned.spans =
+      all ? Without(std::move(turns), {0, chat.text.size()}) : Joined(std::move(turns));
   return chat;
 }
 

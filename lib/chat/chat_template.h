@@ -1,7 +1,6 @@
 // Conversations as the text that a model learns, and the stretches of it that are learned.
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -13,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/civil_time.h"
 #include "lib/chat/conversation.h"
+#include "lib/chat/spans.h"
 
 namespace ftd::chat {
 
@@ -22,12 +22,6 @@ enum class Learned {
   kLast,        // the last of those turns
   kCompletion,  // all that follows the prompt
   kAll,
-};
-
-// Bytes of a text.
-struct Span {
-  size_t begin, end;
-  bool operator==(const Span&) const = default;
 };
 
 // What of a text is learned.

@@ -68,8 +68,8 @@ class TurnFinder {
     if (is_last && !style_.eos_token.empty() && text_.substr(end) == style_.eos_token)
       end = text_.size();
     end = BehindNextMark(text_.substr(own->begin, own->end - own->begin), end);
-    FTD_ASSIGN_OR_RETURN(const std::vector<Span> others, OthersIn(*own));
-    return Without(others, {*begin, end});
+    FTD_ASSIGN_OR_RETURN(std::vector<Span> others, OthersIn(*own));
+    return Without(std::move(others), {*begin, end});
   }
 
  private:
@@ -139,8 +139,6 @@ class TurnFinder {
     if (marked.size() < answers.size() && AreWritten(answers))
       return Unproved(own.watched, "the chat template writes the answers of tools into it");
     others.insert(others.end(), marked.begin(), marked.end());
-    std::sort(others.begin(), others.end(),
-              [](const Span& a, const Span& b) { return a.begin < b.begin; });
     return others;
   }
 
@@ -175,17 +173,6 @@ class TurnFinder {
     return found;
   }
 
-  static std::vector<Span> Without(const std::vector<Span>& others, Span span) {
-    std::vector<Span> left;
-    size_t begin = span.begin;
-    for (const Span& other : others) {
-      if (begin < other.begin) left.push_back({begin, other.begin});
-      begin = std::max(begin, other.end);
-    }
-    if (begin < span.end) left.push_back({begin, span.end});
-    return left;
-  }
-
   const RenderedMessages& chat_;
   const TurnStyle& style_;
   const std::string_view text_;
@@ -193,10 +180,10 @@ class TurnFinder {
 };
 
 // The turns that the template marks itself.
-absl::StatusOr<std::vector<std::vector<Span>>> MarkedTurns(const RenderedMessages& chat,
-                                                           const TurnFinder& finder,
-                                                           const std::vector<bool>& wanted) {
-  std::vector<std::vector<Span>> turns(chat.messages.size());
+absl::StatusOr<std::vector<Span>> MarkedTurns(const RenderedMessages& chat,
+                                              const TurnFinder& finder,
+                                              const std::vector<bool>& wanted) {
+  std::vector<Span> turns;
   bool all_wanted = true;
   std::optional<size_t> last;
   for (size_t i = 0; i < chat.messages.size(); ++i) {
@@ -215,24 +202,22 @@ absl::StatusOr<std::vector<std::vector<Span>>> MarkedTurns(const RenderedMessage
     const std::optional<size_t> message = all_wanted ? last : finder.MessageOf(block);
     if (!message.has_value())
       return Unproved(*last, "it is not known which {% generation %} of the chat template is its");
-    if (wanted[*message]) turns[*message].push_back({block.begin, block.end});
+    if (wanted[*message]) turns.push_back({block.begin, block.end});
   }
   return turns;
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::vector<Span>>> FindTurns(const RenderedMessages& chat,
-                                                         const TurnStyle& style,
-                                                         const std::vector<bool>& wanted) {
+absl::StatusOr<std::vector<Span>> FindTurns(const RenderedMessages& chat, const TurnStyle& style,
+                                            const std::vector<bool>& wanted) {
   const TurnFinder finder(chat, style);
   if (style.marks_turns) return MarkedTurns(chat, finder, wanted);
-  std::vector<std::vector<Span>> turns(chat.messages.size());
+  std::vector<Span> turns;
   for (size_t i = 0; i < chat.messages.size(); ++i) {
     if (!wanted[i]) continue;
-    auto found = finder.Find(i);
-    if (!found.ok()) return found.status();
-    turns[i] = *std::move(found);
+    FTD_ASSIGN_OR_RETURN(const std::vector<Span> found, finder.Find(i));
+    turns.insert(turns.end(), found.begin(), found.end());
   }
   return turns;
 }

@@ -24,12 +24,10 @@ struct RenderedMessages {
   absl::FunctionRef<absl::StatusOr<jinja::Rendered>(const std::vector<Message>&)> render;
 };
 
-// Returns for each message the spans that are its own: those of an assistant without its header,
-// and with the tokens that end it. Empty for all messages that `wanted` leaves out.
-// INVALID_ARGUMENT when the place of a wanted message cannot be proved; the message is named by its
-// number, from 1.
-absl::StatusOr<std::vector<std::vector<Span>>> FindTurns(const RenderedMessages& chat,
-                                                         const TurnStyle& style,
-                                                         const std::vector<bool>& wanted);
+// Returns the spans that the wanted messages of the assistant have for themselves: each without its
+// header, and with the tokens that end it. INVALID_ARGUMENT when the place of one cannot be proved;
+// it is named by its number, from 1.
+absl::StatusOr<std::vector<Span>> FindTurns(const RenderedMessages& chat, const TurnStyle& style,
+                                            const std::vector<bool>& wanted);
 
 }  // namespace ftd::chat

@@ -4,6 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "lib/base/concat.h"
 #include "lib/base/error.h"
 #include "lib/chat/template_source.h"
@@ -34,6 +36,10 @@ bool PrintsDate(const std::filesystem::path& model_dir, const ChatRules& rules) 
   return sources.ok() && std::any_of(sources->begin(), sources->end(), [](const auto& source) {
            return chat::PrintsDate(source.text);
          });
+}
+
+std::string Today() {
+  return absl::FormatCivilTime(absl::ToCivilDay(absl::Now(), absl::LocalTimeZone()));
 }
 
 std::optional<absl::CivilDay> ParseDay(std::string_view text) {

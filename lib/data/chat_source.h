@@ -42,6 +42,9 @@ class ChatSource {
 // Returns whether the template prints the date, so that the day matters. False when there is none.
 bool PrintsDate(const std::filesystem::path& model_dir, const ChatRules& rules);
 
+// Returns today's day where this machine is, as YYYY-MM-DD.
+std::string Today();
+
 // Returns the day that `text` names; nullopt unless it is YYYY-MM-DD.
 std::optional<absl::CivilDay> ParseDay(std::string_view text);
 

@@ -1,10 +1,6 @@
 // Rows that hold conversations.
 #pragma once
 
-#include <functional>
-#include <optional>
-#include <string_view>
-
 #include "absl/status/statusor.h"
 #include "lib/chat/conversation.h"
 #include "lib/data/rows/row.h"

@@ -75,6 +75,11 @@ const ShapeField* FindShapeField(std::string_view name) {
   return found == std::end(kShapeFields) ? nullptr : found;
 }
 
+std::string_view ColumnOf(const RowRules& rules, const char* field) {
+  const auto mapped = rules.columns.find(field);
+  return mapped == rules.columns.end() ? std::string_view(field) : mapped->second;
+}
+
 std::optional<RowShape> ShapeOfRules(const RowRules& rules) {
   RowShape shape = rules.shape;
   for (const auto& [name, column] : rules.columns) {
@@ -114,8 +119,7 @@ std::vector<std::string> NestedColumns(const RowRules& rules) {
   std::vector<std::string> columns;
   for (const ShapeField& field : kShapeFields) {
     if (!field.is_nested) continue;
-    const auto mapped = rules.columns.find(field.name);
-    columns.push_back(mapped == rules.columns.end() ? field.name : mapped->second);
+    columns.emplace_back(ColumnOf(rules, field.name));
   }
   return columns;
 }

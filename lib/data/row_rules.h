@@ -50,6 +50,9 @@ inline constexpr ShapeField kShapeFields[] = {
 // Returns nullptr if no field has that name.
 const ShapeField* FindShapeField(std::string_view name);
 
+// Returns the file's column that holds a field.
+std::string_view ColumnOf(const RowRules& rules, const char* field);
+
 // Returns the shape that the rules ask for, by `shape` or by the fields that are mapped; nullopt
 // when those are of several shapes.
 std::optional<RowShape> ShapeOfRules(const RowRules& rules);

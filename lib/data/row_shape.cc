@@ -69,10 +69,7 @@ RowRenderer::RowRenderer(const RowRules& rules, std::shared_ptr<const ChatSource
   if (parsed.ok()) template_ = *std::move(parsed);
 }
 
-std::string_view RowRenderer::Column(const char* field) const {
-  const auto mapped = rules_.columns.find(field);
-  return mapped == rules_.columns.end() ? std::string_view(field) : mapped->second;
-}
+std::string_view RowRenderer::Column(const char* field) const { return ColumnOf(rules_, field); }
 
 // A column that is null counts as absent: CSV and Parquet files often have columns for several
 // shapes.

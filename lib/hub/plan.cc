@@ -2,9 +2,6 @@
 
 #include <utility>
 
-#include "absl/time/civil_time.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "lib/base/error.h"
 #include "lib/data/chat_source.h"
 #include "lib/hub/sources.h"
@@ -34,7 +31,7 @@ absl::StatusOr<ModelConfig> FindModel(const PlanMeans& means, Plan& plan, hub::S
 void PinDate(const std::filesystem::path& model_dir, RowRules* rules) {
   std::string& date = rules->chat.chat_template_date;
   if (!date.empty() || !MayHoldConversations(*rules) || !PrintsDate(model_dir, rules->chat)) return;
-  date = absl::FormatCivilTime(absl::ToCivilDay(absl::Now(), absl::LocalTimeZone()));
+  date = Today();
 }
 
 }  // namespace

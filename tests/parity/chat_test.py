@@ -2,6 +2,7 @@
 
 The model is qwen3-0.6b by its name; the hub that answers is the test's own and has a tiny Qwen3 under it.
 """
+import contextlib
 import json
 import pathlib
 import random
@@ -11,7 +12,7 @@ import pytest
 import trl
 from case import CASES, ROOT, load_rows
 from datasets import Dataset
-from ftd_fixture import Ftd
+from ftd_fixture import Ftd, write_jsonl
 from hub_fixture import Hub
 from reference import Reference, Run, load_tokenizer, trainable
 from tolerance import GRAD_NORM, LOSS, relative
@@ -62,9 +63,14 @@ def curve(ftd, *args):
     return [json.loads(line) for line in ftd.ftctl("metrics", job, "-o", "jsonl").stdout.splitlines()]
 
 
-def write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+@contextlib.contextmanager
+def daemon_with_hub(case, template, tmp_path):
+    """A daemon whose hub has the case's model under qwen3-0.6b's name."""
+    with Hub() as hub:
+        files = {path.name: path.read_bytes() for path in case.model_dir.iterdir()}
+        hub.add_repo("Qwen/Qwen3-0.6B", {**files, "chat_template.jinja": template.encode()})
+        with Ftd(env={"HF_HUB_OFFLINE": "", "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf")}) as ftd:
+            yield ftd
 
 
 @pytest.mark.parametrize("packing", [False, True], ids=["rows", "packed"])
@@ -73,13 +79,10 @@ def test_curve_equals_trl(reference, rows, tmp_path, name, packing):
     """A template that marks its turns, and one of which TRL takes its own marked twin."""
     case, template = reference.case, (TEMPLATES / f"{name}.jinja").read_text()
     expected, _ = trl_curve(case, rows, template, packing, tmp_path / "trl")
-    with Hub() as hub:
-        files = {path.name: path.read_bytes() for path in case.model_dir.iterdir()}
-        hub.add_repo("Qwen/Qwen3-0.6B", {**files, "chat_template.jinja": template.encode()})
-        with Ftd(env={"HF_HUB_OFFLINE": "", "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf")}) as ftd:
-            ours = curve(ftd, "--mode", "lora", "--model", "qwen3-0.6b", "--dataset", write(tmp_path / "chat.jsonl", rows),
-                         "--max-steps", STEPS, "--batch-size", BATCH, "--seq-length", MAX_LENGTH, "--learning-rate", RUN.learning_rate,
-                         "--seed", SEED, "--init-adapter", reference.init_adapter, *(["--packing"] if packing else []))
+    with daemon_with_hub(case, template, tmp_path) as ftd:
+        ours = curve(ftd, "--mode", "lora", "--model", "qwen3-0.6b", "--dataset", write_jsonl(tmp_path / "chat.jsonl", rows),
+                     "--max-steps", STEPS, "--batch-size", BATCH, "--seq-length", MAX_LENGTH, "--learning-rate", RUN.learning_rate,
+                     "--seed", SEED, "--init-adapter", reference.init_adapter, *(["--packing"] if packing else []))
     assert len(ours) == len(expected) == STEPS
     assert relative([row["loss"] for row in ours], [entry["loss"] for entry in expected]) <= LOSS
     assert relative([row["grad_norm"] for row in ours], [entry["grad_norm"] for entry in expected]) <= GRAD_NORM
@@ -90,20 +93,18 @@ def test_the_guides_example(reference, tmp_path):
     text = (ROOT / "docs" / "guide.md").read_text().split("## Train on conversations")[1]
     (tmp_path / "chat.jsonl").write_text(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
     command = re.search(r"```sh\nftctl (submit .*?)\n```", text)[1]
-    with Hub() as hub:
-        files = {path.name: path.read_bytes() for path in reference.case.model_dir.iterdir()}
-        hub.add_repo("Qwen/Qwen3-0.6B", {**files, "chat_template.jinja": (TEMPLATES / "qwen3.jinja").read_bytes()})
-        with Ftd(env={"HF_HUB_OFFLINE": "", "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf")}) as ftd:
-            done = ftd.ftctl(*command.replace("chat.jsonl", str(tmp_path / "chat.jsonl")).split(), timeout=120)
-            shown = json.loads(ftd.ftctl("show", "chat", "-o", "json").stdout)
-            ftd.ftctl("get", "chat", tmp_path / "out")
+    template = (TEMPLATES / "qwen3.jinja").read_text()
+    with daemon_with_hub(reference.case, template, tmp_path) as ftd:
+        done = ftd.ftctl(*command.replace("chat.jsonl", str(tmp_path / "chat.jsonl")).split(), timeout=120)
+        shown = json.loads(ftd.ftctl("show", "chat", "-o", "json").stdout)
+        ftd.ftctl("get", "chat", tmp_path / "out")
     assert shown["state"] == "SUCCEEDED", done.stdout
-    assert (tmp_path / "out" / "chat_template.jinja").read_bytes() == (TEMPLATES / "qwen3.jinja").read_bytes()
+    assert (tmp_path / "out" / "chat_template.jinja").read_text() == template
 
 
 def test_a_batch_learns_the_same_packed_and_not(reference, rows, tmp_path):
     """One step of all rows: the loss of each document is its own, whatever stands before it."""
-    dataset = write(tmp_path / "chat.jsonl", rows)
+    dataset = write_jsonl(tmp_path / "chat.jsonl", rows)
     with Ftd() as ftd:
         apart, packed = (curve(
             ftd, "--mode", "lora", "--model", reference.case.model_dir, "--dataset", dataset, "--max-steps", 1, "--batch-size", 64,
@@ -123,7 +124,7 @@ def test_the_blocks_are_those_of_trl(reference, tmp_path):
     blocks = pack_dataset(Dataset.from_list(ids), seq_length=MAX_LENGTH, strategy="bfd")
     batch = 64
     with Ftd() as ftd:
-        ours = curve(ftd, "--mode", "lora", "--model", reference.case.model_dir, "--dataset", write(tmp_path / "text.jsonl", texts),
+        ours = curve(ftd, "--mode", "lora", "--model", reference.case.model_dir, "--dataset", write_jsonl(tmp_path / "text.jsonl", texts),
                      "--packing", "--seq-length", MAX_LENGTH, "--batch-size", batch, "--no-shuffle")
     sizes = [len(block) for block in blocks["input_ids"]]
     assert [row["tokens"] for row in ours] == [sum(sizes[i:i + batch]) for i in range(0, len(sizes), batch)]

@@ -4,9 +4,6 @@
 #include <memory>
 #include <vector>
 
-#include "absl/time/civil_time.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "lib/base/error.h"
 #include "lib/data/dataset_files.h"
 #include "lib/data/dataset_reader.h"
@@ -39,9 +36,7 @@ absl::StatusOr<DatasetSpec> Judge(const PreviewOptions& options) {
   dataset["skip_bad_rows"] = options.skip_bad_rows;
   FTD_ASSIGN_OR_RETURN(dataset["chat_template"], ChatTemplateMeant(options.chat_template));
   dataset["chat_template_date"] =
-      options.chat_template_date.empty()
-          ? absl::FormatCivilTime(absl::ToCivilDay(absl::Now(), absl::LocalTimeZone()))
-          : options.chat_template_date;
+      options.chat_template_date.empty() ? Today() : options.chat_template_date;
   FTD_ASSIGN_OR_RETURN(dataset["columns"], ParseColumnMap(options.columns));
   DatasetSpec spec;
   ReadDatasetSpec(dataset, &spec, &violations);

@@ -22,7 +22,7 @@ MARKS = {
     "glm": (r"<\|assistant\|>", r"<\|user\|>|<\|observation\|>|<\|system\|>|(?=<\|assistant\|>)|\Z"),
 }
 FAMILY = {"llama3_1": "llama3", "llama3_2": "llama3", "qwen3": "chatml", "qwen3_5_nothink": "chatml", "qwen3_5_think": "chatml",
-          "qwen3_6": "chatml", "lfm2_2_5": "chatml", "lfm2_2_5_v2": "chatml", "smollm2": "chatml", "glm4moe": "glm",
+          "qwen3_6": "chatml", "lfm2_2_5": "chatml", "lfm2_2_5_v2": "chatml", "glm4moe": "glm",
           "gemma4": "gemma4", "gemma4_v2": "gemma4", "gemma4_v3": "gemma4", "gemma4_v4": "gemma4", "gemma4_v5": "gemma4"}
 
 
@@ -31,7 +31,7 @@ def tokenizer_of(model):
 
 
 def apply(tokenizer, template, row):
-    """(text, ids, mask of transformers); raises what the template raises."""
+    """(text, ids, the characters of each token); raises what the template raises."""
     kwargs = {"chat_template": template, "tools": row.get("tools"), **row.get("chat_template_kwargs", {})}
     text = tokenizer.apply_chat_template(row["messages"], tokenize=False, **kwargs)
     out = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
