@@ -23,6 +23,7 @@ constexpr Verb kVerbs[] = {
     {"update", "Change a job's priority or labels", UpdateVerb},
     {"retry", "Queue a job that has ended once more", RetryVerb},
     {"rm", "Forget a job that has ended", RmVerb},
+    {"data", "Look at the rows of a job before there is one", DataVerb},
     {"models", "List, fetch, verify and remove the hub's models", ModelsVerb},
     {"login", "Store a Hugging Face token", LoginVerb},
     {"whoami", "Show whose token is stored", WhoamiVerb},

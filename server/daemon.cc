@@ -105,6 +105,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   FTD_RETURN_IF_ERROR(CheckFiles(options));
   FTD_ASSIGN_OR_RETURN(StateDir state_dir, StateDir::Open(options.state_dir));
   RemoveStaleUploads(state_dir.Uploads());
+  std::error_code ignored;
+  std::filesystem::remove_all(state_dir.RowChecks(), ignored);
   FTD_ASSIGN_OR_RETURN(auto store, JobStore::Open(state_dir.Database()));
   auto daemon = std::unique_ptr<Daemon>(
       new Daemon(std::move(options), std::move(state_dir), std::move(store)));

@@ -109,8 +109,8 @@ Flags::~Flags() = default;
 const ServerAddress& Flags::address() const { return impl_->address; }
 
 void Flags::Positional(const std::string& name, const std::string& help, std::string* value,
-                       const std::string& type) {
-  impl_->app.add_option(name, *value, help)->required()->type_name(type);
+                       const std::string& type, bool required) {
+  impl_->app.add_option(name, *value, help)->required(required)->type_name(type);
 }
 
 void Flags::Text(const std::string& names, const std::string& help,

@@ -23,9 +23,9 @@ class Flags {
         const std::string& examples);
   ~Flags();
 
-  // An argument by position, required. `type` as for Text, where the name does not say it.
+  // An argument by position. `type` as for Text, where the name does not say it.
   void Positional(const std::string& name, const std::string& help, std::string* value,
-                  const std::string& type = "");
+                  const std::string& type = "", bool required = true);
 
   // `names` as in "-n,--lines". `type` names what it takes, by which shells complete it: FILE, DIR,
   // PATH, MODEL (lib/cli/command_doc.h).

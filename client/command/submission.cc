@@ -22,17 +22,21 @@ bool NamesHubDataset(const SubmitFlags& submit) {
 }  // namespace
 
 // Files are uploaded before the job is submitted, and stay on the server if it is then refused.
-absl::StatusOr<ftd::v1::Job> Submit(Connection& connection, SubmitFlags* submit) {
-  auto& request = submit->request;
-  auto* dataset = request.mutable_spec()->mutable_dataset();
+absl::Status BringDataset(Connection& connection, SubmitFlags* submit) {
+  auto* dataset = submit->request.mutable_spec()->mutable_dataset();
   if (NamesHubDataset(*submit)) {
     auto* hub = dataset->mutable_hub();
     if (!submit->dataset.empty()) hub->set_name(submit->dataset);
     if (hub->name().empty()) hub->set_name(kDefaultDataset);
   } else if (!submit->dataset.empty()) {
-    FTD_RETURN_IF_ERROR(UploadDataset(connection, submit->dataset, dataset));
+    return UploadDataset(connection, submit->dataset, dataset);
   }
-  return connection.Call(&ftd::v1::FineTuning::Stub::SubmitJob, request);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ftd::v1::Job> Submit(Connection& connection, SubmitFlags* submit) {
+  FTD_RETURN_IF_ERROR(BringDataset(connection, submit));
+  return connection.Call(&ftd::v1::FineTuning::Stub::SubmitJob, submit->request);
 }
 
 }  // namespace ftd

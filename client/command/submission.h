@@ -8,7 +8,11 @@
 
 namespace ftd {
 
-// Sends the dataset, and queues the job. Requires: CompleteRequest has returned OK.
+// Sends the dataset, unless it is the hub's, and names it in the request. Requires: CompleteRequest
+// has returned OK.
+absl::Status BringDataset(Connection& connection, SubmitFlags* submit);
+
+// BringDataset, and queues the job. Requires: CompleteRequest has returned OK.
 absl::StatusOr<ftd::v1::Job> Submit(Connection& connection, SubmitFlags* submit);
 
 }  // namespace ftd

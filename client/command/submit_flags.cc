@@ -69,7 +69,6 @@ void AddField(Flags& flags, const JobField& field, GivenFields* given) {
       AddAutoSwitch(flags, field, given);
       break;
   }
-  if (field.required) flags.Require(absl::StrCat("--", field.flag), kFileFlag);
 }
 
 // Flags that belong to the request and not to the spec.
@@ -117,6 +116,9 @@ void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
                  &submit->dataset, "PATH");
     }
     if (field.flag != nullptr) AddField(flags, field, &submit->given);
+    const bool has_default =
+        field.path == std::string_view("mode") && submit->default_mode != JobSpec::MODE_UNSPECIFIED;
+    if (field.required && !has_default) flags.Require(absl::StrCat("--", field.flag), kFileFlag);
   }
   AddQueue(flags, submit);
   flags.Group("Other tools' names");
@@ -156,6 +158,7 @@ absl::Status CompleteRequest(SubmitFlags* submit) {
   request.mutable_labels()->insert(file.labels.begin(), file.labels.end());
   const absl::Status parsed = MessageFromJson(file.spec.dump(), UnknownFields::kRefused, spec);
   if (!parsed.ok()) return Error(Reason::kUsage, std::string(parsed.message()));
+  if (spec->mode() == JobSpec::MODE_UNSPECIFIED) spec->set_mode(submit->default_mode);
   spec->set_model(ModelArgument(spec->model()));
   if (spec->has_lora() && !spec->lora().init_adapter().empty()) {
     spec->mutable_lora()->set_init_adapter(Absolute(spec->lora().init_adapter()));

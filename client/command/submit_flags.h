@@ -23,6 +23,8 @@ struct SubmitFlags {
   std::vector<std::string> labels;  // "k=v"
   std::optional<std::string> name;
   std::optional<int32_t> priority;
+  // Where neither flags nor file have one; unspecified: they must.
+  ftd::v1::JobSpec::Mode default_mode = ftd::v1::JobSpec::MODE_UNSPECIFIED;
 };
 
 // Declares them. `flags` and `submit` must live until Parse has returned.

@@ -31,6 +31,7 @@ int LoginVerb(const Invocation& call);
 int LogsVerb(const Invocation& call);
 int LsVerb(const Invocation& call);
 int MetricsVerb(const Invocation& call);
+int DataVerb(const Invocation& call);
 int ModelsVerb(const Invocation& call);
 int PauseVerb(const Invocation& call);
 int ReleaseVerb(const Invocation& call);

@@ -12,10 +12,9 @@
 #include "client/command/verbs.h"
 #include "client/rpc/connection.h"
 #include "client/text/json_output.h"
-#include "client/text/progress_text.h"
 #include "client/text/table.h"
 #include "client/text/text.h"
-#include "client/watch/terminal.h"
+#include "client/watch/task_stream.h"
 #include "lib/runlog/plain_json.h"
 
 namespace ftd {
@@ -66,25 +65,6 @@ int List(const Invocation& call) {
   return kExitOk;
 }
 
-// Shows a stream's progress on stderr and returns its last message, which has the outcome.
-template <typename Message>
-absl::StatusOr<Message> Follow(Connection& connection, grpc::ClientReader<Message>& reader) {
-  const bool live = StdoutIsTerminal();
-  Message message, last;
-  bool shown = false;
-  while (reader.Read(&message)) {
-    last = message;
-    if (!live || message.progress().total() <= 0) continue;
-    // Over the line before, then clear to its end.
-    std::cerr << "\r\033[K" << ProgressText(message.progress()) << std::flush;
-    shown = true;
-  }
-  if (shown) std::cerr << "\r\033[K" << std::flush;
-  const grpc::Status status = reader.Finish();
-  if (!status.ok()) return connection.ToStatus(status);
-  return last;
-}
-
 // Ends with the stream: when ftctl goes, ftd stops fetching and keeps the pieces.
 int Pull(const Invocation& call) {
   ftd::v1::PullModelRequest request;
@@ -105,7 +85,7 @@ int Pull(const Invocation& call) {
   if (!connection.ok()) return Fail(connection.status());
   grpc::ClientContext context;
   auto reader = (*connection)->stub().PullModel(&context, request);
-  const auto done = Follow(**connection, *reader);
+  const auto done = LastOf(**connection, *reader);
   if (!done.ok()) return Fail(done.status());
   if (!quiet)
     std::cerr << model << " is in the cache at revision " << done->revision() << std::endl;
@@ -156,7 +136,7 @@ int Verify(const Invocation& call) {
   if (!connection.ok()) return Fail(connection.status());
   grpc::ClientContext context;
   auto reader = (*connection)->stub().VerifyModel(&context, request);
-  const auto done = Follow(**connection, *reader);
+  const auto done = LastOf(**connection, *reader);
   if (!done.ok()) return Fail(done.status());
   for (const std::string& file : done->damaged_files()) std::cout << Printable(file) << "\n";
   if (done->damaged_files().empty()) {

@@ -10,11 +10,14 @@
 #include "client/command/verbs.h"
 #include "client/rpc/connection.h"
 #include "client/rpc/job_lookup.h"
+#include "client/text/data_text.h"
 #include "client/text/json_output.h"
 #include "client/text/names.h"
 #include "client/text/table.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
+#include "client/watch/data_report.h"
+#include "lib/base/error.h"
 #include "lib/runlog/plain_json.h"
 #include "lib/spec/job_fields.h"
 
@@ -121,6 +124,16 @@ std::string Ended(const Attempt& attempt) {
   return attempt.has_exit_code() ? absl::StrCat("exit ", attempt.exit_code()) : "-";
 }
 
+// A line for each; `--data` has more.
+std::string DataText(const Job& job) {
+  if (!job.has_data_report()) return "";
+  std::vector<std::string> lines;
+  for (const auto& [name, value] : DataSummary(job.data_report())) {
+    if (!value.empty()) lines.push_back(absl::StrCat(name, ": ", value));
+  }
+  return absl::StrJoin(lines, "\n");
+}
+
 // Only jobs that were started have any.
 void PrintAttempts(const Job& job) {
   std::vector<std::vector<std::string>> rows;
@@ -149,6 +162,7 @@ void PrintJob(const Job& job) {
       {"model", job.spec().model()},
       {"dataset", job.spec().dataset().file_name()},
       {"settings", Hyperparameters(job.spec())},
+      {"data", DataText(job)},
       {"step", StepText(job)},
       {"evaluation", EvaluationsText(job)},
       {"priority", job.priority() == 0 ? "" : absl::StrCat(job.priority())},
@@ -167,14 +181,28 @@ void PrintJob(const Job& job) {
   std::cout << std::flush;
 }
 
+int PrintData(const Job& job) {
+  if (!job.has_data_report()) {
+    return Fail(
+        Error(Reason::kStateConflict,
+              absl::StrCat("the rows of job ", job.id(),
+                           " have not been tokenised yet; try again once it is PREPARING")));
+  }
+  PrintDataReport(job.data_report());
+  return kExitOk;
+}
+
 }  // namespace
 
 int ShowVerb(const Invocation& call) {
   std::string name;
   std::string output = "table";
-  Flags flags(call, "show", "Show a job: state, settings, attempts, checkpoints, result.",
-              "  ftctl show first\n  ftctl show first -o json | jq -r .state\n");
+  bool data = false;
+  Flags flags(
+      call, "show", "Show a job: state, settings, attempts, checkpoints, result.",
+      "  ftctl show first\n  ftctl show first --data\n  ftctl show first -o json | jq -r .state\n");
   flags.Positional("JOB", "Id or name", &name);
+  flags.Switch("--data", "What its rows are: numbers, lengths, the first rows", &data);
   flags.Choice("-o,--output", "Format [table]", {"table", "json", "yaml"}, &output);
   if (const auto code = flags.Parse()) return *code;
   auto connection = Connect(flags.address());
@@ -182,6 +210,7 @@ int ShowVerb(const Invocation& call) {
   const auto job = FindJob(**connection, name);
   if (!job.ok()) return Fail(job.status());
   if (output == "table") {
+    if (data) return PrintData(*job);
     PrintJob(*job);
   } else {
     PrintStructured(ToJson(*job), output);

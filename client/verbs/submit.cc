@@ -10,6 +10,7 @@
 #include "client/rpc/connection.h"
 #include "client/text/json_output.h"
 #include "client/text/names.h"
+#include "client/watch/data_report.h"
 #include "client/watch/follow.h"
 #include "client/watch/job_views.h"
 #include "client/watch/terminal.h"
@@ -48,7 +49,16 @@ void Announce(const ftd::v1::Job& job) {
 int Print(const ftd::v1::Job& job, const SubmitOptions& options) {
   if (options.validate_only) {
     if (!options.quiet) std::cerr << "ftd would accept this job." << std::endl;
-    if (!options.output.empty()) PrintStructured(ToJson(job), options.output);
+    if (!options.output.empty()) {
+      PrintStructured(ToJson(job), options.output);
+    } else if (job.has_data_report() && !options.quiet) {
+      PrintDataReport(job.data_report());
+    } else if (!options.quiet) {
+      std::cerr
+          << "Its rows were not all read within 20 seconds, or are not in the cache yet; `ftctl "
+             "data check` reads them to the end."
+          << std::endl;
+    }
     return kExitOk;
   }
   if (!options.quiet) Announce(job);

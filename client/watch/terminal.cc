@@ -31,6 +31,11 @@ bool LocaleIsUtf8() {
   return true;
 }
 
+bool IsTerminal(int fd) {
+  const std::string term = Environment("TERM");
+  return isatty(fd) != 0 && !term.empty() && term != "dumb";
+}
+
 void Print(const std::string& text) {
   // A terminal that is gone shows nothing; SIGHUP ends the process.
   WriteAll(STDOUT_FILENO, text, "terminal").IgnoreError();
@@ -38,10 +43,8 @@ void Print(const std::string& text) {
 
 }  // namespace
 
-bool StdoutIsTerminal() {
-  const std::string term = Environment("TERM");
-  return isatty(STDOUT_FILENO) != 0 && !term.empty() && term != "dumb";
-}
+bool StdoutIsTerminal() { return IsTerminal(STDOUT_FILENO); }
+bool StderrIsTerminal() { return IsTerminal(STDERR_FILENO); }
 
 // Asked for each frame, so a resized terminal needs no special care.
 ScreenStyle TerminalStyle() {

@@ -12,8 +12,9 @@
 
 namespace ftd {
 
-// Returns whether stdout is a terminal that can move its cursor.
+// Returns whether stdout, or stderr, is a terminal that can move its cursor.
 bool StdoutIsTerminal();
+bool StderrIsTerminal();
 
 // Size, NO_COLOR and the locale of the moment.
 ScreenStyle TerminalStyle();

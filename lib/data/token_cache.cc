@@ -25,7 +25,7 @@ using nlohmann::json;
 
 // Raise it with every change after which the same rows may give other tokens or the files another
 // layout.
-constexpr int kVersion = 3;
+constexpr int kVersion = 4;
 constexpr char kFactsFile[] = "facts.json", kManifestFile[] = "MANIFEST.json";
 
 // One process at a time looks and builds; another on the same rows waits here and then finds the
@@ -41,17 +41,13 @@ absl::StatusOr<Fd> LockCache(const fs::path& dir) {
   return lock;
 }
 
-// facts.json has the counts that warnings are made of, so that a cached dataset warns as well.
+// facts.json has the report, so that a cached dataset is reported as well.
 absl::StatusOr<TokenizedDataset> OpenStore(const fs::path& store) {
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadFile(store / kFactsFile));
   const json facts = json::parse(text, nullptr, /*allow_exceptions=*/false);
   TokenizedDataset dataset;
   try {
-    for (const auto& [name, member] : kRowCounts)
-      dataset.counts.*member = facts.at(name).get<int64_t>();
-    dataset.counts.unstopped_token = facts.at("unstopped_token").get<int64_t>();
-    dataset.skipped_rows = facts.at("skipped_rows").get<int64_t>();
-    dataset.skipped_reasons = facts.at("skipped_reasons").get<std::vector<std::string>>();
+    dataset.report = RowReportFromJson(facts);
   } catch (const json::exception& error) {
     return absl::DataLossError(error.what());
   }
@@ -132,27 +128,27 @@ absl::StatusOr<fs::path> TokenCache::Build(const Request& request) const {
   const auto go_on = [&] {
     return request.progress(reader.consumed_bytes(), reader.total_bytes());
   };
-  FTD_ASSIGN_OR_RETURN(const RowCounts counts,
+  FTD_ASSIGN_OR_RETURN(const RowTally tally,
                        TokenizeRows(reader, *request.encoder, request.threads, writer, go_on));
   if (writer.rows() == 0) {
     const auto& files = request.dataset.files;
-    return DatasetInvalid(
-        Concat(files[0].name, files.size() == 1 ? "" : " and the other files",
-               ": no row has anything to learn: the rows are empty, ",
-               counts.conversations > 0 ? "their conversations have no turn that is learned, " : "",
-               "or seq_length ", request.encoder->seq_length,
-               " cuts off all that is learned; raise it, or look at them with ft-worker preview"));
+    return DatasetInvalid(Concat(
+        files[0].name, files.size() == 1 ? "" : " and the other files",
+        ": no row has anything to learn: the rows are empty, ",
+        tally.counts().conversations > 0 ? "their conversations have no turn that is learned, "
+                                         : "",
+        "or seq_length ", request.encoder->seq_length,
+        " cuts off all that is learned; raise it, or look at them with ft-worker preview"));
   }
   FTD_RETURN_IF_ERROR(writer.Finish());
-  json facts = {{"unstopped_token", counts.unstopped_token},
-                {"skipped_rows", reader.skipped_rows()},
-                {"skipped_reasons", reader.skipped_reasons()}};
-  for (const auto& [name, member] : kRowCounts) facts[name] = counts.*member;
-  FTD_RETURN_IF_ERROR(
-      WriteFileAtomically(scratch.path() / kFactsFile,
-                          facts.dump(1, ' ', false, json::error_handler_t::replace) + "\n"));
+  RowReport report = tally.Report(*request.encoder);
+  report.skipped_rows = reader.skipped_rows();
+  report.skipped_reasons = reader.skipped_reasons();
+  FTD_RETURN_IF_ERROR(WriteFileAtomically(
+      scratch.path() / kFactsFile,
+      RowReportToJson(report).dump(1, ' ', false, json::error_handler_t::replace) + "\n"));
   // A row that was skipped may have been a conversation.
-  const bool may_have_conversations = counts.conversations > 0 || reader.skipped_rows() > 0;
+  const bool may_have_conversations = report.counts.conversations > 0 || report.skipped_rows > 0;
   const std::string key = TokenKey(request, may_have_conversations);
   FTD_RETURN_IF_ERROR(
       SealDirectory(scratch.path(), dir_ / key, {.step = writer.rows(), .spec_hash = key}));

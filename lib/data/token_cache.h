@@ -16,8 +16,8 @@
 
 #include "absl/status/statusor.h"
 #include "lib/data/dataset_reader.h"
-#include "lib/data/row_counts.h"
 #include "lib/data/row_encoder.h"
+#include "lib/data/row_report.h"
 #include "lib/data/row_source.h"
 
 namespace ftd {
@@ -26,9 +26,7 @@ inline constexpr int64_t kDefaultTokenCacheBytes = 20'000'000'000;
 
 struct TokenizedDataset {
   std::unique_ptr<RowSource> rows;
-  RowCounts counts;
-  int64_t skipped_rows = 0;  // were bad
-  std::vector<std::string> skipped_reasons;
+  RowReport report;
   bool was_cached = false;
 };
 

@@ -16,7 +16,7 @@ constexpr size_t kBatchRows = 256, kBatchBytes = 256 << 10;  // what a thread ta
 struct Batch {
   std::vector<Example> examples;
   TokenBlock block;
-  RowCounts counts;
+  RowTally tally;
   bool done = false;  // guarded by the threads' mutex
 };
 
@@ -24,15 +24,7 @@ struct Batch {
 void Encode(const RowEncoder& encoder, Batch* batch) {
   for (const Example& example : batch->examples) {
     const EncodedRow row = encoder.Encode(example);
-    const auto tokens = static_cast<int64_t>(row.input_ids.size()) + row.cut_tokens;
-    batch->counts.Add({.dropped = batch->block.Add(row) ? 0 : 1,
-                       .cut = row.cut_tokens > 0 ? 1 : 0,
-                       .lost_completion = row.lost_completion ? 1 : 0,
-                       .empty = IsBlank(example) ? 1 : 0,
-                       .longest = tokens,
-                       .conversations = example.chat.has_value() ? 1 : 0,
-                       .unstopped = row.unstopped.has_value() ? 1 : 0,
-                       .unstopped_token = row.unstopped.value_or(-1)});
+    batch->tally.Add(example, row, /*kept=*/batch->block.Add(row));
   }
 }
 
@@ -103,9 +95,8 @@ absl::Status ReadBatch(DatasetReader& reader, Batch* batch) {
 
 }  // namespace
 
-absl::StatusOr<RowCounts> TokenizeRows(DatasetReader& reader, const RowEncoder& encoder,
-                                       int threads, TokenStoreWriter& store,
-                                       const std::function<bool()>& go_on) {
+absl::StatusOr<RowTally> TokenizeRows(DatasetReader& reader, const RowEncoder& encoder, int threads,
+                                      TokenStoreWriter& store, const std::function<bool()>& go_on) {
   const int useful = std::max(threads, 1);
   // Two batches for each thread and one being appended: the threads always have work, and memory
   // does not grow with the file.
@@ -113,11 +104,12 @@ absl::StatusOr<RowCounts> TokenizeRows(DatasetReader& reader, const RowEncoder& 
   // Declared before the encoders, whose threads are joined first.
   std::deque<std::unique_ptr<Batch>> under_way;
   EncodingThreads encoders(encoder, useful);
-  RowCounts counts;
+  RowTally tally;
   for (bool more = true; more || !under_way.empty();) {
     if (!go_on()) return absl::CancelledError("tokenising was cancelled");
     if (more && under_way.size() < most) {
       auto batch = std::make_unique<Batch>();
+      batch->tally = RowTally(tally.samples_missing());
       FTD_RETURN_IF_ERROR(ReadBatch(reader, batch.get()));
       more = !batch->examples.empty();
       if (!more) continue;
@@ -128,10 +120,10 @@ absl::StatusOr<RowCounts> TokenizeRows(DatasetReader& reader, const RowEncoder& 
     // The oldest batch: rows are appended in the order in which they were read.
     encoders.WaitFor(*under_way.front());
     FTD_RETURN_IF_ERROR(store.Append(under_way.front()->block));
-    counts.Add(under_way.front()->counts);
+    tally.Merge(under_way.front()->tally);
     under_way.pop_front();
   }
-  return counts;
+  return tally;
 }
 
 }  // namespace ftd

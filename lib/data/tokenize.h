@@ -6,8 +6,8 @@
 
 #include "absl/status/statusor.h"
 #include "lib/data/dataset_reader.h"
-#include "lib/data/row_counts.h"
 #include "lib/data/row_encoder.h"
+#include "lib/data/row_tally.h"
 #include "lib/data/token_store.h"
 
 namespace ftd {
@@ -15,8 +15,7 @@ namespace ftd {
 // Reads on the calling thread, encodes on `threads` others, appends in the rows' order; a bounded
 // number of rows is under way. `go_on` is called now and then from the calling thread; when it
 // returns false the work stops with CANCELLED. Errors: the reader's and the store's.
-absl::StatusOr<RowCounts> TokenizeRows(DatasetReader& reader, const RowEncoder& encoder,
-                                       int threads, TokenStoreWriter& store,
-                                       const std::function<bool()>& go_on);
+absl::StatusOr<RowTally> TokenizeRows(DatasetReader& reader, const RowEncoder& encoder, int threads,
+                                      TokenStoreWriter& store, const std::function<bool()>& go_on);
 
 }  // namespace ftd

@@ -53,6 +53,8 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   using Unary = grpc::ServerUnaryReactor;
 
   Unary* SubmitJob(Context*, const v1::SubmitJobRequest*, v1::Job*) override;
+  grpc::ServerWriteReactor<v1::CheckDataResponse>* CheckData(
+      Context*, const v1::CheckDataRequest* request) override;
   Unary* GetJob(Context*, const v1::GetJobRequest*, v1::Job*) override;
   Unary* ListJobs(Context*, const v1::ListJobsRequest*, v1::ListJobsResponse*) override;
   Unary* CancelJob(Context*, const v1::CancelJobRequest*, v1::Job*) override;

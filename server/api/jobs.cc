@@ -12,6 +12,7 @@
 #include "server/api/fine_tuning_service.h"
 #include "server/api/page_token.h"
 #include "server/jobs/wire.h"
+#include "server/requests/client_task.h"
 #include "server/requests/job_control.h"
 #include "server/requests/job_view.h"
 #include "server/streams/grpc_status.h"
@@ -113,10 +114,30 @@ absl::Status FineTuningService::Submit(const Context& context, const v1::SubmitJ
   if (!submission.ok()) return ByRequestPath(submission.status());
   if (!request.validate_only())
     return ByRequestPath(View(parts_.submitter.Submit(*submission), response));
-  const auto job = parts_.submitter.Validate(*submission);
-  if (!job.ok()) return ByRequestPath(job.status());
-  *response = ToWire(*job);
+  const auto go_on = [&] { return !parts_.stopping() && !context.IsCancelled(); };
+  auto validated = parts_.submitter.Validate(*submission, go_on);
+  if (!validated.ok()) return ByRequestPath(validated.status());
+  *response = ToWire(validated->job);
+  if (validated->report.has_value())
+    *response->mutable_data_report() = *std::move(validated->report);
   return absl::OkStatus();
+}
+
+// Reads all rows, which takes minutes for a large file, so it is a task with a thread of its own.
+grpc::ServerWriteReactor<v1::CheckDataResponse>* FineTuningService::CheckData(
+    Context*, const v1::CheckDataRequest* request) {
+  v1::SubmitJobRequest asked;
+  *asked.mutable_spec() = request->spec();
+  return StreamReactor<v1::CheckDataResponse>::Start(
+      std::make_unique<ClientTask<v1::CheckDataResponse>>(
+          [this, asked](const auto& controls) -> absl::StatusOr<v1::CheckDataResponse> {
+            const auto submission = ToSubmission(asked, /*owner=*/"");
+            if (!submission.ok()) return ByRequestPath(submission.status());
+            auto response = parts_.submitter.CheckData(*submission, controls);
+            if (!response.ok()) return ByRequestPath(response.status());
+            return response;
+          }),
+      &parts_.hub);
 }
 
 // A submit may wait for the hub, so it has a pool of its own: many of them do not keep others from

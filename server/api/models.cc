@@ -3,7 +3,7 @@
 
 #include "lib/base/error.h"
 #include "server/api/fine_tuning_service.h"
-#include "server/requests/model_task.h"
+#include "server/requests/client_task.h"
 #include "server/streams/stream_reactor.h"
 
 namespace ftd {
@@ -32,7 +32,7 @@ FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
 grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
     Context*, const v1::PullModelRequest* request) {
   return StreamReactor<v1::PullModelResponse>::Start(
-      std::make_unique<ModelTask<v1::PullModelResponse>>(
+      std::make_unique<ClientTask<v1::PullModelResponse>>(
           [this, request = *request](const auto& controls) {
             return models_.Pull(request, controls);
           }),
@@ -43,7 +43,7 @@ grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
 grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyModel(
     Context*, const v1::VerifyModelRequest* request) {
   return StreamReactor<v1::VerifyModelResponse>::Start(
-      std::make_unique<ModelTask<v1::VerifyModelResponse>>(
+      std::make_unique<ClientTask<v1::VerifyModelResponse>>(
           [this, request = *request](const auto& controls) {
             return models_.Verify(request, controls);
           }),

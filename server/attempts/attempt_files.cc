@@ -7,8 +7,10 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/manifest.h"
+#include "lib/runlog/message_json.h"
 #include "lib/runlog/record_log.h"
 #include "server/host/log.h"
 #include "server/jobs/wire.h"
@@ -56,6 +58,31 @@ std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std:
     }
   }
   return evaluations;
+}
+
+void KeepDataReport(const StateDir& state_dir, const std::string& job_id,
+                    const v1::DataReport& report) {
+  const fs::path path = state_dir.DataReport(job_id);
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  absl::Status written =
+      error ? ErrnoError(error.value(), "create its directory") : absl::OkStatus();
+  if (const auto json = MessageToJson(report); written.ok())
+    written = json.ok() ? WriteFileAtomically(path, *json) : json.status();
+  if (!written.ok())
+    LogWarning(About{.job = job_id}, "what its rows are could not be kept: ", written.message());
+}
+
+std::optional<v1::DataReport> JobDataReport(const StateDir& state_dir, const std::string& job_id,
+                                            int32_t attempts) {
+  for (int32_t number = attempts; number > 0; --number) {
+    for (v1::WorkerEvent& event : ReadEvents(state_dir.AttemptDir(job_id, number)))
+      if (event.has_data_report()) return std::move(*event.mutable_data_report());
+  }
+  v1::DataReport report;
+  const auto json = ReadFile(state_dir.DataReport(job_id));
+  if (json.ok() && MessageFromJson(*json, UnknownFields::kIgnored, &report).ok()) return report;
+  return std::nullopt;
 }
 
 std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,

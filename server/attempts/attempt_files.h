@@ -38,6 +38,14 @@ std::optional<StepRange> ReadStepRange(const std::filesystem::path& attempt_dir)
 std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std::string& job_id,
                                            int32_t attempts);
 
+// Keeps what a job's rows are until its first attempt says so; a failure is logged, and the report
+// then missing.
+void KeepDataReport(const StateDir& state_dir, const std::string& job_id,
+                    const v1::DataReport& report);
+// What the newest of `attempts` attempts that says so reported of the rows, or what was kept.
+std::optional<v1::DataReport> JobDataReport(const StateDir& state_dir, const std::string& job_id,
+                                            int32_t attempts);
+
 // Complete checkpoints of a job over all its attempts, by step, then attempt. Only manifests are
 // read.
 std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,

@@ -118,11 +118,9 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
   return prepared;
 }
 
-absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job, int64_t first_rows,
-                                   const fs::path& dir) {
+absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job, const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(Fd lock, LockForWorker(dir));
   v1::AttemptRequest request = RequestOf(state_dir, job);
-  request.mutable_row_check()->set_first_rows(first_rows);
   request.mutable_row_check()->set_daemon_pid(getpid());
   FTD_RETURN_IF_ERROR(WriteRequest(request, dir));
   return lock;

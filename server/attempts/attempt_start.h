@@ -30,7 +30,7 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
 
 // Writes request.json for a look at a job's rows (row_check.h) into an empty directory. Returns the
 // held worker.lock.
-absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job, int64_t first_rows,
+absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job,
                                    const std::filesystem::path& dir);
 
 // True when a living worker holds the attempt's lock.

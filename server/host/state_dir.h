@@ -4,10 +4,11 @@
 //   uploads/<sha256>                    dataset files, by content
 //   tokens/<key>/                       tokenised datasets, by content (lib/data/)
 //   jobs/<id>/attempts/<n>/             the contract with the worker (proto/ftd/v1/worker.proto)
+//   row_checks/                         looks at rows that no job has yet
 //   results/<name or id>/               published results
-//   device.lock                         held by the worker that computes, on a machine without a
-//   GPU addresses.json                      where the running daemon listens ftd.lock held by the
-//   running daemon
+//   device.lock                         held by the worker that computes, without a GPU
+//   addresses.json                      where the running daemon listens
+//   ftd.lock                            held by the running daemon
 #pragma once
 
 #include <cstdint>
@@ -37,10 +38,17 @@ class StateDir {
   std::filesystem::path AttemptDir(const std::string& job_id, int32_t number) const {
     return Attempts(job_id) / std::to_string(number);
   }
+  // What the job's rows are, as ftd.v1.DataReport in JSON, where they were tokenised before its
+  // first attempt.
+  std::filesystem::path DataReport(const std::string& job_id) const {
+    return root_ / "jobs" / job_id / "data_report.json";
+  }
   // Of a look at the job's rows; gone once that is over.
   std::filesystem::path RowCheck(const std::string& job_id) const {
     return root_ / "jobs" / job_id / "row_check";
   }
+  // Of looks at rows that no job has yet. Emptied at each start.
+  std::filesystem::path RowChecks() const { return root_ / "row_checks"; }
   std::filesystem::path Results() const { return root_ / "results"; }
   std::filesystem::path DeviceLock() const { return root_ / "device.lock"; }
   std::filesystem::path Addresses() const { return root_ / "addresses.json"; }

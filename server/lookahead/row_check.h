@@ -1,10 +1,12 @@
-// A look at a job's rows by a worker that trains nothing. It keeps Arrow, and whatever a file does
-// to a parser, out of the daemon.
+// A look at rows by a worker that trains nothing. It keeps Arrow, and whatever a file does to a
+// parser, out of the daemon.
 #pragma once
 
-#include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "ftd/v1/worker.pb.h"
@@ -13,12 +15,23 @@
 
 namespace ftd {
 
-// Runs `worker` on the job's rows until it ends or `go_on`, which is called ten times a second,
-// returns false. With `first_rows` > 0 only so many are read; else all are tokenised into the
-// cache. Returns what the worker reported. CANCELLED: `go_on` said no. INTERNAL: it ended without a
-// report.
-absl::StatusOr<v1::WorkerEvent::End> CheckRows(const std::string& worker, const StateDir& state_dir,
-                                               const Job& job, int64_t first_rows,
-                                               const std::function<bool()>& go_on);
+// What the worker reported.
+struct RowCheck {
+  v1::WorkerEvent::End end;
+  std::optional<v1::DataReport> report;  // where the rows are good
+  std::vector<std::string> warnings;
+};
+
+// Who waits for it.
+struct RowCheckObserver {
+  std::function<bool()> go_on;                        // asked ten times a second
+  std::function<void(const v1::Progress&)> progress;  // may be empty
+};
+
+// Runs `worker` in `dir`, which is made and removed, until it has tokenised the job's rows into the
+// cache, or `go_on` returns false. CANCELLED: `go_on` said no. INTERNAL: it ended without a report.
+absl::StatusOr<RowCheck> CheckRows(const std::string& worker, const StateDir& state_dir,
+                                   const std::filesystem::path& dir, const Job& job,
+                                   const RowCheckObserver& observer);
 
 }  // namespace ftd

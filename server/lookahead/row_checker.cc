@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "lib/hub/sources.h"
+#include "server/attempts/attempt_files.h"
 #include "server/host/log.h"
 #include "server/lookahead/row_check.h"
 
@@ -85,21 +86,25 @@ void RowChecker::Check(const Job& job) {
     const auto now = store_.Get(job.id);
     return now.ok() && now->state == JobState::kQueued;
   };
-  const auto end = CheckRows(worker_, state_dir_, job, /*first_rows=*/0, still_wanted);
-  if (absl::IsCancelled(end.status())) return;  // it is looked at again, if it is still queued
+  const auto check = CheckRows(worker_, state_dir_, state_dir_.RowCheck(job.id), job,
+                               {.go_on = still_wanted, .progress = {}});
+  if (absl::IsCancelled(check.status())) return;  // it is looked at again, if it is still queued
   seen_.insert(job.id);
   const About about{.job = job.id};
-  if (!end.ok())
-    return LogWarning(about, "its rows could not be looked at: ", end.status().message());
-  if (end->outcome() != v1::WorkerEvent::End::FAILED)
+  if (!check.ok())
+    return LogWarning(about, "its rows could not be looked at: ", check.status().message());
+  const v1::WorkerEvent::End& end = check->end;
+  if (end.outcome() != v1::WorkerEvent::End::FAILED) {
+    if (check->report.has_value()) KeepDataReport(state_dir_, job.id, *check->report);
     return LogInfo(about, "its rows are tokenised");
+  }
   // Whatever else is wrong may be right when its turn comes.
-  if (end->failure_reason() != v1::DATASET_INVALID)
-    return LogWarning(about, "its rows could not be tokenised ahead: ", end->message());
+  if (end.failure_reason() != v1::DATASET_INVALID)
+    return LogWarning(about, "its rows could not be tokenised ahead: ", end.message());
   const Move failed{.to = JobState::kFailed,
-                    .message = end->message(),
-                    .failure_reason = v1::FailureReason_Name(end->failure_reason()),
-                    .hint = end->hint()};
+                    .message = end.message(),
+                    .failure_reason = v1::FailureReason_Name(end.failure_reason()),
+                    .hint = end.hint()};
   store_.MoveJob(job.id, {JobState::kQueued}, failed).status().IgnoreError();
 }
 

@@ -99,6 +99,8 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
     AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), true, view);
   }
   AddLastStep(state_dir, job, attempts, view);
+  if (auto report = JobDataReport(state_dir, job.id, static_cast<int32_t>(attempts.size())))
+    *view.mutable_data_report() = *std::move(report);
   AddEvaluations(state_dir, static_cast<int32_t>(attempts.size()), view);
   for (v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job.id)) {
     *view.add_checkpoints() = std::move(checkpoint);

@@ -14,8 +14,8 @@ namespace ftd {
 // Everything. Reads the newest attempt's logs.
 absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, const Job& job);
 
-// For lists: without attempts, checkpoints and warnings; the logs are read only while an attempt is
-// active.
+// For lists: without attempts, checkpoints, warnings and data report; the logs are read only while
+// an attempt is active.
 absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_dir, const Job& job);
 
 // A QUEUED job as its row tells, for whoever knows its place in the queue and whether a job has the

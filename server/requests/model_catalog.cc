@@ -102,7 +102,7 @@ absl::StatusOr<v1::DeleteModelResponse> ModelCatalog::Delete(
 
 // Finds and fetches as a job would, so that a job that follows has nothing left to fetch.
 absl::StatusOr<v1::PullModelResponse> ModelCatalog::Pull(const v1::PullModelRequest& request,
-                                                         const ModelTaskControls& controls) const {
+                                                         const ClientTaskControls& controls) const {
   FTD_RETURN_IF_ERROR(
       Named(request.model(), v1::Model::MODEL).status());  // not a directory's alias
   FTD_ASSIGN_OR_RETURN(const FoundModel found, finder_.Find(request.model(), request.revision()));
@@ -119,7 +119,7 @@ absl::StatusOr<v1::PullModelResponse> ModelCatalog::Pull(const v1::PullModelRequ
 }
 
 absl::StatusOr<v1::VerifyModelResponse> ModelCatalog::Verify(
-    const v1::VerifyModelRequest& request, const ModelTaskControls& controls) const {
+    const v1::VerifyModelRequest& request, const ClientTaskControls& controls) const {
   FTD_ASSIGN_OR_RETURN(const hub::RepoId repo, Named(request.model(), request.type()));
   FTD_ASSIGN_OR_RETURN(const std::vector<std::string> damaged,
                        hub::VerifyRepo(

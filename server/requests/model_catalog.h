@@ -8,7 +8,7 @@
 #include "ftd/v1/fine_tuning.pb.h"
 #include "lib/hub/model_finder.h"
 #include "server/jobs/job_store.h"
-#include "server/requests/model_task.h"
+#include "server/requests/client_task.h"
 
 namespace ftd {
 
@@ -24,9 +24,9 @@ class ModelCatalog {
   absl::StatusOr<v1::DeleteModelResponse> Delete(const v1::DeleteModelRequest& request) const;
   // Both take as long as they take.
   absl::StatusOr<v1::PullModelResponse> Pull(const v1::PullModelRequest& request,
-                                             const ModelTaskControls& controls) const;
+                                             const ClientTaskControls& controls) const;
   absl::StatusOr<v1::VerifyModelResponse> Verify(const v1::VerifyModelRequest& request,
-                                                 const ModelTaskControls& controls) const;
+                                                 const ClientTaskControls& controls) const;
 
  private:
   // The repository that a name or alias stands for.

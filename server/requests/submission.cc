@@ -1,20 +1,18 @@
 #include "server/requests/submission.h"
 
+#include <chrono>
 #include <system_error>
 
-#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "lib/base/error.h"
-#include "lib/data/dataset_files.h"
 #include "lib/data/first_rows.h"
 #include "lib/hub/plan.h"
+#include "lib/hub/sources.h"
 #include "server/attempts/result_publisher.h"
 #include "server/jobs/id.h"
 #include "server/jobs/job_states.h"
-#include "server/lookahead/row_check.h"
 #include "server/requests/job_metadata.h"
 
 namespace ftd {
@@ -25,7 +23,7 @@ namespace fs = std::filesystem;
 // The rows that are read before a submit is answered. All of them are while the job is queued.
 constexpr int64_t kFirstRows = 1000;
 constexpr absl::Duration kFirstRowsTime = absl::Milliseconds(200);
-constexpr absl::Duration kValidateTime = absl::Seconds(20);
+constexpr auto kValidateTime = std::chrono::seconds(20);
 
 // The form alone: any version and variant will do as a key.
 bool IsUuid(const std::string& text) {
@@ -41,6 +39,17 @@ void CheckRequestId(const std::optional<RequestKey>& request, std::vector<FieldV
   if (request.has_value() && !IsUuid(request->request_id)) {
     bad.push_back({"request_id", "must be a UUID"});
   }
+}
+
+// The part of what a job has to fetch that its rows are in.
+absl::StatusOr<hub::Sources> DataSources(const Job& job) {
+  hub::Sources sources;
+  if (job.sources_json.empty()) return sources;
+  FTD_ASSIGN_OR_RETURN(sources, hub::SourcesFromJson(job.sources_json));
+  std::erase_if(sources.repos, [](const hub::RepoRevision& revision) {
+    return revision.repo.type != hub::RepoType::kDataset;
+  });
+  return sources;
 }
 
 // Collects all violations: the client shows them together.
@@ -90,29 +99,52 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   return job;
 }
 
-// Arrow is not linked here: a worker reads what only Arrow can.
-absl::StatusOr<Job> Submitter::Validate(const Submission& submission) const {
+absl::StatusOr<Submitter::Validated> Submitter::Validate(const Submission& submission,
+                                                         const std::function<bool()>& go_on) const {
   FTD_ASSIGN_OR_RETURN(Job job, Judge(submission));
-  FTD_ASSIGN_OR_RETURN(const TrainSpec spec, ResolveTrainSpec(job.spec_json, rules_.default_dtype));
-  const std::vector<DatasetFile> files = FilesOf(spec.dataset);
-  const auto columnar = [](const DatasetFile& file) {
-    const auto format = FormatOfName(file.name);
-    return format.ok() && IsColumnar(*format);
-  };
-  if (absl::c_any_of(files, columnar)) FTD_RETURN_IF_ERROR(ReadFirstRows(job));
-  return job;
+  FTD_ASSIGN_OR_RETURN(const hub::Sources data, DataSources(job));
+  if (!hub::HasSources(data)) return Validated{.job = std::move(job), .report = {}};
+  const auto until = std::chrono::steady_clock::now() + kValidateTime;
+  const auto check =
+      ReadRows(job, {.go_on = [&] { return go_on() && std::chrono::steady_clock::now() < until; },
+                     .progress = {}});
+  // So far the rows were good.
+  if (absl::IsCancelled(check.status())) return Validated{.job = std::move(job), .report = {}};
+  FTD_RETURN_IF_ERROR(check.status());
+  return Validated{.job = std::move(job), .report = check->report};
 }
 
-absl::Status Submitter::ReadFirstRows(const Job& judged) const {
-  Job job = judged;
-  job.id = NewJobId();  // for a directory of its own
-  const absl::Time until = absl::Now() + kValidateTime;
-  const auto end = CheckRows(rules_.worker, state_dir_, job, kFirstRows,
-                             [until] { return absl::Now() < until; });
-  if (absl::IsCancelled(end.status())) return absl::OkStatus();  // so far it was good
-  FTD_RETURN_IF_ERROR(end.status());
-  if (end->outcome() != v1::WorkerEvent::End::FAILED) return absl::OkStatus();
-  return Error(Reason::kDatasetInvalid, end->message());
+absl::StatusOr<v1::CheckDataResponse> Submitter::CheckData(
+    const Submission& submission, const ClientTaskControls& controls) const {
+  FTD_ASSIGN_OR_RETURN(const Job job, Judge(submission));
+  FTD_ASSIGN_OR_RETURN(const hub::Sources data, DataSources(job));
+  FTD_RETURN_IF_ERROR(
+      hub::FetchSources(data, hub::FindToken(hub::SettingsFromEnvironment()),
+                        {.progress = controls.progress, .cancelled = controls.cancelled}));
+  FTD_ASSIGN_OR_RETURN(
+      RowCheck check,
+      ReadRows(job, {.go_on = [&] { return !controls.cancelled(); },
+                     .progress =
+                         [&](const v1::Progress& progress) {
+                           if (progress.phase() == v1::Progress::TOKENIZE)
+                             controls.progress({progress.done(), progress.total(), 0});
+                         }}));
+  v1::CheckDataResponse response;
+  *response.mutable_report() = *std::move(check.report);
+  for (std::string& warning : check.warnings) response.add_warnings(std::move(warning));
+  return response;
+}
+
+// In a directory of its own, since there is no job. A worker that ends well has reported the rows.
+absl::StatusOr<RowCheck> Submitter::ReadRows(const Job& judged,
+                                             const RowCheckObserver& observer) const {
+  FTD_ASSIGN_OR_RETURN(
+      RowCheck check,
+      CheckRows(rules_.worker, state_dir_, state_dir_.RowChecks() / NewJobId(), judged, observer));
+  if (check.end.outcome() == v1::WorkerEvent::End::SUCCEEDED && check.report.has_value())
+    return check;
+  const Reason reason = ReasonNamed(v1::FailureReason_Name(check.end.failure_reason()));
+  return Error(reason == Reason::kNone ? Reason::kInternal : reason, check.end.message());
 }
 
 absl::StatusOr<Job> Submitter::Submit(const Submission& submission) {

@@ -2,17 +2,21 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "ftd/v1/fine_tuning.pb.h"
 #include "lib/hub/model_finder.h"
 #include "lib/spec/train_spec.h"
 #include "server/host/log.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job_store.h"
+#include "server/lookahead/row_check.h"
+#include "server/requests/client_task.h"
 #include "server/requests/dataset_finder.h"
 #include "server/requests/model_verdicts.h"
 
@@ -53,9 +57,18 @@ class Submitter {
   // that would be queued, without an id. Errors: those of SubmitJob in fine_tuning.proto.
   absl::StatusOr<Job> Judge(const Submission& submission) const;
 
-  // Judge, and for a Parquet or Arrow file a worker that reads its first rows, which takes a
-  // second.
-  absl::StatusOr<Job> Validate(const Submission& submission) const;
+  struct Validated {
+    Job job;
+    std::optional<v1::DataReport> report;
+  };
+  // Judge, and a worker that reads all rows; without its report where `go_on` returned false or 20
+  // s did not suffice, or where the data would have to be fetched.
+  absl::StatusOr<Validated> Validate(const Submission& submission,
+                                     const std::function<bool()>& go_on) const;
+  // Judge, and a worker that reads all rows, however long that takes. What is missing of the data
+  // is fetched from the hub.
+  absl::StatusOr<v1::CheckDataResponse> CheckData(const Submission& submission,
+                                                  const ClientTaskControls& controls) const;
 
   // Judge, then one durable transaction. A submission whose request is known gives the job that it
   // made before.
@@ -69,7 +82,7 @@ class Submitter {
   const ModelFinder& model_finder() const { return finder_; }
 
  private:
-  absl::Status ReadFirstRows(const Job& job) const;
+  absl::StatusOr<RowCheck> ReadRows(const Job& judged, const RowCheckObserver& observer) const;
 
   JobStore& store_;
   const StateDir& state_dir_;

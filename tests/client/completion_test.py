@@ -36,7 +36,7 @@ def verbs_of(program):
     text = help_of(program)
     names = re.findall(r"^  ([a-z]+)  ", text, re.M) if program in ("ftctl", "ft-worker") else []
     found = [(program, name) for name in names]
-    below = {"models": ("ls", "pull", "rm", "verify"), "token": ("ls", "create", "revoke")}
+    below = {"data": ("check",), "models": ("ls", "pull", "rm", "verify"), "token": ("ls", "create", "revoke")}
     return found + [("ftctl", verb, name) for verb in below for name in below[verb]] * (program == "ftctl")
 
 

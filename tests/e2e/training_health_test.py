@@ -132,7 +132,7 @@ def test_rows_that_are_cut_or_empty_are_counted(ftd, model, tmp_path):
     record = json.loads((pathlib.Path(ftd.wait(again, "SUCCEEDED").result_dir) / "ftd_run.json").read_text())["dataset"]
     assert warnings(ftd, again) == expected
     assert {key: value for key, value in record.items() if key.endswith("rows") or "row" in key} == {
-        "rows": 11, "eval_rows": 0, "skipped_rows": 0, "dropped_rows": 2, "cut_rows": 5, "rows_without_completion": 2, "empty_rows": 1,
+        "rows": 11, "eval_rows": 0, "kept_rows": 11, "skipped_rows": 0, "dropped_rows": 2, "rows_dropped_by_cut": 2, "cut_rows": 5, "rows_without_completion": 2, "empty_rows": 1,
         "longest_row_tokens": longest, "rows_without_stop_token": 0}
 
 

@@ -153,7 +153,12 @@ class FakeWorker {
     if (getppid() != request_.row_check().daemon_pid()) return 1;
     Wait(script_["rows_ms"]);
     if (Flag("rows_crash")) std::abort();
-    if (!Flag("rows_bad")) return Finish(v1::WorkerEvent::End::SUCCEEDED, 0), 0;
+    if (!Flag("rows_bad")) {
+      v1::WorkerEvent report;
+      report.mutable_data_report()->set_rows_kept(7);
+      Write(report);
+      return Finish(v1::WorkerEvent::End::SUCCEEDED, 0), 0;
+    }
     Finish(v1::WorkerEvent::End::FAILED, 0, v1::DATASET_INVALID, "rows.jsonl line 7: not JSON");
     return 1;
   }

@@ -46,6 +46,7 @@ TEST(Failure, OnACpuItIsTheHostsMemory) {
 class Starved : public RunObserver {
  public:
   void Progress(v1::Progress::Phase, const Amount&) override { throw std::bad_alloc(); }
+  void Data(const v1::DataReport&) override {}
   void Outline(const RunOutline&) override {}
   void Step(const v1::StepMetrics&) override {}
   void Evaluation(const v1::Evaluation&) override {}

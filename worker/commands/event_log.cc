@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "lib/base/error.h"
 #include "worker/records/version.h"
+#include "worker/run/data_report.h"
 
 namespace ftd {
 namespace {
@@ -67,6 +68,14 @@ void EventLog::Started(const v1::AttemptRequest& request, const TrainSpec& spec,
   event.mutable_started()->set_pid(::getpid());
   event.mutable_started()->set_device(device);
   event.mutable_started()->set_first_step(first_step);
+  Append(std::move(event), false);
+}
+
+void EventLog::Data(const v1::DataReport& report) {
+  const std::lock_guard lock(mutex_);
+  Say(DataLine(report));
+  v1::WorkerEvent event;
+  *event.mutable_data_report() = report;
   Append(std::move(event), false);
 }
 

@@ -26,6 +26,7 @@ class EventLog : public RunObserver {
   // Phases and amounts; amounts of one phase are thinned to five a second.
   void Progress(v1::Progress::Phase phase, const Amount& amount) override;
   // Planned steps, for the Progress records from now on.
+  void Data(const v1::DataReport& report) override;
   void Outline(const RunOutline& outline) override;
   // Nothing: the daemon reads the step log.
   void Step(const v1::StepMetrics& step) override;

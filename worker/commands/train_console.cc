@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "lib/base/concat.h"
 #include "lib/runlog/step_metrics.h"
+#include "worker/run/data_report.h"
 
 namespace ftd {
 namespace {
@@ -74,6 +75,11 @@ void TrainConsole::Progress(v1::Progress::Phase phase, const Amount& amount) {
   } else if (changed) {
     std::fprintf(stderr, "%s\n", doing);
   }
+}
+
+void TrainConsole::Data(const v1::DataReport& report) {
+  EndLine();
+  std::fprintf(stderr, "%s\n", DataLine(report).c_str());
 }
 
 // The summary of NVIDIA's scripts, for people who know those. Time counts from here.

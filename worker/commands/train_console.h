@@ -18,6 +18,7 @@ class TrainConsole : public RunObserver {
                std::string log_dir);
 
   void Progress(v1::Progress::Phase phase, const Amount& amount) override;
+  void Data(const v1::DataReport& report) override;
   void Outline(const RunOutline& outline) override;
   void Step(const v1::StepMetrics& step) override;
   void Evaluation(const v1::Evaluation& evaluation) override;

@@ -15,6 +15,7 @@
 #include "lib/model/model_config.h"
 #include "lib/tokenizer/tokenizer.h"
 #include "worker/run/columnar.h"
+#include "worker/run/data_report.h"
 
 namespace ftd {
 namespace {
@@ -63,8 +64,9 @@ std::string StopWarning(const RowCounts& counts, const RowEncoder& encoder) {
 // Rows that training sees otherwise than their author wrote them, or not at all.
 void WarnOf(const TokenizedDataset& dataset, const TrainSpec& spec, const RowEncoder& encoder,
             int64_t positions, RunObserver& observer) {
-  const RowCounts& counts = dataset.counts;
-  const int64_t all = dataset.rows->size() + counts.dropped;
+  const RowReport& report = dataset.report;
+  const RowCounts& counts = report.counts;
+  const int64_t all = counts.kept + counts.dropped;
   if (counts.cut > 0) {
     observer.Warning(absl::StrCat(Share(counts.cut, all), " were cut to --seq-length ",
                                   spec.seq_length, "; the longest has ", counts.longest,
@@ -96,16 +98,16 @@ void WarnOf(const TokenizedDataset& dataset, const TrainSpec& spec, const RowEnc
                                   " (max_position_embeddings in config.json); a "
                                   "lower --seq-length cuts such rows"));
   }
-  if (dataset.skipped_rows == 0) return;
-  const bool some = dataset.skipped_rows > static_cast<int64_t>(dataset.skipped_reasons.size());
-  observer.Warning(absl::StrCat(dataset.skipped_rows, " bad rows were skipped",
+  if (report.skipped_rows == 0) return;
+  const bool some = report.skipped_rows > static_cast<int64_t>(report.skipped_reasons.size());
+  observer.Warning(absl::StrCat(report.skipped_rows, " bad rows were skipped",
                                 some ? ", the first of them: " : ": ",
-                                absl::StrJoin(dataset.skipped_reasons, "; ")));
+                                absl::StrJoin(report.skipped_reasons, "; ")));
 }
 
 // Puts the rows in the order that the spec asks for, those to evaluate on apart.
 absl::StatusOr<PreparedRows> Arrange(TokenizedDataset dataset, const TrainSpec& spec) {
-  PreparedRows prepared{.counts = dataset.counts, .skipped_rows = dataset.skipped_rows};
+  PreparedRows prepared{.report = std::move(dataset.report)};
   // The order of a script with Hugging Face's `datasets`: shuffle(seed), then train_test_split.
   if (spec.dataset.shuffle_seed.has_value()) {
     auto order =
@@ -168,7 +170,11 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
   FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, cache.Get(wanted));
   FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request.model_dir()));
   WarnOf(dataset, spec, encoder, config.max_position_embeddings, observer);
-  return Arrange(std::move(dataset), spec);
+  FTD_ASSIGN_OR_RETURN(PreparedRows prepared, Arrange(std::move(dataset), spec));
+  FTD_ASSIGN_OR_RETURN(const v1::DataReport report,
+                       MakeDataReport(prepared.report, prepared.eval.get()));
+  observer.Data(report);
+  return prepared;
 }
 
 }  // namespace ftd

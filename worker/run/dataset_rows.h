@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "ftd/v1/worker.pb.h"
 #include "lib/data/dataset_reader.h"
-#include "lib/data/row_counts.h"
+#include "lib/data/row_report.h"
 #include "lib/data/row_source.h"
 #include "lib/spec/train_spec.h"
 #include "worker/run/control_server.h"
@@ -23,13 +23,13 @@ DatasetOptions DatasetOptionsOf(const v1::AttemptRequest& request, const TrainSp
 struct PreparedRows {
   std::unique_ptr<RowSource> train;
   std::unique_ptr<RowSource> eval;  // may be null
-  RowCounts counts;
-  int64_t skipped_rows = 0;  // were bad
+  RowReport report;
 };
 
 // Checks that files which are not ours still have the bytes that the job was submitted with, then
-// tokenises on `threads` threads. Tells `observer` of progress, and warns of rows that were left
-// out, cut or empty. CANCELLED when `flags` say stop. Errors: DATASET_INVALID, MODEL_*, DISK_FULL.
+// tokenises on `threads` threads. Tells `observer` of progress, warns of rows that were left out,
+// cut or empty, and reports what the rows are. CANCELLED when `flags` say stop. Errors:
+// DATASET_INVALID, MODEL_*, DISK_FULL.
 absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, const TrainSpec& spec,
                                          const std::filesystem::path& run_dir, int threads,
                                          RunObserver& observer, const StopFlags& flags);

@@ -8,32 +8,18 @@
 #include <csignal>
 #include <thread>
 
-#include "absl/time/time.h"
 #include "lib/base/error.h"
-#include "lib/data/first_rows.h"
 #include "worker/run/dataset_rows.h"
 #include "worker/run/failure.h"
 
 namespace ftd {
 namespace {
 
-// Whoever asked waits for the answer.
-constexpr absl::Duration kFirstRowsTime = absl::Seconds(5);
 constexpr int kLowest = 19;
 
 // Half of the threads: the other half is left to the job that trains, beside whatever the priority
 // gives it.
 int Threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 2); }
-
-absl::Status Look(const v1::AttemptRequest& request, const TrainSpec& spec,
-                  const std::filesystem::path& dir, RunObserver& observer, const StopFlags& flags) {
-  const int64_t first = request.row_check().first_rows();
-  if (first > 0) {
-    return JudgeFirstRows(DatasetOptionsOf(request, spec, /*tokenizer=*/nullptr), first,
-                          kFirstRowsTime);
-  }
-  return PrepareRows(request, spec, dir, Threads(), observer, flags).status();
-}
 
 }  // namespace
 
@@ -46,7 +32,7 @@ v1::WorkerEvent::End CheckRows(const v1::AttemptRequest& request, const TrainSpe
   if (daemon != 0 && ::getppid() != daemon)
     return FailureOf(absl::CancelledError("the daemon that asked has ended"), {});
   ::setpriority(PRIO_PROCESS, 0, kLowest);
-  const absl::Status status = Look(request, spec, dir, observer, flags);
+  const absl::Status status = PrepareRows(request, spec, dir, Threads(), observer, flags).status();
   if (!status.ok() && !flags.stop) return FailureOf(status, {});
   v1::WorkerEvent::End end;
   end.set_outcome(flags.stop ? v1::WorkerEvent::End::STOPPED : v1::WorkerEvent::End::SUCCEEDED);

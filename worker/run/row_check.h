@@ -10,8 +10,9 @@
 
 namespace ftd {
 
-// Does what the request's `row_check` asks for, at the lowest priority, and reports whether the
-// rows are good. `dir` is the attempt's. Ends with the thread that started this process.
+// Tokenises the rows into the cache, at the lowest priority; reports what they are to `observer`,
+// and returns whether they are good. `dir` is the attempt's. Ends with the thread that started this
+// process.
 v1::WorkerEvent::End CheckRows(const v1::AttemptRequest& request, const TrainSpec& spec,
                                const std::filesystem::path& dir, RunObserver& observer,
                                const StopFlags& flags);

@@ -31,6 +31,7 @@ class RunObserver {
  public:
   virtual ~RunObserver() = default;
   virtual void Progress(v1::Progress::Phase phase, const Amount& amount) = 0;
+  virtual void Data(const v1::DataReport& report) = 0;
   virtual void Outline(const RunOutline& outline) = 0;
   // The step is in the step log already.
   virtual void Step(const v1::StepMetrics& step) = 0;

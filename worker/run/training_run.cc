@@ -138,8 +138,8 @@ class TrainingRun {
     if (flags_.stop) return Stopped();
     FTD_ASSIGN_OR_RETURN(PreparedRows rows, std::move(prepared));
     dataset_rows_ = rows.train->size();
-    row_counts_ = rows.counts;
-    skipped_rows_ = rows.skipped_rows;
+    row_counts_ = rows.report.counts;
+    skipped_rows_ = rows.report.skipped_rows;
     TrainSpec trained = spec_;
     trained.learning_rate *= std::exp2(-request_.rollbacks());
     trainer_ = std::make_unique<engine::Trainer>(

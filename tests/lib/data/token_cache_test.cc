@@ -66,10 +66,16 @@ TEST_F(TokenCacheTest, WhatWasLeftOutIsRemembered) {
     const auto dataset = Get();
     ASSERT_OK(dataset);
     EXPECT_EQ(dataset->was_cached, cached);
-    EXPECT_EQ(dataset->skipped_rows, 1);
-    EXPECT_EQ(dataset->counts, (RowCounts{.cut = 2, .longest = longest}));
-    ASSERT_EQ(dataset->skipped_reasons.size(), 1u);
-    EXPECT_THAT(dataset->skipped_reasons[0], testing::StartsWith("rows.jsonl line 2: not JSON"));
+    EXPECT_EQ(dataset->report.skipped_rows, 1);
+    const RowCounts& counts = dataset->report.counts;
+    EXPECT_EQ(counts.kept, 2);
+    EXPECT_EQ(counts.cut, 2);
+    EXPECT_EQ(counts.longest, longest);
+    ASSERT_EQ(dataset->report.lengths.bins.size(), 1u);
+    EXPECT_EQ(dataset->report.lengths.bins[0], (LengthBin{longest, longest, 2, true}));
+    ASSERT_EQ(dataset->report.skipped_reasons.size(), 1u);
+    EXPECT_THAT(dataset->report.skipped_reasons[0],
+                testing::StartsWith("rows.jsonl line 2: not JSON"));
   }
 }
 

@@ -7,20 +7,26 @@
 namespace ftd {
 namespace {
 
+using testing::ElementsAre;
+
 class TokenizeTest : public testing::Test {
  protected:
   TokenizeTest() : model_({{"tokenizer_config.json", {{"eos_token", "<eos>"}}}}) {
     for (int i = 0; i < 3000; ++i) rows_ += Concat(R"({"text":"hello )", i, "\"}\n");
   }
-  absl::StatusOr<RowCounts> Run(int threads, const std::function<bool()>& go_on) {
+  absl::StatusOr<RowTally> Tally(int threads, const std::function<bool()>& go_on) {
     std::filesystem::remove_all(dir_ / "store");
     std::filesystem::create_directory(dir_ / "store");
     DatasetReader reader({.files = {{dir_.Write("rows.jsonl", rows_), "rows.jsonl", ""}}});
     FTD_ASSIGN_OR_RETURN(const RowEncoder encoder, model_.Encoder(seq_length_));
     FTD_ASSIGN_OR_RETURN(TokenStoreWriter writer, TokenStoreWriter::Create(dir_ / "store"));
-    auto counts = TokenizeRows(reader, encoder, threads, writer, go_on);
+    auto tally = TokenizeRows(reader, encoder, threads, writer, go_on);
     EXPECT_OK(writer.Finish());
-    return counts;
+    return tally;
+  }
+  absl::StatusOr<RowCounts> Run(int threads, const std::function<bool()>& go_on) {
+    FTD_ASSIGN_OR_RETURN(const RowTally tally, Tally(threads, go_on));
+    return tally.counts();
   }
 
   ModelDir model_;
@@ -56,6 +62,11 @@ TEST_F(TokenizeTest, ErrorsOfTheReaderEndTheWork) {
                "rows.jsonl line 3001: not JSON");
 }
 
+std::vector<int64_t> Became(const RowCounts& counts) {
+  return {counts.kept,  counts.dropped, counts.dropped_by_cut, counts.cut, counts.lost_completion,
+          counts.empty, counts.longest};
+}
+
 TEST_F(TokenizeTest, CountsWhatBecameOfTheRows) {
   const auto encoder = model_.Encoder();
   const auto tokens = [&](const Example& example) {
@@ -71,21 +82,26 @@ TEST_F(TokenizeTest, CountsWhatBecameOfTheRows) {
   for (const char* completion : {"w", "", "hello hello hello"})
     rows_ += Concat(R"({"prompt":")", prompt, R"(","completion":")", completion, "\"}\n");
   const int64_t longest = tokens({prompt + "hello hello hello"});
+  int64_t all_tokens = tokens({"hello"}) + tokens({""}) + tokens({" \n"});
+  for (const char* completion : {"w", "", "hello hello hello"})
+    all_tokens += tokens({prompt + completion});
   auto counts = Run(2, [] { return true; });
   ASSERT_OK(counts);
-  EXPECT_EQ(*counts, (RowCounts{.empty = 3, .longest = longest}));
+  EXPECT_THAT(Became(*counts), ElementsAre(6, 0, 0, 0, 0, 3, longest));
+  EXPECT_EQ(counts->tokens, all_tokens);
   // The prompt alone fills it.
   seq_length_ = static_cast<int32_t>(tokens({prompt})) - 1;
   counts = Run(2, [] { return true; });
   ASSERT_OK(counts);
-  EXPECT_EQ(
-      *counts,
-      (RowCounts{.dropped = 3, .cut = 3, .lost_completion = 3, .empty = 3, .longest = longest}));
+  EXPECT_THAT(Became(*counts), ElementsAre(3, 3, 3, 3, 3, 3, longest));
+  EXPECT_EQ(counts->cut_tokens, 0) << "of the kept rows";
   // All but the longest completion fits.
   seq_length_ = static_cast<int32_t>(longest) - 1;
   counts = Run(2, [] { return true; });
   ASSERT_OK(counts);
-  EXPECT_EQ(*counts, (RowCounts{.cut = 1, .empty = 3, .longest = longest}));
+  EXPECT_THAT(Became(*counts), ElementsAre(6, 0, 0, 1, 0, 3, longest));
+  EXPECT_EQ(counts->cut_tokens, 1);
+  EXPECT_EQ(counts->tokens, all_tokens - 1);
   seq_length_ = 1;  // BOS alone
   counts = Run(2, [] { return true; });
   ASSERT_OK(counts);

@@ -1,5 +1,5 @@
-// A long piece of work on the cache's models for one client: fetching, verifying. It runs on a
-// thread of its own, reports its progress, and ends when the client goes.
+// A long piece of work for one client: fetching or verifying a model, reading rows. It runs on a
+// thread of its own, reports its progress in bytes, and ends when the client goes.
 #pragma once
 
 #include <atomic>
@@ -17,18 +17,18 @@
 namespace ftd {
 
 // The means that the work has.
-struct ModelTaskControls {
+struct ClientTaskControls {
   std::function<void(const hub::FetchProgress&)> progress;
   std::function<bool()> cancelled;
 };
 
 // Sends the latest progress and, last, what the work returns.
 template <typename Message>
-class ModelTask : public StreamSource<Message> {
+class ClientTask : public StreamSource<Message> {
  public:
-  using Work = std::function<absl::StatusOr<Message>(const ModelTaskControls&)>;
+  using Work = std::function<absl::StatusOr<Message>(const ClientTaskControls&)>;
 
-  explicit ModelTask(Work work)
+  explicit ClientTask(Work work)
       : thread_([this, work = std::move(work)] {
           auto result = work({.progress = [this](const auto& progress) { SetProgress(progress); },
                               .cancelled = [this] { return cancelled_.load(); }});
@@ -37,7 +37,7 @@ class ModelTask : public StreamSource<Message> {
         }) {}
 
   // The work is asked to end and waited for.
-  ~ModelTask() override {
+  ~ClientTask() override {
     cancelled_ = true;
     thread_.join();
   }
