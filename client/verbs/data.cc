@@ -10,10 +10,11 @@
 #include "client/command/submission.h"
 #include "client/command/verbs.h"
 #include "client/rpc/connection.h"
+#include "client/rpc/task_stream.h"
 #include "client/text/json_output.h"
 #include "client/text/text.h"
 #include "client/watch/data_report.h"
-#include "client/watch/task_stream.h"
+#include "client/watch/terminal.h"
 #include "lib/base/error.h"
 #include "lib/runlog/plain_json.h"
 
@@ -69,7 +70,7 @@ int Check(const Invocation& call) {
   *request.mutable_spec() = submit.request.spec();
   grpc::ClientContext context;
   auto reader = (*connection)->stub().CheckData(&context, request);
-  const auto response = LastOf(**connection, *reader);
+  const auto response = LastOf(**connection, *reader, StderrIsTerminal());
   if (!response.ok()) return Fail(response.status());
   return Print(*response, output);
 }

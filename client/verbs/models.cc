@@ -11,10 +11,11 @@
 #include "client/command/sub_verbs.h"
 #include "client/command/verbs.h"
 #include "client/rpc/connection.h"
+#include "client/rpc/task_stream.h"
 #include "client/text/json_output.h"
 #include "client/text/table.h"
 #include "client/text/text.h"
-#include "client/watch/task_stream.h"
+#include "client/watch/terminal.h"
 #include "lib/runlog/plain_json.h"
 
 namespace ftd {
@@ -85,7 +86,7 @@ int Pull(const Invocation& call) {
   if (!connection.ok()) return Fail(connection.status());
   grpc::ClientContext context;
   auto reader = (*connection)->stub().PullModel(&context, request);
-  const auto done = LastOf(**connection, *reader);
+  const auto done = LastOf(**connection, *reader, StderrIsTerminal());
   if (!done.ok()) return Fail(done.status());
   if (!quiet)
     std::cerr << model << " is in the cache at revision " << done->revision() << std::endl;
@@ -136,7 +137,7 @@ int Verify(const Invocation& call) {
   if (!connection.ok()) return Fail(connection.status());
   grpc::ClientContext context;
   auto reader = (*connection)->stub().VerifyModel(&context, request);
-  const auto done = LastOf(**connection, *reader);
+  const auto done = LastOf(**connection, *reader, StderrIsTerminal());
   if (!done.ok()) return Fail(done.status());
   for (const std::string& file : done->damaged_files()) std::cout << Printable(file) << "\n";
   if (done->damaged_files().empty()) {

@@ -1,7 +1,7 @@
 // What a job's rows are, on stdout.
 #pragma once
 
-#include "ftd/v1/job.pb.h"
+#include "ftd/v1/fine_tuning.pb.h"
 
 namespace ftd {
 

@@ -1,6 +1,7 @@
 #include "lib/data/row_encoder.h"
 
 #include <algorithm>
+#include <limits>
 #include <string_view>
 #include <vector>
 
@@ -39,11 +40,15 @@ std::vector<int32_t> FindStops(const std::filesystem::path& model_dir, int32_t e
     const nlohmann::json* ids = config ? FindField(*config, "eos_token_id") : nullptr;
     if (ids == nullptr) continue;
     for (const nlohmann::json& id : ids->is_array() ? *ids : nlohmann::json::array({*ids})) {
-      if (id.is_number_integer()) stops.push_back(id.get<int32_t>());
+      constexpr int64_t kMostId = std::numeric_limits<int32_t>::max();
+      if (!id.is_number_integer()) continue;
+      const auto value = id.get<int64_t>();
+      if (value >= 0 && value <= kMostId) stops.push_back(static_cast<int32_t>(value));
     }
     break;
   }
   std::sort(stops.begin(), stops.end());
+  stops.erase(std::unique(stops.begin(), stops.end()), stops.end());
   return stops;
 }
 

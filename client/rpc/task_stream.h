@@ -8,15 +8,14 @@
 #include "absl/status/statusor.h"
 #include "client/rpc/connection.h"
 #include "client/text/progress_text.h"
-#include "client/watch/terminal.h"
 
 namespace ftd {
 
-// Shows a stream's progress on stderr, on a terminal, and returns its last message, which has the
-// outcome.
+// Returns a stream's last message, which has the outcome. `live`: stderr is a terminal, on which
+// the progress is shown.
 template <typename Message>
-absl::StatusOr<Message> LastOf(Connection& connection, grpc::ClientReader<Message>& reader) {
-  const bool live = StderrIsTerminal();
+absl::StatusOr<Message> LastOf(Connection& connection, grpc::ClientReader<Message>& reader,
+                               bool live) {
   Message message, last;
   bool shown = false;
   while (reader.Read(&message)) {
