@@ -62,4 +62,20 @@ absl::StatusOr<RowBlocks> PackRows(const RowSource& rows, int64_t tokens) {
   return RowBlocks(blocks);
 }
 
+std::vector<int64_t> FillInOrder(std::span<const int64_t> order, std::span<const int32_t> lengths,
+                                 int64_t tokens) {
+  std::vector<int64_t> cuts = {0};
+  int64_t filled = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const int64_t length = lengths[static_cast<size_t>(order[i])];
+    if (filled + length > tokens) {
+      cuts.push_back(static_cast<int64_t>(i));
+      filled = 0;
+    }
+    filled += length;
+  }
+  cuts.push_back(static_cast<int64_t>(order.size()));
+  return cuts;
+}
+
 }  // namespace ftd

@@ -1,4 +1,5 @@
-// Rows joined into blocks, so that a micro-batch of blocks is full whatever the rows' lengths.
+// Rows joined into blocks of so many tokens, so that micro-batches are equally full whatever the
+// rows' lengths.
 #pragma once
 
 #include <cstdint>
@@ -33,5 +34,12 @@ class RowBlocks {
 // the rows within are in TRL's order. Requires: no row is longer than `tokens`. Errors: those of
 // Length.
 absl::StatusOr<RowBlocks> PackRows(const RowSource& rows, int64_t tokens);
+
+// Next-fit: cuts `order`, which has row numbers, where the next row would make the rows since the
+// last cut longer than `tokens`. Returns the cuts as places in `order`, its beginning and its end
+// among them. `lengths` has each row's tokens, by its number. Requires: `order` is not empty, and
+// no row is longer than `tokens`.
+std::vector<int64_t> FillInOrder(std::span<const int64_t> order, std::span<const int32_t> lengths,
+                                 int64_t tokens);
 
 }  // namespace ftd

@@ -56,6 +56,8 @@ bool IsFull(const TrainSpec& spec) { return spec.mode == Mode::kFull; }
 bool HasMinimum(const TrainSpec& spec) {
   return spec.lr_schedule.type == LrSchedule::Type::kCosineWithMinLr;
 }
+bool HasTokensOfBatch(const TrainSpec& spec) { return spec.batch_tokens > 0; }
+bool HasRowsOfBatch(const TrainSpec& spec) { return spec.batch_tokens == 0; }
 bool HasAdapter(const TrainSpec& spec) { return spec.mode != Mode::kFull; }
 
 // The rows of `lora` are in a spec with an adapter only.

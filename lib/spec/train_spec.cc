@@ -108,6 +108,20 @@ class FieldFiller {
   TrainSpec& spec_;
 };
 
+// A micro-batch is measured in rows or in tokens, never in both.
+void JudgeBatch(FieldReader& fields, const TrainSpec& spec) {
+  if (spec.batch_tokens == 0) return;
+  if (fields.Has("batch_size"))
+    fields.Violate("batch_size", "does not go with batch_tokens: leave one of them out");
+  if (spec.packing)
+    fields.Violate("packing", "does not go with batch_tokens: leave one of them out");
+  if (spec.batch_tokens < spec.seq_length) {
+    fields.Violate("batch_tokens", absl::StrCat("must be at least seq_length, ", spec.seq_length,
+                                                ", so that every row fits; got ", spec.batch_tokens,
+                                                ": raise it or lower seq_length"));
+  }
+}
+
 // Judges fields that depend on each other; FieldFiller takes one at a time.
 void JudgeTogether(FieldReader& fields, TrainSpec* spec) {
   if (spec->model.empty()) fields.Violate("model", "is required: a model directory or an alias");
@@ -118,6 +132,7 @@ void JudgeTogether(FieldReader& fields, TrainSpec* spec) {
                    "hf_parity does not go with float16: AdamW's second moment vanishes in it; use "
                    "bfloat16, or fp32_master");
   }
+  JudgeBatch(fields, *spec);
   JudgeLrSchedule(fields, spec->learning_rate, &spec->lr_schedule);
   if (spec->eval_split > 0) {
     if (spec->seed < 0) fields.Violate("seed", "must not be negative: eval_split shuffles with it");
@@ -163,6 +178,11 @@ std::string_view PrecisionName(Precision precision) { return WordOf("precision",
 
 std::string_view CheckpointingName(Checkpointing checkpointing) {
   return WordOf("gradient_checkpointing", checkpointing);
+}
+
+std::string BatchSizeText(const TrainSpec& spec) {
+  return spec.batch_tokens > 0 ? absl::StrCat("up to ", spec.batch_tokens, " tokens")
+                               : absl::StrCat(spec.batch_size);
 }
 
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype) {

@@ -71,6 +71,9 @@ struct TrainSpec {
   LoraSpec lora;  // meaningless when mode is kFull
 };
 
+// Returns the size of a micro-batch as people read it: "8", "up to 8192 tokens".
+std::string BatchSizeText(const TrainSpec& spec);
+
 // Reads a JobSpec's JSON, sets the defaults of its mode for what is absent (`default_dtype` for the
 // dtype), and judges every range. INVALID_ARGUMENT FIELD_INVALID naming all bad fields.
 absl::StatusOr<TrainSpec> ResolveTrainSpec(std::string_view job_spec_json, Dtype default_dtype);

@@ -126,6 +126,7 @@ FLAGS = [
     (["--batch-size", "4"], {"batchSize": 4}),
     (["--batch_size", "4"], {"batchSize": 4}),
     (["--batch_size=4"], {"batchSize": 4}),
+    (["--batch-tokens", "8192"], {"batchTokens": 8192}),
     (["--gradient-accumulation-steps", "2"], {"gradientAccumulationSteps": 2}),
     (["--gradient_accumulation_steps", "2"], {"gradientAccumulationSteps": 2}),
     (["--seq-length", "512"], {"seqLength": 512}),

@@ -133,6 +133,7 @@ BAD_FIELDS = [  # field, value, ftctl's flag
     ("learning_rate", float("nan"), "--learning-rate"),
     ("batch_size", 0, "--batch-size"),
     ("batch_size", 1 << 30, "--batch-size"),
+    ("batch_tokens", -1, "--batch-tokens"),
     ("gradient_accumulation_steps", -1, "--gradient-accumulation-steps"),
     ("seq_length", 1, "--seq-length"),
     ("num_epochs", -1.0, "--num-epochs"),

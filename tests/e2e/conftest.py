@@ -44,8 +44,9 @@ def ftd():
 
 def submit_args(model, dataset, *, mode="lora", max_steps, **flags):
     """Arguments of `ftctl submit`; a keyword is a flag, True a switch."""
-    args = ["submit", "--quiet", "--mode", mode, "--model", model, "--dataset", dataset, "--batch-size", 4,
-            "--seq-length", 96, "--max-steps", max_steps]
+    args = ["submit", "--quiet", "--mode", mode, "--model", model, "--dataset", dataset, "--seq-length", 96, "--max-steps", max_steps]
+    if "batch_tokens" not in flags:
+        args += ["--batch-size", 4]
     for name, value in flags.items():
         args += ["--" + name.replace("_", "-")] + ([] if value is True else [value])
     return args

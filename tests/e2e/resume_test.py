@@ -17,11 +17,13 @@ SEED = int(os.environ.get("FTD_TEST_SEED") or random.SystemRandom().randrange(1 
 JOBS = {
     "lora": dict(mode="lora", learning_rate=1e-3, lora_dropout=0.1, seed=3),
     "qlora": dict(mode="qlora", learning_rate=1e-3, lora_dropout=0.1, seed=3),
+    # Epochs differ in how many micro-batches they fill, and so in their steps.
+    "tokens": dict(mode="lora", learning_rate=1e-3, lora_dropout=0.1, seed=3, batch_tokens=300, gradient_accumulation_steps=2, eval_split=0.3),
     "full": dict(mode="full", learning_rate=1e-4, gradient_accumulation_steps=2, seed=3),
     # The rows are learned by heart from step 84 or so on: the result is of a checkpoint that must outlast attempts.
     "evaluated": dict(mode="full", learning_rate=3e-3, seed=3, eval_split=0.3, eval_steps=7, load_best_model_at_end=True),
 }
-FAMILIES = {"lora": "gemma3_text", "qlora": "phi3", "full": "olmo3", "evaluated": "llama"}
+FAMILIES = {"lora": "gemma3_text", "qlora": "phi3", "tokens": "qwen3", "full": "olmo3", "evaluated": "llama"}
 
 
 def start_ticks(pid):
@@ -73,7 +75,7 @@ def run(job_flags, model, dataset, interrupt=None):
 
 # QLoRA differs from LoRA in what it reads at the start alone.
 INTERRUPTS = [(kill_worker, 1 + KILLS), (kill_daemon, 1), (stop_daemon, None)]
-CASES = [(job, *interrupt) for job in ("lora", "full") for interrupt in INTERRUPTS] + [("qlora", *INTERRUPTS[0])]
+CASES = [(job, *interrupt) for job in ("lora", "full") for interrupt in INTERRUPTS] + [("qlora", *INTERRUPTS[0]), ("tokens", *INTERRUPTS[0])]
 CASES += [("evaluated", *INTERRUPTS[0]), ("evaluated", *INTERRUPTS[2])]
 
 

@@ -78,8 +78,14 @@ class Batches:
         texts = [render(row) + tokenizer.eos_token for row in load_rows(case)]
         self.ids = [ids[:MAX_LENGTH] for ids in tokenizer(texts)["input_ids"]]
 
+    def of_step(self, step, accumulation):
+        return [self[step * accumulation + j] for j in range(accumulation)]
+
     def __getitem__(self, k):
-        rows = [self.ids[(k * BATCH + j) % len(self.ids)] for j in range(BATCH)]
+        return self.padded([(k * BATCH + j) % len(self.ids) for j in range(BATCH)])
+
+    def padded(self, indices):
+        rows = [self.ids[i] for i in indices]
         width = max(map(len, rows))
         x_BT = torch.tensor([ids + [self.eos] * (width - len(ids)) for ids in rows])
         mask_BT = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in rows])
@@ -93,7 +99,7 @@ def train(model, batches, run):
     curve = {key: [] for key in ("loss", "grad_norm", "learning_rate", "tokens", "padding_ratio")}
     model.train()
     for step in range(STEPS):
-        micro_batches = [batches[step * run.accumulation + j] for j in range(run.accumulation)]
+        micro_batches = batches.of_step(step, run.accumulation)
         targets = sum(int((labels[:, 1:] != -100).sum()) for _, _, labels in micro_batches)
         loss = sum(_backward(model, *micro_batch, targets) for micro_batch in micro_batches)
         for group in optimizer.param_groups:

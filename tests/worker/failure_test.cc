@@ -35,6 +35,11 @@ TEST(Failure, NobodyIsToldToDoWhatIsDoneAlready) {
   EXPECT_THAT(FailureOf(std::bad_alloc(), run).hint(), Not(HasSubstr(kAdvice)));
 }
 
+TEST(Failure, ABatchOfTokensIsMadeSmallerByTokens) {
+  EXPECT_THAT(OutOfMemory({.on_gpu = true, .batch_tokens = true}).hint(),
+              AllOf(HasSubstr("--batch-tokens"), Not(HasSubstr("--batch-size"))));
+}
+
 TEST(Failure, OnACpuItIsTheHostsMemory) {
   const auto end = OutOfMemory({.on_gpu = false});
   EXPECT_EQ(end.failure_reason(), v1::HOST_MEMORY_GUARD);

@@ -30,7 +30,7 @@ struct StepResult {
   int64_t tokens = 0;              // input tokens without padding
   int64_t padded_tokens = 0;       // had each micro-batch been padded to its longest row
   int64_t samples = 0;             // rows
-  double epoch = 0;                // passes over the data at the end of the step
+  double epoch = 0;                // passes over the data at its end; whole where an epoch ends
   double model_flops = 0;          // floating-point operations that the step takes (flops.h)
   double data_wait_seconds = 0;    // until its rows were read
 };
@@ -73,7 +73,6 @@ class Trainer {
 
   int64_t steps_planned() const;
   int64_t steps_taken() const;
-  int64_t steps_per_epoch() const;
   int64_t eval_rows() const;
   int64_t trainable_parameters() const;
   int64_t total_parameters() const;
@@ -93,9 +92,9 @@ class Trainer {
   // no more use. Requires: steps_taken() == 0.
   bool PlaybookWarmUp(const std::atomic<bool>& stop, const std::function<void()>& beat);
 
-  // Measures the weights on eval_rows, in micro-batches of batch_size in order; changes nothing.
-  // Empty when `stop` became true. `beat(rows done)` is called after each micro-batch. Requires:
-  // eval_rows() > 0.
+  // Measures the weights on eval_rows, in order, in micro-batches as the training's but not packed;
+  // changes nothing. Empty when `stop` became true. `beat(rows done)` is called after each
+  // micro-batch. Requires: eval_rows() > 0.
   std::optional<EvalResult> Evaluate(const std::atomic<bool>& stop,
                                      const std::function<void(int64_t rows)>& beat);
 

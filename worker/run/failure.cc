@@ -11,7 +11,7 @@ namespace {
 // Returns how the run could take less memory.
 std::string Smaller(const FailedRun& run) {
   const bool recomputes_all = run.gradient_checkpointing == Checkpointing::kOn;
-  return absl::StrCat("lower --batch-size or --seq-length",
+  return absl::StrCat("lower --batch-", run.batch_tokens ? "tokens" : "size", " or --seq-length",
                       recomputes_all ? "" : ", or give --gradient-checkpointing on");
 }
 

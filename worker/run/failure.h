@@ -14,6 +14,7 @@ namespace ftd {
 struct FailedRun {
   Checkpointing gradient_checkpointing = Checkpointing::kAuto;
   bool on_gpu = false;
+  bool batch_tokens = false;  // whether tokens, not rows, fill a micro-batch
 };
 
 v1::WorkerEvent::End FailureOf(const absl::Status& status, const FailedRun& run);

@@ -317,8 +317,10 @@ class TrainingRun {
   bool EvaluationDue() const {
     if (trainer_->eval_rows() == 0 || last_step_ == 0) return false;
     if (!evaluations_.empty() && evaluations_.back().step() == last_step_) return false;
-    const int64_t every = spec_.eval_steps > 0 ? spec_.eval_steps : trainer_->steps_per_epoch();
-    return last_step_ % every == 0 || last_step_ == trainer_->steps_planned();
+    // An epoch ends where the passes over the data are whole.
+    const bool due =
+        spec_.eval_steps > 0 ? last_step_ % spec_.eval_steps == 0 : epoch_ == std::floor(epoch_);
+    return due || last_step_ == trainer_->steps_planned();
   }
 
   absl::Status EvaluateIfDue(TensorboardWriter& tensorboard) {
@@ -423,7 +425,9 @@ class TrainingRun {
   }
 
   FailedRun Traits() const {
-    return {.gradient_checkpointing = spec_.gradient_checkpointing, .on_gpu = engine::UsesGpu()};
+    return {.gradient_checkpointing = spec_.gradient_checkpointing,
+            .on_gpu = engine::UsesGpu(),
+            .batch_tokens = spec_.batch_tokens > 0};
   }
 
   RunFacts Facts() const {

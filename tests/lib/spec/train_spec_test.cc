@@ -107,6 +107,8 @@ TEST(TrainSpec, RangesNameTheField) {
       {"batch_size", 1.5},
       {"batch_size", "x"},
       {"batch_size", 9999999999},
+      {"batch_tokens", -1},
+      {"batch_tokens", 2047},  // below seq_length
       {"gradient_accumulation_steps", 0},
       {"seq_length", 0},
       {"seq_length", 1},
@@ -228,6 +230,39 @@ TEST(TrainSpec, PrecisionOfFullFineTuning) {
   EXPECT_EQ(Resolve(json::parse(TrainSpecToJson(*parity)))->precision, Precision::kHfParity);
   spec["dtype"] = "FLOAT16";
   EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "float16");
+}
+
+TEST(TrainSpec, TokensInsteadOfRowsOfABatch) {
+  json spec = Minimal("LORA");
+  const json by_rows = json::parse(TrainSpecToJson(*Resolve(spec)));
+  EXPECT_EQ(by_rows["batch_size"], 8);
+  EXPECT_FALSE(by_rows.contains("batch_tokens"));
+  EXPECT_EQ(BatchSizeText(*Resolve(spec)), "8");
+  spec["batch_tokens"] = 2048;
+  const auto by_tokens = Resolve(spec);
+  ASSERT_OK(by_tokens);
+  EXPECT_EQ(BatchSizeText(*by_tokens), "up to 2048 tokens");
+  const json stored = json::parse(TrainSpecToJson(*by_tokens));
+  EXPECT_EQ(stored["batch_tokens"], 2048);
+  EXPECT_FALSE(stored.contains("batch_size"));
+  const auto again = Resolve(stored);
+  ASSERT_OK(again);
+  EXPECT_EQ(json::parse(TrainSpecToJson(*again)), stored);
+  spec["batch_tokens"] = 2047;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID",
+               "batch_tokens must be at least seq_length, 2048, so that every row fits; got 2047: "
+               "raise it or lower seq_length");
+  spec["seq_length"] = 2047;
+  EXPECT_OK(Resolve(spec));
+  spec["packing"] = true;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID",
+               "packing does not go with batch_tokens: leave one of them out");
+  spec["packing"] = false;
+  spec["batch_size"] = 8;  // the default, but given
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID",
+               "batch_size does not go with batch_tokens: leave one of them out");
+  spec["batch_tokens"] = 0;
+  EXPECT_OK(Resolve(spec));
 }
 
 TEST(TrainSpec, NotAnObject) {

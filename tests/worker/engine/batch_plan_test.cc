@@ -34,7 +34,6 @@ TEST(BatchPlanTest, FileOrderWrapsAndKeepsTheLastPartialBatch) {
   TrainSpec spec = Spec(3, 2, false);
   spec.max_steps = 5;
   BatchPlan plan(spec, Rows(8));
-  EXPECT_EQ(plan.steps_per_epoch(), 2);
   EXPECT_EQ(plan.steps_planned(), 5);
   EXPECT_EQ(plan.MicroBatches(1), (Batches{{0, 1, 2}, {3, 4, 5}}));
   EXPECT_EQ(plan.MicroBatches(2), (Batches{{6, 7}}));
@@ -77,10 +76,54 @@ TEST(BatchPlanTest, BlocksOfRows) {
   spec.packing = true;
   // 9+1, 6+4, 6, 5: the longest first, each into the fullest block that holds it.
   BatchPlan plan(spec, RowsOf({1, 6, 9, 4, 6, 5}));
-  EXPECT_EQ(plan.steps_per_epoch(), 2);
+  EXPECT_EQ(plan.steps_planned(), 2);
   EXPECT_EQ(plan.MicroBatches(1), (Batches{{2, 0, 1, 3}}));
   EXPECT_EQ(plan.MicroBatches(2), (Batches{{4, 5}}));
   EXPECT_DOUBLE_EQ(plan.EpochAfter(1), 0.5);
+}
+
+TEST(BatchPlanTest, TokensFillMicroBatchesInOrder) {
+  TrainSpec spec = Spec(8, 2, false);
+  spec.batch_tokens = 10;
+  spec.num_epochs = 1.5;
+  BatchPlan plan(spec, RowsOf({4, 6, 1, 10, 3, 3, 3, 2}));
+  EXPECT_EQ(plan.MicroBatches(1), (Batches{{0, 1}, {2}}));
+  EXPECT_EQ(plan.MicroBatches(2), (Batches{{3}, {4, 5, 6}}));
+  EXPECT_EQ(plan.MicroBatches(3), (Batches{{7}}));
+  EXPECT_EQ(plan.MicroBatches(4), (Batches{{0, 1}, {2}}));
+  EXPECT_EQ(plan.steps_planned(), 5);
+  EXPECT_DOUBLE_EQ(plan.EpochAfter(2), 4.0 / 5);
+  EXPECT_EQ(plan.EpochAfter(3), 1);
+  EXPECT_DOUBLE_EQ(plan.EpochAfter(4), 1 + 2.0 / 5);
+}
+
+// The orders of ShufflesAsTorchDoes, cut by hand: the first epoch fills six micro-batches, the
+// second five.
+TEST(BatchPlanTest, EpochsOfTokensHaveStepsOfTheirOwn) {
+  const RowsInMemory rows = RowsOf({5, 3, 7, 2, 6, 4, 1, 9, 3, 5});
+  const Batches expected = {{2, 6}, {1, 8}, {4, 5},    {0, 9}, {3},   {7},
+                            {8, 4}, {9, 0}, {5, 1, 6}, {7},    {2, 3}};
+  TrainSpec spec = Spec(8, 1, true);
+  spec.seed = 42;
+  spec.batch_tokens = 10;
+  spec.num_epochs = 2;
+  BatchPlan plan(spec, rows);
+  EXPECT_EQ(plan.steps_planned(), 11);
+  for (const int64_t step : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 3, 9, 6}) {
+    SCOPED_TRACE(step);
+    const Batches batch = {expected[static_cast<size_t>(step - 1)]};
+    EXPECT_EQ(plan.MicroBatches(step), batch);
+    EXPECT_EQ(BatchPlan(spec, rows).MicroBatches(step), batch) << "as a resumed run begins";
+    EXPECT_DOUBLE_EQ(plan.EpochAfter(step), step <= 6 ? static_cast<double>(step) / 6
+                                                      : 1 + static_cast<double>(step - 6) / 5);
+  }
+  for (const auto& [epochs, steps] : std::vector<std::pair<double, int64_t>>{
+           {0.05, 1}, {0.5, 3}, {1, 6}, {1.2, 7}, {1.5, 9}, {2, 11}}) {
+    spec.num_epochs = epochs;
+    EXPECT_EQ(BatchPlan(spec, rows).steps_planned(), steps) << epochs;
+  }
+  spec.max_steps = int64_t{1} << 40;  // planned without a look at the epochs
+  EXPECT_EQ(BatchPlan(spec, rows).steps_planned(), spec.max_steps);
 }
 
 }  // namespace

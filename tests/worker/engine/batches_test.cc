@@ -50,6 +50,7 @@ TEST(BatchLoaderTest, GivesThePlansMicroBatchesInAnyOrder) {
   const RowsInMemory rows = NumberedRows(8);
   BatchPlan plan(spec, rows);
   BatchLoader loader(rows, plan, c10::kCPU);
+  EXPECT_EQ(loader.steps_planned(), 6);
   for (const int64_t step :
        {1, 2, 3, 4, 5, 6, 3, 1, 2}) {  // back as well, as after a broken-off step
     const std::vector<std::vector<int64_t>> expected = plan.MicroBatches(step);
@@ -60,6 +61,7 @@ TEST(BatchLoaderTest, GivesThePlansMicroBatchesInAnyOrder) {
       EXPECT_EQ(batch.rows, static_cast<int64_t>(expected[i].size()));
       EXPECT_EQ(batch.padded_tokens, 2 * batch.rows);
       EXPECT_EQ(batch.step_labels, step % 2 == 1 ? 6 : 2);
+      EXPECT_EQ(batch.epoch_after, plan.EpochAfter(step));
     }
   }
 }

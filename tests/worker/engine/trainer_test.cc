@@ -63,20 +63,23 @@ TrainSpec HardSpec(Mode mode) {
 }
 
 TEST_P(TrainerTest, ResumedRunEqualsUnbrokenRunBitForBit) {
-  const TrainSpec spec = HardSpec(GetParam());
-  Trainer unbroken = Make(spec);
-  std::vector<double> expected = Steps(unbroken, 12);
-  for (int cut : {1, 3, 7, 11}) {
-    SCOPED_TRACE(cut);
-    const TempDir state;
-    Trainer first = Make(spec);
-    std::vector<double> losses = Steps(first, cut);
-    first.SaveState(state.path());
-    Trainer second = Make(spec);
-    second.LoadState(state.path(), cut);
-    for (double loss : Steps(second, 12 - cut)) losses.push_back(loss);
-    EXPECT_EQ(losses, expected);
-    EXPECT_EQ(Weights(second), Weights(unbroken));
+  TrainSpec spec = HardSpec(GetParam());
+  for (const int tokens : {0, 60}) {
+    spec.batch_tokens = tokens;
+    Trainer unbroken = Make(spec);
+    std::vector<double> expected = Steps(unbroken, 12);
+    for (int cut : {1, 3, 7, 11}) {
+      SCOPED_TRACE(::testing::Message() << tokens << " tokens, cut after step " << cut);
+      const TempDir state;
+      Trainer first = Make(spec);
+      std::vector<double> losses = Steps(first, cut);
+      first.SaveState(state.path());
+      Trainer second = Make(spec);
+      second.LoadState(state.path(), cut);
+      for (double loss : Steps(second, 12 - cut)) losses.push_back(loss);
+      EXPECT_EQ(losses, expected);
+      EXPECT_EQ(Weights(second), Weights(unbroken));
+    }
   }
 }
 

@@ -11,42 +11,85 @@
 #include "worker/engine/training/readable.h"
 
 namespace ftd::engine {
+namespace {
+
+std::vector<int32_t> LengthsOf(const RowSource& rows) {
+  std::vector<int32_t> lengths(static_cast<size_t>(rows.size()));
+  for (int64_t row = 0; row < rows.size(); ++row)
+    lengths[static_cast<size_t>(row)] = static_cast<int32_t>(Readable(rows.Length(row)).tokens);
+  return lengths;
+}
+
+}  // namespace
 
 BatchPlan::BatchPlan(const TrainSpec& spec, const RowSource& rows)
     : blocks_(spec.packing ? Readable(PackRows(rows, spec.seq_length)) : RowBlocks()),
+      lengths_(spec.batch_tokens > 0 ? LengthsOf(rows) : std::vector<int32_t>()),
       units_(spec.packing ? blocks_.size() : rows.size()),
       batch_size_(spec.batch_size),
+      batch_tokens_(spec.batch_tokens),
       accumulation_(spec.gradient_accumulation_steps),
-      steps_per_epoch_(CeilDiv(CeilDiv(units_, batch_size_), accumulation_)),
-      steps_planned_(spec.max_steps > 0
-                         ? spec.max_steps
-                         : static_cast<int64_t>(
-                               std::ceil(spec.num_epochs * static_cast<double>(steps_per_epoch_)))),
       shuffle_(spec.shuffle),
-      seed_(spec.seed) {}
+      seed_(spec.seed),
+      steps_planned_(spec.max_steps > 0 ? spec.max_steps : StepsOfEpochs(spec.num_epochs)) {}
+
+// Hugging Face's ceil(epochs × steps of an epoch), or the same of epochs that differ.
+int64_t BatchPlan::StepsOfEpochs(double epochs) {
+  const auto whole = by_tokens() ? static_cast<int64_t>(epochs) : 0;
+  const double rest = epochs - static_cast<double>(whole);
+  if (rest == 0) return StepsBefore(whole);
+  const int64_t steps = StepsBefore(whole + 1) - StepsBefore(whole);
+  return StepsBefore(whole) + static_cast<int64_t>(std::ceil(rest * static_cast<double>(steps)));
+}
+
+int64_t BatchPlan::StepsBefore(int64_t epoch) {
+  if (!by_tokens()) return epoch * CeilDiv(Count(), accumulation_);
+  // Only the order of an epoch says how many micro-batches it fills.
+  while (static_cast<int64_t>(steps_before_.size()) <= epoch) {
+    Enter(static_cast<int64_t>(steps_before_.size()) - 1);
+    steps_before_.push_back(steps_before_.back() + CeilDiv(Count(), accumulation_));
+  }
+  return steps_before_[static_cast<size_t>(epoch)];
+}
+
+int64_t BatchPlan::EpochOf(int64_t step) {
+  if (!by_tokens()) return (step - 1) / StepsBefore(1);
+  while (steps_before_.back() < step) StepsBefore(static_cast<int64_t>(steps_before_.size()));
+  return std::lower_bound(steps_before_.begin(), steps_before_.end(), step) -
+         steps_before_.begin() - 1;
+}
+
+// The order is a function of seed and epoch, made once per epoch: a resumed run starts in the
+// middle of one and needs nothing but the step. accelerate's SeedableRandomSampler seeds a torch
+// generator with seed + epoch too, so the permutations are equal.
+void BatchPlan::Enter(int64_t epoch) {
+  if (epoch == epoch_) return;
+  epoch_ = epoch;
+  order_.resize(static_cast<size_t>(units_));
+  std::iota(order_.begin(), order_.end(), 0);
+  if (shuffle_) {
+    auto generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed_ + epoch));
+    const at::Tensor permutation = at::randperm(units_, generator, at::TensorOptions(at::kLong));
+    std::copy_n(permutation.const_data_ptr<int64_t>(), units_, order_.begin());
+  }
+  if (by_tokens()) cuts_ = FillInOrder(order_, lengths_, batch_tokens_);
+}
+
+int64_t BatchPlan::Count() const {
+  return by_tokens() ? static_cast<int64_t>(cuts_.size()) - 1 : CeilDiv(units_, batch_size_);
+}
+
+int64_t BatchPlan::Begin(int64_t micro_batch) const {
+  return by_tokens() ? cuts_[static_cast<size_t>(micro_batch)]
+                     : std::min(units_, micro_batch * batch_size_);
+}
 
 std::vector<std::vector<int64_t>> BatchPlan::MicroBatches(int64_t step) {
-  const int64_t epoch = (step - 1) / steps_per_epoch_, in_epoch = (step - 1) % steps_per_epoch_;
-  // The order is a function of seed and epoch, made once per epoch: a resumed run starts in the
-  // middle of one and needs nothing but the step. accelerate's SeedableRandomSampler seeds a torch
-  // generator with seed + epoch too, so the permutations are equal.
-  if (epoch != order_epoch_) {
-    order_epoch_ = epoch;
-    order_.resize(static_cast<size_t>(units_));
-    std::iota(order_.begin(), order_.end(), 0);
-    if (shuffle_) {
-      auto generator =
-          at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed_ + epoch));
-      const at::Tensor permutation = at::randperm(units_, generator, at::TensorOptions(at::kLong));
-      std::copy_n(permutation.const_data_ptr<int64_t>(), units_, order_.begin());
-    }
-  }
+  Enter(EpochOf(step));
+  const int64_t first = (step - 1 - StepsBefore(epoch_)) * accumulation_;
   std::vector<std::vector<int64_t>> batches;
-  const int64_t first = in_epoch * accumulation_ * batch_size_;
-  for (int64_t begin = first; begin < std::min(units_, first + accumulation_ * batch_size_);
-       begin += batch_size_) {
-    batches.push_back(RowsOf(begin, std::min(units_, begin + batch_size_)));
-  }
+  for (int64_t i = first; i < std::min(Count(), first + accumulation_); ++i)
+    batches.push_back(RowsOf(Begin(i), Begin(i + 1)));
   return batches;
 }
 
@@ -60,13 +103,11 @@ std::vector<int64_t> BatchPlan::RowsOf(int64_t begin, int64_t end) const {
   return rows;
 }
 
-double BatchPlan::EpochAfter(int64_t step) const {
+double BatchPlan::EpochAfter(int64_t step) {
+  Enter(EpochOf(step));
   // The last step of an epoch may have fewer micro-batches than the others.
-  const int64_t micro_batches = CeilDiv(units_, batch_size_);
-  const int64_t epoch = (step - 1) / steps_per_epoch_, in_epoch = (step - 1) % steps_per_epoch_;
-  const int64_t done = std::min(micro_batches, (in_epoch + 1) * accumulation_);
-  return static_cast<double>(epoch) +
-         static_cast<double>(done) / static_cast<double>(micro_batches);
+  const int64_t done = std::min(Count(), (step - StepsBefore(epoch_)) * accumulation_);
+  return static_cast<double>(epoch_) + static_cast<double>(done) / static_cast<double>(Count());
 }
 
 }  // namespace ftd::engine

@@ -117,14 +117,15 @@ MicroBatch BatchLoader::Load(Place place) {
     step_rows_ = plan_.MicroBatches(step);
     step_labels_ = 0;
     for (const auto& indices : step_rows_) step_labels_ += CountLabels(rows_, indices);
+    epoch_after_ = plan_.EpochAfter(step);
     step_ = step;
   }
   const std::vector<TokenizedRow> rows = ReadRows(rows_, step_rows_[index]);
   size_t longest = 0;
   for (const TokenizedRow& row : rows) longest = std::max(longest, row.input_ids.size());
   const auto count = static_cast<int64_t>(rows.size());
-  return {Pack(rows, device_), count, static_cast<int64_t>(longest) * count, step_labels_,
-          step_rows_.size()};
+  return {Pack(rows, device_), count,        static_cast<int64_t>(longest) * count,
+          step_labels_,        epoch_after_, step_rows_.size()};
 }
 
 MicroBatch BatchLoader::Take(int64_t step, size_t index) {

@@ -43,7 +43,8 @@ struct MicroBatch {
   int64_t rows = 0;
   int64_t padded_tokens = 0;  // had it been padded to its longest row
   int64_t step_labels = 0;    // of the whole step that it belongs to
-  size_t of = 0;              // micro-batches in that step
+  double epoch_after = 0;     // passes over the data at the end of that step
+  size_t of = 0;              // micro-batches in it
 };
 
 // Reads micro-batches in the order of a plan, on a thread of its own one ahead of the one that is
@@ -54,7 +55,7 @@ class BatchLoader {
   BatchLoader(const RowSource& rows, BatchPlan plan, c10::Device device)
       : rows_(rows), plan_(std::move(plan)), device_(device) {}
 
-  const BatchPlan& plan() const { return plan_; }
+  int64_t steps_planned() const { return plan_.steps_planned(); }
 
   // Returns micro-batch `index` of 1-based `step`, in any order; the one after it is read
   // meanwhile. Throws EngineError when rows cannot be read.
@@ -70,6 +71,7 @@ class BatchLoader {
   c10::Device device_;
   // These belong to the step that Load read from last.
   int64_t step_ = 0, step_labels_ = 0;
+  double epoch_after_ = 0;
   std::vector<std::vector<int64_t>> step_rows_;
   // Last, so that it ends before what it works with. While it runs, only its thread calls Load.
   Place next_place_;

@@ -4,10 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 #include <utility>
 
-#include "lib/base/ceil_div.h"
 #include "lib/model/model_on_disk.h"
 #include "lib/spec/judge.h"
 #include "worker/engine/device/device.h"
@@ -146,6 +144,7 @@ struct Trainer::Impl {
     result.samples += micro_batch.rows;
     result.tokens += micro_batch.packed.tokens();
     result.padded_tokens += micro_batch.padded_tokens;
+    result.epoch = micro_batch.epoch_after;
     return micro_batch;
   }
 
@@ -177,8 +176,7 @@ struct Trainer::Impl {
       ScaleGradients(trainable, 1.0 / static_cast<double>(num_items));
     measured.grad_norm = GradientNorm(trainable);
     result.learning_rate =
-        LearningRate(spec.lr_schedule, spec.learning_rate, step, loader->plan().steps_planned());
-    result.epoch = loader->plan().EpochAfter(step);
+        LearningRate(spec.lr_schedule, spec.learning_rate, step, loader->steps_planned());
     AdamWStep(trainable, step, result.learning_rate, spec.weight_decay,
               ClipGradients(trainable, measured.grad_norm, spec.max_grad_norm));
     // All work of the step is queued: the one wait for the device.
@@ -220,7 +218,7 @@ struct Trainer::Impl {
     warm_up.num_epochs = kWarmUpEpochs;
     warm_up.max_steps = 0;
     auto training = std::exchange(loader, LoaderOf(warm_up));
-    while (steps_taken < loader->plan().steps_planned()) {
+    while (steps_taken < loader->steps_planned()) {
       if (!Step(stop, beat)) return false;
     }
     // The warm-up has an AdamW of its own, so only the weights carry over.
@@ -230,14 +228,25 @@ struct Trainer::Impl {
     return true;
   }
 
+  // Returns micro-batches as the training's, one a step, of the rows in their order, unpacked.
+  BatchPlan EvalPlan() const {
+    TrainSpec once = spec;
+    once.packing = once.shuffle = false;
+    once.gradient_accumulation_steps = 1;
+    once.num_epochs = 1;
+    once.max_steps = 0;
+    return {once, *eval_rows};
+  }
+
   std::optional<EvalResult> Evaluate(const std::atomic<bool>& stop,
                                      const std::function<void(int64_t)>& beat) {
-    const int64_t all = eval_rows->size(), size = spec.batch_size;
+    BatchPlan plan = EvalPlan();
+    const int64_t batches = plan.steps_planned();
+    int64_t all = 0;
     EvalResult result;
-    for (int64_t begin = 0; begin < all; begin += size) {
+    for (int64_t i = 1; i <= batches; ++i) {
       if (stop) return std::nullopt;
-      std::vector<int64_t> indices(static_cast<size_t>(std::min(size, all - begin)));
-      std::iota(indices.begin(), indices.end(), begin);
+      const std::vector<int64_t> indices = plan.MicroBatches(i).front();
       const FlatBatch batch = ToDevice(Pack(ReadRows(*eval_rows, indices), device), device);
       const DeviceSums on_device =
           SftSums(model, batch, Forward(model, batch, {}, /*tape=*/nullptr), spec);
@@ -247,9 +256,8 @@ struct Trainer::Impl {
       result.loss += sums.Mean(sums.loss) * static_cast<double>(indices.size());
       result.entropy += sums.Mean(sums.entropy);
       result.mean_token_accuracy += sums.Mean(static_cast<double>(sums.correct));
-      beat(begin + static_cast<int64_t>(indices.size()));
+      beat(all += static_cast<int64_t>(indices.size()));
     }
-    const int64_t batches = CeilDiv(all, size);
     result.loss /= static_cast<double>(all);
     result.entropy /= static_cast<double>(batches);
     result.mean_token_accuracy /= static_cast<double>(batches);
@@ -266,9 +274,8 @@ Trainer::Trainer(const TrainSpec& spec, const std::filesystem::path& model_dir,
       })) {}
 Trainer::~Trainer() = default;
 
-int64_t Trainer::steps_planned() const { return impl_->loader->plan().steps_planned(); }
+int64_t Trainer::steps_planned() const { return impl_->loader->steps_planned(); }
 int64_t Trainer::steps_taken() const { return impl_->steps_taken; }
-int64_t Trainer::steps_per_epoch() const { return impl_->loader->plan().steps_per_epoch(); }
 int64_t Trainer::eval_rows() const {
   return impl_->eval_rows == nullptr ? 0 : impl_->eval_rows->size();
 }
