@@ -340,6 +340,9 @@ void Override(const json& given, bool dataset_given, json* spec) {
     if (given.contains("dataset") && given.at("dataset").contains("columns"))
       dataset.erase("columns");
   }
+  // The size of a micro-batch is one value too, in rows or in tokens.
+  if (given.contains("batch_tokens")) spec->erase("batch_size");
+  if (given.contains("batch_size")) spec->erase("batch_tokens");
   spec->merge_patch(given);
 }
 

@@ -155,7 +155,8 @@ Move CrashMove(const AttemptEvidence& evidence, const std::string& cause, absl::
           .hint =
               "`ftctl logs` shows the worker's whole output; out of memory is the usual cause of "
               "signal 9: "
-              "use a smaller --batch-size or --seq-length, or --gradient-checkpointing on",
+              "use a smaller --batch-size (or --batch-tokens) or --seq-length, or "
+              "--gradient-checkpointing on",
           .crashes = crashes};
 }
 

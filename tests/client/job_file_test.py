@@ -155,6 +155,12 @@ def test_flags_override_the_file(fake, tmp_path):
     assert not dataset.HasField("hub") and dataset.upload_sha256 and dict(dataset.columns) == {"output": "o"} and dataset.size == 10
 
 
+@pytest.mark.parametrize("file, flag", [("batch_size", "--batch-tokens"), ("batch_tokens", "--batch-size")])
+def test_a_batch_by_rows_or_tokens_overrides_the_other(fake, file, flag):
+    spec = submit(fake, f"{file}: 100", flag, "200").spec
+    assert [getattr(spec, name) for name in ("batch_size", "batch_tokens") if spec.HasField(name)] == [200] and not spec.HasField(file)
+
+
 @pytest.mark.parametrize("text", ["dataset: {}", "dataset: {{path: {}, size: 1}}", '{{"dataset": "{}"}}'])
 def test_a_dataset_is_sent_as_with_its_flag(fake, tmp_path, text):
     rows = tmp_path / "rows.jsonl"

@@ -168,11 +168,38 @@ def test_a_result_that_was_not_published_yet(model, dataset, tmp_path):
         assert (tmp_path / "out" / "ftd_run.json").exists() and not result.exists()
 
 
+def test_batches_by_tokens(model, dataset, tmp_path):
+    flags = ["--seq_length", 96, "--num_epochs", 2, "--batch_tokens", 300, "--learning_rate", 1e-3]
+    done = train("--model_name", model, "--dataset", dataset, *flags, "--output_dir", tmp_path / "out")
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    assert said["Batch size"] == "up to 300 tokens"
+    seconds = float(said["Training runtime"].split()[0])
+    assert 64 / (seconds + 0.0051) - 0.0051 <= float(said["Samples per second"]) <= 64 / max(seconds - 0.0051, 1e-9) + 0.0051
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
+    assert state["train_batch_size"] is None and state["epoch"] == 2 and said["Steps"] == f"1 to {state['global_step']}"
+    with Ftd() as ftd:
+        job = ftd.ftctl("submit", "--quiet", "--mode", "lora", "--model", model, "--dataset", dataset, "--dataset-shuffle-seed", 42, *flags)
+        job = job.stdout.strip()
+        assert weights(tmp_path / "out") == weights(ftd.wait(job, "SUCCEEDED").result_dir) != {}
+        assert len(ftd.steps(job)) == state["global_step"]
+        shown, log = ftd.ftctl("show", job).stdout, ftd.ftctl("logs", job).stdout
+        assert re.search(r"\bbatch tokens 300,", shown) and not re.search(r"\bbatch \d", shown)
+        assert "batch size up to 300 tokens × 1" in log
+
+
+def test_tokens_replace_a_preset_s_batch_size(model, dataset, tmp_path):
+    done = train("llama3-70b-lora", "--model_name", model, "--dataset", dataset, "--max_steps", 1, "--batch_tokens", 2048, "--output_dir", tmp_path / "out")
+    assert "Batch size: up to 2048 tokens\n" in done.stdout
+
+
 ERRORS = [  # flags, words, exit status
     ([], "which model?", 2),
     (["--model_name", "/no/such/model", "--dataset", "DATASET"], "/no/such/model", 66),
     (["--model_name", "MODEL", "--dataset", "/no/such/rows.jsonl"], "/no/such/rows.jsonl", 66),
     (["--model_name", "MODEL", "--dataset", "DATASET", "--batch_size", "0"], "batch_size", 65),
+    (["--model_name", "MODEL", "--dataset", "DATASET", "--batch_tokens", "4096", "--batch_size", "4"], "batch_size does not go with", 65),
+    (["--model_name", "MODEL", "--dataset", "DATASET", "--batch_tokens", "4096", "--packing"], "packing does not go with", 65),
+    (["--model_name", "MODEL", "--dataset", "DATASET", "--batch_tokens", "512"], "must be at least seq_length, 2048", 65),
     (["--model_name", "MODEL", "--dataset", "DATASET", "--dtype", "int8"], "dtype", 2),
     (["--model_name", "MODEL", "--dataset", "DATASET", "--precision", "hf_parity"], "only for mode full", 65),
     (["llama3-9b-lora"], "llama3-9b-lora", 2),

@@ -58,9 +58,9 @@ void EventLog::Started(const v1::AttemptRequest& request, const TrainSpec& spec,
                    first_step, ": ft-worker ", kVersion, " (", kRevision, "), LibTorch ",
                    kTorchVersion, ", ", device));
   Say(absl::StrCat("model ", request.model_dir(), ", mode ", std::string(ModeName(spec.mode)),
-                   ", dtype ", std::string(DtypeName(spec.dtype)), ", batch size ", spec.batch_size,
-                   " × ", spec.gradient_accumulation_steps, ", seq_length ", spec.seq_length,
-                   ", seed ", spec.seed));
+                   ", dtype ", std::string(DtypeName(spec.dtype)), ", batch size ",
+                   BatchSizeText(spec), " × ", spec.gradient_accumulation_steps, ", seq_length ",
+                   spec.seq_length, ", seed ", spec.seed));
   for (const auto& file : request.dataset_files())
     Say(absl::StrCat("dataset ", file.name(), ": ", file.path()));
   if (!request.resume_from().empty()) Say(absl::StrCat("resumes from ", request.resume_from()));

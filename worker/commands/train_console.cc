@@ -95,8 +95,8 @@ void TrainConsole::Outline(const RunOutline& outline) {
                         100.0 * static_cast<double>(outline.trainable_parameters) /
                             static_cast<double>(std::max<int64_t>(outline.total_parameters, 1)));
   absl::StrAppendFormat(&text, "Dataset: %s, %d rows\n", spec_.dataset.file_name, outline.rows);
-  absl::StrAppendFormat(&text, "Batch size: %d\nGradient accumulation: %d\nSequence length: %d\n",
-                        spec_.batch_size, spec_.gradient_accumulation_steps, spec_.seq_length);
+  absl::StrAppendFormat(&text, "Batch size: %s\nGradient accumulation: %d\nSequence length: %d\n",
+                        BatchSizeText(spec_), spec_.gradient_accumulation_steps, spec_.seq_length);
   absl::StrAppendFormat(&text, "Number of epochs: %g\nLearning rate: %g\n", spec_.num_epochs,
                         spec_.learning_rate);
   if (!full) absl::StrAppendFormat(&text, "LoRA rank: %d\n", spec_.lora.rank);
@@ -110,6 +110,7 @@ void TrainConsole::Outline(const RunOutline& outline) {
 void TrainConsole::Step(const v1::StepMetrics& step) {
   ++steps_;
   loss_sum_ += step.loss();
+  samples_ += step.samples();
   const int64_t planned = outline_.steps_planned;
   if (!terminal_ && step.step() % spec_.logging_steps != 0 && step.step() != planned) return;
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
@@ -142,15 +143,18 @@ void TrainConsole::Warning(const std::string& message) {
 void TrainConsole::PrintStatistics() const {
   const double steps = static_cast<double>(steps_);
   const double planned = static_cast<double>(std::max<int64_t>(outline_.steps_planned, 1));
-  // Samples of the whole run, scaled by the share of steps that this start took.
-  const double samples = spec_.max_steps > 0
-                             ? static_cast<double>(spec_.max_steps * spec_.batch_size *
-                                                   spec_.gradient_accumulation_steps)
-                             : static_cast<double>(outline_.rows) * spec_.num_epochs;
+  // transformers' samples: of the whole run, scaled by the share of steps that this start took.
+  // Only where batches have as many rows each do the steps say how many those are.
+  const double of_run = spec_.max_steps > 0
+                            ? static_cast<double>(spec_.max_steps * spec_.batch_size *
+                                                  spec_.gradient_accumulation_steps)
+                            : static_cast<double>(outline_.rows) * spec_.num_epochs;
+  const bool even = spec_.batch_tokens == 0 && !spec_.packing;
+  const double samples = even ? of_run * steps / planned : static_cast<double>(samples_);
   const double seconds = std::max(seconds_, 1e-9);
   std::fprintf(stdout, "\n%s\nTRAINING COMPLETED\n%s\n", kRule, kRule);
   std::fprintf(stdout, "Training runtime: %.2f seconds\n", seconds_);
-  std::fprintf(stdout, "Samples per second: %.2f\n", samples * steps / planned / seconds);
+  std::fprintf(stdout, "Samples per second: %.2f\n", samples / seconds);
   std::fprintf(stdout, "Steps per second: %.2f\n", steps / seconds);
   std::fprintf(stdout, "Train loss: %.4f\n%s\n\n", loss_sum_ / std::max(steps, 0.001), kRule);
   std::fprintf(stdout, "Result: %s\n", output_dir_.c_str());

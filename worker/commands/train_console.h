@@ -45,7 +45,7 @@ class TrainConsole : public RunObserver {
   Clock::time_point start_;
   double seconds_ = 0;  // of training
   double loss_sum_ = 0;
-  int64_t steps_ = 0;
+  int64_t steps_ = 0, samples_ = 0;
 };
 
 }  // namespace ftd

@@ -197,6 +197,8 @@ absl::StatusOr<std::string> GivenSpecJson(const TrainOptions& options) {
   const bool named = !options.dataset.empty();
   // A dataset of one's own replaces the preset's, its size included.
   if (named) spec.erase("dataset");
+  // Tokens that fill a micro-batch replace the preset's rows.
+  if (options.given.json().contains("batch_tokens")) spec.erase("batch_size");
   spec.merge_patch(options.given.json());
   Json& dataset = spec["dataset"];
   // The scripts shuffle the rows with this seed, whatever they are.

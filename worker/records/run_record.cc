@@ -95,7 +95,7 @@ std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
        {"num_train_epochs", spec.num_epochs},
        {"save_steps", spec.save_steps},
        {"stateful_callbacks", Json::object()},
-       {"train_batch_size", spec.batch_size},
+       {"train_batch_size", spec.batch_tokens > 0 ? Json(nullptr) : Json(spec.batch_size)},
        {"trial_name", nullptr},
        {"trial_params", nullptr}});
 }
