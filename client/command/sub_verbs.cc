@@ -15,8 +15,8 @@
 namespace ftd {
 namespace {
 
-// The verb's own description is its first sub-verb's; the others come below it. Words without a dash
-// are sub-verbs there, never what the first one takes.
+// The verb's own description is its first sub-verb's; the others come below it. Words without a
+// dash are sub-verbs there, never what the first one takes.
 int Describe(const Invocation& call, absl::Span<const Verb> sub_verbs) {
   sub_verbs[0].run(call);
   call.describe->arguments.clear();

@@ -1,6 +1,7 @@
 #include "client/text/data_text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
@@ -64,7 +65,7 @@ std::string BinLabel(const DataReport::LengthBin& bin) {
 std::string Bar(double share, int columns, bool unicode) {
   constexpr const char* kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
   const int steps = unicode ? 8 : 1;
-  int length = static_cast<int>(share * columns * steps + 0.5);
+  int length = static_cast<int>(std::lround(share * columns * steps));
   if (share > 0) length = std::max(length, 1);
   std::string bar;
   for (int i = 0; i < length / steps; ++i) bar += unicode ? "█" : "#";

@@ -1,5 +1,6 @@
 #include "lib/data/dataset_reader.h"
 
+#include <limits>
 #include <system_error>
 
 #include "lib/data/dataset_files.h"
@@ -71,33 +72,55 @@ absl::StatusOr<bool> DatasetReader::OpenNext() {
 }
 
 absl::StatusOr<bool> DatasetReader::Next(Example* example) {
-  if (options_.limit > 0 && rows_ == options_.limit) return false;
-  while (true) {
-    if (reader_ == nullptr) {
-      FTD_ASSIGN_OR_RETURN(const bool opened, OpenNext());
-      if (!opened) break;
-    }
-    FTD_ASSIGN_OR_RETURN(const bool found, reader_->Next(&row_));
-    if (!found) {
-      FTD_ASSIGN_OR_RETURN(const bool opened, OpenNext());
-      if (!opened) break;
-      continue;
-    }
-    // A row that could not be read and one that makes no text are alike bad rows.
-    absl::StatusOr<Example> made =
-        row_.problem.ok() ? renderer_.Render(row_) : absl::StatusOr<Example>(row_.problem);
-    if (!made.ok()) {
-      // The model's fault and no row's: all other rows would have it too.
-      if (ReasonOf(made.status()) != Reason::kDatasetInvalid) return made.status();
-      FTD_RETURN_IF_ERROR(Skip(row_, made.status()));
-      continue;
-    }
+  while (wanted() > 0) {
+    FTD_ASSIGN_OR_RETURN(const bool found, ReadRow(&raw_));
+    if (!found) break;
+    absl::StatusOr<Example> made = Render(raw_);
+    FTD_ASSIGN_OR_RETURN(const bool good, Settle(raw_, made.status()));
+    if (!good) continue;
     *example = *std::move(made);
+    return true;
+  }
+  FTD_RETURN_IF_ERROR(End());
+  return false;
+}
+
+absl::StatusOr<bool> DatasetReader::ReadRow(RawRow* raw) {
+  while (true) {
+    if (reader_ != nullptr) {
+      FTD_ASSIGN_OR_RETURN(const bool found, reader_->Next(&raw->row));
+      raw->file = next_file_ - 1;
+      if (found) return true;
+    }
+    FTD_ASSIGN_OR_RETURN(const bool opened, OpenNext());
+    if (!opened) return false;
+  }
+}
+
+// A row that could not be read and one that makes no text are alike bad rows.
+absl::StatusOr<Example> DatasetReader::Render(const RawRow& raw) const {
+  FTD_RETURN_IF_ERROR(raw.row.problem);
+  return renderer_.Render(raw.row);
+}
+
+absl::StatusOr<bool> DatasetReader::Settle(const RawRow& raw, const absl::Status& rendered) {
+  if (rendered.ok()) {
     ++rows_;
     return true;
   }
-  // Everything was read. Without a single row the run could only fail later and less clearly.
-  if (rows_ > 0) return false;
+  // The model's fault and no row's: all other rows would have it too.
+  if (ReasonOf(rendered) != Reason::kDatasetInvalid) return rendered;
+  FTD_RETURN_IF_ERROR(Skip(raw, rendered));
+  return false;
+}
+
+int64_t DatasetReader::wanted() const {
+  return options_.limit > 0 ? options_.limit - rows_ : std::numeric_limits<int64_t>::max();
+}
+
+// Without a single row the run could only fail later and less clearly.
+absl::Status DatasetReader::End() const {
+  if (rows_ > 0) return absl::OkStatus();
   const std::string& name = options_.files[0].name;
   if (skipped_ > 0) {
     return DatasetInvalid(Concat(name, ": no row is good; the first bad one is ", reasons_[0]));
@@ -109,9 +132,10 @@ absl::StatusOr<bool> DatasetReader::Next(Example* example) {
 }
 
 // Counts a bad row, or ends the reading with its problem when no more may be skipped.
-absl::Status DatasetReader::Skip(const Row& row, const absl::Status& problem) {
-  const DatasetInput& file = options_.files[next_file_ - 1];
-  absl::Status named = Prefixed(problem, Concat(file.name, " ", row.unit, " ", row.number, ": "));
+absl::Status DatasetReader::Skip(const RawRow& raw, const absl::Status& problem) {
+  const std::string& name = options_.files[raw.file].name;
+  absl::Status named =
+      Prefixed(problem, Concat(name, " ", raw.row.unit, " ", raw.row.number, ": "));
   if (skipped_ == options_.skip_bad_rows) {
     if (skipped_ == 0) return named;
     return DatasetInvalid(Concat(std::string(named.message()), "; ", skipped_,

@@ -31,7 +31,13 @@ struct DatasetOptions {
   std::shared_ptr<const ChatSource> chat;  // renders conversations; nullptr: there may be none
 };
 
-// Not thread-safe.
+// A row as it was read, before anything is made of it.
+struct RawRow {
+  Row row;
+  size_t file = 0;  // of DatasetOptions::files
+};
+
+// Not thread-safe, but for Render.
 class DatasetReader {
  public:
   // Requires: at least one file, and rules that JudgeRowRules accepts.
@@ -42,6 +48,17 @@ class DatasetReader {
   // UNIMPLEMENTED MODE_UNSUPPORTED: a columnar file in a build without Arrow. NOT_FOUND: a file is
   // gone. ChatSource's errors where a row is a conversation.
   absl::StatusOr<bool> Next(Example* example);
+
+  // Next in parts, so that rows can be rendered on other threads. ReadRow reads the next row,
+  // whatever it is worth; false after the last one. Settle, called for each row in their order,
+  // counts it by how Render ended: true for a good row, false for a bad one that is skipped. End
+  // says whether there was any; after the last row.
+  absl::StatusOr<bool> ReadRow(RawRow* raw);
+  absl::StatusOr<Example> Render(const RawRow& raw) const;
+  absl::StatusOr<bool> Settle(const RawRow& raw, const absl::Status& rendered);
+  absl::Status End() const;
+  // Good rows that are still wanted.
+  int64_t wanted() const;
 
   int64_t rows() const { return rows_; }  // examples given out
   int64_t skipped_rows() const { return skipped_; }
@@ -54,13 +71,13 @@ class DatasetReader {
  private:
   // Opens the next file; false when all have been read.
   absl::StatusOr<bool> OpenNext();
-  absl::Status Skip(const Row& row, const absl::Status& problem);
+  absl::Status Skip(const RawRow& raw, const absl::Status& problem);
 
   DatasetOptions options_;
   RowRenderer renderer_;
   std::unique_ptr<RowReader> reader_;  // of options_.files[next_file_ - 1]
   size_t next_file_ = 0;
-  Row row_;
+  RawRow raw_;
   int64_t rows_ = 0, skipped_ = 0;
   std::vector<std::string> reasons_;
   int64_t total_bytes_ = 0, finished_bytes_ = 0;

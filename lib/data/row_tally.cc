@@ -16,9 +16,10 @@ constexpr size_t kPartEnd =
 
 // The least of 1, 2, 5, 10, 20, … that is not below `size`.
 int64_t RoundWidth(int64_t size) {
-  for (int64_t unit = 1;; unit *= 10)
+  for (int64_t unit = 1;; unit *= 10) {
     for (const int64_t digit : {1, 2, 5})
       if (unit * digit >= size) return unit * digit;
+  }
 }
 
 // The least length that `share` of the rows do not exceed.

@@ -17,7 +17,9 @@ class TokenizeTest : public testing::Test {
   absl::StatusOr<RowTally> Tally(int threads, const std::function<bool()>& go_on) {
     std::filesystem::remove_all(dir_ / "store");
     std::filesystem::create_directory(dir_ / "store");
-    DatasetReader reader({.files = {{dir_.Write("rows.jsonl", rows_), "rows.jsonl", ""}}});
+    DatasetReader reader({.files = {{dir_.Write(name_, rows_), name_, ""}},
+                          .limit = limit_,
+                          .skip_bad_rows = skip_bad_rows_});
     FTD_ASSIGN_OR_RETURN(const RowEncoder encoder, model_.Encoder(seq_length_));
     FTD_ASSIGN_OR_RETURN(TokenStoreWriter writer, TokenStoreWriter::Create(dir_ / "store"));
     auto tally = TokenizeRows(reader, encoder, threads, writer, go_on);
@@ -32,7 +34,9 @@ class TokenizeTest : public testing::Test {
   ModelDir model_;
   TempDir dir_;
   std::string rows_;
+  std::string name_ = "rows.jsonl";
   int32_t seq_length_ = 0;
+  int64_t limit_ = 0, skip_bad_rows_ = 0;
 };
 
 TEST_F(TokenizeTest, KeepsOrderOnAnyNumberOfThreads) {
@@ -54,6 +58,38 @@ TEST_F(TokenizeTest, KeepsOrderOnAnyNumberOfThreads) {
 TEST_F(TokenizeTest, StopsWhenAsked) {
   int calls = 0;
   EXPECT_EQ(Run(2, [&] { return ++calls < 4; }).status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(TokenizeTest, BadRowsCountInTheirOrderAndNotTowardsTheLimit) {
+  rows_.clear();
+  for (int i = 0; i < 3000; ++i)
+    rows_ += i % 3 == 1 ? "oops\n" : Concat("{\"text\":\"", i, "\"}\n");
+  limit_ = 1500;
+  const auto encoder = model_.Encoder();
+  for (const int threads : {1, 3}) {
+    skip_bad_rows_ = 750;  // of which 749 come before the 1500th good row
+    ASSERT_OK(Run(threads, [] { return true; }));
+    const auto store = TokenStore::Open(dir_ / "store");
+    ASSERT_OK(store);
+    ASSERT_EQ((*store)->size(), 1500);
+    EXPECT_EQ((*store)->Read(1499)->input_ids, encoder->Encode({"2249"}).input_ids);
+    skip_bad_rows_ = 600;
+    const auto failed = Run(threads, [] { return true; });
+    EXPECT_ERROR(failed, absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
+                 "rows.jsonl line 1802: not JSON");
+    EXPECT_THAT(std::string(failed.status().message()),
+                testing::HasSubstr("; 600 bad rows before it were skipped"));
+  }
+}
+
+TEST_F(TokenizeTest, AFilesEndIsReportedAfterTheRowsBeforeIt) {
+  name_ = "rows.json";
+  rows_ = R"([{"text":"hello"},{"text":7},{"text":"w")";
+  EXPECT_ERROR(Run(2, [] { return true; }), absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
+               "row 2");
+  skip_bad_rows_ = 1;
+  EXPECT_ERROR(Run(2, [] { return true; }), absl::StatusCode::kInvalidArgument, "DATASET_INVALID",
+               "rows.json");
 }
 
 TEST_F(TokenizeTest, ErrorsOfTheReaderEndTheWork) {
