@@ -30,6 +30,18 @@ int64_t SizeOf(const ModelConfig& c, Extent extent) {
       return c.intermediate_size;
     case Extent::kGateAndUp:
       return 2 * c.intermediate_size;
+    case Extent::kQueriesAndGates:
+      return 2 * c.num_attention_heads * c.head_dim;
+    case Extent::kDeltaChannels:
+      return c.delta.channels();
+    case Extent::kDeltaValues:
+      return c.delta.values();
+    case Extent::kDeltaHeads:
+      return c.delta.value_heads;
+    case Extent::kDeltaValueDim:
+      return c.delta.value_dim;
+    case Extent::kDeltaTaps:
+      return c.delta.taps;
   }
   return 0;
 }
@@ -42,7 +54,7 @@ bool IsInLayer(ParameterRole role) {
 
 // Returns whether the row is a matrix within a layer: the one kind that takes adapters and NF4.
 bool IsProjection(const ParameterRow& row) {
-  return IsInLayer(row.role) && row.columns != Extent::kNone;
+  return IsInLayer(row.role) && row.columns != Extent::kNone && row.columns != Extent::kDeltaTaps;
 }
 
 // Returns a tensor's name within its layer.
@@ -50,30 +62,42 @@ std::string NameOf(const ParameterRow& row, const TensorRow& tensor) {
   return std::string(tensor.path).append(row.suffix);
 }
 
-bool IsPresent(const ParameterRow& row, const ModelConfig& config) {
+bool IsPresent(const ParameterRow& row, const ModelConfig& config, int64_t layer) {
+  const bool delta = config.KindOf(layer).delta;
   switch (row.presence) {
     case Presence::kAlways:
       return true;
+    case Presence::kAttention:
+      return !delta;
+    case Presence::kDelta:
+      return delta;
     case Presence::kAttentionBias:
-      return config.attention_bias;
+      return config.attention_bias && !delta;
     case Presence::kMlpBias:
       return config.mlp_bias;
   }
   return true;
 }
 
+// Returns the name in the model's files of a tensor with that name of its own.
+std::string InFiles(const ModelConfig& config, std::string name) {
+  const std::string& own = config.own_tensor_prefix;
+  return name.starts_with(own) ? config.tensor_prefix + name.substr(own.size()) : name;
+}
+
 // Returns a row of the family's table with the model's sizes and the layer's number put in.
 ParameterInfo InfoOf(const ModelConfig& config, const ParameterRow& row, int64_t layer) {
-  std::string prefix = config.tensor_prefix;
-  if (layer >= 0) prefix += std::string(config.family->layer_prefix) + std::to_string(layer) + ".";
+  std::string prefix;
+  if (layer >= 0) prefix = std::string(config.family->layer_prefix) + std::to_string(layer) + ".";
   ParameterInfo info{.role = row.role, .layer = layer, .is_projection = IsProjection(row)};
-  // transformers' Trainer exempts norms and biases by name; they are the only vectors.
-  info.decays = row.columns != Extent::kNone;
+  // transformers' Trainer exempts norms and biases by name; they are all vectors but one.
+  info.decays = row.columns != Extent::kNone || row.role == ParameterRole::kDeltaDecay;
   for (const TensorRow& tensor : row.tensors) {
     if (tensor.path.empty()) continue;
     std::vector<int64_t> shape = {SizeOf(config, tensor.rows)};
+    if (row.columns == Extent::kDeltaTaps) shape.push_back(1);
     if (row.columns != Extent::kNone) shape.push_back(SizeOf(config, row.columns));
-    info.tensors.push_back({prefix + NameOf(row, tensor), std::move(shape)});
+    info.tensors.push_back({InFiles(config, prefix + NameOf(row, tensor)), std::move(shape)});
   }
   return info;
 }
@@ -92,7 +116,7 @@ absl::Status VisitParameters(const ModelConfig& config,
     FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, -1)));
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     for (auto row = first; row != last; ++row) {
-      if (IsPresent(*row, config)) FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, layer)));
+      if (IsPresent(*row, config, layer)) FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, layer)));
     }
   }
   for (auto row = last; row != rows.end(); ++row) {
@@ -123,6 +147,13 @@ std::vector<std::string> AllTargetModules() {
     }
   }
   return all;
+}
+
+std::string TensorNameOf(const ModelConfig& config, ParameterRole role) {
+  for (const ParameterRow& row : config.family->parameters) {
+    if (row.role == role) return InfoOf(config, row, -1).tensors[0].name;
+  }
+  return {};
 }
 
 // The last component but one: ".weight" is cut off, then everything up to the last dot.

@@ -19,13 +19,17 @@ namespace ftd {
 enum class ParameterRole {
   kEmbedding,            // [V, D]; also the head when tied
   kAttentionInputNorm,   // [D]
-  kQkv,                  // [(N+2K)·H, D]
+  kQkv,                  // [(N+2K)·H, D], or more: all that the layer's mixing of tokens reads
   kQkvBias,              // [(N+2K)·H]
   kQueryNorm,            // [H], of each query head; or [N·H], of all together
   kKeyNorm,              // [H], of each key head; or [K·H]
   kAttentionOut,         // [D, N·H]
   kAttentionOutBias,     // [D]
   kAttentionOutputNorm,  // [D], of what attention adds to the hidden state
+  kDeltaConv,            // [2·keys + values, 1, taps]
+  kDeltaDecay,           // [value heads]: A_log
+  kDeltaStepBias,        // [value heads]: dt_bias
+  kDeltaNorm,            // [value dim]
   kMlpInputNorm,         // [D]
   kGateUp,               // [2F, D]
   kGateUpBias,           // [2F]
@@ -62,6 +66,9 @@ std::vector<std::string> TargetModulesOf(const Family& family);
 
 // Returns the modules of all families.
 std::vector<std::string> AllTargetModules();
+
+// Returns the name of the tensor of a role that has one outside the layers.
+std::string TensorNameOf(const ModelConfig& config, ParameterRole role);
 
 // Returns the module of a weight as lora.target_modules and PEFT name it: "q_proj" of
 // "model.layers.0.self_attn.q_proj.weight".

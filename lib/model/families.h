@@ -21,11 +21,18 @@ enum class Extent {
   kQueriesKeysValues,
   kHeadDim,
   kIntermediate,
-  kGateAndUp
+  kGateAndUp,
+  kQueriesAndGates,
+  kDeltaChannels,
+  kDeltaValues,
+  kDeltaHeads,  // of values
+  kDeltaValueDim,
+  kDeltaTaps,  // of a convolution's channel, whose tensor has an axis of size 1 before them
 };
 
-// Which models of a family have a parameter: all, or those whose config.json says so.
-enum class Presence { kAlways, kAttentionBias, kMlpBias };
+// Which models of a family, and which of their layers, have a parameter: all, those with attention
+// or with the gated delta rule, or those whose config.json says so.
+enum class Presence { kAlways, kAttention, kDelta, kAttentionBias, kMlpBias };
 
 // A tensor's module path, without the layer's prefix and the suffix, and its rows.
 struct TensorRow {
@@ -38,7 +45,7 @@ struct TensorRow {
 struct ParameterRow {
   ParameterRole role;
   Extent columns;
-  std::array<TensorRow, 3> tensors;
+  std::array<TensorRow, 4> tensors;
   std::string_view suffix = ".weight";
   Presence presence = Presence::kAlways;
 };
@@ -58,11 +65,19 @@ enum class Scaling {
   kGranite  // embedding_multiplier, residual_multiplier, attention_multiplier, logits_scaling
 };
 
+// The names of a text part's tensors in the files of the whole: `prefix` stands in place of
+// `own_prefix`.
+struct PartNames {
+  std::string_view own_prefix;
+  std::string_view prefix = "language_model.";
+};
+
 struct Family {
   std::string_view model_type;
-  // The model_type of models with images whose `text_config` and "language_model." tensors this
-  // family describes; empty: none.
+  // The model_type of models with images whose `text_config` and text tensors this family
+  // describes; empty: none.
   std::string_view whole_model_type;
+  PartNames part;
   std::string_view layer_prefix = "model.layers.";  // of the layer's number
   absl::Span<const ParameterRow> parameters;
   absl::Span<const FixedTrait> fixed_traits;
@@ -76,6 +91,8 @@ struct Family {
   bool rope_interleaved = false;
   bool rope_in_float32 = false;
   bool scales_queries = false;  // rope_parameters.llama_4_scaling_beta
+  bool attention_gate = false;  // beside each query
+  DeltaShape delta;             // defaults, of a family that has the gated delta rule
   Scaling scaling = Scaling::kNone;
   double attention_softcap = 0;  // where attn_logit_softcapping is absent; 0: the field is not read
   double logits_softcap = 0;     // likewise final_logit_softcapping, which kGemma always reads

@@ -22,28 +22,32 @@ absl::StatusOr<int64_t> ReadWindow(const Json& json, int64_t fallback) {
   return window;
 }
 
-// Returns whether each layer has a window: as layer_types says, or else as `by_default` does.
-absl::StatusOr<std::vector<bool>> ReadSliding(const Json& json, int64_t layers,
-                                              const std::function<bool(int64_t)>& by_default) {
-  std::vector<bool> sliding;
+constexpr char kFull[] = "full_attention", kSliding[] = "sliding_attention",
+               kLinear[] = "linear_attention";
+
+// Returns whether each layer is of the type `wanted` and not of full attention: as layer_types
+// says, or else as `by_default` does.
+absl::StatusOr<std::vector<bool>> ReadLayerTypes(const Json& json, const char* wanted,
+                                                 int64_t layers,
+                                                 const std::function<bool(int64_t)>& by_default) {
+  std::vector<bool> found;
   const Json* types = FindField(json, "layer_types");
   if (types == nullptr) {
-    for (int64_t i = 0; i < layers; ++i) sliding.push_back(by_default(i));
-    return sliding;
+    for (int64_t i = 0; i < layers; ++i) found.push_back(by_default(i));
+    return found;
   }
   if (!types->is_array() || static_cast<int64_t>(types->size()) != layers) {
     return ConfigCorrupt(
         absl::StrCat("layer_types must be a list of num_hidden_layers (", layers, ") entries"));
   }
   for (const Json& type : *types) {
-    if (type != "full_attention" && type != "sliding_attention") {
-      return ConfigUnsupported(absl::StrCat("layer_types has ", type.dump(),
-                                            "; supported are full_attention and "
-                                            "sliding_attention"));
+    if (type != kFull && type != wanted) {
+      return ConfigUnsupported(absl::StrCat("layer_types has ", type.dump(), "; supported are ",
+                                            kFull, " and ", wanted));
     }
-    sliding.push_back(type == "sliding_attention");
+    found.push_back(type == wanted);
   }
-  return sliding;
+  return found;
 }
 
 // Returns kinds of full attention, of which those that `sliding` marks get the window. A layer that
@@ -70,8 +74,9 @@ absl::StatusOr<std::vector<LayerKind>> ByLayerTypes(const Json& json, const Laye
   int64_t period = defaults.period;
   if (defaults.period_field != nullptr)
     FTD_RETURN_IF_ERROR(ReadSize(json, defaults.period_field, period, &period));
-  FTD_ASSIGN_OR_RETURN(const std::vector<bool> sliding,
-                       ReadSliding(json, layers, [&](int64_t i) { return (i + 1) % period != 0; }));
+  FTD_ASSIGN_OR_RETURN(
+      const std::vector<bool> sliding,
+      ReadLayerTypes(json, kSliding, layers, [&](int64_t i) { return (i + 1) % period != 0; }));
   return WithWindows(std::vector<LayerKind>(layers), sliding, window, defaults.local_rope);
 }
 
@@ -82,9 +87,9 @@ absl::StatusOr<std::vector<LayerKind>> OfQwen(const Json& json, const LayerDefau
   FTD_RETURN_IF_ERROR(ReadFlag(json, "use_sliding_window", &uses));
   if (!uses) window = 0;
   const int64_t first = IntegerOr(json, "max_window_layers", 28);
-  FTD_ASSIGN_OR_RETURN(const std::vector<bool> sliding, ReadSliding(json, layers, [&](int64_t i) {
-                         return window > 0 && i >= first;
-                       }));
+  FTD_ASSIGN_OR_RETURN(
+      const std::vector<bool> sliding,
+      ReadLayerTypes(json, kSliding, layers, [&](int64_t i) { return window > 0 && i >= first; }));
   return WithWindows(std::vector<LayerKind>(layers), sliding, window, /*local_rope=*/false);
 }
 
@@ -122,10 +127,25 @@ absl::StatusOr<std::vector<LayerKind>> WithoutRope(const Json& json, const Layer
   bool uses = false;
   FTD_RETURN_IF_ERROR(ReadFlag(json, "use_sliding_window", &uses));
   if (!uses) window = 0;
-  FTD_ASSIGN_OR_RETURN(const std::vector<bool> sliding, ReadSliding(json, layers, [&](int64_t i) {
-                         return window > 0 && !kinds[i].rotates;
-                       }));
+  FTD_ASSIGN_OR_RETURN(const std::vector<bool> sliding,
+                       ReadLayerTypes(json, kSliding, layers,
+                                      [&](int64_t i) { return window > 0 && !kinds[i].rotates; }));
   return WithWindows(std::move(kinds), sliding, window, /*local_rope=*/false);
+}
+
+// qwen3_5_text. Nothing but full attention has positions.
+absl::StatusOr<std::vector<LayerKind>> WithDelta(const Json& json, const LayerDefaults& defaults,
+                                                 int64_t layers) {
+  int64_t period = defaults.period;
+  FTD_RETURN_IF_ERROR(ReadSize(json, defaults.period_field, period, &period));
+  FTD_ASSIGN_OR_RETURN(
+      const std::vector<bool> delta,
+      ReadLayerTypes(json, kLinear, layers, [&](int64_t i) { return (i + 1) % period != 0; }));
+  std::vector<LayerKind> kinds(layers);
+  for (int64_t i = 0; i < layers; ++i) {
+    if (delta[i]) kinds[i] = {.rotates = false, .delta = true};
+  }
+  return kinds;
 }
 
 }  // namespace
@@ -146,6 +166,8 @@ absl::StatusOr<std::vector<LayerKind>> ReadLayerKinds(const Json& json,
       return OfQwen(json, defaults, num_hidden_layers);
     case WindowRule::kWithoutRope:
       return WithoutRope(json, defaults, num_hidden_layers);
+    case WindowRule::kDelta:
+      return WithDelta(json, defaults, num_hidden_layers);
   }
   return std::vector<LayerKind>(1);
 }

@@ -176,6 +176,23 @@ absl::Status ReadScaling(const Json& json, ModelConfig* config) {
   return absl::OkStatus();
 }
 
+// The bound keeps the number of channels within 64 bits.
+absl::Status ReadDelta(const Json& json, const Family& family, DeltaShape* delta) {
+  constexpr int64_t kMost = 1 << 20;
+  const DeltaShape& of = family.delta;
+  const auto read = [&](const char* name, int64_t fallback, int64_t* value) {
+    return ReadSize(json, name, fallback, value, kMost);
+  };
+  FTD_RETURN_IF_ERROR(read("linear_num_key_heads", of.key_heads, &delta->key_heads));
+  FTD_RETURN_IF_ERROR(read("linear_num_value_heads", of.value_heads, &delta->value_heads));
+  FTD_RETURN_IF_ERROR(read("linear_key_head_dim", of.key_dim, &delta->key_dim));
+  FTD_RETURN_IF_ERROR(read("linear_value_head_dim", of.value_dim, &delta->value_dim));
+  FTD_RETURN_IF_ERROR(read("linear_conv_kernel_dim", of.taps, &delta->taps));
+  if (delta->value_heads % delta->key_heads != 0)
+    return ConfigCorrupt("linear_num_value_heads must be a multiple of linear_num_key_heads");
+  return absl::OkStatus();
+}
+
 // Reads how layers attend: biases, windows, rotations.
 absl::Status ReadAttention(const Json& json, ModelConfig* config) {
   const Family& family = *config->family;
@@ -184,6 +201,8 @@ absl::Status ReadAttention(const Json& json, ModelConfig* config) {
     FTD_RETURN_IF_ERROR(ReadFlag(json, "attention_bias", &config->attention_bias));
   FTD_ASSIGN_OR_RETURN(config->layer_kinds,
                        ReadLayerKinds(json, family.layers, config->num_hidden_layers));
+  config->attention_gate = family.attention_gate;
+  if (family.delta.value_heads > 0) FTD_RETURN_IF_ERROR(ReadDelta(json, family, &config->delta));
   config->rope_interleaved = family.rope_interleaved;
   config->rope_in_float32 = family.rope_in_float32;
   FTD_RETURN_IF_ERROR(ReadRope(json, family.rope, config->head_dim, config->max_position_embeddings,
@@ -242,7 +261,8 @@ absl::StatusOr<ModelConfig> ParsePart(const Json& whole, const Family& family) {
     if (whole.contains(name)) text[name] = whole.at(name);
   }
   FTD_ASSIGN_OR_RETURN(ModelConfig config, Parse(text));
-  config.tensor_prefix = "language_model.";
+  config.tensor_prefix = family.part.prefix;
+  config.own_tensor_prefix = family.part.own_prefix;
   return config;
 }
 

@@ -18,9 +18,10 @@ struct Family;  // families.h
 
 struct ModelConfig {
   const Family* family = nullptr;  // the row of families.cc with its model_type
-  // Of the names of all tensors in the model's files: "language_model." where it is the text part
-  // of a model that sees images too.
-  std::string tensor_prefix;
+  // Where the model is the text part of one that sees images too: what stands in the names of its
+  // tensors, in the files of the whole, in place of a prefix of their own names.
+  std::string tensor_prefix;      // "language_model."
+  std::string own_tensor_prefix;  // ""
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
@@ -35,6 +36,8 @@ struct ModelConfig {
   bool tie_word_embeddings = false;
   bool attention_bias = false;  // of the projections of attention, where the family has the choice
   bool mlp_bias = false;        // likewise of the feed-forward block
+  bool attention_gate = false;  // attention's output is times σ of a gate beside each query
+  DeltaShape delta;             // of the layers with the gated delta rule
 
   // Rotary embedding, of layers with full attention and of those with a window.
   RopeConfig rope, local_rope;

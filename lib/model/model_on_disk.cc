@@ -4,6 +4,7 @@
 
 #include "lib/base/error.h"
 #include "lib/model/architecture.h"
+#include "lib/model/families.h"
 
 namespace ftd {
 namespace {
@@ -15,15 +16,8 @@ bool Equal(const TensorView& a, const TensorView& b) {
 
 void ResolveTie(ModelOnDisk* model) {
   if (!model->config.tie_word_embeddings) return;
-  ModelConfig untied = model->config;
-  untied.tie_word_embeddings = false;
-  untied.num_hidden_layers = 0;
-  std::string embedding, head;
-  (void)VisitParameters(untied, [&](const ParameterInfo& parameter) {
-    if (parameter.role == ParameterRole::kEmbedding) embedding = parameter.tensors[0].name;
-    if (parameter.role == ParameterRole::kHead) head = parameter.tensors[0].name;
-    return absl::OkStatus();
-  });
+  const std::string embedding = TensorNameOf(model->config, ParameterRole::kEmbedding);
+  const std::string head = TensorNameOf(model->config, ParameterRole::kHead);
   const TensorView* own = model->weights.Find(head);
   if (own == nullptr) return;
   const TensorView* shared = model->weights.Find(embedding);
@@ -34,12 +28,21 @@ void ResolveTie(ModelOnDisk* model) {
   }
 }
 
+// A text model that transformers has read from a whole's files and saved again has its type, but
+// the whole's names of tensors: transformers reads both.
+void ResolveNames(ModelOnDisk* model) {
+  const PartNames& part = model->config.family->part;
+  if (model->config.is_part() || part.own_prefix.empty()) return;
+  model->weights.Rename(part.prefix, part.own_prefix);
+}
+
 }  // namespace
 
 absl::StatusOr<ModelOnDisk> OpenModel(const std::filesystem::path& model_dir) {
   ModelOnDisk model;
   FTD_ASSIGN_OR_RETURN(model.config, ReadModelConfig(model_dir));
   FTD_ASSIGN_OR_RETURN(model.weights, ModelWeights::Open(model_dir));
+  ResolveNames(&model);
   ResolveTie(&model);
   return model;
 }

@@ -222,6 +222,20 @@ absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& mod
   return weights;
 }
 
+void ModelWeights::Rename(std::string_view from, std::string_view to) {
+  std::map<std::string, TensorView> renamed;
+  for (auto it = tensors_.begin(); it != tensors_.end();) {
+    const auto here = it++;
+    if (!here->first.starts_with(from)) continue;
+    std::string name(to);
+    name.append(here->first, from.size());
+    if (tensors_.count(name)) continue;
+    renamed.emplace(std::move(name), here->second);
+    tensors_.erase(here);
+  }
+  tensors_.merge(renamed);
+}
+
 const TensorView* ModelWeights::Find(const std::string& name) const {
   auto it = tensors_.find(name);
   return it == tensors_.end() ? nullptr : &it->second;

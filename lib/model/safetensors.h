@@ -63,6 +63,9 @@ class ModelWeights {
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
   // Gives a tensor of these files another name.
   void Add(const std::string& name, const TensorView& tensor) { tensors_[name] = tensor; }
+  // Gives tensors whose names begin with `from` names that begin with `to` instead, unless a tensor
+  // has that name already.
+  void Rename(std::string_view from, std::string_view to);
 
  private:
   std::vector<SafetensorsFile> files_;

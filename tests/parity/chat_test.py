@@ -102,8 +102,10 @@ def test_the_guides_example(reference, tmp_path):
     assert (tmp_path / "out" / "chat_template.jinja").read_text() == template
 
 
-def test_a_batch_learns_the_same_packed_and_not(reference, rows, tmp_path):
+@pytest.mark.parametrize("name", ["qwen3", "qwen3_5"])
+def test_a_batch_learns_the_same_packed_and_not(rows, tmp_path, name):
     """One step of all rows: the loss of each document is its own, whatever stands before it."""
+    reference = Reference(next(case for case in CASES if case.name == name))
     dataset = write_jsonl(tmp_path / "chat.jsonl", rows)
     with Ftd() as ftd:
         apart, packed = (curve(

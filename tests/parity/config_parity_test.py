@@ -21,7 +21,7 @@ SEED = int(os.environ.get("FTD_SEED", "20261129"))
 COUNT = int(os.environ.get("FTD_CONFIGS", "12"))
 LONGEST = [1, 100, 101, 300]  # tokens, ascending: transformers' dynamic frequencies remember the longest so far
 FAMILIES = ["llama", "qwen2", "qwen3", "mistral", "ministral3", "gemma2", "gemma3_text", "phi3", "smollm3", "granite", "olmo2",
-            "olmo3", "glm4"]
+            "olmo3", "glm4", "qwen3_5_text"]
 ROPE_TYPES = ["default", "linear", "dynamic", "llama3", "yarn", "longrope"]
 
 
@@ -64,10 +64,10 @@ def add_rope(rng, config, family, head_dim):
     types = {"phi3": ["default", "longrope"], "ministral3": ["yarn"]}.get(family, ROPE_TYPES)
     rope_type = rng.choice(types)
     partial = 1.0
-    if family in ("phi3", "glm4") and rng.random() < 0.6:
+    if family in ("phi3", "glm4", "qwen3_5_text") and rng.random() < 0.6:
         partial = config["partial_rotary_factor"] = rng.choice([0.5, 0.75, 1.0])
-    elif family == "glm4":
-        partial = 0.5
+    else:
+        partial = {"glm4": 0.5, "qwen3_5_text": 0.25}.get(family, 1.0)
     fields = rope_fields(rng, rope_type, int(head_dim * partial) // 2)
     if family == "phi3":
         fields.pop("original_max_position_embeddings", None)
@@ -89,7 +89,7 @@ def add_rope(rng, config, family, head_dim):
         fields |= {"rope_theta": theta or 10000.0}
         if family in ("gemma3_text", "olmo3"):
             fields = {"full_attention": fields, "sliding_attention": {"rope_type": "default", "rope_theta": 7777.0}}
-        if family in ("phi3", "glm4") and "partial_rotary_factor" in config:
+        if family in ("phi3", "glm4", "qwen3_5_text") and "partial_rotary_factor" in config:
             fields["partial_rotary_factor"] = config.pop("partial_rotary_factor")
         config["rope_parameters"] = fields
 
@@ -113,6 +113,11 @@ def add_windows(rng, config, family, layers):
         config["layer_types"] = types
     if family == "gemma3_text" and rng.random() < 0.5:
         config["sliding_window_pattern"] = rng.choice([2, 3])
+    if family == "qwen3_5_text":
+        optional = {"layer_types": [rng.choice(["full_attention", "linear_attention"]) for _ in range(layers)],
+                    "full_attention_interval": rng.choice([2, 3]), "linear_num_value_heads": rng.choice([2, 6]),
+                    "linear_key_head_dim": 12, "linear_value_head_dim": 20, "linear_conv_kernel_dim": 3}
+        config |= {name: value for name, value in optional.items() if rng.random() < 0.5} | {"linear_num_key_heads": 2}
 
 
 OPTIONAL = {
@@ -131,7 +136,7 @@ def random_config(family, rng):
         head_dim = 32 // heads
     # A default of eight or more key heads does not divide so few heads.
     config["num_key_value_heads"] = kv_heads
-    if head_dim != 32 // heads or family in ("qwen3", "ministral3", "gemma2", "gemma3_text", "glm4"):
+    if head_dim != 32 // heads or family in ("qwen3", "ministral3", "gemma2", "gemma3_text", "glm4", "qwen3_5_text"):
         config["head_dim"] = head_dim
     for name, value in OPTIONAL.items():
         if rng.random() < 0.4:
@@ -158,7 +163,7 @@ def build(config):
 def window_of(hf, layer, i):
     if hf.model_type in ("mistral", "ministral3", "phi3"):
         return hf.sliding_window or 0
-    return getattr(layer.self_attn, "sliding_window", None) or 0
+    return getattr(getattr(layer, "self_attn", None), "sliding_window", None) or 0
 
 
 def layer_type_of(hf, i):
@@ -181,7 +186,8 @@ def check_layers(got, hf, model):
     for i, layer in enumerate(model.model.layers):
         ours = got["layers"][i]
         assert ours["window"] == window_of(hf, layer, i), i
-        assert ours["rotates"] == bool(getattr(layer.self_attn, "use_rope", True)), i
+        assert ours["delta"] == hasattr(layer, "linear_attn"), i
+        assert ours["rotates"] == (not ours["delta"] and bool(getattr(layer.self_attn, "use_rope", True))), i
         layer_type = layer_type_of(hf, i)
         assert (ours["rope"] == "local") == (layer_type == "sliding_attention"), i
 
@@ -196,14 +202,17 @@ def check_rope(got, hf, model):
 
 
 def check_traits(got, hf, model):
-    layer, attention = model.model.layers[0], model.model.layers[0].self_attn
+    layer = model.model.layers[0]
+    # Of models without attention too: the scale is read all the same.
+    attention = next((one.self_attn for one in model.model.layers if hasattr(one, "self_attn")), None)
     norm = model.model.norm
     assert got["rms_norm_eps"] == getattr(norm, "eps", None) or getattr(norm, "variance_epsilon", None)
-    assert got["norm"] == {"Gemma2RMSNorm": 2, "Gemma3RMSNorm": 2, "Olmo2RMSNorm": 1, "Olmo3RMSNorm": 1}.get(type(norm).__name__, 0)
+    assert got["norm"] == {
+        "Gemma2RMSNorm": 2, "Gemma3RMSNorm": 2, "Qwen3_5RMSNorm": 2, "Olmo2RMSNorm": 1, "Olmo3RMSNorm": 1}.get(type(norm).__name__, 0)
     activation = getattr(layer.mlp, "act_fn", None) or layer.mlp.activation_fn
     assert got["activation"] == ("gelu" if "GELU" in type(activation).__name__ else "silu")
     assert got["tied"] == hf.tie_word_embeddings
-    assert got["attention_scale"] == pytest.approx(attention.scaling, rel=1e-12)
+    assert got["attention_scale"] == pytest.approx(attention.scaling if attention else hf.head_dim**-0.5, rel=1e-12)
     softcap = attention.attn_logit_softcapping if hf.model_type == "gemma2" else None
     assert got["attention_softcap"] == (softcap or 0)
     gemma = hf.model_type.startswith("gemma")

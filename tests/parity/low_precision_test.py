@@ -22,7 +22,7 @@ RATES = {"lora": 1e-4, "full": 5e-5}  # the scripts'
 
 # A Llama that is stored in bfloat16, and families that round elsewhere than Llama does. The others, where FTD_TEST_LONG is set.
 STORED = CASES[4]
-OTHERS = [case for case in FAMILY_CASES if os.environ.get("FTD_TEST_LONG") or case.name in ("gemma3", "olmo2")]
+OTHERS = [case for case in FAMILY_CASES if os.environ.get("FTD_TEST_LONG") or case.name in ("gemma3", "olmo2", "qwen3_5")]
 
 
 # transformers' SDPA has no cap of scores, and how rows are padded changes nothing in eager attention: for Gemma 2 counts the

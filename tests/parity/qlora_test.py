@@ -78,6 +78,16 @@ def test_a_family(daemon, family, tmp_path):
     every_step_and_the_adapter(daemon, case, prompt_of(case), RUNS[0], tmp_path)
 
 
+def test_a_family_that_transformers_saved_quantised(tmp_path):
+    """Projections of a few rows, and a convolution that stays as it is."""
+    [family] = [case for case in FAMILIES if case.name == "qwen3_5"]
+    case = Reference(family).case
+    directory = save_quantised(case, tmp_path / "model")
+    got = worker_logits(directory, prompt_of(case))
+    assert logit_distance(got, logits_of(load_nf4(directory, already=True), prompt_of(case))) <= LOGITS
+    assert torch.equal(got, worker_logits(case.model_dir, prompt_of(case), nf4=True))
+
+
 def test_logits_of_a_model_that_is_quantised_while_read(case, prompt):
     logits_of_a_model_that_is_quantised_while_read(case, prompt)
 

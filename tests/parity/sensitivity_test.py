@@ -62,7 +62,7 @@ def kv_head_modulo(model, case, monkeypatch):
 
 
 def norm_weight_forgotten(model, case, monkeypatch):
-    model.model.norm.weight.data.fill_(0.0 if case.family.startswith("gemma") else 1.0)
+    model.model.norm.weight.data.fill_(0.0 if case.family.startswith(("gemma", "qwen3_5")) else 1.0)
 
 
 def bias_forgotten(part):
@@ -75,27 +75,31 @@ def bias_forgotten(part):
     return mistake
 
 
+def attentions(model):
+    return [layer.self_attn for layer in model.model.layers if hasattr(layer, "self_attn")]
+
+
 def norm_of_head_forgotten(part):
     def mistake(model, case, monkeypatch):
-        for layer in model.model.layers:
-            setattr(layer.self_attn, part, torch.nn.Identity())
+        for attention in attentions(model):
+            setattr(attention, part, torch.nn.Identity())
 
     mistake.__name__ = f"{part}_forgotten"
     return mistake
 
 
 def weight_of_head_norm_forgotten(model, case, monkeypatch):
-    for layer in model.model.layers:
-        layer.self_attn.k_norm.weight.data.fill_(0.0 if case.family.startswith("gemma") else 1.0)
+    for attention in attentions(model):
+        attention.k_norm.weight.data.fill_(0.0 if case.family.startswith(("gemma", "qwen3_5")) else 1.0)
 
 
 def head_norm_after_rope(model, case, monkeypatch):
     """It commutes with the rotation but for its weight."""
     module = module_of(case)
     apply, norms = module.apply_rotary_pos_emb, []
-    for layer in model.model.layers:
-        norms.append((layer.self_attn.q_norm, layer.self_attn.k_norm))
-        layer.self_attn.q_norm, layer.self_attn.k_norm = torch.nn.Identity(), torch.nn.Identity()
+    for attention in attentions(model):
+        norms.append((attention.q_norm, attention.k_norm))
+        attention.q_norm, attention.k_norm = torch.nn.Identity(), torch.nn.Identity()
     calls = iter(norms * 100)
 
     def rotate_first(q, k, *args, **kwargs):
@@ -148,7 +152,7 @@ def window_of_one_more(model):
 
 def offset_of_norms_forgotten(model):
     for module in model.modules():
-        if type(module).__name__ in ("Gemma2RMSNorm", "Gemma3RMSNorm"):
+        if type(module).__name__ in ("Gemma2RMSNorm", "Gemma3RMSNorm", "Qwen3_5RMSNorm"):
             module.weight.data -= 1
 
 
@@ -166,7 +170,7 @@ def rope_of_windowed_layers_everywhere(model):
 
 def whole_heads_rotate(model):
     rotary = model.model.rotary_emb
-    head_dim = model.config.hidden_size // model.config.num_attention_heads
+    head_dim = getattr(model.config, "head_dim", None) or model.config.hidden_size // model.config.num_attention_heads
     rotary.inv_freq = rotary.original_inv_freq = rotary.long_inv_freq = 1.0 / (
         10000.0 ** (torch.arange(0, head_dim, 2).float() / head_dim))
 
@@ -234,6 +238,104 @@ def mlp_biases_forgotten(model):
             parameter.data.zero_()
 
 
+def output_gates_forgotten(model, case, monkeypatch):
+    def open_gates(_, __, out):
+        heads = out.unflatten(-1, (-1, 2 * case.head_dim)).clone()
+        heads[..., case.head_dim :] = 1e4
+        return heads.flatten(-2)
+
+    for attention in attentions(model):
+        attention.q_proj.register_forward_hook(open_gates)
+
+
+def gates_behind_all_queries(model, case, monkeypatch):
+    """All queries and then all gates, where each query has its gate behind it."""
+    for attention in attentions(model):
+        for q in attention.q_proj.parameters():
+            q.data.copy_(q.data.unflatten(0, (2, case.heads, case.head_dim)).transpose(0, 1).flatten(0, 2))
+
+
+def delta_rule(name, change):
+    """A mistake of what reaches the rule, or of the rule: change(rule, query, key, value, g, beta, options)."""
+    def mistake(model, case, monkeypatch):
+        module = module_of(case)
+        rule = module.torch_chunk_gated_delta_rule
+
+        def changed(query, key, value, g, beta, **options):
+            return change(rule, query, key, value, g, beta, options)
+
+        monkeypatch.setattr(module, "torch_chunk_gated_delta_rule", changed)
+
+    mistake.__name__ = name
+    return mistake
+
+
+def state_of_each_chunk_alone(rule, query, key, value, g, beta, options):
+    made = [rule(*part, **options) for part in zip(*(x.split(64, 1) for x in (query, key, value, g, beta)))]
+    return torch.cat([out for out, _ in made], 1), made[-1][1]
+
+
+def heads_modulo(rule, query, key, value, g, beta, options):
+    """Value head h reads key head h % K where it should read h // (N / K)."""
+    sharers = value.shape[2] // key.shape[2]
+    return rule(query.repeat(1, 1, sharers, 1), key.repeat(1, 1, sharers, 1), value, g, beta, **options)
+
+
+def unscaled_queries(rule, query, key, value, g, beta, options):
+    out, state = rule(query, key, value, g, beta, **options)
+    return out * query.shape[-1] ** 0.5, state
+
+
+def of_delta(name, change):
+    """A mistake in the modules or parameters of each layer with the delta rule."""
+    def mistake(model, case, monkeypatch):
+        for layer in model.model.layers:
+            if hasattr(layer, "linear_attn"):
+                change(layer.linear_attn)
+
+    mistake.__name__ = name
+    return mistake
+
+
+def gate_before_norm(delta):
+    norm = delta.norm
+
+    class GateFirst(torch.nn.Module):
+        def forward(self, x, gate):
+            x = x * torch.nn.functional.silu(gate)
+            return norm.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+
+    delta.norm = GateFirst()
+
+
+def gate_by_sigmoid(delta):
+    norm = delta.norm
+
+    class Sigmoid(torch.nn.Module):
+        def forward(self, x, gate):
+            return norm.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon) * gate.sigmoid()
+
+    delta.norm = Sigmoid()
+
+
+def convolution_forgotten(delta):
+    delta.conv1d.weight.data[..., :-1] = 0
+    delta.conv1d.weight.data[..., -1] = 1
+
+
+DELTA = [
+    delta_rule("state_of_each_chunk_alone", state_of_each_chunk_alone), delta_rule("unscaled_queries", unscaled_queries),
+    delta_rule("lengths_as_they_are", lambda rule, *of: rule(*of[:-1], **(of[-1] | {"use_qk_l2norm_in_kernel": False}))),
+    delta_rule("decay_forgotten", lambda rule, q, k, v, g, beta, options: rule(q, k, v, torch.zeros_like(g), beta, **options)),
+    delta_rule("beta_forgotten", lambda rule, q, k, v, g, beta, options: rule(q, k, v, g, torch.ones_like(beta), **options)),
+    of_delta("step_bias_forgotten", lambda delta: delta.dt_bias.data.zero_()),
+    of_delta("A_without_its_logarithm", lambda delta: delta.A_log.data.copy_(delta.A_log.data.exp())),
+    of_delta("convolution_forgotten", convolution_forgotten), of_delta("gate_by_sigmoid", gate_by_sigmoid),
+    of_delta("convolution_backwards", lambda delta: delta.conv1d.weight.data.copy_(delta.conv1d.weight.data.flip(-1))),
+    of_delta("convolution_without_activation", lambda delta: setattr(delta, "activation", None)),
+    of_delta("gate_before_norm", gate_before_norm),
+    of_delta("weight_of_gated_norm_forgotten", lambda delta: delta.norm.weight.data.fill_(1.0)),
+]
 IDENTITY = torch.nn.Identity()
 BY_HEAD_DIM = of_layers("scale_of_the_head_size", "self_attn", "scaling", lambda attention: attention.head_dim**-0.5)
 OUTPUT_NORMS = [of_layers(f"{name}_forgotten", name, IDENTITY)
@@ -266,6 +368,8 @@ OF_FAMILY = {
         of_model(change.__name__, change) for change in (rope_of_full_layers_everywhere, rope_of_windowed_layers_everywhere))],
     "glm4": [halves_for_neighbours, of_model("whole_heads_rotate", whole_heads_rotate), *(
         of_layers(f"{name}_forgotten", name, IDENTITY) for name in ("post_self_attn_layernorm", "post_mlp_layernorm"))],
+    "qwen3_5_text": DELTA + [output_gates_forgotten, gates_behind_all_queries, *(
+        of_model(change.__name__, change) for change in (offset_of_norms_forgotten, whole_heads_rotate))],
 }
 MISTAKES = [interleaved_rope, other_theta, other_eps, kv_head_modulo, norm_weight_forgotten]
 QKV_BIASES = [bias_forgotten(part) for part in ("q_proj", "k_proj", "v_proj")]
@@ -276,15 +380,19 @@ HEAD_NORMS = [norm_of_head_forgotten("q_norm"), norm_of_head_forgotten("k_norm")
 def mistakes_of(case):
     """Those that the case can show: with one group or one head a group both orders of heads are the same."""
     mistakes = [mistake for mistake in MISTAKES if mistake is not kv_head_modulo or 1 < case.kv_heads < case.heads]
-    if case.rope in ("phi", "glm"):  # which rotate a part of each head
+    if case.rope in ("phi", "glm", "qwen"):  # which rotate a part of each head
         mistakes.remove(interleaved_rope)
-    if case.family.startswith("olmo") and kv_head_modulo in mistakes:  # the norm's weight would have to move too
+    # The norm's weight would have to move too, or the gates.
+    if case.family.startswith(("olmo", "qwen3_5")) and kv_head_modulo in mistakes:
         mistakes.remove(kv_head_modulo)
+    options = case.options
+    if options.get("linear_num_key_heads") != options.get("linear_num_value_heads"):
+        mistakes.append(delta_rule("heads_modulo", heads_modulo))
     if case.family == "qwen2" or case.bias:
         mistakes += QKV_BIASES
     if case.bias and case.family != "glm4":
         mistakes.append(bias_forgotten("o_proj"))
-    if case.family in ("qwen3", "gemma3_text"):
+    if case.family in ("qwen3", "gemma3_text", "qwen3_5_text"):
         mistakes += HEAD_NORMS
     return mistakes + OF_FAMILY.get(case.family, [])
 

@@ -66,6 +66,8 @@ FAMILY_OPTIONS = {
         "long_factor": [1.0 + i for i in range(8)], "original_max_position_embeddings": 40}},
     "olmo3": {"sliding_window": 12, "layer_types": ["sliding_attention", "full_attention"]},
     "qwen3": {"head_dim": 16, "attention_bias": True},
+    "qwen3_5_text": {"head_dim": 16, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16,
+                     "linear_value_head_dim": 16, "layer_types": ["linear_attention", "full_attention"]},
     "granite": {"residual_multiplier": 0.5, "embedding_multiplier": 4.0, "logits_scaling": 2.0, "attention_multiplier": 0.3},
 }
 

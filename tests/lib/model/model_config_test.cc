@@ -121,6 +121,27 @@ TEST(ModelConfig, WindowsThatCannotBeAreNamed) {
                "chunked_attention");
 }
 
+TEST(ModelConfig, LinearAttentionThatCannotBeIsNamed) {
+  json document = Version4();
+  document["model_type"] = "qwen3_5_text";
+  document["num_hidden_layers"] = 2;
+  document["layer_types"] = {"linear_attention", "full_attention"};
+  const auto config = ParseModelConfig(document.dump());
+  ASSERT_OK(config);
+  EXPECT_TRUE(config->KindOf(0).delta);
+  EXPECT_FALSE(config->KindOf(1).delta);
+  document["layer_types"] = {"linear_attention", "sliding_attention"};
+  EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_UNSUPPORTED",
+               "supported are full_attention and linear_attention");
+  document["layer_types"] = nullptr;
+  document["linear_num_value_heads"] = 24;
+  EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_CORRUPT",
+               "linear_num_value_heads must be a multiple of linear_num_key_heads");
+  document["linear_num_value_heads"] = int64_t{1} << 30;
+  EXPECT_ERROR(ParseModelConfig(document.dump()), kPrecondition, "MODEL_CORRUPT",
+               "linear_num_value_heads");
+}
+
 TEST(ModelConfig, WhatTheEngineLacksIsNamed) {
   const struct {
     const char* field;

@@ -44,7 +44,8 @@ Json Describe(const Json& line) {
     const LayerKind& kind = c.KindOf(i);
     layers.push_back({{"window", kind.window},
                       {"rotates", kind.rotates},
-                      {"rope", kind.local_rope ? "local" : "full"}});
+                      {"rope", kind.local_rope ? "local" : "full"},
+                      {"delta", kind.delta}});
   }
   return {{"layers", layers},
           {"parameters", ParametersOf(c)},

@@ -105,10 +105,11 @@ struct MemoryCase {
 // What a family has besides or instead of Llama's, by hand.
 void SetTraits(const TinyShape& model, StepShape& shape) {
   const bool gemma = model.family == "gemma3_text", olmo = model.family == "olmo3";
+  const bool delta = model.family == "qwen3_5_text";
   shape.qkv_bias = shape.o_bias = model.biases;
   shape.gate_up_bias = shape.down_bias = model.biases && model.family == "granite";
   shape.norms = {!olmo, gemma || olmo, !olmo, gemma || olmo};
-  if (model.family == "qwen3" || gemma) {
+  if (model.family == "qwen3" || gemma || delta) {
     shape.query_norms = model.heads;
     shape.key_norms = model.kv_heads;
   } else if (olmo) {
@@ -118,7 +119,22 @@ void SetTraits(const TinyShape& model, StepShape& shape) {
   shape.logits_softcapped = gemma;
   shape.rope_tables = gemma || olmo ? 2 : 1;
   shape.rope_element = olmo ? 4 : 2;
-  shape.rotary_dim = model.family == "phi3" ? shape.head_dim / 2 : shape.head_dim;
+  shape.rotary_dim = shape.head_dim / (model.family == "phi3" ? 2 : delta ? 4 : 1);
+  shape.attention_gate = delta;
+}
+
+// The layers with the gated delta rule: all but the last.
+DeltaLayers DeltaLayersOf(const MemoryCase& c) {
+  DeltaLayers delta;
+  if (c.model.family != "qwen3_5_text") return delta;
+  delta.at = std::vector<bool>(static_cast<size_t>(c.model.layers), true);
+  delta.at.back() = false;
+  delta.sizes = {2, 6, 8, 16, 4};
+  delta.qkv_ranks = c.mode == Mode::kFull ? 0 : 4 * c.rank;
+  delta.o_ranks = c.mode == Mode::kFull ? 0 : c.rank;
+  delta.documents = static_cast<int64_t>(c.rows.size());
+  for (const int tokens : c.rows) delta.chunks += (tokens + 63) / 64;
+  return delta;
 }
 
 StepShape ShapeOf(const MemoryCase& c) {
@@ -132,6 +148,7 @@ StepShape ShapeOf(const MemoryCase& c) {
   shape.vocabulary = c.model.vocabulary;
   shape.element = 2;
   SetTraits(c.model, shape);
+  shape.delta = DeltaLayersOf(c);
   shape.full = c.mode == Mode::kFull;
   shape.grad_element = c.precision == Precision::kHfParity ? 2 : 4;
   shape.dropout = c.dropout > 0;
@@ -218,6 +235,14 @@ std::vector<MemoryCase> MemoryCases() {
         cases.push_back(
             {.model = model, .mode = mode, .rows = {14, 5}, .checkpointing = checkpointing});
       }
+    }
+  }
+  for (const C checkpointing : {C::kOff, C::kOn}) {
+    for (const Mode mode : {Mode::kLora, Mode::kFull}) {
+      cases.push_back({.model = ftd::testing::DeltaShapeOf(3),
+                       .mode = mode,
+                       .rows = {70, 5},
+                       .checkpointing = checkpointing});
     }
   }
   for (const double dropout : {0.1, 0.5})

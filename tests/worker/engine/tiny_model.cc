@@ -42,6 +42,18 @@ nlohmann::json Config(const TinyShape& shape) {
 
 }  // namespace
 
+TinyShape DeltaShapeOf(int layers) {
+  return {.layers = layers,
+          .hidden = 64,
+          .inner = 96,
+          .family = "qwen3_5_text",
+          .options = {{"full_attention_interval", layers},
+                      {"linear_num_key_heads", 2},
+                      {"linear_num_value_heads", 6},
+                      {"linear_key_head_dim", 8},
+                      {"linear_value_head_dim", 16}}};
+}
+
 void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed, const TinyShape& shape) {
   std::filesystem::create_directories(dir);
   const nlohmann::json document = Config(shape);
@@ -74,7 +86,9 @@ void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed, const TinyS
   for (const ParameterInfo& info : infos) {
     for (const TensorInfo& tensor : info.tensors) {
       if (tensor.name.find("norm") != std::string::npos) {
-        add(tensor, config->norm == NormKind::kOffset ? 0 : 1, 0.1F);
+        const bool offset =
+            config->norm == NormKind::kOffset && info.role != ParameterRole::kDeltaNorm;
+        add(tensor, offset ? 0 : 1, 0.1F);
       } else {
         add(tensor, 0, info.role == ParameterRole::kEmbedding ? 0.5F : 0.2F);
       }

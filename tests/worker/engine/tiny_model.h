@@ -18,6 +18,10 @@ struct TinyShape {
   nlohmann::json options;        // other fields of config.json
 };
 
+// A shape with layers of the gated delta rule, whose heads share keys, and one with gated
+// attention.
+TinyShape DeltaShapeOf(int layers);
+
 // Writes config.json and model.safetensors (float32, tied) into `dir`, which it creates. The
 // weights are a function of `seed`.
 void WriteTinyModel(const std::filesystem::path& dir, uint32_t seed, const TinyShape& shape = {});

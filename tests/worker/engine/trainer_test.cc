@@ -26,7 +26,9 @@ std::unique_ptr<RowSource> InMemory(std::vector<TokenizedRow> rows) {
 
 class TrainerTest : public ::testing::TestWithParam<Mode> {
  protected:
-  TrainerTest() { ftd::testing::WriteTinyModel(dir_ / "model", 1); }
+  explicit TrainerTest(const ftd::testing::TinyShape& shape = {}) {
+    ftd::testing::WriteTinyModel(dir_ / "model", 1, shape);
+  }
 
   Trainer Make(const TrainSpec& spec) {
     return {spec, dir_ / "model", InMemory(RandomRows(11, 40, 7)), nullptr, nullptr};
@@ -106,6 +108,33 @@ TEST_P(TrainerTest, GradientCheckpointingChangesNothing) {
   EXPECT_EQ(Weights(recomputing), Weights(keeping));
 }
 
+class DeltaTrainerTest : public TrainerTest {
+ protected:
+  DeltaTrainerTest() : TrainerTest(ftd::testing::DeltaShapeOf(2)) {}
+};
+
+TEST_P(DeltaTrainerTest, ResumedRunEqualsUnbrokenRunBitForBit) {
+  const TrainSpec spec = HardSpec(GetParam());
+  Trainer unbroken = Make(spec), first = Make(spec);
+  std::vector<double> expected = Steps(unbroken, 5), losses = Steps(first, 2);
+  const TempDir state;
+  first.SaveState(state.path());
+  Trainer second = Make(spec);
+  second.LoadState(state.path(), 2);
+  for (double loss : Steps(second, 3)) losses.push_back(loss);
+  EXPECT_EQ(losses, expected);
+  EXPECT_EQ(Weights(second), Weights(unbroken));
+}
+
+TEST_P(DeltaTrainerTest, GradientCheckpointingChangesNothing) {
+  TrainSpec spec = HardSpec(GetParam());
+  Trainer keeping = Make(spec);
+  spec.gradient_checkpointing = Checkpointing::kOn;
+  Trainer recomputing = Make(spec);
+  EXPECT_EQ(Steps(recomputing, 4), Steps(keeping, 4));
+  EXPECT_EQ(Weights(recomputing), Weights(keeping));
+}
+
 TEST_P(TrainerTest, AccumulationEqualsOneLargeBatch) {
   TrainSpec spec = TinySpec(GetParam(), 5);
   spec.batch_size = 4;
@@ -145,6 +174,10 @@ TEST_P(TrainerTest, LowPrecisionStaysNearFloat32) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, TrainerTest,
+                         ::testing::Values(Mode::kLora, Mode::kFull, Mode::kQlora),
+                         [](const auto& info) { return std::string(ModeName(info.param)); });
+
+INSTANTIATE_TEST_SUITE_P(Modes, DeltaTrainerTest,
                          ::testing::Values(Mode::kLora, Mode::kFull, Mode::kQlora),
                          [](const auto& info) { return std::string(ModeName(info.param)); });
 

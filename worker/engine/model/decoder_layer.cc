@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 
+#include "worker/engine/model/mixer.h"
 #include "worker/engine/ops/glu/glu.h"
 
 namespace ftd::engine {
@@ -13,18 +14,6 @@ enum Map : uint64_t { kQkv, kO, kGateUp, kDown };
 // Returns the masks of one map; 4 · layer + map is distinct for each map of the model.
 Dropout DropoutOf(const BatchContext& context, int64_t layer, Map map) {
   return {context.dropout, context.dropout_seed, static_cast<uint32_t>(layer * 4 + map)};
-}
-
-AttentionShape ShapeIn(const DecoderLayer& layer, const BatchContext& context) {
-  AttentionShape shape = context.attention;
-  shape.window = layer.kind.window;
-  return shape;
-}
-
-const Rotation& RotationIn(const DecoderLayer& layer, const BatchContext& context) {
-  static const Rotation none;
-  if (!layer.kind.rotates) return none;
-  return layer.kind.local_rope ? context.local_rotation : context.rotation;
 }
 
 NormWeight WeightOf(const Parameter& norm, const BatchContext& context) {
@@ -59,51 +48,23 @@ at::Tensor BranchBackward(Parameter& norm, const BatchContext& context, const Br
                          norm.FreshGrad());
 }
 
-// Norms queries and keys in place, before their rotation.
-void NormQueriesAndKeys(const DecoderLayer& layer, const BatchContext& context,
-                        DecoderLayerSaved* saved) {
-  if (!layer.query_norm.value.defined()) return;
-  const AttentionShape& s = context.attention;
-  const int64_t queries = s.heads * s.head_dim, keys = s.kv_heads * s.head_dim;
-  HeadNormForward(saved->qkv, 0, queries, WeightOf(layer.query_norm, context), context.eps,
-                  &saved->query_norm);
-  HeadNormForward(saved->qkv, queries, keys, WeightOf(layer.key_norm, context), context.eps,
-                  &saved->key_norm);
-}
-
-void NormQueriesAndKeysBackward(DecoderLayer& layer, const BatchContext& context,
-                                const DecoderLayerSaved& saved, const at::Tensor& dqkv) {
-  if (!layer.query_norm.value.defined()) return;
-  const AttentionShape& s = context.attention;
-  const int64_t queries = s.heads * s.head_dim, keys = s.kv_heads * s.head_dim;
-  HeadNormBackward(dqkv, 0, queries, WeightOf(layer.query_norm, context), saved.query_norm,
-                   layer.query_norm.FreshGrad());
-  HeadNormBackward(dqkv, queries, keys, WeightOf(layer.key_norm, context), saved.key_norm,
-                   layer.key_norm.FreshGrad());
-}
-
 // Computes the layer up to the input of its last projection, which it returns:
-//   qkv     = rope(qk_norm(norm1(x) W_qkvᵀ))      [T, (N+2K)·H]
-//   h       = x + m · norm(attention(qkv) W_oᵀ)   [T, D]
-//   gate_up = norm2(h) W_gate_upᵀ                 [T, 2F]
-//   product = act(gate) ∘ up                      [T, F]
+//   h       = x + m · norm(mixer(norm1(x) W_qkvᵀ) W_oᵀ)   [T, D]
+//   gate_up = norm2(h) W_gate_upᵀ                         [T, 2F]
+//   product = act(gate) ∘ up                              [T, F]
 // One variable holds both norms' outputs in turn, so the first is free once the second exists,
 // unless `keep_inputs` asks for it.
 at::Tensor ForwardToProduct(const DecoderLayer& layer, int64_t index, const BatchContext& context,
                             bool keep_inputs, DecoderLayerSaved* saved) {
   at::Tensor normed = NormedInput(layer.attention_input_norm, context, saved->x, &saved->norm1);
-  saved->qkv = LinearForward(layer.qkv, normed, DropoutOf(context, index, kQkv), &saved->qkv_lora);
   if (keep_inputs) saved->normed1 = normed;
-  NormQueriesAndKeys(layer, context, saved);
-  // In place: nothing needs the queries and keys before their rotation.
-  const AttentionShape shape = ShapeIn(layer, context);
-  RotateQueriesAndKeys(saved->qkv, shape, RotationIn(layer, context));
-  const at::Tensor attended =
-      AttentionForward(saved->qkv, context.documents, shape, &saved->attention);
-  saved->h =
-      AddBranch(layer.attention_output_norm, context,
-                LinearForward(layer.o, attended, DropoutOf(context, index, kO), &saved->o_lora),
-                saved->x, &saved->attention_branch);
+  at::Tensor mixed = MixerForward(
+      layer, context,
+      LinearForward(layer.qkv, normed, DropoutOf(context, index, kQkv), &saved->qkv_lora), saved);
+  saved->h = AddBranch(layer.attention_output_norm, context,
+                       LinearForward(layer.o, mixed, DropoutOf(context, index, kO), &saved->o_lora),
+                       saved->x, &saved->attention_branch);
+  mixed.reset();
   normed = NormedInput(layer.mlp_input_norm, context, saved->h, &saved->norm2);
   saved->gate_up = LinearForward(layer.gate_up, normed, DropoutOf(context, index, kGateUp),
                                  &saved->gate_up_lora);
@@ -155,7 +116,7 @@ void DecoderLayerRecompute(const DecoderLayer& layer, int64_t index, const Batch
 // it:
 //   dproduct = norm'(m · dy) W_down          dgate_up = glu'(dproduct)
 //   dh       = dy + norm2'(dgate_up W_gate_up)
-//   dqkv     = qk_norm'(attention'(norm'(m · dh) W_o))  rotation included
+//   dqkv     = mixer'(norm'(m · dh) W_o)
 //   dx       = dh + norm1'(dqkv W_qkv)
 // `grad` is overwritten by each step, so that a gradient is free once the next one exists. The
 // norms add the way past the block themselves (`residual`).
@@ -175,11 +136,9 @@ at::Tensor DecoderLayerBackward(DecoderLayer& layer, int64_t index, const BatchC
       InputBackward(layer.mlp_input_norm, context, saved.h, saved.norm2, grad, /*residual=*/dy);
 
   grad = BranchBackward(layer.attention_output_norm, context, saved.attention_branch, dh);
-  grad = LinearBackward(layer.o, {saved.attention.out}, saved.o_lora, DropoutOf(context, index, kO),
-                        grad, true);
-  grad = AttentionBackward(saved.qkv, context.documents, ShapeIn(layer, context),
-                           RotationIn(layer, context), saved.attention, grad);
-  NormQueriesAndKeysBackward(layer, context, saved, grad);
+  grad = LinearBackward(layer.o, {MixerOutput(layer, context, saved)}, saved.o_lora,
+                        DropoutOf(context, index, kO), grad, true);
+  grad = MixerBackward(layer, context, saved, grad);
   input = InputOf(saved.normed1, saved.x, layer.attention_input_norm, context, saved.norm1);
   grad = LinearBackward(layer.qkv, input, saved.qkv_lora, DropoutOf(context, index, kQkv), grad,
                         needs_dx);

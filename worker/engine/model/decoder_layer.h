@@ -1,12 +1,12 @@
 // One decoder layer, forward and backward: what Llama's has (Touvron et al. 2023), and what other
 // families have besides or instead.
 //
-//   h = x + m · norm_ao(o_proj(attention(rope(qk_norm(qkv_proj(norm_ai(x)))))))
+//   h = x + m · norm_ao(o_proj(mix(qkv_proj(norm_ai(x)))))
 //   y = h + m · norm_mo(down_proj(glu(gate_up_proj(norm_mi(h)))))
 //
-// Llama has norm_ai and norm_mi, and m = 1. Norm outputs and the gated unit's product are not kept,
-// since they are cheap to make again: the backward pass recomputes them. Legend: T tokens, D model,
-// N heads, K kv heads, H head dim, F ffn.
+// Llama has norm_ai and norm_mi, and m = 1; it mixes by attention (mixer.h). Norm outputs and the
+// gated unit's product are not kept, since they are cheap to make again: the backward pass
+// recomputes them. Legend: T tokens, D model, N heads, K kv heads, H head dim, F ffn.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,6 +16,7 @@
 
 #include "lib/model/layer_kinds.h"
 #include "worker/engine/ops/attention/attention.h"
+#include "worker/engine/ops/delta/delta.h"
 #include "worker/engine/ops/linear/linear.h"
 #include "worker/engine/ops/norm/head_norm.h"
 #include "worker/engine/ops/norm/norm.h"
@@ -26,11 +27,12 @@ namespace ftd::engine {
 // A norm that the model lacks has no weight.
 struct DecoderLayer {
   LayerKind kind;
-  Parameter attention_input_norm;   // [D]
-  LinearLayer qkv;                  // [(N+2K)·H, D]
-  Parameter query_norm;             // [H], of each head, or [N·H]
-  Parameter key_norm;               // [H], or [K·H]
-  LinearLayer o;                    // [D, N·H]
+  Parameter attention_input_norm;  // [D]
+  LinearLayer qkv;                 // [(N+2K)·H, D], or more: what the mixer reads
+  Parameter query_norm;            // [H], of each head, or [N·H]
+  Parameter key_norm;              // [H], or [K·H]
+  DeltaWeights delta;
+  LinearLayer o;                    // [D, N·H], or from what the mixer makes
   Parameter attention_output_norm;  // [D]
   Parameter mlp_input_norm;         // [D]
   LinearLayer gate_up;              // [2F, D]
@@ -47,12 +49,14 @@ void ForEachLinear(Layer& layer, const Visit& visit) {
   visit(layer.down);
 }
 
-// Visits the norms that the layer has: visit(Parameter&).
+// Visits the parameters that the layer has beside its linear maps: visit(Parameter&).
 template <typename Visit>
-void ForEachNorm(DecoderLayer& layer, const Visit& visit) {
-  for (Parameter* norm : {&layer.attention_input_norm, &layer.mlp_input_norm, &layer.query_norm,
-                          &layer.key_norm, &layer.attention_output_norm, &layer.mlp_output_norm}) {
-    if (norm->value.defined()) visit(*norm);
+void ForEachOther(DecoderLayer& layer, const Visit& visit) {
+  for (Parameter* one :
+       {&layer.attention_input_norm, &layer.mlp_input_norm, &layer.query_norm, &layer.key_norm,
+        &layer.attention_output_norm, &layer.mlp_output_norm, &layer.delta.conv, &layer.delta.decay,
+        &layer.delta.step_bias, &layer.delta.norm}) {
+    if (one->value.defined()) visit(*one);
   }
 }
 
@@ -61,6 +65,8 @@ struct BatchContext {
   Documents documents;
   Rotation rotation, local_rotation;  // of LayerKind::local_rope
   AttentionShape attention;           // without a layer's window
+  bool attention_gate = false;
+  DeltaContext delta;
   NormKind norm = NormKind::kRounded;
   double eps = 0;
   Activation activation = Activation::kSilu;
@@ -79,10 +85,12 @@ struct BranchSaved {
 struct DecoderLayerSaved {
   at::Tensor x;  // [T, D] the layer's input
   NormSaved norm1;
-  at::Tensor qkv;  // [T, (N+2K)·H] normed and rotated
+  at::Tensor qkv;   // [T, (N+2K)·H] normed and rotated; of the delta rule as projected
+  at::Tensor gate;  // [T, N·H]
   LinearSaved qkv_lora;
   HeadNormSaved query_norm, key_norm;
   AttentionSaved attention;
+  DeltaSaved delta;
   LinearSaved o_lora;
   BranchSaved attention_branch;
   at::Tensor h;  // [T, D]

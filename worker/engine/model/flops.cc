@@ -33,6 +33,14 @@ namespace {
 // the causal triangle, or of the band of a window w along its edge.
 double TwicePairs(double t, double w) { return w == 0 || t <= w ? t * t : 2 * w * t - w * w; }
 
+// Returns the work of the gated delta rule on a token: its query and its key read the states, and
+// what it writes is added to them; two products backward for each. What chunks of tokens take
+// besides belongs to the algorithm and not to the maths.
+double OfStates(const DeltaShape& s) {
+  return 18.0 * static_cast<double>(s.value_heads) * static_cast<double>(s.key_dim) *
+         static_cast<double>(s.value_dim);
+}
+
 }  // namespace
 
 // Attention's work grows with the pairs of tokens, everything else with the documents' lengths.
@@ -67,8 +75,14 @@ ModelFlops FlopsOf(Model& model) {
     });
   }
   flops.per_label = products(model.head().value.numel(), model.head().trainable());
-  // Two products forward and four backward, each of features multiplications and additions a pair.
   for (const DecoderLayer& layer : model.layers) {
+    if (layer.kind.delta) {
+      flops.per_token += products(layer.delta.conv.value.numel(), layer.delta.conv.trainable()) +
+                         OfStates(model.config.delta);
+      continue;
+    }
+    // Two products forward and four backward, each of features multiplications and additions a
+    // pair.
     flops.per_pair[layer.kind.window] += 6.0 *
                                          static_cast<double>(model.config.num_attention_heads) *
                                          static_cast<double>(model.config.head_dim);

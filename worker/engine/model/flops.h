@@ -12,9 +12,9 @@
 namespace ftd::engine {
 
 // Floating-point operations of one forward and backward pass; a multiplication and its addition are
-// two. Products with weights and within attention count, and what is learnt of them: a frozen
-// weight has no gradient of its own. Padding, positions without a label in the head, the masked
-// half of attention and whatever is computed a second time do not count.
+// two. Products with weights, within attention and with the states of a delta rule count, and what
+// is learnt of them: a frozen weight has no gradient of its own. Padding, positions without a label
+// in the head, the masked half of attention and whatever is computed a second time do not count.
 struct ModelFlops {
   double per_token = 0;
   double per_label = 0;  // in the head

@@ -45,6 +45,14 @@ Parameter& PlaceIn(DecoderLayer& layer, ParameterRole role) {
       return layer.o.bias;
     case ParameterRole::kAttentionOutputNorm:
       return layer.attention_output_norm;
+    case ParameterRole::kDeltaConv:
+      return layer.delta.conv;
+    case ParameterRole::kDeltaDecay:
+      return layer.delta.decay;
+    case ParameterRole::kDeltaStepBias:
+      return layer.delta.step_bias;
+    case ParameterRole::kDeltaNorm:
+      return layer.delta.norm;
     case ParameterRole::kMlpInputNorm:
       return layer.mlp_input_norm;
     case ParameterRole::kGateUpBias:
@@ -129,6 +137,11 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
   }
   context.attention = {c.num_attention_heads, c.num_key_value_heads, c.head_dim, c.attention_scale,
                        c.attention_softcap};
+  context.attention_gate = c.attention_gate;
+  if (c.delta.value_heads > 0) {
+    context.delta = {c.delta, MakeChunks(batch.documents, batch.positions), c.rms_norm_eps,
+                     c.activation};
+  }
   context.norm = c.norm;
   context.eps = c.rms_norm_eps;
   context.activation = c.activation;
@@ -170,7 +183,7 @@ void AccumulateEmbedding(const at::Tensor& grad, const FlatBatch& batch, at::Ten
 void Model::ForEachParameter(const std::function<void(Parameter&)>& visit) {
   visit(embedding);
   for (DecoderLayer& layer : layers) {
-    ForEachNorm(layer, visit);
+    ForEachOther(layer, visit);
     ForEachLinear(layer, [&](LinearLayer& linear) {
       if (!linear.nf4.defined()) visit(linear.weight);
       if (linear.bias.value.defined()) visit(linear.bias);

@@ -9,49 +9,11 @@
 #include "worker/engine/ops/loss/loss_kernel.h"
 #include "worker/engine/ops/norm/norm_kernel.h"
 #include "worker/engine/tensors/parameter.h"
+#include "worker/engine/training/delta_memory.h"
+#include "worker/engine/training/tally.h"
 
 namespace ftd::engine {
 namespace {
-
-constexpr int64_t kBlock = 512;  // bytes that the caching allocator rounds to
-constexpr int64_t kFloat = 4;
-
-// Bytes that are held now, and the most that ever were.
-class Tally {
- public:
-  void Add(int64_t bytes) { peak_ = std::max(peak_, now_ += bytes); }
-  int64_t peak() const { return peak_; }
-
- private:
-  int64_t now_ = 0, peak_ = 0;
-};
-
-// Stands for a tensor: counts as long as it lives. Assignment frees the old one after the new one
-// exists, as with `x = f(x)` of tensors; a Held that is not kept counts for a moment, as a
-// temporary does.
-class Held {
- public:
-  Held() = default;
-  Held(Tally& tally, int64_t bytes) : tally_(&tally), bytes_(CeilDiv(bytes, kBlock) * kBlock) {
-    tally_->Add(bytes_);
-  }
-  Held(Held&& other) noexcept : tally_(other.tally_), bytes_(std::exchange(other.bytes_, 0)) {}
-  Held& operator=(Held&& other) noexcept {
-    std::swap(tally_, other.tally_);
-    std::swap(bytes_, other.bytes_);
-    Held(std::move(other)).Free();
-    return *this;
-  }
-  ~Held() { Free(); }
-
- private:
-  void Free() {
-    if (bytes_ > 0) tally_->Add(-std::exchange(bytes_, 0));
-  }
-
-  Tally* tally_ = nullptr;
-  int64_t bytes_ = 0;
-};
 
 // A linear map's shape.
 struct Map {
@@ -66,6 +28,8 @@ struct KeptNorm {
 
 // DecoderLayerSaved, with the tensors of its members.
 struct Saved {
+  Held gate;
+  DeltaHeld delta;
   Held x, rstd1, qkv, qkv_t, out, lse, random, o_t, h, rstd2, gate_up, gate_up_t, down_t;
   Held normed1, normed2, product;
   KeptNorm query_norm, key_norm, attention_branch, mlp_branch;
@@ -79,10 +43,14 @@ class Replay {
       : s_(shape),
         attended_(s_.heads * s_.head_dim),
         keys_(s_.kv_heads * s_.head_dim),
-        qkv_{s_.hidden, attended_ + 2 * keys_, s_.ranks.qkv, s_.qkv_bias},
+        qkv_{s_.hidden, (s_.attention_gate ? 2 : 1) * attended_ + 2 * keys_, s_.ranks.qkv,
+             s_.qkv_bias},
         o_{attended_, s_.hidden, s_.ranks.o, s_.o_bias},
+        delta_in_{s_.hidden, s_.delta.features(), s_.delta.qkv_ranks},
+        delta_out_{s_.delta.sizes.values(), s_.hidden, s_.delta.o_ranks},
         gate_up_{s_.hidden, 2 * s_.inner, s_.ranks.gate_up, s_.gate_up_bias},
-        down_{s_.inner, s_.hidden, s_.ranks.down, s_.down_bias} {}
+        down_{s_.inner, s_.hidden, s_.ranks.down, s_.down_bias},
+        delta_(s_.delta, {s_.tokens, s_.element, s_.full}, tally_) {}
 
   int64_t ForwardBackward(int64_t recomputed) {
     const Held numbers = Take(
@@ -93,12 +61,14 @@ class Replay {
       tables.push_back(Take(s_.tokens * (s_.rotary_dim / 2) * s_.rope_element));
     Held query_scale;
     if (s_.queries_scaled) query_scale = Rows(1);
+    Held slots;
+    if (s_.delta.any()) slots = Take(8 * s_.tokens);
     std::vector<Saved> saved(static_cast<size_t>(s_.layers));
     Held x = Rows(s_.hidden);
     for (int64_t i = 0; i < s_.layers; ++i) {
       Saved& layer = saved[static_cast<size_t>(i)];
       layer.x = std::move(x);
-      x = DecoderLayerForward(layer);
+      x = DecoderLayerForward(s_.delta.is(i), layer);
       // As Forward does: of a recomputed layer all but its input is freed at once.
       if (i < recomputed) {
         Held input = std::move(layer.x);
@@ -110,8 +80,8 @@ class Replay {
     x = {};
     for (int64_t i = s_.layers - 1; i >= 0; --i) {
       Saved& layer = saved[static_cast<size_t>(i)];
-      if (i < recomputed) DecoderLayerRecompute(layer);
-      dx = DecoderLayerBackward(layer, i<recomputed, i> 0 || s_.full);
+      if (i < recomputed) DecoderLayerRecompute(s_.delta.is(i), layer);
+      dx = DecoderLayerBackward(s_.delta.is(i), i<recomputed, i> 0 || s_.full);
       layer = {};
     }
     if (s_.full) AccumulateEmbedding();
@@ -221,21 +191,53 @@ class Replay {
   // Adds in place where there is no norm.
   Held InputBackward(bool norm, Held grad) { return norm ? RmsNormBackward() : std::move(grad); }
 
-  Held ForwardToProduct(bool keep_inputs, Saved& saved) {
-    Held normed;
-    if (s_.norms.attention_input) {
-      normed = Rows(s_.hidden);
-      saved.rstd1 = Rstd();
+  Held MixerForward(bool delta, Held projected, Saved& saved) {
+    saved.qkv = std::move(projected);
+    if (delta) return delta_.Forward(saved.delta);
+    if (s_.attention_gate) {
+      Held qkv = Rows(attended_ + 2 * keys_);
+      saved.gate = Rows(attended_);
+      saved.qkv = std::move(qkv);
     }
-    saved.qkv = LinearForward(qkv_, saved.qkv_t);
-    if (keep_inputs) saved.normed1 = std::move(normed);
     HeadNormForward(attended_, s_.query_norms, saved.query_norm);
     HeadNormForward(keys_, s_.key_norms, saved.key_norm);
     saved.out = Rows(attended_);
     saved.lse = Take(s_.heads * s_.tokens * kFloat);
     saved.random = Take(16);
-    saved.h =
-        AddBranch(s_.norms.attention_output, LinearForward(o_, saved.o_t), saved.attention_branch);
+    return MixerOutput(false);
+  }
+
+  // Without a gate it is attention's output itself.
+  Held MixerOutput(bool delta) {
+    if (delta) return delta_.Output();
+    return s_.attention_gate ? Rows(attended_) : Held();
+  }
+
+  Held MixerBackward(bool delta) {
+    if (delta) return delta_.Backward();
+    Held dout, d_gate;
+    if (s_.attention_gate) {
+      dout = Rows(attended_);
+      const Held product = Rows(attended_);
+      d_gate = Rows(attended_);
+    }
+    dout = AttentionBackward();
+    HeadNormBackward(attended_, s_.query_norms);
+    HeadNormBackward(keys_, s_.key_norms);
+    return s_.attention_gate ? Rows(qkv_.out) : std::move(dout);
+  }
+
+  Held ForwardToProduct(bool delta, bool keep_inputs, Saved& saved) {
+    Held normed;
+    if (s_.norms.attention_input) {
+      normed = Rows(s_.hidden);
+      saved.rstd1 = Rstd();
+    }
+    if (keep_inputs) saved.normed1 = std::move(normed);
+    Held mixed = MixerForward(delta, LinearForward(delta ? delta_in_ : qkv_, saved.qkv_t), saved);
+    saved.h = AddBranch(s_.norms.attention_output,
+                        LinearForward(delta ? delta_out_ : o_, saved.o_t), saved.attention_branch);
+    mixed = {};
     normed = {};
     if (s_.norms.mlp_input) {
       normed = Rows(s_.hidden);
@@ -246,18 +248,18 @@ class Replay {
     return Rows(s_.inner);
   }
 
-  Held DecoderLayerForward(Saved& saved) {
-    const Held product = ForwardToProduct(/*keep_inputs=*/false, saved);
+  Held DecoderLayerForward(bool delta, Saved& saved) {
+    const Held product = ForwardToProduct(delta, /*keep_inputs=*/false, saved);
     return AddBranch(s_.norms.mlp_output, LinearForward(down_, saved.down_t), saved.mlp_branch);
   }
 
-  void DecoderLayerRecompute(Saved& saved) {
-    saved.product = ForwardToProduct(/*keep_inputs=*/true, saved);
+  void DecoderLayerRecompute(bool delta, Saved& saved) {
+    saved.product = ForwardToProduct(delta, /*keep_inputs=*/true, saved);
     if (!s_.norms.mlp_output) return LinearRecompute(down_, saved.down_t);
     AddBranch(true, LinearForward(down_, saved.down_t), saved.mlp_branch);
   }
 
-  Held DecoderLayerBackward(const Saved& /*saved*/, bool inputs_kept, bool needs_dx) {
+  Held DecoderLayerBackward(bool delta, bool inputs_kept, bool needs_dx) {
     Held grad = BranchBackward(s_.norms.mlp_output);
     Held input;
     if (!inputs_kept) input = Rows(s_.inner);
@@ -267,17 +269,18 @@ class Replay {
     grad = NormedLinearBackward(gate_up_, inputs_kept || !s_.norms.mlp_input, true);
     const Held dh = InputBackward(s_.norms.mlp_input, std::move(grad));
     grad = BranchBackward(s_.norms.attention_output);
-    grad = LinearBackward(o_, true);
-    grad = AttentionBackward();
-    HeadNormBackward(attended_, s_.query_norms);
-    HeadNormBackward(keys_, s_.key_norms);
-    grad = NormedLinearBackward(qkv_, inputs_kept || !s_.norms.attention_input, needs_dx);
+    input = MixerOutput(delta);
+    grad = LinearBackward(delta ? delta_out_ : o_, true);
+    input = {};
+    grad = MixerBackward(delta);
+    grad = NormedLinearBackward(delta ? delta_in_ : qkv_, inputs_kept || !s_.norms.attention_input,
+                                needs_dx);
     return needs_dx ? InputBackward(s_.norms.attention_input, std::move(grad)) : Held();
   }
 
   Held AttentionBackward() {
     const Held dq = Rows(attended_), dk = Rows(keys_), dv = Rows(keys_);
-    return Rows(qkv_.out);
+    return Rows(attended_ + 2 * keys_);
   }
 
   Held Sft() {
@@ -318,8 +321,9 @@ class Replay {
 
   const StepShape& s_;
   const int64_t attended_, keys_;
-  const Map qkv_, o_, gate_up_, down_;
+  const Map qkv_, o_, delta_in_, delta_out_, gate_up_, down_;
   Tally tally_;
+  DeltaReplay delta_;
 };
 
 // Returns the most that operators of ATen's take within themselves and give back: flash attention's

@@ -7,8 +7,24 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
+
+#include "lib/model/traits.h"
 
 namespace ftd::engine {
+
+// The layers with the gated delta rule in place of attention.
+struct DeltaLayers {
+  std::vector<bool> at;  // by layer; empty: none
+  DeltaShape sizes;
+  int64_t qkv_ranks = 0, o_ranks = 0;  // of all adapters of a map together
+  int64_t chunks = 0, documents = 0;   // of the micro-batch
+
+  bool any() const { return !at.empty(); }
+  bool is(int64_t layer) const { return any() && at[static_cast<size_t>(layer)]; }
+  // What the input map makes of a token.
+  int64_t features() const { return sizes.channels() + sizes.values() + 2 * sizes.value_heads; }
+};
 
 // Legend: D model, N heads, K kv heads, H head dim, F ffn, V vocabulary; T tokens, S labels.
 struct StepShape {
@@ -35,6 +51,8 @@ struct StepShape {
   int64_t rope_tables = 1;         // of cos and sin
   int64_t rope_element = 0;        // bytes of a number in them
   bool queries_scaled = false;     // by their positions
+  bool attention_gate = false;
+  DeltaLayers delta;
 
   // The parameters that train.
   int64_t grad_element = 4;  // bytes of a number in the gradients

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "lib/model/architecture.h"
 #include "lib/model/model_on_disk.h"
 #include "lib/spec/judge.h"
 #include "worker/engine/device/device.h"
@@ -88,8 +89,9 @@ struct Trainer::Impl {
   std::vector<std::string> Beside() const {
     std::vector<std::string> names;
     if (!model.config.is_part()) return names;
+    const std::string head = TensorNameOf(model.config, ParameterRole::kHead);
     for (const auto& [name, view] : source.tensors()) {
-      if (!name.starts_with(model.config.tensor_prefix)) names.push_back(name);
+      if (!name.starts_with(model.config.tensor_prefix) && name != head) names.push_back(name);
     }
     return names;
   }
