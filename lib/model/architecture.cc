@@ -80,7 +80,7 @@ bool IsPresent(const ParameterRow& row, const ModelConfig& config, int64_t layer
 }
 
 // Returns the name in the model's files of a tensor with that name of its own.
-std::string InFiles(const ModelConfig& config, std::string name) {
+std::string InFiles(const ModelConfig& config, const std::string& name) {
   const std::string& own = config.own_tensor_prefix;
   return name.starts_with(own) ? config.tensor_prefix + name.substr(own.size()) : name;
 }

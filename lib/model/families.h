@@ -92,8 +92,8 @@ struct Family {
   bool rope_in_float32 = false;
   bool scales_queries = false;  // rope_parameters.llama_4_scaling_beta
   bool attention_gate = false;  // beside each query
-  DeltaShape delta;             // defaults, of a family that has the gated delta rule
   Scaling scaling = Scaling::kNone;
+  DeltaShape delta;              // defaults, of a family that has the gated delta rule
   double attention_softcap = 0;  // where attn_logit_softcapping is absent; 0: the field is not read
   double logits_softcap = 0;     // likewise final_logit_softcapping, which kGemma always reads
 

@@ -17,6 +17,15 @@ namespace {
 
 at::Tensor Transposed(const at::Tensor& x) { return x.transpose(-1, -2); }
 
+// Returns, of each number along the last axis, the sum up to it, or from it on. By products,
+// because cumsum of floating-point numbers is not deterministic on a GPU.
+at::Tensor SumsUpTo(const at::Tensor& x) {
+  return at::matmul(x, at::ones({x.size(-1), x.size(-1)}, x.options()).triu());
+}
+at::Tensor SumsFrom(const at::Tensor& x) {
+  return at::matmul(x, at::ones({x.size(-1), x.size(-1)}, x.options()).tril());
+}
+
 // Returns Σ x ∘ y over the last axis.
 at::Tensor Dot(const at::Tensor& x, const at::Tensor& y) { return (x * y).sum(-1); }
 
@@ -40,7 +49,7 @@ struct Within {
 Within MakeWithin(const DeltaInput& x) {
   Within w;
   const int64_t C = x.g.size(-1);
-  const at::Tensor c = x.g.cumsum(-1);
+  const at::Tensor c = SumsUpTo(x.g);
   w.growth = c.exp();
   w.to_end = (c.narrow(-1, C - 1, 1) - c).exp_();
   const at::Tensor later = at::ones({C, C}, c.options().dtype(at::kBool)).triu(1);
@@ -210,7 +219,7 @@ DeltaInput DeltaRuleBackward(const DeltaInput& x, const Chunks& chunks, const at
   at::Tensor d_system = ThroughSystem(x, w, across, d, &sum);
   ThroughPairs(x, w, across, d_o, std::move(d_system), &sum);
   // g_t is in c_i for all i ≥ t.
-  sum.of.g = sum.c().flip(-1).cumsum(-1).flip(-1);
+  sum.of.g = SumsFrom(sum.c());
   return std::move(sum.of);
 }
 
