@@ -33,7 +33,7 @@ DeltaReplay::DeltaReplay(const DeltaLayers& layers, const Step& step, Tally& tal
   b_.first_values = layers.documents * kChunkTokens * b_.heads * sharers * s_.value_dim;
 }
 
-Held DeltaReplay::Gated(Held normed) {
+Held DeltaReplay::Gated(const Held& /*normed*/) {
   const Held wide = AsFloats(values_);
   Held gated = Floats(values_);
   if (element_ == kFloat) return gated;
@@ -47,9 +47,9 @@ Held DeltaReplay::Forward(DeltaHeld& saved) {
     saved.out = Numbers(values_);
     Ruled();
   }
-  Held normed = Numbers(values_);
+  const Held normed = Numbers(values_);
   saved.rstd = Floats(heads_);
-  return Gated(std::move(normed));
+  return Gated(normed);
 }
 
 Held DeltaReplay::Output() { return Gated(Numbers(values_)); }

@@ -63,7 +63,7 @@ class DeltaReplay {
   // A conversion to float32, which is none of what is that already.
   Held AsFloats(int64_t numbers) { return element_ == kFloat ? Held() : Floats(numbers); }
 
-  Held Gated(Held normed);
+  Held Gated(const Held& normed);
   Held Convolved();
   Held ConvForward();
   Held ConvBackward();

@@ -6,6 +6,7 @@
 // order; fake_gpu_test holds them against what those really do.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

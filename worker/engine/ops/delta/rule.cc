@@ -114,15 +114,16 @@ AcrossGradients GoBack(const DeltaInput& x, const Chunks& chunks, const Within& 
   AcrossGradients d{at::empty_like(across.states), at::matmul(Transposed(w.attention), d_o)};
   at::Tensor all = at::zeros({chunks.counts[0], x.v.size(1) * x.v.size(2), Hk, Hv}, x.v.options());
   int64_t first = chunks.total;
-  for (auto count = chunks.counts.rbegin(); count != chunks.counts.rend(); ++count) {
-    first -= *count;
-    at::Tensor dS = all.narrow(0, 0, *count);
-    Stretch(d.after, first, *count).copy_(dS);
-    at::Tensor dV = Stretch(d.written, first, *count);
-    dV.add_(at::matmul(Stretch(w.key, first, *count), dS));
-    dS.mul_(Stretch(decay, first, *count))
-        .add_(at::matmul(Transposed(Stretch(w.query, first, *count)), Stretch(d_o, first, *count)))
-        .sub_(at::matmul(Transposed(Stretch(W, first, *count)), dV));
+  for (size_t i = chunks.counts.size(); i-- > 0;) {
+    const int64_t count = chunks.counts[i];
+    first -= count;
+    at::Tensor dS = all.narrow(0, 0, count);
+    Stretch(d.after, first, count).copy_(dS);
+    at::Tensor dV = Stretch(d.written, first, count);
+    dV.add_(at::matmul(Stretch(w.key, first, count), dS));
+    dS.mul_(Stretch(decay, first, count))
+        .add_(at::matmul(Transposed(Stretch(w.query, first, count)), Stretch(d_o, first, count)))
+        .sub_(at::matmul(Transposed(Stretch(W, first, count)), dV));
   }
   return d;
 }
