@@ -83,8 +83,8 @@ struct Family {
   absl::Span<const FixedTrait> fixed_traits;
 
   // Traits of the whole family.
-  NormKind norm = NormKind::kRounded;
   const char* activation_field = "hidden_act";
+  NormKind norm = NormKind::kRounded;
   Activation activation = Activation::kSilu;  // where the field is absent
   LayerDefaults layers;
   RopeDefaults rope;
@@ -102,10 +102,10 @@ struct Family {
   bool reads_mlp_bias = false;
 
   // Defaults of its config class. A size of 0: config.json must have it.
-  int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_hidden_layers = 0,
-          num_attention_heads = 0;
   bool attention_bias = false;
   bool tie_word_embeddings = false;
+  int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_hidden_layers = 0,
+          num_attention_heads = 0;
   double rms_norm_eps = 1e-6;
   int64_t max_position_embeddings = 2048;
   int64_t num_key_value_heads = 0;  // 0: as many as query heads
