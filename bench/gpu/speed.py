@@ -11,7 +11,7 @@ QLORA = ["--mode", "qlora", "--dtype", "bfloat16", "--learning_rate", 1e-4]
 FULL = ["--mode", "full", "--dtype", "bfloat16", "--learning_rate", 1e-5]
 PLANNED = 8  # steps of the 8B LoRA runs; the learning rate falls to 0 over them
 # As failure.cc advises on GPU_OUT_OF_MEMORY, and on nothing else.
-OUT_OF_MEMORY = re.compile(r"^hint: lower --batch-size", re.MULTILINE)
+OUT_OF_MEMORY = re.compile(r"^hint: lower --batch-", re.MULTILINE)
 LOSS_BOUND, NORM_BOUND = 1e-3, 2e-2  # relative, bfloat16 against transformers' bfloat16
 LOSS_BOUND_FP32 = 1e-5
 NF4_70B_BYTES = 46e9
