@@ -68,7 +68,7 @@ class Life:
         """(phase, steps taken)"""
         if (self.directory / ".ftd" / "result").exists() or (self.directory / "ftd_run.json").exists():
             return "publication", STEPS
-        lines = [line for line in self.log.read_text().splitlines() if not line.startswith("warning: ")] or [""]
+        lines = [line for line in self.log.read_text().splitlines() if not re.match(r"warning: |\d+ rows, ", line)] or [""]
         phase = next((name for name, last in PHASES.items() if last and re.match(last, lines[-1])), None)
         assert phase, lines[-1]
         steps = [int(line.split()[1].split("/")[0]) for line in lines if line.startswith("step ")]
