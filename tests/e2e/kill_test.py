@@ -31,7 +31,7 @@ RUNS = {
     "full": ["--learning_rate", 3e-3, "--gradient_accumulation_steps", 2, "--load_best_model_at_end"],
     "qlora": ["--learning_rate", 1e-3, "--lora_dropout", 0.1],
 }
-FAMILIES = {"lora": "granite", "full": "qwen3", "qlora": "gemma2"}
+FAMILIES = {"lora": "granite", "full": "qwen3_5_text", "qlora": "gemma2"}
 PHASES = {  # by the line that was printed last
     "start": r"^$",
     "load": r"tokenising|loading the model",
