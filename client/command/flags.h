@@ -39,8 +39,8 @@ class Flags {
               std::function<std::string(const std::string&)> meant = {});
   void Choice(const std::string& names, const std::string& help,
               const std::vector<std::string>& choices, std::string* value);
-  // The same, and `bare` where no word follows but another flag. Only for a verb without arguments
-  // by position.
+  // The same, and `bare` where no word follows but another flag. An argument by position right
+  // after it would be taken for its value.
   void ChoiceOrBare(const std::string& name, const std::string& help,
                     const std::vector<std::string>& choices, const std::string& bare,
                     std::function<void(const std::string&)> set);

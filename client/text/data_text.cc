@@ -30,7 +30,7 @@ std::string RowsText(const DataReport& report) {
   return text;
 }
 
-// The rows that are not trained on as their author wrote them; empty when there are none.
+// Why rows were left out; empty when none were.
 std::string DroppedText(const DataReport& report) {
   std::vector<std::string> reasons;
   const int64_t by_cut = report.rows_dropped_by_cut(), others = report.rows_dropped() - by_cut;
@@ -61,15 +61,11 @@ std::string BinLabel(const DataReport::LengthBin& bin) {
              : absl::StrCat(bin.from_tokens(), "-", bin.to_tokens());
 }
 
-// A bar of `share` of `columns`, to an eighth of a column. A share above 0 is always seen.
-std::string Bar(double share, int columns, bool unicode) {
-  constexpr const char* kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-  const int steps = unicode ? 8 : 1;
-  int length = static_cast<int>(std::lround(share * columns * steps));
-  if (share > 0) length = std::max(length, 1);
-  std::string bar;
-  for (int i = 0; i < length / steps; ++i) bar += unicode ? "█" : "#";
-  return bar + (unicode ? kEighths[length % steps] : "");
+// A bar of `share` of `columns`, rounded. A share above 0 is always seen.
+std::string BarOfShare(double share, int columns, bool unicode) {
+  const int least = unicode ? 1 : 8;  // eighths of a column that can be drawn
+  const auto eighths = static_cast<int>(std::lround(share * columns * 8 / least)) * least;
+  return Bar(share > 0 ? std::max(eighths, least) : 0, unicode);
 }
 
 }  // namespace
@@ -113,7 +109,7 @@ std::vector<StyledLine> LengthHistogram(const DataReport& report, int columns, b
     const double share = static_cast<double>(bin.rows()) / static_cast<double>(most);
     line.Add(Ink::kDim, label(BinLabel(bin)));
     if (bin.rows() > 0) {
-      line.Add(bin.cut() ? Ink::kWarn : Ink::kAccent, Bar(share, room, unicode));
+      line.Add(bin.cut() ? Ink::kWarn : Ink::kAccent, BarOfShare(share, room, unicode));
       line.Add(" ");
     }
     line.Add(absl::StrCat(bin.rows(), bin.cut() ? " cut" : ""));

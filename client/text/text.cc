@@ -95,6 +95,14 @@ std::string Shorten(std::string_view text, int columns, bool unicode) {
   return out + (unicode ? "…" : "~");
 }
 
+std::string Bar(int eighths, bool unicode) {
+  if (!unicode) return std::string(eighths / 8, '#');
+  constexpr const char* kParts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  std::string bar;
+  for (int i = 0; i < eighths / 8; ++i) bar += "█";
+  return bar + kParts[eighths % 8];
+}
+
 std::string PadRight(std::string_view text, int columns) {
   return std::string(text) + std::string(std::max(0, columns - DisplayWidth(text)), ' ');
 }

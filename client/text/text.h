@@ -23,6 +23,9 @@ int DisplayWidth(std::string_view text);
 // ("~" when `unicode` is false).
 std::string Shorten(std::string_view text, int columns, bool unicode = true);
 
+// A bar of so many eighths of a column; when `unicode` is false '#' for each whole column.
+std::string Bar(int eighths, bool unicode);
+
 // Returns `text` padded on the right with blanks, up to `columns`.
 std::string PadRight(std::string_view text, int columns);
 

@@ -8,15 +8,11 @@
 namespace ftd {
 namespace {
 
-// `share` of `cells`, to an eighth of a cell.
-std::string Bar(double share, int cells, bool unicode) {
+// A bar of `share` of `cells`, filled up to all of them.
+std::string BarOfAll(double share, int cells, bool unicode) {
   const int eighths = static_cast<int>(std::clamp(share, 0.0, 1.0) * cells * 8);
-  if (!unicode) return std::string(eighths / 8, '#') + std::string(cells - eighths / 8, '.');
-  constexpr const char* kParts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-  std::string bar;
-  for (int i = 0; i < eighths / 8; ++i) bar += "█";
-  bar += kParts[eighths % 8];
-  return PadRight(bar, cells);
+  const std::string bar = Bar(eighths, unicode);
+  return unicode ? PadRight(bar, cells) : bar + std::string(cells - eighths / 8, '.');
 }
 
 }  // namespace
@@ -39,7 +35,7 @@ StyledLine BarLine(double share, const std::string& text, const ScreenStyle& sty
   const int cells = std::clamp(style.columns - DisplayWidth(text) - 4, 4, 60);
   StyledLine line;
   line.Add(Ink::kDim, style.unicode ? "▕" : "[");
-  line.Add(Ink::kAccent, Bar(share, cells, style.unicode));
+  line.Add(Ink::kAccent, BarOfAll(share, cells, style.unicode));
   line.Add(Ink::kDim, style.unicode ? "▏" : "]");
   line.Add(absl::StrCat(" ", text));
   return line;

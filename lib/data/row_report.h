@@ -36,8 +36,8 @@ struct RowSample {
   int64_t row = 0;  // of those read, from 1
   int64_t tokens = 0, labels = 0;
   std::vector<Part> parts;
-  bool shortened =
-      false;  // "…" stands for text in the middle of long parts; the last may be missing
+  // "…" stands for text in the middle of long parts; the last parts may be missing.
+  bool shortened = false;
 };
 
 struct RowReport {

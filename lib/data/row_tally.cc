@@ -11,8 +11,8 @@ namespace {
 
 constexpr int64_t kMostBins = 12;  // equally wide ones
 constexpr size_t kMostParts = 40;  // of a sample
-constexpr size_t kPartEnd =
-    150;  // tokens at each end of a part that is shown whole up to twice that
+// Tokens that are shown at each end of a part with more than twice as many.
+constexpr size_t kPartEnd = 150;
 
 // The least of 1, 2, 5, 10, 20, … that is not below `size`.
 int64_t RoundWidth(int64_t size) {
@@ -22,7 +22,7 @@ int64_t RoundWidth(int64_t size) {
   }
 }
 
-// The least length that `share` of the rows do not exceed.
+// The least length that `percent` % of the rows do not exceed.
 int64_t Percentile(const std::map<int64_t, int64_t>& rows_by_length, int64_t rows,
                    int64_t percent) {
   int64_t seen = 0;
@@ -85,12 +85,12 @@ void RowTally::Merge(const RowTally& later) {
     if (samples_missing() > 0) samples_.push_back({before + sample.row, sample.tokens});
 }
 
-RowReport RowTally::Report(const RowEncoder& encoder) const {
+RowReport RowTally::Report(const RowEncoder& encoder) {
   RowReport report{.counts = counts_};
-  std::vector<uint64_t> hashes = hashes_;
-  std::sort(hashes.begin(), hashes.end());
-  const auto different = std::unique(hashes.begin(), hashes.end()) - hashes.begin();
-  report.duplicates = counts_.kept - static_cast<int64_t>(different);
+  // In place: their order says nothing, and a copy would take as much memory again.
+  std::sort(hashes_.begin(), hashes_.end());
+  for (size_t i = 1; i < hashes_.size(); ++i)
+    report.duplicates += hashes_[i] == hashes_[i - 1] ? 1 : 0;
   report.lengths = LengthsOf(rows_by_length_, encoder.seq_length);
   for (const Sample& sample : samples_) {
     RowSample& shown = report.samples.emplace_back();

@@ -27,7 +27,7 @@ class RowTally {
   // How many rows are still to be remembered.
   size_t samples_missing() const { return samples_wanted_ - samples_.size(); }
   // Of all rows so far, without those that were skipped.
-  RowReport Report(const RowEncoder& encoder) const;
+  RowReport Report(const RowEncoder& encoder);
 
  private:
   struct Sample {

@@ -128,7 +128,7 @@ absl::StatusOr<fs::path> TokenCache::Build(const Request& request) const {
   const auto go_on = [&] {
     return request.progress(reader.consumed_bytes(), reader.total_bytes());
   };
-  FTD_ASSIGN_OR_RETURN(const RowTally tally,
+  FTD_ASSIGN_OR_RETURN(RowTally tally,
                        TokenizeRows(reader, *request.encoder, request.threads, writer, go_on));
   if (writer.rows() == 0) {
     const auto& files = request.dataset.files;

@@ -20,17 +20,14 @@ namespace {
 constexpr int kLookMs = 100;
 constexpr size_t kLastWords = 2000;
 
-// Reads what is new in the worker's log. True once it has reported its end.
-bool Follow(AttemptFollower& follower, const RowCheckObserver& observer, RowCheck* check) {
-  bool ended = false;
+// Reads what is new in the worker's log.
+void Follow(AttemptFollower& follower, const RowCheckObserver& observer, RowCheck* check) {
   for (v1::WorkerEvent& event : follower.Read().events) {
     if (event.has_progress() && observer.progress) observer.progress(event.progress());
     if (event.has_warning()) check->warnings.push_back(event.warning().message());
     if (event.has_data_report()) check->report = std::move(*event.mutable_data_report());
     if (event.has_end()) check->end = event.end();
-    ended = ended || event.has_end();
   }
-  return ended;
 }
 
 absl::StatusOr<RowCheck> CheckIn(const std::string& worker, const StateDir& state_dir,
@@ -43,18 +40,18 @@ absl::StatusOr<RowCheck> CheckIn(const std::string& worker, const StateDir& stat
                        WorkerProcess::Spawn(worker, dir.path(), lock, /*hub_token=*/""));
   lock.Reset();
   RowCheck check;
-  bool stopped = false, reported = false;
+  bool stopped = false;
   while (!process.Reap().has_value()) {
     pollfd polled{.fd = process.pidfd(), .events = POLLIN};
     poll(&polled, 1, kLookMs);
-    reported = Follow(follower, observer, &check) || reported;
+    Follow(follower, observer, &check);
     if (stopped || observer.go_on()) continue;
     stopped = true;
     process.KillGroup();
   }
   if (stopped) return absl::CancelledError("the look at the rows was broken off");
-  reported = Follow(follower, observer, &check) || reported;
-  if (reported) return check;
+  Follow(follower, observer, &check);
+  if (check.end.outcome() != v1::WorkerEvent::End::OUTCOME_UNSPECIFIED) return check;
   return absl::InternalError(
       absl::StrCat("the worker ended without a report: ",
                    absl::StripAsciiWhitespace(FileTail(dir.path() / kWorkerLog, kLastWords))));

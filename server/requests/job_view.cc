@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -33,11 +34,14 @@ absl::Status AddQueuePlace(JobStore& store, const Job& job, v1::Job& view) {
   return absl::OkStatus();
 }
 
-// Adds progress and warnings out of one attempt's events.
-void AddEvents(const std::filesystem::path& dir, bool with_warnings, v1::Job& view) {
+// Adds progress out of one attempt's events, and all else that they say of the job if `everything`.
+void AddEvents(const std::filesystem::path& dir, bool everything, v1::Job& view) {
   for (v1::WorkerEvent& event : ReadEvents(dir)) {
     if (event.has_progress()) *view.mutable_progress() = event.progress();
-    if (event.has_warning() && with_warnings) view.add_warnings(event.warning().message());
+    if (!everything) continue;
+    if (event.has_warning()) view.add_warnings(event.warning().message());
+    if (event.has_data_report())
+      *view.mutable_data_report() = std::move(*event.mutable_data_report());
   }
   const int excess = view.warnings_size() - kMaxWarnings;
   if (excess > 0) view.mutable_warnings()->DeleteSubrange(0, excess);
@@ -62,6 +66,13 @@ void AddLastStep(const StateDir& state_dir, const Job& job, const std::vector<At
       last = std::min(last, info->first_step - 1);
     }
   }
+}
+
+// Where the newest attempt has not said what the rows are, an earlier one may have.
+void AddEarlierDataReport(const StateDir& state_dir, int32_t attempts, v1::Job& view) {
+  if (view.has_data_report()) return;
+  if (auto report = JobDataReport(state_dir, view.id(), attempts - 1))
+    *view.mutable_data_report() = *std::move(report);
 }
 
 void AddEvaluations(const StateDir& state_dir, int32_t attempts, v1::Job& view) {
@@ -99,8 +110,7 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
     AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), true, view);
   }
   AddLastStep(state_dir, job, attempts, view);
-  if (auto report = JobDataReport(state_dir, job.id, static_cast<int32_t>(attempts.size())))
-    *view.mutable_data_report() = *std::move(report);
+  AddEarlierDataReport(state_dir, static_cast<int32_t>(attempts.size()), view);
   AddEvaluations(state_dir, static_cast<int32_t>(attempts.size()), view);
   for (v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job.id)) {
     *view.add_checkpoints() = std::move(checkpoint);

@@ -51,6 +51,31 @@ class TrainerTest : public ::testing::TestWithParam<Mode> {
     return Sha256File(dir / name).value();
   }
 
+  // A run that is saved after `cut` steps and resumed, against `unbroken`, whose losses were
+  // `expected`.
+  void ExpectResumedEquals(const Trainer& unbroken, const std::vector<double>& expected,
+                           const TrainSpec& spec, int cut) {
+    const TempDir state;
+    Trainer first = Make(spec);
+    std::vector<double> losses = Steps(first, cut);
+    first.SaveState(state.path());
+    Trainer second = Make(spec);
+    second.LoadState(state.path(), cut);
+    for (double loss : Steps(second, static_cast<int>(expected.size()) - cut))
+      losses.push_back(loss);
+    EXPECT_EQ(losses, expected);
+    EXPECT_EQ(Weights(second), Weights(unbroken));
+  }
+
+  // So many steps with gradient checkpointing, against as many without.
+  void ExpectRecomputedEquals(TrainSpec spec, int steps) {
+    Trainer keeping = Make(spec);
+    spec.gradient_checkpointing = Checkpointing::kOn;
+    Trainer recomputing = Make(spec);
+    EXPECT_EQ(Steps(recomputing, steps), Steps(keeping, steps));
+    EXPECT_EQ(Weights(recomputing), Weights(keeping));
+  }
+
   TempDir dir_;
 };
 
@@ -72,15 +97,7 @@ TEST_P(TrainerTest, ResumedRunEqualsUnbrokenRunBitForBit) {
     std::vector<double> expected = Steps(unbroken, 12);
     for (int cut : {1, 3, 7, 11}) {
       SCOPED_TRACE(::testing::Message() << tokens << " tokens, cut after step " << cut);
-      const TempDir state;
-      Trainer first = Make(spec);
-      std::vector<double> losses = Steps(first, cut);
-      first.SaveState(state.path());
-      Trainer second = Make(spec);
-      second.LoadState(state.path(), cut);
-      for (double loss : Steps(second, 12 - cut)) losses.push_back(loss);
-      EXPECT_EQ(losses, expected);
-      EXPECT_EQ(Weights(second), Weights(unbroken));
+      ExpectResumedEquals(unbroken, expected, spec, cut);
     }
   }
 }
@@ -100,12 +117,7 @@ TEST_P(TrainerTest, StoppedStepLeavesNoTrace) {
 }
 
 TEST_P(TrainerTest, GradientCheckpointingChangesNothing) {
-  TrainSpec spec = HardSpec(GetParam());
-  Trainer keeping = Make(spec);
-  spec.gradient_checkpointing = Checkpointing::kOn;
-  Trainer recomputing = Make(spec);
-  EXPECT_EQ(Steps(recomputing, 6), Steps(keeping, 6));
-  EXPECT_EQ(Weights(recomputing), Weights(keeping));
+  ExpectRecomputedEquals(HardSpec(GetParam()), 6);
 }
 
 class DeltaTrainerTest : public TrainerTest {
@@ -115,24 +127,13 @@ class DeltaTrainerTest : public TrainerTest {
 
 TEST_P(DeltaTrainerTest, ResumedRunEqualsUnbrokenRunBitForBit) {
   const TrainSpec spec = HardSpec(GetParam());
-  Trainer unbroken = Make(spec), first = Make(spec);
-  std::vector<double> expected = Steps(unbroken, 5), losses = Steps(first, 2);
-  const TempDir state;
-  first.SaveState(state.path());
-  Trainer second = Make(spec);
-  second.LoadState(state.path(), 2);
-  for (double loss : Steps(second, 3)) losses.push_back(loss);
-  EXPECT_EQ(losses, expected);
-  EXPECT_EQ(Weights(second), Weights(unbroken));
+  Trainer unbroken = Make(spec);
+  const std::vector<double> expected = Steps(unbroken, 5);
+  ExpectResumedEquals(unbroken, expected, spec, 2);
 }
 
 TEST_P(DeltaTrainerTest, GradientCheckpointingChangesNothing) {
-  TrainSpec spec = HardSpec(GetParam());
-  Trainer keeping = Make(spec);
-  spec.gradient_checkpointing = Checkpointing::kOn;
-  Trainer recomputing = Make(spec);
-  EXPECT_EQ(Steps(recomputing, 4), Steps(keeping, 4));
-  EXPECT_EQ(Weights(recomputing), Weights(keeping));
+  ExpectRecomputedEquals(HardSpec(GetParam()), 4);
 }
 
 TEST_P(TrainerTest, AccumulationEqualsOneLargeBatch) {
