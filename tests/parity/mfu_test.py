@@ -38,7 +38,7 @@ def seen(t, window):
 def recurrence(query, key, value, g, beta, **_):
     """The gated delta rule token by token, by the three products with the state of each head that the maths has.
 
-    First and last state are part of the graph too, as in a row that goes on.
+    First and last state are part of the graph too, as in a row that continues.
     """
     sharers = value.shape[2] // key.shape[2]
     outs = []
