@@ -96,11 +96,10 @@ std::string Shorten(std::string_view text, int columns, bool unicode) {
 }
 
 std::string Bar(int eighths, bool unicode) {
-  if (!unicode) return std::string(eighths / 8, '#');
   constexpr const char* kParts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
   std::string bar;
-  for (int i = 0; i < eighths / 8; ++i) bar += "█";
-  return bar + kParts[eighths % 8];
+  for (int i = 0; i < eighths / 8; ++i) bar += unicode ? "█" : "#";
+  return unicode ? bar + kParts[eighths % 8] : bar;
 }
 
 std::string PadRight(std::string_view text, int columns) {
