@@ -90,9 +90,10 @@ Value GetSlice(Runtime& runtime, const Value& object, const Value& start, const 
   }
   std::vector<Value> items;
   runtime.Allocate(static_cast<uint64_t>(slice.count) * sizeof(Value));
-  for (int64_t i = 0; i < slice.count; ++i)
+  for (int64_t i = 0; i < slice.count; ++i) {
     items.push_back(
         object.As<ListObject>().items[static_cast<size_t>(slice.start + i * slice.step)]);
+  }
   return runtime.Checked(object.Is(Kind::kList) ? Value::List(std::move(items))
                                                 : Value::Tuple(std::move(items)));
 }

@@ -11,17 +11,19 @@ namespace {
 
 NamespaceObject& NamespaceAt(const Context& context, const Expr& target) {
   const Value& value = context.At(target.variable);
-  if (!value.Is(Kind::kNamespace))
+  if (!value.Is(Kind::kNamespace)) {
     FailAt(target.at, Concat("'", target.name,
                              "' is not a namespace: only those have attributes "
                              "that can be set"));
+  }
   return value.Mutable<NamespaceObject>();
 }
 
 void SetAttribute(const Context& context, const Expr& target, Value value) {
-  if (target.attribute.starts_with("_"))
+  if (target.attribute.starts_with("_")) {
     FailAt(target.at, Concat("a namespace cannot have the attribute '", target.attribute,
                              "': names that begin with an underscore are private"));
+  }
   auto& items = NamespaceAt(context, target).items;
   const auto found = std::find_if(items.begin(), items.end(),
                                   [&](const auto& item) { return item.first == target.attribute; });
@@ -48,9 +50,10 @@ void Assign(const Context& context, const Expr& target, Value value) {
     if (!part) break;
     parts.push_back(*std::move(part));
   }
-  if (parts.size() != target.kids.size())
+  if (parts.size() != target.kids.size()) {
     FailAt(target.at, Concat(target.kids.size(), " names are set from ",
                              parts.size() > target.kids.size() ? "more" : "fewer", " values"));
+  }
   for (size_t i = 0; i < parts.size(); ++i) Assign(context, *target.kids[i], std::move(parts[i]));
 }
 

@@ -26,8 +26,8 @@ absl::Status StatusOf(const Failure& failure, std::string_view source, uint32_t 
     status.SetPayload(kRaisedUrl, absl::Cord());
     return status;
   }
-  return absl::Status(failure.code,
-                      Concat(PositionText(source, failure.at.value_or(at)), ": ", failure.message));
+  return {failure.code,
+          Concat(PositionText(source, failure.at.value_or(at)), ": ", failure.message)};
 }
 
 }  // namespace
@@ -43,9 +43,10 @@ std::shared_ptr<const Program> Compile(std::string_view source) {
 Template::Template(std::shared_ptr<const Program> program) : program_(std::move(program)) {}
 
 absl::StatusOr<Template> Template::Parse(std::string_view source) {
-  if (source.size() > kMaxSourceBytes)
+  if (source.size() > kMaxSourceBytes) {
     return absl::InvalidArgumentError(
         Concat("the template has more than ", kMaxSourceBytes, " bytes"));
+  }
   if (!IsValidUtf8(source)) return absl::InvalidArgumentError("the template is not valid UTF-8");
   const std::string normalized = NormalizeSource(source);
   try {
