@@ -43,6 +43,8 @@ std::string PendingText(Job::PendingReason why) {
       return "another job has the device";
     case Job::BACKOFF:
       return "it waits before the next attempt";
+    case Job::DISK_RESERVE:
+      return "it waits for space on the disk";
     default:
       return "";
   }

@@ -114,7 +114,8 @@ Lines Aligned(std::vector<std::vector<Cell>> rows, const ScreenStyle& style) {
 Lines Queued(const WatchQueueResponse& queue, double now, const ScreenStyle& style) {
   std::vector<std::vector<Cell>> rows;
   for (const Job& job : queue.queued()) {
-    const bool waits = job.pending_reason() == Job::BACKOFF;
+    const bool waits =
+        job.pending_reason() == Job::BACKOFF || job.pending_reason() == Job::DISK_RESERVE;
     rows.push_back(
         {{Ink::kDim, absl::StrCat(job.position())},
          {Ink::kBold, JobHandle(job)},

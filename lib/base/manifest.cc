@@ -87,7 +87,9 @@ absl::StatusOr<Manifest> VerifyDirectory(const fs::path& dir,
     std::error_code error;
     // The size first: it finds a truncated file without reading it.
     const auto size = fs::file_size(path, error);
-    if (error) return Corrupt(dir, absl::StrCat(name, " is missing"));
+    if (error == std::errc::no_such_file_or_directory)
+      return Corrupt(dir, absl::StrCat(name, " is missing"));
+    if (error) return ErrnoError(error.value(), absl::StrCat("stat ", path.string()));
     if (static_cast<int64_t>(size) != expected.at("size_bytes").get<int64_t>()) {
       return Corrupt(
           dir, absl::StrCat(name, " has ", size, " bytes, not ", expected["size_bytes"].dump()));

@@ -27,7 +27,8 @@ absl::Status SealDirectory(const std::filesystem::path& tmp_dir,
                            const std::filesystem::path& final_dir, const Manifest& manifest);
 
 // Checks that every file that the manifest names is there with its size and sha256. DATA_LOSS
-// CHECKPOINT_CORRUPT. `progress` is called after each MiB.
+// CHECKPOINT_CORRUPT; other errors are of reading, and say nothing of the bytes. `progress` is
+// called after each MiB.
 absl::StatusOr<Manifest> VerifyDirectory(const std::filesystem::path& dir,
                                          const std::function<void()>& progress = nullptr);
 

@@ -5,9 +5,9 @@
 #include <system_error>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "lib/base/concat.h"
 #include "lib/base/error.h"
+#include "lib/base/steady_clock.h"
 
 namespace ftd {
 namespace {
@@ -39,7 +39,7 @@ absl::StatusOr<std::unique_ptr<RowReader>> LookAtMarks(
 }  // namespace
 
 absl::Status JudgeFirstRows(DatasetOptions options, int64_t most_rows, absl::Duration most_time) {
-  const absl::Time until = absl::Now() + most_time;
+  const Moment until = SteadyNow() + most_time;
   std::erase_if(options.files, [](const DatasetInput& file) {
     std::error_code error;
     return !std::filesystem::exists(file.path, error);
@@ -50,7 +50,7 @@ absl::Status JudgeFirstRows(DatasetOptions options, int64_t most_rows, absl::Dur
   if (marks_only) options.open_columnar = &LookAtMarks;
   DatasetReader reader(std::move(options));
   Example example;
-  while (absl::Now() < until) {
+  while (SteadyNow() < until) {
     const absl::StatusOr<bool> found = reader.Next(&example);
     if (marks_only && absl::IsUnimplemented(found.status())) break;
     FTD_RETURN_IF_ERROR(found.status());

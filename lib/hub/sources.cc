@@ -68,6 +68,13 @@ bool HasSources(const Sources& sources) {
                      [&](const RepoRevision& repo) { return HasFiles(cache, repo); });
 }
 
+absl::Status CheckDiskFor(const Sources& sources) {
+  const Cache cache(sources.cache_dir);
+  for (const RepoRevision& revision : sources.repos)
+    FTD_RETURN_IF_ERROR(CheckDisk(cache, revision));
+  return absl::OkStatus();
+}
+
 absl::Status FetchSources(const Sources& sources, const std::string& token,
                           const FetchOptions& options) {
   Settings settings;

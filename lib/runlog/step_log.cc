@@ -352,15 +352,19 @@ absl::StatusOr<std::vector<v1::StepMetrics>> ReadSteps(const std::filesystem::pa
   }
 }
 
-std::optional<v1::StepMetrics> ReadLastStep(const std::filesystem::path& path) {
+absl::StatusOr<std::optional<v1::StepMetrics>> ReadLastStep(const std::filesystem::path& path) {
   const auto log = Open(path);
+  if (absl::IsNotFound(log.status())) return std::nullopt;
+  FTD_RETURN_IF_ERROR(log.status());
   struct stat status = {};
-  if (!log.ok() || ::fstat(log->fd.get(), &status) != 0) return std::nullopt;
+  if (::fstat(log->fd.get(), &status) != 0)
+    return ErrnoError(errno, absl::StrCat("stat ", path.string()));
   // From the end: only the last row can be torn, so this reads one row or two.
   const auto rows = (status.st_size - log->RowOffset(0)) / log->layout.row_bytes;
   std::string row(log->layout.row_bytes, '\0');
   for (int64_t i = rows - 1; i >= 0; --i) {
     const ssize_t n = ::pread(log->fd.get(), row.data(), row.size(), log->RowOffset(i));
+    if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
     if (n == static_cast<ssize_t>(row.size()) && Counts(row.data(), log->layout))
       return FromRow(row.data(), log->layout);
   }

@@ -76,8 +76,8 @@ absl::StatusOr<std::vector<v1::StepMetrics>> ReadSteps(const std::filesystem::pa
                                                        int64_t from = 0, int64_t max_rows = 0);
 
 // The last row that counts: the file's last one may be half written or damaged. nullopt: there is
-// none.
-std::optional<v1::StepMetrics> ReadLastStep(const std::filesystem::path& path);
+// none, or no file.
+absl::StatusOr<std::optional<v1::StepMetrics>> ReadLastStep(const std::filesystem::path& path);
 
 // The steps of a job from its attempts' logs, oldest first: where two logs have the same step, the
 // newer counts, and what an older log has from a newer log's first step on is dropped.

@@ -38,7 +38,8 @@ FineTuningService::Unary* FineTuningService::ListCheckpoints(
     v1::ListCheckpointsResponse* response) {
   return OnPool(context, [=, this]() -> absl::Status {
     FTD_ASSIGN_OR_RETURN(const Job job, parts_.store.Get(request->job()));
-    for (v1::Checkpoint& checkpoint : ListCheckpointDirs(parts_.state_dir, job.id)) {
+    FTD_ASSIGN_OR_RETURN(auto checkpoints, ListCheckpointDirs(parts_.state_dir, job.id));
+    for (v1::Checkpoint& checkpoint : checkpoints) {
       *response->add_checkpoints() = std::move(checkpoint);
     }
     return absl::OkStatus();

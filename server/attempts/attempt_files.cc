@@ -1,12 +1,15 @@
 #include "server/attempts/attempt_files.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <charconv>
-#include <fstream>
+#include <cerrno>
 #include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/manifest.h"
@@ -19,12 +22,31 @@ namespace ftd {
 
 namespace fs = std::filesystem;
 
-// Reads the log from its start. A log that is missing or damaged has the events before that point.
-std::vector<v1::WorkerEvent> ReadEvents(const fs::path& attempt_dir) {
+namespace {
+
+// Only what is not there, or is damaged for good, may count as absent. Descriptors run out, and
+// disks fail, for a moment.
+bool IsAbsent(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsDataLoss(status);
+}
+
+absl::StatusOr<std::vector<fs::path>> EntriesOf(const fs::path& dir) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error))
+    entries.push_back(it->path());
+  if (!error || error == std::errc::no_such_file_or_directory ||
+      error == std::errc::not_a_directory)
+    return entries;
+  return ErrnoError(error.value(), absl::StrCat("list ", dir.string()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<v1::WorkerEvent>> ReadEvents(const fs::path& attempt_dir) {
+  FTD_ASSIGN_OR_RETURN(const RecordBatch batch, ReadRecords(attempt_dir / kEventsLog, 0));
   std::vector<v1::WorkerEvent> events;
-  const auto batch = ReadRecords(attempt_dir / kEventsLog, 0);
-  if (!batch.ok()) return events;
-  for (const std::string& payload : batch->payloads) {
+  for (const std::string& payload : batch.payloads) {
     v1::WorkerEvent event;
     if (event.ParseFromString(payload)) events.push_back(std::move(event));
   }
@@ -32,10 +54,12 @@ std::vector<v1::WorkerEvent> ReadEvents(const fs::path& attempt_dir) {
 }
 
 // Steps of an attempt are consecutive, so the header's first step and the last row give the range.
-std::optional<StepRange> ReadStepRange(const fs::path& attempt_dir) {
+absl::StatusOr<std::optional<StepRange>> ReadStepRange(const fs::path& attempt_dir) {
   const auto info = ReadStepLogInfo(attempt_dir / kStepsLog);
-  auto last = ReadLastStep(attempt_dir / kStepsLog);
-  if (!info.ok() || !last) return std::nullopt;
+  if (IsAbsent(info.status())) return std::nullopt;
+  FTD_RETURN_IF_ERROR(info.status());
+  FTD_ASSIGN_OR_RETURN(auto last, ReadLastStep(attempt_dir / kStepsLog));
+  if (!last.has_value()) return std::nullopt;
   return StepRange{.first = info->first_step, .last = *std::move(last)};
 }
 
@@ -51,7 +75,9 @@ std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std:
       while (!evaluations.empty() && evaluations.back().step() >= step) evaluations.pop_back();
     };
     if (info.ok()) drop_from(info->first_step);
-    for (v1::WorkerEvent& event : ReadEvents(dir)) {
+    auto events = ReadEvents(dir);
+    if (!events.ok()) continue;
+    for (v1::WorkerEvent& event : *events) {
       if (!event.has_evaluation()) continue;
       drop_from(event.evaluation().step());  // a stop had cut it off behind its step
       evaluations.push_back(std::move(*event.mutable_evaluation()));
@@ -76,7 +102,9 @@ void KeepDataReport(const StateDir& state_dir, const std::string& job_id,
 std::optional<v1::DataReport> JobDataReport(const StateDir& state_dir, const std::string& job_id,
                                             int32_t attempts) {
   for (int32_t number = attempts; number > 0; --number) {
-    for (v1::WorkerEvent& event : ReadEvents(state_dir.AttemptDir(job_id, number)))
+    auto events = ReadEvents(state_dir.AttemptDir(job_id, number));
+    if (!events.ok()) continue;
+    for (v1::WorkerEvent& event : *events)
       if (event.has_data_report()) return std::move(*event.mutable_data_report());
   }
   v1::DataReport report;
@@ -85,26 +113,28 @@ std::optional<v1::DataReport> JobDataReport(const StateDir& state_dir, const std
   return std::nullopt;
 }
 
-std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
-                                               const std::string& job_id) {
+// attempts/N/checkpoint-STEP; a checkpoint that is still being written has another name. Manifests
+// are read but no bytes are hashed, which would take long for a large model.
+absl::StatusOr<std::vector<v1::Checkpoint>> ListCheckpointDirs(const StateDir& state_dir,
+                                                               const std::string& job_id) {
   std::vector<v1::Checkpoint> checkpoints;
-  // attempts/N/checkpoint-STEP; a checkpoint that is still being written has another name.
-  // Manifests are read but no bytes are hashed, which would take long for a large model.
-  std::error_code error;
-  for (const auto& attempt : fs::directory_iterator(state_dir.Attempts(job_id), error)) {
+  FTD_ASSIGN_OR_RETURN(const auto attempts, EntriesOf(state_dir.Attempts(job_id)));
+  for (const fs::path& attempt : attempts) {
     int32_t number = 0;
-    if (!absl::SimpleAtoi(attempt.path().filename().string(), &number)) continue;
-    std::error_code inner;
-    for (const auto& entry : fs::directory_iterator(attempt.path(), inner)) {
-      if (CheckpointStep(entry.path()) < 0) continue;
-      const auto manifest = ReadManifest(entry.path());
-      if (!manifest.ok()) continue;
+    if (!absl::SimpleAtoi(attempt.filename().string(), &number)) continue;
+    FTD_ASSIGN_OR_RETURN(const auto entries, EntriesOf(attempt));
+    for (const fs::path& entry : entries) {
+      if (CheckpointStep(entry) < 0) continue;
+      const auto manifest = ReadManifest(entry);
+      if (IsAbsent(manifest.status())) continue;
+      FTD_RETURN_IF_ERROR(manifest.status());
       v1::Checkpoint& checkpoint = checkpoints.emplace_back();
-      checkpoint.set_step(CheckpointStep(entry.path()));
-      checkpoint.set_path(entry.path());
+      checkpoint.set_step(CheckpointStep(entry));
+      checkpoint.set_path(entry);
       checkpoint.set_size_bytes(manifest->total_bytes);
       checkpoint.set_attempt(number);
-      const auto written = fs::last_write_time(entry.path() / "MANIFEST.json", inner);
+      std::error_code gone;
+      const auto written = fs::last_write_time(entry / "MANIFEST.json", gone);
       *checkpoint.mutable_create_time() =
           ToTimestamp(absl::FromChrono(std::chrono::file_clock::to_sys(written)));
     }
@@ -117,20 +147,26 @@ std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
 }
 
 // Damaged ones stay where they are, for whoever wants to know why.
-fs::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id,
-                              const std::function<void()>& progress) {
-  auto checkpoints = ListCheckpointDirs(state_dir, job_id);
+absl::StatusOr<fs::path> NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id,
+                                              Unreadable unreadable,
+                                              const std::function<void()>& progress) {
+  FTD_ASSIGN_OR_RETURN(auto checkpoints, ListCheckpointDirs(state_dir, job_id));
   std::reverse(checkpoints.begin(), checkpoints.end());
   for (const v1::Checkpoint& checkpoint : checkpoints) {
     const auto verified = VerifyDirectory(checkpoint.path(), progress);
-    if (verified.ok()) return checkpoint.path();
+    if (verified.ok()) return fs::path(checkpoint.path());
+    if (!IsAbsent(verified.status()) && unreadable == Unreadable::kIsAnError)
+      return verified.status();
     LogWarning(About{.job = job_id}, "checkpoint passed over: ", verified.status().message());
   }
-  return {};
+  return fs::path();
 }
 
 void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id, int32_t attempt) {
-  for (const v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job_id)) {
+  const auto checkpoints = ListCheckpointDirs(state_dir, job_id);
+  if (!checkpoints.ok())
+    return LogWarning("cannot list checkpoints: ", checkpoints.status().message());
+  for (const v1::Checkpoint& checkpoint : *checkpoints) {
     if (checkpoint.attempt() >= attempt) continue;
     std::error_code error;
     fs::remove_all(checkpoint.path(), error);
@@ -157,20 +193,23 @@ int64_t LastStepAfter(const StateDir& state_dir, const std::string& job_id, int3
     const auto info = ReadStepLogInfo(dir / kStepsLog);
     // An attempt that has not recorded a step has rolled the job back all the same.
     if (info.ok()) last = std::min(last, std::max<int64_t>(info->first_step - 1, 0));
-    if (const auto range = ReadStepRange(dir)) last = range->last.step();
+    if (const auto range = ReadStepRange(dir); range.ok() && range->has_value())
+      last = (*range)->last.step();
   }
   return last;
 }
 
 // The first line is dropped if the cut may have gone through it.
-std::string FileTail(const fs::path& path, size_t bytes) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return "";
-  const auto size = static_cast<size_t>(file.tellg());
+absl::StatusOr<std::string> FileTail(const fs::path& path, size_t bytes) {
+  const auto file = OpenFile(path, O_RDONLY);
+  if (IsAbsent(file.status())) return "";
+  FTD_RETURN_IF_ERROR(file.status());
+  const auto size = static_cast<size_t>(std::max<off_t>(0, lseek(file->get(), 0, SEEK_END)));
   std::string tail(std::min(size, bytes), '\0');
-  file.seekg(static_cast<std::streamoff>(size - tail.size()));
-  file.read(tail.data(), static_cast<std::streamsize>(tail.size()));
-  tail.resize(static_cast<size_t>(file.gcount()));
+  const ssize_t read =
+      pread(file->get(), tail.data(), tail.size(), static_cast<off_t>(size - tail.size()));
+  if (read < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
+  tail.resize(static_cast<size_t>(read));
   const size_t line = tail.find('\n');
   if (size > bytes && line != std::string::npos) tail.erase(0, line + 1);
   return tail;

@@ -1,5 +1,8 @@
 // The content of an attempt's directory: its events, its steps, its checkpoints. Stateless reads,
 // also of a directory that a living worker writes to.
+//
+// What is missing or damaged is left out. What cannot be read now, for want of a descriptor or
+// because the disk fails, is an error: nothing may be concluded from it.
 #pragma once
 
 #include <cstdint>
@@ -23,18 +26,20 @@ inline constexpr char kWorkerLog[] = "worker.log";
 inline constexpr char kWorkerLock[] = "worker.lock";
 inline constexpr char kRequestFile[] = "request.json";
 inline constexpr char kResultDir[] = "result";
+inline constexpr char kPublishingMark[] = "publishing";
 
 // All events so far; a record that is not a WorkerEvent is left out.
-std::vector<v1::WorkerEvent> ReadEvents(const std::filesystem::path& attempt_dir);
+absl::StatusOr<std::vector<v1::WorkerEvent>> ReadEvents(const std::filesystem::path& attempt_dir);
 
 // The steps that an attempt recorded; nullopt: none.
 struct StepRange {
   int64_t first = 0;
   v1::StepMetrics last;
 };
-std::optional<StepRange> ReadStepRange(const std::filesystem::path& attempt_dir);
+absl::StatusOr<std::optional<StepRange>> ReadStepRange(const std::filesystem::path& attempt_dir);
 
 // A job's evaluations in the order of their steps; where an attempt repeated steps, its own count.
+// This and the next are for people to see, and leave out what cannot be read.
 std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std::string& job_id,
                                            int32_t attempts);
 
@@ -48,13 +53,17 @@ std::optional<v1::DataReport> JobDataReport(const StateDir& state_dir, const std
 
 // Complete checkpoints of a job over all its attempts, by step, then attempt. Only manifests are
 // read.
-std::vector<v1::Checkpoint> ListCheckpointDirs(const StateDir& state_dir,
-                                               const std::string& job_id);
+absl::StatusOr<std::vector<v1::Checkpoint>> ListCheckpointDirs(const StateDir& state_dir,
+                                                               const std::string& job_id);
 
+// A checkpoint that cannot be read: an error, or passed over as a damaged one.
+enum class Unreadable { kIsAnError, kIsPassedOver };
 // The newest one whose bytes agree with its manifest; empty when there is none. `progress` is
 // called after each MiB read.
-std::filesystem::path NewestGoodCheckpoint(const StateDir& state_dir, const std::string& job_id,
-                                           const std::function<void()>& progress);
+absl::StatusOr<std::filesystem::path> NewestGoodCheckpoint(const StateDir& state_dir,
+                                                           const std::string& job_id,
+                                                           Unreadable unreadable,
+                                                           const std::function<void()>& progress);
 
 // Once an attempt has a checkpoint of its own, those of the attempts before it are of no more use.
 void RemoveOlderCheckpoints(const StateDir& state_dir, const std::string& job_id, int32_t attempt);
@@ -66,7 +75,7 @@ void RemoveUnfinished(const std::filesystem::path& attempt_dir);
 // its own count.
 int64_t LastStepAfter(const StateDir& state_dir, const std::string& job_id, int32_t number);
 
-// The last `bytes` of a file, cut at a line's start; empty when it cannot be read.
-std::string FileTail(const std::filesystem::path& path, size_t bytes);
+// The last `bytes` of a file, cut at a line's start; empty when it is missing.
+absl::StatusOr<std::string> FileTail(const std::filesystem::path& path, size_t bytes);
 
 }  // namespace ftd

@@ -106,13 +106,16 @@ absl::Status WriteAttemptRequest(const StateDir& state_dir, const Job& job,
 // on.
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
                                                int32_t number, int32_t rollbacks,
-                                               const Device& device,
+                                               const Device& device, Unreadable unreadable,
                                                const std::function<void()>& progress) {
   PreparedAttempt prepared;
   prepared.dir = state_dir.AttemptDir(job.id, number);
   prepared.attempt.number = number;
   FTD_RETURN_IF_ERROR(RecreateDirectory(prepared.dir));
-  if (number > 1) prepared.attempt.resumed_from = NewestGoodCheckpoint(state_dir, job.id, progress);
+  if (number > 1) {
+    FTD_ASSIGN_OR_RETURN(prepared.attempt.resumed_from,
+                         NewestGoodCheckpoint(state_dir, job.id, unreadable, progress));
+  }
   FTD_ASSIGN_OR_RETURN(prepared.lock, LockForWorker(prepared.dir));
   FTD_RETURN_IF_ERROR(WriteAttemptRequest(state_dir, job, prepared, rollbacks, device));
   return prepared;
@@ -127,9 +130,13 @@ absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job, co
 }
 
 // Tries to take the lock. Closing the descriptor gives it back where that succeeded.
-bool WorkerLives(const fs::path& attempt_dir) {
+absl::StatusOr<bool> WorkerLives(const fs::path& attempt_dir) {
   const auto lock = OpenFile(attempt_dir / kWorkerLock, O_RDWR);
-  return lock.ok() && flock(lock->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (absl::IsNotFound(lock.status())) return false;
+  FTD_RETURN_IF_ERROR(lock.status());
+  if (flock(lock->get(), LOCK_EX | LOCK_NB) == 0) return false;
+  if (errno == EWOULDBLOCK) return true;
+  return ErrnoError(errno, absl::StrCat("lock ", attempt_dir.string()));
 }
 
 }  // namespace ftd

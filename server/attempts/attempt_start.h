@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/base/file.h"
+#include "server/attempts/attempt_files.h"
 #include "server/attempts/device.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job.h"
@@ -21,11 +22,12 @@ struct PreparedAttempt {
 
 // Creates the directory of attempt `number` with request.json and a held worker.lock, and chooses
 // the checkpoint to resume from. `rollbacks`: how many attempts before it were rolled back. What a
-// daemon that died at this point had left there is removed: no worker was started in it. `progress`
-// is called while the checkpoint is read.
+// daemon that died at this point had left there is removed: no worker was started in it. A
+// checkpoint that cannot be read is as `unreadable` says. `progress` is called while the checkpoint
+// is read.
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const Job& job,
                                                int32_t number, int32_t rollbacks,
-                                               const Device& device,
+                                               const Device& device, Unreadable unreadable,
                                                const std::function<void()>& progress);
 
 // Writes request.json for a look at a job's rows (row_check.h) into an empty directory. Returns the
@@ -33,7 +35,8 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
 absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job,
                                    const std::filesystem::path& dir);
 
-// True when a living worker holds the attempt's lock.
-bool WorkerLives(const std::filesystem::path& attempt_dir);
+// True when somebody holds the attempt's lock: a living worker, or what it left behind. An error
+// when that cannot be told now.
+absl::StatusOr<bool> WorkerLives(const std::filesystem::path& attempt_dir);
 
 }  // namespace ftd

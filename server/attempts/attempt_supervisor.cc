@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <csignal>
 
-#include "absl/time/clock.h"
 #include "lib/base/error.h"
 
 namespace ftd {
 namespace {
 
-// A worker is looked at this often for a heartbeat, or twice per `hang_limit` if that is shorter.
+// A worker is looked at this often for a heartbeat, or four times per `hang_limit` if that is
+// shorter.
 constexpr absl::Duration kHeartbeatCheck = absl::Seconds(2);
 
 const char* WithWhat(StopRequest how) {
@@ -29,10 +29,8 @@ AttemptSupervisor::AttemptSupervisor(Job job, Attempt attempt, std::filesystem::
       follower_(std::move(follower)),
       control_(dir_),
       hang_limit_(hang_limit),
-      last_sign_of_life_(absl::Now()),
-      next_heartbeat_check_(hang_limit_ < absl::InfiniteDuration()
-                                ? last_sign_of_life_ + std::min(kHeartbeatCheck, hang_limit_ / 2)
-                                : absl::InfiniteFuture()) {}
+      check_interval_(hang_limit_ == kNever ? kNever : std::min(kHeartbeatCheck, hang_limit_ / 4)),
+      last_check_(SteadyNow()) {}
 
 absl::StatusOr<std::unique_ptr<AttemptSupervisor>> AttemptSupervisor::Create(
     Job job, Attempt attempt, std::filesystem::path dir, WorkerProcess process,
@@ -48,7 +46,7 @@ void AttemptSupervisor::AskToStop(StopRequest how, absl::Duration term_after,
   // The values of StopRequest are ordered by urgency. Deadlines only ever come closer.
   if (how <= asked_) return;
   asked_ = how;
-  const absl::Time now = absl::Now();
+  const Moment now = SteadyNow();
   term_at_ = std::min(term_at_, now + term_after);
   kill_at_ = std::min(kill_at_, now + kill_after);
   v1::ControlRequest request;
@@ -65,34 +63,38 @@ void AttemptSupervisor::AskToStop(StopRequest how, absl::Duration term_after,
 
 AttemptNews AttemptSupervisor::Read() {
   AttemptNews news = follower_.Read();
-  if (!news.events.empty() || !news.steps.empty()) last_sign_of_life_ = absl::Now();
+  if (!news.events.empty() || !news.steps.empty()) silence_ = absl::ZeroDuration();
   return news;
 }
 
-absl::Time AttemptSupervisor::Drive(absl::Time now) {
+Moment AttemptSupervisor::Drive(Moment now) {
   // Each signal is sent once its time has come; SIGKILL is repeated every second while the process
   // lives.
   if (now >= term_at_) {
     process_.Signal(SIGTERM);
-    term_at_ = absl::InfiniteFuture();
+    term_at_ = kNever;
   }
   if (now >= kill_at_) {
     LogWarning(AboutThis(), "the worker did not stop in time and is killed");
     process_.KillGroup();
     kill_at_ = now + absl::Seconds(1);  // still asked to stop; and should it need a second blow
   }
-  if (now >= next_heartbeat_check_) CheckHeartbeat(now);
-  return std::min({term_at_, kill_at_, next_heartbeat_check_});
+  if (now >= last_check_ + check_interval_) CheckHeartbeat(now);
+  return std::min({term_at_, kill_at_, last_check_ + check_interval_});
 }
 
-void AttemptSupervisor::CheckHeartbeat(absl::Time now) {
-  next_heartbeat_check_ = now + std::min(kHeartbeatCheck, hang_limit_ / 2);
+// Time in which the daemon itself did not run counts as no more than one interval: whatever stopped
+// both, a suspend, a debugger, a freezer or a hypervisor, left the worker no time to show a sign of
+// life.
+void AttemptSupervisor::CheckHeartbeat(Moment now) {
+  silence_ += std::min(now - last_check_, check_interval_);
+  last_check_ = now;
   // Only a change of the heartbeat counts. New records in the logs count as well (see Read).
   if (const uint64_t heartbeat = follower_.Heartbeat(); heartbeat != heartbeat_) {
     heartbeat_ = heartbeat;
-    last_sign_of_life_ = now;
+    silence_ = absl::ZeroDuration();
   }
-  if (now - last_sign_of_life_ < hang_limit_) return;
+  if (silence_ < hang_limit_) return;
   LogWarning(AboutThis(), "the worker gave no sign of life for ", absl::ToInt64Seconds(hang_limit_),
              " s and is killed");
   hung_ = true;

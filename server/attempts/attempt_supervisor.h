@@ -11,7 +11,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
+#include "lib/base/steady_clock.h"
 #include "server/attempts/attempt_follower.h"
 #include "server/attempts/control_client.h"
 #include "server/attempts/worker_process.h"
@@ -53,14 +53,14 @@ class AttemptSupervisor {
   AttemptNews Read();
   // Sends the signals that are due, and kills a worker that stands still. Returns when it wants to
   // be called again.
-  absl::Time Drive(absl::Time now);
+  Moment Drive(Moment now);
   // The worker was killed because it stood still.
   bool hung() const { return hung_; }
 
  private:
   AttemptSupervisor(Job job, Attempt attempt, std::filesystem::path dir, WorkerProcess process,
                     AttemptFollower follower, absl::Duration hang_limit);
-  void CheckHeartbeat(absl::Time now);
+  void CheckHeartbeat(Moment now);
   About AboutThis() const { return {.job = job_.id, .attempt = attempt_.number}; }
 
   const Job job_;
@@ -70,12 +70,13 @@ class AttemptSupervisor {
   AttemptFollower follower_;
   ControlClient control_;
   StopRequest asked_ = StopRequest::kNone;
-  absl::Time term_at_ = absl::InfiniteFuture();
-  absl::Time kill_at_ = absl::InfiniteFuture();
+  Moment term_at_ = kNever;
+  Moment kill_at_ = kNever;
   const absl::Duration hang_limit_;
+  const absl::Duration check_interval_;  // of the heartbeat
   uint64_t heartbeat_ = 0;
-  absl::Time last_sign_of_life_;
-  absl::Time next_heartbeat_check_;
+  Moment last_check_;
+  absl::Duration silence_;  // that was watched since the last sign of life
   bool hung_ = false;
 };
 

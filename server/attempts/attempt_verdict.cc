@@ -67,11 +67,12 @@ AttemptVerdict Stopped(const AttemptEvidence& evidence) {
           .move = StoppedMove(evidence)};
 }
 
-// Returns the verdict on a complete result. Only a cancel without `keep` discards it; a pause that
-// came too late does not.
+// Returns the verdict on a complete result. Only a cancel without `keep` discards it, one that came
+// before the publication was decided on; a pause that came too late does not.
 AttemptVerdict Succeeded(const AttemptEvidence& evidence) {
   AttemptVerdict verdict{.attempt_state = AttemptState::kSucceeded, .attempt_reason = "completed"};
-  verdict.publish = evidence.state != JobState::kCancelling || evidence.keep;
+  verdict.publish = evidence.result == ResultEvidence::kPublishing ||
+                    evidence.state != JobState::kCancelling || evidence.keep;
   if (!verdict.publish) {
     verdict.move = StoppedMove(evidence);
     return verdict;
@@ -117,6 +118,21 @@ AttemptVerdict Failed(const AttemptEvidence& evidence) {
                   .message = end.message(),
                   .failure_reason = name,
                   .hint = end.hint()};
+  return verdict;
+}
+
+// Returns the verdict on a worker that found the disk full, which is not the fault of the job: it
+// continues when there is space, however often that happens.
+AttemptVerdict OutOfSpace(const AttemptEvidence& evidence, absl::Time now) {
+  AttemptVerdict verdict = Stopped(evidence);
+  verdict.attempt_state = AttemptState::kFailed;
+  verdict.attempt_reason = evidence.end->message();
+  if (verdict.move.to != JobState::kQueued) return verdict;
+  verdict.disk_was_full = true;
+  verdict.move.message =
+      absl::StrCat(evidence.end->message(), "; it continues when there is more space");
+  verdict.move.hint = evidence.end->hint();
+  verdict.move.not_before = now + kLongestBackoff;
   return verdict;
 }
 
@@ -196,8 +212,13 @@ AttemptVerdict CannotLoad(const std::string& complaint) {
 AttemptVerdict Judge(const AttemptEvidence& evidence, absl::Time now) {
   const auto outcome =
       evidence.end.has_value() ? evidence.end->outcome() : End::OUTCOME_UNSPECIFIED;
-  if (outcome == End::SUCCEEDED && evidence.has_result) return Succeeded(evidence);
+  if (outcome == End::SUCCEEDED && evidence.result != ResultEvidence::kNone) {
+    return Succeeded(evidence);
+  }
   const bool guards = IsMemoryGuards(evidence);
+  if (outcome == End::FAILED && evidence.end->failure_reason() == v1::DISK_FULL) {
+    return OutOfSpace(evidence, now);
+  }
   if (outcome == End::FAILED && !guards) return Failed(evidence);
   if (outcome == End::ROLLED_BACK) return RolledBack(evidence);
   const bool stop_wanted = evidence.asked_to_stop || evidence.state == JobState::kCancelling ||

@@ -16,6 +16,16 @@ namespace ftd {
 // Attempts in a row that may crash without progress before the job fails.
 inline constexpr int32_t kMaxCrashes = 3;
 
+// No job waits longer for its next attempt, unless the disk is full.
+inline constexpr absl::Duration kLongestBackoff = absl::Minutes(2);
+
+// What there is of an attempt's result.
+enum class ResultEvidence {
+  kNone,
+  kComplete,    // it lies in the attempt's directory
+  kPublishing,  // its publication was decided on, and may have been done
+};
+
 // The facts that are known once the worker is gone.
 struct AttemptEvidence {
   JobState state = JobState::kPreparing;  // of the job
@@ -24,7 +34,7 @@ struct AttemptEvidence {
   int32_t crashes = 0;  // of the job, before this attempt
   std::optional<v1::WorkerEvent::End> end;
   ExitStatus exit;
-  bool has_result = false;     // a result directory is there, or was published already
+  ResultEvidence result = ResultEvidence::kNone;
   bool made_progress = false;  // a new greatest step or a new checkpoint
   bool asked_to_stop = false;  // by the daemon
   int64_t resume_step = 0;     // of the newest checkpoint; 0: none
@@ -39,9 +49,11 @@ struct AttemptVerdict {
   std::string attempt_reason;
   Move move;             // of the job; its result_dir is left to the caller
   bool publish = false;  // the result is to be published before the job is moved
+  bool disk_was_full = false;
 };
 
-// A retry waits from `now`: 1 s, then 2 s; 30 s, then 120 s where memory ran short.
+// A retry after a crash waits from `now`: 1 s, then 2 s; 30 s, then 120 s where memory ran short,
+// and at most 120 s where the disk is full (Move::space_wanted is the caller's to fill in).
 AttemptVerdict JudgeAttempt(const AttemptEvidence& evidence, absl::Time now);
 
 }  // namespace ftd

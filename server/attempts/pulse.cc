@@ -1,7 +1,6 @@
 #include "server/attempts/pulse.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,7 +11,6 @@
 namespace ftd {
 namespace {
 
-constexpr absl::Duration kNever = absl::InfiniteDuration();
 constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 // While ftd stops, it asks for this much more time, this often. In all it asks for no more than
 // stop_grace_seconds, after which the worker is killed.
@@ -20,10 +18,6 @@ constexpr absl::Duration kExtension = absl::Seconds(15), kExtensionInterval = ab
 
 // Between two turns of the runner's loop.
 constexpr absl::Duration kLongest = absl::Minutes(1);
-
-absl::Duration SteadyNow() {
-  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
-}
 
 }  // namespace
 
@@ -49,7 +43,7 @@ void Pulse::OnNews(const AttemptNews& news) {
 }
 
 // Each Beat function returns the time at which it wants to be called again.
-Pulse::Moment Pulse::BeatWatchdog(Moment now) {
+Moment Pulse::BeatWatchdog(Moment now) {
   if (interval_ == absl::ZeroDuration()) return kNever;
   if (now < next_alive_) return next_alive_;
   const absl::Status alive = store_.Probe();
@@ -83,7 +77,7 @@ std::string Pulse::Status(const Job* running) {
   return absl::StrCat(what, "; ", queue);
 }
 
-Pulse::Moment Pulse::BeatStatus(const Job* running, Moment now) {
+Moment Pulse::BeatStatus(const Job* running, Moment now) {
   // Phase and step belong to one job; another starts without them.
   if (const std::string id = running == nullptr ? "" : running->id; id != job_id_) {
     job_id_ = id;
@@ -99,7 +93,7 @@ Pulse::Moment Pulse::BeatStatus(const Job* running, Moment now) {
 }
 
 // Extends the service manager's stop timeout in small pieces, so that a hung stop still ends.
-Pulse::Moment Pulse::BeatStop(Moment now) {
+Moment Pulse::BeatStop(Moment now) {
   if (!stopping_()) return kNever;
   if (now >= next_extension_) {
     NotifyNeedsTime(kExtension);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "lib/base/steady_clock.h"
 #include "server/attempts/attempt_follower.h"
 #include "server/jobs/job_store.h"
 
@@ -33,9 +34,6 @@ class Pulse {
   absl::Duration Overdue() const;
 
  private:
-  // Of the steady clock, which nobody sets: time since the machine started.
-  using Moment = absl::Duration;
-
   std::string Status(const Job* running);
   // Each returns when it is due next.
   Moment BeatWatchdog(Moment now);

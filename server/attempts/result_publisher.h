@@ -1,29 +1,33 @@
 // Publishing a result: the attempt's result/ becomes results/<name or id>.
+//
+// The attempt's file `publishing`, which names the place, is written first. From then on the job
+// succeeds, whatever else happens: it is asked to be cancelled, or the daemon dies before or after
+// the rename.
 #pragma once
 
 #include <filesystem>
 
 #include "absl/status/statusor.h"
+#include "server/attempts/attempt_verdict.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job.h"
-#include "server/jobs/job_store.h"
 
 namespace ftd {
 
-// Returns the place of the job's result, present or future.
+// Returns where the job's result is published, unless something else lies there by then.
 std::filesystem::path PublishedResult(const StateDir& state_dir, const Job& job);
 
-// True when Publish has, or had, something to publish.
-bool HasResult(const StateDir& state_dir, const Job& job, const std::filesystem::path& attempt_dir);
+// Looks for the result of an attempt that has ended. An error when that cannot be told now.
+absl::StatusOr<ResultEvidence> FindResult(const StateDir& state_dir, const Job& job,
+                                          const std::filesystem::path& attempt_dir);
 
-// Renames `attempt_dir`/result to its place, durably. Idempotent: when that was done before (a
-// daemon died right after it) it is fine; names are unique, so what lies there is this job's.
-// Returns the place.
+// Returns whether the publication of an attempt's result was decided on.
+absl::StatusOr<bool> IsPublishing(const std::filesystem::path& attempt_dir);
+
+// Renames `attempt_dir`/result to its place, durably, and returns the place. Idempotent: what was
+// done before, by a daemon that died after it, is only made durable. If it cannot be done now, the
+// decision is taken back.
 absl::StatusOr<std::filesystem::path> PublishResult(const StateDir& state_dir, const Job& job,
                                                     const std::filesystem::path& attempt_dir);
-
-// Publishes the result of the attempt that `success`, a move to SUCCEEDED, names, and returns that
-// move with the result's place; or, when it cannot be published, the move to FAILED that says why.
-Move PublishedMove(const StateDir& state_dir, const Job& job, Move success);
 
 }  // namespace ftd

@@ -9,13 +9,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/manifest.h"
 #include "lib/hub/transport/settings.h"
-#include "server/attempts/attempt_evidence.h"
 #include "server/attempts/attempt_files.h"
+#include "server/attempts/attempt_verdict.h"
+#include "server/attempts/disk_room.h"
 #include "server/attempts/result_publisher.h"
+#include "server/attempts/worker_finder.h"
 #include "server/host/log.h"
 #include "server/jobs/job_states.h"
 
@@ -24,12 +25,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr absl::Time kNever = absl::InfiniteFuture();
 // What an attempt left could not be judged or stored: it is tried again after this.
 constexpr absl::Duration kRetrySettle = absl::Seconds(1);
 // An attempt that could not be prepared, or a queue that could not be read, is tried again after
 // this.
 constexpr absl::Duration kRetryPrepare = absl::Seconds(5);
+// A result that could not be published is tried again after this.
+constexpr absl::Duration kRetryPublish = absl::Seconds(2);
+// Where a job waits for space on the disk, it is looked for this often.
+constexpr absl::Duration kLookForSpace = absl::Seconds(2);
+// So many times in a row a checkpoint that cannot be read keeps an attempt from starting, before it
+// is taken for damaged: half a minute.
+constexpr int kPatientPrepares = 6;
 // A cancelled worker is gone within 5 s whatever it does.
 constexpr absl::Duration kCancelTerm = absl::Seconds(3), kCancelKill = absl::Seconds(4);
 // The worker takes as long as the result needs.
@@ -37,6 +44,19 @@ constexpr absl::Duration kNoHurry = absl::InfiniteDuration();
 
 About AboutAttempt(const Job& job, const Attempt& attempt) {
   return {.job = job.id, .attempt = attempt.number};
+}
+
+// Closes the results that an earlier daemon was publishing, before users can ask for anything.
+absl::Status CloseResults(JobStore& store, const StateDir& state_dir) {
+  FTD_ASSIGN_OR_RETURN(const auto jobs, store.Active());
+  for (const Job& job : jobs) {
+    FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
+    if (attempts.empty()) continue;
+    FTD_ASSIGN_OR_RETURN(const bool publishing,
+                         IsPublishing(state_dir.AttemptDir(job.id, attempts.back().number)));
+    if (publishing) FTD_RETURN_IF_ERROR(store.CloseResult(job));
+  }
+  return absl::OkStatus();
 }
 
 // Returns whether the news shows that optimizer steps are being taken.
@@ -63,6 +83,7 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(JobStore& store, const St
                                                        RunnerObserver observer) {
   Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), finished(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake.valid() || !finished.valid()) return ErrnoError(errno, "eventfd");
+  FTD_RETURN_IF_ERROR(CloseResults(store, state_dir));
   return std::unique_ptr<Runner>(new Runner(store, state_dir, std::move(options),
                                             std::move(observer), std::move(wake),
                                             std::move(finished)));
@@ -100,23 +121,23 @@ void Runner::Run() {
   // daemon that stops meanwhile leaves that job to the next daemon.
   while (!abandoned_) {
     if (active_ == nullptr && unsettled_) Recover();
-    absl::Time until = kNever;
+    Moment until = PublishWaiting();
     if (active_ != nullptr) {
-      until = Tend();
+      until = std::min(until, Tend());
     } else if (unsettled_) {
-      until = absl::Now() + kRetrySettle;
+      until = std::min(until, SteadyNow() + kRetrySettle);
     } else if (!stopping_) {
-      until = StartNext();
+      until = std::min(until, StartNext());
     }
     if (active_ == nullptr && stopping_) break;
     const absl::Duration turn = observer_.turn(active_ == nullptr ? nullptr : &active_->job());
-    Wait(std::min(until, absl::Now() + turn));
+    Wait(std::min(until, SteadyNow() + turn));
   }
   // After Abandon the worker still runs, so this is not the end that finished_fd announces.
   if (!abandoned_) eventfd_write(finished_.get(), 1);
 }
 
-void Runner::Wait(absl::Time until) {
+void Runner::Wait(Moment until) {
   // A pidfd stays readable once the process has ended. If the end could not be stored yet, it is
   // left out, since poll would return at once, again and again.
   pollfd polled[] = {
@@ -125,34 +146,15 @@ void Runner::Wait(absl::Time until) {
        .events = POLLIN},
       {.fd = active_ == nullptr ? -1 : active_->logs_fd(), .events = POLLIN}};
   int timeout_ms = -1;
-  // Rounded up, so that a turn does not come just before its deadline. The deadlines are wall-clock
-  // times; after at most a minute they are compared again, in case somebody set the clock.
+  // Rounded up, so that a turn does not come just before its deadline.
   if (until != kNever) {
-    const int64_t left_ms = absl::ToInt64Milliseconds(until - absl::Now()) + 1;
+    const int64_t left_ms = absl::ToInt64Milliseconds(until - SteadyNow()) + 1;
     timeout_ms = static_cast<int>(std::clamp<int64_t>(left_ms, 0, 60000));
   }
   // The result does not matter: each turn looks at everything.
   poll(polled, 3, timeout_ms);
   eventfd_t count;
   woken_ |= eventfd_read(wake_.get(), &count) == 0;
-}
-
-absl::StatusOr<WorkerProcess> Runner::FindWorker(const Attempt& attempt, const fs::path& dir) {
-  constexpr int kLooks = 100, kPauseMs = 10;
-  const ProcessIdentity known{
-      .pid = attempt.pid, .start_time = attempt.pid_start, .boot_id = attempt.boot_id};
-  // A worker that holds the lock has a process; only one that is just ending slips away between the
-  // two looks. One that has let it go may take a while to end, and has the device until then.
-  for (int look = 0; look < kLooks; ++look) {
-    if (!WorkerLives(dir) && !WorkerProcess::Lives(known)) {
-      return absl::NotFoundError(absl::StrCat("no worker lives in ", dir.string()));
-    }
-    auto process = WorkerProcess::Adopt(dir, known);
-    if (process.ok()) return process;
-    poll(nullptr, 0, kPauseMs);
-  }
-  return absl::UnavailableError(
-      absl::StrCat("a process that is not a worker holds the lock in ", dir.string()));
 }
 
 void Runner::Recover() {
@@ -165,39 +167,41 @@ void Runner::Recover() {
   unsettled_ = false;
   woken_ = true;
   for (const Job& job : *jobs) {
-    const auto attempts = store_.Attempts(job.id);
-    if (!attempts.ok() || attempts->empty()) continue;
-    const Attempt& attempt = attempts->back();
-    const fs::path dir = state_dir_.AttemptDir(job.id, attempt.number);
-    auto process = FindWorker(attempt, dir);
-    if (absl::IsUnavailable(process.status())) {
-      LogError(AboutAttempt(job, attempt), process.status().message(), "; end that process");
-      unsettled_ = true;
-      continue;
-    }
-    // Not our child, or gone before we looked: how it ended is unknown, and the verdict goes by
-    // what it left.
-    if (!process.ok()) {
-      unsettled_ |= !Conclude(job, attempt, ExitStatus{}, "");
-      continue;
-    }
-    LogInfo(AboutAttempt(job, attempt), "adopted the worker, pid ", process->identity().pid);
-    auto supervisor =
-        AttemptSupervisor::Create(job, attempt, dir, *std::move(process), options_.hang_limit);
-    if (supervisor.ok()) {
-      active_ = *std::move(supervisor);
-      worker_up_ = true;
-    } else {
-      // A living worker that cannot be followed is adopted in a later turn.
-      unsettled_ = true;
-      LogError(AboutAttempt(job, attempt),
-               "cannot follow the worker: ", supervisor.status().message());
-    }
+    if (!unpublished_.contains(job.id)) unsettled_ |= !RecoverJob(job);
   }
 }
 
-absl::Time Runner::StartNext() {
-  const absl::Time now = absl::Now();
+bool Runner::RecoverJob(const Job& job) {
+  const auto attempts = store_.Attempts(job.id);
+  if (!attempts.ok()) return false;
+  if (attempts->empty()) return true;
+  const Attempt& attempt = attempts->back();
+  const fs::path dir = state_dir_.AttemptDir(job.id, attempt.number);
+  auto process = FindWorker(attempt, dir);
+  // Not our child, or gone before we looked: how it ended is unknown, and the verdict goes by what
+  // it left.
+  if (absl::IsNotFound(process.status())) return Conclude(job, attempt, {});
+  if (!process.ok()) {
+    LogError(AboutAttempt(job, attempt),
+             "cannot tell whether its worker lives: ", process.status().message());
+    return false;
+  }
+  LogInfo(AboutAttempt(job, attempt), "adopted the worker, pid ", process->identity().pid);
+  auto supervisor =
+      AttemptSupervisor::Create(job, attempt, dir, *std::move(process), options_.hang_limit);
+  if (!supervisor.ok()) {
+    // A living worker that cannot be followed is adopted in a later turn.
+    LogError(AboutAttempt(job, attempt),
+             "cannot follow the worker: ", supervisor.status().message());
+    return false;
+  }
+  active_ = *std::move(supervisor);
+  worker_up_ = true;
+  return true;
+}
+
+Moment Runner::StartNext() {
+  const Moment now = SteadyNow();
   if (now < retry_at_) return retry_at_;
   const auto next = store_.NextQueued();
   if (!next.ok()) {
@@ -205,16 +209,44 @@ absl::Time Runner::StartNext() {
     return retry_at_ = now + kRetryPrepare;
   }
   if (!next->has_value()) return kNever;
-  // A back-off lasts two minutes at most, so the first in the queue is waited for rather than
-  // overtaken.
-  if ((*next)->not_before > now) return *(*next)->not_before;
+  if (const auto until = MustWait(**next)) return *until;
   if (const absl::Status started = StartAttempt(**next); !started.ok()) {
     // Cancelled, held or otherwise changed in this very moment: look again at once.
     if (ReasonOf(started) == Reason::kStateConflict) return now;
     LogError(About{.job = (*next)->id}, "no attempt could be started: ", started.message());
+    ++prepare_failures_;
     return retry_at_ = now + kRetryPrepare;
   }
+  prepare_failures_ = 0;
   return now;
+}
+
+// A back-off lasts two minutes at most, so the first in the queue is waited for rather than
+// overtaken; so is one that waits for space, since the others would take that from it.
+std::optional<Moment> Runner::MustWait(const Job& job) {
+  const Moment now = SteadyNow();
+  int64_t at_least = 0;
+  if (job.not_before.has_value()) {
+    const Moment until = backoff_.EndOf(job.id, *job.not_before, kLongestBackoff);
+    if (now < until && job.space_wanted == 0) return until;
+    // Somebody else may have filled the disk for a moment, and more than is free now may never be.
+    if (now < until) at_least = job.space_wanted;
+  }
+  const auto shortage = FindShortage(state_dir_, job, at_least);
+  if (!shortage.has_value()) return std::nullopt;
+  if (job.space_wanted == 0) {
+    LogWarning(About{.job = job.id}, shortage->message);
+    store_
+        .Amend(job.id, {JobState::kQueued},
+               [&](Job& waiting) {
+                 waiting.space_wanted = shortage->wanted;
+                 waiting.message = shortage->message;
+                 return absl::OkStatus();
+               })
+        .status()
+        .IgnoreError();
+  }
+  return now + kLookForSpace;
 }
 
 absl::Status Runner::StartAttempt(const Job& queued) {
@@ -229,7 +261,10 @@ absl::Status Runner::StartAttempt(const Job& queued) {
       [](const Attempt& attempt) { return attempt.state == AttemptState::kRolledBack; }));
   FTD_ASSIGN_OR_RETURN(
       PreparedAttempt prepared,
-      PrepareAttempt(state_dir_, queued, number, rollbacks, options_.device, observer_.progress));
+      PrepareAttempt(
+          state_dir_, queued, number, rollbacks, options_.device,
+          prepare_failures_ < kPatientPrepares ? Unreadable::kIsAnError : Unreadable::kIsPassedOver,
+          observer_.progress));
   FTD_ASSIGN_OR_RETURN(const Job job, store_.StartAttempt(queued, prepared.attempt));
   unsettled_ = true;  // until it is followed or concluded
   // The token goes only to a worker that may have to download.
@@ -240,8 +275,8 @@ absl::Status Runner::StartAttempt(const Job& queued) {
   // outlive the worker.
   prepared.lock.Reset();
   if (!process.ok()) {
-    unsettled_ =
-        !Conclude(job, prepared.attempt, ExitStatus{}, std::string(process.status().message()));
+    unsettled_ = !Conclude(job, prepared.attempt,
+                           {.exit = {}, .daemon_cause = std::string(process.status().message())});
     return absl::OkStatus();
   }
   Attempt& attempt = prepared.attempt;
@@ -304,78 +339,63 @@ void Runner::Digest(const AttemptNews& news) {
   observer_.news(job, active_->attempt(), news);
 }
 
-absl::Time Runner::Tend() {
+Moment Runner::Tend() {
   ObeyRequests();
   // The end of the process is looked for before the logs are read: if it has ended, this is all of
   // them.
-  if (!exit_.has_value()) exit_ = active_->process().Reap();
+  if (!exit_.has_value()) {
+    exit_ = active_->process().Reap();
+    if (exit_.has_value()) KillLeftovers(active_->dir());
+  }
   Digest(active_->Read());
-  if (!exit_.has_value()) return active_->Drive(absl::Now());
+  if (!exit_.has_value()) return active_->Drive(SteadyNow());
   worker_up_ = false;
   // Kept as it is, the exit status included, until the store takes the verdict.
-  if (!Conclude(active_->job(), active_->attempt(), *exit_, "")) {
-    return absl::Now() + kRetrySettle;
-  }
+  const WorkerEnd end{
+      .exit = *exit_, .asked_to_stop = active_->asked_to_stop(), .hung = active_->hung()};
+  if (!Conclude(active_->job(), active_->attempt(), end)) return SteadyNow() + kRetrySettle;
   exit_.reset();
   active_.reset();
-  return absl::Now();
+  return SteadyNow();
 }
 
-absl::StatusOr<Job> Runner::JudgeAndStore(const Job& job, Attempt& attempt, const ExitStatus& exit,
-                                          const std::string& daemon_cause) {
-  attempt.exit_code = exit.exit_code;
-  attempt.signal = exit.signal;
-  // The evidence has the job's state of this moment; `job` may be older.
-  AttemptEvidence evidence = GatherEvidence(store_, state_dir_, job, attempt);
-  evidence.exit = exit;
-  evidence.daemon_cause = daemon_cause;
-  // A worker that could not be spawned counts as a crash. As never started it would be tried again
-  // without limit.
-  evidence.never_started &= daemon_cause.empty();
-  if (active_ != nullptr) {
-    evidence.asked_to_stop = active_->asked_to_stop();
-    evidence.hung = active_->hung();
+bool Runner::Conclude(const Job& job, const Attempt& started, const WorkerEnd& end) {
+  const Conclusion conclusion = ConcludeAttempt(store_, state_dir_, job, started, end);
+  const Attempt& attempt = conclusion.attempt;
+  switch (conclusion.kind) {
+    case Conclusion::Kind::kStored:
+      LogInfo(AboutAttempt(job, attempt), AttemptStateName(attempt.state), " (", attempt.reason,
+              "); the job is ", JobStateName(conclusion.job.state));
+      unpublished_.erase(job.id);
+      if (const auto& not_before = conclusion.job.not_before)
+        backoff_.Begin(job.id, *not_before, conclusion.retry_at);
+      observer_.attempt_ended(conclusion.job, attempt);
+      return true;
+    case Conclusion::Kind::kUnpublished:
+      if (unpublished_.insert_or_assign(job.id, Unpublished{job, started, end}).second) {
+        LogError(AboutAttempt(job, attempt),
+                 "its result cannot be published yet: ", conclusion.why.message());
+      }
+      publish_at_ = std::min(publish_at_, SteadyNow() + kRetryPublish);
+      return true;
+    case Conclusion::Kind::kUndecided:
+      LogError(AboutAttempt(job, attempt),
+               "its end cannot be judged or stored yet: ", conclusion.why.message());
+      return false;
   }
-  AttemptVerdict verdict = JudgeAttempt(evidence, absl::Now());
-  // The rename comes before the store says SUCCEEDED. After a crash between the two, the next
-  // daemon finds the published result and comes to the same verdict.
-  if (verdict.publish) {
-    // A worker that had no step left to take never showed RUNNING.
-    const Move running{.to = JobState::kRunning, .message = "training", .attempt = attempt.number};
-    store_.MoveJob(job.id, {JobState::kPreparing}, running).status().IgnoreError();
-    verdict.move = PublishedMove(state_dir_, job, verdict.move);
-  }
-  attempt.state = verdict.attempt_state;
-  attempt.reason = verdict.attempt_reason;
-  // EndAttempt compares these with the store, and refuses if a user changed the job since the
-  // evidence was gathered.
-  Job judged = job;
-  judged.state = evidence.state;
-  judged.keep = evidence.keep;
-  return store_.EndAttempt(judged, attempt, verdict.move);
+  return false;
 }
 
-bool Runner::Conclude(const Job& job, const Attempt& started, const ExitStatus& exit,
-                      const std::string& daemon_cause) {
-  // Users may pause or cancel it in this very moment, but no more often than this.
-  constexpr int kMostJudgements = 5;
-  Attempt attempt;
-  absl::StatusOr<Job> ended = absl::UnknownError("not judged yet");
-  for (int i = 0; i < kMostJudgements; ++i) {
-    // A fresh copy each time: a judgement writes how the attempt ended into it.
-    attempt = started;
-    ended = JudgeAndStore(job, attempt, exit, daemon_cause);
-    if (ended.ok() || ReasonOf(ended.status()) != Reason::kStateConflict) break;
+Moment Runner::PublishWaiting() {
+  if (SteadyNow() < publish_at_) return publish_at_;
+  publish_at_ = kNever;
+  // A copy: what has been published is erased.
+  const auto waiting = unpublished_;
+  for (const auto& [id, unpublished] : waiting) {
+    if (Conclude(unpublished.job, unpublished.attempt, unpublished.end)) continue;
+    publish_at_ = std::min(publish_at_, SteadyNow() + kRetryPublish);
   }
-  if (!ended.ok()) {
-    LogError(AboutAttempt(job, attempt), "its end could not be stored: ", ended.status().message());
-    return false;
-  }
-  LogInfo(AboutAttempt(job, attempt), AttemptStateName(attempt.state), " (", attempt.reason,
-          "); the job is ", JobStateName(ended->state));
-  RemoveUnfinished(state_dir_.AttemptDir(job.id, attempt.number));
-  observer_.attempt_ended(*ended, attempt);
-  return true;
+  return publish_at_;
 }
 
 }  // namespace ftd

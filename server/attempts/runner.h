@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,10 +19,13 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "lib/base/file.h"
+#include "lib/base/steady_clock.h"
+#include "server/attempts/attempt_end.h"
 #include "server/attempts/attempt_start.h"
 #include "server/attempts/attempt_supervisor.h"
 #include "server/attempts/device.h"
 #include "server/host/state_dir.h"
+#include "server/host/stored_wait.h"
 #include "server/jobs/job_store.h"
 
 namespace ftd {
@@ -77,26 +81,26 @@ class Runner {
          Fd wake, Fd finished);
 
   void Run();
-  void Wait(absl::Time until);
+  void Wait(Moment until);
   // Adopts the living worker of an active job, or judges what a dead one left.
   void Recover();
-  // NOT_FOUND: it is gone. UNAVAILABLE: somebody else holds its lock.
-  absl::StatusOr<WorkerProcess> FindWorker(const Attempt& attempt,
-                                           const std::filesystem::path& dir);
+  // The same for one job. False: it is to be looked at again.
+  bool RecoverJob(const Job& job);
   // Starts the next job; returns when to try again if none can start now.
-  absl::Time StartNext();
+  Moment StartNext();
+  // Returns when to look again at a queued job that has to wait: it crashed a moment ago, or the
+  // disk has no room for it. None: it may start.
+  std::optional<Moment> MustWait(const Job& job);
   absl::Status StartAttempt(const Job& job);
   // Looks after the running attempt; returns when it wants to be called again.
-  absl::Time Tend();
+  Moment Tend();
+  // Publishes what could not be published before; returns when it is to be tried again.
+  Moment PublishWaiting();
   void ObeyRequests();
   void Digest(const AttemptNews& news);
-  // Judges an attempt whose worker is gone, publishes, and stores the outcome; false when that
-  // could not be stored.
-  bool Conclude(const Job& job, const Attempt& attempt, const ExitStatus& exit,
-                const std::string& daemon_cause);
-  // The same once; fills in how the attempt ended. STATE_CONFLICT: the job changed meanwhile.
-  absl::StatusOr<Job> JudgeAndStore(const Job& job, Attempt& attempt, const ExitStatus& exit,
-                                    const std::string& daemon_cause);
+  // Judges an attempt whose worker is gone, publishes, and stores the outcome; false when that is
+  // to be done again. A result that cannot be published waits, and holds up nobody.
+  bool Conclude(const Job& job, const Attempt& attempt, const WorkerEnd& end);
 
   JobStore& store_;
   const StateDir& state_dir_;
@@ -114,7 +118,17 @@ class Runner {
   bool unsettled_ = true;           // the store may hold active jobs that nobody looks after
   bool woken_ = true;               // requests may have come in
   bool saw_checkpoint_ = false;     // of the active attempt
-  absl::Time retry_at_;             // an attempt could not be prepared: not before this time
+  Moment retry_at_;                 // an attempt could not be prepared: not before this
+  int prepare_failures_ = 0;        // in a row
+  StoredWait backoff_;              // of the job that is next in the queue
+  // Attempts whose result is complete but could not be published, by job; and when to try again.
+  struct Unpublished {
+    Job job;
+    Attempt attempt;
+    WorkerEnd end;
+  };
+  std::map<std::string, Unpublished> unpublished_;
+  Moment publish_at_ = kNever;
 };
 
 }  // namespace ftd

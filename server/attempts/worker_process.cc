@@ -175,7 +175,12 @@ absl::StatusOr<int64_t> FindByCommandLine(const fs::path& attempt_dir) {
     if (!absl::SimpleAtoi(entry.path().filename().string(), &pid)) continue;
     const auto command_line = ReadFile(entry.path() / "cmdline");
     if (command_line.ok() && absl::StrContains(*command_line, wanted)) return pid;
+    // Others' processes may be hidden, and any may end meanwhile.
+    const bool exists = access(entry.path().c_str(), F_OK) == 0;
+    if (!command_line.ok() && exists && ReasonOf(command_line.status()) != Reason::kPathNotWritable)
+      return command_line.status();
   }
+  if (error) return ErrnoError(error.value(), "list /proc");
   return absl::NotFoundError(absl::StrCat("no process works on ", attempt_dir.string()));
 }
 
@@ -220,29 +225,35 @@ absl::StatusOr<WorkerProcess> WorkerProcess::Spawn(const std::string& program,
 // The pidfd refers to this very process from here on, whatever becomes of the number.
 absl::StatusOr<WorkerProcess> WorkerProcess::Open(int64_t pid) {
   Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
-  if (!pidfd.valid()) return ErrnoError(errno, absl::StrCat("open process ", pid));
-  FTD_ASSIGN_OR_RETURN(const int64_t start_time, StartTime(pid));
-  return WorkerProcess({.pid = pid, .start_time = start_time, .boot_id = BootId()},
+  const std::string what = absl::StrCat("open process ", pid);
+  if (!pidfd.valid()) return errno == ESRCH ? absl::NotFoundError(what) : ErrnoError(errno, what);
+  const auto start_time = StartTime(pid);
+  if (!start_time.ok())
+    return HasEnded(pidfd.get()) ? absl::NotFoundError(what) : start_time.status();
+  return WorkerProcess({.pid = pid, .start_time = *start_time, .boot_id = BootId()},
                        std::move(pidfd));
 }
 
 absl::StatusOr<WorkerProcess> WorkerProcess::Adopt(const fs::path& attempt_dir,
                                                    const ProcessIdentity& known) {
-  if (known.pid != 0 && known.boot_id == BootId()) {
+  if (known.pid != 0) {
+    if (known.boot_id != BootId()) return absl::NotFoundError("the machine was restarted");
     // The pidfd is opened first: from then on the start time is that of the process that it holds.
     auto process = Open(known.pid);
-    if (process.ok() && process->identity_.start_time == known.start_time) return process;
+    if (!process.ok() || process->identity_.start_time == known.start_time) return process;
+    return absl::NotFoundError(absl::StrCat("process ", known.pid, " is another one by now"));
   }
   FTD_ASSIGN_OR_RETURN(const int64_t pid, FindByCommandLine(attempt_dir));
   return Open(pid);
 }
 
 // Pids are used again, and after a reboot the start times begin again as well.
-bool WorkerProcess::Lives(const ProcessIdentity& known) {
+absl::StatusOr<bool> WorkerProcess::Lives(const ProcessIdentity& known) {
   if (known.pid == 0 || known.boot_id != BootId()) return false;
   const auto process = Open(known.pid);
-  return process.ok() && process->identity_.start_time == known.start_time &&
-         !HasEnded(process->pidfd_.get());
+  if (absl::IsNotFound(process.status())) return false;
+  FTD_RETURN_IF_ERROR(process.status());
+  return process->identity_.start_time == known.start_time && !HasEnded(process->pidfd_.get());
 }
 
 void WorkerProcess::Signal(int signal) {

@@ -41,13 +41,13 @@ class WorkerProcess {
                                              const std::filesystem::path& attempt_dir,
                                              const Fd& lock, const std::string& hub_token);
   // Takes over the living worker of `attempt_dir`: the process that `known` names if it is still
-  // that one, else the one whose command line names the directory (the daemon died before it had
-  // noted the pid). NOT_FOUND: neither.
+  // that one; where its pid is 0, because the daemon died before it had noted it, the one whose
+  // command line names the directory. NOT_FOUND: neither. Any other error: that cannot be told now.
   static absl::StatusOr<WorkerProcess> Adopt(const std::filesystem::path& attempt_dir,
                                              const ProcessIdentity& known);
 
-  // The very process that `known` names has not ended yet.
-  static bool Lives(const ProcessIdentity& known);
+  // The very process that `known` names has not ended yet. An error when that cannot be told now.
+  static absl::StatusOr<bool> Lives(const ProcessIdentity& known);
 
   const ProcessIdentity& identity() const { return identity_; }
   // Readable once the process has ended.
@@ -64,6 +64,7 @@ class WorkerProcess {
  private:
   WorkerProcess(ProcessIdentity identity, Fd pidfd)
       : identity_(std::move(identity)), pidfd_(std::move(pidfd)) {}
+  // NOT_FOUND: there is no such process.
   static absl::StatusOr<WorkerProcess> Open(int64_t pid);
 
   ProcessIdentity identity_;

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // With less free space nothing useful can be trained or saved.
-constexpr uint64_t kLeastFreeBytes = 16 << 20;
+constexpr int64_t kLeastFreeBytes = 16 << 20;
 
 // The daemon makes its directories itself: a first start needs no preparation.
 absl::Status CreateDirectories(const fs::path& dir) {
@@ -72,6 +72,12 @@ absl::StatusOr<StateDir> StateDir::Open(const fs::path& root) {
   return StateDir(std::move(absolute), std::move(lock));
 }
 
+std::optional<int64_t> StateDir::FreeBytes() const {
+  struct statvfs space;
+  if (statvfs(Results().c_str(), &space) != 0) return std::nullopt;
+  return static_cast<int64_t>(space.f_bavail) * static_cast<int64_t>(space.f_frsize);
+}
+
 absl::Status StateDir::CheckResultsWritable() const {
   // By making something there, which is the only sure test: modes say nothing of read-only mounts
   // or quotas.
@@ -87,12 +93,10 @@ absl::Status StateDir::CheckResultsWritable() const {
                               "; correct its permissions or mount"));
   }
   rmdir(name.c_str());
-  struct statvfs space;
-  if (statvfs(Results().c_str(), &space) != 0) return absl::OkStatus();
-  const uint64_t free_bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
-  if (free_bytes >= kLeastFreeBytes) return absl::OkStatus();
+  const auto free_bytes = FreeBytes();
+  if (!free_bytes.has_value() || *free_bytes >= kLeastFreeBytes) return absl::OkStatus();
   return Error(Reason::kDiskReserve,
-               absl::StrCat("only ", free_bytes, " bytes are free for results in ",
+               absl::StrCat("only ", *free_bytes, " bytes are free for results in ",
                             Results().string(), "; free some space"));
 }
 

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -52,6 +53,9 @@ class StateDir {
   std::filesystem::path Results() const { return root_ / "results"; }
   std::filesystem::path DeviceLock() const { return root_ / "device.lock"; }
   std::filesystem::path Addresses() const { return root_ / "addresses.json"; }
+
+  // Bytes that are free for jobs and results; none where that cannot be told.
+  std::optional<int64_t> FreeBytes() const;
 
   // Checks that a result could be published now: PATH_NOT_WRITABLE, or RESOURCE_EXHAUSTED
   // DISK_RESERVE when the disk is as good as full.

@@ -84,6 +84,7 @@ struct Job {
   bool at_head = false;
   bool keep = false;  // it ends with what it has: the next attempt only makes the result
   std::optional<absl::Time> not_before;
+  int64_t space_wanted = 0;  // bytes; more than 0: it waits until they are free on the disk
   int32_t crashes = 0;
   absl::Time create_time;
   std::optional<absl::Time> start_time;

@@ -51,6 +51,7 @@ Job JobFromRow(const Statement& row) {
   job.sources_json = row.Text(column++);
   job.keep = row.Int(column++) != 0;
   job.retry_of = row.Text(column++);
+  job.space_wanted = row.Int(column++);
   return job;
 }
 
@@ -188,12 +189,13 @@ absl::Status UpdateJob(Database& database, const Job& job, const Move& move, abs
       .Bind(move.result_dir)
       .Bind(static_cast<int64_t>(move.at_head))
       .BindTime(move.not_before)
-      // The numbers are those of ?9 to ?12 in kMoveJob. Only the first PREPARING sets start_time; 0
+      // The numbers are those of ?9 to ?13 in kMoveJob. Only the first PREPARING sets start_time; 0
       // leaves it.
       .Bind(static_cast<int64_t>(move.crashes.value_or(job.crashes)))
       .BindTime(move.to == JobState::kPreparing ? std::optional(now) : std::nullopt)
       .BindTime(IsFinal(move.to) ? std::optional(now) : std::nullopt)
       .Bind(static_cast<int64_t>(move.keep.value_or(job.keep)))
+      .Bind(move.space_wanted)
       .Run();
 }
 
@@ -206,6 +208,7 @@ absl::Status AmendJob(Database& database, const Job& job) {
       .Bind(StringsToJson(job.labels))
       .Bind(static_cast<int64_t>(job.at_head))
       .Bind(static_cast<int64_t>(job.keep))
+      .Bind(job.space_wanted)
       .Run();
 }
 

@@ -8,7 +8,7 @@ namespace ftd::sql {
   "ordinal, id, name, state, spec, model_dir, dataset_path, labels, priority, owner, at_head, " \
   "not_before, "                                                                                \
   "crashes, create_time, start_time, end_time, failure_reason, message, hint, result_dir, "     \
-  "sources, keep, retry_of"
+  "sources, keep, retry_of, space_wanted"
 
 inline constexpr char kInsertJob[] =
     "INSERT INTO jobs (id, name, state, spec, model_dir, dataset_path, labels, priority, owner, "
@@ -48,11 +48,12 @@ inline constexpr char kMoveJob[] =
     "UPDATE jobs SET state = ?2, message = ?3, failure_reason = ?4, hint = ?5, "
     "result_dir = CASE ?6 WHEN '' THEN result_dir ELSE ?6 END, at_head = ?7, not_before = ?8, "
     "crashes = ?9, "
-    "start_time = CASE start_time WHEN 0 THEN ?10 ELSE start_time END, end_time = ?11, keep = ?12 "
+    "start_time = CASE start_time WHEN 0 THEN ?10 ELSE start_time END, end_time = ?11, keep = ?12, "
+    "space_wanted = ?13 "
     "WHERE id = ?1";
 inline constexpr char kAmendJob[] =
-    "UPDATE jobs SET message = ?2, priority = ?3, labels = ?4, at_head = ?5, keep = ?6 WHERE id = "
-    "?1";
+    "UPDATE jobs SET message = ?2, priority = ?3, labels = ?4, at_head = ?5, keep = ?6, "
+    "space_wanted = ?7 WHERE id = ?1";
 // Everything that refers to a job, then the job.
 inline constexpr const char* kDeleteJob[] = {
     "DELETE FROM events WHERE job_id = ?", "DELETE FROM attempts WHERE job_id = ?",

@@ -31,6 +31,10 @@ absl::Status CheckUnchanged(const Job& job, const Job& judged) {
   return Conflict(job, "has changed meanwhile");
 }
 
+absl::Status ResultClosed(const Job& job) {
+  return Conflict(job, "has been trained: its result is being published");
+}
+
 // NAME_IN_USE or QUEUE_FULL. Within the transaction that inserts, so that two submits cannot both
 // pass.
 absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
@@ -256,6 +260,7 @@ absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string
   if (!IsIn(job, from) || !IsLegalMove(job.state, move.to)) {
     return Conflict(job, absl::StrCat("cannot become ", JobStateName(move.to)));
   }
+  if (closed_.contains(job.id) && move.to != JobState::kSucceeded) return ResultClosed(job);
   StateEvent event{.from = job.state,
                    .to = move.to,
                    .time = absl::Now(),
@@ -296,7 +301,9 @@ absl::StatusOr<Job> JobStore::Amend(const std::string& job_id, std::initializer_
     FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
     FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job_id));
     if (!IsIn(job, from)) return Conflict(job, "cannot be changed so");
+    const bool keep = job.keep;
     FTD_RETURN_IF_ERROR(change(job));
+    if (job.keep != keep && closed_.contains(job.id)) return ResultClosed(job);
     FTD_RETURN_IF_ERROR(AmendJob(writer_, job));
     FTD_RETURN_IF_ERROR(transaction.Commit());
   }
@@ -348,9 +355,7 @@ absl::StatusOr<Job> JobStore::EndAttempt(const Job& judged, const Attempt& attem
     absl::MutexLock lock(&write_mutex_);
     FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
     FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, job_id));
-    // A published result cannot be taken back, so this move holds whatever the user asked for
-    // meanwhile.
-    if (move.to != JobState::kSucceeded) FTD_RETURN_IF_ERROR(CheckUnchanged(now, judged));
+    FTD_RETURN_IF_ERROR(CheckUnchanged(now, judged));
     // Only the attempt that is still active is changed: an ended one never is.
     FTD_ASSIGN_OR_RETURN(Statement update, writer_.Prepare(sql::kEndAttempt));
     update.Bind(job_id)
@@ -364,8 +369,29 @@ absl::StatusOr<Job> JobStore::EndAttempt(const Job& judged, const Attempt& attem
                                             JobState::kPausing, JobState::kCancelling},
                                            move));
     FTD_RETURN_IF_ERROR(transaction.Commit());
+    closed_.erase(job_id);
   }
   return Announce(std::move(change));
+}
+
+// Under the lock of the writes: a request that was stored before this is seen here, and one that
+// comes after it sees this.
+absl::Status JobStore::CloseResult(const Job& judged) {
+  absl::MutexLock lock(&write_mutex_);
+  FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, judged.id));
+  FTD_RETURN_IF_ERROR(CheckUnchanged(now, judged));
+  closed_.insert(judged.id);
+  return absl::OkStatus();
+}
+
+void JobStore::ReopenResult(const std::string& job_id) {
+  absl::MutexLock lock(&write_mutex_);
+  closed_.erase(job_id);
+}
+
+bool JobStore::IsResultClosed(const std::string& job_id) {
+  absl::MutexLock lock(&write_mutex_);
+  return closed_.contains(job_id);
 }
 
 }  // namespace ftd

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
@@ -35,6 +36,7 @@ struct Move {
   int32_t attempt = 0;
   bool at_head = false;
   std::optional<absl::Time> not_before;
+  int64_t space_wanted = 0;        // Job::space_wanted
   std::optional<int32_t> crashes;  // none: leave
   std::optional<bool> keep;        // none: leave
 };
@@ -126,8 +128,8 @@ class JobStore {
   absl::StatusOr<Job> MoveJob(const std::string& job_id, std::initializer_list<JobState> from,
                               const Move& move);
   // Changes a job that is in one of `from`, other than its state: `change` may set message,
-  // priority, labels, at_head and keep; when it fails nothing is changed. FAILED_PRECONDITION
-  // STATE_CONFLICT.
+  // priority, labels, at_head, keep and space_wanted; when it fails nothing is changed.
+  // FAILED_PRECONDITION STATE_CONFLICT.
   absl::StatusOr<Job> Amend(const std::string& job_id, std::initializer_list<JobState> from,
                             const std::function<absl::Status(Job&)>& change);
   // QUEUED to PREPARING together with the new attempt's row. STATE_CONFLICT also when the attempt
@@ -137,8 +139,16 @@ class JobStore {
   absl::Status RecordWorker(const std::string& job_id, const Attempt& attempt);
   // Ends the active attempt and moves the job in one transaction. STATE_CONFLICT when the job has
   // another state or `keep` than it had when the move was decided on, which `judged` has: decide
-  // again. A move to SUCCEEDED is right in any of its states, because its result is published.
+  // again.
   absl::StatusOr<Job> EndAttempt(const Job& judged, const Attempt& attempt, const Move& move);
+
+  // From now on the job's result is being published: until EndAttempt, or until ReopenResult, no
+  // user's request changes its state, because what is published has succeeded. STATE_CONFLICT as
+  // for EndAttempt. Not stored: what says so after a restart is a file (result_publisher.h).
+  absl::Status CloseResult(const Job& judged);
+  void ReopenResult(const std::string& job_id);
+  // The result of this job is being published.
+  bool IsResultClosed(const std::string& job_id);
 
  private:
   JobStore(Database writer, Database reader)
@@ -156,6 +166,8 @@ class JobStore {
   Database reader_ ABSL_GUARDED_BY(read_mutex_);
   Listener listener_;
   std::vector<std::string> channels_ ABSL_GUARDED_BY(write_mutex_);
+  // Jobs whose result is being published.
+  absl::flat_hash_set<std::string> closed_ ABSL_GUARDED_BY(write_mutex_);
   std::atomic<int64_t> changes_{0};
 };
 

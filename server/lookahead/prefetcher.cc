@@ -12,23 +12,14 @@ Prefetcher::Prefetcher(JobStore& store, std::function<void()> on_fetched)
     : store_(store), on_fetched_(std::move(on_fetched)), thread_([this] { Run(); }) {}
 
 Prefetcher::~Prefetcher() {
-  // Set before Wake: it is the release of the mutex that makes the thread look at its condition.
   ending_ = true;
   Wake();
   thread_.join();
 }
 
-void Prefetcher::Wake() {
-  const absl::MutexLock lock(&mutex_);
-  woken_ = true;
-}
-
 void Prefetcher::Run() {
   while (true) {
-    {
-      const absl::MutexLock lock(&mutex_, absl::Condition(this, &Prefetcher::MustLook));
-      woken_ = false;
-    }
+    waker_.WaitUntil();
     if (ending_) return;
     FetchForNext();
   }

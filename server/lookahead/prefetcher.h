@@ -5,8 +5,7 @@
 #include <functional>
 #include <thread>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "server/host/waker.h"
 #include "server/jobs/job_store.h"
 
 namespace ftd {
@@ -22,17 +21,15 @@ class Prefetcher {
   Prefetcher& operator=(const Prefetcher&) = delete;
 
   // Something in the store changed. Thread-safe, does not block.
-  void Wake();
+  void Wake() { waker_.Wake(); }
 
  private:
   void Run();
   void FetchForNext();
-  bool MustLook() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return woken_ || ending_; }
 
   JobStore& store_;
   const std::function<void()> on_fetched_;
-  absl::Mutex mutex_;
-  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
+  Waker waker_;
   std::atomic<bool> ending_{false};
   std::thread thread_;
 };

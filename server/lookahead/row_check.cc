@@ -52,9 +52,9 @@ absl::StatusOr<RowCheck> CheckIn(const std::string& worker, const StateDir& stat
   if (stopped) return absl::CancelledError("the look at the rows was broken off");
   Follow(follower, observer, &check);
   if (check.end.outcome() != v1::WorkerEvent::End::OUTCOME_UNSPECIFIED) return check;
-  return absl::InternalError(
-      absl::StrCat("the worker ended without a report: ",
-                   absl::StripAsciiWhitespace(FileTail(dir.path() / kWorkerLog, kLastWords))));
+  return absl::InternalError(absl::StrCat(
+      "the worker ended without a report: ",
+      absl::StripAsciiWhitespace(FileTail(dir.path() / kWorkerLog, kLastWords).value_or(""))));
 }
 
 }  // namespace

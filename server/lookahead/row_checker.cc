@@ -28,23 +28,14 @@ RowChecker::RowChecker(JobStore& store, const StateDir& state_dir, std::string w
       thread_([this] { Run(); }) {}
 
 void RowChecker::Stop() {
-  // Set before Wake: it is the release of the mutex that makes the thread look at its condition.
   ending_ = true;
   Wake();
   if (thread_.joinable()) thread_.join();
 }
 
-void RowChecker::Wake() {
-  const absl::MutexLock lock(&mutex_);
-  woken_ = true;
-}
-
 void RowChecker::Run() {
   while (!ending_) {
-    {
-      const absl::MutexLock lock(&mutex_, absl::Condition(this, &RowChecker::MustLook));
-      woken_ = false;
-    }
+    waker_.WaitUntil();
     while (!ending_) {
       const std::optional<Job> job = Next();
       if (!job.has_value()) break;

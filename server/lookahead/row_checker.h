@@ -7,10 +7,9 @@
 #include <string>
 #include <thread>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
-#include "absl/synchronization/mutex.h"
 #include "server/host/state_dir.h"
+#include "server/host/waker.h"
 #include "server/jobs/job_store.h"
 
 namespace ftd {
@@ -26,7 +25,7 @@ class RowChecker {
   RowChecker& operator=(const RowChecker&) = delete;
 
   // Something in the store or the cache of the hub changed. Thread-safe, does not block.
-  void Wake();
+  void Wake() { waker_.Wake(); }
   // Breaks off the look that is under way; there will be no other. Wake is harmless from now on.
   void Stop();
 
@@ -37,14 +36,12 @@ class RowChecker {
   void Check(const Job& job);
   // Another job has the device and is past the phases that need the cache.
   bool DeviceIsBusy() const;
-  bool MustLook() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return woken_ || ending_; }
 
   JobStore& store_;
   const StateDir& state_dir_;
   const std::string worker_;
   absl::flat_hash_set<std::string> seen_;  // jobs that need no other look
-  absl::Mutex mutex_;
-  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
+  Waker waker_;
   std::atomic<bool> ending_{false};
   std::thread thread_;
 };

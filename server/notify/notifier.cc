@@ -48,44 +48,38 @@ std::vector<std::string> Notifier::Channels(const NotifySettings& settings) {
 }
 
 void Notifier::Stop() {
-  // Set before Wake: it is the release of the mutex that makes the thread look at its condition.
   ending_ = true;
   Wake();
   if (thread_.joinable()) thread_.join();
 }
 
-void Notifier::Wake() {
-  const absl::MutexLock lock(&mutex_);
-  woken_ = true;
-}
-
 void Notifier::Run() {
-  absl::Time due = absl::InfiniteFuture();
   while (!ending_) {
-    {
-      const absl::MutexLock lock(&mutex_);
-      mutex_.AwaitWithDeadline(absl::Condition(this, &Notifier::MustLook), due);
-      woken_ = false;
-    }
-    for (due = absl::InfinitePast(); !ending_ && due <= absl::Now();) due = Work();
+    Moment due = SteadyNow();
+    while (!ending_ && due <= SteadyNow()) due = Work();
+    if (!ending_) waker_.WaitUntil(due);
   }
 }
 
-absl::Time Notifier::Work() {
+Moment Notifier::Work() {
   constexpr absl::Duration kAfterAnError = absl::Seconds(10);
   const auto next = store_.NextNotification();
   if (!next.ok()) {
     LogError("cannot look for notifications: ", next.status().message());
-    return absl::Now() + kAfterAnError;
+    return SteadyNow() + kAfterAnError;
   }
-  if (!next->has_value()) return absl::InfiniteFuture();
+  if (!next->has_value()) return kNever;
   const Notification& notification = **next;
-  if (notification.not_before > absl::Now()) return notification.not_before;
+  if (notification.tries > 0) {
+    const Moment due = wait_.EndOf(absl::StrCat(notification.job_id, " ", notification.channel),
+                                   notification.not_before, PauseAfter(notification.tries - 1));
+    if (due > SteadyNow()) return due;
+  }
   const auto job = store_.Get(notification.job_id);
-  if (!job.ok()) return absl::Now() + kAfterAnError;
+  if (!job.ok()) return SteadyNow() + kAfterAnError;
   const About about{.job = job->id};
   const absl::Status notified = Notify(*job, notification.channel);
-  if (absl::IsCancelled(notified)) return absl::InfiniteFuture();  // the next daemon tries again
+  if (absl::IsCancelled(notified)) return kNever;  // the next daemon tries again
   absl::Status stored;
   if (notified.ok()) {
     LogInfo(about, notification.channel, " has the job's end");
@@ -101,8 +95,8 @@ absl::Time Notifier::Work() {
     stored = store_.Postpone(notification, absl::Now() + pause);
   }
   // A database that takes no writes must not make a report a second.
-  if (!stored.ok()) return absl::Now() + kAfterAnError;
-  return absl::InfinitePast();
+  if (!stored.ok()) return SteadyNow() + kAfterAnError;
+  return SteadyNow();
 }
 
 absl::Status Notifier::Notify(const Job& job, const std::string& channel) {

@@ -6,12 +6,12 @@
 #include <thread>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include "lib/base/steady_clock.h"
 #include "lib/hub/transport/http_client.h"
 #include "server/host/state_dir.h"
+#include "server/host/stored_wait.h"
+#include "server/host/waker.h"
 #include "server/jobs/job_store.h"
 
 namespace ftd {
@@ -37,26 +37,25 @@ class Notifier {
   static std::vector<std::string> Channels(const NotifySettings& settings);
 
   // Something in the store changed. Thread-safe, does not block.
-  void Wake();
+  void Wake() { waker_.Wake(); }
   // Breaks off what is under way. Wake is harmless from now on.
   void Stop();
 
  private:
   void Run();
   // Tries the one that is due first. Returns when the next one is.
-  absl::Time Work();
+  Moment Work();
   absl::Status Notify(const Job& job, const std::string& channel);
   absl::Status RunCommand(const Job& job, const std::string& json);
   absl::Status Post(const std::string& json);
-  bool MustLook() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return woken_ || ending_; }
 
   JobStore& store_;
   const StateDir& state_dir_;
   const NotifySettings settings_;
   std::atomic<bool> ending_{false};
   hub::HttpClient http_;  // of the thread
-  absl::Mutex mutex_;
-  bool woken_ ABSL_GUARDED_BY(mutex_) = true;
+  Waker waker_;
+  StoredWait wait_;  // of the thread: the notification that is due first
   std::thread thread_;
 };
 

@@ -71,16 +71,28 @@ absl::StatusOr<Job> MoveUnlessThere(JobStore& store, const std::string& name, Jo
   });
 }
 
+// Changes a job that has a worker, unless it is too late: a job whose result is being published is
+// given back as it is, and succeeds.
+template <typename Change>
+absl::StatusOr<Job> UnlessPublished(JobStore& store, const Job& job, const Change& change) {
+  absl::StatusOr<Job> changed = change();
+  if (changed.ok() || !store.IsResultClosed(job.id)) return changed;
+  return store.Get(job.id);
+}
+
 absl::StatusOr<int32_t> NewestAttempt(JobStore& store, const Job& job) {
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
   return attempts.empty() ? 0 : attempts.back().number;
 }
 
 // Returns whether there is a checkpoint, or a step that a living worker holds.
-bool HasSomethingToKeep(const StateDir& state_dir, const Job& job, int32_t newest_attempt) {
-  if (!ListCheckpointDirs(state_dir, job.id).empty()) return true;
-  return IsActive(job.state) &&
-         ReadStepRange(state_dir.AttemptDir(job.id, newest_attempt)).has_value();
+absl::StatusOr<bool> HasSomethingToKeep(const StateDir& state_dir, const Job& job,
+                                        int32_t newest_attempt) {
+  FTD_ASSIGN_OR_RETURN(const auto checkpoints, ListCheckpointDirs(state_dir, job.id));
+  if (!checkpoints.empty() || !IsActive(job.state)) return !checkpoints.empty();
+  FTD_ASSIGN_OR_RETURN(const auto range,
+                       ReadStepRange(state_dir.AttemptDir(job.id, newest_attempt)));
+  return range.has_value();
 }
 
 absl::Status RemoveTree(const std::filesystem::path& path) {
@@ -115,10 +127,12 @@ absl::StatusOr<Job> CancelJob(JobStore& store, const std::string& name, const st
     if (IsFinal(job.state)) return Refused(job, Advice(job));
     // It was to end with a result; now without one. The runner passes that on to the worker.
     if (job.state == kCancelling) {
-      return store.Amend(job.id, {kCancelling}, [&](Job& ending) {
-        ending.message = message;
-        ending.keep = false;
-        return absl::OkStatus();
+      return UnlessPublished(store, job, [&] {
+        return store.Amend(job.id, {kCancelling}, [&](Job& ending) {
+          ending.message = message;
+          ending.keep = false;
+          return absl::OkStatus();
+        });
       });
     }
     if (!IsActive(job.state)) {
@@ -127,9 +141,11 @@ absl::StatusOr<Job> CancelJob(JobStore& store, const std::string& name, const st
     }
     // The event names the attempt that has to end.
     FTD_ASSIGN_OR_RETURN(const int32_t attempt, NewestAttempt(store, job));
-    return store.MoveJob(
-        job.id, {kPreparing, kRunning, kPausing},
-        {.to = kCancelling, .message = message, .attempt = attempt, .keep = false});
+    return UnlessPublished(store, job, [&] {
+      return store.MoveJob(
+          job.id, {kPreparing, kRunning, kPausing},
+          {.to = kCancelling, .message = message, .attempt = attempt, .keep = false});
+    });
   });
 }
 
@@ -142,18 +158,21 @@ absl::StatusOr<Job> CancelJobAndKeep(JobStore& store, const StateDir& state_dir,
     FTD_ASSIGN_OR_RETURN(const int32_t attempt, NewestAttempt(store, job));
     // The job may still have taken a step when the worker sees the request; the refusal is about
     // now.
-    if (!HasSomethingToKeep(state_dir, job, attempt)) {
+    FTD_ASSIGN_OR_RETURN(const bool something, HasSomethingToKeep(state_dir, job, attempt));
+    if (!something) {
       return Refused(job, absl::StrCat("it has no checkpoint yet, so there is nothing to keep; "
                                        "`ftctl cancel ",
                                        job.DisplayName(), "` ends it without a result"));
     }
     if (!IsActive(job.state)) return QueueToFinish(store, job);
-    return store.MoveJob(job.id, {kPreparing, kRunning, kPausing},
-                         {.to = kCancelling,
-                          .message = absl::StrCat("asked to end early with a result",
-                                                  reason.empty() ? "" : ": ", reason),
-                          .attempt = attempt,
-                          .keep = true});
+    return UnlessPublished(store, job, [&] {
+      return store.MoveJob(job.id, {kPreparing, kRunning, kPausing},
+                           {.to = kCancelling,
+                            .message = absl::StrCat("asked to end early with a result",
+                                                    reason.empty() ? "" : ": ", reason),
+                            .attempt = attempt,
+                            .keep = true});
+    });
   });
 }
 
@@ -163,8 +182,10 @@ absl::StatusOr<Job> PauseJob(JobStore& store, const std::string& name) {
     if (job.state == kPausing || job.state == kPaused) return job;
     if (job.state != kPreparing && job.state != kRunning) return Refused(job, Advice(job));
     FTD_ASSIGN_OR_RETURN(const int32_t attempt, NewestAttempt(store, job));
-    return store.MoveJob(job.id, {kPreparing, kRunning},
-                         {.to = kPausing, .message = "asked to pause", .attempt = attempt});
+    return UnlessPublished(store, job, [&] {
+      return store.MoveJob(job.id, {kPreparing, kRunning},
+                           {.to = kPausing, .message = "asked to pause", .attempt = attempt});
+    });
   });
 }
 

@@ -16,7 +16,8 @@ namespace ftd {
 
 // CANCELLED at once when no worker has it, else CANCELLING, and the runner does the rest. A job
 // that is cancelled or being cancelled is left as it is, but that what it was to keep is given up.
-// Refused: SUCCEEDED or FAILED.
+// Refused: SUCCEEDED or FAILED. A job whose result is being published is left as it is, in this and
+// the next two: it succeeds.
 absl::StatusOr<Job> CancelJob(JobStore& store, const std::string& job, const std::string& reason);
 
 // Ends a job with the result of what it has learned. CANCELLING when a worker has it, and the

@@ -19,7 +19,9 @@ constexpr int kMaxWarnings = 20;
 
 void SetQueuePlace(const Job& job, int64_t position, bool device_busy, v1::Job& view) {
   view.set_position(position);
-  if (job.not_before > absl::Now()) {
+  if (job.space_wanted > 0) {
+    view.set_pending_reason(v1::Job::DISK_RESERVE);
+  } else if (job.not_before > absl::Now()) {
     view.set_pending_reason(v1::Job::BACKOFF);
   } else if (device_busy || position > 1) {
     view.set_pending_reason(v1::Job::GPU_BUSY);
@@ -36,7 +38,9 @@ absl::Status AddQueuePlace(JobStore& store, const Job& job, v1::Job& view) {
 
 // Adds progress out of one attempt's events, and all else that they say of the job if `everything`.
 void AddEvents(const std::filesystem::path& dir, bool everything, v1::Job& view) {
-  for (v1::WorkerEvent& event : ReadEvents(dir)) {
+  auto events = ReadEvents(dir);
+  if (!events.ok()) return;
+  for (v1::WorkerEvent& event : *events) {
     if (event.has_progress()) *view.mutable_progress() = event.progress();
     if (!everything) continue;
     if (event.has_warning()) view.add_warnings(event.warning().message());
@@ -55,7 +59,8 @@ void AddLastStep(const StateDir& state_dir, const Job& job, const std::vector<At
   int64_t last = std::numeric_limits<int64_t>::max();
   for (size_t i = attempts.size(); i-- > 0;) {
     const auto dir = state_dir.AttemptDir(job.id, attempts[i].number);
-    if (const auto range = ReadStepRange(dir); range.has_value() && range->first <= last) {
+    const auto range = ReadStepRange(dir).value_or(std::nullopt);
+    if (range.has_value() && range->first <= last) {
       const int64_t row = std::min(last, range->last.step()) - range->first;
       const auto steps = ReadSteps(dir / kStepsLog, row, 1);
       if (steps.ok() && !steps->empty()) *view.mutable_last_step() = steps->front();
@@ -90,7 +95,8 @@ void AddEvaluations(const StateDir& state_dir, int32_t attempts, v1::Job& view) 
 void AddLiveSteps(const StateDir& state_dir, v1::Job& view) {
   for (v1::Attempt& attempt : *view.mutable_attempts()) {
     if (attempt.state() != v1::Attempt::ACTIVE) continue;
-    const auto range = ReadStepRange(state_dir.AttemptDir(view.id(), attempt.number()));
+    const auto range =
+        ReadStepRange(state_dir.AttemptDir(view.id(), attempt.number())).value_or(std::nullopt);
     if (!range.has_value()) continue;
     attempt.set_first_step(range->first);
     attempt.set_last_step(range->last.step());
@@ -112,8 +118,8 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
   AddLastStep(state_dir, job, attempts, view);
   AddEarlierDataReport(state_dir, static_cast<int32_t>(attempts.size()), view);
   AddEvaluations(state_dir, static_cast<int32_t>(attempts.size()), view);
-  for (v1::Checkpoint& checkpoint : ListCheckpointDirs(state_dir, job.id)) {
-    *view.add_checkpoints() = std::move(checkpoint);
+  if (auto checkpoints = ListCheckpointDirs(state_dir, job.id); checkpoints.ok()) {
+    for (v1::Checkpoint& checkpoint : *checkpoints) *view.add_checkpoints() = std::move(checkpoint);
   }
   return view;
 }

@@ -32,7 +32,7 @@ v1::Job WithBriefSpec(v1::Job job) {
 
 // The mean time of an attempt's last steps; nullopt: it has taken none.
 std::optional<double> SecondsPerStep(const std::filesystem::path& attempt_dir) {
-  const auto range = ReadStepRange(attempt_dir);
+  const auto range = ReadStepRange(attempt_dir).value_or(std::nullopt);
   if (!range.has_value()) return std::nullopt;
   const int64_t rows = range->last.step() - range->first + 1;
   const auto steps =

@@ -4,8 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
+#include "lib/base/steady_clock.h"
 #include "server/host/stream_source.h"
 #include "server/streams/watch_reader.h"
 
@@ -17,21 +16,21 @@ class WatchSource : public StreamSource<v1::WatchJobResponse> {
 
   absl::StatusOr<std::optional<v1::WatchJobResponse>> Next() override {
     auto next = reader_.Next();
-    if (next.ok() && next->has_value()) last_message_ = absl::Now();
+    if (next.ok() && next->has_value()) last_message_ = SteadyNow();
     return next;
   }
   bool AtEnd() const override { return reader_.AtEnd(); }
   // Returns a bookmark after five quiet seconds, so that a client's token is recent and a dead
   // connection is noticed.
   std::optional<v1::WatchJobResponse> Idle() override {
-    if (absl::Now() - last_message_ < absl::Seconds(5)) return std::nullopt;
-    last_message_ = absl::Now();
+    if (SteadyNow() - last_message_ < absl::Seconds(5)) return std::nullopt;
+    last_message_ = SteadyNow();
     return reader_.Bookmark();
   }
 
  private:
   WatchReader reader_;
-  absl::Time last_message_ = absl::Now();
+  Moment last_message_ = SteadyNow();
 };
 
 }  // namespace ftd

@@ -26,6 +26,12 @@ std::optional<End> EndedByTheGuard() {
   return end;
 }
 
+std::optional<End> EndedByTheDisk() {
+  std::optional<End> end = Ended(End::FAILED);
+  end->set_failure_reason(v1::DISK_FULL);
+  return end;
+}
+
 struct Row {
   const char* name;
   AttemptEvidence evidence;
@@ -38,20 +44,49 @@ struct Row {
 
 const Row kRows[] = {
     {"success",
-     {.state = JobState::kRunning, .end = Ended(End::SUCCEEDED), .has_result = true},
+     {.state = JobState::kRunning,
+      .end = Ended(End::SUCCEEDED),
+      .result = ResultEvidence::kComplete},
      AttemptState::kSucceeded,
      JobState::kSucceeded,
      "",
      true},
     {"success before the first step",
-     {.state = JobState::kPreparing, .end = Ended(End::SUCCEEDED), .has_result = true},
+     {.state = JobState::kPreparing,
+      .end = Ended(End::SUCCEEDED),
+      .result = ResultEvidence::kComplete},
      AttemptState::kSucceeded,
      JobState::kSucceeded,
      "",
      true},
     {"success while being cancelled",
-     {.state = JobState::kCancelling, .end = Ended(End::SUCCEEDED), .has_result = true},
+     {.state = JobState::kCancelling,
+      .end = Ended(End::SUCCEEDED),
+      .result = ResultEvidence::kComplete},
      AttemptState::kSucceeded,
+     JobState::kCancelled},
+    {"success, cancelled after its publication was decided on",
+     {.state = JobState::kCancelling,
+      .end = Ended(End::SUCCEEDED),
+      .result = ResultEvidence::kPublishing},
+     AttemptState::kSucceeded,
+     JobState::kSucceeded,
+     "",
+     true},
+    {"a full disk",
+     {.state = JobState::kRunning, .crashes = 2, .end = EndedByTheDisk()},
+     AttemptState::kFailed,
+     JobState::kQueued,
+     "",
+     false,
+     true},
+    {"a full disk while being paused",
+     {.state = JobState::kPausing, .end = EndedByTheDisk()},
+     AttemptState::kFailed,
+     JobState::kPaused},
+    {"a full disk while being cancelled",
+     {.state = JobState::kCancelling, .end = EndedByTheDisk()},
+     AttemptState::kFailed,
      JobState::kCancelled},
     {"success without a result",
      {.state = JobState::kRunning, .end = Ended(End::SUCCEEDED)},
@@ -124,7 +159,9 @@ const Row kRows[] = {
      JobState::kFailed,
      "DATASET_INVALID"},
     {"success while it was to pause",
-     {.state = JobState::kPausing, .end = Ended(End::SUCCEEDED), .has_result = true},
+     {.state = JobState::kPausing,
+      .end = Ended(End::SUCCEEDED),
+      .result = ResultEvidence::kComplete},
      AttemptState::kSucceeded,
      JobState::kSucceeded,
      "",
@@ -133,7 +170,7 @@ const Row kRows[] = {
      {.state = JobState::kCancelling,
       .keep = true,
       .end = Ended(End::SUCCEEDED),
-      .has_result = true},
+      .result = ResultEvidence::kComplete},
      AttemptState::kSucceeded,
      JobState::kSucceeded,
      "",

@@ -14,6 +14,7 @@
 //   - hang=K: stand still after step K, deaf to all but SIGKILL
 //   - deaf=1: ignore Stop and SIGTERM, but go on training
 //   - fail=K: end with LOSS_DIVERGED after step K
+//   - disk=K: end with DISK_FULL after step K
 //   - warn=K: warn at step K
 //   - garbage=K: append junk to events.log after step K
 //   - torn=K: append half a record after step K
@@ -25,6 +26,7 @@
 //   - rows_bad=1: and find a bad one
 //   - rows_crash=1: or abort
 //   - child=1: start a child in the same process group that sleeps
+//   - daemon=1: start one that leaves the group and holds the lock
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -120,6 +122,11 @@ class FakeWorker {
     if (Flag("deaf")) signal(SIGTERM, SIG_IGN);
     if (Flag("child") && fork() == 0) {
       while (true) pause();
+    }
+    if (Flag("daemon") && fork() == 0) {
+      setsid();
+      execlp("sleep", "sleep", "infinity", nullptr);
+      _exit(1);
     }
     if (request_.has_row_check()) return CheckRows();
     const int64_t from =
@@ -269,6 +276,11 @@ class FakeWorker {
     if (At("fail", step)) {
       Finish(v1::WorkerEvent::End::FAILED, step, v1::LOSS_DIVERGED,
              "the loss became NaN at the fake's bidding", "lower learning_rate");
+      _exit(1);
+    }
+    if (At("disk", step)) {
+      Finish(v1::WorkerEvent::End::FAILED, step, v1::DISK_FULL, "write x: No space left on device",
+             "free some space");
       _exit(1);
     }
     if (At("crash", step)) {

@@ -197,8 +197,49 @@ TEST_F(JobStoreTest, ADecisionAboutAnotherJobThanThereIsByNowIsAConflict) {
   const Move again{.to = JobState::kQueued, .at_head = true};
   EXPECT_EQ(ReasonNameOf(store_->EndAttempt(*preparing, end, again).status()), "STATE_CONFLICT");
   EXPECT_EQ(store_->Attempts(queued.id)->front().state, AttemptState::kActive);
-  // A result that is published stands.
-  EXPECT_TRUE(store_->EndAttempt(*preparing, end, {.to = JobState::kSucceeded}).ok());
+}
+
+TEST_F(JobStoreTest, NoRequestChangesAJobWhoseResultIsBeingPublished) {
+  const Job queued = Insert(NewJob());
+  const Job preparing = *store_->StartAttempt(queued, {.number = 1});
+  const Job running =
+      *store_->MoveJob(queued.id, {JobState::kPreparing}, {.to = JobState::kRunning});
+  EXPECT_EQ(ReasonNameOf(store_->CloseResult(preparing)), "STATE_CONFLICT") << "judged too early";
+  EXPECT_FALSE(store_->IsResultClosed(queued.id));
+  ASSERT_TRUE(store_->CloseResult(running).ok());
+  EXPECT_TRUE(store_->IsResultClosed(queued.id));
+  const Move cancel{.to = JobState::kCancelling};
+  EXPECT_EQ(ReasonNameOf(store_->MoveJob(queued.id, {JobState::kRunning}, cancel).status()),
+            "STATE_CONFLICT");
+  const auto set_keep = [](Job& job) {
+    job.keep = true;
+    return absl::OkStatus();
+  };
+  const auto set_priority = [](Job& job) {
+    job.priority = 3;
+    return absl::OkStatus();
+  };
+  EXPECT_EQ(ReasonNameOf(store_->Amend(queued.id, {JobState::kRunning}, set_keep).status()),
+            "STATE_CONFLICT");
+  EXPECT_TRUE(store_->Amend(queued.id, {JobState::kRunning}, set_priority).ok());
+  store_->ReopenResult(queued.id);
+  ASSERT_TRUE(store_->MoveJob(queued.id, {JobState::kRunning}, {.to = JobState::kPausing}).ok());
+  const Job pausing = *store_->Get(queued.id);
+  ASSERT_TRUE(store_->CloseResult(pausing).ok());
+  const Attempt end{.number = 1, .state = AttemptState::kSucceeded};
+  EXPECT_TRUE(store_->EndAttempt(pausing, end, {.to = JobState::kSucceeded}).ok());
+  EXPECT_FALSE(store_->IsResultClosed(queued.id));
+}
+
+TEST_F(JobStoreTest, AJobWaitsForSpaceUntilItsNextMove) {
+  const Job queued = Insert(NewJob());
+  const auto wait = [](Job& job) {
+    job.space_wanted = 1000;
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(store_->Amend(queued.id, {JobState::kQueued}, wait).ok());
+  EXPECT_EQ(store_->Get(queued.id)->space_wanted, 1000);
+  EXPECT_EQ(store_->StartAttempt(queued, {.number = 1})->space_wanted, 0);
 }
 
 TEST_F(JobStoreTest, ListsInPagesNewestFirst) {

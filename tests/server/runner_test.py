@@ -126,15 +126,15 @@ def test_an_interrupted_publication_is_completed():
         assert os.listdir(done.result_dir)
 
 
-def test_a_result_that_cannot_be_published_fails_the_job_and_is_kept():
+def test_a_result_in_whose_place_something_lies_gets_the_jobs_id():
     with fake_ftd("prepare_ms=300") as ftd:
         job = submit(ftd, name="in-the-way")
         ftd.wait(job.id, "PREPARING")
         (ftd.state_dir / "results" / "in-the-way").mkdir()
-        done = ftd.wait(job.id, "FAILED")
-        assert done.failure_reason == jobs.INTERNAL and "exists already" in done.message
-        assert (ftd.attempt_dir(job.id, 1) / "result" / "adapter_config.json").exists()
-        assert ftd.wait(submit(ftd).id, "SUCCEEDED")
+        done = ftd.wait(job.id, "SUCCEEDED")
+        assert done.result_dir == str(ftd.state_dir / "results" / job.id)
+        assert (ftd.state_dir / "results" / job.id / "adapter_config.json").exists()
+        assert not os.listdir(ftd.state_dir / "results" / "in-the-way")
 
 
 def test_a_killed_worker_is_tried_again_from_its_newest_checkpoint():

@@ -91,7 +91,7 @@ void EventLog::Step(const v1::StepMetrics& /*step*/) {}
 
 void EventLog::Progress(v1::Progress::Phase phase, const Amount& amount) {
   const std::lock_guard lock(mutex_);
-  const absl::Time now = absl::Now();
+  const Moment now = SteadyNow();
   // Every 200 ms at most, but each phase's beginning and end.
   const bool same_phase = last_progress_.phase() == phase;
   const bool soon = now - last_progress_time_ < kProgressInterval;

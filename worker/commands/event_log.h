@@ -8,8 +8,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/base/steady_clock.h"
 #include "lib/runlog/record_log.h"
 #include "lib/spec/train_spec.h"
 #include "worker/run/run_observer.h"
@@ -43,7 +43,7 @@ class EventLog : public RunObserver {
   std::mutex mutex_;
   RecordLogWriter writer_;
   v1::Progress last_progress_;
-  absl::Time last_progress_time_;
+  Moment last_progress_time_;
   int64_t steps_planned_ = 0;
   bool ended_ = false;
 };

@@ -88,7 +88,7 @@ TEST(StepLog, KeepsEachNumber) {
   ASSERT_EQ(rows->size(), 2u);
   EXPECT_EQ(rows->front().DebugString(), full.DebugString());
   EXPECT_EQ(rows->back().DebugString(), bare.DebugString());
-  EXPECT_EQ(ReadLastStep(dir / "steps.log")->DebugString(), bare.DebugString());
+  EXPECT_EQ((*ReadLastStep(dir / "steps.log"))->DebugString(), bare.DebugString());
 }
 
 // The logs in logs/ were written by workers of the releases that had the format; beside each is
@@ -116,7 +116,7 @@ TEST_P(KeptLogTest, IsRead) {
   EXPECT_EQ(info->first_step, 1);
   EXPECT_EQ(info->steps_planned, 6);
   EXPECT_GT(info->heartbeat, 0u);
-  EXPECT_EQ(ReadLastStep(dir / (name + ".steps.log"))->step(), 6);
+  EXPECT_EQ((*ReadLastStep(dir / (name + ".steps.log")))->step(), 6);
 }
 
 // Byte for byte what a worker of that release writes, for a daemon that reads nothing newer; the
@@ -198,7 +198,7 @@ TEST(StepLog, ATornOrDamagedRowEndsTheLog) {
   for (size_t cut = header + row; cut < header + 2 * row; cut += 9) {
     const auto path = dir.Write("cut", bytes.substr(0, cut));
     EXPECT_EQ(ReadSteps(path)->size(), 1u) << cut;
-    EXPECT_EQ(ReadLastStep(path)->step(), 1) << cut;
+    EXPECT_EQ((*ReadLastStep(path))->step(), 1) << cut;
   }
   for (size_t i = header + row; i < header + 2 * row; i += 5) {
     std::string damaged = bytes;
