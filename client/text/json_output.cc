@@ -3,17 +3,21 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "client/text/text.h"
 
 namespace ftd {
 namespace {
 
 using nlohmann::ordered_json;
 
+// Bytes that are not UTF-8 are replaced rather than failing the whole output.
+std::string Dumped(const ordered_json& value, int indent) {
+  return ControlsEscaped(value.dump(indent, ' ', false, ordered_json::error_handler_t::replace));
+}
+
 // Returns the value on one line, which for a scalar is YAML as well. JSON's escapes are valid in a
 // double-quoted YAML scalar; so are all JSON scalars.
-std::string Scalar(const ordered_json& value) {
-  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
+std::string Scalar(const ordered_json& value) { return Dumped(value, -1); }
 
 bool IsBlock(const ordered_json& value) { return value.is_structured() && !value.empty(); }
 
@@ -43,14 +47,13 @@ std::string ToYaml(const ordered_json& value) {
   return out;
 }
 
-// Bytes that are not UTF-8 are replaced rather than failing the whole output.
 void PrintStructured(const ordered_json& value, const std::string& format) {
   if (format == "yaml") {
     std::cout << ToYaml(value) << std::flush;
   } else if (format == "jsonl") {
     std::cout << Scalar(value) << std::endl;
   } else {
-    std::cout << value.dump(2, ' ', false, ordered_json::error_handler_t::replace) << std::endl;
+    std::cout << Dumped(value, 2) << std::endl;
   }
 }
 

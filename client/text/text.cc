@@ -68,6 +68,22 @@ std::string Sanitized(std::string_view text, bool keep_lines) {
 std::string Printable(std::string_view text) { return Sanitized(text, false); }
 std::string PrintableLines(std::string_view text) { return Sanitized(text, true); }
 
+std::string ControlsEscaped(std::string_view json) {
+  std::string out;
+  out.reserve(json.size());
+  while (!json.empty()) {
+    const Rune rune = DecodeRune(json);
+    // JSON's own line breaks stay; within a text they are escapes already.
+    if (rune.valid && rune.code > 0x20 && IsControl(rune.code)) {
+      absl::StrAppendFormat(&out, "\\u%04x", rune.code);
+    } else {
+      out += json.substr(0, rune.length);
+    }
+    json.remove_prefix(rune.length);
+  }
+  return out;
+}
+
 // Columns of a terminal, where "漢" takes two.
 int DisplayWidth(std::string_view text) {
   int width = 0;

@@ -14,6 +14,9 @@ std::string Printable(std::string_view text);
 // The same, but line ends stay.
 std::string PrintableLines(std::string_view text);
 
+// JSON that says the same, with those control characters that JSON allows in a text as escapes.
+std::string ControlsEscaped(std::string_view json);
+
 // Columns that printable UTF-8 takes on a terminal: 2 for East Asian wide characters and emoji, 0
 // for combining marks.
 int DisplayWidth(std::string_view text);

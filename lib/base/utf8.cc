@@ -9,6 +9,7 @@ namespace ftd {
 namespace {
 
 bool IsAscii(char byte) { return static_cast<unsigned char>(byte) < 0x80; }
+bool IsContinuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 // Returns the bytes of the maximal part of an invalid sequence that `text` starts with: of the
 // longest beginning that continuation bytes could complete, and at least one. It is replaced as
@@ -60,7 +61,7 @@ uint32_t DecodeUtf8(std::string_view text, size_t pos) {
 
 size_t LastCodePointBegin(std::string_view text) {
   size_t pos = text.size() - 1;
-  while ((static_cast<unsigned char>(text[pos]) & 0xC0) == 0x80) --pos;
+  while (IsContinuation(text[pos])) --pos;
   return pos;
 }
 
@@ -83,6 +84,7 @@ bool IsValidUtf8(std::string_view text) {
 
 // "\xEF\xBF\xBD" is U+FFFD, the replacement character.
 std::string RepairUtf8(std::string_view text) {
+  if (IsValidUtf8(text)) return std::string(text);
   std::string out;
   out.reserve(text.size());
   for (size_t pos = 0; pos < text.size();) {
@@ -95,15 +97,24 @@ std::string RepairUtf8(std::string_view text) {
   return out;
 }
 
+std::string_view Utf8Prefix(std::string_view text, size_t max_bytes) {
+  if (text.size() <= max_bytes) return text;
+  size_t end = max_bytes;
+  while (end > 0 && IsContinuation(text[end])) --end;
+  return text.substr(0, end);
+}
+
+std::string_view FromFirstCodePoint(std::string_view text) {
+  size_t begin = 0;
+  while (begin < 3 && begin < text.size() && IsContinuation(text[begin])) ++begin;
+  return text.substr(begin);
+}
+
 std::string Shortened(std::string_view text, size_t max_bytes) {
   if (text.size() <= max_bytes) return std::string(text);
-  const auto continues = [&](size_t pos) {
-    return pos < text.size() && (static_cast<unsigned char>(text[pos]) & 0xC0) == 0x80;
-  };
-  size_t head = max_bytes * 2 / 3, tail = text.size() - max_bytes / 3;
-  while (head > 0 && continues(head)) --head;
-  while (continues(tail)) ++tail;
-  return std::string(text.substr(0, head)).append("…").append(text.substr(tail));
+  return std::string(Utf8Prefix(text, max_bytes * 2 / 3))
+      .append("…")
+      .append(FromFirstCodePoint(text.substr(text.size() - max_bytes / 3)));
 }
 
 std::string EscapeInvalidUtf8(std::string_view text) {

@@ -39,6 +39,13 @@ bool IsValidUtf8(std::string_view text);
 // from_utf8_lossy does it.
 std::string RepairUtf8(std::string_view text);
 
+// Returns the longest beginning of `text` of at most `max_bytes` that cuts no code point.
+std::string_view Utf8Prefix(std::string_view text, size_t max_bytes);
+
+// Returns `text` from its first code point on: without the continuation bytes that a cut through
+// one left at its beginning, at most 3.
+std::string_view FromFirstCodePoint(std::string_view text);
+
 // Returns `text` with each byte of an invalid sequence as "\xE9".
 std::string EscapeInvalidUtf8(std::string_view text);
 

@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/utf8.h"
 #include "lib/hub/transport/digest.h"
 
 namespace ftd::hub {
@@ -36,6 +37,7 @@ std::vector<fs::path> Entries(const fs::path& dir) {
 // Parses "models--OWNER--NAME". The cache's own encoding is ambiguous for names with "--", as it is
 // for huggingface_hub.
 std::optional<RepoId> ParseRepoDir(absl::string_view name) {
+  if (!IsValidUtf8({name.data(), name.size()})) return std::nullopt;  // no repository is called so
   RepoType type = RepoType::kModel;
   if (absl::ConsumePrefix(&name, "datasets--")) {
     type = RepoType::kDataset;
@@ -90,10 +92,10 @@ std::vector<CachedRepo> ListCache(const Cache& cache) {
   for (const fs::path& dir : Entries(cache.root())) {
     const auto repo = ParseRepoDir(dir.filename().string());
     if (!repo.has_value()) continue;
-    CachedRepo cached{*repo, 0, {}, cache.ReadRef(*repo, "main")};
+    CachedRepo cached{*repo, 0, {}, RepairUtf8(cache.ReadRef(*repo, "main"))};
     for (const fs::path& blob : Entries(dir / "blobs")) cached.size_bytes += BytesOnDisk(blob);
     for (const fs::path& snapshot : Entries(dir / "snapshots")) {
-      cached.commits.push_back(snapshot.filename());
+      cached.commits.push_back(RepairUtf8(snapshot.filename().string()));
     }
     repos.push_back(std::move(cached));
   }

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/sha256.h"
+#include "lib/base/utf8.h"
 #include "lib/runlog/message_json.h"
 #include "server/api/fine_tuning_service.h"
 #include "server/api/page_token.h"
@@ -69,12 +70,13 @@ absl::Status ByRequestPath(const absl::Status& status) {
 
 // Returns the request in the form that the parts below the API know: the spec as JSON with the
 // proto's own field names, as it is stored with the job.
-absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, std::string owner) {
+absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request,
+                                        const std::string& owner) {
   FTD_RETURN_IF_ERROR(CheckEnums(request.spec()));
   Submission submission{.name = request.name(),
                         .labels = {request.labels().begin(), request.labels().end()},
                         .priority = request.priority(),
-                        .owner = std::move(owner)};
+                        .owner = RepairUtf8(owner)};  // as the system or a certificate has it
   auto spec_json = MessageToJson(request.spec());
   if (!spec_json.ok()) return FieldError({{"spec", "has a value that JSON cannot hold"}});
   submission.spec_json = *std::move(spec_json);

@@ -13,7 +13,9 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/manifest.h"
+#include "lib/base/utf8.h"
 #include "lib/runlog/message_json.h"
+#include "lib/runlog/message_text.h"
 #include "lib/runlog/record_log.h"
 #include "server/host/log.h"
 #include "server/jobs/wire.h"
@@ -43,12 +45,25 @@ absl::StatusOr<std::vector<fs::path>> EntriesOf(const fs::path& dir) {
 
 }  // namespace
 
+std::optional<v1::WorkerEvent> ParseEvent(const std::string& record) {
+  constexpr size_t kMaxTextBytes =
+      4096;  // each is stored with the job and sent with each look at it
+  v1::WorkerEvent event;
+  if (!ParseRepairingText(record, &event)) return std::nullopt;
+  const auto shorten = [](std::string* text) { *text = Shortened(*text, kMaxTextBytes); };
+  if (event.has_warning()) shorten(event.mutable_warning()->mutable_message());
+  if (event.has_end()) {
+    shorten(event.mutable_end()->mutable_message());
+    shorten(event.mutable_end()->mutable_hint());
+  }
+  return event;
+}
+
 absl::StatusOr<std::vector<v1::WorkerEvent>> ReadEvents(const fs::path& attempt_dir) {
   FTD_ASSIGN_OR_RETURN(const RecordBatch batch, ReadRecords(attempt_dir / kEventsLog, 0));
   std::vector<v1::WorkerEvent> events;
   for (const std::string& payload : batch.payloads) {
-    v1::WorkerEvent event;
-    if (event.ParseFromString(payload)) events.push_back(std::move(event));
+    if (auto event = ParseEvent(payload)) events.push_back(*std::move(event));
   }
   return events;
 }
@@ -212,7 +227,7 @@ absl::StatusOr<std::string> FileTail(const fs::path& path, size_t bytes) {
   tail.resize(static_cast<size_t>(read));
   const size_t line = tail.find('\n');
   if (size > bytes && line != std::string::npos) tail.erase(0, line + 1);
-  return tail;
+  return RepairUtf8(size > bytes ? FromFirstCodePoint(tail) : tail);
 }
 
 }  // namespace ftd

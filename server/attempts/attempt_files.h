@@ -28,6 +28,10 @@ inline constexpr char kRequestFile[] = "request.json";
 inline constexpr char kResultDir[] = "result";
 inline constexpr char kPublishingMark[] = "publishing";
 
+// Returns the event that a record of the log holds, with its texts made UTF-8 and cut to a
+// reasonable length: they come from another program. Nullopt: the record is not an event.
+std::optional<v1::WorkerEvent> ParseEvent(const std::string& record);
+
 // All events so far; a record that is not a WorkerEvent is left out.
 absl::StatusOr<std::vector<v1::WorkerEvent>> ReadEvents(const std::filesystem::path& attempt_dir);
 
@@ -75,7 +79,8 @@ void RemoveUnfinished(const std::filesystem::path& attempt_dir);
 // its own count.
 int64_t LastStepAfter(const StateDir& state_dir, const std::string& job_id, int32_t number);
 
-// The last `bytes` of a file, cut at a line's start; empty when it is missing.
+// The last `bytes` of a file, cut at a line's start where there is one, and at a character's, as
+// valid UTF-8; empty when it is missing.
 absl::StatusOr<std::string> FileTail(const std::filesystem::path& path, size_t bytes);
 
 }  // namespace ftd

@@ -35,9 +35,8 @@ AttemptNews AttemptFollower::Read() {
   if (const auto batch = ReadRecords(attempt_dir_ / kEventsLog, events_offset_); batch.ok()) {
     events_offset_ = batch->next_offset;
     for (const std::string& payload : batch->payloads) {
-      v1::WorkerEvent event;
-      if (event.ParseFromString(payload)) {
-        news.events.push_back(std::move(event));
+      if (auto event = ParseEvent(payload)) {
+        news.events.push_back(*std::move(event));
       } else {
         LogWarning(attempt_dir_.string(),
                    ": a record of events.log is not an event; it is left out");

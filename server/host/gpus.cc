@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include "lib/base/utf8.h"
+
 namespace ftd {
 namespace {
 
@@ -69,7 +71,7 @@ Gpu Describe(const Nvml& nvml, unsigned index, Nvml::Device device) {
   Nvml::Utilization utilization = {};
   unsigned number = 0;
   unsigned long long big_number = 0;
-  if (Ask(nvml.name, device, name, kLongestName)) gpu.name = name;
+  if (Ask(nvml.name, device, name, kLongestName)) gpu.name = RepairUtf8(name);
   // A total of zero is how a GPU that shares the host's memory answers on some drivers.
   if (Ask(nvml.memory, device, &memory) && memory.total > 0) {
     gpu.memory_used_bytes = static_cast<int64_t>(memory.used);

@@ -8,9 +8,11 @@
 #include <iterator>
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "lib/base/utf8.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
@@ -66,10 +68,11 @@ std::string Json(LogLevel level, const About& about, std::string_view message) {
   return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-// One line for each message: what follows a line break could be taken for another message.
+// One line for each message: what follows a line break could be taken for another message, and a
+// terminal would obey what follows an escape.
 std::string OnOneLine(std::string_view message) {
-  std::string line(message);
-  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::string line = RepairUtf8(message);
+  std::replace_if(line.begin(), line.end(), absl::ascii_iscntrl, ' ');
   return line;
 }
 

@@ -15,6 +15,8 @@
 #include "absl/types/span.h"
 #include "lib/base/error.h"
 #include "lib/base/nearest.h"
+#include "lib/base/utf8.h"
+#include "lib/hub/transport/settings.h"
 #include "lib/spec/repo_name.h"
 #include "server/host/default_paths.h"
 #include "server/host/listen_address.h"
@@ -285,6 +287,21 @@ absl::Status ReadConfigFile(Options& options, const fs::path& path) {
   }
 }
 
+// Flags are UTF-8 and so is a file of TOML, but a variable may hold any bytes, which would come
+// back in answers, in addresses.json and in what a worker is asked to do.
+absl::Status CheckTexts(const Options& options) {
+  for (const Option& option : kTable) {
+    std::vector<std::string> texts;
+    if (option.text != nullptr) texts = {options.*option.text};
+    if (option.list != nullptr) texts = options.*option.list;
+    for (const std::string& text : texts)
+      if (!IsValidUtf8(text)) return Bad(option.key, "is not UTF-8: " + EscapeInvalidUtf8(text));
+  }
+  const std::string cache = hub::SettingsFromEnvironment().cache_dir.string();
+  if (IsValidUtf8(cache)) return absl::OkStatus();
+  return Bad("the hub's cache (HF_HOME)", "its path is not UTF-8: " + EscapeInvalidUtf8(cache));
+}
+
 // Fills in what no source has set, and judges what only the whole shows.
 absl::Status Complete(Options& options) {
   if (options.state_dir.empty()) options.state_dir = DefaultStateDir();
@@ -294,6 +311,7 @@ absl::Status Complete(Options& options) {
   if (options.tls_cert.empty() != options.tls_key.empty()) {
     return Bad("tls_cert", "needs tls_key, and tls_key needs tls_cert");
   }
+  FTD_RETURN_IF_ERROR(CheckTexts(options));
   const bool tls = !options.tls_cert.empty();
   if (!tls && !options.tls_client_ca.empty()) {
     return Bad("tls_client_ca", "needs tls_cert and tls_key: clients are asked over TLS only");

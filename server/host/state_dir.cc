@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 
 namespace ftd {
 namespace {
@@ -64,6 +65,12 @@ absl::StatusOr<StateDir> StateDir::Open(const fs::path& root) {
         absl::StrCat("state directory ", root.string(), ": ", error.message()));
   }
   if (!absolute.has_filename()) absolute = absolute.parent_path();
+  // Answers name checkpoints and results below it, and a message's texts are UTF-8.
+  if (!IsValidUtf8(absolute.native())) {
+    return Error(Reason::kConfigInvalid,
+                 absl::StrCat("the state directory's path is not UTF-8: ",
+                              EscapeInvalidUtf8(absolute.native()), "; choose another"));
+  }
   for (const char* part : {"uploads", "jobs", "results"}) {
     FTD_RETURN_IF_ERROR(CreateDirectories(absolute / part));
   }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 
 namespace ftd {
 namespace {
@@ -95,10 +96,12 @@ absl::Status Statement::Run() { return Step().status(); }
 
 int64_t Statement::Int(int column) const { return sqlite3_column_int64(statement_, column); }
 
-// The size counts, not a NUL: texts may contain one.
+// The size counts, not a NUL: texts may contain one. Earlier releases stored a worker's last words
+// as they came, and a text that is not UTF-8 makes the message that holds it unreadable.
 std::string Statement::Text(int column) const {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
-  return text == nullptr ? "" : std::string(text, sqlite3_column_bytes(statement_, column));
+  if (text == nullptr) return "";
+  return RepairUtf8({text, static_cast<size_t>(sqlite3_column_bytes(statement_, column))});
 }
 
 std::optional<int32_t> Statement::OptionalInt(int column) const {

@@ -46,6 +46,7 @@ class Statement {
 
   // Columns of the row, counted from 0.
   int64_t Int(int column) const;
+  // Always UTF-8.
   std::string Text(int column) const;
   std::optional<int32_t> OptionalInt(int column) const;
   // Of what BindTime stored.

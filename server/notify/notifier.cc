@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "lib/base/child_process.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 #include "lib/runlog/plain_json.h"
 #include "server/host/log.h"
 #include "server/requests/job_view.h"
@@ -27,7 +28,7 @@ absl::Duration PauseAfter(int32_t tries) {
 // ": " and the beginning of what the other side said last; nothing where it said nothing.
 std::string Saying(const std::string& output) {
   const std::string line = LastLine(output);
-  return line.empty() ? "" : absl::StrCat(": ", line.substr(0, 200));
+  return line.empty() ? "" : absl::StrCat(": ", Shortened(line, 200));
 }
 
 }  // namespace

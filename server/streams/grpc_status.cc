@@ -14,12 +14,17 @@ namespace {
 // may quote what a client sent; the message is sent twice, once percent-encoded and once in base64.
 constexpr size_t kMaxMessage = 1200, kMaxDescription = 400, kMaxField = 100, kMaxViolations = 4;
 
+// A message may quote a file's name, which may be any bytes.
+std::string Quotable(std::string_view text, size_t max_bytes) {
+  return Shortened(RepairUtf8(text), max_bytes);
+}
+
 // Returns the status in google.rpc's model of rich errors, which gRPC sends in the trailer
 // grpc-status-details-bin. https://google.aip.dev/193
 google::rpc::Status RichStatus(const absl::Status& status) {
   google::rpc::Status rich;
   rich.set_code(static_cast<int>(status.code()));
-  rich.set_message(Shortened(std::string(status.message()), kMaxMessage));
+  rich.set_message(Quotable(std::string(status.message()), kMaxMessage));
 
   google::rpc::ErrorInfo info;
   const std::string reason = ReasonNameOf(status);
@@ -31,8 +36,8 @@ google::rpc::Status RichStatus(const absl::Status& status) {
   size_t bytes = 0;
   for (const FieldViolation& violation : ViolationsOf(status)) {
     auto* field = bad_request.add_field_violations();
-    field->set_field(Shortened(violation.field, kMaxField));
-    field->set_description(Shortened(violation.description, kMaxDescription));
+    field->set_field(Quotable(violation.field, kMaxField));
+    field->set_description(Quotable(violation.description, kMaxDescription));
     bytes += field->field().size() + field->description().size();
     if (bytes > kMaxViolations * kMaxDescription) break;
   }
@@ -53,7 +58,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   // The codes of absl and gRPC have the same numbers.
   return {static_cast<grpc::StatusCode>(status.code()),
-          Shortened(std::string(status.message()), kMaxMessage),
+          Quotable(std::string(status.message()), kMaxMessage),
           RichStatus(status).SerializeAsString()};
 }
 

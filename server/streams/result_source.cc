@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 
 namespace ftd {
 namespace {
@@ -70,7 +71,8 @@ absl::StatusOr<v1::DownloadResultResponse> ResultSource::StartFile() {
   left_ = info.st_size;
   hash_.emplace();
   v1::DownloadResultResponse message;
-  message.mutable_file()->set_path(path_.generic_string());
+  // A name may be any bytes, the field is text.
+  message.mutable_file()->set_path(EscapeInvalidUtf8(path_.generic_string()));
   message.mutable_file()->set_size_bytes(left_);
   return message;
 }

@@ -152,7 +152,7 @@ void WatchReader::FillEvents() {
     offset += kFrameBytes + payload.size();
     LoggedEvent& logged = events_.emplace_back();
     logged.next_offset = offset;
-    if (!logged.event.emplace().ParseFromString(payload)) logged.event.reset();
+    logged.event = ParseEvent(payload);
   }
 }
 

@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import math
+import os
+import pty
+import subprocess
 import time
 
 import pytest
@@ -11,7 +14,7 @@ import yaml
 from google.protobuf import json_format
 
 from fake_ftd import FakeFtd, fail, make_job
-from ftd_fixture import api, jobs
+from ftd_fixture import BIN, api, jobs
 
 
 def full_job() -> jobs.Job:
@@ -95,6 +98,36 @@ def test_ls_reads_every_page():
         assert fake.ftctl("ls", "--quiet").stdout.split() == [job.id for job in everything]
         assert fake.ftctl("ls", "--quiet", "-n", "12").stdout.split() == [job.id for job in everything[:12]]
         assert [row["id"] for row in yaml.safe_load(fake.ftctl("ls", "-o", "yaml").stdout)] == [j["id"] for j in listed]
+
+
+# CSI as one character, and a mark that turns the writing direction.
+CONTROLS = "a\x9b2J\u202eb\x7f\x1b"
+
+
+def test_json_has_controls_as_escapes():
+    with FakeFtd(GetJob=lambda request, context: jobs.Job(id="ft-1", message=CONTROLS)) as fake:
+        for output, read in (("json", json.loads), ("yaml", yaml.safe_load)):
+            text = fake.ftctl("show", "x", "-o", output).stdout
+            assert not set(CONTROLS[1:2] + CONTROLS[4:5] + "\x7f\x1b") & set(text)
+            assert read(text)["message"] == CONTROLS
+
+
+def test_logs_are_raw_for_a_program_and_harmless_on_a_terminal():
+    log = ("あ" * 5 + CONTROLS + "\n").encode() + b"\xff end\n"
+
+    def parts(request, context):
+        for i in range(0, len(log), 2):  # cuts each character
+            yield api.TailLogResponse(data=log[i:i + 2])
+
+    with FakeFtd(TailLog=parts) as fake:
+        raw = subprocess.run([BIN / "ftctl", "logs", "x"], capture_output=True, env=fake.environment())
+        assert raw.stdout == log
+        ours, theirs = pty.openpty()
+        with os.fdopen(ours, "rb", buffering=0) as terminal:
+            done = subprocess.run([BIN / "ftctl", "logs", "x"], stdout=theirs, stderr=subprocess.PIPE, env=fake.environment())
+            os.close(theirs)
+            assert done.returncode == 0, done.stderr
+            assert terminal.read(4096).decode() == "あ" * 5 + "a?2J?b??\r\n? end\r\n"
 
 
 def test_ls_table_and_filters():

@@ -16,6 +16,7 @@
 //   - fail=K: end with LOSS_DIVERGED after step K
 //   - disk=K: end with DISK_FULL after step K
 //   - warn=K: warn at step K
+//   - bytes=K: after step K report a warning, the rows and a failure in texts that are not UTF-8
 //   - garbage=K: append junk to events.log after step K
 //   - torn=K: append half a record after step K
 //   - noresult=1: report success and leave no result
@@ -271,6 +272,7 @@ class FakeWorker {
       event.mutable_warning()->set_message(absl::StrCat("warning at step ", step));
       Write(event);
     }
+    if (At("bytes", step)) FailInForeignBytes(step);
     if (At("garbage", step)) Junk(std::string(64, '\xee'));
     if (At("torn", step)) Junk(std::string("\x40\x00\x00\x00\x01\x02", 6));
     if (At("fail", step)) {
@@ -292,6 +294,18 @@ class FakeWorker {
       signal(SIGTERM, SIG_IGN);
       while (true) pause();
     }
+  }
+
+  [[noreturn]] void FailInForeignBytes(int64_t step) {
+    v1::WorkerEvent warning, rows;
+    warning.mutable_warning()->set_message("caf\xE9 \x1B[31m");
+    Write(warning);
+    rows.mutable_data_report()->set_rows_kept(7);
+    rows.mutable_data_report()->add_samples()->add_parts()->set_text("\xFF row");
+    Write(rows);
+    Finish(v1::WorkerEvent::End::FAILED, step, v1::DATASET_INVALID, "line \x80 is bad\x1B[2J",
+           std::string("mend it\0\xC3", 9));
+    _exit(1);
   }
 
   void Junk(const std::string& bytes) {

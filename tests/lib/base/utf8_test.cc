@@ -22,5 +22,16 @@ TEST(Utf8, LongTextIsShortenedInTheMiddle) {
   }
 }
 
+TEST(Utf8, CutsAreBetweenCodePoints) {
+  EXPECT_EQ(Utf8Prefix("日本", 2), "");
+  EXPECT_EQ(Utf8Prefix("日本", 3), "日");
+  EXPECT_EQ(Utf8Prefix("日本", 5), "日");
+  EXPECT_EQ(Utf8Prefix("日本", 6), "日本");
+  EXPECT_EQ(FromFirstCodePoint("\x97\xA5本"), "本");
+  EXPECT_EQ(FromFirstCodePoint("日本"), "日本");
+  EXPECT_EQ(FromFirstCodePoint("\x80\x80\x80\x80"), "\x80");  // no cut leaves four
+  EXPECT_EQ(FromFirstCodePoint(""), "");
+}
+
 }  // namespace
 }  // namespace ftd

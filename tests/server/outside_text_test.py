@@ -1,0 +1,88 @@
+"""Texts from outside: bytes that are not UTF-8. None may keep anybody from reading the jobs."""
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+
+import pytest
+
+from ftd_fixture import BIN, api, jobs
+from helpers import FAKE_WORKER, fake_ftd, submit
+
+
+
+@pytest.fixture(scope="module")
+def ftd():
+    with fake_ftd("bytes=2", start=False) as daemon:
+        worker = daemon.root / "worker.sh"
+        # The job called "mumbles" leaves last words that begin and end within a character.
+        worker.write_text(f"""#!/bin/bash
+            case $(cat request.json) in *mumbles*) printf 'あ%.0s' {{1..1001}}; printf '\\xe3'; exit 1;; esac
+            exec {FAKE_WORKER} "$@"\n""")
+        worker.chmod(0o755)
+        daemon.worker = worker
+        yield daemon.start()
+
+
+def read_by_all(ftd, job: str) -> tuple[jobs.Job, list]:
+    """The job, and the events of its whole life, after every call that shows it."""
+    assert ftd.ftctl("ls", "-o", "wide").returncode == 0 and ftd.ftctl("show", job).returncode == 0
+    assert job in [j.id for j in ftd.stub.ListJobs(api.ListJobsRequest(page_size=1000)).jobs]
+    queue = ftd.stub.WatchQueue(api.WatchQueueRequest())
+    assert job in [j.id for j in next(queue).ended]
+    queue.cancel()
+    events = list(ftd.stub.WatchJob(api.WatchJobRequest(job=job)))
+    return ftd.job(job), events
+
+
+def test_last_words_are_cut_at_characters_and_stored_ones_heal(ftd):
+    job = submit(ftd, name="mumbles")
+    events = ftd.watch(job.id)
+    token = next(events).resume_token
+    messages = [e.state_change.message for e in events if e.HasField("state_change")]
+    failed = read_by_all(ftd, job.id)[0]
+    assert failed.message.partition("Its last words:\n")[2] == "あ" * 666 + "\ufffd" and messages[-1] == failed.message
+    # As an earlier release stored them.
+    with contextlib.closing(sqlite3.connect(ftd.state_dir / "ftd.db", isolation_level=None)) as database:
+        bad = "cast(x'61ff62' AS TEXT)"
+        database.execute(f"UPDATE jobs SET message = {bad}, hint = {bad}, owner = {bad} WHERE id = ?", [job.id])
+        database.execute(f"UPDATE attempts SET reason = {bad} WHERE job_id = ?", [job.id])
+        database.execute(f"UPDATE events SET message = {bad}, hint = {bad} WHERE job_id = ?", [job.id])
+    healed = read_by_all(ftd, job.id)[0]
+    assert {healed.message, healed.hint, healed.owner, healed.attempts[0].reason} == {"a\ufffdb"}
+    again = [e.state_change for e in ftd.watch(job.id, token) if e.HasField("state_change")]
+    assert len(again) == len(messages) and {e.message for e in again} == {e.hint for e in again} == {"a\ufffdb"}
+
+
+def test_records_of_a_worker_are_repaired_at_any_depth(ftd):
+    job = submit(ftd)
+    ftd.wait(job.id, "FAILED")
+    failed, events = read_by_all(ftd, job.id)
+    assert (failed.message, failed.hint) == ("line \ufffd is bad\x1b[2J", "mend it\0\ufffd")
+    assert list(failed.warnings) == ["caf\ufffd \x1b[31m"] and failed.attempts[0].reason == failed.message
+    assert failed.data_report.samples[0].parts[0].text == "\ufffd row"
+    assert failed.failure_reason == jobs.DATASET_INVALID
+    assert [e.warning for e in events if e.HasField("warning")] == ["caf\ufffd \x1b[31m"]
+    # No escape gets as far as the terminal of who looks at the job, or at the daemon's log.
+    for words in (["show", job.id], ["ls", "-o", "wide"], ["watch", job.id], ["wait", job.id]):
+        seen = ftd.ftctl(*words, check=False)
+        assert not set("\x1b\0") & set(seen.stdout + seen.stderr), words
+    assert "\x1b" not in ftd.log()
+
+
+def test_a_result_with_a_name_that_is_no_text_comes_home(tmp_path):
+    with fake_ftd("steps=1") as ftd:
+        done = ftd.wait(submit(ftd).id, "SUCCEEDED")
+        with open(os.fsencode(done.result_dir) + b"/caf\xe9.txt", "wb") as file:
+            file.write(b"noir")
+        ftd.ftctl("get", done.id, tmp_path / "here")
+        assert (tmp_path / "here" / "caf\\xE9.txt").read_bytes() == b"noir"
+
+
+@pytest.mark.parametrize("variable, said", [("FTD_STATE_DIR", "state_dir"), ("FTD_LISTEN", "listen"), ("HF_HOME", "HF_HOME")])
+def test_paths_of_the_environment_are_text(tmp_path, variable, said):
+    env = {**os.environb, variable.encode(): b"/tmp/caf\xe9"}
+    command = [BIN / "ftd", "--check-config"] + ([] if variable == "FTD_STATE_DIR" else ["--state-dir", tmp_path])
+    checked = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert checked.returncode == 78 and said in checked.stderr and "caf\\xE9" in checked.stderr
