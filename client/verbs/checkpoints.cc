@@ -6,6 +6,7 @@
 #include "client/command/flags.h"
 #include "client/command/verbs.h"
 #include "client/rpc/connection.h"
+#include "client/rpc/pages.h"
 #include "client/text/json_output.h"
 #include "client/text/table.h"
 #include "client/text/text.h"
@@ -27,7 +28,8 @@ int CheckpointsVerb(const Invocation& call) {
   request.set_job(job);
   auto connection = Connect(flags.address());
   if (!connection.ok()) return Fail(connection.status());
-  const auto list = (*connection)->Call(&ftd::v1::FineTuning::Stub::ListCheckpoints, request);
+  const auto list =
+      CallForAllPages(**connection, &ftd::v1::FineTuning::Stub::ListCheckpoints, request);
   if (!list.ok()) return Fail(list.status());
   if (output != "table") {
     PrintStructured(ToJson(*list)["checkpoints"], output);

@@ -11,6 +11,7 @@
 #include "client/command/sub_verbs.h"
 #include "client/command/verbs.h"
 #include "client/rpc/connection.h"
+#include "client/rpc/pages.h"
 #include "client/rpc/task_stream.h"
 #include "client/text/json_output.h"
 #include "client/text/table.h"
@@ -54,7 +55,8 @@ int List(const Invocation& call) {
   if (const auto code = flags.Parse()) return *code;
   auto connection = Connect(flags.address());
   if (!connection.ok()) return Fail(connection.status());
-  auto list = (*connection)->Call(&FineTuning::Stub::ListModels, ftd::v1::ListModelsRequest());
+  auto list =
+      CallForAllPages(**connection, &FineTuning::Stub::ListModels, ftd::v1::ListModelsRequest());
   if (!list.ok()) return Fail(list.status());
   if (cached) {
     auto& models = *list->mutable_models();

@@ -4,6 +4,7 @@
 
 #include "lib/base/error.h"
 #include "server/api/fine_tuning_service.h"
+#include "server/api/page.h"
 #include "server/attempts/attempt_files.h"
 #include "server/streams/log_source.h"
 #include "server/streams/result_source.h"
@@ -23,6 +24,13 @@ grpc::ServerWriteReactor<Message>* Stream(absl::StatusOr<std::unique_ptr<Source>
   return StreamReactor<Message>::Start(*std::move(source), hub, job_id);
 }
 
+// Where a checkpoint comes in the list of a job's, which is ordered by step, then attempt. Unlike
+// its index this stays when older ones are removed.
+int64_t PlaceOf(const v1::Checkpoint& checkpoint) {
+  constexpr int kAttemptBits = 20;
+  return (checkpoint.step() << kAttemptBits) + checkpoint.attempt();
+}
+
 }  // namespace
 
 // The reactor owns itself and deletes itself when gRPC is done with the call.
@@ -38,9 +46,15 @@ FineTuningService::Unary* FineTuningService::ListCheckpoints(
     v1::ListCheckpointsResponse* response) {
   return OnPool(context, [=, this]() -> absl::Status {
     FTD_ASSIGN_OR_RETURN(const Job job, parts_.store.Get(request->job()));
+    FTD_ASSIGN_OR_RETURN(const int64_t after, DecodePageToken(request->page_token(), job.id, -1));
+    Page<v1::Checkpoint> page(response->mutable_checkpoints());
     FTD_ASSIGN_OR_RETURN(auto checkpoints, ListCheckpointDirs(parts_.state_dir, job.id));
     for (v1::Checkpoint& checkpoint : checkpoints) {
-      *response->add_checkpoints() = std::move(checkpoint);
+      if (PlaceOf(checkpoint) <= after) continue;
+      if (page.Add(std::move(checkpoint))) continue;
+      const auto& last = *response->checkpoints().rbegin();
+      response->set_next_page_token(EncodePageToken(PlaceOf(last), job.id));
+      break;
     }
     return absl::OkStatus();
   });

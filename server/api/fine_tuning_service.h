@@ -39,9 +39,9 @@ struct ServiceParts {
   std::function<bool()> stopping;
 };
 
-// Implements ftd.v1.FineTuning with gRPC's callback API. The methods are in four files, by subject:
-// jobs.cc, models.cc, files.cc and tokens.cc. Errors of each call: proto/ftd/v1/fine_tuning.proto.
-// Thread-safe: gRPC calls it from any thread.
+// Implements ftd.v1.FineTuning with gRPC's callback API. The methods are in five files, by subject:
+// jobs.cc, list_jobs.cc, models.cc, files.cc and tokens.cc. Errors of each call:
+// proto/ftd/v1/fine_tuning.proto. Thread-safe: gRPC calls it from any thread.
 class FineTuningService final : public v1::FineTuning::CallbackService {
  public:
   explicit FineTuningService(ServiceParts parts)

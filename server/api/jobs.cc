@@ -1,5 +1,4 @@
 // The calls about jobs, and about the daemon that runs them.
-#include <algorithm>
 #include <utility>
 
 #include <google/protobuf/io/coded_stream.h>
@@ -11,11 +10,11 @@
 #include "lib/base/utf8.h"
 #include "lib/runlog/message_json.h"
 #include "server/api/fine_tuning_service.h"
-#include "server/api/page_token.h"
 #include "server/jobs/wire.h"
 #include "server/requests/client_task.h"
 #include "server/requests/job_control.h"
 #include "server/requests/job_view.h"
+#include "server/requests/spec_limits.h"
 #include "server/streams/grpc_status.h"
 #include "server/streams/queue_source.h"
 #include "server/streams/stream_reactor.h"
@@ -24,8 +23,7 @@
 namespace ftd {
 namespace {
 
-// Jobs on a page of ListJobs. A client may ask for any number and gets kMaxPage at most.
-constexpr int64_t kDefaultPage = 50, kMaxPage = 1000;
+constexpr size_t kMaxReason = 4096;
 
 // Returns the hash by which a request_id that comes again is told from one that is used for another
 // request. Labels are a map, whose order on the wire is free: two equal requests must hash alike.
@@ -42,10 +40,12 @@ std::string BodyHash(Request request) {
   return Sha256Hex(bytes);
 }
 
-// Refuses the numbers that an open enum lets through but that no value has: JSON would print them
-// as numbers, and the spec's reader expects names.
-absl::Status CheckEnums(const v1::JobSpec& spec) {
+// Refuses what does not belong into a stored spec, whatever it means: texts without end, and the
+// numbers that an open enum lets through but that no value has. JSON would print those as numbers,
+// and the spec's reader expects names.
+absl::Status CheckSpec(const v1::JobSpec& spec) {
   std::vector<FieldViolation> bad;
+  CheckSpecSizes(spec, bad);
   if (!v1::JobSpec::Mode_IsValid(spec.mode())) {
     bad.push_back({"mode", "is none that this server knows"});
   }
@@ -72,7 +72,7 @@ absl::Status ByRequestPath(const absl::Status& status) {
 // proto's own field names, as it is stored with the job.
 absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request,
                                         const std::string& owner) {
-  FTD_RETURN_IF_ERROR(CheckEnums(request.spec()));
+  FTD_RETURN_IF_ERROR(CheckSpec(request.spec()));
   Submission submission{.name = request.name(),
                         .labels = {request.labels().begin(), request.labels().end()},
                         .priority = request.priority(),
@@ -157,47 +157,16 @@ FineTuningService::Unary* FineTuningService::GetJob(Context* context,
   return OnPool(context, [=, this] { return View(parts_.store.Get(request->job()), response); });
 }
 
-// Lists jobs from the newest to the oldest. The token of a page names the last job on it by its
-// ordinal, so jobs that are submitted or deleted between two pages shift nothing.
-absl::Status FineTuningService::List(const v1::ListJobsRequest& request,
-                                     v1::ListJobsResponse* response) {
-  if (request.page_size() < 0) return FieldError({{"page_size", "must not be negative"}});
-  std::vector<JobState> states;
-  for (const int state : request.states()) {
-    if (!v1::Job::State_IsValid(state) || state == v1::Job::STATE_UNSPECIFIED) {
-      return FieldError(
-          {{"states", absl::StrCat("has ", state, ", which is not a state of a job")}});
-    }
-    states.push_back(FromWire(static_cast<v1::Job::State>(state)));
-  }
-  FTD_ASSIGN_OR_RETURN(const int64_t before, DecodePageToken(request.page_token(), states));
-  const int64_t size =
-      request.page_size() == 0 ? kDefaultPage : std::min<int64_t>(request.page_size(), kMaxPage);
-  // One more than the page tells whether there is another.
-  FTD_ASSIGN_OR_RETURN(std::vector<Job> jobs, parts_.store.List(before, states, size + 1));
-  if (static_cast<int64_t>(jobs.size()) > size) {
-    jobs.pop_back();
-    response->set_next_page_token(EncodePageToken(jobs.back().ordinal, states));
-  }
-  for (const Job& job : jobs) {
-    FTD_ASSIGN_OR_RETURN(*response->add_jobs(),
-                         ViewJobBriefly(parts_.store, parts_.state_dir, job));
-  }
-  return absl::OkStatus();
-}
-
-FineTuningService::Unary* FineTuningService::ListJobs(Context* context,
-                                                      const v1::ListJobsRequest* request,
-                                                      v1::ListJobsResponse* response) {
-  return OnPool(context, [=, this] { return List(*request, response); });
-}
-
 // This and the calls below are qualified with ftd:: where a function of server/requests has the
 // name of the method.
 FineTuningService::Unary* FineTuningService::CancelJob(Context* context,
                                                        const v1::CancelJobRequest* request,
                                                        v1::Job* response) {
-  return OnPool(context, [=, this] {
+  return OnPool(context, [=, this]() -> absl::Status {
+    if (request->reason().size() > kMaxReason) {
+      return FieldError({{"reason", absl::StrCat("may have at most ", kMaxReason, " bytes; got ",
+                                                 request->reason().size())}});
+    }
     const auto job =
         request->keep()
             ? CancelJobAndKeep(parts_.store, parts_.state_dir, request->job(), request->reason())

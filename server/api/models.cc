@@ -3,6 +3,7 @@
 
 #include "lib/base/error.h"
 #include "server/api/fine_tuning_service.h"
+#include "server/api/page.h"
 #include "server/requests/client_task.h"
 #include "server/streams/stream_reactor.h"
 
@@ -10,10 +11,18 @@ namespace ftd {
 
 // Walks the cache on disk, so it runs on the pool as the unary calls about jobs do.
 FineTuningService::Unary* FineTuningService::ListModels(Context* context,
-                                                        const v1::ListModelsRequest*,
+                                                        const v1::ListModelsRequest* request,
                                                         v1::ListModelsResponse* response) {
   return OnPool(context, [=, this]() -> absl::Status {
-    FTD_ASSIGN_OR_RETURN(*response, models_.List());
+    const std::string filter = "models";
+    FTD_ASSIGN_OR_RETURN(int64_t next, DecodePageToken(request->page_token(), filter, 0));
+    FTD_ASSIGN_OR_RETURN(v1::ListModelsResponse all, models_.List());
+    Page<v1::Model> page(response->mutable_models());
+    for (; next >= 0 && next < all.models_size(); ++next) {
+      if (page.Add(std::move(*all.mutable_models(static_cast<int>(next))))) continue;
+      response->set_next_page_token(EncodePageToken(next, filter));
+      break;
+    }
     return absl::OkStatus();
   });
 }

@@ -68,6 +68,10 @@ struct StateEvent {
   std::string result_dir;
 };
 
+// What a spec may take, as JSON and with what a submit fills in. An answer that holds one has to
+// fit into 4 MiB, gRPC's limit for a client that sets none.
+inline constexpr size_t kMaxSpecBytes = 2 << 20;
+
 struct Job {
   int64_t ordinal = 0;
   std::string id;

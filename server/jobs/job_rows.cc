@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 #include "server/jobs/job_sql.h"
 #include "server/jobs/job_states.h"
 #include "server/jobs/json.h"
@@ -13,6 +14,13 @@ namespace {
 // did before a downgrade. A job in a state that is not known here must not run.
 JobState StateOrFailed(const std::string& name) {
   return ParseJobState(name).value_or(JobState::kFailed);
+}
+
+// Returns a text for people. What is stored is bounded where it enters, but earlier releases took
+// it at any length, and a page of a list has many.
+std::string Words(const Statement& row, int column) {
+  constexpr size_t kMaxBytes = 8192;
+  return Shortened(row.Text(column), kMaxBytes);
 }
 
 // NOT_FOUND with the name as the user gave it.
@@ -45,8 +53,8 @@ Job JobFromRow(const Statement& row) {
   job.start_time = row.Time(column++);
   job.end_time = row.Time(column++);
   job.failure_reason = row.Text(column++);
-  job.message = row.Text(column++);
-  job.hint = row.Text(column++);
+  job.message = Words(row, column++);
+  job.hint = Words(row, column++);
   job.result_dir = row.Text(column++);
   job.sources_json = row.Text(column++);
   job.keep = row.Int(column++) != 0;
@@ -61,7 +69,7 @@ Attempt AttemptFromRow(const Statement& row) {
   int column = 0;
   attempt.number = static_cast<int32_t>(row.Int(column++));
   attempt.state = ParseAttemptState(row.Text(column++)).value_or(AttemptState::kCrashed);
-  attempt.reason = row.Text(column++);
+  attempt.reason = Words(row, column++);
   attempt.start_time = row.Time(column++).value_or(absl::Time());
   attempt.end_time = row.Time(column++);
   attempt.exit_code = row.OptionalInt(column++);
@@ -82,9 +90,9 @@ StateEvent EventFromRow(const Statement& row) {
   event.from = ParseJobState(row.Text(column++));
   event.to = StateOrFailed(row.Text(column++));
   event.time = row.Time(column++).value_or(absl::Time());
-  event.message = row.Text(column++);
+  event.message = Words(row, column++);
   event.failure_reason = row.Text(column++);
-  event.hint = row.Text(column++);
+  event.hint = Words(row, column++);
   event.attempt = static_cast<int32_t>(row.Int(column++));
   event.result_dir = row.Text(column++);
   return event;

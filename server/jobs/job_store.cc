@@ -131,6 +131,13 @@ absl::StatusOr<Job> JobStore::Get(const std::string& id_or_name) {
 
 absl::StatusOr<std::vector<Job>> JobStore::List(int64_t before, const std::vector<JobState>& states,
                                                 int64_t limit) {
+  constexpr int64_t kNoBound = std::numeric_limits<int64_t>::max();
+  FTD_ASSIGN_OR_RETURN(JobPage page, Page(before, states, limit, kNoBound));
+  return std::move(page.jobs);
+}
+
+absl::StatusOr<JobPage> JobStore::Page(int64_t before, const std::vector<JobState>& states,
+                                       int64_t limit, int64_t most_bytes) {
   // The states go as one JSON array, so that a single prepared statement serves lists of any
   // length.
   std::vector<std::string> names;
@@ -138,8 +145,15 @@ absl::StatusOr<std::vector<Job>> JobStore::List(int64_t before, const std::vecto
   for (const JobState state : states) names.emplace_back(JobStateName(state));
   absl::MutexLock lock(&read_mutex_);
   FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kListJobs));
-  statement.Bind(before).Bind(JsonArray(names)).Bind(limit);
-  return AllJobs(statement);
+  // One row more tells whether there are others.
+  statement.Bind(before).Bind(JsonArray(names)).Bind(limit == INT64_MAX ? limit : limit + 1);
+  JobPage page;
+  for (int64_t bytes = 0; true; bytes += static_cast<int64_t>(page.jobs.back().spec_json.size())) {
+    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    page.more = row && (static_cast<int64_t>(page.jobs.size()) == limit || bytes > most_bytes);
+    if (!row || page.more) return page;
+    page.jobs.push_back(JobFromRow(statement));
+  }
 }
 
 absl::StatusOr<std::vector<Job>> JobStore::Queued(int64_t limit) {

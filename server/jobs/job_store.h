@@ -47,6 +47,11 @@ struct RequestKey {
   std::string body_sha256;
 };
 
+struct JobPage {
+  std::vector<Job> jobs;
+  bool more = false;  // there are jobs after these
+};
+
 // A report of a job's end that has not arrived yet.
 struct Notification {
   std::string job_id;
@@ -95,6 +100,10 @@ class JobStore {
   // Newest first, ordinals below `before`; `states` empty: all.
   absl::StatusOr<std::vector<Job>> List(int64_t before, const std::vector<JobState>& states,
                                         int64_t limit);
+  // The same, in pages: at most `limit` jobs, and none after the one with which their specs exceed
+  // `most_bytes`. Requires: `limit` > 0.
+  absl::StatusOr<JobPage> Page(int64_t before, const std::vector<JobState>& states, int64_t limit,
+                               int64_t most_bytes);
   // How many changes of jobs this process has committed: what was read after one look at it is up
   // to date while it stays the same.
   int64_t changes() const { return changes_; }

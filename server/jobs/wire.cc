@@ -1,5 +1,6 @@
 #include "server/jobs/wire.h"
 
+#include "lib/base/utf8.h"
 #include "lib/runlog/message_json.h"
 #include "server/host/log.h"
 
@@ -24,6 +25,18 @@ v1::FailureReason FailureReasonFromName(const std::string& name) {
   return v1::FailureReason_Parse(name, &reason) ? reason : v1::INTERNAL;
 }
 
+// A spec that a release without limits has stored, cut to what an answer can hold.
+void ShortenSpec(v1::JobSpec* spec) {
+  constexpr size_t kMaxTextBytes = 64 << 10;
+  v1::Dataset& dataset = *spec->mutable_dataset();
+  dataset.set_template_(Shortened(dataset.template_(), kMaxTextBytes));
+  dataset.set_chat_template(Shortened(dataset.chat_template(), kMaxTextBytes));
+  if (spec->ByteSizeLong() <= kMaxSpecBytes) return;
+  dataset.clear_files();
+  dataset.clear_columns();
+  spec->mutable_lora()->clear_target_modules();
+}
+
 // Only what the store knows; server/requests/job_view.h adds what is in files.
 v1::Job ToWire(const Job& job) {
   v1::Job wire;
@@ -38,6 +51,7 @@ v1::Job ToWire(const Job& job) {
   if (!parsed.ok()) {
     LogError(About{.job = job.id}, "its stored spec cannot be read: ", parsed.message());
   }
+  if (wire.spec().ByteSizeLong() > kMaxSpecBytes) ShortenSpec(wire.mutable_spec());
   wire.set_priority(job.priority);
   wire.mutable_labels()->insert(job.labels.begin(), job.labels.end());
   wire.set_result_dir(job.result_dir);

@@ -103,6 +103,17 @@ void AddLiveSteps(const StateDir& state_dir, v1::Job& view) {
   }
 }
 
+// Leaves the newest of a list that fit into a quarter of a MiB: a job that crashed, or saved, some
+// thousand times must not outgrow the message that it is sent in.
+template <typename Item>
+void KeepNewest(google::protobuf::RepeatedPtrField<Item>* list) {
+  constexpr size_t kMaxBytes = 256 << 10;
+  size_t bytes = 0;
+  int first = list->size();
+  while (first > 0 && (bytes += list->Get(first - 1).ByteSizeLong()) <= kMaxBytes) --first;
+  list->DeleteSubrange(0, first);
+}
+
 }  // namespace
 
 // Everything beyond the row is read now, so two calls may differ while an attempt runs.
@@ -121,6 +132,8 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
   if (auto checkpoints = ListCheckpointDirs(state_dir, job.id); checkpoints.ok()) {
     for (v1::Checkpoint& checkpoint : *checkpoints) *view.add_checkpoints() = std::move(checkpoint);
   }
+  KeepNewest(view.mutable_attempts());
+  KeepNewest(view.mutable_checkpoints());
   return view;
 }
 

@@ -26,6 +26,13 @@ v1::Model::Type ToWire(hub::RepoType type) {
   return type == hub::RepoType::kModel ? v1::Model::MODEL : v1::Model::DATASET;
 }
 
+// The newest: a long queue may be of one model.
+void AddJobs(const std::vector<std::string>& newest_first, v1::Model* model) {
+  constexpr size_t kMost = 100;
+  for (size_t i = 0; i < std::min(newest_first.size(), kMost); ++i)
+    model->add_used_by_jobs(newest_first[i]);
+}
+
 hub::Cache TheCache() { return hub::Cache(hub::SettingsFromEnvironment().cache_dir); }
 
 }  // namespace
@@ -69,7 +76,7 @@ absl::StatusOr<v1::ListModelsResponse> ModelCatalog::List() const {
     for (const std::string& commit : cached.commits) model.add_revisions(commit);
     if (const auto jobs = jobs_by_repo.find(hub::Described(cached.repo));
         jobs != jobs_by_repo.end())
-      for (const std::string& job : jobs->second) model.add_used_by_jobs(job);
+      AddJobs(jobs->second, &model);
     if (cached.repo.type != hub::RepoType::kModel) continue;
     for (const std::string& alias : aliases[cached.repo.name]) model.add_aliases(alias);
     aliases.erase(cached.repo.name);

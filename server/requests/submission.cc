@@ -87,6 +87,12 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
   job.name = submission.name;
   job.spec_json = TrainSpecToJson(plan.spec);
+  // Only the files that a path or a repository stands for can make it so large.
+  if (job.spec_json.size() > kMaxSpecBytes) {
+    return FieldError({{"dataset.files", absl::StrCat("make a spec of ", job.spec_json.size(),
+                                                      " bytes; it may have ", kMaxSpecBytes,
+                                                      ": use fewer, larger files")}});
+  }
   job.labels = submission.labels;
   job.priority = submission.priority;
   job.owner = submission.owner;

@@ -100,6 +100,20 @@ def test_ls_reads_every_page():
         assert [row["id"] for row in yaml.safe_load(fake.ftctl("ls", "-o", "yaml").stdout)] == [j["id"] for j in listed]
 
 
+def test_lists_are_read_to_their_last_page():
+    def checkpoints(request, context):
+        step = int(request.page_token or 1)
+        return api.ListCheckpointsResponse(checkpoints=[jobs.Checkpoint(step=step)], next_page_token="" if step == 3 else str(step + 1))
+
+    def models(request, context):
+        name = request.page_token or "a/b"
+        return api.ListModelsResponse(models=[api.Model(name=name)], next_page_token="" if name == "c/d" else "c/d")
+
+    with FakeFtd(ListCheckpoints=checkpoints, ListModels=models) as fake:
+        assert [c["step"] for c in json.loads(fake.ftctl("checkpoints", "x", "-o", "json").stdout)] == [1, 2, 3]
+        assert [m["name"] for m in json.loads(fake.ftctl("models", "-o", "json").stdout)] == ["a/b", "c/d"]
+
+
 # CSI as one character, and a mark that turns the writing direction.
 CONTROLS = "a\x9b2J\u202eb\x7f\x1b"
 

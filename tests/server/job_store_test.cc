@@ -254,6 +254,25 @@ TEST_F(JobStoreTest, ListsInPagesNewestFirst) {
   EXPECT_EQ(store_->List(INT64_MAX, {JobState::kRunning, JobState::kQueued}, 10)->size(), 5u);
 }
 
+TEST_F(JobStoreTest, PagesEndWithTheirBytes) {
+  Job job = NewJob();
+  job.spec_json.resize(1000, ' ');
+  for (int i = 0; i < 5; ++i) {
+    job.id = NewJobId();
+    Insert(job);
+  }
+  const auto sizes = [&](int64_t limit, int64_t bytes) {
+    const auto page = store_->Page(INT64_MAX, {}, limit, bytes);
+    return std::make_pair(page->jobs.size(), page->more);
+  };
+  EXPECT_EQ(sizes(10, INT64_MAX), std::make_pair(size_t{5}, false));
+  EXPECT_EQ(sizes(5, INT64_MAX), std::make_pair(size_t{5}, false));
+  EXPECT_EQ(sizes(4, INT64_MAX), std::make_pair(size_t{4}, true));
+  EXPECT_EQ(sizes(INT64_MAX, 1500), std::make_pair(size_t{2}, true));
+  EXPECT_EQ(sizes(INT64_MAX, 0), std::make_pair(size_t{1}, true));
+  EXPECT_EQ(sizes(INT64_MAX, 4999), std::make_pair(size_t{5}, false));
+}
+
 // From every state to every state: a legal move is stored with its event, another leaves the job as
 // it was.
 TEST_F(JobStoreTest, MovesAreThoseOfTheTable) {

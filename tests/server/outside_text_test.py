@@ -1,15 +1,19 @@
-"""Texts from outside: bytes that are not UTF-8. None may keep anybody from reading the jobs."""
+"""Texts from outside: bytes that are not UTF-8, and texts without end. None may keep anybody from reading the jobs."""
 
 import contextlib
 import os
 import sqlite3
 import subprocess
 
+import grpc
 import pytest
 
 from ftd_fixture import BIN, api, jobs
-from helpers import FAKE_WORKER, fake_ftd, submit
+from helpers import FAKE_WORKER, ROWS, detail, expect_error, fake_ftd, submit
+from google.rpc import error_details_pb2
 
+Code = grpc.StatusCode
+DEFAULT_LIMIT = 4 << 20  # of a gRPC client that sets none
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,71 @@ def test_records_of_a_worker_are_repaired_at_any_depth(ftd):
         seen = ftd.ftctl(*words, check=False)
         assert not set("\x1b\0") & set(seen.stdout + seen.stderr), words
     assert "\x1b" not in ftd.log()
+
+
+def test_long_texts_of_an_older_release_are_listed(ftd):
+    long = [submit(ftd).id for _ in range(5)]
+    for job in long:
+        ftd.wait(job, "FAILED")
+    with contextlib.closing(sqlite3.connect(ftd.state_dir / "ftd.db", isolation_level=None)) as database:
+        for job in long:
+            database.execute("UPDATE jobs SET message = ?, spec = json_set(spec, '$.dataset.template', ?) WHERE id = ?",
+                             ["m" * 3_000_000, "{instruction}" + "x" * 3_500_000, job])
+        # Within the limit of a spec, but not ten of them within that of a message.
+        database.execute("UPDATE jobs SET spec = json_set(spec, '$.dataset.file_name', ?) WHERE id NOT IN (?, ?, ?, ?, ?)",
+                         ["n" * 1_500_000, *long])
+    # The channel of the tests takes what gRPC takes by default.
+    seen, token, pages = [], "", 0
+    while pages == 0 or token:
+        page = ftd.stub.ListJobs(api.ListJobsRequest(page_size=1000, page_token=token))
+        assert 0 < page.ByteSize() < DEFAULT_LIMIT and (page.total_size > 0) == (pages == 0)
+        seen, token, pages = seen + [j.id for j in page.jobs], page.next_page_token, pages + 1
+    assert pages > 1 and len(seen) == len(set(seen)) and set(long) < set(seen)
+    assert ftd.ftctl("ls", "--quiet").stdout.split() == seen
+    assert len(read_by_all(ftd, long[-1])[0].message) < 10_000
+
+
+def big(**fields):
+    def change(spec):
+        for name, value in fields.items():
+            setattr(spec.dataset, name, value)
+    return change
+
+
+def columns(spec):
+    spec.dataset.columns.update({f"c{i}": "x" * 4000 for i in range(17)})
+
+
+def modules(spec):
+    spec.lora.target_modules.extend(["q_proj"] * 11_000)
+
+
+def files(spec):
+    spec.dataset.Clear()
+    spec.dataset.files.add(sha256="0" * 64, name="n" * 4097)
+
+
+@pytest.mark.parametrize("change,field,limit", [
+    (big(template="{instruction}" + "x" * 65536), "dataset.template", 65536),
+    (big(chat_template="x" * 65537), "dataset.chat_template", 65536),
+    (big(file_name="x" * 4097), "dataset.file_name", 4096),
+    (lambda spec: setattr(spec, "revision", "x" * 4097), "revision", 4096),
+    (lambda spec: setattr(spec.lora, "init_adapter", "/" + "x" * 4096), "lora.init_adapter", 4096),
+    (columns, "dataset.columns", 65536), (modules, "lora.target_modules", 65536), (files, "dataset.files.name", 4096),
+])
+def test_texts_of_a_spec_are_bounded(ftd, change, field, limit):
+    spec = ftd.spec(ftd.model, ROWS)
+    change(spec)
+    error = expect_error(lambda: ftd.submit(spec), Code.INVALID_ARGUMENT, "FIELD_INVALID")
+    violation, = detail(error, error_details_pb2.BadRequest).field_violations
+    assert violation.field == f"spec.{field}" and f"at most {limit} bytes; got " in violation.description
+
+
+def test_the_reason_of_a_cancel_is_bounded(ftd):
+    job = submit(ftd)
+    error = expect_error(lambda: ftd.stub.CancelJob(api.CancelJobRequest(job=job.id, reason="x" * 4097)),
+                         Code.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert detail(error, error_details_pb2.BadRequest).field_violations[0].field == "reason"
 
 
 def test_a_result_with_a_name_that_is_no_text_comes_home(tmp_path):

@@ -2,12 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <random>
 #include <set>
 
+#include "ftd/v1/fine_tuning.pb.h"
 #include "lib/base/error.h"
-#include "server/api/page_token.h"
+#include "server/api/page.h"
 #include "server/host/uploads.h"
 #include "server/jobs/id.h"
 #include "server/streams/resume_token.h"
@@ -62,11 +62,26 @@ TEST(ResumeToken, DamageIsRefused) {
 }
 
 TEST(PageToken, BelongsToItsFilter) {
-  const std::vector<JobState> states = {JobState::kQueued};
-  EXPECT_EQ(*DecodePageToken(EncodePageToken(42, states), states), 42);
-  EXPECT_EQ(*DecodePageToken("", states), std::numeric_limits<int64_t>::max());
-  EXPECT_FALSE(DecodePageToken(EncodePageToken(42, {}), states).ok());
-  EXPECT_FALSE(DecodePageToken("zzz", {}).ok());
+  EXPECT_EQ(*DecodePageToken(EncodePageToken(42, "QUEUED,HELD"), "QUEUED,HELD", 0), 42);
+  EXPECT_EQ(*DecodePageToken(EncodePageToken(42, "a/b"), "a/b", 0), 42);
+  EXPECT_EQ(*DecodePageToken("", "QUEUED", 7), 7);
+  EXPECT_FALSE(DecodePageToken(EncodePageToken(42, ""), "QUEUED", 0).ok());
+  EXPECT_FALSE(DecodePageToken("zzz", "", 0).ok());
+}
+
+TEST(Page, TakesWhatFitsAndAtLeastOneItem) {
+  v1::Job small, large;
+  small.set_id("ft-1");
+  large.set_message(std::string(kPageBytes, 'x'));
+  v1::ListJobsResponse first, second;
+  Page<v1::Job> page(first.mutable_jobs()), other(second.mutable_jobs());
+  EXPECT_TRUE(page.Add(large));
+  EXPECT_FALSE(page.Add(small));
+  EXPECT_EQ(first.jobs_size(), 1);
+  EXPECT_TRUE(other.Add(small));
+  EXPECT_TRUE(other.Add(small));
+  EXPECT_FALSE(other.Add(large));
+  EXPECT_EQ(second.jobs_size(), 2);
 }
 
 TEST(Decimate, KeepsTheExtremesOfEveryStretchInOrder) {
