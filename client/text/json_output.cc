@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "client/text/text.h"
 
 namespace ftd {
@@ -45,6 +46,25 @@ std::string ToYaml(const ordered_json& value) {
   std::string out;
   AppendYaml(value, 0, &out);
   return out;
+}
+
+void StructuredList::Add(const ordered_json& item) {
+  if (format_ == "yaml") {
+    std::cout << ToYaml(ordered_json::array({item}));
+  } else {
+    std::cout << (empty_ ? "[\n  " : ",\n  ")
+              << absl::StrReplaceAll(Dumped(item, 2), {{"\n", "\n  "}});
+  }
+  empty_ = false;
+}
+
+void StructuredList::End() {
+  if (empty_) {
+    std::cout << "[]\n";
+  } else if (format_ != "yaml") {
+    std::cout << "\n]\n";
+  }
+  std::cout << std::flush;
 }
 
 void PrintStructured(const ordered_json& value, const std::string& format) {

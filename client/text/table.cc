@@ -8,26 +8,31 @@
 
 namespace ftd {
 
-// Columns are as wide as their widest cell in terminal columns, not bytes. No trailing blanks.
-std::string Table(const std::vector<std::string>& head,
-                  const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::vector<std::string>> lines = {head};
-  lines.insert(lines.end(), rows.begin(), rows.end());
-  std::vector<int> widths(head.size(), 0);
-  for (auto& line : lines) {
-    for (size_t i = 0; i < line.size(); ++i) {
-      line[i] = Printable(line[i]);
-      widths[i] = std::max(widths[i], DisplayWidth(line[i]));
+// Widths count terminal columns, not bytes. No trailing blanks.
+std::string GrowingTable::Lines(std::vector<std::vector<std::string>> rows) {
+  if (widths_.empty()) {
+    widths_.resize(head_.size(), 0);
+    rows.insert(rows.begin(), std::move(head_));
+  }
+  for (auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      row[i] = Printable(row[i]);
+      widths_[i] = std::max(widths_[i], DisplayWidth(row[i]));
     }
   }
   std::string out;
-  for (const auto& line : lines) {
+  for (const auto& row : rows) {
     std::string text;
-    for (size_t i = 0; i < line.size(); ++i) text += PadRight(line[i], widths[i]) + "  ";
+    for (size_t i = 0; i < row.size(); ++i) text += PadRight(row[i], widths_[i]) + "  ";
     out.append(text, 0, text.find_last_not_of(' ') + 1);
     out += '\n';
   }
   return out;
+}
+
+std::string Table(const std::vector<std::string>& head,
+                  const std::vector<std::vector<std::string>>& rows) {
+  return GrowingTable(head).Lines(rows);
 }
 
 // Lines without a value are left out; further lines of a value are indented below it.

@@ -1,5 +1,8 @@
 // ftctl ls: the queue and what became of it.
+#include <algorithm>
 #include <iostream>
+#include <limits>
+#include <optional>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -23,15 +26,26 @@ using ftd::v1::Job;
 
 struct LsOptions {
   std::vector<std::string> states;
-  int64_t limit = 0;  // 0: all
+  std::optional<int64_t> limit;
+  bool all = false;
   bool quiet = false;
   std::string output = "table";
+
+  // Whether a person reads it, and not a program.
+  bool ForPeople() const { return !quiet && (output == "table" || output == "wide"); }
 };
+
+// The most jobs to show. People get a screen of the newest; a program that did not ask for less
+// gets all. 0 means all as well.
+int64_t MostJobs(const LsOptions& options) {
+  constexpr int64_t kAll = std::numeric_limits<int64_t>::max(), kForPeople = 50;
+  if (options.all || options.limit == 0) return kAll;
+  return options.limit.value_or(options.ForPeople() ? kForPeople : kAll);
+}
 
 // Checks the states here, where the message can list them; ftd takes only known values.
 absl::StatusOr<ftd::v1::ListJobsRequest> FirstPage(const LsOptions& options) {
   ftd::v1::ListJobsRequest request;
-  request.set_page_size(1000);
   for (const std::string& name : options.states) {
     Job::State state = Job::STATE_UNSPECIFIED;
     if (!Job::State_Parse(absl::AsciiStrToUpper(name), &state) || state == Job::STATE_UNSPECIFIED) {
@@ -44,22 +58,6 @@ absl::StatusOr<ftd::v1::ListJobsRequest> FirstPage(const LsOptions& options) {
     request.add_states(state);
   }
   return request;
-}
-
-absl::StatusOr<std::vector<Job>> List(Connection& connection, const LsOptions& options) {
-  FTD_ASSIGN_OR_RETURN(auto request, FirstPage(options));
-  std::vector<Job> jobs;
-  // The server limits a page to 1000 jobs; pages are fetched until there are enough.
-  while (true) {
-    const auto left = options.limit - static_cast<int64_t>(jobs.size());
-    if (options.limit > 0)
-      request.set_page_size(static_cast<int32_t>(std::min<int64_t>(left, 1000)));
-    FTD_ASSIGN_OR_RETURN(auto page, connection.Call(&ftd::v1::FineTuning::Stub::ListJobs, request));
-    for (Job& job : *page.mutable_jobs()) jobs.push_back(std::move(job));
-    const bool enough = options.limit > 0 && static_cast<int64_t>(jobs.size()) >= options.limit;
-    if (page.next_page_token().empty() || enough) return jobs;
-    request.set_page_token(page.next_page_token());
-  }
 }
 
 // "120/900"; without the plan while that is not known.
@@ -108,37 +106,76 @@ std::vector<std::string> Row(const Job& job, double now, bool wide) {
   return row;
 }
 
-// The hint goes to stderr: the table alone is on stdout.
-void PrintTable(const std::vector<Job>& jobs, const LsOptions& options) {
-  const bool wide = options.output == "wide";
-  std::vector<std::string> head = {"ID",   "NAME", "STATE", "MODE", "MODEL",  "STEP",
-                                   "LOSS", "ETA",  "TIME",  "AGE",  "FAILURE"};
-  if (wide) head.insert(head.end(), {"OWNER", "PRIORITY", "POSITION", "LABELS", "MESSAGE"});
-  std::vector<std::vector<std::string>> rows;
-  rows.reserve(jobs.size());
-  const double now = NowSeconds();
-  for (const Job& job : jobs) rows.push_back(Row(job, now, wide));
-  std::cout << Table(head, rows) << std::flush;
-  if (!jobs.empty()) return;
-  if (options.states.empty()) {
-    std::cerr << "No jobs. `ftctl submit` queues one." << std::endl;
-  } else {
-    std::cerr << "No job is " << absl::AsciiStrToUpper(absl::StrJoin(options.states, " or ")) << "."
-              << std::endl;
-  }
-}
+// Prints jobs as their pages come. Hints go to stderr: the list alone is on stdout.
+class JobPrinter {
+ public:
+  explicit JobPrinter(const LsOptions& options)
+      : options_(options), table_(Head(options)), list_(options.output) {}
 
-// JSON is always a list, also for one job.
-void Print(const std::vector<Job>& jobs, const LsOptions& options) {
-  if (options.quiet) {
-    for (const Job& job : jobs) std::cout << job.id() << "\n";
+  void Print(const google::protobuf::RepeatedPtrField<Job>& jobs) {
+    shown_ += jobs.size();
+    std::vector<std::vector<std::string>> rows;
+    const double now = NowSeconds();
+    for (const Job& job : jobs) {
+      if (options_.quiet) {
+        std::cout << job.id() << "\n";
+      } else if (options_.ForPeople()) {
+        rows.push_back(Row(job, now, options_.output == "wide"));
+      } else {
+        list_.Add(ToJson(job));
+      }
+    }
+    if (options_.ForPeople()) std::cout << table_.Lines(std::move(rows));
     std::cout << std::flush;
-  } else if (options.output == "table" || options.output == "wide") {
-    PrintTable(jobs, options);
-  } else {
-    auto list = nlohmann::ordered_json::array();
-    for (const Job& job : jobs) list.push_back(ToJson(job));
-    PrintStructured(list, options.output);
+  }
+
+  // `left`: how many jobs there are beyond those shown; -1: some, an older ftd does not say.
+  void End(int64_t left) {
+    if (!options_.quiet && !options_.ForPeople()) list_.End();
+    if (!options_.ForPeople()) return;
+    if (left != 0) {
+      std::cerr << (left > 0 ? absl::StrCat(left, " more") : "There are more")
+                << "; `ftctl ls --all` lists them." << std::endl;
+    } else if (shown_ == 0 && options_.states.empty()) {
+      std::cerr << "No jobs. `ftctl submit` queues one." << std::endl;
+    } else if (shown_ == 0) {
+      std::cerr << "No job is " << absl::AsciiStrToUpper(absl::StrJoin(options_.states, " or "))
+                << "." << std::endl;
+    }
+  }
+
+ private:
+  static std::vector<std::string> Head(const LsOptions& options) {
+    std::vector<std::string> head = {"ID",   "NAME", "STATE", "MODE", "MODEL",  "STEP",
+                                     "LOSS", "ETA",  "TIME",  "AGE",  "FAILURE"};
+    if (options.output == "wide")
+      head.insert(head.end(), {"OWNER", "PRIORITY", "POSITION", "LABELS", "MESSAGE"});
+    return head;
+  }
+
+  const LsOptions& options_;
+  GrowingTable table_;
+  StructuredList list_;
+  int64_t shown_ = 0;
+};
+
+// Prints each page before the next is asked for. The server limits a page to 1000 jobs, and to what
+// fits into a message.
+absl::Status List(Connection& connection, const LsOptions& options) {
+  FTD_ASSIGN_OR_RETURN(auto request, FirstPage(options));
+  JobPrinter printer(options);
+  const int64_t most = MostJobs(options);
+  int64_t shown = 0, total = 0;
+  while (true) {
+    request.set_page_size(static_cast<int32_t>(std::min<int64_t>(most - shown, 1000)));
+    FTD_ASSIGN_OR_RETURN(auto page, connection.Call(&ftd::v1::FineTuning::Stub::ListJobs, request));
+    total = std::max<int64_t>(total, page.total_size());
+    printer.Print(page.jobs());
+    shown += page.jobs_size();
+    request.set_page_token(page.next_page_token());
+    if (shown < most && !request.page_token().empty()) continue;
+    printer.End(request.page_token().empty() ? 0 : std::max<int64_t>(-1, total - shown));
+    return absl::OkStatus();
   }
 }
 
@@ -147,22 +184,22 @@ void Print(const std::vector<Job>& jobs, const LsOptions& options) {
 int LsVerb(const Invocation& call) {
   LsOptions options;
   Flags flags(call, "ls", "List jobs, newest first.",
-              "  ftctl ls\n  ftctl ls --state RUNNING --state QUEUED\n  ftctl ls -o json | jq -r "
+              "  ftctl ls\n  ftctl ls --all\n  ftctl ls --state RUNNING --state QUEUED\n  ftctl ls "
+              "-o json | jq -r "
               "'.[].id'\n");
   flags.Repeated(
       "--state", "Only jobs in this state; may be given several times", &options.states,
       "QUEUED|HELD|PREPARING|RUNNING|PAUSING|PAUSED|CANCELLING|SUCCEEDED|FAILED|CANCELLED");
-  flags.Int64("-n,--limit", "At most this many [all]",
+  flags.Int64("-n,--limit", "At most this many [50; all with -q, -o json or -o yaml]",
               [&](int64_t value) { options.limit = value; });
+  flags.Switch("-a,--all", "All of them", &options.all);
   flags.Switch("-q,--quiet", "The ids alone", &options.quiet);
   flags.Choice("-o,--output", "Format [table]", {"table", "wide", "json", "yaml"}, &options.output);
   if (const auto code = flags.Parse()) return *code;
   auto connection = Connect(flags.address());
   if (!connection.ok()) return Fail(connection.status());
-  const auto jobs = List(**connection, options);
-  if (!jobs.ok()) return Fail(jobs.status());
-  Print(*jobs, options);
-  return kExitOk;
+  const absl::Status listed = List(**connection, options);
+  return listed.ok() ? kExitOk : Fail(listed);
 }
 
 }  // namespace ftd

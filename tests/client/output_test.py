@@ -7,6 +7,7 @@ import math
 import os
 import pty
 import subprocess
+import threading
 import time
 
 import pytest
@@ -98,6 +99,47 @@ def test_ls_reads_every_page():
         assert fake.ftctl("ls", "--quiet").stdout.split() == [job.id for job in everything]
         assert fake.ftctl("ls", "--quiet", "-n", "12").stdout.split() == [job.id for job in everything[:12]]
         assert [row["id"] for row in yaml.safe_load(fake.ftctl("ls", "-o", "yaml").stdout)] == [j["id"] for j in listed]
+
+
+def test_ls_shows_people_fifty_and_says_how_many_more():
+    everything = [jobs.Job(id=f"ft-{i}", state=jobs.Job.QUEUED) for i in range(1200)]
+
+    def page(request, context):
+        start = int(request.page_token or 0)
+        end = start + min(500, request.page_size)  # what fits into a message
+        return api.ListJobsResponse(jobs=everything[start:end], next_page_token=str(end) if end < 1200 else "",
+                                    total_size=0 if start else 1200)
+
+    def lines(*args):
+        done = fake.ftctl("ls", *args)
+        assert done.returncode == 0
+        return len(done.stdout.splitlines()) - 1, done.stderr
+
+    with FakeFtd(ListJobs=page) as fake:
+        assert lines() == (50, "1150 more; `ftctl ls --all` lists them.\n")
+        assert [call.page_size for call in fake.calls("ListJobs")] == [50]
+        assert lines("-o", "wide", "-n", "600") == (600, "600 more; `ftctl ls --all` lists them.\n")
+        assert lines("--all") == lines("-n", "0") == lines("-n", "1200") == (1200, "")
+        assert len(fake.ftctl("ls", "-q").stdout.split()) == len(json.loads(fake.ftctl("ls", "-o", "json").stdout)) == 1200
+        # An older ftd does not say how many there are.
+        fake.handlers["ListJobs"] = lambda request, context: api.ListJobsResponse(jobs=everything[:50], next_page_token="x")
+        assert lines() == (50, "There are more; `ftctl ls --all` lists them.\n")
+
+
+def test_ls_prints_a_page_before_it_asks_for_the_next():
+    goes_on = threading.Event()
+
+    def page(request, context):
+        if request.page_token and not goes_on.wait(30):
+            fail(context, "DEADLINE_EXCEEDED")
+        return api.ListJobsResponse(jobs=[jobs.Job(id="ft-1", name="n" * (9 if request.page_token else 3))],
+                                    next_page_token="" if request.page_token else "1")
+
+    with FakeFtd(ListJobs=page) as fake, fake.popen("ls", "--all") as ls:
+        first = [ls.stdout.readline() for _ in range(2)]
+        assert first[1].startswith("ft-1  nnn  ")
+        goes_on.set()
+        assert ls.stdout.read().startswith("ft-1  nnnnnnnnn  ") and ls.wait(30) == 0
 
 
 def test_lists_are_read_to_their_last_page():

@@ -61,6 +61,10 @@ TEST(ShortBytes, DecimalUnits) {
 
 TEST(Table, AlignsByColumnsNotBytes) {
   EXPECT_EQ(Table({"A", "B"}, {{"日本", "x"}, {"üü", ""}}), "A     B\n日本  x\nüü\n");
+  GrowingTable table({"A", "B"});
+  EXPECT_EQ(table.Lines({{"aa", "b"}}), "A   B\naa  b\n");
+  EXPECT_EQ(table.Lines({{"a", "b"}, {"aaa", "b"}}), "a    b\naaa  b\n");
+  EXPECT_EQ(table.Lines({}), "");
 }
 
 TEST(KeyValues, LeavesEmptyOnesOutAndIndentsLines) {
