@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "server/api/malformed_request.h"
 #include "server/host/build_info.h"
 #include "server/host/listen_address.h"
 #include "server/host/log.h"
@@ -254,11 +255,14 @@ absl::Status Daemon::BuildServer() {
   grpc::ServerBuilder builder;
   SetLimits(builder);
   builder.RegisterService(service_.get());
-  AddRpcMetrics(
-      builder, metrics_->registry(),
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(MalformedRequests());  // first: it changes the status that is counted
+  interceptors.push_back(RpcMetrics(
+      metrics_->registry(),
       {.began = [this](const std::string& peer) { tcp_connections_.SawCall(peer); },
        .had_message = [this](const std::string& peer) { tcp_connections_.SawMessage(peer); },
-       .ended = [this](const std::string& peer) { tcp_connections_.SawEnd(peer); }});
+       .ended = [this](const std::string& peer) { tcp_connections_.SawEnd(peer); }}));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   const auto credentials = options_.tls_cert.empty()
                                ? grpc::InsecureServerCredentials()
                                : TlsCredentials(TlsFilesOf(options_), tokens_);
@@ -305,7 +309,7 @@ absl::Status Daemon::Health() {
   }
   const absl::Status writable = store_->Probe();
   // Somebody else writes: it answers.
-  if (absl::IsUnavailable(writable)) return absl::OkStatus();
+  if (ReasonOf(writable) == Reason::kDbBusy) return absl::OkStatus();
   return Prefixed(writable, "the database takes no writes: ");
 }
 

@@ -28,6 +28,8 @@ constexpr ReasonRow kTable[] = {
     {Reason::kDbBusy, "DB_BUSY", Code::kUnavailable, 69, "retry with back-off; nothing was done"},
     {Reason::kDbCorrupt, "DB_CORRUPT", Code::kDataLoss, 74,
      "check the disk, and restore the database from a backup"},
+    {Reason::kDbIo, "DB_IO", Code::kUnavailable, 69,
+     "repeat the call, with the same request_id; if it stays, check the disk"},
     {Reason::kDiskFull, "DISK_FULL", Code::kResourceExhausted, 75,
      "free space where the message says, then retry"},
     {Reason::kDiskReserve, "DISK_RESERVE", Code::kResourceExhausted, 75,

@@ -20,6 +20,7 @@ enum class Reason {
   kDatasetNotFound,
   kDbBusy,
   kDbCorrupt,
+  kDbIo,
   kDiskFull,
   kDiskReserve,
   kFieldInvalid,

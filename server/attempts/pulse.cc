@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
 #include "server/host/log.h"
 #include "server/host/service_manager.h"
 
@@ -47,7 +48,7 @@ Moment Pulse::BeatWatchdog(Moment now) {
   if (interval_ == absl::ZeroDuration()) return kNever;
   if (now < next_alive_) return next_alive_;
   const absl::Status alive = store_.Probe();
-  if (alive.ok() || absl::IsUnavailable(alive)) {  // somebody else writes: it answers
+  if (alive.ok() || ReasonOf(alive) == Reason::kDbBusy) {  // somebody else writes: it answers
     NotifyAlive();
     return next_alive_ = now + interval_;
   }

@@ -12,14 +12,18 @@
 namespace ftd {
 namespace {
 
-// Maps a result code to a reason. The lowest byte is the primary code, the rest says more.
-absl::Status SqliteError(sqlite3* connection, const std::string& what) {
+// Maps a result code to a reason. The lowest byte is the primary code, the rest says more. `after`
+// is what a caller may count on after an error of input or output.
+absl::Status SqliteError(sqlite3* connection, const std::string& what,
+                         const char* after = "try again") {
   const int code = sqlite3_extended_errcode(connection);
   const std::string message = absl::StrCat("database: ", what, ": ", sqlite3_errmsg(connection));
   switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return Error(Reason::kDbBusy, message + "; try again");
+    case SQLITE_IOERR:
+      return Error(Reason::kDbIo, absl::StrCat(message, "; ", after));
     case SQLITE_FULL:
       return Error(Reason::kDiskFull, message + "; free space in the state directory");
     case SQLITE_CORRUPT:
@@ -135,11 +139,11 @@ absl::StatusOr<Database> Database::Open(const std::string& path) {
   return database;
 }
 
-absl::Status Database::Execute(const std::string& sql) {
+absl::Status Database::Execute(const std::string& sql, const char* after_io_error) {
   if (sqlite3_exec(connection_.get(), sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK) {
     return absl::OkStatus();
   }
-  return SqliteError(connection_.get(), sql.substr(0, 40));
+  return SqliteError(connection_.get(), sql.substr(0, 40), after_io_error);
 }
 
 absl::StatusOr<Statement> Database::Prepare(const char* sql) {
@@ -190,7 +194,7 @@ Transaction::~Transaction() {
 // If COMMIT fails the transaction is still open, and the destructor rolls it back.
 absl::Status Transaction::Commit() {
   const auto begin = std::chrono::steady_clock::now();
-  FTD_RETURN_IF_ERROR(database_->Execute("COMMIT"));
+  FTD_RETURN_IF_ERROR(database_->Execute("COMMIT", "outcome unknown: repeat with the request id"));
   if (database_->commit_listener_ != nullptr) {
     database_->commit_listener_(absl::FromChrono(std::chrono::steady_clock::now() - begin));
   }

@@ -37,9 +37,9 @@ class Statement {
   Statement& BindTime(std::optional<absl::Time> time);
   Statement& BindNull();
 
-  // True when there is a row, false when there is none (left). BUSY gives UNAVAILABLE DB_BUSY, FULL
-  // gives RESOURCE_EXHAUSTED DISK_FULL, CORRUPT gives DATA_LOSS DB_CORRUPT, a broken UNIQUE
-  // constraint ALREADY_EXISTS.
+  // True when there is a row, false when there is none (left). BUSY gives UNAVAILABLE DB_BUSY,
+  // IOERR UNAVAILABLE DB_IO, FULL gives RESOURCE_EXHAUSTED DISK_FULL, CORRUPT gives DATA_LOSS
+  // DB_CORRUPT, a broken UNIQUE constraint ALREADY_EXISTS.
   absl::StatusOr<bool> Step();
   // Step for a statement that returns no rows.
   absl::Status Run();
@@ -62,8 +62,9 @@ class Database {
   // Opens or creates; sets WAL, synchronous=FULL, foreign keys, a busy time-out of 5 s.
   static absl::StatusOr<Database> Open(const std::string& path);
 
-  // Runs statements that return nothing. `sql` may hold several.
-  absl::Status Execute(const std::string& sql);
+  // Runs statements that return nothing. `sql` may hold several. An error of input or output ends
+  // with what a caller may count on then.
+  absl::Status Execute(const std::string& sql, const char* after_io_error = "try again");
   // Prepares `sql`, or takes the one prepared before. `sql` must be a literal: its address is the
   // key.
   absl::StatusOr<Statement> Prepare(const char* sql);
@@ -98,7 +99,8 @@ class Transaction {
   static absl::StatusOr<Transaction> Begin(Database& database);
   Transaction(Transaction&& other) noexcept;
   ~Transaction();
-  // Durable when it returns OK.
+  // Durable when it returns OK. After DB_IO nobody knows whether it is: the disk may have kept what
+  // it reported as failed.
   absl::Status Commit();
 
  private:

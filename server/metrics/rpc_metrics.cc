@@ -121,8 +121,8 @@ class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryIn
 
 }  // namespace
 
-void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry,
-                   const CallObserver& observer) {
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> RpcMetrics(
+    prometheus::Registry& registry, const CallObserver& observer) {
   const Families families{prometheus::BuildCounter()
                               .Name("grpc_server_started_total")
                               .Help("Calls begun.")
@@ -135,9 +135,7 @@ void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry,
                               .Name("grpc_server_handling_seconds")
                               .Help("Time of calls.")
                               .Register(registry)};
-  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> factories;
-  factories.push_back(std::make_unique<CallCounterFactory>(families, observer));
-  builder.experimental().SetInterceptorCreators(std::move(factories));
+  return std::make_unique<CallCounterFactory>(families, observer);
 }
 
 }  // namespace ftd

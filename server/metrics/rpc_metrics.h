@@ -2,10 +2,11 @@
 // dashboards expect.
 #pragma once
 
-#include <grpcpp/server_builder.h>
+#include <grpcpp/support/server_interceptor.h>
 #include <prometheus/registry.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace ftd {
@@ -15,9 +16,9 @@ struct CallObserver {
   std::function<void(const std::string&)> began, had_message, ended;
 };
 
-// Counts every call of the server that `builder` makes, and tells `observer`. Calls that nobody may
-// make are not among them. `registry` must outlive that server.
-void AddRpcMetrics(grpc::ServerBuilder& builder, prometheus::Registry& registry,
-                   const CallObserver& observer);
+// Counts every call of the server whose interceptor it is, and tells `observer`. Calls that nobody
+// may make are not among them. `registry` must outlive that server.
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> RpcMetrics(
+    prometheus::Registry& registry, const CallObserver& observer);
 
 }  // namespace ftd

@@ -2,7 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
+#include <filesystem>
 #include <random>
 #include <set>
 #include <thread>
@@ -271,6 +274,25 @@ TEST_F(JobStoreTest, PagesEndWithTheirBytes) {
   EXPECT_EQ(sizes(INT64_MAX, 1500), std::make_pair(size_t{2}, true));
   EXPECT_EQ(sizes(INT64_MAX, 0), std::make_pair(size_t{1}, true));
   EXPECT_EQ(sizes(INT64_MAX, 4999), std::make_pair(size_t{5}, false));
+}
+
+// A commit that the disk refuses may or may not have been made, so its caller must ask again.
+TEST_F(JobStoreTest, AnErrorOfTheDiskIsUnavailable) {
+  Insert(NewJob());
+  signal(SIGXFSZ, SIG_IGN);
+  rlimit limit;
+  getrlimit(RLIMIT_FSIZE, &limit);
+  const rlimit full = {.rlim_cur = std::filesystem::file_size(path() + "-wal"),
+                       .rlim_max = limit.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &full);  // the next write ends with EFBIG
+  const auto job = store_->Insert(NewJob("late"), std::nullopt, kRoom);
+  setrlimit(RLIMIT_FSIZE, &limit);
+  ASSERT_FALSE(job.ok());
+  EXPECT_EQ(job.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(job.status()), Reason::kDbIo);
+  EXPECT_THAT(std::string(job.status().message()),
+              testing::EndsWith("outcome unknown: repeat with the request id"));
+  EXPECT_EQ(Insert(NewJob("late")).name, "late");
 }
 
 // From every state to every state: a legal move is stored with its event, another leaves the job as

@@ -149,6 +149,25 @@ def test_a_result_with_a_name_that_is_no_text_comes_home(tmp_path):
         assert (tmp_path / "here" / "caf\\xE9.txt").read_bytes() == b"noir"
 
 
+MALFORMED = [b"\xff", b"\x0a\x05ab", b"\x0a\x02\xc3\x28"]  # no tag, cut short, a string that is not UTF-8
+
+
+@pytest.mark.parametrize("method", ["GetJob", "SubmitJob", "CancelJob", "WatchJob", "TailLog", "DownloadResult"])
+def test_malformed_requests_are_invalid_arguments(ftd, method):
+    kind = "unary_stream" if method in ("WatchJob", "TailLog", "DownloadResult") else "unary_unary"
+    with grpc.insecure_channel(ftd.address) as channel:
+        call = getattr(channel, kind)(f"/ftd.v1.FineTuning/{method}")
+        for body in MALFORMED[:2 if method == "SubmitJob" else 3]:
+            error = expect_error(lambda: call(body, timeout=30), Code.INVALID_ARGUMENT, "FIELD_INVALID")
+            assert method in error.details()
+
+
+def test_a_malformed_upload_is_an_invalid_argument(ftd):
+    with grpc.insecure_channel(ftd.address) as channel:
+        call = channel.stream_unary("/ftd.v1.FineTuning/UploadFile")
+        expect_error(lambda: call(iter([MALFORMED[0]]), timeout=30), Code.INVALID_ARGUMENT, "FIELD_INVALID")
+
+
 @pytest.mark.parametrize("variable, said", [("FTD_STATE_DIR", "state_dir"), ("FTD_LISTEN", "listen"), ("HF_HOME", "HF_HOME")])
 def test_paths_of_the_environment_are_text(tmp_path, variable, said):
     env = {**os.environb, variable.encode(): b"/tmp/caf\xe9"}

@@ -1,0 +1,14 @@
+// What a request that is not the message it should be is answered with.
+#pragma once
+
+#include <grpcpp/support/server_interceptor.h>
+
+#include <memory>
+
+namespace ftd {
+
+// Has such a request end with INVALID_ARGUMENT FIELD_INVALID. gRPC by itself answers UNIMPLEMENTED,
+// as if the call did not exist. Strings that are not UTF-8 make a request malformed as well.
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MalformedRequests();
+
+}  // namespace ftd
