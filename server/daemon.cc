@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <thread>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -20,6 +21,7 @@
 #include "lib/base/file.h"
 #include "server/api/malformed_request.h"
 #include "server/host/build_info.h"
+#include "server/host/deadline.h"
 #include "server/host/listen_address.h"
 #include "server/host/log.h"
 #include "server/host/service_manager.h"
@@ -190,7 +192,8 @@ absl::Status Daemon::MakeRunner() {
 absl::Status Daemon::BindUnixSockets() {
   FTD_ASSIGN_OR_RETURN(std::vector<PassedSocket> passed, PassedSockets());
   for (PassedSocket& socket : passed) {
-    FTD_ASSIGN_OR_RETURN(auto listener, UnixListener::Adopt(std::move(socket.socket)));
+    FTD_ASSIGN_OR_RETURN(auto listener,
+                         UnixListener::Adopt(std::move(socket.socket), connections_));
     listeners_.push_back(std::move(listener));
     addresses_.push_back("unix:" + socket.path);
   }
@@ -198,7 +201,7 @@ absl::Status Daemon::BindUnixSockets() {
   for (const std::string& text : options_.listen) {
     FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text, /*tls=*/true));
     if (address.unix_path.empty() || absl::c_linear_search(addresses_, text)) continue;
-    FTD_ASSIGN_OR_RETURN(auto listener, UnixListener::Bind(address.unix_path));
+    FTD_ASSIGN_OR_RETURN(auto listener, UnixListener::Bind(address.unix_path, connections_));
     listeners_.push_back(std::move(listener));
     addresses_.push_back(text);
   }
@@ -209,7 +212,7 @@ absl::Status Daemon::BindTcpSockets() {
   for (const std::string& text : options_.listen) {
     FTD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text, /*tls=*/true));
     if (!address.unix_path.empty()) continue;
-    FTD_ASSIGN_OR_RETURN(auto listener, TcpListener::Bind(address.tcp, tcp_connections_));
+    FTD_ASSIGN_OR_RETURN(auto listener, TcpListener::Bind(address.tcp, connections_));
     addresses_.push_back(absl::StrCat(text.substr(0, text.rfind(':')), ":", listener->port()));
     tcp_listeners_.push_back(std::move(listener));
   }
@@ -259,9 +262,9 @@ absl::Status Daemon::BuildServer() {
   interceptors.push_back(MalformedRequests());  // first: it changes the status that is counted
   interceptors.push_back(RpcMetrics(
       metrics_->registry(),
-      {.began = [this](const std::string& peer) { tcp_connections_.SawCall(peer); },
-       .had_message = [this](const std::string& peer) { tcp_connections_.SawMessage(peer); },
-       .ended = [this](const std::string& peer) { tcp_connections_.SawEnd(peer); }}));
+      {.began = [this](const std::string& peer) { connections_.SawCall(peer); },
+       .had_message = [this](const std::string& peer) { connections_.SawMessage(peer); },
+       .ended = [this](const std::string& peer) { connections_.SawEnd(peer); }}));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   const auto credentials = options_.tls_cert.empty()
                                ? grpc::InsecureServerCredentials()
@@ -360,17 +363,23 @@ Daemon::Outcome Daemon::Run(const std::function<absl::Status()>& check_config) {
   }
 }
 
-// Shuts the server down. Streams end first, because gRPC's shutdown waits for every call.
+// Shuts the server down. Streams end first, because gRPC's shutdown waits for every call. After the
+// grace it cancels them; then their connections are broken off, a moment later so that clients that
+// read learn why.
 void Daemon::ShutDownServer() {
   hub_.EndAll(Error(Reason::kStopping, "ftd is stopping; call again"));
+  const Deadline closing(kShutdownGrace + std::chrono::milliseconds(200),
+                         [this] { connections_.CloseAll(); });
   server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
   server_->Wait();
 }
 
 Daemon::~Daemon() {
-  // Scrapes and new connections end first, then the runner, then the calls that run. Abandon leaves
-  // a worker running for the next daemon.
-  if (metrics_ != nullptr) metrics_->Close();
+  // New connections end first, then the runner, then the calls that run. Abandon leaves a worker
+  // running for the next daemon. Scrapes end beside that: a slow client may delay them for seconds.
+  std::thread scrapes([this] {
+    if (metrics_ != nullptr) metrics_->Close();
+  });
   for (const auto& listener : listeners_) listener->Stop();
   for (const auto& listener : tcp_listeners_) listener->Stop();
   if (runner_ != nullptr) {
@@ -381,6 +390,7 @@ Daemon::~Daemon() {
   if (row_checker_ != nullptr) row_checker_->Stop();
   if (notifier_ != nullptr) notifier_->Stop();
   if (server_ != nullptr) ShutDownServer();
+  scrapes.join();
   unlink(state_dir_.Addresses().c_str());
   LogInfo("ftd has stopped");
 }

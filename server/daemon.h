@@ -24,6 +24,7 @@
 #include "server/lookahead/row_checker.h"
 #include "server/metrics/metrics.h"
 #include "server/net/access_tokens.h"
+#include "server/net/connections.h"
 #include "server/net/tcp_listener.h"
 #include "server/net/unix_listener.h"
 #include "server/notify/notifier.h"
@@ -97,8 +98,8 @@ class Daemon {
   std::unique_ptr<Runner> runner_;
   Submitter submitter_;
   std::unique_ptr<FineTuningService> service_;
+  Connections connections_{MostConnections()};
   std::vector<std::unique_ptr<UnixListener>> listeners_;
-  TcpConnections tcp_connections_{MostTcpConnections()};
   std::vector<std::unique_ptr<TcpListener>> tcp_listeners_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> tcp_acceptor_;
   std::vector<std::string> addresses_;  // as bound

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <string>
 #include <system_error>
@@ -17,6 +18,7 @@
 #include "lib/cli/run_program.h"
 #include "server/daemon.h"
 #include "server/host/build_info.h"
+#include "server/host/deadline.h"
 #include "server/host/log.h"
 #include "server/host/options.h"
 #include "server/host/service_manager.h"
@@ -118,27 +120,46 @@ absl::StatusOr<ftd::Options> Load(const Flags& flags) {
   return ftd::LoadOptions(flags.settings, ftd::EnvironmentSettings(), flags.config_file);
 }
 
+// How long a daemon may take to end beside its worker's grace. Its calls have two seconds, and then
+// their connections are broken off.
+constexpr auto kMostToEnd = std::chrono::seconds(4);
+
+// Starts `program` in this process, which keeps its pid and the sockets that it was passed.
+void Reexecute(const std::string& program, char** argv) {
+  ftd::KeepPassedSockets();
+  execv(program.c_str(), argv);
+  ftd::LogError("cannot start ", program, " again: ", std::generic_category().message(errno));
+}
+
 int Serve(const Flags& flags, ftd::Options options, char** argv) {
   std::error_code error;
   // Read now: a package upgrade may replace the file, and SIGHUP should start the new one from the
   // same path.
   const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  auto daemon = ftd::Daemon::Start(std::move(options));
+  if (!daemon.ok()) {
+    ftd::LogError(std::string(daemon.status().message()));
+    return kExitFailure;
+  }
+  const auto check = [&]() -> absl::Status {
+    const auto options = Load(flags);
+    return options.ok() ? ftd::Daemon::CheckFiles(*options) : options.status();
+  };
+  const bool again = (*daemon)->Run(check) == ftd::Daemon::Outcome::kReexecute;
   {
-    auto daemon = ftd::Daemon::Start(std::move(options));
-    if (!daemon.ok()) {
-      ftd::LogError(std::string(daemon.status().message()));
-      return kExitFailure;
-    }
-    const auto check = [&]() -> absl::Status {
-      const auto options = Load(flags);
-      return options.ok() ? ftd::Daemon::CheckFiles(*options) : options.status();
-    };
-    if ((*daemon)->Run(check) == ftd::Daemon::Outcome::kStopped) return 0;
+    // A thread may be stuck in a disk or a host that does not answer. What is stored survives any
+    // kill, and a worker that still runs is adopted by the next ftd.
+    const ftd::Deadline last_resort(kMostToEnd, [&] {
+      ftd::LogWarning("something does not end; ftd ", again ? "starts again" : "ends",
+                      " without it; a worker that runs is adopted by the next ftd");
+      if (again) Reexecute(program, argv);
+      _exit(again ? kExitFailure : 0);
+    });
+    daemon->reset();
   }
   // The daemon is destroyed, so its locks and ports are free for the program that starts again.
-  ftd::KeepPassedSockets();
-  execv(program.c_str(), argv);
-  ftd::LogError("cannot start ", program, " again: ", std::generic_category().message(errno));
+  if (!again) return 0;
+  Reexecute(program, argv);
   return kExitFailure;
 }
 

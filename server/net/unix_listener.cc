@@ -1,8 +1,6 @@
 #include "server/net/unix_listener.h"
 
-#include <poll.h>
 #include <pwd.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,7 +15,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
-#include "server/host/log.h"
 
 namespace ftd {
 namespace {
@@ -75,10 +72,21 @@ std::string UserName(uid_t uid) {
 
 }  // namespace
 
-UnixListener::UnixListener(fs::path path, Fd socket, Fd wake)
-    : path_(std::move(path)), socket_(std::move(socket)), wake_(std::move(wake)) {}
+UnixListener::UnixListener(fs::path path, std::unique_ptr<AcceptLoop> loop,
+                           Connections& connections)
+    : path_(std::move(path)), loop_(std::move(loop)), connections_(connections) {}
 
-absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Bind(const fs::path& path) {
+absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Make(fs::path path, Fd socket,
+                                                                 Connections& connections) {
+  std::vector<Fd> sockets;
+  sockets.push_back(std::move(socket));
+  FTD_ASSIGN_OR_RETURN(auto loop, AcceptLoop::Create(std::move(sockets), connections));
+  return std::unique_ptr<UnixListener>(
+      new UnixListener(std::move(path), std::move(loop), connections));
+}
+
+absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Bind(const fs::path& path,
+                                                                 Connections& connections) {
   std::error_code ignored;  // bind tells what is wrong
   fs::create_directories(path.parent_path(), ignored);
   FTD_RETURN_IF_ERROR(RemoveStale(path));
@@ -91,62 +99,39 @@ absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Bind(const fs::path&
   // Before listen nobody can connect, so the mode is never wider than this.
   if (chmod(path.c_str(), 0660) != 0) return ErrnoError(errno, "chmod " + path.string());
   if (listen(fd.get(), SOMAXCONN) != 0) return ErrnoError(errno, "listen on " + path.string());
-  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake.valid()) return ErrnoError(errno, "eventfd");
-  return std::unique_ptr<UnixListener>(new UnixListener(path, std::move(fd), std::move(wake)));
+  return Make(path, std::move(fd), connections);
 }
 
-absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Adopt(Fd socket) {
-  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake.valid()) return ErrnoError(errno, "eventfd");
-  return std::unique_ptr<UnixListener>(new UnixListener({}, std::move(socket), std::move(wake)));
+absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Adopt(Fd socket,
+                                                                  Connections& connections) {
+  return Make({}, std::move(socket), connections);
 }
 
 UnixListener::~UnixListener() { Stop(); }
 
 void UnixListener::Start(Handover handover) {
-  thread_ = std::thread([this, handover = std::move(handover)] { AcceptLoop(handover); });
+  loop_->Start([this, handover = std::move(handover)](int /*socket*/, Fd connection) {
+    // The kernel's word on the process that connected, as of that moment; a client cannot forge it.
+    ucred credentials{};
+    socklen_t size = sizeof(credentials);
+    const int fd = connection.get();
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return;
+    {
+      const absl::MutexLock lock(&mutex_);
+      users_[fd] = credentials.uid;
+    }
+    connections_.Add(fd, absl::StrCat("fd:", fd), absl::StrCat("uid ", credentials.uid));
+    handover(std::move(connection));
+  });
 }
 
 // The file goes while the socket is still open, so a daemon that starts now cannot lose its own new
 // file to this unlink.
 void UnixListener::Stop() {
-  if (!socket_.valid()) return;
-  eventfd_write(wake_.get(), 1);
-  if (thread_.joinable()) thread_.join();
+  if (loop_ == nullptr) return;
+  loop_->Stop();
   if (!path_.empty()) unlink(path_.c_str());
-  socket_.Reset();
-}
-
-void UnixListener::AcceptLoop(const Handover& handover) {
-  pollfd polled[] = {{.fd = socket_.get(), .events = POLLIN},
-                     {.fd = wake_.get(), .events = POLLIN}};
-  while (true) {
-    if (poll(polled, 2, -1) < 0 && errno != EINTR) return;
-    if (polled[1].revents != 0) return;
-    if (polled[0].revents != 0) AcceptOne(handover);
-  }
-}
-
-void UnixListener::AcceptOne(const Handover& handover) {
-  Fd connection(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  // Other errors concern this connection only, which has gone already.
-  if (!connection.valid()) {
-    if (errno != EMFILE && errno != ENFILE && errno != ENOMEM) return;
-    LogError("cannot accept a connection: ", std::generic_category().message(errno));
-    pollfd wake{.fd = wake_.get(), .events = POLLIN};
-    poll(&wake, 1, 100);  // the connection stays in the backlog: give others time to close theirs
-    return;
-  }
-  // The kernel's word on the process that connected, as of that moment; a client cannot forge it.
-  ucred credentials{};
-  socklen_t size = sizeof(credentials);
-  if (getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return;
-  {
-    absl::MutexLock lock(&mutex_);
-    users_[connection.get()] = credentials.uid;
-  }
-  handover(std::move(connection));
+  loop_.reset();
 }
 
 // gRPC names a connection that was handed over as descriptor "fd:N". The entry is replaced when the

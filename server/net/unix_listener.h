@@ -10,12 +10,13 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "lib/base/file.h"
+#include "server/net/accept_loop.h"
+#include "server/net/connections.h"
 
 namespace ftd {
 
@@ -27,13 +28,16 @@ class UnixListener {
   // Binds `path` with mode 0660, creating its directory if need be. A socket file that nobody
   // answers on is replaced; FAILED_PRECONDITION ADDRESS_IN_USE when somebody does,
   // PATH_NOT_WRITABLE when the path cannot be bound.
-  static absl::StatusOr<std::unique_ptr<UnixListener>> Bind(const std::filesystem::path& path);
+  // `connections` must outlive it.
+  static absl::StatusOr<std::unique_ptr<UnixListener>> Bind(const std::filesystem::path& path,
+                                                            Connections& connections);
   // Serves a socket that somebody else has bound and listens on: its file is theirs. Requires: it
   // does not block.
-  static absl::StatusOr<std::unique_ptr<UnixListener>> Adopt(Fd socket);
+  static absl::StatusOr<std::unique_ptr<UnixListener>> Adopt(Fd socket, Connections& connections);
   // Stops, and removes the socket file.
   ~UnixListener();
 
+  // Requires: Stop was not called.
   void Start(Handover handover);
   // No new connections; those handed over live on. Idempotent.
   void Stop();
@@ -43,14 +47,14 @@ class UnixListener {
   std::optional<std::string> UserOf(const std::string& peer) const;
 
  private:
-  UnixListener(std::filesystem::path path, Fd socket, Fd wake);
-  void AcceptLoop(const Handover& handover);
-  void AcceptOne(const Handover& handover);
+  UnixListener(std::filesystem::path path, std::unique_ptr<AcceptLoop> loop,
+               Connections& connections);
+  static absl::StatusOr<std::unique_ptr<UnixListener>> Make(std::filesystem::path path, Fd socket,
+                                                            Connections& connections);
 
   const std::filesystem::path path_;  // empty: the file is not ours
-  Fd socket_;
-  Fd wake_;  // eventfd: readable once Stop was called
-  std::thread thread_;
+  std::unique_ptr<AcceptLoop> loop_;  // null: stopped
+  Connections& connections_;
   mutable absl::Mutex mutex_;
   // By descriptor. A number is used again only after its connection closed, and then written again
   // before gRPC sees it.
