@@ -11,13 +11,13 @@
 #include "lib/runlog/message_json.h"
 #include "server/api/fine_tuning_service.h"
 #include "server/jobs/wire.h"
-#include "server/requests/client_task.h"
 #include "server/requests/job_control.h"
 #include "server/requests/job_view.h"
 #include "server/requests/spec_limits.h"
 #include "server/streams/grpc_status.h"
 #include "server/streams/queue_source.h"
 #include "server/streams/stream_reactor.h"
+#include "server/streams/task_stream.h"
 #include "server/streams/watch_source.h"
 
 namespace ftd {
@@ -130,16 +130,14 @@ grpc::ServerWriteReactor<v1::CheckDataResponse>* FineTuningService::CheckData(
     Context*, const v1::CheckDataRequest* request) {
   v1::SubmitJobRequest asked;
   *asked.mutable_spec() = request->spec();
-  return StreamReactor<v1::CheckDataResponse>::Start(
-      std::make_unique<ClientTask<v1::CheckDataResponse>>(
-          [this, asked](const auto& controls) -> absl::StatusOr<v1::CheckDataResponse> {
-            const auto submission = ToSubmission(asked, /*owner=*/"");
-            if (!submission.ok()) return ByRequestPath(submission.status());
-            auto response = parts_.submitter.CheckData(*submission, controls);
-            if (!response.ok()) return ByRequestPath(response.status());
-            return response;
-          }),
-      &parts_.hub);
+  return StartTask<v1::CheckDataResponse>(
+      parts_.hub, [this, asked](const auto& controls) -> absl::StatusOr<v1::CheckDataResponse> {
+        const auto submission = ToSubmission(asked, /*owner=*/"");
+        if (!submission.ok()) return ByRequestPath(submission.status());
+        auto response = parts_.submitter.CheckData(*submission, controls);
+        if (!response.ok()) return ByRequestPath(response.status());
+        return response;
+      });
 }
 
 // A submit may wait for the hub, so it has a pool of its own: many of them do not keep others from

@@ -1,11 +1,8 @@
 // The calls about the hub's cache.
-#include <memory>
-
 #include "lib/base/error.h"
 #include "server/api/fine_tuning_service.h"
 #include "server/api/page.h"
-#include "server/requests/client_task.h"
-#include "server/streams/stream_reactor.h"
+#include "server/streams/task_stream.h"
 
 namespace ftd {
 
@@ -36,27 +33,21 @@ FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
   });
 }
 
-// Runs as a task with a thread of its own and streams its progress. The WatchHub wakes a stream
-// about once a second even if nothing is said to have happened, which is when progress is read.
+// Runs as a task with a thread of its own and streams its progress.
 grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
     Context*, const v1::PullModelRequest* request) {
-  return StreamReactor<v1::PullModelResponse>::Start(
-      std::make_unique<ClientTask<v1::PullModelResponse>>(
-          [this, request = *request](const auto& controls) {
-            return models_.Pull(request, controls);
-          }),
-      &parts_.hub);
+  return StartTask<v1::PullModelResponse>(
+      parts_.hub,
+      [this, request = *request](const auto& controls) { return models_.Pull(request, controls); });
 }
 
 // Reads and hashes every file, which takes minutes for a large model: a task like PullModel.
 grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyModel(
     Context*, const v1::VerifyModelRequest* request) {
-  return StreamReactor<v1::VerifyModelResponse>::Start(
-      std::make_unique<ClientTask<v1::VerifyModelResponse>>(
-          [this, request = *request](const auto& controls) {
-            return models_.Verify(request, controls);
-          }),
-      &parts_.hub);
+  return StartTask<v1::VerifyModelResponse>(parts_.hub,
+                                            [this, request = *request](const auto& controls) {
+                                              return models_.Verify(request, controls);
+                                            });
 }
 
 }  // namespace ftd

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,18 +23,17 @@ struct ClientTaskControls {
   std::function<bool()> cancelled;
 };
 
-// Sends the latest progress and, last, what the work returns.
+// Sends the latest progress and, last, what the work returns. `wake` is called on the task's thread
+// when there is something to send: at the end always, about progress a few times a second at most.
 template <typename Message>
 class ClientTask : public StreamSource<Message> {
  public:
   using Work = std::function<absl::StatusOr<Message>(const ClientTaskControls&)>;
 
-  explicit ClientTask(Work work)
-      : thread_([this, work = std::move(work)] {
-          auto result = work({.progress = [this](const auto& progress) { SetProgress(progress); },
-                              .cancelled = [this] { return cancelled_.load(); }});
-          const absl::MutexLock lock(&mutex_);
-          result_ = std::move(result);
+  ClientTask(std::function<void()> wake, Work work)
+      : wake_(std::move(wake)), thread_([this, work = std::move(work)] {
+          SetResult(work({.progress = [this](const auto& progress) { SetProgress(progress); },
+                          .cancelled = [this] { return cancelled_.load(); }}));
         }) {}
 
   // The work is asked to end and waited for.
@@ -61,6 +61,14 @@ class ClientTask : public StreamSource<Message> {
   }
 
  private:
+  void SetResult(absl::StatusOr<Message> result) {
+    {
+      const absl::MutexLock lock(&mutex_);
+      result_ = std::move(result);
+    }
+    wake_();
+  }
+
   // Only the latest progress is kept: a slow client skips some.
   void SetProgress(const hub::FetchProgress& progress) {
     Message message;
@@ -68,9 +76,18 @@ class ClientTask : public StreamSource<Message> {
     message.mutable_progress()->set_total(progress.total_bytes);
     message.mutable_progress()->set_rate(progress.bytes_per_second);
     message.mutable_progress()->set_unit("bytes");
-    const absl::MutexLock lock(&mutex_);
-    news_ = std::move(message);
+    {
+      const absl::MutexLock lock(&mutex_);
+      news_ = std::move(message);
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (now - woken_ < std::chrono::milliseconds(200)) return;
+    woken_ = now;
+    wake_();
   }
+
+  const std::function<void()> wake_;
+  std::chrono::steady_clock::time_point woken_;  // the task's thread alone
 
   mutable absl::Mutex mutex_;
   std::optional<Message> news_ ABSL_GUARDED_BY(mutex_);

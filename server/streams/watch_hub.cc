@@ -29,16 +29,29 @@ WatchHub::~WatchHub() {
 
 absl::Status WatchHub::Add(const std::string& job_id, std::shared_ptr<Watcher> watcher) {
   absl::MutexLock lock(&mutex_);
-  if (ended_) {
-    return Error(Reason::kStopping, "ftd is stopping; call again");
-  }
-  if (watchers_.size() >= kMaxWatchers) {
+  if (!ended_ && counted_ >= kMaxWatchers) {
     return Error(Reason::kTooManyWatchers,
                  absl::StrCat(kMaxWatchers, " streams are open already; close some"));
   }
-  const Watcher* key = watcher.get();
-  watchers_[key] = {job_id, std::move(watcher)};
+  return Put({job_id, std::move(watcher)});
+}
+
+absl::Status WatchHub::AddUncounted(std::shared_ptr<Watcher> watcher) {
+  absl::MutexLock lock(&mutex_);
+  return Put({"", std::move(watcher), /*counts=*/false});
+}
+
+absl::Status WatchHub::Put(Entry entry) {
+  if (ended_) return Error(Reason::kStopping, "ftd is stopping; call again");
+  if (entry.counts) ++counted_;
+  const Watcher* key = entry.watcher.get();
+  watchers_[key] = std::move(entry);
   return absl::OkStatus();
+}
+
+std::string WatchHub::NewKey() {
+  absl::MutexLock lock(&mutex_);
+  return absl::StrCat("task ", ++keys_);
 }
 
 void WatchHub::Remove(const Watcher* watcher) {
@@ -48,6 +61,7 @@ void WatchHub::Remove(const Watcher* watcher) {
   absl::MutexLock lock(&mutex_);
   const auto found = watchers_.find(watcher);
   if (found == watchers_.end()) return;
+  if (found->second.counts) --counted_;
   removed = std::move(found->second);
   watchers_.erase(found);
 }
@@ -72,7 +86,7 @@ void WatchHub::EndAll(const absl::Status& status) {
 
 size_t WatchHub::size() const {
   absl::MutexLock lock(&mutex_);
-  return watchers_.size();
+  return counted_;
 }
 
 std::vector<std::shared_ptr<Watcher>> WatchHub::Due(bool everybody) {

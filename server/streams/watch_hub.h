@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <set>
@@ -42,6 +43,10 @@ class WatchHub {
   // RESOURCE_EXHAUSTED TOO_MANY_WATCHERS when there are too many already; UNAVAILABLE STOPPING
   // after EndAll.
   absl::Status Add(const std::string& job_id, std::shared_ptr<Watcher> watcher);
+  // Adds one that is not among the watchers that may be too many, and follows no job.
+  absl::Status AddUncounted(std::shared_ptr<Watcher> watcher);
+  // Returns what a stream that is woken by nobody else's news gives for a job's id.
+  std::string NewKey();
   // Idempotent. The hub's reference is dropped without its lock held.
   void Remove(const Watcher* watcher);
   // Something about the job changed.
@@ -49,6 +54,7 @@ class WatchHub {
   // Ends all watchers and takes no more. Returns once End of each was called; Add refuses from the
   // start of the call.
   void EndAll(const absl::Status& status);
+  // How many watchers there are, but those that do not count.
   size_t size() const;
 
  private:
@@ -61,9 +67,13 @@ class WatchHub {
   struct Entry {
     std::string job_id;
     std::shared_ptr<Watcher> watcher;
+    bool counts = true;
   };
+  absl::Status Put(Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   mutable absl::Mutex mutex_;
   std::map<const Watcher*, Entry> watchers_ ABSL_GUARDED_BY(mutex_);
+  size_t counted_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t keys_ ABSL_GUARDED_BY(mutex_) = 0;
   std::set<std::string> changed_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
