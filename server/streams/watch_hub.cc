@@ -1,6 +1,5 @@
 #include "server/streams/watch_hub.h"
 
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,10 +9,8 @@
 namespace ftd {
 namespace {
 
-using std::chrono::steady_clock;
-
 // Bookmarks are due every few seconds, and a lost notice costs this much at most.
-constexpr auto kTick = std::chrono::seconds(1);
+constexpr absl::Duration kTick = absl::Seconds(1);
 
 }  // namespace
 
@@ -24,6 +21,7 @@ WatchHub::~WatchHub() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
+  waker_.Wake();
   thread_.join();
 }
 
@@ -68,9 +66,8 @@ void WatchHub::Remove(const Watcher* watcher) {
 
 void WatchHub::Notify(const std::string& job_id) {
   absl::MutexLock lock(&mutex_);
-  // Only collects ids; Run wakes after the lock is released, because absl::Condition is evaluated
-  // then.
-  changed_.insert(job_id);
+  // Only collects ids: what is done about them is done on the hub's thread.
+  if (changed_.insert(job_id).second) waker_.Wake();
 }
 
 void WatchHub::EndAll(const absl::Status& status) {
@@ -101,16 +98,15 @@ std::vector<std::shared_ptr<Watcher>> WatchHub::Due(bool everybody) {
 // The time of the next tick stands whatever happens before it: a job that has news all the time
 // must not keep the tick from the others.
 void WatchHub::Run() {
-  auto tick = steady_clock::now() + kTick;
+  Moment tick = SteadyNow() + kTick;
   while (true) {
+    waker_.WaitUntil(tick);
     std::vector<std::shared_ptr<Watcher>> due;
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.AwaitWithTimeout(absl::Condition(this, &WatchHub::HasWork),
-                              absl::FromChrono(tick - steady_clock::now()));
       if (stopping_) return;
-      const bool everybody = steady_clock::now() >= tick;
-      if (everybody) tick = steady_clock::now() + kTick;
+      const bool everybody = SteadyNow() >= tick;
+      if (everybody) tick = SteadyNow() + kTick;
       due = Due(everybody);
     }
     // Without the lock: Advance may end a stream, whose OnDone calls Remove. `due` keeps each one

@@ -16,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "server/host/waker.h"
 
 namespace ftd {
 
@@ -62,7 +63,6 @@ class WatchHub {
   void Run();
   // Takes what has changed; returns the watchers that it concerns, or all.
   std::vector<std::shared_ptr<Watcher>> Due(bool everybody) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool HasWork() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_ || !changed_.empty(); }
 
   struct Entry {
     std::string job_id;
@@ -77,6 +77,7 @@ class WatchHub {
   std::set<std::string> changed_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  Waker waker_;
   std::thread thread_;
 };
 
