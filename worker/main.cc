@@ -12,6 +12,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
 #include "lib/cli/generate.h"
 #include "lib/cli/help_formatter.h"
@@ -168,6 +169,10 @@ int WorkerMain(int argc, char** argv) {
   if (const auto done = Parse(app, argc, argv, describe)) return *done;
   if (*attempt) return ftd::RunAttempt(attempt_dir, lock_fd, token_fd);
   if (*train) return RunTrain(train_options);
+  // A model's files are read where its directory really is.
+  for (auto* dir :
+       {&preview_options.model_dir, &logits_options.model_dir, &logits_options.adapter_dir})
+    if (!dir->empty()) *dir = ftd::WithoutLinks(*dir);
   if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));
   return ExitStatus(ftd::Logits(logits_options));
 }

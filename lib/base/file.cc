@@ -45,7 +45,11 @@ absl::Status WriteAll(int fd, std::string_view data,
 }
 
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path) {
-  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDONLY));
+  FTD_ASSIGN_OR_RETURN(const Fd fd, OpenFile(path, O_RDONLY));
+  return ReadFile(fd, path);
+}
+
+absl::StatusOr<std::string> ReadFile(const Fd& fd, const std::filesystem::path& path) {
   struct stat info;
   if (::fstat(fd.get(), &info) != 0) return ErrnoError(errno, absl::StrCat("stat ", path.string()));
   std::string data;
@@ -107,7 +111,11 @@ ScratchDir::~ScratchDir() {
 }
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
-  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDONLY));
+  FTD_ASSIGN_OR_RETURN(const Fd fd, OpenFile(path, O_RDONLY));
+  return Map(fd, path);
+}
+
+absl::StatusOr<MappedFile> MappedFile::Map(const Fd& fd, const std::filesystem::path& path) {
   struct stat info;
   if (::fstat(fd.get(), &info) != 0) return ErrnoError(errno, absl::StrCat("stat ", path.string()));
   if (!S_ISREG(info.st_mode)) {

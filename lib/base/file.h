@@ -44,6 +44,8 @@ absl::Status WriteAll(int fd, std::string_view data,
                       const std::filesystem::path& path_for_messages);
 
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path);
+// From an open file's position to its end.
+absl::StatusOr<std::string> ReadFile(const Fd& fd, const std::filesystem::path& path_for_messages);
 
 // Writes `path` so that after any crash it holds the old bytes or the new ones: temporary file,
 // fsync, rename, fsync of the directory. A crash may leave the temporary file; it lies in
@@ -78,6 +80,9 @@ class ScratchDir {
 class MappedFile {
  public:
   static absl::StatusOr<MappedFile> Open(const std::filesystem::path& path);
+  // The descriptor may be closed afterwards.
+  static absl::StatusOr<MappedFile> Map(const Fd& fd,
+                                        const std::filesystem::path& path_for_messages);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();

@@ -5,8 +5,8 @@
 #include <system_error>
 
 #include "lib/base/concat.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "nlohmann/json.hpp"
 
@@ -23,8 +23,9 @@ absl::Status Corrupt(const fs::path& path, std::string_view problem) {
 }
 
 // Returns nullopt when the file is not there.
-absl::StatusOr<std::optional<std::string>> ReadIfThere(const fs::path& path) {
-  absl::StatusOr<std::string> text = ReadFile(path);
+absl::StatusOr<std::optional<std::string>> ReadIfThere(const fs::path& model_dir,
+                                                       const char* file) {
+  absl::StatusOr<std::string> text = ReadContained(model_dir, file);
   if (absl::IsNotFound(text.status())) return std::nullopt;
   FTD_RETURN_IF_ERROR(text.status());
   return *std::move(text);
@@ -33,7 +34,7 @@ absl::StatusOr<std::optional<std::string>> ReadIfThere(const fs::path& path) {
 absl::StatusOr<std::vector<NamedSource>> ReadJinjaFiles(const fs::path& model_dir) {
   std::vector<NamedSource> found;
   FTD_ASSIGN_OR_RETURN(std::optional<std::string> text,
-                       ReadIfThere(model_dir / "chat_template.jinja"));
+                       ReadIfThere(model_dir, "chat_template.jinja"));
   if (text.has_value()) found.push_back({kDefault, *std::move(text)});
   std::error_code error;
   std::vector<fs::path> others;
@@ -43,15 +44,17 @@ absl::StatusOr<std::vector<NamedSource>> ReadJinjaFiles(const fs::path& model_di
   }
   std::sort(others.begin(), others.end());
   for (const fs::path& path : others) {
-    FTD_ASSIGN_OR_RETURN(std::string other, ReadFile(path));
+    FTD_ASSIGN_OR_RETURN(std::string other,
+                         ReadContained(model_dir, path.lexically_relative(model_dir)));
     found.push_back({path.stem().string(), std::move(other)});
   }
   return found;
 }
 
 // The member "chat_template" of a JSON file: a text, or [{"name": …, "template": …}, …].
-absl::StatusOr<std::vector<NamedSource>> ReadJsonFile(const fs::path& path) {
-  FTD_ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadIfThere(path));
+absl::StatusOr<std::vector<NamedSource>> ReadJsonFile(const fs::path& model_dir, const char* file) {
+  const fs::path path = model_dir / file;
+  FTD_ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadIfThere(model_dir, file));
   if (!text.has_value()) return std::vector<NamedSource>();
   const std::optional<json> document = ParseJsonObject(*text);
   if (!document.has_value()) return Corrupt(path, "not a JSON object");
@@ -81,7 +84,7 @@ absl::StatusOr<std::vector<NamedSource>> ReadTemplates(const fs::path& model_dir
   FTD_ASSIGN_OR_RETURN(std::vector<NamedSource> found, ReadJinjaFiles(model_dir));
   for (const char* file : {"tokenizer_config.json", "chat_template.json"}) {
     if (!found.empty()) break;
-    FTD_ASSIGN_OR_RETURN(found, ReadJsonFile(model_dir / file));
+    FTD_ASSIGN_OR_RETURN(found, ReadJsonFile(model_dir, file));
   }
   return found;
 }

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "lib/base/concat.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/base/utf8.h"
 #include "lib/model/model_config.h"
@@ -34,7 +34,7 @@ absl::StatusOr<std::string> FindEos(const std::filesystem::path& model_dir,
 std::vector<int32_t> FindStops(const std::filesystem::path& model_dir, int32_t eos_id) {
   std::vector<int32_t> stops = {eos_id};
   for (const char* file : {"generation_config.json", "config.json"}) {
-    const absl::StatusOr<std::string> text = ReadFile(model_dir / file);
+    const absl::StatusOr<std::string> text = ReadContained(model_dir, file);
     if (!text.ok()) continue;
     const auto config = ParseJsonObject(*text);
     const nlohmann::json* ids = config ? FindField(*config, "eos_token_id") : nullptr;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
 #include "lib/base/nearest.h"
 #include "lib/hub/fetch.h"
@@ -25,7 +26,8 @@ absl::StatusOr<FoundModel> FindOnHub(const hub::Settings& settings, const hub::R
   FTD_ASSIGN_OR_RETURN(const hub::RepoRevision info, FindRevision(settings, repo, revision, warn));
   const hub::Cache cache(settings.cache_dir);
   FoundModel found;
-  found.dir = cache.Snapshot(repo, info.commit);
+  // The cache is ftd's own: where it is reached by a link, nobody else has put that there.
+  found.dir = WithoutLinks(cache.Snapshot(repo, info.commit));
   found.name = repo.name;
   found.revision = info.commit;
   found.source = info;
@@ -58,7 +60,7 @@ absl::Status ModelFinder::Unknown(const std::string& model) const {
       Reason::kModelNotFound,
       absl::StrCat("model \"", model, "\": ",
                    fs::path(model).is_absolute()
-                       ? "the server has no such directory"
+                       ? "the server has no such directory that you may name"
                        : "neither an alias, nor OWNER/NAME on the hub, nor an absolute path",
                    nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?"),
                    "\nThe aliases are:\n  ", absl::StrJoin(names, "\n  ")));
@@ -76,6 +78,7 @@ absl::StatusOr<FoundModel> ModelFinder::Find(const std::string& model,
     found.dir = fs::canonical(target, error);
     found.name = model;
     found.revision = revision;
+    found.is_configured = alias != aliases_.end();
     return found;
   }
   FTD_ASSIGN_OR_RETURN(const hub::RepoId repo, FindRepo(model));

@@ -20,7 +20,8 @@ struct FoundModel {
   // Of a repository: its files at that commit. Empty files: the hub could not be asked, the cache
   // has to do.
   std::optional<hub::RepoRevision> source;
-  bool is_complete = true;  // all files are there
+  bool is_complete = true;     // all files are there
+  bool is_configured = false;  // a directory that the configuration names, for everybody
 };
 
 // Thread-safe.
@@ -41,9 +42,10 @@ class ModelFinder {
   // Returns the repository of an alias or OWNER/NAME. NOT_FOUND MODEL_NOT_FOUND when it is neither.
   absl::StatusOr<hub::RepoId> FindRepo(const std::string& model) const;
 
- private:
+  // The answer for a model that is not there: NOT_FOUND MODEL_NOT_FOUND, with the aliases.
   absl::Status Unknown(const std::string& model) const;
 
+ private:
   const std::map<std::string, std::string> aliases_;
   const HubWarning warn_;
 };

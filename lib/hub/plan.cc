@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
 #include "lib/data/chat_source.h"
 #include "lib/hub/sources.h"
@@ -18,6 +19,12 @@ absl::StatusOr<ModelConfig> FindModel(const PlanMeans& means, Plan& plan, hub::S
   spec.model = found.name;
   spec.revision = found.revision;
   plan.model_dir = found.dir;
+  if (means.check_dir && !found.source.has_value() && !found.is_configured) {
+    const absl::Status checked = means.check_dir(found.dir);
+    // In the words for one that is not there, so that nobody can feel about for directories.
+    if (absl::IsNotFound(checked)) return means.models.Unknown(found.name);
+    FTD_RETURN_IF_ERROR(checked);
+  }
   if (found.source.has_value()) sources.repos.push_back(*found.source);
   FTD_ASSIGN_OR_RETURN(const ModelConfig model, found.is_complete
                                                     ? means.judge_model(found.dir)
@@ -25,6 +32,16 @@ absl::StatusOr<ModelConfig> FindModel(const PlanMeans& means, Plan& plan, hub::S
   FTD_RETURN_IF_ERROR(JudgeMode(found.dir, model, spec.mode));
   FTD_RETURN_IF_ERROR(BindTargetModules(model, &spec.lora));
   return model;
+}
+
+// Judges the adapter that the job starts from, and binds the spec to where it is: a link may point
+// elsewhere tomorrow.
+absl::Status FindAdapter(const PlanMeans& means, const ModelConfig& model, LoraSpec& lora) {
+  if (lora.init_adapter.empty()) return absl::OkStatus();
+  const std::filesystem::path dir = WithoutLinks(lora.init_adapter);
+  if (means.check_dir) FTD_RETURN_IF_ERROR(means.check_dir(dir));
+  lora.init_adapter = dir.string();
+  return JudgeAdapter(dir, model, lora);
 }
 
 // What is trained must not depend on the day on which a job runs, or is resumed.
@@ -43,8 +60,7 @@ absl::StatusOr<Plan> MakePlan(TrainSpec spec, const PlanMeans& means) {
   const hub::Settings settings = hub::SettingsFromEnvironment();
   hub::Sources sources{settings.endpoint, settings.cache_dir, {}};
   FTD_ASSIGN_OR_RETURN(const ModelConfig model, FindModel(means, plan, sources));
-  const LoraSpec& lora = plan.spec.lora;
-  if (!lora.init_adapter.empty()) FTD_RETURN_IF_ERROR(JudgeAdapter(lora.init_adapter, model, lora));
+  FTD_RETURN_IF_ERROR(FindAdapter(means, model, plan.spec.lora));
   PinDate(plan.model_dir, &plan.spec.dataset.rules);
   FTD_ASSIGN_OR_RETURN(FoundDataset dataset, means.find_dataset(plan.spec.dataset));
   plan.spec.dataset.sha256 = DatasetSha256(FilesOf(plan.spec.dataset));

@@ -30,6 +30,9 @@ struct PlanMeans {
   std::function<absl::StatusOr<ModelConfig>(const std::filesystem::path&)> judge_model;
   // Names the files in `dataset.files` and returns where they are.
   std::function<absl::StatusOr<FoundDataset>(DatasetSpec& dataset)> find_dataset;
+  // Whether a directory that the client named by its path may be read for it, asked before anything
+  // of it is. Empty: all that this process can read.
+  std::function<absl::Status(const std::filesystem::path& dir)> check_dir;
 };
 
 // Finds model and dataset, asks whether the model can be trained as `spec` says and whether the

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/model/config_json.h"
 #include "lib/model/families.h"
@@ -285,7 +285,7 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& model_d
     return Error(Reason::kModelNotFound,
                  absl::StrCat("model directory ", model_dir.string(), " does not exist"));
   }
-  auto text = ReadFile(model_dir / "config.json");
+  auto text = ReadContained(model_dir, "config.json");
   if (absl::IsNotFound(text.status())) {
     return Error(Reason::kModelNotFound,
                  absl::StrCat(model_dir.string(),

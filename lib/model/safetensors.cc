@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
 #include "lib/base/json.h"
 
@@ -131,7 +132,7 @@ absl::Status CheckCoverage(const std::filesystem::path& path,
 // The files of an index, with the tensors that it promises in each.
 absl::StatusOr<std::map<std::string, std::vector<std::string>>> ReadIndex(
     const std::filesystem::path& path) {
-  FTD_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  FTD_ASSIGN_OR_RETURN(std::string text, ReadContained(path.parent_path(), path.filename()));
   const auto index = ParseJsonObject<Json>(text);
   if (!index.has_value() || !index->contains("weight_map") ||
       !index->at("weight_map").is_object()) {
@@ -156,10 +157,22 @@ std::string_view TensorDtypeName(TensorDtype dtype) {
 }
 size_t TensorDtypeSize(TensorDtype dtype) { return kDtypes[static_cast<int>(dtype)].bits / 8; }
 
-// Maps the file and parses its header; the tensors' bytes are read from the disk when they are
-// first used.
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::path& path) {
   FTD_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
+  return Parse(std::move(mapped), path);
+}
+
+absl::StatusOr<SafetensorsFile> SafetensorsFile::OpenContained(const std::filesystem::path& dir,
+                                                               const std::string& name) {
+  FTD_ASSIGN_OR_RETURN(const OpenedFile opened, ftd::OpenContained(dir, name));
+  FTD_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Map(opened.fd, dir / name));
+  return Parse(std::move(mapped), dir / name);
+}
+
+// Parses the header of a mapped file; the tensors' bytes are read from the disk when they are first
+// used.
+absl::StatusOr<SafetensorsFile> SafetensorsFile::Parse(MappedFile mapped,
+                                                       const std::filesystem::path& path) {
   SafetensorsFile file(std::move(mapped));
   std::string_view bytes = file.file_.bytes();
   uint64_t header_bytes = 0;
@@ -207,7 +220,7 @@ absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& mod
   }
   for (const auto& [file_name, names] : names_by_file) {
     const auto path = model_dir / file_name;
-    auto file = SafetensorsFile::Open(path);
+    auto file = SafetensorsFile::OpenContained(model_dir, file_name);
     if (absl::IsNotFound(file.status()))
       return Corrupt(path, "the index names it, but it is missing");
     if (!file.ok()) return file.status();

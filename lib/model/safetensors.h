@@ -40,11 +40,16 @@ struct TensorView {
 class SafetensorsFile {
  public:
   static absl::StatusOr<SafetensorsFile> Open(const std::filesystem::path& path);
+  // A file of a directory that somebody else fills (lib/base/contained_file.h).
+  static absl::StatusOr<SafetensorsFile> OpenContained(const std::filesystem::path& dir,
+                                                       const std::string& name);
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
   explicit SafetensorsFile(MappedFile file) : file_(std::move(file)) {}
+  static absl::StatusOr<SafetensorsFile> Parse(MappedFile mapped,
+                                               const std::filesystem::path& path_for_messages);
   MappedFile file_;
   std::map<std::string, TensorView> tensors_;
   std::map<std::string, std::string> metadata_;

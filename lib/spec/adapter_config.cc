@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/concat.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/base/utf8.h"
 #include "lib/model/architecture.h"
@@ -63,7 +63,7 @@ absl::Status CheckFields(const fs::path& dir, const Json& json) {
 // "q_proj" of "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight".
 absl::StatusOr<std::vector<std::string>> ModulesOf(const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(const SafetensorsFile file,
-                       SafetensorsFile::Open(dir / "adapter_model.safetensors"));
+                       SafetensorsFile::OpenContained(dir, "adapter_model.safetensors"));
   const std::vector<std::string> all = AllTargetModules();
   std::vector<std::string> modules;
   for (const auto& [name, view] : file.tensors()) {
@@ -85,7 +85,7 @@ absl::StatusOr<std::vector<std::string>> ModulesOf(const fs::path& dir) {
 }  // namespace
 
 absl::StatusOr<LoraSpec> ReadAdapterConfig(const fs::path& adapter_dir) {
-  const auto text = ReadFile(adapter_dir / "adapter_config.json");
+  const auto text = ReadContained(adapter_dir, "adapter_config.json");
   if (!text.ok()) {
     return Error(
         Reason::kModelNotFound,

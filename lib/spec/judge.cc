@@ -143,7 +143,7 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
                           const LoraSpec& lora) {
   FTD_ASSIGN_OR_RETURN(const LoraSpec adapter, ReadAdapterConfig(adapter_dir));
   FTD_RETURN_IF_ERROR(CheckAgreement(adapter_dir, adapter, lora));
-  auto file = SafetensorsFile::Open(adapter_dir / "adapter_model.safetensors");
+  auto file = SafetensorsFile::OpenContained(adapter_dir, "adapter_model.safetensors");
   if (!file.ok()) return file.status();
   std::set<std::string> expected;
   const auto check = [&](const std::string& name, int64_t rows, int64_t columns) {

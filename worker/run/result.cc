@@ -9,6 +9,7 @@
 #include "worker/records/logging_window.h"
 #include "worker/records/model_card.h"
 #include "worker/records/tensorboard.h"
+#include "worker/run/model_copy.h"
 
 namespace ftd {
 namespace {
@@ -22,32 +23,25 @@ constexpr const char* kTokenizerFiles[] = {
 constexpr const char* kChatTemplate = "chat_template.jinja";
 constexpr const char* kMoreChatTemplates = "additional_chat_templates";
 
-// Copies a file if it is there, byte for byte.
-absl::Status CopyIfPresent(const fs::path& from, const fs::path& to) {
-  auto bytes = ReadFile(from);
-  if (absl::IsNotFound(bytes.status())) return absl::OkStatus();
-  if (!bytes.ok()) return bytes.status();
-  return WriteFileAtomically(to, *bytes);
-}
-
 // The chat template that the model was trained with, for it will be asked with the same.
-absl::Status WriteChatTemplates(const RowRules& rules, const fs::path& model_dir,
-                                const fs::path& dir) {
+absl::Status WriteChatTemplates(const RowRules& rules, const RunFacts& facts, const fs::path& dir) {
   const std::string& given = rules.chat.chat_template;
   if (!given.empty()) {
     const std::string_view own = chat::BuiltIn(given);
     return WriteFileAtomically(dir / kChatTemplate, own.empty() ? given : std::string(own));
   }
   for (const char* name : {kChatTemplate, "chat_template.json"})
-    FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / name, dir / name));
+    FTD_RETURN_IF_ERROR(CopyModelFile(facts.model_dir, name, facts.model_reader, dir));
+  const fs::path model_dir = facts.model_dir;
   std::error_code error;
   if (!fs::is_directory(model_dir / kMoreChatTemplates, error)) return absl::OkStatus();
   fs::create_directory(dir / kMoreChatTemplates, error);
   for (fs::directory_iterator entry(model_dir / kMoreChatTemplates, error), end;
        !error && entry != end; entry.increment(error)) {
     if (entry->path().extension() != ".jinja") continue;
-    FTD_RETURN_IF_ERROR(
-        CopyIfPresent(entry->path(), dir / kMoreChatTemplates / entry->path().filename()));
+    FTD_RETURN_IF_ERROR(CopyModelFile(facts.model_dir,
+                                      fs::path(kMoreChatTemplates) / entry->path().filename(),
+                                      facts.model_reader, dir));
   }
   if (error) return ErrnoError(error.value(), absl::StrCat("copy ", kMoreChatTemplates));
   return SyncPath(dir / kMoreChatTemplates);
@@ -57,15 +51,13 @@ absl::Status WriteChatTemplates(const RowRules& rules, const fs::path& model_dir
 absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& spec,
                              const RunFacts& facts, const RunHistory& history,
                              const fs::path& dir) {
-  const fs::path model_dir = facts.model_dir;
   trainer.ExportWeights(dir);
   for (const char* name : kTokenizerFiles)
-    FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / name, dir / name));
-  FTD_RETURN_IF_ERROR(WriteChatTemplates(spec.dataset.rules, model_dir, dir));
+    FTD_RETURN_IF_ERROR(CopyModelFile(facts.model_dir, name, facts.model_reader, dir));
+  FTD_RETURN_IF_ERROR(WriteChatTemplates(spec.dataset.rules, facts, dir));
   if (spec.mode == Mode::kFull) {
-    FTD_RETURN_IF_ERROR(CopyIfPresent(model_dir / "config.json", dir / "config.json"));
-    FTD_RETURN_IF_ERROR(
-        CopyIfPresent(model_dir / "generation_config.json", dir / "generation_config.json"));
+    for (const char* name : {"config.json", "generation_config.json"})
+      FTD_RETURN_IF_ERROR(CopyModelFile(facts.model_dir, name, facts.model_reader, dir));
   } else {
     FTD_RETURN_IF_ERROR(WriteFileAtomically(
         dir / "adapter_config.json", AdapterConfigJson(spec, facts.base_model, trainer.is_part())));

@@ -436,6 +436,7 @@ class TrainingRun {
     facts.job_name = request_.job_name();
     facts.attempt = request_.attempt();
     facts.model_dir = request_.model_dir();
+    if (request_.has_model_reader_uid()) facts.model_reader = request_.model_reader_uid();
     // PEFT looks here for the base model: a repository's name works elsewhere too, a path only
     // here.
     facts.base_model = hub::IsRepoName(spec_.model) ? spec_.model : request_.model_dir();

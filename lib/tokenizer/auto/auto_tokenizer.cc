@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "lib/base/concat.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/json.h"
@@ -124,14 +125,15 @@ std::string Fingerprint(std::string_view file, const AutoTokenizer& tokenizer) {
 absl::StatusOr<AutoTokenizer> ReadAutoTokenizer(const fs::path& model_dir) {
   const fs::path path = model_dir / "tokenizer.json";
   // Mapped instead of read: the file may have tens of MB, of which little is kept as it is.
-  absl::StatusOr<MappedFile> file = MappedFile::Open(path);
-  if (absl::IsNotFound(file.status())) {
+  const absl::StatusOr<OpenedFile> opened = OpenContained(model_dir, "tokenizer.json");
+  if (absl::IsNotFound(opened.status())) {
     return Error(Reason::kModelNotFound, Concat("there is no ", path.string(),
                                                 "; a model directory needs a tokenizer.json"));
   }
-  FTD_RETURN_IF_ERROR(file.status());
+  FTD_RETURN_IF_ERROR(opened.status());
+  FTD_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Map(opened->fd, path));
   AutoTokenizer tokenizer;
-  absl::StatusOr<ModelJson> parsed = ParseModelJson(file->bytes());
+  absl::StatusOr<ModelJson> parsed = ParseModelJson(file.bytes());
   if (!parsed.ok()) return Prefixed(parsed.status(), Concat(path.string(), ": "));
   tokenizer.json = *std::move(parsed);
   json& document = tokenizer.json.rest;
@@ -139,14 +141,14 @@ absl::StatusOr<AutoTokenizer> ReadAutoTokenizer(const fs::path& model_dir) {
     return tokenizer;  // Tokenizer::Load says so
 
   FTD_ASSIGN_OR_RETURN(TokenFiles files, TokenFiles::Read(model_dir, tokenizer.json));
-  FTD_ASSIGN_OR_RETURN(const ordered_json config, ReadObject(model_dir / "config.json"));
+  FTD_ASSIGN_OR_RETURN(const ordered_json config, ReadObject(model_dir, "config.json"));
   FTD_RETURN_IF_ERROR(CheckSettings(model_dir / "tokenizer_config.json", files.settings()));
   const absl::StatusOr<TokenizerClass> chosen = ChooseTokenizerClass(
       {.model_type = StringOrEmpty(config, "model_type"),
        .config_class = StringOrEmpty(config, "tokenizer_class"),
        .tokenizer_class = StringOrEmpty(files.settings(), "tokenizer_class"),
        .has_remote_code = NamesRemoteCode(files.settings()),
-       .says_byte_level = file->bytes().find("\"ByteLevel\"") != std::string_view::npos});
+       .says_byte_level = file.bytes().find("\"ByteLevel\"") != std::string_view::npos});
   if (!chosen.ok()) return Prefixed(chosen.status(), Concat(model_dir.string(), ": "));
   FTD_RETURN_IF_ERROR(files.NameTokens(*chosen, document.value("padding", json())));
   if (chosen->rebuild != nullptr) Rebuild(*chosen, json(files.settings()), &document);
@@ -156,7 +158,7 @@ absl::StatusOr<AutoTokenizer> ReadAutoTokenizer(const fs::path& model_dir) {
   tokenizer.special_tokens = files.special_tokens();
   for (const auto& [name, token] : tokenizer.special_tokens)
     if (name == "eos_token") tokenizer.eos_token = token;
-  tokenizer.fingerprint = Fingerprint(file->bytes(), tokenizer);
+  tokenizer.fingerprint = Fingerprint(file.bytes(), tokenizer);
   return tokenizer;
 }
 

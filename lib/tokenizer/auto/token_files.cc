@@ -9,8 +9,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "lib/base/concat.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/json.h"
 
 namespace ftd {
@@ -83,8 +83,9 @@ TokenMap PresentTokens(const json& document) {
 
 }  // namespace
 
-absl::StatusOr<ordered_json> ReadObject(const fs::path& path) {
-  absl::StatusOr<std::string> text = ReadFile(path);
+absl::StatusOr<ordered_json> ReadObject(const fs::path& dir, const char* file) {
+  const fs::path path = dir / file;
+  absl::StatusOr<std::string> text = ReadContained(dir, file);
   if (absl::IsNotFound(text.status())) return ordered_json::object();
   FTD_RETURN_IF_ERROR(text.status());
   auto object = ParseJsonObject<ordered_json>(*text);
@@ -109,7 +110,7 @@ std::optional<TokenFiles::Spelled> TokenFiles::SpelledBy(const ordered_json& val
 absl::StatusOr<TokenFiles> TokenFiles::Read(const fs::path& dir, const ModelJson& tokenizer) {
   TokenFiles files;
   files.dir_ = dir;
-  FTD_ASSIGN_OR_RETURN(files.settings_, ReadObject(dir / kConfigFile));
+  FTD_ASSIGN_OR_RETURN(files.settings_, ReadObject(dir, kConfigFile));
   ordered_json& settings = files.settings_;
   // The older name of the same list.
   if (settings.contains("additional_special_tokens") &&
@@ -165,7 +166,7 @@ absl::Status TokenFiles::ReadLegacy(const ModelJson& tokenizer) {
 }
 
 absl::Status TokenFiles::ReadSpecialTokensMap() {
-  FTD_ASSIGN_OR_RETURN(const ordered_json map, ReadObject(dir_ / kMapFile));
+  FTD_ASSIGN_OR_RETURN(const ordered_json map, ReadObject(dir_, kMapFile));
   for (const auto& [key, value] : map.items()) {
     if (key == "extra_special_tokens" && value.is_array()) {
       ordered_json& all = settings_[key];
@@ -183,7 +184,7 @@ absl::Status TokenFiles::ReadSpecialTokensMap() {
 
 // {"<|im_end|>": 32000, …}
 absl::Status TokenFiles::ReadAddedTokens() {
-  FTD_ASSIGN_OR_RETURN(const ordered_json ids, ReadObject(dir_ / kAddedFile));
+  FTD_ASSIGN_OR_RETURN(const ordered_json ids, ReadObject(dir_, kAddedFile));
   std::vector<std::string> special;
   // transformers looks before it has read tokenizer_config.json's tokens with flags.
   const auto note = [&](const ordered_json& value) {

@@ -19,7 +19,8 @@
 namespace ftd {
 
 // The object that a file of the folder holds; empty when the file is absent. MODEL_CORRUPT.
-absl::StatusOr<nlohmann::ordered_json> ReadObject(const std::filesystem::path& path);
+absl::StatusOr<nlohmann::ordered_json> ReadObject(const std::filesystem::path& dir,
+                                                  const char* file);
 
 // True when Python takes the value for true; nullptr is false.
 bool IsTruthy(const nlohmann::ordered_json* value);

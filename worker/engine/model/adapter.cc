@@ -63,7 +63,9 @@ void AddAdapters(Model& model, const LoraSpec& lora, int64_t seed) {
 }
 
 void ReadAdapter(Model& model, const std::filesystem::path& adapter_dir) {
-  ReadMasters(model.TrainableParameters(), adapter_dir / "adapter_model.safetensors");
+  const char* const name = "adapter_model.safetensors";
+  ReadMasters(model.TrainableParameters(),
+              ValueOrThrow(SafetensorsFile::OpenContained(adapter_dir, name)), adapter_dir / name);
 }
 
 }  // namespace ftd::engine

@@ -55,7 +55,11 @@ void WriteMasters(const std::vector<Parameter*>& parameters, const std::filesyst
 }
 
 void ReadMasters(const std::vector<Parameter*>& parameters, const std::filesystem::path& path) {
-  const SafetensorsFile file = ValueOrThrow(SafetensorsFile::Open(path));
+  ReadMasters(parameters, ValueOrThrow(SafetensorsFile::Open(path)), path);
+}
+
+void ReadMasters(const std::vector<Parameter*>& parameters, const SafetensorsFile& file,
+                 const std::filesystem::path& path) {
   Fill(parameters, "", &Parameter::master, file, path);
   for (Parameter* parameter : parameters) {
     // In a 16-bit dtype the forward pass multiplies with a rounded copy.

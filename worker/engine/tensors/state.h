@@ -17,6 +17,8 @@ void WriteMasters(const std::vector<Parameter*>& parameters, const std::filesyst
 // Reads it back; also reads adapters and weights that others wrote, in any float dtype. Throws
 // EngineError kModel when a tensor is missing or has another shape.
 void ReadMasters(const std::vector<Parameter*>& parameters, const std::filesystem::path& path);
+void ReadMasters(const std::vector<Parameter*>& parameters, const SafetensorsFile& file,
+                 const std::filesystem::path& path_for_messages);
 
 // Write and read AdamW's moments, as "exp_avg.NAME" and "exp_avg_sq.NAME".
 void WriteMoments(const std::vector<Parameter*>& parameters, const std::filesystem::path& path);
