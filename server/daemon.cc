@@ -50,11 +50,18 @@ sigset_t HandledSignals() {
   return set;
 }
 
+Visibility VisibilityOf(const Options& options) {
+  return options.visibility == "owner" ? Visibility::kOwner : Visibility::kGroup;
+}
+
 SubmitRules RulesOf(const Options& options, const Device& device) {
   return {.default_dtype = device.DefaultDtype(),
           .models = options.models,
           .dataset_roots = options.dataset_roots,
+          .model_roots = options.model_roots,
+          .visibility = VisibilityOf(options),
           .max_queued = options.max_queued,
+          .max_queued_per_owner = options.max_queued_per_owner,
           .worker = options.worker};
 }
 
@@ -95,7 +102,13 @@ Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> st
       submit_pool_(kSubmitThreads),
       pulse_(*store_, [this] { return stopping_.load(); }),
       submitter_(*store_, state_dir_, RulesOf(options_, device_)),
-      tokens_(options_.token_file) {}
+      tokens_(options_.token_file),
+      callers_(options_.admin_group),
+      access_(*store_, VisibilityOf(options_)),
+      quotas_(*store_, state_dir_,
+              {.streams = options_.max_streams_per_owner,
+               .upload_bytes = options_.max_upload_mib_per_owner << 20,
+               .stored_bytes = options_.max_stored_mib_per_owner << 20}) {}
 
 absl::Status Daemon::CheckFiles(const Options& options) {
   return CheckTlsFiles(TlsFilesOf(options));
@@ -219,37 +232,22 @@ absl::Status Daemon::BindTcpSockets() {
   return absl::OkStatus();
 }
 
-// On a unix socket the kernel names the user, over TLS a token or certificate does. Only a local
-// user may manage tokens.
 void Daemon::MakeService() {
-  const auto local_user =
-      [this](const grpc::CallbackServerContext& context) -> std::optional<std::string> {
-    for (const auto& listener : listeners_) {
-      if (auto user = listener->UserOf(context.peer())) return user;
-    }
-    return std::nullopt;
-  };
-  const auto user_of = [local_user](const grpc::CallbackServerContext& context) {
-    const auto user = local_user(context);
-    return user.has_value() ? *user : CallerName(*context.auth_context());
-  };
-  const auto is_local = [local_user](const grpc::CallbackServerContext& context) {
-    return local_user(context).has_value();
-  };
-  service_ = std::make_unique<FineTuningService>(
-      ServiceParts{.store = *store_,
-                   .state_dir = state_dir_,
-                   .submitter = submitter_,
-                   .hub = hub_,
-                   .pool = pool_,
-                   .submit_pool = submit_pool_,
-                   .tokens = tokens_,
-                   .gpus = gpus_,
-                   .device = device_.Name(),
-                   .is_local = is_local,
-                   .user_of = user_of,
-                   .server_info = [this] { return Info(); },
-                   .stopping = [this] { return stopping_.load(); }});
+  service_ = std::make_unique<FineTuningService>(ServiceParts{
+      .store = *store_,
+      .state_dir = state_dir_,
+      .submitter = submitter_,
+      .hub = hub_,
+      .pool = pool_,
+      .submit_pool = submit_pool_,
+      .tokens = tokens_,
+      .access = access_,
+      .quotas = quotas_,
+      .gpus = gpus_,
+      .device = device_.Name(),
+      .caller_of = [this](const auto& context) { return callers_.Of(context, listeners_); },
+      .server_info = [this] { return Info(); },
+      .stopping = [this] { return stopping_.load(); }});
 }
 
 absl::Status Daemon::BuildServer() {
@@ -266,9 +264,10 @@ absl::Status Daemon::BuildServer() {
        .had_message = [this](const std::string& peer) { connections_.SawMessage(peer); },
        .ended = [this](const std::string& peer) { connections_.SawEnd(peer); }}));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
-  const auto credentials = options_.tls_cert.empty()
-                               ? grpc::InsecureServerCredentials()
-                               : TlsCredentials(TlsFilesOf(options_), tokens_);
+  const auto credentials =
+      options_.tls_cert.empty()
+          ? grpc::InsecureServerCredentials()
+          : TlsCredentials(TlsFilesOf(options_), tokens_, *RoleNamed(options_.certificate_role));
   tcp_acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
   server_ = builder.BuildAndStart();

@@ -15,6 +15,7 @@
 #include "server/attempts/device.h"
 #include "server/attempts/pulse.h"
 #include "server/attempts/runner.h"
+#include "server/callers.h"
 #include "server/host/gpus.h"
 #include "server/host/options.h"
 #include "server/host/state_dir.h"
@@ -104,6 +105,9 @@ class Daemon {
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> tcp_acceptor_;
   std::vector<std::string> addresses_;  // as bound
   AccessTokens tokens_;
+  Callers callers_;
+  Access access_;
+  OwnerQuotas quotas_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
@@ -27,7 +28,8 @@ constexpr unsigned kOwnerOnly = 0600;
 int List(const Invocation& call) {
   std::string output = "table";
   Flags flags(call, "token ls",
-              "List the names of the tokens that let callers in over TCP. ftd keeps their SHA-256 "
+              "List the names of the tokens that let callers in over TCP, with their roles but "
+              "submit. ftd keeps their SHA-256 "
               "alone. Works on ftd's machine only, as all of `ftctl token`.",
               "  ftctl token\n");
   flags.Choice("-o,--output", "Format [table]", {"table", "json", "yaml"}, &output);
@@ -41,24 +43,38 @@ int List(const Invocation& call) {
     PrintStructured(ToJson(*list)["names"], output);
     return kExitOk;
   }
-  for (const std::string& name : list->names()) std::cout << Printable(name) << "\n";
+  for (int i = 0; i < list->names_size(); ++i) {
+    std::cout << Printable(list->names(i));
+    // An older ftd has no roles.
+    const auto role = i < list->tokens_size() ? list->tokens(i).role() : v1::AccessToken::SUBMIT;
+    if (role != v1::AccessToken::SUBMIT)
+      std::cout << "  " << absl::AsciiStrToLower(v1::AccessToken::Role_Name(role));
+    std::cout << "\n";
+  }
   std::cout << std::flush;
   return kExitOk;
 }
 
 int Create(const Invocation& call) {
   ftd::v1::CreateTokenRequest request;
-  std::string name, file;
+  std::string name, file, role = "submit";
   Flags flags(call, "token create",
               "Make a token and print it, this once. Who has it calls ftd over TCP with TLS, and "
-              "owns the jobs that come with it under the token's name.",
+              "owns the jobs that come with it, as token:NAME.",
               "  ftctl token create dashboard --file dashboard.token\n"
               "  ftctl --address box:7443 --tls-ca ca.crt --token-file dashboard.token ls\n");
   flags.Positional("NAME", "Letters, digits and . _ @ -", &name);
   flags.Text("--file", "Write it into this new file, mode 0600, instead of on stdout", &file,
              "FILE");
+  flags.Choice("--role",
+               "What it may do: read, submit jobs and change its own, or as an admin change "
+               "everybody's [submit]",
+               {"read", "submit", "admin"}, &role);
   if (const auto code = flags.Parse()) return *code;
   request.set_name(name);
+  v1::AccessToken::Role wire = v1::AccessToken::ROLE_UNSPECIFIED;
+  v1::AccessToken::Role_Parse(absl::AsciiStrToUpper(role), &wire);
+  request.set_role(wire);
   // The file first: a token that could not be written would be lost, since ftd keeps only its
   // digest.
   Fd target;

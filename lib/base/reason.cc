@@ -73,6 +73,8 @@ constexpr ReasonRow kTable[] = {
     {Reason::kPathRefused, "PATH_REFUSED", Code::kInvalidArgument, 65,
      "use a path below one of the server's `dataset_roots`"},
     {Reason::kQueueFull, "QUEUE_FULL", Code::kResourceExhausted, 75, "retry when jobs have ended"},
+    {Reason::kQuotaExceeded, "QUOTA_EXCEEDED", Code::kResourceExhausted, 75,
+     "end or remove what is yours, then retry"},
     {Reason::kRequestIdReused, "REQUEST_ID_REUSED", Code::kAlreadyExists, 1,
      "send a fresh request_id"},
     {Reason::kResultMissing, "RESULT_MISSING", Code::kDataLoss, 74,

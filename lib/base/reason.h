@@ -46,6 +46,7 @@ enum class Reason {
   kPathNotWritable,
   kPathRefused,
   kQueueFull,
+  kQuotaExceeded,
   kRequestIdReused,
   kResultMissing,
   kSchemaNewer,

@@ -15,14 +15,12 @@
 namespace ftd {
 namespace {
 
-// Starts a stream of what the source reads, or refuses the call with the reason why it could not be
-// opened. With a hub the stream is woken by the job's news; without one it ends when all is sent.
-template <typename Source, typename Message>
-grpc::ServerWriteReactor<Message>* Stream(absl::StatusOr<std::unique_ptr<Source>> source,
-                                          WatchHub* hub, const std::string& job_id) {
-  if (!source.ok()) return StreamReactor<Message>::Refuse(source.status());
-  return StreamReactor<Message>::Start(*std::move(source), hub, job_id);
-}
+// An upload that ends at once.
+class RefusedUpload : public grpc::ServerReadReactor<v1::UploadFileRequest> {
+ public:
+  explicit RefusedUpload(const absl::Status& status) { Finish(ToGrpc(status)); }
+  void OnDone() override { delete this; }
+};
 
 // Where a checkpoint comes in the list of a job's, which is ordered by step, then attempt. Unlike
 // its index this stays when older ones are removed.
@@ -35,8 +33,13 @@ int64_t PlaceOf(const v1::Checkpoint& checkpoint) {
 
 // The reactor owns itself and deletes itself when gRPC is done with the call.
 grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(
-    Context*, v1::UploadFileResponse* response) {
-  return std::make_unique<UploadReactor>(parts_.state_dir.Uploads(), parts_.pool, response)
+    Context* context, v1::UploadFileResponse* response) {
+  const auto allowed = Allowed(*context, {"UploadFile", ""});
+  if (!allowed.ok()) return std::make_unique<RefusedUpload>(allowed.status()).release();
+  const auto admit = [this, caller = parts_.caller_of(*context)](const auto& header) {
+    return parts_.quotas.AdmitUpload(caller, header.sha256(), header.size_bytes());
+  };
+  return std::make_unique<UploadReactor>(parts_.state_dir.Uploads(), parts_.pool, admit, response)
       .release();
 }
 
@@ -44,41 +47,53 @@ grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(
 FineTuningService::Unary* FineTuningService::ListCheckpoints(
     Context* context, const v1::ListCheckpointsRequest* request,
     v1::ListCheckpointsResponse* response) {
-  return OnPool(context, [=, this]() -> absl::Status {
-    FTD_ASSIGN_OR_RETURN(const Job job, parts_.store.Get(request->job()));
-    FTD_ASSIGN_OR_RETURN(const int64_t after, DecodePageToken(request->page_token(), job.id, -1));
-    Page<v1::Checkpoint> page(response->mutable_checkpoints());
-    FTD_ASSIGN_OR_RETURN(auto checkpoints, ListCheckpointDirs(parts_.state_dir, job.id));
-    for (v1::Checkpoint& checkpoint : checkpoints) {
-      if (PlaceOf(checkpoint) <= after) continue;
-      if (page.Add(std::move(checkpoint))) continue;
-      const auto& last = *response->checkpoints().rbegin();
-      response->set_next_page_token(EncodePageToken(PlaceOf(last), job.id));
-      break;
-    }
-    return absl::OkStatus();
-  });
+  return OnPool(context, {"ListCheckpoints", request->job()},
+                [=, this](const Caller&, const std::string& job) -> absl::Status {
+                  FTD_ASSIGN_OR_RETURN(const int64_t after,
+                                       DecodePageToken(request->page_token(), job, -1));
+                  Page<v1::Checkpoint> page(response->mutable_checkpoints());
+                  FTD_ASSIGN_OR_RETURN(auto checkpoints, ListCheckpointDirs(parts_.state_dir, job));
+                  for (v1::Checkpoint& checkpoint : checkpoints) {
+                    if (PlaceOf(checkpoint) <= after) continue;
+                    if (page.Add(std::move(checkpoint))) continue;
+                    const auto& last = *response->checkpoints().rbegin();
+                    response->set_next_page_token(EncodePageToken(PlaceOf(last), job));
+                    break;
+                  }
+                  return absl::OkStatus();
+                });
 }
 
 grpc::ServerWriteReactor<v1::TailLogResponse>* FineTuningService::TailLog(
-    Context*, const v1::TailLogRequest* request) {
-  auto source = LogSource::Open(parts_.store, parts_.state_dir, *request);
-  const std::string job_id = source.ok() ? (*source)->job_id() : "";
-  WatchHub* hub = request->follow() ? &parts_.hub : nullptr;
-  return Stream<LogSource, v1::TailLogResponse>(std::move(source), hub, job_id);
+    Context* context, const v1::TailLogRequest* request) {
+  using Message = v1::TailLogResponse;
+  const auto job = Allowed(*context, {"TailLog", request->job()});
+  if (!job.ok()) return StreamReactor<Message>::Refuse(job.status());
+  v1::TailLogRequest asked = *request;
+  asked.set_job(*job);  // the one that was judged: a name may be another's by now
+  WatchHub* hub = asked.follow() ? &parts_.hub : nullptr;
+  return Stream<Message>(*context, LogSource::Open(parts_.store, parts_.state_dir, asked), hub,
+                         *job);
 }
 
 grpc::ServerWriteReactor<v1::QueryMetricsResponse>* FineTuningService::QueryMetrics(
-    Context*, const v1::QueryMetricsRequest* request) {
-  return Stream<StepsSource, v1::QueryMetricsResponse>(
-      StepsSource::Open(parts_.store, parts_.state_dir, *request), nullptr, "");
+    Context* context, const v1::QueryMetricsRequest* request) {
+  using Message = v1::QueryMetricsResponse;
+  const auto job = Allowed(*context, {"QueryMetrics", request->job()});
+  if (!job.ok()) return StreamReactor<Message>::Refuse(job.status());
+  v1::QueryMetricsRequest asked = *request;
+  asked.set_job(*job);
+  return Stream<Message>(*context, StepsSource::Open(parts_.store, parts_.state_dir, asked),
+                         nullptr);
 }
 
 grpc::ServerWriteReactor<v1::DownloadResultResponse>* FineTuningService::DownloadResult(
-    Context*, const v1::DownloadResultRequest* request) {
-  const auto job = parts_.store.Get(request->job());
-  if (!job.ok()) return StreamReactor<v1::DownloadResultResponse>::Refuse(job.status());
-  return Stream<ResultSource, v1::DownloadResultResponse>(ResultSource::Open(*job), nullptr, "");
+    Context* context, const v1::DownloadResultRequest* request) {
+  using Message = v1::DownloadResultResponse;
+  const auto allowed = Allowed(*context, {"DownloadResult", request->job()});
+  const auto job = allowed.ok() ? parts_.store.Get(*allowed) : allowed.status();
+  if (!job.ok()) return StreamReactor<Message>::Refuse(job.status());
+  return Stream<Message>(*context, ResultSource::Open(*job), nullptr);
 }
 
 }  // namespace ftd

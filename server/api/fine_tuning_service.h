@@ -11,9 +11,14 @@
 #include "server/host/task_pool.h"
 #include "server/jobs/job_store.h"
 #include "server/net/access_tokens.h"
+#include "server/requests/access.h"
+#include "server/requests/caller.h"
 #include "server/requests/model_catalog.h"
+#include "server/requests/owner_quotas.h"
 #include "server/requests/queue_view.h"
 #include "server/requests/submission.h"
+#include "server/streams/counted_source.h"
+#include "server/streams/stream_reactor.h"
 #include "server/streams/watch_hub.h"
 
 namespace ftd {
@@ -27,12 +32,11 @@ struct ServiceParts {
   TaskPool& pool;
   TaskPool& submit_pool;  // for calls that may wait for the hub
   AccessTokens& tokens;
+  const Access& access;
+  OwnerQuotas& quotas;
   const GpuSampler& gpus;
   const char* device;  // the name of what jobs train on
-  // Whether a call came over a unix socket: from this machine, by who may use it.
-  std::function<bool(const grpc::CallbackServerContext&)> is_local;
-  // The name of who makes a call; empty when unknown.
-  std::function<std::string(const grpc::CallbackServerContext&)> user_of;
+  std::function<Caller(const grpc::CallbackServerContext&)> caller_of;
   // Everything of GetServerInfo but the counts.
   std::function<v1::ServerInfo()> server_info;
   // True once the daemon is stopping: no more submits.
@@ -92,24 +96,73 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
       Context*, const v1::DownloadResultRequest*) override;
 
  private:
-  // Runs `work` on the pool and finishes the call with its status.
-  Unary* OnPool(Context* context, std::function<absl::Status()> work) {
-    return OnPool(parts_.pool, context, std::move(work));
+  // What a call asks for: a method of AccessTable, and the job that its request names, if any.
+  struct Asked {
+    const char* method;
+    std::string job;
+  };
+  // Gets the caller and the job's id ("" if the request names none).
+  using Work = std::function<absl::Status(const Caller&, const std::string& job)>;
+  // Runs `work` on the pool, if the caller may call the method for the job, and finishes the call
+  // with the status.
+  Unary* OnPool(Context* context, Asked asked, Work work) {
+    return OnPool(parts_.pool, context, std::move(asked), std::move(work));
   }
-  static Unary* OnPool(TaskPool& pool, Context* context, std::function<absl::Status()> work);
+  Unary* OnPool(TaskPool& pool, Context* context, Asked asked, Work work);
+  // The id of the job, if the caller may call the method for it. For streams, which begin on gRPC's
+  // thread.
+  absl::StatusOr<std::string> Allowed(const Context& context, const Asked& asked) const {
+    return parts_.access.Check(parts_.caller_of(context), asked.method, asked.job);
+  }
+  // Starts a stream, which counts among its caller's, or refuses it. With a hub it lives on news of
+  // the job.
+  template <typename Message>
+  grpc::ServerWriteReactor<Message>* Stream(
+      const Context& context, absl::StatusOr<std::unique_ptr<StreamSource<Message>>> source,
+      WatchHub* hub, const std::string& job = "");
+  // Starts a stream that does a long piece of work, which wakes it through the hub, under a key
+  // that no other stream has.
+  template <typename Message>
+  grpc::ServerWriteReactor<Message>* Task(const Context& context,
+                                          typename ClientTask<Message>::Work work);
   // Returns UNAVAILABLE while the daemon is stopping: nothing is queued then.
   absl::Status CheckServing() const;
-  // Returns PERMISSION_DENIED for a call over TCP: tokens are managed on the machine.
-  absl::Status CheckLocal(const Context& context) const;
   // The bodies of SubmitJob and ListJobs; View turns a job into a response.
-  absl::Status Submit(const Context& context, const v1::SubmitJobRequest& request,
-                      v1::Job* response);
-  absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
+  absl::Status Submit(const Context& context, const Caller& caller,
+                      const v1::SubmitJobRequest& request, v1::Job* response);
+  absl::Status List(const Caller& caller, const v1::ListJobsRequest& request,
+                    v1::ListJobsResponse* response);
   absl::Status View(const absl::StatusOr<Job>& job, v1::Job* response);
 
   const ServiceParts parts_;
   const ModelCatalog models_;
   const QueueView queue_;
 };
+
+template <typename Message>
+grpc::ServerWriteReactor<Message>* FineTuningService::Stream(
+    const Context& context, absl::StatusOr<std::unique_ptr<StreamSource<Message>>> source,
+    WatchHub* hub, const std::string& job) {
+  if (!source.ok()) return StreamReactor<Message>::Refuse(source.status());
+  auto slot = parts_.quotas.OpenStream(parts_.caller_of(context));
+  if (!slot.ok()) return StreamReactor<Message>::Refuse(slot.status());
+  return StreamReactor<Message>::Start(
+      std::make_unique<CountedSource<Message>>(*std::move(source), *std::move(slot)), hub, job);
+}
+
+// The work begins only once its stream is allowed.
+template <typename Message>
+grpc::ServerWriteReactor<Message>* FineTuningService::Task(
+    const Context& context, typename ClientTask<Message>::Work work) {
+  auto slot = parts_.quotas.OpenStream(parts_.caller_of(context));
+  if (!slot.ok()) return StreamReactor<Message>::Refuse(slot.status());
+  const std::string key = parts_.hub.NewKey();
+  return StreamReactor<Message>::Start(
+      std::make_unique<CountedSource<Message>>(
+          std::make_unique<ClientTask<Message>>([&hub = parts_.hub, key] { hub.Notify(key); },
+                                                std::move(work)),
+          *std::move(slot)),
+      &parts_.hub, key);
+}
 
 }  // namespace ftd

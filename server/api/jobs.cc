@@ -17,7 +17,6 @@
 #include "server/streams/grpc_status.h"
 #include "server/streams/queue_source.h"
 #include "server/streams/stream_reactor.h"
-#include "server/streams/task_stream.h"
 #include "server/streams/watch_source.h"
 
 namespace ftd {
@@ -70,13 +69,12 @@ absl::Status ByRequestPath(const absl::Status& status) {
 
 // Returns the request in the form that the parts below the API know: the spec as JSON with the
 // proto's own field names, as it is stored with the job.
-absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request,
-                                        const std::string& owner) {
+absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, Caller caller) {
   FTD_RETURN_IF_ERROR(CheckSpec(request.spec()));
   Submission submission{.name = request.name(),
                         .labels = {request.labels().begin(), request.labels().end()},
                         .priority = request.priority(),
-                        .owner = RepairUtf8(owner)};  // as the system or a certificate has it
+                        .caller = std::move(caller)};
   auto spec_json = MessageToJson(request.spec());
   if (!spec_json.ok()) return FieldError({{"spec", "has a value that JSON cannot hold"}});
   submission.spec_json = *std::move(spec_json);
@@ -88,10 +86,14 @@ absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request,
 
 // gRPC's own threads must not wait for the database or the disk, so each call does its work on the
 // pool. The reactor lives until Finish; `request` and `response` live as long.
-FineTuningService::Unary* FineTuningService::OnPool(TaskPool& pool, Context* context,
-                                                    std::function<absl::Status()> work) {
+FineTuningService::Unary* FineTuningService::OnPool(TaskPool& pool, Context* context, Asked asked,
+                                                    Work work) {
   Unary* reactor = context->DefaultReactor();
-  pool.Post([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
+  pool.Post([=, this, asked = std::move(asked), work = std::move(work)] {
+    const Caller caller = parts_.caller_of(*context);
+    const auto job = parts_.access.Check(caller, asked.method, asked.job);
+    reactor->Finish(ToGrpc(job.ok() ? work(caller, *job) : job.status()));
+  });
   return reactor;
 }
 
@@ -107,13 +109,14 @@ absl::Status FineTuningService::CheckServing() const {
   return Error(Reason::kStopping, "ftd is stopping; nothing was queued, try again");
 }
 
-absl::Status FineTuningService::Submit(const Context& context, const v1::SubmitJobRequest& request,
-                                       v1::Job* response) {
+absl::Status FineTuningService::Submit(const Context& context, const Caller& caller,
+                                       const v1::SubmitJobRequest& request, v1::Job* response) {
   // A job that was stored while the daemon stops would be safe, but its client would not be told
   // so.
   FTD_RETURN_IF_ERROR(CheckServing());
-  const auto submission = ToSubmission(request, parts_.user_of(context));
+  const auto submission = ToSubmission(request, caller);
   if (!submission.ok()) return ByRequestPath(submission.status());
+  FTD_RETURN_IF_ERROR(parts_.quotas.CheckStored(caller));
   if (!request.validate_only())
     return ByRequestPath(View(parts_.submitter.Submit(*submission), response));
   const auto go_on = [&] { return !parts_.stopping() && !context.IsCancelled(); };
@@ -127,17 +130,21 @@ absl::Status FineTuningService::Submit(const Context& context, const v1::SubmitJ
 
 // Reads all rows, which takes minutes for a large file, so it is a task with a thread of its own.
 grpc::ServerWriteReactor<v1::CheckDataResponse>* FineTuningService::CheckData(
-    Context*, const v1::CheckDataRequest* request) {
+    Context* context, const v1::CheckDataRequest* request) {
+  using Message = v1::CheckDataResponse;
+  const auto allowed = Allowed(*context, {"CheckData", ""});
+  if (!allowed.ok()) return StreamReactor<Message>::Refuse(allowed.status());
   v1::SubmitJobRequest asked;
   *asked.mutable_spec() = request->spec();
-  return StartTask<v1::CheckDataResponse>(
-      parts_.hub, [this, asked](const auto& controls) -> absl::StatusOr<v1::CheckDataResponse> {
-        const auto submission = ToSubmission(asked, /*owner=*/"");
-        if (!submission.ok()) return ByRequestPath(submission.status());
-        auto response = parts_.submitter.CheckData(*submission, controls);
-        if (!response.ok()) return ByRequestPath(response.status());
-        return response;
-      });
+  return Task<Message>(*context,
+                       [this, asked, caller = parts_.caller_of(*context)](
+                           const auto& controls) -> absl::StatusOr<Message> {
+                         const auto submission = ToSubmission(asked, caller);
+                         if (!submission.ok()) return ByRequestPath(submission.status());
+                         auto response = parts_.submitter.CheckData(*submission, controls);
+                         if (!response.ok()) return ByRequestPath(response.status());
+                         return response;
+                       });
 }
 
 // A submit may wait for the hub, so it has a pool of its own: many of them do not keep others from
@@ -145,14 +152,18 @@ grpc::ServerWriteReactor<v1::CheckDataResponse>* FineTuningService::CheckData(
 FineTuningService::Unary* FineTuningService::SubmitJob(Context* context,
                                                        const v1::SubmitJobRequest* request,
                                                        v1::Job* response) {
-  return OnPool(parts_.submit_pool, context,
-                [=, this] { return Submit(*context, *request, response); });
+  return OnPool(parts_.submit_pool, context, {"SubmitJob", ""},
+                [=, this](const Caller& caller, const auto&) {
+                  return Submit(*context, caller, *request, response);
+                });
 }
 
 FineTuningService::Unary* FineTuningService::GetJob(Context* context,
                                                     const v1::GetJobRequest* request,
                                                     v1::Job* response) {
-  return OnPool(context, [=, this] { return View(parts_.store.Get(request->job()), response); });
+  return OnPool(context, {"GetJob", request->job()}, [=, this](const auto&, const auto& job) {
+    return View(parts_.store.Get(job), response);
+  });
 }
 
 // This and the calls below are qualified with ftd:: where a function of server/requests has the
@@ -160,110 +171,122 @@ FineTuningService::Unary* FineTuningService::GetJob(Context* context,
 FineTuningService::Unary* FineTuningService::CancelJob(Context* context,
                                                        const v1::CancelJobRequest* request,
                                                        v1::Job* response) {
-  return OnPool(context, [=, this]() -> absl::Status {
-    if (request->reason().size() > kMaxReason) {
-      return FieldError({{"reason", absl::StrCat("may have at most ", kMaxReason, " bytes; got ",
-                                                 request->reason().size())}});
-    }
-    const auto job =
-        request->keep()
-            ? CancelJobAndKeep(parts_.store, parts_.state_dir, request->job(), request->reason())
-            : ftd::CancelJob(parts_.store, request->job(), request->reason());
-    return View(job, response);
-  });
+  return OnPool(
+      context, {"CancelJob", request->job()},
+      [=, this](const auto&, const auto& job) -> absl::Status {
+        if (request->reason().size() > kMaxReason) {
+          return FieldError({{"reason", absl::StrCat("may have at most ", kMaxReason,
+                                                     " bytes; got ", request->reason().size())}});
+        }
+        return View(request->keep()
+                        ? CancelJobAndKeep(parts_.store, parts_.state_dir, job, request->reason())
+                        : ftd::CancelJob(parts_.store, job, request->reason()),
+                    response);
+      });
 }
 
 FineTuningService::Unary* FineTuningService::PauseJob(Context* context,
                                                       const v1::PauseJobRequest* request,
                                                       v1::Job* response) {
-  return OnPool(context,
-                [=, this] { return View(ftd::PauseJob(parts_.store, request->job()), response); });
+  return OnPool(context, {"PauseJob", request->job()}, [=, this](const auto&, const auto& job) {
+    return View(ftd::PauseJob(parts_.store, job), response);
+  });
 }
 
 FineTuningService::Unary* FineTuningService::ResumeJob(Context* context,
                                                        const v1::ResumeJobRequest* request,
                                                        v1::Job* response) {
-  return OnPool(context,
-                [=, this] { return View(ftd::ResumeJob(parts_.store, request->job()), response); });
+  return OnPool(context, {"ResumeJob", request->job()}, [=, this](const auto&, const auto& job) {
+    return View(ftd::ResumeJob(parts_.store, job), response);
+  });
 }
 
 FineTuningService::Unary* FineTuningService::HoldJob(Context* context,
                                                      const v1::HoldJobRequest* request,
                                                      v1::Job* response) {
-  return OnPool(context,
-                [=, this] { return View(ftd::HoldJob(parts_.store, request->job()), response); });
+  return OnPool(context, {"HoldJob", request->job()}, [=, this](const auto&, const auto& job) {
+    return View(ftd::HoldJob(parts_.store, job), response);
+  });
 }
 
 FineTuningService::Unary* FineTuningService::ReleaseJob(Context* context,
                                                         const v1::ReleaseJobRequest* request,
                                                         v1::Job* response) {
-  return OnPool(
-      context, [=, this] { return View(ftd::ReleaseJob(parts_.store, request->job()), response); });
+  return OnPool(context, {"ReleaseJob", request->job()}, [=, this](const auto&, const auto& job) {
+    return View(ftd::ReleaseJob(parts_.store, job), response);
+  });
 }
 
 FineTuningService::Unary* FineTuningService::UpdateJob(Context* context,
                                                        const v1::UpdateJobRequest* request,
                                                        v1::Job* response) {
-  return OnPool(context, [=, this] {
+  return OnPool(context, {"UpdateJob", request->job()}, [=, this](const auto&, const auto& job) {
     JobChanges changes{
         .labels = {request->labels().begin(), request->labels().end()},
         .remove_labels = {request->remove_labels().begin(), request->remove_labels().end()}};
     if (request->has_priority()) changes.priority = request->priority();
-    return View(ftd::UpdateJob(parts_.store, request->job(), changes), response);
+    return View(ftd::UpdateJob(parts_.store, job, changes), response);
   });
 }
 
 FineTuningService::Unary* FineTuningService::RetryJob(Context* context,
                                                       const v1::RetryJobRequest* request,
                                                       v1::Job* response) {
-  return OnPool(context, [=, this]() -> absl::Status {
-    FTD_RETURN_IF_ERROR(CheckServing());
-    std::optional<RequestKey> key;
-    if (!request->request_id().empty()) key = {request->request_id(), BodyHash(*request)};
-    return View(parts_.submitter.Retry(request->job(), parts_.user_of(*context), key), response);
-  });
+  return OnPool(context, {"RetryJob", request->job()},
+                [=, this](const Caller& caller, const auto& job) -> absl::Status {
+                  FTD_RETURN_IF_ERROR(CheckServing());
+                  FTD_RETURN_IF_ERROR(parts_.quotas.CheckStored(caller));
+                  std::optional<RequestKey> key;
+                  if (!request->request_id().empty())
+                    key = {request->request_id(), BodyHash(*request)};
+                  return View(parts_.submitter.Retry(job, caller, key), response);
+                });
 }
 
 FineTuningService::Unary* FineTuningService::DeleteJob(Context* context,
                                                        const v1::DeleteJobRequest* request,
                                                        v1::DeleteJobResponse*) {
-  return OnPool(context, [=, this] {
-    return ftd::DeleteJob(parts_.store, parts_.state_dir, request->job(), request->results());
+  return OnPool(context, {"DeleteJob", request->job()}, [=, this](const auto&, const auto& job) {
+    return ftd::DeleteJob(parts_.store, parts_.state_dir, job, request->results());
   });
 }
 
 // Streams are opened on gRPC's thread, which reads no more than the job and its history for that;
 // the rest is read when the hub wakes the stream.
 grpc::ServerWriteReactor<v1::WatchJobResponse>* FineTuningService::WatchJob(
-    Context*, const v1::WatchJobRequest* request) {
-  auto reader =
-      WatchReader::Open(parts_.store, parts_.state_dir, request->job(), request->resume_token());
-  if (!reader.ok()) return StreamReactor<v1::WatchJobResponse>::Refuse(reader.status());
-  const std::string job_id = reader->job_id();
-  return StreamReactor<v1::WatchJobResponse>::Start(
-      std::make_unique<WatchSource>(*std::move(reader)), &parts_.hub, job_id);
+    Context* context, const v1::WatchJobRequest* request) {
+  using Message = v1::WatchJobResponse;
+  const auto job = Allowed(*context, {"WatchJob", request->job()});
+  if (!job.ok()) return StreamReactor<Message>::Refuse(job.status());
+  auto reader = WatchReader::Open(parts_.store, parts_.state_dir, *job, request->resume_token());
+  if (!reader.ok()) return StreamReactor<Message>::Refuse(reader.status());
+  return Stream<Message>(*context, std::make_unique<WatchSource>(*std::move(reader)), &parts_.hub,
+                         *job);
 }
 
 grpc::ServerWriteReactor<v1::WatchQueueResponse>* FineTuningService::WatchQueue(
-    Context*, const v1::WatchQueueRequest* request) {
-  auto source = QueueSource::Open(queue_, *request);
-  if (!source.ok()) return StreamReactor<v1::WatchQueueResponse>::Refuse(source.status());
-  return StreamReactor<v1::WatchQueueResponse>::Start(*std::move(source), &parts_.hub,
-                                                      WatchHub::kQueue);
+    Context* context, const v1::WatchQueueRequest* request) {
+  using Message = v1::WatchQueueResponse;
+  const auto allowed = Allowed(*context, {"WatchQueue", ""});
+  if (!allowed.ok()) return StreamReactor<Message>::Refuse(allowed.status());
+  const auto only_owner = parts_.access.OnlyOwner(parts_.caller_of(*context));
+  return Stream<Message>(*context, QueueSource::Open(queue_, *request, only_owner), &parts_.hub,
+                         WatchHub::kQueue);
 }
 
 // A job counts as running from its first attempt's start until its worker has ended.
 FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,
                                                            const v1::GetServerInfoRequest*,
                                                            v1::ServerInfo* response) {
-  return OnPool(context, [=, this]() -> absl::Status {
-    *response = parts_.server_info();
-    FTD_ASSIGN_OR_RETURN(auto counts, parts_.store.CountByState());
-    response->set_queued(counts[JobState::kQueued]);
-    response->set_running(counts[JobState::kPreparing] + counts[JobState::kRunning] +
-                          counts[JobState::kPausing] + counts[JobState::kCancelling]);
-    return absl::OkStatus();
-  });
+  return OnPool(context, {"GetServerInfo", ""},
+                [=, this](const auto&, const auto&) -> absl::Status {
+                  *response = parts_.server_info();
+                  FTD_ASSIGN_OR_RETURN(auto counts, parts_.store.CountByState());
+                  response->set_queued(counts[JobState::kQueued]);
+                  response->set_running(counts[JobState::kPreparing] + counts[JobState::kRunning] +
+                                        counts[JobState::kPausing] + counts[JobState::kCancelling]);
+                  return absl::OkStatus();
+                });
 }
 
 }  // namespace ftd

@@ -28,7 +28,7 @@ std::string FilterOf(const std::vector<JobState>& states) {
 
 // Lists jobs from the newest to the oldest. The token of a page names the last job on it by its
 // ordinal, so jobs that are submitted or deleted between two pages shift nothing.
-absl::Status FineTuningService::List(const v1::ListJobsRequest& request,
+absl::Status FineTuningService::List(const Caller& caller, const v1::ListJobsRequest& request,
                                      v1::ListJobsResponse* response) {
   if (request.page_size() < 0) return FieldError({{"page_size", "must not be negative"}});
   std::vector<JobState> states;
@@ -43,8 +43,10 @@ absl::Status FineTuningService::List(const v1::ListJobsRequest& request,
                        DecodePageToken(request.page_token(), FilterOf(states), INT64_MAX));
   const int64_t size =
       request.page_size() == 0 ? kDefaultPage : std::min<int64_t>(request.page_size(), kMaxPage);
-  FTD_ASSIGN_OR_RETURN(const JobPage page,
-                       parts_.store.Page(before, states, size, static_cast<int64_t>(kPageBytes)));
+  const auto owner = parts_.access.OnlyOwner(caller);
+  FTD_ASSIGN_OR_RETURN(
+      const JobPage page,
+      parts_.store.Page(before, states, size, static_cast<int64_t>(kPageBytes), owner));
   Page<v1::Job> views(response->mutable_jobs());
   bool more = page.more;
   int64_t last = before;
@@ -58,7 +60,7 @@ absl::Status FineTuningService::List(const v1::ListJobsRequest& request,
   }
   if (more) response->set_next_page_token(EncodePageToken(last, FilterOf(states)));
   if (!request.page_token().empty()) return absl::OkStatus();
-  FTD_ASSIGN_OR_RETURN(const auto counts, parts_.store.CountByState());
+  FTD_ASSIGN_OR_RETURN(const auto counts, parts_.store.CountByState(owner));
   for (const auto& [state, count] : counts) {
     if (states.empty() || absl::c_linear_search(states, state))
       response->set_total_size(response->total_size() + count);
@@ -69,7 +71,9 @@ absl::Status FineTuningService::List(const v1::ListJobsRequest& request,
 FineTuningService::Unary* FineTuningService::ListJobs(Context* context,
                                                       const v1::ListJobsRequest* request,
                                                       v1::ListJobsResponse* response) {
-  return OnPool(context, [=, this] { return List(*request, response); });
+  return OnPool(context, {"ListJobs", ""}, [=, this](const Caller& caller, const auto&) {
+    return List(caller, *request, response);
+  });
 }
 
 }  // namespace ftd

@@ -2,7 +2,6 @@
 #include "lib/base/error.h"
 #include "server/api/fine_tuning_service.h"
 #include "server/api/page.h"
-#include "server/streams/task_stream.h"
 
 namespace ftd {
 
@@ -10,7 +9,7 @@ namespace ftd {
 FineTuningService::Unary* FineTuningService::ListModels(Context* context,
                                                         const v1::ListModelsRequest* request,
                                                         v1::ListModelsResponse* response) {
-  return OnPool(context, [=, this]() -> absl::Status {
+  return OnPool(context, {"ListModels", ""}, [=, this](const auto&, const auto&) -> absl::Status {
     const std::string filter = "models";
     FTD_ASSIGN_OR_RETURN(int64_t next, DecodePageToken(request->page_token(), filter, 0));
     FTD_ASSIGN_OR_RETURN(v1::ListModelsResponse all, models_.List());
@@ -27,7 +26,7 @@ FineTuningService::Unary* FineTuningService::ListModels(Context* context,
 FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
                                                          const v1::DeleteModelRequest* request,
                                                          v1::DeleteModelResponse* response) {
-  return OnPool(context, [=, this]() -> absl::Status {
+  return OnPool(context, {"DeleteModel", ""}, [=, this](const auto&, const auto&) -> absl::Status {
     FTD_ASSIGN_OR_RETURN(*response, models_.Delete(*request));
     return absl::OkStatus();
   });
@@ -35,19 +34,24 @@ FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
 
 // Runs as a task with a thread of its own and streams its progress.
 grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
-    Context*, const v1::PullModelRequest* request) {
-  return StartTask<v1::PullModelResponse>(
-      parts_.hub,
-      [this, request = *request](const auto& controls) { return models_.Pull(request, controls); });
+    Context* context, const v1::PullModelRequest* request) {
+  using Message = v1::PullModelResponse;
+  const auto allowed = Allowed(*context, {"PullModel", ""});
+  if (!allowed.ok()) return StreamReactor<Message>::Refuse(allowed.status());
+  return Task<Message>(*context, [this, request = *request](const auto& controls) {
+    return models_.Pull(request, controls);
+  });
 }
 
 // Reads and hashes every file, which takes minutes for a large model: a task like PullModel.
 grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyModel(
-    Context*, const v1::VerifyModelRequest* request) {
-  return StartTask<v1::VerifyModelResponse>(parts_.hub,
-                                            [this, request = *request](const auto& controls) {
-                                              return models_.Verify(request, controls);
-                                            });
+    Context* context, const v1::VerifyModelRequest* request) {
+  using Message = v1::VerifyModelResponse;
+  const auto allowed = Allowed(*context, {"VerifyModel", ""});
+  if (!allowed.ok()) return StreamReactor<Message>::Refuse(allowed.status());
+  return Task<Message>(*context, [this, request = *request](const auto& controls) {
+    return models_.Verify(request, controls);
+  });
 }
 
 }  // namespace ftd

@@ -9,7 +9,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "ftd/v1/worker.pb.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
+#include "lib/base/user.h"
 #include "lib/runlog/message_json.h"
 #include "lib/runlog/step_log.h"
 #include "server/attempts/attempt_files.h"
@@ -73,6 +75,17 @@ v1::AttemptRequest RequestOf(const StateDir& state_dir, const Job& job) {
   return request;
 }
 
+// Returns the local user who named the model's directory by its path. None for a directory that
+// everybody may use: the hub's cache, one of the configuration, a published result.
+std::optional<uid_t> ModelReader(const StateDir& state_dir, const Job& job,
+                                 const v1::JobSpec& spec) {
+  if (!fs::path(spec.model()).is_absolute() ||
+      LiesUnder(job.model_dir, WithoutLinks(state_dir.Results())))
+    return std::nullopt;
+  const auto uid = UidNamed(job.owner);
+  return uid == geteuid() ? std::nullopt : uid;
+}
+
 // Writes request.json, which is complete and durable before a worker can read it.
 absl::Status WriteRequest(const v1::AttemptRequest& request, const fs::path& dir) {
   const auto json = MessageToJson(request, JsonStyle::kIndented);
@@ -97,6 +110,8 @@ absl::Status WriteAttemptRequest(const StateDir& state_dir, const Job& job,
   request.set_finish(job.keep);
   request.set_step_log_version(kStepLogVersion);
   request.set_rollbacks(rollbacks);
+  if (const auto uid = ModelReader(state_dir, job, request.spec()))
+    request.set_model_reader_uid(*uid);
   return WriteRequest(request, prepared.dir);
 }
 

@@ -21,6 +21,7 @@
 #include "server/host/default_paths.h"
 #include "server/host/listen_address.h"
 #include "server/host/log.h"
+#include "server/host/role.h"
 #include "server/host/service_manager.h"
 
 namespace ftd {
@@ -99,12 +100,62 @@ constexpr Option kTable[] = {
      .help = "Folder whose files a job may name instead of uploading them; may be repeated. "
              "Default: none.",
      .list = &Options::dataset_roots},
+    {.key = "model_roots",
+     .type = "DIR",
+     .help = "Folder whose models and adapters may be named by path over TCP; may be repeated. "
+             "Users of the unix socket may name what they can read. Default: none.",
+     .list = &Options::model_roots},
+    {.key = "admin_group",
+     .type = "GROUP",
+     .help = "Local group whose members may change everybody's jobs. Default: none; root and ftd's "
+             "own user may.",
+     .text = &Options::admin_group},
+    {.key = "visibility",
+     .type = "WHO",
+     .help = "Who sees a job, its logs and results: group, all who may call, or owner, its owner "
+             "and admins. Default: group.",
+     .text = &Options::visibility},
+    {.key = "certificate_role",
+     .type = "ROLE",
+     .help = "What callers with a client certificate may do: read, submit or admin. Default: "
+             "submit.",
+     .text = &Options::certificate_role},
     {.key = "max_queued",
      .type = "N",
      .help = "Jobs that may wait; more are refused. Default: 1000.",
      .number = &Options::max_queued,
      .least = 1,
      .greatest = 1000000},
+    {.key = "max_queued_per_owner",
+     .type = "N",
+     .help =
+         "Jobs of one owner that may wait; admins are not limited. Default: 0, which is half of "
+         "max_queued.",
+     .number = &Options::max_queued_per_owner,
+     .least = 0,
+     .greatest = 1000000},
+    {.key = "max_streams_per_owner",
+     .type = "N",
+     .help = "Streams that one owner may have open, such as watches; admins are not limited. "
+             "Default: 256.",
+     .number = &Options::max_streams_per_owner,
+     .least = 1,
+     .greatest = 1000000},
+    {.key = "max_upload_mib_per_owner",
+     .type = "MIB",
+     .help = "What one owner may have in uploads, before more are refused; admins are not limited. "
+             "Default: 0, any.",
+     .number = &Options::max_upload_mib_per_owner,
+     .least = 0,
+     .greatest = 1 << 30},
+    {.key = "max_stored_mib_per_owner",
+     .type = "MIB",
+     .help =
+         "What the checkpoints, logs and results of one owner's jobs may take, before more jobs "
+         "are refused; admins are not limited. Default: 0, any.",
+     .number = &Options::max_stored_mib_per_owner,
+     .least = 0,
+     .greatest = 1 << 30},
     {.key = "stop_grace_seconds",
      .type = "S",
      .help = "Time for the last checkpoint when ftd is stopped. Default: 60. Raise it for big "
@@ -312,6 +363,8 @@ absl::Status Complete(Options& options) {
     return Bad("tls_cert", "needs tls_key, and tls_key needs tls_cert");
   }
   FTD_RETURN_IF_ERROR(CheckTexts(options));
+  if (options.max_queued_per_owner == 0)
+    options.max_queued_per_owner = std::max<int64_t>(1, options.max_queued / 2);
   const bool tls = !options.tls_cert.empty();
   if (!tls && !options.tls_client_ca.empty()) {
     return Bad("tls_client_ca", "needs tls_cert and tls_key: clients are asked over TLS only");
@@ -319,11 +372,13 @@ absl::Status Complete(Options& options) {
   for (const std::string& address : options.listen) {
     FTD_RETURN_IF_ERROR(ParseListenAddress(address, tls).status());
   }
-  for (const std::string& root : options.dataset_roots) {
-    if (!fs::path(root).is_absolute()) {
-      return Bad("dataset_roots", root + " is not an absolute path");
+  for (const char* key : {"dataset_roots", "model_roots"}) {
+    for (const std::string& root : options.*Find(key)->list) {
+      if (!fs::path(root).is_absolute()) return Bad(key, root + " is not an absolute path");
     }
   }
+  FTD_RETURN_IF_ERROR(CheckWord("visibility", options.visibility, {"group", "owner"}));
+  FTD_RETURN_IF_ERROR(CheckWord("certificate_role", options.certificate_role, kRoleWords));
   FTD_RETURN_IF_ERROR(CheckWord("log_format", options.log_format, kLogFormats));
   FTD_RETURN_IF_ERROR(CheckWord("log_level", options.log_level, kLogLevels));
   // Not quoted, for it may be a secret.

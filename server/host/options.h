@@ -40,8 +40,26 @@ struct Options {
   std::string worker;
   // Folders whose files a job may name as server_path. Default: none, so that data comes by upload.
   std::vector<std::string> dataset_roots;
+  // Folders whose models and adapters callers over TCP may name by path; a user of the unix socket
+  // may name what that user can read. Default: none.
+  std::vector<std::string> model_roots;
+  // Local group whose members may change everybody's jobs, as root and ftd's own user may. Default:
+  // none.
+  std::string admin_group;
+  // Who sees a job, its logs, steps and results: words of kVisibilityWords. "owner": its owner and
+  // admins.
+  std::string visibility = "group";
+  // What callers with a client certificate may do: words of kRoleWords.
+  std::string certificate_role = "submit";
   // Jobs that may wait. More are refused.
   int64_t max_queued = 1000;
+  // What one owner, who is not an admin, may have at once: jobs that wait (0: half of max_queued),
+  // streams that are open, MiB in uploads, and MiB in checkpoints and results of its jobs (0: any
+  // number).
+  int64_t max_queued_per_owner = 0;
+  int64_t max_streams_per_owner = 256;
+  int64_t max_upload_mib_per_owner = 0;
+  int64_t max_stored_mib_per_owner = 0;
   // Seconds that a worker has for its last checkpoint when the daemon is stopped.
   int64_t stop_grace_seconds = 60;
   // A worker whose heartbeat and logs stand still for this many seconds is taken for hung and

@@ -23,13 +23,12 @@ std::string Words(const Statement& row, int column) {
   return Shortened(row.Text(column), kMaxBytes);
 }
 
-// NOT_FOUND with the name as the user gave it.
+}  // namespace
+
 absl::Status JobNotFound(const std::string& job) {
   return Error(Reason::kJobNotFound,
                absl::StrCat("no job \"", job, "\"; `ftctl ls` lists the jobs"));
 }
-
-}  // namespace
 
 // Columns are read in the order of FTD_JOB_COLUMNS in job_sql.h, in the other two functions in the
 // order of their SELECT.

@@ -24,7 +24,8 @@ Notification NotificationFromRow(const Statement& row);
 // The rest of a statement's rows.
 absl::StatusOr<std::vector<Job>> AllJobs(Statement& statement);
 
-// NOT_FOUND JOB_NOT_FOUND.
+// NOT_FOUND JOB_NOT_FOUND, with the name as the user gave it.
+absl::Status JobNotFound(const std::string& job);
 absl::StatusOr<Job> ReadJob(Database& database, const std::string& id_or_name);
 // The job that the request made; none for a new id. ALREADY_EXISTS REQUEST_ID_REUSED when its body
 // was another.

@@ -22,11 +22,12 @@ inline constexpr char kFindRequest[] =
 // Ids begin with "ft-" and names may not be another job's id, so at most one row matches.
 inline constexpr char kGetJob[] = "SELECT " FTD_JOB_COLUMNS " FROM jobs WHERE id = ?1 OR name = ?1";
 inline constexpr char kNameTaken[] = "SELECT 1 FROM jobs WHERE name = ?1 OR id = ?1";
-// ?1: ordinal to start below; ?2: JSON array of states, or '[]' for all; ?3: limit.
+// ?1: ordinal to start below; ?2: JSON array of states, or '[]' for all; ?3: limit; ?4: owner, or
+// NULL for all.
 inline constexpr char kListJobs[] =
     "SELECT " FTD_JOB_COLUMNS
     " FROM jobs WHERE ordinal < ?1 AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))"
-    " ORDER BY ordinal DESC LIMIT ?3";
+    " AND (?4 IS NULL OR owner = ?4) ORDER BY ordinal DESC LIMIT ?3";
 inline constexpr char kQueued[] =
     "SELECT " FTD_JOB_COLUMNS
     " FROM jobs WHERE state = 'QUEUED' ORDER BY at_head DESC, priority DESC, ordinal LIMIT ?";
@@ -34,7 +35,12 @@ inline constexpr char kActiveJobs[] =
     "SELECT " FTD_JOB_COLUMNS
     " FROM jobs WHERE state IN ('PREPARING', 'RUNNING', 'PAUSING', 'CANCELLING') ORDER BY ordinal";
 inline constexpr char kCountByState[] = "SELECT state, count(*) FROM jobs GROUP BY state";
+inline constexpr char kCountOwnersByState[] =
+    "SELECT state, count(*) FROM jobs WHERE owner = ? GROUP BY state";
 inline constexpr char kCountQueued[] = "SELECT count(*) FROM jobs WHERE state = 'QUEUED'";
+// Also those that are held or paused: they may be queued again at any time.
+inline constexpr char kCountWaitingOf[] =
+    "SELECT count(*) FROM jobs WHERE state IN ('QUEUED', 'HELD', 'PAUSED') AND owner = ?";
 inline constexpr char kOldestQueued[] = "SELECT min(create_time) FROM jobs WHERE state = 'QUEUED'";
 // Jobs that are served before ?4: higher at_head ?1, then higher priority ?2, then lower ordinal
 // ?3.

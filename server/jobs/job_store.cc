@@ -35,9 +35,10 @@ absl::Status ResultClosed(const Job& job) {
   return Conflict(job, "has been trained: its result is being published");
 }
 
-// NAME_IN_USE or QUEUE_FULL. Within the transaction that inserts, so that two submits cannot both
-// pass.
-absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
+// NAME_IN_USE, QUOTA_EXCEEDED or QUEUE_FULL. Within the transaction that inserts, so that two
+// submits cannot both pass.
+absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued,
+                       int64_t max_of_owner) {
   if (!job.name.empty()) {
     FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kNameTaken));
     FTD_ASSIGN_OR_RETURN(const bool taken, statement.Bind(job.name).Step());
@@ -45,6 +46,16 @@ absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued) {
       return Error(Reason::kNameInUse, absl::StrCat("a job named \"", job.name,
                                                     "\" exists already; choose another name"));
     }
+  }
+  if (max_of_owner < std::numeric_limits<int64_t>::max()) {
+    FTD_ASSIGN_OR_RETURN(Statement waiting, database.Prepare(sql::kCountWaitingOf));
+    FTD_RETURN_IF_ERROR(waiting.Bind(job.owner).Step().status());
+    const int64_t own = waiting.Int(0);
+    if (own >= max_of_owner)
+      return Error(Reason::kQuotaExceeded,
+                   absl::StrCat(job.owner, " has ", own,
+                                " jobs that wait, as many as one owner may; "
+                                "wait, or cancel some"));
   }
   FTD_ASSIGN_OR_RETURN(const int64_t queued, database.QueryInt(sql::kCountQueued));
   if (queued < max_queued) return absl::OkStatus();
@@ -77,7 +88,7 @@ absl::StatusOr<Job> JobStore::Announce(std::pair<Job, StateEvent> change) {
 }
 
 absl::StatusOr<Job> JobStore::Insert(Job job, const std::optional<RequestKey>& request,
-                                     int64_t max_queued) {
+                                     int64_t max_queued, int64_t max_of_owner) {
   StateEvent event{.to = JobState::kQueued, .message = "submitted"};
   {
     // One transaction for the key, the job and its first event. A client that lost the answer asks
@@ -88,7 +99,7 @@ absl::StatusOr<Job> JobStore::Insert(Job job, const std::optional<RequestKey>& r
       FTD_ASSIGN_OR_RETURN(const auto known, ReadRequest(writer_, *request));
       if (known.has_value()) return ReadJob(writer_, *known);
     }
-    FTD_RETURN_IF_ERROR(CheckRoom(writer_, job, max_queued));
+    FTD_RETURN_IF_ERROR(CheckRoom(writer_, job, max_queued, max_of_owner));
     job.create_time = event.time = absl::Now();
     FTD_RETURN_IF_ERROR(InsertJob(writer_, job));
     if (request.has_value()) FTD_RETURN_IF_ERROR(InsertRequest(writer_, job, *request));
@@ -130,14 +141,16 @@ absl::StatusOr<Job> JobStore::Get(const std::string& id_or_name) {
 }
 
 absl::StatusOr<std::vector<Job>> JobStore::List(int64_t before, const std::vector<JobState>& states,
-                                                int64_t limit) {
+                                                int64_t limit,
+                                                const std::optional<std::string>& owner) {
   constexpr int64_t kNoBound = std::numeric_limits<int64_t>::max();
-  FTD_ASSIGN_OR_RETURN(JobPage page, Page(before, states, limit, kNoBound));
+  FTD_ASSIGN_OR_RETURN(JobPage page, Page(before, states, limit, kNoBound, owner));
   return std::move(page.jobs);
 }
 
 absl::StatusOr<JobPage> JobStore::Page(int64_t before, const std::vector<JobState>& states,
-                                       int64_t limit, int64_t most_bytes) {
+                                       int64_t limit, int64_t most_bytes,
+                                       const std::optional<std::string>& owner) {
   // The states go as one JSON array, so that a single prepared statement serves lists of any
   // length.
   std::vector<std::string> names;
@@ -147,6 +160,7 @@ absl::StatusOr<JobPage> JobStore::Page(int64_t before, const std::vector<JobStat
   FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kListJobs));
   // One row more tells whether there are others.
   statement.Bind(before).Bind(JsonArray(names)).Bind(limit == INT64_MAX ? limit : limit + 1);
+  owner.has_value() ? statement.Bind(*owner) : statement.BindNull();
   JobPage page;
   for (int64_t bytes = 0; true; bytes += static_cast<int64_t>(page.jobs.back().spec_json.size())) {
     FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
@@ -191,9 +205,13 @@ absl::Status JobStore::Probe() {
   return Transaction::Begin(writer_).status();
 }
 
-absl::StatusOr<std::map<JobState, int64_t>> JobStore::CountByState() {
+absl::StatusOr<std::map<JobState, int64_t>> JobStore::CountByState(
+    const std::optional<std::string>& owner) {
   absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kCountByState));
+  FTD_ASSIGN_OR_RETURN(
+      Statement statement,
+      reader_.Prepare(owner.has_value() ? sql::kCountOwnersByState : sql::kCountByState));
+  if (owner.has_value()) statement.Bind(*owner);
   std::map<JobState, int64_t> counts;
   // A state without jobs has no row, and a metric for it must be 0 rather than missing.
   for (const JobState state : kAllJobStates) counts[state] = 0;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -86,8 +87,9 @@ class JobStore {
 
   // Stores a queued job, its first event and the request's key. Fills in ordinal and create_time.
   // ALREADY_EXISTS NAME_IN_USE, REQUEST_ID_REUSED; RESOURCE_EXHAUSTED QUEUE_FULL with `max_queued`
-  // jobs queued.
-  absl::StatusOr<Job> Insert(Job job, const std::optional<RequestKey>& request, int64_t max_queued);
+  // jobs queued, QUOTA_EXCEEDED with `max_of_owner` of the job's owner that have not begun.
+  absl::StatusOr<Job> Insert(Job job, const std::optional<RequestKey>& request, int64_t max_queued,
+                             int64_t max_of_owner = std::numeric_limits<int64_t>::max());
   // The job that the same request made before; none when the id is new. ALREADY_EXISTS
   // REQUEST_ID_REUSED.
   absl::StatusOr<std::optional<Job>> FindRequest(const RequestKey& request);
@@ -97,13 +99,15 @@ class JobStore {
 
   // By id or name. NOT_FOUND JOB_NOT_FOUND.
   absl::StatusOr<Job> Get(const std::string& id_or_name);
-  // Newest first, ordinals below `before`; `states` empty: all.
+  // Newest first, ordinals below `before`; `states` empty: all; with an owner those of it alone.
   absl::StatusOr<std::vector<Job>> List(int64_t before, const std::vector<JobState>& states,
-                                        int64_t limit);
+                                        int64_t limit,
+                                        const std::optional<std::string>& owner = std::nullopt);
   // The same, in pages: at most `limit` jobs, and none after the one with which their specs exceed
   // `most_bytes`. Requires: `limit` > 0.
   absl::StatusOr<JobPage> Page(int64_t before, const std::vector<JobState>& states, int64_t limit,
-                               int64_t most_bytes);
+                               int64_t most_bytes,
+                               const std::optional<std::string>& owner = std::nullopt);
   // How many changes of jobs this process has committed: what was read after one look at it is up
   // to date while it stays the same.
   int64_t changes() const { return changes_; }
@@ -115,7 +119,9 @@ class JobStore {
   absl::StatusOr<std::vector<Job>> Active();
   // Place in the queue, from 1. Requires: the job is QUEUED.
   absl::StatusOr<int64_t> Position(const Job& job);
-  absl::StatusOr<std::map<JobState, int64_t>> CountByState();
+  // Of all jobs, or of an owner's.
+  absl::StatusOr<std::map<JobState, int64_t>> CountByState(
+      const std::optional<std::string>& owner = std::nullopt);
   // Begins a transaction and gives it up: OK when a write would get as far as the disk now.
   absl::Status Probe();
   // create_time of the oldest queued job.

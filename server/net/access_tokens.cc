@@ -23,6 +23,7 @@
 namespace ftd {
 namespace {
 
+constexpr char kRoleMark[] = "  role=";
 constexpr size_t kDigits = 64, kMaxName = 63, kSecretBytes = 32;
 
 // Compares two strings in a time that does not depend on where they differ.
@@ -49,6 +50,11 @@ bool IsTokenName(const std::string& name) {
          });
 }
 
+// Nothing for the role that every token had before there were roles: an older ftd reads the line.
+std::string Suffix(Role role) {
+  return role == Role::kSubmit ? "" : absl::StrCat(kRoleMark, RoleName(role));
+}
+
 absl::StatusOr<std::string> NewSecret() {
   std::array<char, kSecretBytes> bytes{};
   if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
@@ -60,8 +66,8 @@ absl::StatusOr<std::string> NewSecret() {
 
 }  // namespace
 
-// A line of sha256sum's format: DIGEST, two spaces, NAME. Comments and empty lines are allowed,
-// because operators edit the file.
+// A line of sha256sum's format: DIGEST, two spaces, NAME; then perhaps two spaces and the role.
+// Comments and empty lines are allowed, because operators edit the file.
 absl::StatusOr<std::vector<AccessToken>> ParseAccessTokens(const std::string& text) {
   std::vector<AccessToken> tokens;
   int number = 0;
@@ -70,13 +76,19 @@ absl::StatusOr<std::vector<AccessToken>> ParseAccessTokens(const std::string& te
     const absl::string_view line = absl::StripAsciiWhitespace(raw);
     if (line.empty() || absl::StartsWith(line, "#")) continue;
     const std::string digest = absl::AsciiStrToLower(line.substr(0, line.find(' ')));
-    const std::string name(absl::StripAsciiWhitespace(line.substr(digest.size())));
-    if (!IsDigest(digest) || name.empty()) {
+    absl::string_view name = absl::StripAsciiWhitespace(line.substr(digest.size()));
+    std::optional<Role> role = Role::kSubmit;
+    if (const size_t mark = name.rfind(kRoleMark); mark != absl::string_view::npos) {
+      role = RoleNamed(std::string(name.substr(mark + sizeof(kRoleMark) - 1)));
+      name = absl::StripAsciiWhitespace(name.substr(0, mark));
+    }
+    if (!IsDigest(digest) || name.empty() || !role.has_value()) {
       return Error(Reason::kConfigInvalid, absl::StatusCode::kInvalidArgument,
                    absl::StrCat("line ", number, " is not a SHA-256 in ", kDigits,
-                                " hexadecimal digits, two spaces and a name"));
+                                " hexadecimal digits, two spaces and a name, perhaps with two "
+                                "spaces and role=read, role=submit or role=admin after it"));
     }
-    tokens.push_back({digest, name});
+    tokens.push_back({digest, std::string(name), *role});
   }
   return tokens;
 }
@@ -103,16 +115,12 @@ absl::Status AccessTokens::Write(const std::string& text) const {
 }
 
 // In the order of the file.
-absl::StatusOr<std::vector<std::string>> AccessTokens::Names() const {
+absl::StatusOr<std::vector<AccessToken>> AccessTokens::Tokens() const {
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadChecked());
-  FTD_ASSIGN_OR_RETURN(const std::vector<AccessToken> tokens, ParseAccessTokens(text));
-  std::vector<std::string> names;
-  names.reserve(tokens.size());
-  for (const AccessToken& token : tokens) names.push_back(token.name);
-  return names;
+  return ParseAccessTokens(text);
 }
 
-absl::StatusOr<std::string> AccessTokens::Create(const std::string& name) {
+absl::StatusOr<std::string> AccessTokens::Create(const std::string& name, Role role) {
   if (!IsTokenName(name)) {
     return FieldError({{"name", absl::StrCat("must be 1 to ", kMaxName,
                                              " letters, digits and . _ @ -, no . or - first")}});
@@ -120,15 +128,15 @@ absl::StatusOr<std::string> AccessTokens::Create(const std::string& name) {
   // Read, changed and written under one lock; only the digest is stored, so the secret is shown
   // this once.
   absl::MutexLock lock(&changes_);
-  FTD_ASSIGN_OR_RETURN(const std::vector<std::string> names, Names());
-  if (absl::c_linear_search(names, name)) {
+  FTD_ASSIGN_OR_RETURN(const std::vector<AccessToken> tokens, Tokens());
+  if (absl::c_any_of(tokens, [&](const AccessToken& token) { return token.name == name; })) {
     return Error(Reason::kNameInUse,
                  absl::StrCat("there is a token \"", name, "\"; revoke it first"));
   }
   FTD_ASSIGN_OR_RETURN(const std::string secret, NewSecret());
   FTD_ASSIGN_OR_RETURN(std::string text, ReadChecked());
   if (!text.empty() && text.back() != '\n') text += '\n';
-  FTD_RETURN_IF_ERROR(Write(absl::StrCat(text, Sha256Hex(secret), "  ", name, "\n")));
+  FTD_RETURN_IF_ERROR(Write(absl::StrCat(text, Sha256Hex(secret), "  ", name, Suffix(role), "\n")));
   return secret;
 }
 
@@ -173,16 +181,16 @@ void AccessTokens::Refresh() const {
   }
 }
 
-std::optional<std::string> AccessTokens::Find(const std::string& secret) const {
+std::optional<AccessToken> AccessTokens::Find(const std::string& secret) const {
   const std::string digest = Sha256Hex(secret);
   absl::MutexLock lock(&mutex_);
   Refresh();
   // All tokens are compared, whichever one fits.
-  std::optional<std::string> name;
+  std::optional<AccessToken> found;
   for (const AccessToken& token : tokens_) {
-    if (EqualInConstantTime(token.sha256, digest)) name = token.name;
+    if (EqualInConstantTime(token.sha256, digest)) found = token;
   }
-  return name;
+  return found;
 }
 
 }  // namespace ftd

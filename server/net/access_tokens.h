@@ -1,7 +1,8 @@
 // The tokens that let callers in over TCP: a file of digests.
 //
 // A line is what sha256sum prints, with the token's name in the place of the file's: 64 hexadecimal
-// digits, two spaces, the name. Empty lines and those that begin with # count for nothing. The file
+// digits, two spaces, the name; for another role than submit two more spaces and role=read or
+// role=admin. Empty lines and those that begin with # count for nothing. The file
 // is looked at again for each call, so a line that is gone no longer lets anybody in. Lines that
 // are not of the token at hand stay as they are.
 #pragma once
@@ -14,12 +15,14 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "server/host/role.h"
 
 namespace ftd {
 
 struct AccessToken {
   std::string sha256;
   std::string name;
+  Role role = Role::kSubmit;
 };
 
 // INVALID_ARGUMENT naming the line, never its content.
@@ -33,17 +36,16 @@ class AccessTokens {
   explicit AccessTokens(std::filesystem::path file) : file_(std::move(file)) {}
 
   // In the order of the file. Errors: FAILED_PRECONDITION CONFIG_INVALID, the file is bad.
-  absl::StatusOr<std::vector<std::string>> Names() const;
+  absl::StatusOr<std::vector<AccessToken>> Tokens() const;
   // Makes a token of 256 random bits and gives it; nobody can ask for it again. Errors:
   // INVALID_ARGUMENT FIELD_INVALID; ALREADY_EXISTS NAME_IN_USE; FAILED_PRECONDITION CONFIG_INVALID,
   // PATH_NOT_WRITABLE.
-  absl::StatusOr<std::string> Create(const std::string& name);
+  absl::StatusOr<std::string> Create(const std::string& name, Role role);
   // Errors: NOT_FOUND TOKEN_NOT_FOUND; FAILED_PRECONDITION CONFIG_INVALID, PATH_NOT_WRITABLE.
   absl::Status Revoke(const std::string& name);
 
-  // The name of the token that is `secret`; none if there is none. Takes equally long for all
-  // secrets.
-  std::optional<std::string> Find(const std::string& secret) const;
+  // The token that is `secret`; none if there is none. Takes equally long for all secrets.
+  std::optional<AccessToken> Find(const std::string& secret) const;
 
  private:
   // A change of any of these shows that the file has changed.

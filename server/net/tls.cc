@@ -20,7 +20,7 @@ namespace {
 
 constexpr unsigned kRefreshSeconds = 2;
 constexpr char kAuthorization[] = "authorization", kBearer[] = "Bearer ";
-constexpr char kCaller[] = "ftd_caller", kCommonName[] = "x509_common_name";
+constexpr char kCaller[] = "ftd_caller", kRole[] = "ftd_role", kCommonName[] = "x509_common_name";
 
 std::string FirstProperty(const grpc::AuthContext& context, const char* name) {
   const auto values = context.FindPropertyValues(name);
@@ -30,8 +30,8 @@ std::string FirstProperty(const grpc::AuthContext& context, const char* name) {
 // Checks every call that comes over TLS, whatever its service.
 class CallerCheck : public grpc::AuthMetadataProcessor {
  public:
-  CallerCheck(const AccessTokens& tokens, bool certificates)
-      : tokens_(tokens), certificates_(certificates) {}
+  CallerCheck(const AccessTokens& tokens, bool certificates, Role certificate_role)
+      : tokens_(tokens), certificates_(certificates), certificate_role_(certificate_role) {}
 
   bool IsBlocking() const override { return false; }
 
@@ -46,7 +46,7 @@ class CallerCheck : public grpc::AuthMetadataProcessor {
     }
     // gRPC has verified the certificate; without an authority for clients it asks for none.
     const std::string name = certificates_ ? FirstProperty(*context, kCommonName) : "";
-    if (!name.empty()) return Welcome(name, context);
+    if (!name.empty()) return Welcome("cert:" + name, certificate_role_, context);
     return Refuse(absl::StrCat(
         "ftd is not told who calls: send a token as \"authorization: ", kBearer, "TOKEN\"",
         certificates_ ? " or a client certificate that has a common name" : "",
@@ -58,16 +58,17 @@ class CallerCheck : public grpc::AuthMetadataProcessor {
     if (!absl::StartsWith(value, kBearer)) {
       return Refuse("the metadata authorization does not read: Bearer TOKEN");
     }
-    const auto name = tokens_.Find(value.substr(sizeof(kBearer) - 1));
-    if (name.has_value()) return Welcome(*name, context);
+    const auto token = tokens_.Find(value.substr(sizeof(kBearer) - 1));
+    if (token.has_value()) return Welcome("token:" + token->name, token->role, context);
     return Refuse(
         "ftd does not know this token: it is wrong or revoked; `ftctl token create` on ftd's "
         "machine makes a new one");
   }
 
-  static grpc::Status Welcome(const std::string& name, grpc::AuthContext* context) {
-    // Found again by CallerName, as the job's owner.
+  static grpc::Status Welcome(const std::string& name, Role role, grpc::AuthContext* context) {
+    // Found again by CallerName and CallerRole.
     context->AddProperty(kCaller, name);
+    context->AddProperty(kRole, RoleName(role));
     return grpc::Status::OK;
   }
 
@@ -79,6 +80,7 @@ class CallerCheck : public grpc::AuthMetadataProcessor {
 
   const AccessTokens& tokens_;
   const bool certificates_;
+  const Role certificate_role_;
 };
 
 }  // namespace
@@ -101,7 +103,8 @@ absl::Status CheckTlsFiles(const TlsFiles& files) {
 }
 
 std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsFiles& files,
-                                                        const AccessTokens& tokens) {
+                                                        const AccessTokens& tokens,
+                                                        Role certificate_role) {
   using grpc::experimental::FileWatcherCertificateProvider;
   grpc::experimental::TlsServerCredentialsOptions options(
       // Certificates are read again while ftd runs, so that a renewal needs no restart.
@@ -115,10 +118,15 @@ std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsFiles& files,
     options.set_cert_request_type(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
   }
   auto credentials = grpc::experimental::TlsServerCredentials(options);
-  credentials->SetAuthMetadataProcessor(std::make_shared<CallerCheck>(tokens, certificates));
+  credentials->SetAuthMetadataProcessor(
+      std::make_shared<CallerCheck>(tokens, certificates, certificate_role));
   return credentials;
 }
 
 std::string CallerName(const grpc::AuthContext& context) { return FirstProperty(context, kCaller); }
+
+Role CallerRole(const grpc::AuthContext& context) {
+  return RoleNamed(FirstProperty(context, kRole)).value_or(Role::kRead);
+}
 
 }  // namespace ftd

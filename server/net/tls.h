@@ -30,12 +30,17 @@ absl::Status CheckTlsFiles(const TlsFiles& files);
 
 // Reads the files again every few seconds, so that they are changed without a restart. A call
 // without a right token or a client certificate ends as UNAUTHENTICATED; a certificate of a foreign
-// authority, or an expired one, breaks the connection. `tokens` must outlive the credentials.
+// authority, or an expired one, breaks the connection. `certificate_role`: of the callers with one.
+// `tokens` must outlive the credentials.
 std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsFiles& files,
-                                                        const AccessTokens& tokens);
+                                                        const AccessTokens& tokens,
+                                                        Role certificate_role);
 
-// Returns the caller: the token's name, else the certificate's common name; empty when nobody was
-// authenticated.
+// Returns the caller as the owner of jobs: "token:NAME", else "cert:COMMON NAME"; empty when nobody
+// was authenticated.
 std::string CallerName(const grpc::AuthContext& context);
+// Returns the role of the token or of certificates; the least for somebody who was not
+// authenticated.
+Role CallerRole(const grpc::AuthContext& context);
 
 }  // namespace ftd

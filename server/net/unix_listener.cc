@@ -1,6 +1,5 @@
 #include "server/net/unix_listener.h"
 
-#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -9,7 +8,6 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
-#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -57,17 +55,6 @@ absl::Status RemoveStale(const fs::path& path) {
     return ErrnoError(errno, "remove " + path.string());
   }
   return absl::OkStatus();
-}
-
-// The number, for a user whom the host does not know (in a container, say).
-std::string UserName(uid_t uid) {
-  passwd entry{};
-  passwd* found = nullptr;
-  std::vector<char> buffer(16384);
-  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) {
-    return found->pw_name;
-  }
-  return std::to_string(uid);
 }
 
 }  // namespace
@@ -136,13 +123,13 @@ void UnixListener::Stop() {
 
 // gRPC names a connection that was handed over as descriptor "fd:N". The entry is replaced when the
 // number is used again.
-std::optional<std::string> UnixListener::UserOf(const std::string& peer) const {
+std::optional<uid_t> UnixListener::UserOf(const std::string& peer) const {
   int fd = -1;
   if (!absl::StartsWith(peer, "fd:") || !absl::SimpleAtoi(peer.substr(3), &fd)) return std::nullopt;
   absl::MutexLock lock(&mutex_);
   const auto user = users_.find(fd);
   if (user == users_.end()) return std::nullopt;
-  return UserName(user->second);
+  return user->second;
 }
 
 }  // namespace ftd

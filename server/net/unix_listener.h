@@ -42,9 +42,8 @@ class UnixListener {
   // No new connections; those handed over live on. Idempotent.
   void Stop();
 
-  // Returns the name of the user of gRPC's peer "fd:N" (a number when it has no name). Thread-safe.
-  // none: not one of ours.
-  std::optional<std::string> UserOf(const std::string& peer) const;
+  // Returns the user of gRPC's peer "fd:N". Thread-safe. none: not one of ours.
+  std::optional<uid_t> UserOf(const std::string& peer) const;
 
  private:
   UnixListener(std::filesystem::path path, std::unique_ptr<AcceptLoop> loop,

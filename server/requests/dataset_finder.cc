@@ -1,48 +1,36 @@
 #include "server/requests/dataset_finder.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <memory>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
 #include "lib/base/sha256.h"
 #include "lib/data/dataset_files.h"
 #include "server/host/log.h"
 #include "server/host/uploads.h"
+#include "server/requests/source_access.h"
 
 namespace ftd {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Compares whole parts: /data2 is not under /data.
-bool LiesUnder(const fs::path& path, const fs::path& root) {
-  const auto [end, unused] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
-  return end == root.end();
-}
-
 // Returns the path without its trailing slash, which would count as an empty last part.
 fs::path Trimmed(const fs::path& path) { return path.has_filename() ? path : path.parent_path(); }
 
 }  // namespace
 
-// Returns whether a path is under one of dataset_roots. Links are resolved on both sides, so that
-// none leads out of a root.
-bool DatasetFinder::IsUnderARoot(const fs::path& path) const {
-  std::error_code error;
-  const fs::path real = fs::weakly_canonical(path, error);
-  if (error) return false;
-  return std::any_of(roots_.begin(), roots_.end(), [&](const std::string& root) {
-    std::error_code ignored;
-    return LiesUnder(real, Trimmed(fs::weakly_canonical(root, ignored)));
-  });
+// Returns whether a path without links is under one of dataset_roots.
+bool DatasetFinder::IsUnderARoot(const fs::path& real) const {
+  return std::any_of(roots_.begin(), roots_.end(),
+                     [&](const std::string& root) { return LiesUnder(real, WithoutLinks(root)); });
 }
 
 absl::StatusOr<std::vector<DatasetFile>> DatasetFinder::FindServerFiles(
-    const std::string& name) const {
+    const std::string& name, const Caller& caller) const {
   const auto refused = [&](const fs::path& path) {
     return FieldError({{"dataset.server_path",
                         absl::StrCat("\"", path.string(),
@@ -52,23 +40,25 @@ absl::StatusOr<std::vector<DatasetFile>> DatasetFinder::FindServerFiles(
   // The fixed part of a glob is checked first: folders outside the roots must not even be searched.
   fs::path searched(name);
   while (IsGlob(searched.string())) searched = searched.parent_path();
-  if (!searched.is_absolute() || !IsUnderARoot(searched)) return refused(name);
+  if (!searched.is_absolute() || !IsUnderARoot(WithoutLinks(searched))) return refused(name);
   FTD_ASSIGN_OR_RETURN(const auto found, FindDatasetFiles(name));
   std::vector<DatasetFile> files;
   for (const LocalDatasetFile& file : found) {
     // Checked again, since a link within a root may lead out of it.
-    if (!IsUnderARoot(file.path)) return refused(file.path);
-    std::error_code error;
-    const fs::path real = fs::canonical(file.path, error);
-    if (error || !fs::is_regular_file(real, error) || access(real.c_str(), R_OK) != 0) {
+    if (!IsUnderARoot(WithoutLinks(file.path))) return refused(file.path);
+    const auto opened = OpenRegularFile(file.path);
+    if (!opened.ok()) {
       return Error(Reason::kDatasetNotFound,
                    absl::StrCat("dataset ", file.path.string(),
                                 ": the server has no such file that it can read"));
     }
     // Hashed at submit: the worker compares before it reads, so a file that changes in the queue is
     // noticed.
-    FTD_ASSIGN_OR_RETURN(std::string sha256, Sha256File(real));
-    files.push_back({std::move(sha256), file.name, real});
+    if (!IsUnderARoot(opened->path)) return refused(file.path);  // it was moved just now
+    FTD_RETURN_IF_ERROR(SourceAccess::CheckFile(*opened, caller));
+    FTD_ASSIGN_OR_RETURN(std::string sha256,
+                         Sha256File(absl::StrCat("/proc/self/fd/", opened->fd.get())));
+    files.push_back({std::move(sha256), file.name, opened->path});
   }
   return files;
 }
@@ -92,12 +82,12 @@ absl::StatusOr<FoundDataset> DatasetFinder::FindUploads(const DatasetSpec& datas
   return found;
 }
 
-absl::StatusOr<FoundDataset> DatasetFinder::Find(DatasetSpec& dataset) const {
+absl::StatusOr<FoundDataset> DatasetFinder::Find(DatasetSpec& dataset, const Caller& caller) const {
   FoundDataset found;
   if (!dataset.hub.name.empty()) {
     FTD_ASSIGN_OR_RETURN(found, FindHubDataset(dataset, LogHubTrouble));
   } else if (!dataset.server_path.empty()) {
-    FTD_ASSIGN_OR_RETURN(dataset.files, FindServerFiles(dataset.server_path));
+    FTD_ASSIGN_OR_RETURN(dataset.files, FindServerFiles(dataset.server_path, caller));
     if (dataset.file_name.empty()) dataset.file_name = Trimmed(dataset.server_path).filename();
     found.path = dataset.server_path;
   } else {

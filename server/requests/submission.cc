@@ -52,6 +52,13 @@ absl::StatusOr<hub::Sources> DataSources(const Job& job) {
   return sources;
 }
 
+// The job that a request made before, unless somebody else made that request.
+absl::StatusOr<Job> OwnOf(const Caller& caller, Job known) {
+  if (known.owner == caller.owner) return known;
+  return Error(Reason::kRequestIdReused,
+               "another caller has used this request_id; send a fresh one");
+}
+
 // Collects all violations: the client shows them together.
 absl::Status CheckFields(const Submission& submission) {
   std::vector<FieldViolation> bad;
@@ -76,7 +83,10 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   const PlanMeans means{
       .models = finder_,
       .judge_model = [this](const fs::path& dir) { return verdicts_.Judge(dir); },
-      .find_dataset = [this](DatasetSpec& dataset) { return datasets_.Find(dataset); }};
+      .find_dataset =
+          [&](DatasetSpec& dataset) { return datasets_.Find(dataset, submission.caller); },
+      .check_dir =
+          [&](const fs::path& dir) { return access_.CheckModelDir(dir, submission.caller); }};
   FTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(std::move(spec), means));
   FTD_RETURN_IF_ERROR(JudgeFirstRows(datasets_.OptionsOf(plan.spec.dataset, plan.model_dir),
                                      kFirstRows, kFirstRowsTime));
@@ -95,7 +105,7 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   }
   job.labels = submission.labels;
   job.priority = submission.priority;
-  job.owner = submission.owner;
+  job.owner = submission.caller.owner;
   std::error_code error;
   // Names are unique among jobs in the store; results outlive their job's row.
   if (!job.name.empty() && fs::exists(PublishedResult(state_dir_, job), error)) {
@@ -153,16 +163,25 @@ absl::StatusOr<RowCheck> Submitter::ReadRows(const Job& judged,
   return Error(reason == Reason::kNone ? Reason::kInternal : reason, check.end.message());
 }
 
+// Admins are bound by the queue's length alone.
+absl::StatusOr<Job> Submitter::Insert(Job job, const std::optional<RequestKey>& request,
+                                      const Caller& caller) {
+  const int64_t most = caller.role == Role::kAdmin ? std::numeric_limits<int64_t>::max()
+                                                   : rules_.max_queued_per_owner;
+  FTD_ASSIGN_OR_RETURN(Job queued, store_.Insert(std::move(job), request, rules_.max_queued, most));
+  return OwnOf(caller, std::move(queued));
+}
+
 absl::StatusOr<Job> Submitter::Submit(const Submission& submission) {
   // Before judging, which may take seconds. Insert asks again within its transaction, for two calls
   // at once.
   if (submission.request.has_value()) {
     FTD_ASSIGN_OR_RETURN(auto known, store_.FindRequest(*submission.request));
-    if (known.has_value()) return *std::move(known);
+    if (known.has_value()) return OwnOf(submission.caller, *std::move(known));
   }
   FTD_ASSIGN_OR_RETURN(Job job, Judge(submission));
   job.id = NewJobId();
-  auto queued = store_.Insert(std::move(job), submission.request, rules_.max_queued);
+  auto queued = Insert(std::move(job), submission.request, submission.caller);
   if (queued.ok()) {
     const std::string request_id = submission.request.value_or(RequestKey()).request_id;
     LogInfo(About{.job = queued->id, .request_id = request_id}, "queued",
@@ -171,14 +190,14 @@ absl::StatusOr<Job> Submitter::Submit(const Submission& submission) {
   return queued;
 }
 
-absl::StatusOr<Job> Submitter::Retry(const std::string& name, const std::string& owner,
+absl::StatusOr<Job> Submitter::Retry(const std::string& name, const Caller& caller,
                                      const std::optional<RequestKey>& request) {
   std::vector<FieldViolation> bad;
   CheckRequestId(request, bad);
   if (!bad.empty()) return FieldError(bad);
   if (request.has_value()) {
     FTD_ASSIGN_OR_RETURN(auto known, store_.FindRequest(*request));
-    if (known.has_value()) return *std::move(known);
+    if (known.has_value()) return OwnOf(caller, *std::move(known));
   }
   FTD_ASSIGN_OR_RETURN(const Job ended, store_.Get(name));
   if (!IsFinal(ended.state)) {
@@ -197,9 +216,9 @@ absl::StatusOr<Job> Submitter::Retry(const std::string& name, const std::string&
   job.sources_json = ended.sources_json;
   job.labels = ended.labels;
   job.priority = ended.priority;
-  job.owner = owner;
+  job.owner = caller.owner;
   job.retry_of = ended.id;
-  return store_.Insert(std::move(job), request, rules_.max_queued);
+  return Insert(std::move(job), request, caller);
 }
 
 }  // namespace ftd

@@ -16,9 +16,11 @@
 #include "server/host/state_dir.h"
 #include "server/jobs/job_store.h"
 #include "server/lookahead/row_check.h"
+#include "server/requests/caller.h"
 #include "server/requests/client_task.h"
 #include "server/requests/dataset_finder.h"
 #include "server/requests/model_verdicts.h"
+#include "server/requests/source_access.h"
 
 namespace ftd {
 
@@ -28,7 +30,7 @@ struct Submission {
   std::string name;
   std::map<std::string, std::string> labels;
   int32_t priority = 0;
-  std::string owner;
+  Caller caller;  // its owner
   std::optional<RequestKey> request;
 };
 
@@ -36,8 +38,10 @@ struct Submission {
 struct SubmitRules {
   Dtype default_dtype = Dtype::kFloat32;
   std::map<std::string, std::string> models;  // alias → directory or repository
-  std::vector<std::string> dataset_roots;
+  std::vector<std::string> dataset_roots, model_roots;
+  Visibility visibility = Visibility::kGroup;
   int64_t max_queued = 1000;
+  int64_t max_queued_per_owner = 500;
   std::string worker;  // program
 };
 
@@ -50,7 +54,8 @@ class Submitter {
         state_dir_(state_dir),
         rules_(std::move(rules)),
         finder_(rules_.models, LogHubTrouble),
-        datasets_(state_dir, rules_.dataset_roots) {}
+        datasets_(state_dir, rules_.dataset_roots),
+        access_(store, state_dir, rules_.model_roots, rules_.visibility) {}
 
   // Judges everything that can be judged without reading weights or many rows: fields, model
   // headers, adapter, the dataset's first rows, that a result could be written. Returns the job
@@ -76,12 +81,14 @@ class Submitter {
 
   // Queues another job that is as one that has ended was: bound to the same model and data.
   // FAILED_PRECONDITION STATE_CONFLICT: it has not ended.
-  absl::StatusOr<Job> Retry(const std::string& job, const std::string& owner,
+  absl::StatusOr<Job> Retry(const std::string& job, const Caller& caller,
                             const std::optional<RequestKey>& request);
 
   const ModelFinder& model_finder() const { return finder_; }
 
  private:
+  absl::StatusOr<Job> Insert(Job job, const std::optional<RequestKey>& request,
+                             const Caller& caller);
   absl::StatusOr<RowCheck> ReadRows(const Job& judged, const RowCheckObserver& observer) const;
 
   JobStore& store_;
@@ -89,6 +96,7 @@ class Submitter {
   const SubmitRules rules_;
   const ModelFinder finder_;
   const DatasetFinder datasets_;
+  const SourceAccess access_;
   mutable ModelVerdicts verdicts_;
 };
 

@@ -8,9 +8,9 @@
 
 namespace ftd {
 
-UploadReactor::UploadReactor(std::filesystem::path uploads, TaskPool& pool,
+UploadReactor::UploadReactor(std::filesystem::path uploads, TaskPool& pool, Admit admit,
                              v1::UploadFileResponse* response)
-    : uploads_(std::move(uploads)), pool_(pool), response_(response) {
+    : uploads_(std::move(uploads)), pool_(pool), admit_(std::move(admit)), response_(response) {
   StartRead(&request_);
 }
 
@@ -20,6 +20,7 @@ absl::Status UploadReactor::Take(const v1::UploadFileRequest& request) {
     if (upload_ != nullptr) {
       return FieldError({{"header", "came twice; it is the first message alone"}});
     }
+    FTD_RETURN_IF_ERROR(admit_(request.header()));
     FTD_ASSIGN_OR_RETURN(
         upload_, Upload::Begin(uploads_, request.header().sha256(), request.header().size_bytes()));
     response_->set_sha256(request.header().sha256());

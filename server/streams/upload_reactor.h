@@ -16,7 +16,10 @@ namespace ftd {
 // Owned by gRPC: deletes itself in OnDone. `pool` runs the last, slow part and must outlive it.
 class UploadReactor : public grpc::ServerReadReactor<v1::UploadFileRequest> {
  public:
-  UploadReactor(std::filesystem::path uploads, TaskPool& pool, v1::UploadFileResponse* response);
+  // Whether a file may be sent, asked once, of its header.
+  using Admit = std::function<absl::Status(const v1::UploadFileRequest::Header&)>;
+  UploadReactor(std::filesystem::path uploads, TaskPool& pool, Admit admit,
+                v1::UploadFileResponse* response);
 
   void OnReadDone(bool ok) override;
   void OnDone() override;
@@ -28,6 +31,7 @@ class UploadReactor : public grpc::ServerReadReactor<v1::UploadFileRequest> {
 
   const std::filesystem::path uploads_;
   TaskPool& pool_;
+  const Admit admit_;
   v1::UploadFileResponse* const response_;
   v1::UploadFileRequest request_;
   std::unique_ptr<Upload> upload_;

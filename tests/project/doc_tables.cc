@@ -12,6 +12,7 @@
 #include "lib/runlog/step_metrics.h"
 #include "lib/spec/job_fields.h"
 #include "nlohmann/json.hpp"
+#include "server/requests/access_table.h"
 
 namespace ftd {
 namespace {
@@ -90,6 +91,33 @@ std::string JobFlags() {
   return table;
 }
 
+// What a method is for the caller with that role: about its own job and another's.
+std::string AccessCell(const AccessRow& row, const Caller& caller) {
+  const auto may = [&](const char* owner) {
+    return Decide(caller, row, owner, Visibility::kGroup) == Verdict::kAllowed;
+  };
+  if (row.touches == Touches::kNoJob) return may("") ? "yes" : "no";
+  if (may("another")) return "all jobs";
+  return may(caller.owner.c_str()) ? "own jobs" : "no";
+}
+
+std::string AccessRows() {
+  std::string table =
+      "| method | token read | token submit | token admin | local user | local admin |\n"
+      "| --- | --- | --- | --- | --- | --- |\n";
+  for (const AccessRow& row : AccessTable()) {
+    absl::StrAppend(&table, "| `", row.method, "`");
+    for (const Role role : {Role::kRead, Role::kSubmit, Role::kAdmin}) {
+      absl::StrAppend(&table, " | ",
+                      AccessCell(row, {.owner = "a", .uid = std::nullopt, .role = role}));
+    }
+    for (const Role role : {Role::kSubmit, Role::kAdmin})
+      absl::StrAppend(&table, " | ", AccessCell(row, {.owner = "a", .uid = 1, .role = role}));
+    absl::StrAppend(&table, " |\n");
+  }
+  return table;
+}
+
 nlohmann::ordered_json JobDefaults() {
   nlohmann::ordered_json defaults;
   for (const JobField& field : JobFields()) defaults[field.path] = DefaultText(field);
@@ -100,7 +128,8 @@ nlohmann::ordered_json JobDefaults() {
 }  // namespace ftd
 
 int main() {
-  std::cout << nlohmann::ordered_json{{"errors", ftd::Errors()},
+  std::cout << nlohmann::ordered_json{{"access", ftd::AccessRows()},
+                                      {"errors", ftd::Errors()},
                                       {"job_defaults", ftd::JobDefaults()},
                                       {"job_flags", ftd::JobFlags()},
                                       {"step_keys", ftd::StepKeys()},

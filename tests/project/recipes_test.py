@@ -18,7 +18,7 @@ TRACES = {
         "docs/cli.md": "made from the table", "docs/metrics.md": "made from the table"}),
     "a model family": (r'"llama"', {"lib/model/unsupported.cc": "the nearest family of types that are none"}),
     "an operator": (r"\bglu/glu", {"worker/engine/model/decoder_layer.cc": "computes with it"}),
-    "an RPC with its verb": (r"HoldJob|HoldVerb|verbs/hold\.cc|`hold JOB`", {}),
+    "an RPC with its verb": (r"HoldJob|HoldVerb|verbs/hold\.cc|`hold JOB`", {"docs/security.md": "made from the table"}),
     "a dataset shape": (r"PROMPT_COMPLETION|kPromptCompletion|prompt-completion", {}),
 }
 

@@ -47,7 +47,7 @@ def test_a_certificate_of_our_authority_lets_in_and_names_the_owner(pki):
     with tls_ftd(pki) as ftd, tls_channel(ftd, pki.ours, pki.laptop) as channel:
         stub = api_grpc.FineTuningStub(channel)
         job = stub.SubmitJob(api.SubmitJobRequest(spec=ftd.spec(ftd.model, ROWS)), timeout=20)
-        assert job.owner == "laptop"
+        assert job.owner == "cert:laptop"
         states = [e.state_change.to for e in stub.WatchJob(api.WatchJobRequest(job=job.id), timeout=60)
                   if e.WhichOneof("event") == "state_change"]
         assert states[-1] == jobs.Job.SUCCEEDED
@@ -109,7 +109,7 @@ def test_tokens(pki, certificates):
             assert outcome(tls_channel(ftd, pki.ours, pki.laptop, bearer("wrong")))[0] == Code.UNAUTHENTICATED
         with tls_channel(ftd, pki.ours, None, bearer(SECRET)) as channel:
             stub = api_grpc.FineTuningStub(channel)
-            assert stub.SubmitJob(api.SubmitJobRequest(spec=ftd.spec(ftd.model, ROWS))).owner == "dashboard"
+            assert stub.SubmitJob(api.SubmitJobRequest(spec=ftd.spec(ftd.model, ROWS))).owner == "token:dashboard"
 
 
 def test_a_token_is_revoked_and_given_at_once_on_an_open_connection(pki):
@@ -237,7 +237,7 @@ def test_ftctl_gets_in_by_certificate_and_by_token(pki, tmp_path):
         env = {"FTCTL_ADDRESS": tcp_address(ftd).replace("127.0.0.1", "localhost"),
                "FTCTL_TLS_CA": str(pki.ours.certificate), "FTCTL_TOKEN_FILE": str(secret)}
         shown = ftctl("show", job, "-o", "json", env=env)
-        assert shown.returncode == 0 and json.loads(shown.stdout)["owner"] == "laptop", shown.stderr
+        assert shown.returncode == 0 and json.loads(shown.stdout)["owner"] == "cert:laptop", shown.stderr
         fetched = ftctl("get", job, tmp_path / "result", "--quiet", env=env)
         assert fetched.returncode == 0 and (tmp_path / "result" / "adapter_config.json").exists()
 
@@ -292,7 +292,7 @@ def test_a_token_is_made_used_and_revoked(pki, tmp_path):
         with tls_channel(ftd, pki.ours, None, bearer(secret)) as channel:
             stub = api_grpc.FineTuningStub(channel)
             job = stub.SubmitJob(api.SubmitJobRequest(spec=ftd.spec(ftd.model, ROWS)))
-            assert job.owner == "dashboard" and list(stub.WatchJob(api.WatchJobRequest(job=job.id), timeout=60))
+            assert job.owner == "token:dashboard" and list(stub.WatchJob(api.WatchJobRequest(job=job.id), timeout=60))
             ftd.ftctl("token", "revoke", "dashboard")
             with pytest.raises(grpc.RpcError) as caught:
                 stub.GetServerInfo(api.GetServerInfoRequest(), timeout=20)

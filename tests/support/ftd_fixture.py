@@ -163,6 +163,7 @@ class Ftd:
             env.pop(name, None)
         env["XDG_CONFIG_HOME"] = str(self.root / "xdg-config")
         env |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(self.root / "hf")}  # no test asks the public hub
+        env["FTD_MODEL_ROOTS"] = str(self.root)  # where the models of tests over TCP lie
         env.update(self.env)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
