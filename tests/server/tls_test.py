@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import urllib.request
 from concurrent import futures
 
 import grpc
@@ -391,15 +392,36 @@ def places_with(secrets, directory, pids):
     return [(str(p), s) for p in files for s in secrets if s.encode() in p.read_bytes()]
 
 
+def all_answers(ftd, job):
+    """What every method that reads says of a job, and /metrics, as bytes."""
+    stub = ftd.stub
+    metrics = json.loads((ftd.state_dir / "addresses.json").read_text())["metrics"]
+    with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=30) as page:
+        answers = [page.read()]
+    answers += [answer.SerializeToString() for answer in (
+        stub.GetJob(api.GetJobRequest(job=job)), stub.ListJobs(api.ListJobsRequest()),
+        stub.ListCheckpoints(api.ListCheckpointsRequest(job=job)), stub.ListModels(api.ListModelsRequest()),
+        stub.ListTokens(api.ListTokensRequest()), stub.GetServerInfo(api.GetServerInfoRequest()),
+        next(stub.WatchQueue(api.WatchQueueRequest(), timeout=30)))]
+    for call, request in ((stub.WatchJob, api.WatchJobRequest), (stub.TailLog, api.TailLogRequest),
+                          (stub.QueryMetrics, api.QueryMetricsRequest), (stub.DownloadResult, api.DownloadResultRequest)):
+        answers += [message.SerializeToString() for message in call(request(job=job), timeout=30)]
+    for args in (["show", job], ["show", job, "-o", "json"], ["logs", job], ["doctor"], ["info"]):
+        done = ftd.ftctl(*args, check=False)
+        answers.append((done.stdout + done.stderr).encode())
+    return b"\n".join(answers)
+
+
 def test_secrets_are_nowhere(pki, tmp_path):
-    """Not in the database, logs, events, or command lines: neither right nor wrong tokens, nor the hub's, nor keys."""
-    hub_token, wrong = "hf_planted0123456789", "tok-wrong-but-secret"
+    """Not in files, logs, metrics, answers or command lines: right and wrong tokens, the hub's, keys, notify_url's password."""
+    hub_token, wrong, password = "hf_planted0123456789", "tok-wrong-but-secret", "planted-password"
     body = "".join(pki.server.key.read_text().splitlines()[1:-1])[:40]
-    secrets = [SECRET, wrong, hub_token, body]
+    secrets = [SECRET, wrong, hub_token, body, password]
     for name, text in (("right", SECRET), ("wrong", wrong)):
         (tmp_path / name).write_text(text)
     script = "steps=100000 step_ms=5"
-    with tls_ftd(pki, script, tokens=token_line("dashboard", SECRET), env={"HF_TOKEN": hub_token}) as ftd:
+    env = {"HF_TOKEN": hub_token, "FTD_NOTIFY_URL": f"http://user:{password}@127.0.0.1:1/?key={password}"}
+    with tls_ftd(pki, script, tokens=token_line("dashboard", SECRET), env=env, args=["--metrics-listen", "127.0.0.1:0"]) as ftd:
         server = ["--address", tcp_address(ftd), "--tls-ca", pki.ours.certificate]
         assert ftctl(*server, "--token-file", tmp_path / "wrong", "ls").returncode == 77
         assert outcome(tls_channel(ftd, pki.ours, None, bearer(wrong)))[0] == Code.UNAUTHENTICATED
@@ -415,8 +437,15 @@ def test_secrets_are_nowhere(pki, tmp_path):
             for line in watch.stdout:
                 if line.startswith("step"):
                     break
+            assert places_with(secrets, ftd.state_dir, [ftd.worker_pid(job.id)]) == []
+            ftd.stub.CancelJob(api.CancelJobRequest(job=job.id, keep=True))
+            ftd.wait(job.id, "SUCCEEDED")
+            wait_until(lambda: "; next try in" in ftd.log(), "a notification that fails")
+            answers = ftd.root / "answers"
+            answers.write_bytes(all_answers(ftd, job.id))
+            assert job.id.encode() in answers.read_bytes() and b"ftd_jobs_submitted_total" in answers.read_bytes()
             ftd.key.unlink()  # the operator's copy, which is no place of ftd's
-            pids = [ftd.process.pid, watch.pid, ftd.worker_pid(job.id)]
+            pids = [ftd.process.pid, watch.pid]
             assert places_with(secrets, ftd.root, pids) == []
             (ftd.root / "leak").write_text(f"x{SECRET}y")  # the search finds what is there
             assert places_with(secrets, ftd.root, pids) == [(str(ftd.root / "leak"), SECRET)]
