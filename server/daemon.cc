@@ -36,7 +36,6 @@
 namespace ftd {
 namespace {
 
-constexpr int kPoolThreads = 8, kSubmitThreads = 8;
 constexpr int kMaxMessageBytes = 4 << 20;
 constexpr int kKeepaliveMs = 60 * 1000, kLeastPingIntervalMs = 10 * 1000;
 constexpr int kHandshakeMs = 10 * 1000;
@@ -98,8 +97,6 @@ Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> st
       device_(FindDevice(state_dir_, options_)),
       start_time_(absl::Now()),
       store_(std::move(store)),
-      pool_(kPoolThreads),
-      submit_pool_(kSubmitThreads),
       pulse_(*store_, [this] { return stopping_.load(); }),
       submitter_(*store_, state_dir_, RulesOf(options_, device_)),
       tokens_(options_.token_file),
@@ -238,8 +235,7 @@ void Daemon::MakeService() {
       .state_dir = state_dir_,
       .submitter = submitter_,
       .hub = hub_,
-      .pool = pool_,
-      .submit_pool = submit_pool_,
+      .lanes = lanes_,
       .tokens = tokens_,
       .access = access_,
       .quotas = quotas_,
@@ -258,11 +254,11 @@ absl::Status Daemon::BuildServer() {
   builder.RegisterService(service_.get());
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(MalformedRequests());  // first: it changes the status that is counted
-  interceptors.push_back(RpcMetrics(
-      metrics_->registry(),
-      {.began = [this](const std::string& peer) { connections_.SawCall(peer); },
-       .had_message = [this](const std::string& peer) { connections_.SawMessage(peer); },
-       .ended = [this](const std::string& peer) { connections_.SawEnd(peer); }}));
+  interceptors.push_back(
+      RpcMetrics(metrics_->registry(),
+                 {.began = [this](const std::string& peer) { connections_.SawCall(peer); },
+                  .had_message = [this](const std::string& peer) { connections_.SawMessage(peer); },
+                  .ended = [this](const std::string& peer) { connections_.SawEnd(peer); }}));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   const auto credentials =
       options_.tls_cert.empty()
@@ -278,7 +274,7 @@ absl::Status Daemon::BuildServer() {
 
 // In the background: quick_check reads the whole database, and the daemon serves meanwhile.
 void Daemon::CheckDatabase() {
-  pool_.Post([this] {
+  lanes_.reads.Post([this] {
     auto database = Database::Open(state_dir_.Database());
     const absl::Status checked = database.ok() ? database->QuickCheck() : database.status();
     if (checked.ok()) return LogInfo("the last stop was unclean; the database is whole");

@@ -19,7 +19,6 @@
 #include "server/host/gpus.h"
 #include "server/host/options.h"
 #include "server/host/state_dir.h"
-#include "server/host/task_pool.h"
 #include "server/jobs/job_store.h"
 #include "server/lookahead/prefetcher.h"
 #include "server/lookahead/row_checker.h"
@@ -89,8 +88,7 @@ class Daemon {
   std::unique_ptr<JobStore> store_;
   WatchHub hub_;
   const GpuSampler gpus_{AskGpus};
-  TaskPool pool_;
-  TaskPool submit_pool_;  // a submit may wait for the hub
+  Lanes lanes_;
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<RowChecker> row_checker_;
   std::unique_ptr<Prefetcher> prefetcher_;

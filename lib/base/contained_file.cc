@@ -65,7 +65,7 @@ absl::StatusOr<OpenedFile> OpenRegularFile(const fs::path& path) {
 absl::StatusOr<OpenedFile> OpenContained(const fs::path& dir, const fs::path& name) {
   auto opened = OpenRegularFile(dir / name);
   if (absl::IsInvalidArgument(opened.status()))
-    return Error(Reason::kModelCorrupt, opened.status().message());
+    return Error(Reason::kModelCorrupt, std::string(opened.status().message()));
   if (!opened.ok() || IsContained(opened->path, Normal(dir))) return opened;
   return Error(Reason::kModelCorrupt,
                absl::StrCat((dir / name).string(),

@@ -85,6 +85,11 @@ absl::StatusOr<FoundModel> ModelFinder::Find(const std::string& model,
   return FindOnHub(hub::SettingsFromEnvironment(), repo, revision, warn_);
 }
 
+bool ModelFinder::IsOnHub(const std::string& model) const {
+  const auto alias = aliases_.find(model);
+  return !fs::path(alias == aliases_.end() ? model : alias->second).is_absolute();
+}
+
 absl::StatusOr<hub::RepoId> ModelFinder::FindRepo(const std::string& model) const {
   const auto alias = aliases_.find(model);
   const std::string& target = alias == aliases_.end() ? model : alias->second;

@@ -39,6 +39,9 @@ class ModelFinder {
   // UNAVAILABLE HUB_UNREACHABLE, RESOURCE_EXHAUSTED DISK_FULL.
   absl::StatusOr<FoundModel> Find(const std::string& model, const std::string& revision) const;
 
+  // Returns whether Find asks the hub for that name.
+  bool IsOnHub(const std::string& model) const;
+
   // Returns the repository of an alias or OWNER/NAME. NOT_FOUND MODEL_NOT_FOUND when it is neither.
   absl::StatusOr<hub::RepoId> FindRepo(const std::string& model) const;
 

@@ -39,7 +39,8 @@ grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(
   const auto admit = [this, caller = parts_.caller_of(*context)](const auto& header) {
     return parts_.quotas.AdmitUpload(caller, header.sha256(), header.size_bytes());
   };
-  return std::make_unique<UploadReactor>(parts_.state_dir.Uploads(), parts_.pool, admit, response)
+  return std::make_unique<UploadReactor>(parts_.state_dir.Uploads(), parts_.lanes.uploads, admit,
+                                         response)
       .release();
 }
 

@@ -6,9 +6,9 @@
 
 #include "absl/status/statusor.h"
 #include "ftd/v1/fine_tuning.grpc.pb.h"
+#include "server/api/lanes.h"
 #include "server/host/gpus.h"
 #include "server/host/state_dir.h"
-#include "server/host/task_pool.h"
 #include "server/jobs/job_store.h"
 #include "server/net/access_tokens.h"
 #include "server/requests/access.h"
@@ -29,8 +29,7 @@ struct ServiceParts {
   const StateDir& state_dir;
   Submitter& submitter;
   WatchHub& hub;
-  TaskPool& pool;
-  TaskPool& submit_pool;  // for calls that may wait for the hub
+  Lanes& lanes;
   AccessTokens& tokens;
   const Access& access;
   OwnerQuotas& quotas;
@@ -103,10 +102,12 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   };
   // Gets the caller and the job's id ("" if the request names none).
   using Work = std::function<absl::Status(const Caller&, const std::string& job)>;
-  // Runs `work` on the pool, if the caller may call the method for the job, and finishes the call
-  // with the status.
+  // Runs `work` on the pool, by default that of the method's kind, if the caller may call the
+  // method for the job, and finishes the call with the status.
   Unary* OnPool(Context* context, Asked asked, Work work) {
-    return OnPool(parts_.pool, context, std::move(asked), std::move(work));
+    const bool writes = AccessRowOf(asked.method).touches == Touches::kChanges;
+    return OnPool(writes ? parts_.lanes.writes : parts_.lanes.reads, context, std::move(asked),
+                  std::move(work));
   }
   Unary* OnPool(TaskPool& pool, Context* context, Asked asked, Work work);
   // The id of the job, if the caller may call the method for it. For streams, which begin on gRPC's

@@ -67,6 +67,19 @@ absl::Status ByRequestPath(const absl::Status& status) {
   return WithViolations(status, violations);
 }
 
+// Returns the pool for a submit, by what it may wait for. Without a dataset, rows of the hub are
+// meant.
+TaskPool& LaneOf(const v1::SubmitJobRequest& request, const ModelFinder& models, Lanes& lanes) {
+  const v1::Dataset& dataset = request.spec().dataset();
+  const bool on_server = dataset.has_server_path();
+  const bool uploaded =
+      dataset.has_upload_sha256() ||
+      (dataset.source_case() == v1::Dataset::SOURCE_NOT_SET && dataset.files_size() > 0);
+  const bool on_hub = models.IsOnHub(request.spec().model()) || (!on_server && !uploaded);
+  if (on_hub || request.validate_only()) return lanes.waiting;
+  return on_server ? lanes.hashing : lanes.submits;
+}
+
 // Returns the request in the form that the parts below the API know: the spec as JSON with the
 // proto's own field names, as it is stored with the job.
 absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, Caller caller) {
@@ -147,15 +160,13 @@ grpc::ServerWriteReactor<v1::CheckDataResponse>* FineTuningService::CheckData(
                        });
 }
 
-// A submit may wait for the hub, so it has a pool of its own: many of them do not keep others from
-// being answered.
 FineTuningService::Unary* FineTuningService::SubmitJob(Context* context,
                                                        const v1::SubmitJobRequest* request,
                                                        v1::Job* response) {
-  return OnPool(parts_.submit_pool, context, {"SubmitJob", ""},
-                [=, this](const Caller& caller, const auto&) {
-                  return Submit(*context, caller, *request, response);
-                });
+  TaskPool& pool = LaneOf(*request, parts_.submitter.model_finder(), parts_.lanes);
+  return OnPool(pool, context, {"SubmitJob", ""}, [=, this](const Caller& caller, const auto&) {
+    return Submit(*context, caller, *request, response);
+  });
 }
 
 FineTuningService::Unary* FineTuningService::GetJob(Context* context,

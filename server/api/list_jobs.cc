@@ -1,6 +1,8 @@
 // ListJobs.
 #include <algorithm>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -22,6 +24,17 @@ constexpr int64_t kDefaultPage = 50, kMaxPage = 1000;
 std::string FilterOf(const std::vector<JobState>& states) {
   return absl::StrJoin(states, ",",
                        [](std::string* out, JobState state) { out->append(JobStateName(state)); });
+}
+
+// How many jobs are in those states (of an owner, if one is given); without states all of them.
+absl::StatusOr<int64_t> Count(JobStore& store, const std::vector<JobState>& states,
+                              const std::optional<std::string>& owner) {
+  FTD_ASSIGN_OR_RETURN(const auto counts, store.CountByState(owner));
+  int64_t total = 0;
+  for (const auto& [state, count] : counts) {
+    if (states.empty() || absl::c_linear_search(states, state)) total += count;
+  }
+  return total;
 }
 
 }  // namespace
@@ -60,11 +73,12 @@ absl::Status FineTuningService::List(const Caller& caller, const v1::ListJobsReq
   }
   if (more) response->set_next_page_token(EncodePageToken(last, FilterOf(states)));
   if (!request.page_token().empty()) return absl::OkStatus();
-  FTD_ASSIGN_OR_RETURN(const auto counts, parts_.store.CountByState(owner));
-  for (const auto& [state, count] : counts) {
-    if (states.empty() || absl::c_linear_search(states, state))
-      response->set_total_size(response->total_size() + count);
+  // Counted only where the page does not say it.
+  int64_t total = response->jobs_size();
+  if (more) {
+    FTD_ASSIGN_OR_RETURN(total, Count(parts_.store, states, owner));
   }
+  response->set_total_size(total);
   return absl::OkStatus();
 }
 

@@ -1,9 +1,10 @@
 #include "lib/runlog/message_text.h"
 
 #include <google/protobuf/stubs/logging.h>
+#include <google/protobuf/wrappers.pb.h>
 #include <gtest/gtest.h>
 
-#include "ftd/v1/fine_tuning.pb.h"
+#include "ftd/v1/job.pb.h"
 #include "ftd/v1/worker.pb.h"
 
 namespace ftd {
@@ -31,17 +32,17 @@ TEST(MessageText, TextsAreRepairedAtAnyDepth) {
 }
 
 TEST(MessageText, KeysAndValuesOfMapsAreTexts) {
-  v1::SubmitJobRequest request, parsed;
-  (*request.mutable_labels())["k\x80"] = "v\xC3";
-  ASSERT_TRUE(ParseRepairingText(Bytes(request), &parsed));
+  v1::Job job, parsed;
+  (*job.mutable_labels())["k\x80"] = "v\xC3";
+  ASSERT_TRUE(ParseRepairingText(Bytes(job), &parsed));
   EXPECT_EQ(parsed.labels().at("k\uFFFD"), "v\uFFFD");
 }
 
 TEST(MessageText, FieldsOfBytesStayAsTheyAre) {
-  v1::UploadFileRequest request, parsed;
-  request.set_data("\xFF\x80");
-  ASSERT_TRUE(ParseRepairingText(Bytes(request), &parsed));
-  EXPECT_EQ(parsed.data(), request.data());
+  google::protobuf::BytesValue value, parsed;
+  value.set_value("\xFF\x80");
+  ASSERT_TRUE(ParseRepairingText(Bytes(value), &parsed));
+  EXPECT_EQ(parsed.value(), value.value());
 }
 
 TEST(MessageText, WhatIsNotAMessageIsRefused) {
