@@ -89,6 +89,7 @@ class Daemon {
   WatchHub hub_;
   const GpuSampler gpus_{AskGpus};
   Lanes lanes_;
+  UploadLane uploads_;
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<RowChecker> row_checker_;
   std::unique_ptr<Prefetcher> prefetcher_;

@@ -100,6 +100,9 @@ absl::Status ErrnoError(int error, std::string_view what) {
     case EPERM:
     case EROFS:
       return Error(Reason::kPathNotWritable, message);
+    case EMFILE:
+    case ENFILE:
+      return absl::UnavailableError(message);
     default:
       return Error(Reason::kInternal, message);
   }

@@ -48,7 +48,8 @@ absl::Status Prefixed(const absl::Status& status, std::string_view prefix);
 
 // An error about a system call that just set errno: "open /x/y: No such file or directory". ENOENT
 // gives NOT_FOUND, ENOSPC and EDQUOT RESOURCE_EXHAUSTED with reason DISK_FULL, EACCES, EPERM and
-// EROFS FAILED_PRECONDITION with reason PATH_NOT_WRITABLE, all others INTERNAL.
+// EROFS FAILED_PRECONDITION with reason PATH_NOT_WRITABLE, EMFILE and ENFILE UNAVAILABLE (others
+// close theirs in time), all others INTERNAL.
 absl::Status ErrnoError(int error, std::string_view what);
 
 }  // namespace ftd

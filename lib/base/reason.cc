@@ -90,6 +90,8 @@ constexpr ReasonRow kTable[] = {
     {Reason::kTokenInvalid, "TOKEN_INVALID", Code::kUnauthenticated, 77,
      "give a valid token, or a client certificate"},
     {Reason::kTokenNotFound, "TOKEN_NOT_FOUND", Code::kNotFound, 66, "check the token's name"},
+    {Reason::kTooManyUploads, "TOO_MANY_UPLOADS", Code::kResourceExhausted, 75,
+     "retry when other uploads have ended"},
     {Reason::kTooManyWatchers, "TOO_MANY_WATCHERS", Code::kResourceExhausted, 75,
      "close other watches, then retry"},
     {Reason::kUsage, "USAGE", Code::kInvalidArgument, 2, "see --help", kLocal},

@@ -55,6 +55,7 @@ enum class Reason {
   kStopping,
   kTokenInvalid,
   kTokenNotFound,
+  kTooManyUploads,
   kTooManyWatchers,
   kUsage,
 };

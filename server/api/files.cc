@@ -36,12 +36,11 @@ grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(
     Context* context, v1::UploadFileResponse* response) {
   const auto allowed = Allowed(*context, {"UploadFile", ""});
   if (!allowed.ok()) return std::make_unique<RefusedUpload>(allowed.status()).release();
-  const auto admit = [this, caller = parts_.caller_of(*context)](const auto& header) {
+  const Caller caller = parts_.caller_of(*context);
+  const auto admit = [this, caller](const auto& header) {
     return parts_.quotas.AdmitUpload(caller, header.sha256(), header.size_bytes());
   };
-  return std::make_unique<UploadReactor>(parts_.state_dir.Uploads(), parts_.lanes.uploads, admit,
-                                         response)
-      .release();
+  return UploadReactor::Start(parts_.uploads, caller.name, admit, response);
 }
 
 // Reads the directories rather than the database, so it lists what a resume would find.

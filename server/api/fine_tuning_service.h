@@ -19,6 +19,7 @@
 #include "server/requests/submission.h"
 #include "server/streams/counted_source.h"
 #include "server/streams/stream_reactor.h"
+#include "server/streams/upload_reactor.h"
 #include "server/streams/watch_hub.h"
 
 namespace ftd {
@@ -30,6 +31,7 @@ struct ServiceParts {
   Submitter& submitter;
   WatchHub& hub;
   Lanes& lanes;
+  UploadLane& uploads;
   AccessTokens& tokens;
   const Access& access;
   OwnerQuotas& quotas;

@@ -11,7 +11,6 @@ struct Lanes {
   TaskPool writes{8};    // changes of jobs, which wait for a flush to disk
   TaskPool submits{8};   // of a model on this machine and uploaded data
   TaskPool hashing{4};   // submits that hash files of the server first
-  TaskPool uploads{4};   // the flush of what has come
   TaskPool waiting{16};  // submits that wait for the hub, or for a worker that reads all rows
 };
 

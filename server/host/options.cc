@@ -156,6 +156,13 @@ constexpr Option kTable[] = {
      .number = &Options::max_stored_mib_per_owner,
      .least = 0,
      .greatest = 1 << 30},
+    {.key = "upload_idle_seconds",
+     .type = "S",
+     .help = "An upload on which nothing comes for so long ends. Default: 60. Raise it for clients "
+             "that pause.",
+     .number = &Options::upload_idle_seconds,
+     .least = 1,
+     .greatest = 86400},
     {.key = "stop_grace_seconds",
      .type = "S",
      .help = "Time for the last checkpoint when ftd is stopped. Default: 60. Raise it for big "

@@ -60,6 +60,8 @@ struct Options {
   int64_t max_streams_per_owner = 256;
   int64_t max_upload_mib_per_owner = 0;
   int64_t max_stored_mib_per_owner = 0;
+  // An upload on which nothing comes for this many seconds ends.
+  int64_t upload_idle_seconds = 60;
   // Seconds that a worker has for its last checkpoint when the daemon is stopped.
   int64_t stop_grace_seconds = 60;
   // A worker whose heartbeat and logs stand still for this many seconds is taken for hung and

@@ -100,6 +100,7 @@ absl::StatusOr<std::string> AccessTokens::ReadChecked() const {
   if (absl::IsNotFound(text.status())) return "";
   const absl::Status good = text.ok() ? ParseAccessTokens(*text).status() : text.status();
   if (good.ok()) return *text;
+  if (absl::IsUnavailable(good)) return good;
   return Error(Reason::kConfigInvalid, absl::StrCat(file_.string(), ": ", good.message()));
 }
 
@@ -108,7 +109,7 @@ absl::Status AccessTokens::Write(const std::string& text) const {
   // A link is followed, because the rename would replace it by a file.
   const std::filesystem::path real = std::filesystem::weakly_canonical(file_, ignored);
   const absl::Status written = WriteFileAtomically(real.empty() ? file_ : real, text);
-  if (written.ok()) return absl::OkStatus();
+  if (written.ok() || absl::IsUnavailable(written)) return written;
   return Error(Reason::kPathNotWritable,
                absl::StrCat("ftd cannot change its token_file: ", written.message(),
                             "; one that ftd may not write is changed by whoever wrote it"));

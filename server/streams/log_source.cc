@@ -60,8 +60,10 @@ absl::StatusOr<std::unique_ptr<LogSource>> LogSource::Open(JobStore& store,
 }
 
 // Opens the file for each message, so that a stream that waits for news holds no descriptor.
-std::optional<v1::TailLogResponse> LogSource::Read() {
+// Without a file nothing was written yet; without a descriptor that cannot be told.
+absl::StatusOr<std::optional<v1::TailLogResponse>> LogSource::Read() {
   const auto fd = OpenFile(state_dir_.AttemptDir(job_id_, attempt_) / kWorkerLog, O_RDONLY);
+  if (absl::IsUnavailable(fd.status())) return fd.status();
   if (!fd.ok()) return std::nullopt;
   v1::TailLogResponse message;
   std::string& data = *message.mutable_data();
@@ -78,7 +80,8 @@ absl::StatusOr<std::optional<v1::TailLogResponse>> LogSource::Next() {
     // Asked before the log is read: if the attempt was over by then, this read sees all of its log.
     FTD_ASSIGN_OR_RETURN(const Job job, store_.Get(job_id_));
     FTD_ASSIGN_OR_RETURN(const auto attempts, store_.Attempts(job_id_));
-    if (auto message = Read()) return message;
+    FTD_ASSIGN_OR_RETURN(auto message, Read());
+    if (message.has_value()) return message;
     const int32_t newest = attempts.empty() ? 0 : attempts.back().number;
     // Only after everything of this attempt was read.
     if (follow_ && !only_this_attempt_ && attempt_ < newest) {

@@ -28,7 +28,7 @@ class LogSource : public StreamSource<v1::TailLogResponse> {
 
  private:
   LogSource(JobStore& store, const StateDir& state_dir) : store_(store), state_dir_(state_dir) {}
-  std::optional<v1::TailLogResponse> Read();
+  absl::StatusOr<std::optional<v1::TailLogResponse>> Read();
 
   JobStore& store_;
   const StateDir& state_dir_;

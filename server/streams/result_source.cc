@@ -43,7 +43,10 @@ absl::StatusOr<std::unique_ptr<ResultSource>> ResultSource::Open(const Job& job)
       files.push_back(entry->path().lexically_relative(source->root_));
     }
   }
-  if (error) return Lost(source->root_, error.message());
+  if (error) {
+    const absl::Status status = ErrnoError(error.value(), source->root_.string());
+    return absl::IsUnavailable(status) ? status : Lost(source->root_, error.message());
+  }
   std::sort(files.begin(), files.end());
   source->files_.assign(files.begin(), files.end());
   return source;
@@ -61,6 +64,7 @@ absl::StatusOr<v1::DownloadResultResponse> ResultSource::StartFile() {
   path_ = files_.front();
   files_.pop_front();
   auto file = OpenFile(root_ / path_, O_RDONLY | O_NOFOLLOW);
+  if (absl::IsUnavailable(file.status())) return file.status();  // nothing is lost
   if (!file.ok()) return Lost(root_ / path_, std::string(file.status().message()));
   file_ = *std::move(file);
   struct stat info;

@@ -1,57 +1,127 @@
 #include "server/streams/upload_reactor.h"
 
-#include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "server/streams/grpc_status.h"
 
 namespace ftd {
 
-UploadReactor::UploadReactor(std::filesystem::path uploads, TaskPool& pool, Admit admit,
-                             v1::UploadFileResponse* response)
-    : uploads_(std::move(uploads)), pool_(pool), admit_(std::move(admit)), response_(response) {
-  StartRead(&request_);
+using std::chrono::steady_clock;
+
+UploadReactor* UploadReactor::Start(UploadLane& lane, const std::string& owner, Admit admit,
+                                    v1::UploadFileResponse* response) {
+  const std::shared_ptr<UploadReactor> self(new UploadReactor(lane, std::move(admit), response));
+  self->self_ = self;
+  auto slot = lane.slots.Take(owner);
+  absl::Status started = slot.status();
+  if (slot.ok()) {
+    self->slot_ = *std::move(slot);
+    started = lane.hub.AddUncounted(self);
+  }
+  if (!started.ok()) self->End(started);
+  self->Continue();
+  return self.get();
 }
 
 // Takes the header, which must come first and only once, or a piece of the file.
-absl::Status UploadReactor::Take(const v1::UploadFileRequest& request) {
-  if (request.has_header()) {
-    if (upload_ != nullptr) {
-      return FieldError({{"header", "came twice; it is the first message alone"}});
-    }
-    FTD_RETURN_IF_ERROR(admit_(request.header()));
-    FTD_ASSIGN_OR_RETURN(
-        upload_, Upload::Begin(uploads_, request.header().sha256(), request.header().size_bytes()));
-    response_->set_sha256(request.header().sha256());
-    response_->set_size_bytes(request.header().size_bytes());
-    response_->set_already_present(upload_->already_present());
-    return absl::OkStatus();
-  }
-  if (upload_ == nullptr) {
+absl::Status UploadReactor::Take() {
+  if (!request_.has_header()) {
+    if (upload_ != nullptr) return upload_->Append(request_.data());
     return FieldError({{"header", "is missing; it must be the first message"}});
   }
-  return upload_->Append(request.data());
-}
-
-// Runs on one of gRPC's threads. One read is in flight at a time, so no lock is needed.
-void UploadReactor::OnReadDone(bool ok) {
-  if (!ok) return Complete();
-  if (const absl::Status taken = Take(request_); !taken.ok()) return Finish(ToGrpc(taken));
-  // Bytes that the daemon has already need not be sent: the stream ends with the header.
-  if (response_->already_present()) return Finish(grpc::Status::OK);
-  StartRead(&request_);
-}
-
-// Ends the upload when the client has sent all, or has gone: in that case Finish reaches nobody and
-// the temporary file is removed. The fsync may take long, so a thread of the pool does it.
-void UploadReactor::Complete() {
-  if (upload_ == nullptr) {
-    return Finish(ToGrpc(FieldError({{"header", "is missing; nothing was sent"}})));
+  if (upload_ != nullptr) {
+    return FieldError({{"header", "came twice; it is the first message alone"}});
   }
-  pool_.Post([this] { Finish(ToGrpc(upload_->Finish())); });
+  const auto& header = request_.header();
+  FTD_RETURN_IF_ERROR(admit_(header));
+  FTD_ASSIGN_OR_RETURN(upload_,
+                       Upload::Begin(lane_.directory, header.sha256(), header.size_bytes()));
+  answer_.set_sha256(header.sha256());
+  answer_.set_size_bytes(header.size_bytes());
+  answer_.set_already_present(upload_->already_present());
+  return absl::OkStatus();
 }
 
-void UploadReactor::OnDone() { const std::unique_ptr<UploadReactor> self(this); }
+// The client has sent all, or has gone: in that case the answer reaches nobody.
+absl::Status UploadReactor::Complete() {
+  if (upload_ == nullptr) return FieldError({{"header", "is missing; nothing was sent"}});
+  return upload_->Finish();
+}
+
+void UploadReactor::OnReadDone(bool ok) {
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (finished_) return;  // that is what broke the read off
+    working_ = true;
+  }
+  lane_.pool.Post([self = self_, ok] { self->Work(ok); });
+}
+
+// Bytes that the daemon has already need not be sent: the stream ends with the header.
+void UploadReactor::Work(bool ok) {
+  const absl::Status status = ok ? Take() : Complete();
+  if (!ok || !status.ok() || answer_.already_present()) {
+    upload_.reset();  // before the client hears of the end, so that it finds nothing left over
+    const absl::MutexLock lock(&mutex_);
+    if (!end_.has_value()) end_ = status;
+  }
+  Continue();
+}
+
+void UploadReactor::Continue() {
+  bool ended = false;
+  {
+    const absl::MutexLock lock(&mutex_);
+    working_ = false;
+    ended = end_.has_value();
+    if (!ended) ++starting_;
+    since_ = steady_clock::now();
+  }
+  if (!ended) {
+    StartRead(&request_);
+    const absl::MutexLock lock(&mutex_);
+    --starting_;
+  }
+  FinishIfEnded();
+}
+
+void UploadReactor::End(const absl::Status& status) {
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (!end_.has_value()) end_ = status;
+  }
+  FinishIfEnded();
+}
+
+void UploadReactor::Advance() {
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (working_ || steady_clock::now() - since_ < lane_.idle) return;
+  }
+  End(absl::DeadlineExceededError(absl::StrCat("nothing of the file came for ", lane_.idle.count(),
+                                               " s; send it again, without a pause")));
+}
+
+// The slot is free before the client hears of the end, so that it may begin the next upload.
+void UploadReactor::FinishIfEnded() {
+  absl::Status status;
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (!end_.has_value() || finished_ || working_ || starting_ > 0) return;
+    finished_ = true;
+    status = *end_;
+  }
+  slot_.reset();
+  if (status.ok()) *response_ = answer_;
+  Finish(ToGrpc(status));
+}
+
+// The last call of gRPC. Removing a large file takes its time, so the pool does it.
+void UploadReactor::OnDone() {
+  lane_.hub.Remove(this);
+  lane_.pool.Post([last = std::move(self_)] {});
+}
 
 }  // namespace ftd

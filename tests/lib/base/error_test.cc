@@ -42,6 +42,8 @@ TEST(Error, SystemCalls) {
       {EACCES, absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE"},
       {EPERM, absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE"},
       {EROFS, absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE"},
+      {EMFILE, absl::StatusCode::kUnavailable, ""},
+      {ENFILE, absl::StatusCode::kUnavailable, ""},
       {EIO, absl::StatusCode::kInternal, "INTERNAL"},
   };
   for (const auto& row : kTable) {
