@@ -257,7 +257,7 @@ absl::Status Daemon::BuildServer() {
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(MalformedRequests());  // first: it changes the status that is counted
   interceptors.push_back(
-      RpcMetrics(metrics_->registry(),
+      RpcMetrics(metrics_->registry(), FineTuningService::IsMethod,
                  {.began = [this](const std::string& peer) { connections_.SawCall(peer); },
                   .had_message = [this](const std::string& peer) { connections_.SawMessage(peer); },
                   .ended = [this](const std::string& peer) { connections_.SawEnd(peer); }}));

@@ -1,4 +1,6 @@
 // ftd: the fine-tuning daemon. Flags only; daemon.h does the rest.
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -131,6 +133,17 @@ void Reexecute(const std::string& program, char** argv) {
   ftd::LogError("cannot start ", program, " again: ", std::generic_category().message(errno));
 }
 
+// Leaves no memory behind, where tokens and users' data are: no core dumps, of this process or a
+// worker, and no other process of the same user may read this one's memory. A worker is dumpable
+// again, but its limit stays.
+void KeepMemoryPrivate() {
+  const rlimit none{};
+  setrlimit(RLIMIT_CORE, &none);
+#ifndef __SANITIZE_ADDRESS__  // whose search for leaks attaches to this process
+  prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
 int Serve(const Flags& flags, ftd::Options options, char** argv) {
   std::error_code error;
   // Read now: a package upgrade may replace the file, and SIGHUP should start the new one from the
@@ -174,6 +187,7 @@ int Main(int argc, char** argv) {
   if (flags.print_config) std::printf("%s", ftd::OptionsToToml(*options).c_str());
   if (flags.check_config || flags.print_config) return 0;
   ftd::SetUpLog(options->log_format, options->log_level);
+  KeepMemoryPrivate();
   umask(0027);  // the group that may open the socket may read results
   ftd::BlockSignals();
   ftd::AllowOnlyTls13();

@@ -239,6 +239,7 @@ in
         EnvironmentFile = mkIf (cfg.environmentFile != null) [ (toString cfg.environmentFile) ];
         LoadCredential = mkIf (cfg.huggingFaceTokenFile != null) [ "hf-token:${toString cfg.huggingFaceTokenFile}" ];
         LimitNOFILE = 65536;
+        LimitCORE = 0;
 
         PrivateDevices = !cfg.gpu;
         DevicePolicy = "closed";

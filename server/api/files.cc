@@ -40,7 +40,7 @@ grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(
   const auto admit = [this, caller](const auto& header) {
     return parts_.quotas.AdmitUpload(caller, header.sha256(), header.size_bytes());
   };
-  return UploadReactor::Start(parts_.uploads, caller.name, admit, response);
+  return UploadReactor::Start(parts_.uploads, caller.owner, admit, response);
 }
 
 // Reads the directories rather than the database, so it lists what a resume would find.

@@ -54,6 +54,9 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
         models_(parts_.store, parts_.submitter.model_finder()),
         queue_(parts_.store, parts_.state_dir, parts_.gpus, parts_.device) {}
 
+  // Whether this program knows a method "ftd.v1.FineTuning.GetJob".
+  static bool IsMethod(const std::string& name);
+
   using Context = grpc::CallbackServerContext;
   using Unary = grpc::ServerUnaryReactor;
 

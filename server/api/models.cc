@@ -5,6 +5,10 @@
 
 namespace ftd {
 
+bool FineTuningService::IsMethod(const std::string& name) {
+  return google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(name) != nullptr;
+}
+
 // Walks the cache on disk, so it runs on the pool as the unary calls about jobs do.
 FineTuningService::Unary* FineTuningService::ListModels(Context* context,
                                                         const v1::ListModelsRequest* request,

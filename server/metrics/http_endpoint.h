@@ -27,7 +27,8 @@ class HttpEndpoint {
   // Waits for the answers that are under way.
   ~HttpEndpoint();
 
-  // From now on `path` is answered; others are not found.
+  // From now on `path` is answered; others are not found. A request whose Host header names neither
+  // loopback nor where this server listens is refused with 421.
   void Handle(const std::string& path, Handler handler);
 
   // HOST:PORT as bound.
@@ -35,11 +36,12 @@ class HttpEndpoint {
 
  private:
   class Page;
-  HttpEndpoint(std::unique_ptr<CivetServer> server, std::string address);
+  HttpEndpoint(std::unique_ptr<CivetServer> server, std::string address, std::string host);
 
   std::vector<std::unique_ptr<Page>> pages_;  // outlive the server
   std::unique_ptr<CivetServer> server_;
-  std::string address_;
+  const std::string address_;
+  const std::string host_;  // as given, without port
 };
 
 }  // namespace ftd

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 
 namespace ftd {
 namespace {
@@ -56,6 +57,20 @@ std::string CodeName(grpc::StatusCode code) {
   return code == grpc::StatusCode::OK ? "OK" : camel;
 }
 
+// Returns the labels of a method: its service and name, or "unknown" for both when there is no such
+// method, because a caller could make any number of series otherwise. gRPC's health service has no
+// descriptor here.
+prometheus::Labels MethodLabels(const std::string& path,
+                                const MethodTest& exists) {  // "/ftd.v1.FineTuning/GetJob"
+  constexpr char kHealth[] = "grpc.health.v1.Health";
+  const size_t slash = path.rfind('/');
+  std::string service = path.substr(1, slash - 1), method = path.substr(slash + 1);
+  const bool known = service == kHealth ? method == "Check" || method == "Watch"
+                                        : exists(absl::StrCat(service, ".", method));
+  if (!known) service = method = "unknown";
+  return {{"grpc_service", std::move(service)}, {"grpc_method", std::move(method)}};
+}
+
 // Counts one call. gRPC makes an interceptor for each.
 class CallCounter : public Interceptor {
  public:
@@ -98,31 +113,28 @@ class CallCounter : public Interceptor {
 
 class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  CallCounterFactory(Families families, const CallObserver& observer)
-      : families_(families), observer_(observer) {}
+  CallCounterFactory(Families families, MethodTest exists, const CallObserver& observer)
+      : families_(families), exists_(std::move(exists)), observer_(observer) {}
 
   // Called by gRPC at the beginning of each call.
   Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
-    const std::string path = info->method();  // "/ftd.v1.FineTuning/GetJob"
-    const size_t slash = path.rfind('/');
-    return std::make_unique<CallCounter>(
-               families_,
-               prometheus::Labels{{"grpc_type", TypeName(info->type())},
-                                  {"grpc_service", path.substr(1, slash - 1)},
-                                  {"grpc_method", path.substr(slash + 1)}},
-               info->server_context()->peer(), observer_)
+    prometheus::Labels labels = MethodLabels(info->method(), exists_);
+    labels["grpc_type"] = TypeName(info->type());
+    return std::make_unique<CallCounter>(families_, std::move(labels),
+                                         info->server_context()->peer(), observer_)
         .release();  // gRPC owns it
   }
 
  private:
   const Families families_;
+  const MethodTest exists_;
   const CallObserver observer_;
 };
 
 }  // namespace
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> RpcMetrics(
-    prometheus::Registry& registry, const CallObserver& observer) {
+    prometheus::Registry& registry, const MethodTest& exists, const CallObserver& observer) {
   const Families families{prometheus::BuildCounter()
                               .Name("grpc_server_started_total")
                               .Help("Calls begun.")
@@ -135,7 +147,7 @@ std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> RpcMetric
                               .Name("grpc_server_handling_seconds")
                               .Help("Time of calls.")
                               .Register(registry)};
-  return std::make_unique<CallCounterFactory>(families, observer);
+  return std::make_unique<CallCounterFactory>(families, exists, observer);
 }
 
 }  // namespace ftd

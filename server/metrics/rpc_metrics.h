@@ -16,9 +16,13 @@ struct CallObserver {
   std::function<void(const std::string&)> began, had_message, ended;
 };
 
-// Counts every call of the server whose interceptor it is, and tells `observer`. Calls that nobody
-// may make are not among them. `registry` must outlive that server.
+// Whether there is a method "ftd.v1.FineTuning.GetJob".
+using MethodTest = std::function<bool(const std::string&)>;
+
+// Counts every call of the server whose interceptor it is, and tells `observer`; those of methods
+// that do not exist together. Calls that nobody may make are not among them. `registry` must
+// outlive that server.
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> RpcMetrics(
-    prometheus::Registry& registry, const CallObserver& observer);
+    prometheus::Registry& registry, const MethodTest& exists, const CallObserver& observer);
 
 }  // namespace ftd

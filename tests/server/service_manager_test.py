@@ -236,7 +236,7 @@ def test_a_passed_socket_is_served_before_and_after_a_reload(manager):
             assert inode(ftd.socket) == file
         assert ftd.job(job.id).attempts[0].pid == worker
         inherited = {os.readlink(f"/proc/{worker}/fd/{fd}") for fd in os.listdir(f"/proc/{worker}/fd")}
-        sockets = {os.readlink(f"/proc/{ftd.process.pid}/fd/3")}
+        sockets = {f"socket:[{os.fstat(fd).st_ino}]" for fd in ftd.pass_fds}
         assert sockets and not sockets & inherited
         assert ftd.terminate() == 0
         assert inode(ftd.socket) == file  # the service manager's, not ours
