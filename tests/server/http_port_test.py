@@ -2,6 +2,8 @@
 
 import contextlib
 import http.client
+import pathlib
+import re
 import socket
 
 import grpc
@@ -67,3 +69,9 @@ def test_methods_that_do_not_exist_make_no_series(served):
     assert "evil" not in page.lower()
     for method in ("GetServerInfo", "Check"):
         assert f'grpc_method="{method}"' in page
+
+
+def test_memory_stays_private(served):
+    """No core dumps, of workers neither: they inherit the limit."""
+    limits = pathlib.Path(f"/proc/{served.process.pid}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits
