@@ -9,6 +9,7 @@
 
 #include "lib/model/architecture.h"
 #include "worker/engine/tensors/state.h"
+#include "worker/engine/tensors/tensor_io.h"
 
 namespace ftd::engine {
 namespace {
