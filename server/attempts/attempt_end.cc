@@ -68,6 +68,7 @@ absl::StatusOr<Job> JudgeAndStore(JobStore& store, const StateDir& state_dir, co
   evidence.never_started &= end.daemon_cause.empty();
   evidence.asked_to_stop = end.asked_to_stop;
   evidence.hung = end.hung;
+  evidence.disk_is_full = IsDiskFull(state_dir);
   const absl::Time now = absl::Now();
   AttemptVerdict verdict = JudgeAttempt(evidence, now);
   conclusion->retry_at = SteadyNow() + (verdict.move.not_before.value_or(now) - now);

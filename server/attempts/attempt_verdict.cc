@@ -121,18 +121,22 @@ AttemptVerdict Failed(const AttemptEvidence& evidence) {
   return verdict;
 }
 
+// Somebody else may have filled the disk for a moment: then more space than is free by now may never
+// be, and is not waited for longer than this.
+constexpr absl::Duration kDiskBackoff = absl::Seconds(30);
+
 // Returns the verdict on a worker that found the disk full, which is not the fault of the job: it
 // continues when there is space, however often that happens.
 AttemptVerdict OutOfSpace(const AttemptEvidence& evidence, absl::Time now) {
   AttemptVerdict verdict = Stopped(evidence);
   verdict.attempt_state = AttemptState::kFailed;
-  verdict.attempt_reason = evidence.end->message();
+  verdict.attempt_reason = evidence.end.has_value() ? evidence.end->message() : "the disk is full";
   if (verdict.move.to != JobState::kQueued) return verdict;
   verdict.disk_was_full = true;
   verdict.move.message =
-      absl::StrCat(evidence.end->message(), "; it continues when there is more space");
-  verdict.move.hint = evidence.end->hint();
-  verdict.move.not_before = now + kLongestBackoff;
+      absl::StrCat(verdict.attempt_reason, "; it continues when there is more space");
+  if (evidence.end.has_value()) verdict.move.hint = evidence.end->hint();
+  verdict.move.not_before = now + kDiskBackoff;
   return verdict;
 }
 
@@ -224,6 +228,7 @@ AttemptVerdict Judge(const AttemptEvidence& evidence, absl::Time now) {
   const bool stop_wanted = evidence.asked_to_stop || evidence.state == JobState::kCancelling ||
                            evidence.state == JobState::kPausing;
   if (outcome == End::STOPPED || stop_wanted || evidence.never_started) return Stopped(evidence);
+  if (evidence.disk_is_full && !evidence.end.has_value()) return OutOfSpace(evidence, now);
   if (const std::string complaint = LoaderComplaint(evidence); !complaint.empty()) {
     return CannotLoad(complaint);
   }

@@ -16,7 +16,7 @@ namespace ftd {
 // Attempts in a row that may crash without progress before the job fails.
 inline constexpr int32_t kMaxCrashes = 3;
 
-// No job waits longer for its next attempt, unless the disk is full.
+// No job waits longer for its next attempt, unless the disk has no room for it.
 inline constexpr absl::Duration kLongestBackoff = absl::Minutes(2);
 
 // What there is of an attempt's result.
@@ -41,6 +41,7 @@ struct AttemptEvidence {
   std::string daemon_cause;    // why it could not be started; empty otherwise
   bool never_started = false;  // the daemon died before it had started a worker
   bool hung = false;           // it was killed because it stood still
+  bool disk_is_full = false;   // so much that the worker could not have said so
   std::string log_tail;        // of worker.log
 };
 
@@ -53,7 +54,7 @@ struct AttemptVerdict {
 };
 
 // A retry after a crash waits from `now`: 1 s, then 2 s; 30 s, then 120 s where memory ran short,
-// and at most 120 s where the disk is full (Move::space_wanted is the caller's to fill in).
+// and at most 30 s where the disk is full (Move::space_wanted is the caller's to fill in).
 AttemptVerdict JudgeAttempt(const AttemptEvidence& evidence, absl::Time now);
 
 }  // namespace ftd

@@ -58,10 +58,27 @@ int64_t BytesOfAttempt(const Job& job) {
   return parameters->all * (3 * state_bytes + weight_bytes);
 }
 
+absl::Status CheckCanFit(const StateDir& state_dir, const Job& job) {
+  const auto space = state_dir.DiskSpace();
+  const int64_t wanted = BytesOfAttempt(job) + kMargin;
+  if (!space.has_value() || wanted <= space->total) return absl::OkStatus();
+  return Error(Reason::kDiskReserve,
+               absl::StrFormat("a checkpoint and the result take %.2f GB, but the whole disk of %s "
+                               "has %.2f GB; give ftd a larger one with --state-dir",
+                               static_cast<double>(wanted) / kGigabyte, state_dir.root().string(),
+                               static_cast<double>(space->total) / kGigabyte));
+}
+
+bool IsDiskFull(const StateDir& state_dir) {
+  constexpr int64_t kRoomForWords = 1 << 20;
+  const auto space = state_dir.DiskSpace();
+  return space.has_value() && space->free < kRoomForWords;
+}
+
 std::optional<Shortage> FindShortage(const StateDir& state_dir, const Job& job, int64_t at_least) {
-  const auto free_bytes = state_dir.FreeBytes();
+  const auto space = state_dir.DiskSpace();
   const int64_t wanted = std::max(at_least, BytesOfAttempt(job) + kMargin);
-  if (free_bytes.has_value() && *free_bytes < wanted) {
+  if (space.has_value() && space->free < wanted) {
     return Shortage{.wanted = wanted,
                     .message = absl::StrFormat(
                         "waits until %.2f GB are free in %s, for a checkpoint and the "
@@ -78,7 +95,8 @@ std::optional<Shortage> FindShortage(const StateDir& state_dir, const Job& job, 
 
 int64_t SpaceWantedAfterFullDisk(const StateDir& state_dir, const Job& job) {
   const int64_t needed = BytesOfAttempt(job);
-  return std::max(needed, state_dir.FreeBytes().value_or(0) + needed / 8) + kMargin;
+  const int64_t free_now = state_dir.DiskSpace().value_or(StateDir::Space()).free;
+  return std::max(needed, free_now + needed / 8) + kMargin;
 }
 
 }  // namespace ftd

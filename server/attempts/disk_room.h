@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job.h"
 
@@ -14,6 +15,13 @@ namespace ftd {
 // The least that an attempt writes, in bytes: a checkpoint and the result. 0 where the model cannot
 // be read, which is for the attempt to report.
 int64_t BytesOfAttempt(const Job& job);
+
+// RESOURCE_EXHAUSTED DISK_RESERVE when that would not fit on the disk even if nothing else were
+// there.
+absl::Status CheckCanFit(const StateDir& state_dir, const Job& job);
+
+// The disk has so little room that a worker may not even be able to say so.
+bool IsDiskFull(const StateDir& state_dir);
 
 struct Shortage {
   int64_t wanted = 0;   // bytes to be free where the state directory is

@@ -367,6 +367,7 @@ bool Runner::Conclude(const Job& job, const Attempt& started, const WorkerEnd& e
       LogInfo(AboutAttempt(job, attempt), AttemptStateName(attempt.state), " (", attempt.reason,
               "); the job is ", JobStateName(conclusion.job.state));
       unpublished_.erase(job.id);
+      trouble_.clear();
       if (const auto& not_before = conclusion.job.not_before)
         backoff_.Begin(job.id, *not_before, conclusion.retry_at);
       observer_.attempt_ended(conclusion.job, attempt);
@@ -379,8 +380,11 @@ bool Runner::Conclude(const Job& job, const Attempt& started, const WorkerEnd& e
       publish_at_ = std::min(publish_at_, SteadyNow() + kRetryPublish);
       return true;
     case Conclusion::Kind::kUndecided:
-      LogError(AboutAttempt(job, attempt),
-               "its end cannot be judged or stored yet: ", conclusion.why.message());
+      // Once per cause: it is tried again every second.
+      if (conclusion.why.message() !=
+          std::exchange(trouble_, std::string(conclusion.why.message()))) {
+        LogError(AboutAttempt(job, attempt), "its end cannot be judged or stored yet: ", trouble_);
+      }
       return false;
   }
   return false;

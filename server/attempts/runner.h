@@ -120,6 +120,7 @@ class Runner {
   bool saw_checkpoint_ = false;     // of the active attempt
   Moment retry_at_;                 // an attempt could not be prepared: not before this
   int prepare_failures_ = 0;        // in a row
+  std::string trouble_;             // that kept an attempt from being judged, as last logged
   StoredWait backoff_;              // of the job that is next in the queue
   // Attempts whose result is complete but could not be published, by job; and when to try again.
   struct Unpublished {

@@ -79,10 +79,12 @@ absl::StatusOr<StateDir> StateDir::Open(const fs::path& root) {
   return StateDir(std::move(absolute), std::move(lock));
 }
 
-std::optional<int64_t> StateDir::FreeBytes() const {
-  struct statvfs space;
-  if (statvfs(Results().c_str(), &space) != 0) return std::nullopt;
-  return static_cast<int64_t>(space.f_bavail) * static_cast<int64_t>(space.f_frsize);
+std::optional<StateDir::Space> StateDir::DiskSpace() const {
+  struct statvfs found;
+  if (statvfs(Results().c_str(), &found) != 0) return std::nullopt;
+  const auto block = static_cast<int64_t>(found.f_frsize);
+  return Space{.free = static_cast<int64_t>(found.f_bavail) * block,
+               .total = static_cast<int64_t>(found.f_blocks) * block};
 }
 
 absl::Status StateDir::CheckResultsWritable() const {
@@ -100,10 +102,10 @@ absl::Status StateDir::CheckResultsWritable() const {
                               "; correct its permissions or mount"));
   }
   rmdir(name.c_str());
-  const auto free_bytes = FreeBytes();
-  if (!free_bytes.has_value() || *free_bytes >= kLeastFreeBytes) return absl::OkStatus();
+  const auto space = DiskSpace();
+  if (!space.has_value() || space->free >= kLeastFreeBytes) return absl::OkStatus();
   return Error(Reason::kDiskReserve,
-               absl::StrCat("only ", *free_bytes, " bytes are free for results in ",
+               absl::StrCat("only ", space->free, " bytes are free for results in ",
                             Results().string(), "; free some space"));
 }
 

@@ -54,8 +54,12 @@ class StateDir {
   std::filesystem::path DeviceLock() const { return root_ / "device.lock"; }
   std::filesystem::path Addresses() const { return root_ / "addresses.json"; }
 
-  // Bytes that are free for jobs and results; none where that cannot be told.
-  std::optional<int64_t> FreeBytes() const;
+  // Of the disk of jobs and results, in bytes; none where that cannot be told.
+  struct Space {
+    int64_t free = 0;
+    int64_t total = 0;
+  };
+  std::optional<Space> DiskSpace() const;
 
   // Checks that a result could be published now: PATH_NOT_WRITABLE, or RESOURCE_EXHAUSTED
   // DISK_RESERVE when the disk is as good as full.

@@ -10,6 +10,7 @@
 #include "lib/data/first_rows.h"
 #include "lib/hub/plan.h"
 #include "lib/hub/sources.h"
+#include "server/attempts/disk_room.h"
 #include "server/attempts/result_publisher.h"
 #include "server/jobs/id.h"
 #include "server/jobs/job_states.h"
@@ -103,6 +104,7 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
                                                       " bytes; it may have ", kMaxSpecBytes,
                                                       ": use fewer, larger files")}});
   }
+  FTD_RETURN_IF_ERROR(CheckCanFit(state_dir_, job));
   job.labels = submission.labels;
   job.priority = submission.priority;
   job.owner = submission.caller.owner;
