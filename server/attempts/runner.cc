@@ -52,9 +52,9 @@ absl::Status CloseResults(JobStore& store, const StateDir& state_dir) {
   for (const Job& job : jobs) {
     FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
     if (attempts.empty()) continue;
-    FTD_ASSIGN_OR_RETURN(const bool publishing,
-                         IsPublishing(state_dir.AttemptDir(job.id, attempts.back().number)));
-    if (publishing) FTD_RETURN_IF_ERROR(store.CloseResult(job));
+    // One that cannot be looked at now is judged later; it must not keep ftd from starting.
+    const auto publishing = IsPublishing(state_dir.AttemptDir(job.id, attempts.back().number));
+    if (publishing.value_or(false)) FTD_RETURN_IF_ERROR(store.CloseResult(job));
   }
   return absl::OkStatus();
 }
