@@ -26,7 +26,7 @@ absl::StatusOr<bool> IsThere(const fs::path& path) {
 // its id where somebody put something else there meanwhile.
 absl::StatusOr<std::string> ChoosePlace(const StateDir& state_dir, const Job& job,
                                         const fs::path& attempt_dir) {
-  const auto chosen = ReadFile(attempt_dir / kPublishingMark);
+  auto chosen = ReadFile(attempt_dir / kPublishingMark);
   if (chosen.ok() && !chosen->empty()) return chosen;
   if (!chosen.ok() && !absl::IsNotFound(chosen.status())) return chosen.status();
   for (const std::string& name : {job.DisplayName(), job.id}) {
