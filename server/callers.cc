@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include "absl/time/clock.h"
 #include "lib/base/user.h"
 #include "server/net/tls.h"
 
@@ -18,7 +17,7 @@ constexpr char kAnonymous[] = "tcp:anonymous";
 }  // namespace
 
 Caller Callers::OfUser(uid_t uid) {
-  const absl::Time now = absl::Now();
+  const Moment now = SteadyNow();
   {
     const absl::MutexLock lock(&mutex_);
     const auto known = known_.find(uid);

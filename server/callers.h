@@ -11,7 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include "lib/base/steady_clock.h"
 #include "server/net/unix_listener.h"
 #include "server/requests/caller.h"
 
@@ -33,7 +33,7 @@ class Callers {
   const std::string admin_group_;
   struct Known {
     Caller caller;
-    absl::Time time;
+    Moment time;
   };
   absl::Mutex mutex_;
   std::map<uid_t, Known> known_ ABSL_GUARDED_BY(mutex_);

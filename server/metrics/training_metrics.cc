@@ -79,21 +79,21 @@ void TrainingMetrics::OnNews(const Job& job, const Attempt& attempt, const Attem
 void TrainingMetrics::OnAttemptEnded(const Job& job) {
   absl::MutexLock lock(&mutex_);
   const auto found = series_.find(job.id);
-  if (found != series_.end()) found->second.end_time = absl::Now();
+  if (found != series_.end()) found->second.ended = SteadyNow();
   DropOld();
 }
 
 // Drops series by age, and all but the three that ended last.
 void TrainingMetrics::DropOld() {
-  std::vector<absl::Time> ended;
+  std::vector<Moment> ended;
   for (const auto& [id, series] : series_) {
-    if (series.end_time) ended.push_back(*series.end_time);
+    if (series.ended) ended.push_back(*series.ended);
   }
   std::sort(ended.begin(), ended.end(), std::greater<>());
-  absl::Time oldest = absl::Now() - kKeep;
+  Moment oldest = SteadyNow() - kKeep;
   if (ended.size() > kKeepEnded) oldest = std::max(oldest, ended[kKeepEnded - 1]);
   std::erase_if(series_, [oldest](const auto& entry) {
-    return entry.second.end_time && *entry.second.end_time < oldest;
+    return entry.second.ended && *entry.second.ended < oldest;
   });
 }
 
@@ -144,7 +144,7 @@ std::vector<MetricFamily> TrainingMetrics::Collect() const {
   std::vector<const Series*> all, with_steps, with_evaluations;
   for (const auto& [id, series] : series_) {
     // DropOld runs only when an attempt ends, so age is checked again.
-    if (series.end_time && absl::Now() - *series.end_time > kKeep) continue;
+    if (series.ended && SteadyNow() - *series.ended > kKeep) continue;
     all.push_back(&series);
     if (series.steps > 0) with_steps.push_back(&series);
     if (series.eval_loss.has_value()) with_evaluations.push_back(&series);

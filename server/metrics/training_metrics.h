@@ -16,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "lib/base/steady_clock.h"
 #include "lib/runlog/step_metrics.h"
 #include "server/attempts/attempt_follower.h"
 #include "server/jobs/job.h"
@@ -44,7 +45,7 @@ class TrainingMetrics : public prometheus::Collectable {
     // Made once: the spec has to be parsed for them.
     std::map<std::string, std::string> labels;
     int32_t attempt = 0;
-    std::optional<absl::Time> end_time;  // of the attempt; none while it runs
+    std::optional<Moment> ended;  // the attempt; none while it runs
     absl::Time heartbeat_time;
     int64_t steps_planned = 0;
     v1::StepMetrics last;

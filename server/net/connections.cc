@@ -17,7 +17,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
-#include "absl/time/clock.h"
 #include "server/host/log.h"
 
 namespace ftd {
@@ -147,9 +146,9 @@ void Connections::SawEnd(const std::string& escaped) {
 
 void Connections::Sweep() {
   const absl::MutexLock lock(&mutex_);
-  const absl::Time now = absl::Now();
+  const Moment now = SteadyNow();
   // Another loop has just looked.
-  if (absl::AbsDuration(now - swept_) < absl::Milliseconds(kSweepMs) / 2) return;
+  if (now - swept_ < absl::Milliseconds(kSweepMs) / 2) return;
   swept_ = now;
   for (auto entry = open_.begin(); entry != open_.end();) {
     const auto one = entry++;
@@ -176,9 +175,9 @@ void Connections::DropBusy() {
     if (!connection.counted_by_kernel && connection.calls == 0) callless.push_back(peer);
     connection.received = received;
   }
-  if (!busy.empty()) tcp_was_busy_ = absl::Now();
+  if (!busy.empty()) tcp_was_busy_ = SteadyNow();
   for (const std::string& peer : busy) Drop(peer);
-  if (absl::AbsDuration(absl::Now() - tcp_was_busy_) < kAfterTcp) return;
+  if (SteadyNow() - tcp_was_busy_ < kAfterTcp) return;
   for (const std::string& peer : callless) Drop(peer);
 }
 
@@ -224,8 +223,8 @@ void Connections::Drop(std::string peer, const char* reason) {
   const int fd = entry->second.fd;
   if (SocketInode(fd) == entry->second.inode) shutdown(fd, SHUT_RDWR);
   // A flood makes one line a second.
-  if (reason != nullptr && absl::Now() - logged_ > absl::Seconds(1)) {
-    logged_ = absl::Now();
+  if (reason != nullptr && SteadyNow() - logged_ > absl::Seconds(1)) {
+    logged_ = SteadyNow();
     LogWarning("closed the connection of ", peer, ": ", reason);
   }
   Remove(entry);

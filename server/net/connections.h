@@ -11,7 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include "lib/base/steady_clock.h"
 
 namespace ftd {
 
@@ -89,8 +89,8 @@ class Connections {
   std::map<std::string, Order> by_host_ ABSL_GUARDED_BY(mutex_);  // the same
   int64_t clock_ ABSL_GUARDED_BY(mutex_) = 0;
   std::atomic<bool> overloaded_ = false;
-  absl::Time swept_ ABSL_GUARDED_BY(mutex_), logged_ ABSL_GUARDED_BY(mutex_);
-  absl::Time tcp_was_busy_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  Moment swept_ ABSL_GUARDED_BY(mutex_) = -kNever, logged_ ABSL_GUARDED_BY(mutex_) = -kNever;
+  Moment tcp_was_busy_ ABSL_GUARDED_BY(mutex_) = -kNever;
 };
 
 inline constexpr int kSweepMs = 250;
