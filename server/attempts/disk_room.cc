@@ -12,7 +12,7 @@
 namespace ftd {
 namespace {
 
-constexpr int64_t kMargin = 16 << 20;
+constexpr int64_t kMargin = StateDir::kReserveBytes;
 constexpr double kGigabyte = 1e9;
 
 struct Parameters {

@@ -384,7 +384,7 @@ absl::Status Complete(Options& options) {
       if (!fs::path(root).is_absolute()) return Bad(key, root + " is not an absolute path");
     }
   }
-  FTD_RETURN_IF_ERROR(CheckWord("visibility", options.visibility, {"group", "owner"}));
+  FTD_RETURN_IF_ERROR(CheckWord("visibility", options.visibility, kVisibilityWords));
   FTD_RETURN_IF_ERROR(CheckWord("certificate_role", options.certificate_role, kRoleWords));
   FTD_RETURN_IF_ERROR(CheckWord("log_format", options.log_format, kLogFormats));
   FTD_RETURN_IF_ERROR(CheckWord("log_level", options.log_level, kLogLevels));

@@ -1,4 +1,4 @@
-// What a caller may do at most, whoever owns the job.
+// What a caller may do at most, whoever owns the job, and whose jobs it sees.
 #pragma once
 
 #include <cstddef>
@@ -24,5 +24,13 @@ constexpr std::optional<Role> RoleNamed(std::string_view name) {
     if (name == RoleName(role)) return role;
   return std::nullopt;
 }
+
+// Whose jobs a caller sees beside its own.
+enum class Visibility {
+  kGroup,  // those of all who may call
+  kOwner,  // nobody's: they are not listed, and named they do not exist. Admins see all.
+};
+
+inline constexpr const char* kVisibilityWords[] = {"group", "owner"};
 
 }  // namespace ftd

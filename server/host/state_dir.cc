@@ -18,9 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// With less free space nothing useful can be trained or saved.
-constexpr int64_t kLeastFreeBytes = 16 << 20;
-
 // The daemon makes its directories itself: a first start needs no preparation.
 absl::Status CreateDirectories(const fs::path& dir) {
   std::error_code error;
@@ -103,7 +100,7 @@ absl::Status StateDir::CheckResultsWritable() const {
   }
   rmdir(name.c_str());
   const auto space = DiskSpace();
-  if (!space.has_value() || space->free >= kLeastFreeBytes) return absl::OkStatus();
+  if (!space.has_value() || space->free >= kReserveBytes) return absl::OkStatus();
   return Error(Reason::kDiskReserve,
                absl::StrCat("only ", space->free, " bytes are free for results in ",
                             Results().string(), "; free some space"));

@@ -54,6 +54,9 @@ class StateDir {
   std::filesystem::path DeviceLock() const { return root_ / "device.lock"; }
   std::filesystem::path Addresses() const { return root_ / "addresses.json"; }
 
+  // With less free space, in bytes, nothing useful can be trained or saved.
+  static constexpr int64_t kReserveBytes = 16 << 20;
+
   // Of the disk of jobs and results, in bytes; none where that cannot be told.
   struct Space {
     int64_t free = 0;

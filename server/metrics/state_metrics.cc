@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "lib/base/certificate.h"
 #include "lib/base/host_memory.h"
+#include "lib/base/tree_bytes.h"
 #include "lib/runlog/timestamp.h"
 #include "server/host/build_info.h"
 #include "server/metrics/metric_family.h"
@@ -35,21 +36,6 @@ double FileBytes(const std::filesystem::path& path) {
   return error ? 0 : static_cast<double>(size);
 }
 
-// Returns the size of all files below `root`. A file that cannot be read, or is removed meanwhile,
-// counts nothing.
-double TreeBytes(const std::filesystem::path& root) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  double bytes = 0;
-  fs::recursive_directory_iterator file(root, fs::directory_options::skip_permission_denied, error);
-  for (; !error && file != fs::recursive_directory_iterator(); file.increment(error)) {
-    std::error_code unread;
-    if (!file->is_symlink(unread) && file->is_regular_file(unread))
-      bytes += FileBytes(file->path());
-  }
-  return bytes;
-}
-
 // f_bavail and not f_bfree: ftd does not run as root.
 void AddFreeBytes(MetricFamily& family, const char* role, const std::filesystem::path& path) {
   struct statvfs space;
@@ -63,7 +49,9 @@ void AddFreeBytes(MetricFamily& family, const char* role, const std::filesystem:
 StateMetrics::StateMetrics(const MetricsSources& sources)
     : sources_(sources),
       start_time_(ToUnixDouble(absl::Now())),
-      results_bytes_([results = sources.state_dir.Results()] { return TreeBytes(results); }) {
+      results_bytes_([results = sources.state_dir.Results()] {
+        return static_cast<double>(TreeBytes(results));
+      }) {
   results_bytes_.Last();  // so that it is there when the first scrape comes
 }
 

@@ -25,13 +25,6 @@ absl::Span<const AccessRow> AccessTable();
 // Requires: the table has it.
 const AccessRow& AccessRowOf(std::string_view method);
 
-// Whose jobs a caller sees beside its own.
-enum class Visibility {
-  kGroup,  // those of all who may call
-  kOwner,  // nobody's: they are not listed, and named they do not exist. Admins see all.
-};
-inline constexpr const char* kVisibilityWords[] = {"group", "owner"};
-
 enum class Verdict {
   kAllowed,
   kNotLocal,    // this call is for the unix socket

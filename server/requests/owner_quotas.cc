@@ -5,8 +5,8 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "lib/base/error.h"
+#include "lib/base/tree_bytes.h"
 #include "server/jobs/wire.h"
 
 namespace ftd {
@@ -22,20 +22,6 @@ constexpr absl::Duration kLongestUpload = absl::Hours(24);
 
 absl::Status Exceeded(const Caller& caller, const std::string& what, const std::string& remedy) {
   return Error(Reason::kQuotaExceeded, absl::StrCat(caller.owner, " has ", what, "; ", remedy));
-}
-
-// Of regular files; what goes meanwhile counts nothing.
-int64_t BytesUnder(const fs::path& dir) {
-  int64_t bytes = 0;
-  std::error_code error;
-  for (fs::recursive_directory_iterator entry(dir, error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::error_code gone;
-    if (!entry->is_regular_file(gone)) continue;
-    const auto size = entry->file_size(gone);
-    if (!gone) bytes += static_cast<int64_t>(size);
-  }
-  return bytes;
 }
 
 // The uploads that a job reads.
@@ -92,7 +78,7 @@ absl::Status OwnerQuotas::AdmitUpload(const Caller& caller, const std::string& s
   auto& sent = sent_[caller.owner];
   // What is not there is on its way, or was removed long ago.
   std::erase_if(sent, [&](const auto& upload) {
-    return absl::Now() - upload.second.time > kLongestUpload &&
+    return SteadyNow() - upload.second.time > kLongestUpload &&
            !fs::exists(file(upload.first), gone);
   });
   std::map<std::string, int64_t> others;
@@ -113,7 +99,7 @@ absl::Status OwnerQuotas::AdmitUpload(const Caller& caller, const std::string& s
                                  limits_.upload_bytes / kMib, " MiB that one owner may have"),
                     "remove jobs that have ended with `ftctl rm`");
   }
-  sent[sha256] = {size_bytes, absl::Now()};
+  sent[sha256] = {size_bytes, SteadyNow()};
   return absl::OkStatus();
 }
 
@@ -122,8 +108,8 @@ absl::Status OwnerQuotas::CheckStored(const Caller& caller) const {
   FTD_ASSIGN_OR_RETURN(const auto jobs, JobsOf(caller.owner));
   int64_t bytes = 0;
   for (const Job& job : jobs) {
-    bytes += BytesUnder(state_dir_.Attempts(job.id).parent_path());
-    if (!job.result_dir.empty()) bytes += BytesUnder(job.result_dir);
+    bytes += TreeBytes(state_dir_.Attempts(job.id).parent_path());
+    if (!job.result_dir.empty()) bytes += TreeBytes(job.result_dir);
     if (bytes < limits_.stored_bytes) continue;
     return Exceeded(
         caller,

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include "lib/base/steady_clock.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job_store.h"
 #include "server/requests/caller.h"
@@ -54,7 +54,7 @@ class OwnerQuotas {
   absl::Mutex mutex_;
   struct Sent {
     int64_t bytes = 0;
-    absl::Time time;
+    Moment time;
   };
   // By owner and SHA-256.
   std::map<std::string, std::map<std::string, Sent>> sent_ ABSL_GUARDED_BY(mutex_);

@@ -2,6 +2,8 @@
 
 Root can write anything, so the file system itself has to refuse: ftd runs where its state directory is a small tmpfs.
 """
+import contextlib
+
 from conftest import error_of, submit, submit_args
 from ftd_fixture import alpaca_rows, wait_until
 from mounted_ftd import MountedFtd
@@ -37,29 +39,29 @@ def fill(ftd, left):
                f"rm {ftd.state_dir}/little")
 
 
-def test_disk_full_while_training(model, dataset):
-    """The job waits, with nothing half written, and continues as soon as there is space."""
+@contextlib.contextmanager
+def training_while_the_disk_fills(model, dataset, left):
+    """ftd and a job with a checkpoint, on a disk of which so much is left. The job resumes, and succeeds, once there is space."""
     with MountedFtd(64) as ftd:
         ftd.start()
         job = submit(ftd, model, dataset, mode="full", max_steps=60, save_steps=1)
         wait_until(lambda: ftd.job(job).checkpoints, "a checkpoint")
-        fill(ftd, "400k")
+        fill(ftd, left)
+        yield ftd, job
+        ftd.inside(f"rm {ftd.state_dir}/ballast")
+        done = ftd.wait(job, "SUCCEEDED")
+        assert len(done.attempts) == 2 and done.attempts[1].resumed_from
+
+
+def test_disk_full_while_training(model, dataset):
+    """The job waits, with nothing half written, and continues as soon as there is space."""
+    with training_while_the_disk_fills(model, dataset, "400k") as (ftd, job):
         waiting = wait_until(lambda: (j := ftd.job(job)).pending_reason == j.DISK_RESERVE and j, "the wait for space")
         assert waiting.attempts[-1].state == waiting.attempts[-1].FAILED and "continues when there is more space" in waiting.message
         assert ".tmp" not in ftd.inside(f"find {ftd.state_dir}/jobs -name '*tmp*'")
-        ftd.inside(f"rm {ftd.state_dir}/ballast")
-        done = ftd.wait(job, "SUCCEEDED")
-        assert len(done.attempts) == 2 and done.attempts[1].resumed_from
 
 
 def test_disk_so_full_that_nothing_can_be_stored(model, dataset):
-    with MountedFtd(64) as ftd:
-        ftd.start()
-        job = submit(ftd, model, dataset, mode="full", max_steps=60, save_steps=1)
-        wait_until(lambda: ftd.job(job).checkpoints, "a checkpoint")
-        fill(ftd, "0")
+    with training_while_the_disk_fills(model, dataset, "0") as (ftd, _):
         # A checkpoint that was not finished is removed, and may make room for the daemon's own words.
         wait_until(lambda: "cannot be judged or stored yet" in ftd.log() or "attempt=1 FAILED" in ftd.log(), "the worker's end")
-        ftd.inside(f"rm {ftd.state_dir}/ballast")
-        done = ftd.wait(job, "SUCCEEDED")
-        assert len(done.attempts) == 2 and done.attempts[1].resumed_from
