@@ -292,7 +292,7 @@ FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,
   return OnPool(context, {"GetServerInfo", ""},
                 [=, this](const auto&, const auto&) -> absl::Status {
                   *response = parts_.server_info();
-                  FTD_ASSIGN_OR_RETURN(auto counts, parts_.store.CountByState());
+                  auto counts = parts_.store.CountByState();
                   response->set_queued(counts[JobState::kQueued]);
                   response->set_running(counts[JobState::kPreparing] + counts[JobState::kRunning] +
                                         counts[JobState::kPausing] + counts[JobState::kCancelling]);

@@ -27,11 +27,10 @@ std::string FilterOf(const std::vector<JobState>& states) {
 }
 
 // How many jobs are in those states (of an owner, if one is given); without states all of them.
-absl::StatusOr<int64_t> Count(JobStore& store, const std::vector<JobState>& states,
-                              const std::optional<std::string>& owner) {
-  FTD_ASSIGN_OR_RETURN(const auto counts, store.CountByState(owner));
+int64_t Count(const JobStore& store, const std::vector<JobState>& states,
+              const std::optional<std::string>& owner) {
   int64_t total = 0;
-  for (const auto& [state, count] : counts) {
+  for (const auto& [state, count] : store.CountByState(owner)) {
     if (states.empty() || absl::c_linear_search(states, state)) total += count;
   }
   return total;
@@ -74,11 +73,7 @@ absl::Status FineTuningService::List(const Caller& caller, const v1::ListJobsReq
   if (more) response->set_next_page_token(EncodePageToken(last, FilterOf(states)));
   if (!request.page_token().empty()) return absl::OkStatus();
   // Counted only where the page does not say it.
-  int64_t total = response->jobs_size();
-  if (more) {
-    FTD_ASSIGN_OR_RETURN(total, Count(parts_.store, states, owner));
-  }
-  response->set_total_size(total);
+  response->set_total_size(more ? Count(parts_.store, states, owner) : response->jobs_size());
   return absl::OkStatus();
 }
 

@@ -61,9 +61,7 @@ Moment Pulse::BeatWatchdog(Moment now) {
 
 // Returns a line such as "running first, step 120 of 900; 2 queued".
 std::string Pulse::Status(const Job* running) {
-  auto counts = store_.CountByState();
-  const int64_t queued = counts.ok() ? (*counts)[JobState::kQueued] : 0;
-  const std::string queue = absl::StrCat(queued, " queued");
+  const std::string queue = absl::StrCat(store_.CountByState().at(JobState::kQueued), " queued");
   if (running == nullptr) {
     return stopping_() ? "stopping" : absl::StrCat("idle; ", queue);
   }

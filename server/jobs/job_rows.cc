@@ -104,6 +104,14 @@ Notification NotificationFromRow(const Statement& row) {
           .not_before = row.Time(3).value_or(absl::InfinitePast())};
 }
 
+JobIndex::Entry IndexEntryFromRow(const Statement& row) {
+  return {.state = StateOrFailed(row.Text(0)),
+          .owner = row.Text(1),
+          .at_head = row.Int(2) != 0,
+          .priority = static_cast<int32_t>(row.Int(3)),
+          .ordinal = row.Int(4)};
+}
+
 absl::StatusOr<std::vector<Job>> AllJobs(Statement& statement) {
   std::vector<Job> jobs;
   while (true) {
@@ -154,12 +162,12 @@ absl::StatusOr<std::optional<std::string>> ReadRequest(Database& database,
   return statement.Text(0);
 }
 
-absl::Status InsertJob(Database& database, const Job& job) {
+absl::StatusOr<int64_t> InsertJob(Database& database, const Job& job) {
   FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertJob));
   statement.Bind(job.id);
   // NULL, not "": names are unique, and many jobs have none.
   job.name.empty() ? statement.BindNull() : statement.Bind(job.name);
-  return statement.Bind(job.spec_json)
+  statement.Bind(job.spec_json)
       .Bind(job.model_dir)
       .Bind(job.dataset_path)
       .Bind(StringsToJson(job.labels))
@@ -167,8 +175,10 @@ absl::Status InsertJob(Database& database, const Job& job) {
       .Bind(job.owner)
       .BindTime(job.create_time)
       .Bind(job.sources_json)
-      .Bind(job.retry_of)
-      .Run();
+      .Bind(job.retry_of);
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  if (!row) return absl::InternalError("the database returned no ordinal for a job");
+  return statement.Int(0);
 }
 
 absl::Status InsertRequest(Database& database, const Job& job, const RequestKey& request) {

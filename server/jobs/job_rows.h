@@ -10,7 +10,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/jobs/job.h"
-#include "server/jobs/job_store.h"
+#include "server/jobs/job_changes.h"
+#include "server/jobs/job_index.h"
 #include "server/jobs/sqlite.h"
 
 namespace ftd {
@@ -20,6 +21,8 @@ Job JobFromRow(const Statement& row);
 Attempt AttemptFromRow(const Statement& row);
 StateEvent EventFromRow(const Statement& row);
 Notification NotificationFromRow(const Statement& row);
+// Of kIndexOfJobs.
+JobIndex::Entry IndexEntryFromRow(const Statement& row);
 
 // The rest of a statement's rows.
 absl::StatusOr<std::vector<Job>> AllJobs(Statement& statement);
@@ -32,7 +35,8 @@ absl::StatusOr<Job> ReadJob(Database& database, const std::string& id_or_name);
 absl::StatusOr<std::optional<std::string>> ReadRequest(Database& database,
                                                        const RequestKey& request);
 
-absl::Status InsertJob(Database& database, const Job& job);
+// Returns its ordinal.
+absl::StatusOr<int64_t> InsertJob(Database& database, const Job& job);
 absl::Status InsertRequest(Database& database, const Job& job, const RequestKey& request);
 absl::Status InsertNotification(Database& database, const std::string& job_id,
                                 const std::string& channel);

@@ -13,7 +13,7 @@ namespace ftd::sql {
 inline constexpr char kInsertJob[] =
     "INSERT INTO jobs (id, name, state, spec, model_dir, dataset_path, labels, priority, owner, "
     "create_time, sources, retry_of) "
-    "VALUES (?, ?, 'QUEUED', ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    "VALUES (?, ?, 'QUEUED', ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING ordinal";
 inline constexpr char kInsertRequest[] =
     "INSERT INTO requests (request_id, job_id, body_sha256, create_time) VALUES (?, ?, ?, ?)";
 inline constexpr char kFindRequest[] =
@@ -22,31 +22,23 @@ inline constexpr char kFindRequest[] =
 // Ids begin with "ft-" and names may not be another job's id, so at most one row matches.
 inline constexpr char kGetJob[] = "SELECT " FTD_JOB_COLUMNS " FROM jobs WHERE id = ?1 OR name = ?1";
 inline constexpr char kNameTaken[] = "SELECT 1 FROM jobs WHERE name = ?1 OR id = ?1";
-// ?1: ordinal to start below; ?2: JSON array of states, or '[]' for all; ?3: limit; ?4: owner, or
-// NULL for all.
-inline constexpr char kListJobs[] =
-    "SELECT " FTD_JOB_COLUMNS
-    " FROM jobs WHERE ordinal < ?1 AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))"
-    " AND (?4 IS NULL OR owner = ?4) ORDER BY ordinal DESC LIMIT ?3";
+inline constexpr char kJobByOrdinal[] = "SELECT " FTD_JOB_COLUMNS " FROM jobs WHERE ordinal = ?";
+// Newest first, of one state: ordinals below ?1, at most ?2.
+inline constexpr char kOrdinals[] =
+    "SELECT ordinal FROM jobs WHERE state = ?3 AND ordinal < ?1 ORDER BY ordinal DESC LIMIT ?2";
+inline constexpr char kOrdinalsOfOwner[] =
+    "SELECT ordinal FROM jobs WHERE owner = ?4 AND state = ?3 AND ordinal < ?1 "
+    "ORDER BY ordinal DESC LIMIT ?2";
+// What JobIndex knows of a job.
+inline constexpr char kIndexOfJobs[] = "SELECT state, owner, at_head, priority, ordinal FROM jobs";
 inline constexpr char kQueued[] =
     "SELECT " FTD_JOB_COLUMNS
     " FROM jobs WHERE state = 'QUEUED' ORDER BY at_head DESC, priority DESC, ordinal LIMIT ?";
 inline constexpr char kActiveJobs[] =
     "SELECT " FTD_JOB_COLUMNS
     " FROM jobs WHERE state IN ('PREPARING', 'RUNNING', 'PAUSING', 'CANCELLING') ORDER BY ordinal";
-inline constexpr char kCountByState[] = "SELECT state, count(*) FROM jobs GROUP BY state";
-inline constexpr char kCountOwnersByState[] =
-    "SELECT state, count(*) FROM jobs WHERE owner = ? GROUP BY state";
-inline constexpr char kCountQueued[] = "SELECT count(*) FROM jobs WHERE state = 'QUEUED'";
-// Also those that are held or paused: they may be queued again at any time.
-inline constexpr char kCountWaitingOf[] =
-    "SELECT count(*) FROM jobs WHERE state IN ('QUEUED', 'HELD', 'PAUSED') AND owner = ?";
-inline constexpr char kOldestQueued[] = "SELECT min(create_time) FROM jobs WHERE state = 'QUEUED'";
-// Jobs that are served before ?4: higher at_head ?1, then higher priority ?2, then lower ordinal
-// ?3.
-inline constexpr char kQueuedBefore[] =
-    "SELECT count(*) FROM jobs WHERE state = 'QUEUED' AND (at_head > ?1 OR (at_head = ?1 AND "
-    "(priority > ?2 OR (priority = ?2 AND ordinal < ?3))))";
+inline constexpr char kOldestQueued[] =
+    "SELECT create_time FROM jobs WHERE state = 'QUEUED' ORDER BY ordinal LIMIT 1";
 
 // ?10: time of the move to PREPARING, else 0; start_time keeps the first one. ?6: '' leaves
 // result_dir.

@@ -1,7 +1,6 @@
 #include "server/jobs/job_store.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -35,34 +34,6 @@ absl::Status ResultClosed(const Job& job) {
   return Conflict(job, "has been trained: its result is being published");
 }
 
-// NAME_IN_USE, QUOTA_EXCEEDED or QUEUE_FULL. Within the transaction that inserts, so that two
-// submits cannot both pass.
-absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued,
-                       int64_t max_of_owner) {
-  if (!job.name.empty()) {
-    FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kNameTaken));
-    FTD_ASSIGN_OR_RETURN(const bool taken, statement.Bind(job.name).Step());
-    if (taken) {
-      return Error(Reason::kNameInUse, absl::StrCat("a job named \"", job.name,
-                                                    "\" exists already; choose another name"));
-    }
-  }
-  if (max_of_owner < std::numeric_limits<int64_t>::max()) {
-    FTD_ASSIGN_OR_RETURN(Statement waiting, database.Prepare(sql::kCountWaitingOf));
-    FTD_RETURN_IF_ERROR(waiting.Bind(job.owner).Step().status());
-    const int64_t own = waiting.Int(0);
-    if (own >= max_of_owner)
-      return Error(Reason::kQuotaExceeded,
-                   absl::StrCat(job.owner, " has ", own,
-                                " jobs that wait, as many as one owner may; "
-                                "wait, or cancel some"));
-  }
-  FTD_ASSIGN_OR_RETURN(const int64_t queued, database.QueryInt(sql::kCountQueued));
-  if (queued < max_queued) return absl::OkStatus();
-  return Error(Reason::kQueueFull,
-               absl::StrCat("the queue is full (", queued, " jobs); wait, or cancel some"));
-}
-
 // Of words that need no escapes.
 std::string JsonArray(const std::vector<std::string>& words) {
   return words.empty() ? "[]" : absl::StrCat("[\"", absl::StrJoin(words, "\",\""), "\"]");
@@ -77,222 +48,145 @@ absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& path
   FTD_RETURN_IF_ERROR(Migrate(writer, path, Migrations()));
   FTD_ASSIGN_OR_RETURN(Database reader, Database::Open(path));
   FTD_RETURN_IF_ERROR(reader.Execute("PRAGMA query_only = ON"));
-  return std::unique_ptr<JobStore>(new JobStore(std::move(writer), std::move(reader)));
+  std::unique_ptr<JobStore> store(new JobStore(std::move(writer), std::move(reader)));
+  FTD_RETURN_IF_ERROR(store->LoadIndex());
+  return store;
 }
 
-// Called without a lock, after the commit, since a listener may call the store again.
-absl::StatusOr<Job> JobStore::Announce(std::pair<Job, StateEvent> change) {
+absl::Status JobStore::Write(GroupCommit::Change change) {
+  return writer_.Run(change, [] {});
+}
+
+// The index changes with the change, so that the next one in the same transaction counts with it.
+absl::StatusOr<Job> JobStore::Change(absl::FunctionRef<absl::StatusOr<Changed>(Database&)> change) {
+  Changed changed;
+  const auto entry = [&] { return JobIndex::Entry::Of(changed.job); };
+  FTD_RETURN_IF_ERROR(writer_.Run(
+      [&](Database& database) -> absl::Status {
+        FTD_ASSIGN_OR_RETURN(changed, change(database));
+        index_.Replace(changed.before, entry());
+        return absl::OkStatus();
+      },
+      [&] { index_.Replace(entry(), changed.before); }));
+  // Without a lock, since a listener may call the store again.
   ++changes_;
-  if (listener_) listener_(change.first, change.second);
-  return std::move(change.first);
+  if (listener_) listener_(changed.job, changed.event);
+  return std::move(changed.job);
 }
 
-absl::StatusOr<Job> JobStore::Insert(Job job, const std::optional<RequestKey>& request,
-                                     int64_t max_queued, int64_t max_of_owner) {
-  StateEvent event{.to = JobState::kQueued, .message = "submitted"};
-  {
-    // One transaction for the key, the job and its first event. A client that lost the answer asks
-    // with the same key and gets the same job; after a crash there is either all or nothing.
-    absl::MutexLock lock(&write_mutex_);
-    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
-    if (request.has_value()) {
-      FTD_ASSIGN_OR_RETURN(const auto known, ReadRequest(writer_, *request));
-      if (known.has_value()) return ReadJob(writer_, *known);
+// NAME_IN_USE, QUOTA_EXCEEDED or QUEUE_FULL. Within the change that inserts, so that two submits
+// cannot both pass.
+absl::Status JobStore::CheckRoom(Database& database, const Job& job, int64_t max_queued,
+                                 int64_t max_of_owner) const {
+  if (!job.name.empty()) {
+    FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kNameTaken));
+    FTD_ASSIGN_OR_RETURN(const bool taken, statement.Bind(job.name).Step());
+    if (taken) {
+      return Error(Reason::kNameInUse, absl::StrCat("a job named \"", job.name,
+                                                    "\" exists already; choose another name"));
     }
-    FTD_RETURN_IF_ERROR(CheckRoom(writer_, job, max_queued, max_of_owner));
-    job.create_time = event.time = absl::Now();
-    FTD_RETURN_IF_ERROR(InsertJob(writer_, job));
-    if (request.has_value()) FTD_RETURN_IF_ERROR(InsertRequest(writer_, job, *request));
-    FTD_ASSIGN_OR_RETURN(event, InsertEvent(writer_, job.id, std::move(event)));
-    // Read back for what the database fills in: ordinal and defaults.
-    FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job.id));
-    FTD_RETURN_IF_ERROR(transaction.Commit());
   }
-  return Announce({std::move(job), std::move(event)});
+  auto counts = index_.CountByState(job.owner);
+  // Also those that are held or paused: they may be queued again at any time.
+  const int64_t own =
+      counts[JobState::kQueued] + counts[JobState::kHeld] + counts[JobState::kPaused];
+  if (own >= max_of_owner)
+    return Error(Reason::kQuotaExceeded, absl::StrCat(job.owner, " has ", own,
+                                                      " jobs that wait, as many as one owner may; "
+                                                      "wait, or cancel some"));
+  const int64_t queued = index_.Count(JobState::kQueued);
+  if (queued < max_queued) return absl::OkStatus();
+  return Error(Reason::kQueueFull,
+               absl::StrCat("the queue is full (", queued, " jobs); wait, or cancel some"));
 }
 
-absl::StatusOr<std::optional<Job>> JobStore::FindRequest(const RequestKey& request) {
-  absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(const auto job_id, ReadRequest(reader_, request));
-  if (!job_id.has_value()) return std::nullopt;
-  FTD_ASSIGN_OR_RETURN(Job job, ReadJob(reader_, *job_id));
-  return job;
+absl::StatusOr<Job> JobStore::Insert(const Job& job, const std::optional<RequestKey>& request,
+                                     int64_t max_queued, int64_t max_of_owner) {
+  std::optional<Job> made_before;
+  // One transaction for the key, the job and its first event. A client that lost the answer asks
+  // with the same key and gets the same job; after a crash there is either all or nothing.
+  auto inserted = Change([&](Database& database) -> absl::StatusOr<Changed> {
+    if (request.has_value()) {
+      FTD_ASSIGN_OR_RETURN(const auto known, ReadRequest(database, *request));
+      if (known.has_value()) {
+        FTD_ASSIGN_OR_RETURN(made_before, ReadJob(database, *known));
+        return absl::AlreadyExistsError("the request made a job before");
+      }
+    }
+    FTD_RETURN_IF_ERROR(CheckRoom(database, job, max_queued, max_of_owner));
+    Changed changed{.job = job, .event = {.to = JobState::kQueued, .message = "submitted"}};
+    // As precise as it is stored.
+    changed.job.create_time = absl::FromUnixMicros(absl::ToUnixMicros(absl::Now()));
+    changed.event.time = changed.job.create_time;
+    FTD_ASSIGN_OR_RETURN(changed.job.ordinal, InsertJob(database, changed.job));
+    if (request.has_value()) FTD_RETURN_IF_ERROR(InsertRequest(database, changed.job, *request));
+    FTD_ASSIGN_OR_RETURN(changed.event,
+                         InsertEvent(database, changed.job.id, std::move(changed.event)));
+    return changed;
+  });
+  if (made_before.has_value()) return *std::move(made_before);
+  return inserted;
 }
 
 // Whether the job has ended is checked in the same transaction that removes it.
 absl::Status JobStore::Delete(const std::string& job_id) {
-  absl::MutexLock lock(&write_mutex_);
-  FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
-  FTD_ASSIGN_OR_RETURN(const Job job, ReadJob(writer_, job_id));
-  if (!IsFinal(job.state)) return Conflict(job, "has not ended");
-  // In this order because of the foreign keys.
-  for (const char* sql : sql::kDeleteJob) {
-    FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql));
-    FTD_RETURN_IF_ERROR(statement.Bind(job.id).Run());
-  }
-  FTD_RETURN_IF_ERROR(transaction.Commit());
+  std::optional<JobIndex::Entry> deleted;
+  FTD_RETURN_IF_ERROR(writer_.Run(
+      [&](Database& database) -> absl::Status {
+        FTD_ASSIGN_OR_RETURN(const Job job, ReadJob(database, job_id));
+        if (!IsFinal(job.state)) return Conflict(job, "has not ended");
+        // In this order because of the foreign keys.
+        for (const char* sql : sql::kDeleteJob) {
+          FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql));
+          FTD_RETURN_IF_ERROR(statement.Bind(job.id).Run());
+        }
+        deleted = JobIndex::Entry::Of(job);
+        index_.Replace(deleted, std::nullopt);
+        return absl::OkStatus();
+      },
+      [&] { index_.Replace(std::nullopt, deleted); }));
   ++changes_;
   return absl::OkStatus();
 }
 
-absl::StatusOr<Job> JobStore::Get(const std::string& id_or_name) {
-  absl::MutexLock lock(&read_mutex_);
-  return ReadJob(reader_, id_or_name);
-}
-
-absl::StatusOr<std::vector<Job>> JobStore::List(int64_t before, const std::vector<JobState>& states,
-                                                int64_t limit,
-                                                const std::optional<std::string>& owner) {
-  constexpr int64_t kNoBound = std::numeric_limits<int64_t>::max();
-  FTD_ASSIGN_OR_RETURN(JobPage page, Page(before, states, limit, kNoBound, owner));
-  return std::move(page.jobs);
-}
-
-absl::StatusOr<JobPage> JobStore::Page(int64_t before, const std::vector<JobState>& states,
-                                       int64_t limit, int64_t most_bytes,
-                                       const std::optional<std::string>& owner) {
-  // The states go as one JSON array, so that a single prepared statement serves lists of any
-  // length.
-  std::vector<std::string> names;
-  names.reserve(states.size());
-  for (const JobState state : states) names.emplace_back(JobStateName(state));
-  absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kListJobs));
-  // One row more tells whether there are others.
-  statement.Bind(before).Bind(JsonArray(names)).Bind(limit == INT64_MAX ? limit : limit + 1);
-  owner.has_value() ? statement.Bind(*owner) : statement.BindNull();
-  JobPage page;
-  for (int64_t bytes = 0; true; bytes += static_cast<int64_t>(page.jobs.back().spec_json.size())) {
-    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
-    page.more = row && (static_cast<int64_t>(page.jobs.size()) == limit || bytes > most_bytes);
-    if (!row || page.more) return page;
-    page.jobs.push_back(JobFromRow(statement));
-  }
-}
-
-absl::StatusOr<std::vector<Job>> JobStore::Queued(int64_t limit) {
-  absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kQueued));
-  statement.Bind(limit);
-  return AllJobs(statement);
-}
-
-absl::StatusOr<std::optional<Job>> JobStore::NextQueued() {
-  FTD_ASSIGN_OR_RETURN(std::vector<Job> jobs, Queued(1));
-  if (jobs.empty()) return std::nullopt;
-  return std::move(jobs.front());
-}
-
-absl::StatusOr<std::vector<Job>> JobStore::Active() {
-  absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kActiveJobs));
-  return AllJobs(statement);
-}
-
-// Counts instead of sorting: the number of queued jobs that NextQueued would return before this
-// one.
-absl::StatusOr<int64_t> JobStore::Position(const Job& job) {
-  absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kQueuedBefore));
-  statement.Bind(static_cast<int64_t>(job.at_head)).Bind(job.priority).Bind(job.ordinal);
-  FTD_RETURN_IF_ERROR(statement.Step().status());
-  return statement.Int(0) + 1;
-}
-
 absl::Status JobStore::Probe() {
-  absl::MutexLock lock(&write_mutex_);
-  // The transaction rolls back as it is destroyed.
-  return Transaction::Begin(writer_).status();
-}
-
-absl::StatusOr<std::map<JobState, int64_t>> JobStore::CountByState(
-    const std::optional<std::string>& owner) {
-  absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(
-      Statement statement,
-      reader_.Prepare(owner.has_value() ? sql::kCountOwnersByState : sql::kCountByState));
-  if (owner.has_value()) statement.Bind(*owner);
-  std::map<JobState, int64_t> counts;
-  // A state without jobs has no row, and a metric for it must be 0 rather than missing.
-  for (const JobState state : kAllJobStates) counts[state] = 0;
-  while (true) {
-    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
-    if (!row) return counts;
-    if (const auto state = ParseJobState(statement.Text(0))) counts[*state] = statement.Int(1);
-  }
-}
-
-absl::StatusOr<std::optional<absl::Time>> JobStore::OldestQueued() {
-  absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kOldestQueued));
-  FTD_RETURN_IF_ERROR(statement.Step().status());
-  return statement.Time(0);
-}
-
-absl::StatusOr<std::vector<Attempt>> JobStore::Attempts(const std::string& job_id) {
-  absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kAttempts));
-  statement.Bind(job_id);
-  std::vector<Attempt> attempts;
-  while (true) {
-    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
-    if (!row) return attempts;
-    attempts.push_back(AttemptFromRow(statement));
-  }
-}
-
-// Limited, so that a watcher of a job with many events reads them in pieces.
-absl::StatusOr<std::vector<StateEvent>> JobStore::Events(const std::string& job_id, int64_t after,
-                                                         int64_t limit) {
-  absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kEventsAfter));
-  statement.Bind(job_id).Bind(after).Bind(limit);
-  std::vector<StateEvent> events;
-  while (true) {
-    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
-    if (!row) return events;
-    events.push_back(EventFromRow(statement));
-  }
+  return Write([](Database&) { return absl::OkStatus(); });
 }
 
 absl::Status JobStore::SetChannels(std::vector<std::string> channels) {
-  absl::MutexLock lock(&write_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql::kDeleteOtherNotifications));
-  FTD_RETURN_IF_ERROR(statement.Bind(JsonArray(channels)).Run());
+  FTD_RETURN_IF_ERROR(Write([&](Database& database) -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kDeleteOtherNotifications));
+    return statement.Bind(JsonArray(channels)).Run();
+  }));
   channels_ = std::move(channels);
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<Notification>> JobStore::NextNotification() {
-  absl::MutexLock lock(&read_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kNextNotification));
-  FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
-  if (!row) return std::nullopt;
-  return NotificationFromRow(statement);
-}
-
 absl::Status JobStore::Postpone(const Notification& notification, absl::Time not_before) {
-  absl::MutexLock lock(&write_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql::kPostponeNotification));
-  return statement.Bind(notification.job_id).Bind(notification.channel).BindTime(not_before).Run();
+  return Write([&](Database& database) -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kPostponeNotification));
+    statement.Bind(notification.job_id).Bind(notification.channel);
+    return statement.BindTime(not_before).Run();
+  });
 }
 
 absl::Status JobStore::Forget(const Notification& notification) {
-  absl::MutexLock lock(&write_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement statement, writer_.Prepare(sql::kDeleteNotification));
-  return statement.Bind(notification.job_id).Bind(notification.channel).Run();
+  return Write([&](Database& database) -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kDeleteNotification));
+    return statement.Bind(notification.job_id).Bind(notification.channel).Run();
+  });
 }
 
 // The only function that changes a state: checks the move, updates the row and inserts the event,
 // all in the caller's transaction.
-absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string& job_id,
-                                                               std::initializer_list<JobState> from,
-                                                               const Move& move) {
-  FTD_ASSIGN_OR_RETURN(Job job, ReadJob(writer_, job_id));
+absl::StatusOr<JobStore::Changed> JobStore::ApplyMove(Database& database, const std::string& job_id,
+                                                      std::initializer_list<JobState> from,
+                                                      const Move& move) {
+  FTD_ASSIGN_OR_RETURN(const Job job, ReadJob(database, job_id));
   if (!IsIn(job, from) || !IsLegalMove(job.state, move.to)) {
     return Conflict(job, absl::StrCat("cannot become ", JobStateName(move.to)));
   }
-  if (closed_.contains(job.id) && move.to != JobState::kSucceeded) return ResultClosed(job);
+  if (IsResultClosed(job.id) && move.to != JobState::kSucceeded) return ResultClosed(job);
   StateEvent event{.from = job.state,
                    .to = move.to,
                    .time = absl::Now(),
@@ -301,128 +195,104 @@ absl::StatusOr<std::pair<Job, StateEvent>> JobStore::ApplyMove(const std::string
                    .hint = move.hint,
                    .attempt = move.attempt,
                    .result_dir = move.result_dir};
-  FTD_RETURN_IF_ERROR(UpdateJob(writer_, job, move, event.time));
+  FTD_RETURN_IF_ERROR(UpdateJob(database, job, move, event.time));
   if (IsFinal(move.to)) {
     for (const std::string& channel : channels_)
-      FTD_RETURN_IF_ERROR(InsertNotification(writer_, job.id, channel));
+      FTD_RETURN_IF_ERROR(InsertNotification(database, job.id, channel));
   }
-  FTD_ASSIGN_OR_RETURN(event, InsertEvent(writer_, job.id, std::move(event)));
-  FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job.id));
-  return std::make_pair(std::move(job), std::move(event));
+  Changed changed{.before = JobIndex::Entry::Of(job)};
+  FTD_ASSIGN_OR_RETURN(changed.event, InsertEvent(database, job.id, std::move(event)));
+  FTD_ASSIGN_OR_RETURN(changed.job, ReadJob(database, job.id));
+  return changed;
 }
 
-// Announced after the lock is released and the transaction is on disk.
 absl::StatusOr<Job> JobStore::MoveJob(const std::string& job_id,
                                       std::initializer_list<JobState> from, const Move& move) {
-  std::pair<Job, StateEvent> change;
-  {
-    absl::MutexLock lock(&write_mutex_);
-    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
-    FTD_ASSIGN_OR_RETURN(change, ApplyMove(job_id, from, move));
-    FTD_RETURN_IF_ERROR(transaction.Commit());
-  }
-  return Announce(std::move(change));
+  return Change([&](Database& database) { return ApplyMove(database, job_id, from, move); });
 }
 
 // Labels, priority and the like: no event is stored, but watchers are woken.
 absl::StatusOr<Job> JobStore::Amend(const std::string& job_id, std::initializer_list<JobState> from,
                                     const std::function<absl::Status(Job&)>& change) {
-  Job job;
-  {
-    absl::MutexLock lock(&write_mutex_);
-    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
-    FTD_ASSIGN_OR_RETURN(job, ReadJob(writer_, job_id));
+  return Change([&](Database& database) -> absl::StatusOr<Changed> {
+    FTD_ASSIGN_OR_RETURN(Job job, ReadJob(database, job_id));
     if (!IsIn(job, from)) return Conflict(job, "cannot be changed so");
+    const auto before = JobIndex::Entry::Of(job);
     const bool keep = job.keep;
     FTD_RETURN_IF_ERROR(change(job));
-    if (job.keep != keep && closed_.contains(job.id)) return ResultClosed(job);
-    FTD_RETURN_IF_ERROR(AmendJob(writer_, job));
-    FTD_RETURN_IF_ERROR(transaction.Commit());
-  }
-  const StateEvent event{.from = job.state, .to = job.state, .time = absl::Now()};
-  return Announce({std::move(job), event});
+    if (job.keep != keep && IsResultClosed(job.id)) return ResultClosed(job);
+    FTD_RETURN_IF_ERROR(AmendJob(database, job));
+    const StateEvent event{.from = job.state, .to = job.state, .time = absl::Now()};
+    return Changed{.before = before, .job = std::move(job), .event = event};
+  });
 }
 
 absl::StatusOr<Job> JobStore::StartAttempt(const Job& queued, const Attempt& attempt) {
-  const std::string& job_id = queued.id;
-  std::pair<Job, StateEvent> change;
-  {
-    absl::MutexLock lock(&write_mutex_);
-    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
-    FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, job_id));
+  return Change([&](Database& database) -> absl::StatusOr<Changed> {
+    FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(database, queued.id));
     FTD_RETURN_IF_ERROR(CheckUnchanged(now, queued));
     // The job and the attempt's row change together, so an active job always has an attempt.
     const Move move{.to = JobState::kPreparing,
                     .message = absl::StrCat("attempt ", attempt.number),
                     .attempt = attempt.number};
-    FTD_ASSIGN_OR_RETURN(change, ApplyMove(job_id, {JobState::kQueued}, move));
-    FTD_ASSIGN_OR_RETURN(Statement insert, writer_.Prepare(sql::kInsertAttempt));
-    insert.Bind(job_id)
-        .Bind(attempt.number)
-        .BindTime(change.second.time)
-        .Bind(attempt.resumed_from);
-    FTD_RETURN_IF_ERROR(insert.Run());
-    FTD_RETURN_IF_ERROR(transaction.Commit());
-  }
-  return Announce(std::move(change));
+    FTD_ASSIGN_OR_RETURN(Changed changed,
+                         ApplyMove(database, queued.id, {JobState::kQueued}, move));
+    FTD_ASSIGN_OR_RETURN(Statement insert, database.Prepare(sql::kInsertAttempt));
+    insert.Bind(queued.id).Bind(attempt.number).BindTime(changed.event.time);
+    FTD_RETURN_IF_ERROR(insert.Bind(attempt.resumed_from).Run());
+    return changed;
+  });
 }
 
-// A single statement is its own transaction.
 absl::Status JobStore::RecordWorker(const std::string& job_id, const Attempt& attempt) {
-  absl::MutexLock lock(&write_mutex_);
-  FTD_ASSIGN_OR_RETURN(Statement update, writer_.Prepare(sql::kRecordWorker));
-  update.Bind(job_id)
-      .Bind(attempt.number)
-      .Bind(attempt.pid)
-      .Bind(attempt.pid_start)
-      .Bind(attempt.boot_id);
-  return update.Run();
+  return Write([&](Database& database) -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(Statement update, database.Prepare(sql::kRecordWorker));
+    update.Bind(job_id).Bind(attempt.number).Bind(attempt.pid).Bind(attempt.pid_start);
+    return update.Bind(attempt.boot_id).Run();
+  });
 }
 
 absl::StatusOr<Job> JobStore::EndAttempt(const Job& judged, const Attempt& attempt,
                                          const Move& move) {
-  const std::string& job_id = judged.id;
-  std::pair<Job, StateEvent> change;
-  {
-    absl::MutexLock lock(&write_mutex_);
-    FTD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_));
-    FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, job_id));
+  auto ended = Change([&](Database& database) -> absl::StatusOr<Changed> {
+    FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(database, judged.id));
     FTD_RETURN_IF_ERROR(CheckUnchanged(now, judged));
     // Only the attempt that is still active is changed: an ended one never is.
-    FTD_ASSIGN_OR_RETURN(Statement update, writer_.Prepare(sql::kEndAttempt));
-    update.Bind(job_id)
-        .Bind(attempt.number)
-        .Bind(AttemptStateName(attempt.state))
-        .Bind(attempt.reason);
-    update.BindTime(absl::Now()).Bind(attempt.exit_code).Bind(attempt.signal);
+    FTD_ASSIGN_OR_RETURN(Statement update, database.Prepare(sql::kEndAttempt));
+    update.Bind(judged.id).Bind(attempt.number).Bind(AttemptStateName(attempt.state));
+    update.Bind(attempt.reason).BindTime(absl::Now());
+    update.Bind(attempt.exit_code).Bind(attempt.signal);
     FTD_RETURN_IF_ERROR(update.Bind(attempt.first_step).Bind(attempt.last_step).Run());
-    FTD_ASSIGN_OR_RETURN(change, ApplyMove(job_id,
-                                           {JobState::kPreparing, JobState::kRunning,
-                                            JobState::kPausing, JobState::kCancelling},
-                                           move));
-    FTD_RETURN_IF_ERROR(transaction.Commit());
-    closed_.erase(job_id);
-  }
-  return Announce(std::move(change));
+    return ApplyMove(
+        database, judged.id,
+        {JobState::kPreparing, JobState::kRunning, JobState::kPausing, JobState::kCancelling},
+        move);
+  });
+  if (ended.ok()) ReopenResult(judged.id);
+  return ended;
 }
 
-// Under the lock of the writes: a request that was stored before this is seen here, and one that
-// comes after it sees this.
+// In turn with the changes: a request that was stored before this is seen here, and one that comes
+// after it sees this.
 absl::Status JobStore::CloseResult(const Job& judged) {
-  absl::MutexLock lock(&write_mutex_);
-  FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(writer_, judged.id));
-  FTD_RETURN_IF_ERROR(CheckUnchanged(now, judged));
-  closed_.insert(judged.id);
-  return absl::OkStatus();
+  const absl::Status closed = Write([&](Database& database) -> absl::Status {
+    FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(database, judged.id));
+    FTD_RETURN_IF_ERROR(CheckUnchanged(now, judged));
+    absl::MutexLock lock(&closed_mutex_);
+    closed_.insert(judged.id);
+    return absl::OkStatus();
+  });
+  if (!closed.ok()) ReopenResult(judged.id);
+  return closed;
 }
 
 void JobStore::ReopenResult(const std::string& job_id) {
-  absl::MutexLock lock(&write_mutex_);
+  absl::MutexLock lock(&closed_mutex_);
   closed_.erase(job_id);
 }
 
 bool JobStore::IsResultClosed(const std::string& job_id) {
-  absl::MutexLock lock(&write_mutex_);
+  absl::MutexLock lock(&closed_mutex_);
   return closed_.contains(job_id);
 }
 

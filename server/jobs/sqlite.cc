@@ -146,6 +146,13 @@ absl::Status Database::Execute(const std::string& sql, const char* after_io_erro
   return SqliteError(connection_.get(), sql.substr(0, 40), after_io_error);
 }
 
+absl::Status Database::Run(const char* sql) {
+  FTD_ASSIGN_OR_RETURN(Statement statement, Prepare(sql));
+  return statement.Run();
+}
+
+bool Database::InTransaction() const { return sqlite3_get_autocommit(connection_.get()) == 0; }
+
 absl::StatusOr<Statement> Database::Prepare(const char* sql) {
   // Keyed by address, which is enough because every statement is a constant or a literal.
   auto& prepared = statements_[sql];
@@ -182,8 +189,11 @@ absl::StatusOr<Transaction> Transaction::Begin(Database& database) {
   return Transaction(&database);
 }
 
+Transaction::Transaction(Database* database)
+    : database_(database), changes_before_(sqlite3_total_changes64(database->connection_.get())) {}
+
 Transaction::Transaction(Transaction&& other) noexcept
-    : database_(std::exchange(other.database_, nullptr)) {}
+    : database_(std::exchange(other.database_, nullptr)), changes_before_(other.changes_before_) {}
 
 Transaction::~Transaction() {
   // A failed COMMIT may have rolled back by itself; then this has nothing to do and its error says
@@ -195,7 +205,8 @@ Transaction::~Transaction() {
 absl::Status Transaction::Commit() {
   const auto begin = std::chrono::steady_clock::now();
   FTD_RETURN_IF_ERROR(database_->Execute("COMMIT", "outcome unknown: repeat with the request id"));
-  if (database_->commit_listener_ != nullptr) {
+  const bool changed = sqlite3_total_changes64(database_->connection_.get()) != changes_before_;
+  if (changed && database_->commit_listener_ != nullptr) {
     database_->commit_listener_(absl::FromChrono(std::chrono::steady_clock::now() - begin));
   }
   database_ = nullptr;

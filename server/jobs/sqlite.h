@@ -65,18 +65,23 @@ class Database {
   // Runs statements that return nothing. `sql` may hold several. An error of input or output ends
   // with what a caller may count on then.
   absl::Status Execute(const std::string& sql, const char* after_io_error = "try again");
+  // Prepares and runs a statement that returns nothing. `sql`: as Prepare's.
+  absl::Status Run(const char* sql);
   // Prepares `sql`, or takes the one prepared before. `sql` must be a literal: its address is the
   // key.
   absl::StatusOr<Statement> Prepare(const char* sql);
   // Reads the whole database and checks its structure. DATA_LOSS DB_CORRUPT with the first
   // complaint.
   absl::Status QuickCheck();
-  // Called with the time that each transaction's commit took, on its thread.
+  // Called with the time that the commit of each transaction that changed something took, on its
+  // thread.
   void SetCommitListener(std::function<void(absl::Duration)> listener) {
     commit_listener_ = std::move(listener);
   }
   // The first column of the first row.
   absl::StatusOr<int64_t> QueryInt(const char* sql);
+  // False also when SQLite gave up a transaction by itself, as it may after an error of the disk.
+  bool InTransaction() const;
 
  private:
   struct Close {
@@ -104,8 +109,9 @@ class Transaction {
   absl::Status Commit();
 
  private:
-  explicit Transaction(Database* database) : database_(database) {}
+  explicit Transaction(Database* database);
   Database* database_;
+  int64_t changes_before_;  // rows that its connection has changed
 };
 
 }  // namespace ftd

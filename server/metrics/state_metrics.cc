@@ -70,10 +70,8 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
   families.push_back(SingleGauge("ftd_start_time_seconds", "When this ftd started.", start_time_));
 
   MetricFamily jobs = Gauge("ftd_jobs", "Jobs by state.");
-  if (const auto counts = sources_.store.CountByState(); counts.ok()) {
-    for (const auto& [state, count] : *counts) {
-      AddSample(jobs, {{"state", JobStateName(state)}}, static_cast<double>(count));
-    }
+  for (const auto& [state, count] : sources_.store.CountByState()) {
+    AddSample(jobs, {{"state", JobStateName(state)}}, static_cast<double>(count));
   }
   families.push_back(std::move(jobs));
   MetricFamily oldest =

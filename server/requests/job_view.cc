@@ -28,12 +28,9 @@ void SetQueuePlace(const Job& job, int64_t position, bool device_busy, v1::Job& 
   }
 }
 
-absl::Status AddQueuePlace(JobStore& store, const Job& job, v1::Job& view) {
-  if (job.state != JobState::kQueued) return absl::OkStatus();
-  FTD_ASSIGN_OR_RETURN(const int64_t position, store.Position(job));
-  FTD_ASSIGN_OR_RETURN(const auto active, store.Active());
-  SetQueuePlace(job, position, !active.empty(), view);
-  return absl::OkStatus();
+void AddQueuePlace(const JobStore& store, const Job& job, v1::Job& view) {
+  if (job.state != JobState::kQueued) return;
+  SetQueuePlace(job, store.Position(job), store.AnyActive(), view);
 }
 
 // Adds progress out of one attempt's events, and all else that they say of the job if `everything`.
@@ -119,7 +116,7 @@ void KeepNewest(google::protobuf::RepeatedPtrField<Item>* list) {
 // Everything beyond the row is read now, so two calls may differ while an attempt runs.
 absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, const Job& job) {
   v1::Job view = ToWire(job);
-  FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));
+  AddQueuePlace(store, job, view);
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
   for (const Attempt& attempt : attempts) *view.add_attempts() = ToWire(attempt);
   AddLiveSteps(state_dir, view);
@@ -145,7 +142,7 @@ v1::Job ViewQueuedJob(const Job& job, int64_t position, bool device_busy) {
 
 absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_dir, const Job& job) {
   v1::Job view = ToWire(job);
-  FTD_RETURN_IF_ERROR(AddQueuePlace(store, job, view));
+  AddQueuePlace(store, job, view);
   if (!job.start_time) return view;  // no attempt yet
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
   if (IsActive(job.state)) {

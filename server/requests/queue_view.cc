@@ -111,7 +111,7 @@ absl::StatusOr<v1::WatchQueueResponse> QueueView::Make() const {
     FTD_ASSIGN_OR_RETURN(v1::Job brief, ViewJobBriefly(store_, state_dir_, job));
     *view.add_ended() = WithBriefSpec(std::move(brief));
   }
-  FTD_ASSIGN_OR_RETURN(auto counts, store_.CountByState());
+  auto counts = store_.CountByState();
   view.set_queued_total(counts[JobState::kQueued]);
   view.set_held_total(counts[JobState::kHeld]);
   view.set_paused_total(counts[JobState::kPaused]);

@@ -4,11 +4,14 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <random>
 #include <set>
 #include <thread>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
@@ -115,9 +118,9 @@ TEST_F(JobStoreTest, QueueGoesByHeadThenPriorityThenAge) {
   const Job urgent = Insert(NewJob("urgent", 5));
   const Job young = Insert(NewJob("young"));
   EXPECT_EQ((*store_->NextQueued())->name, "urgent");
-  EXPECT_EQ(*store_->Position(urgent), 1);
-  EXPECT_EQ(*store_->Position(old), 2);
-  EXPECT_EQ(*store_->Position(young), 3);
+  EXPECT_EQ(store_->Position(urgent), 1);
+  EXPECT_EQ(store_->Position(old), 2);
+  EXPECT_EQ(store_->Position(young), 3);
 
   ASSERT_TRUE(store_->StartAttempt(young, Attempt{.number = 1}).ok());
   const auto back =
@@ -129,8 +132,8 @@ TEST_F(JobStoreTest, QueueGoesByHeadThenPriorityThenAge) {
   ASSERT_EQ(queued->size(), 2u);
   EXPECT_EQ((*queued)[0].name, "young");
   EXPECT_EQ((*queued)[1].name, "urgent");
-  EXPECT_EQ(*store_->Position(*back), 1);
-  EXPECT_EQ(*store_->Position(urgent), 2);
+  EXPECT_EQ(store_->Position(*back), 1);
+  EXPECT_EQ(store_->Position(urgent), 2);
 }
 
 TEST_F(JobStoreTest, ChangesAreCounted) {
@@ -162,8 +165,8 @@ TEST_F(JobStoreTest, AnotherPriorityIsAnotherPlace) {
   const auto raised = store_->Amend(b.id, {JobState::kQueued}, raise);
   ASSERT_TRUE(raised.ok()) << raised.status();
   EXPECT_EQ((*store_->NextQueued())->name, "b");
-  EXPECT_EQ(*store_->Position(*raised), 1);
-  EXPECT_EQ(*store_->Position(a), 2);
+  EXPECT_EQ(store_->Position(*raised), 1);
+  EXPECT_EQ(store_->Position(a), 2);
   EXPECT_EQ(store_->Events(b.id, 0, 10)->size(), 1u);
   EXPECT_EQ(raised->labels, b.labels);
 }
@@ -384,6 +387,36 @@ TEST_F(JobStoreTest, ListenerHearsEachChangeOnceAndInOrder) {
   EXPECT_THAT(heard, testing::ElementsAre("1QUEUED", "2PREPARING", "3RUNNING"));
 }
 
+// What is answered from memory, against a look at each job.
+void ExpectCountsAndPlaces(JobStore& store) {
+  const auto jobs = store.List(INT64_MAX, {}, INT64_MAX);
+  ASSERT_TRUE(jobs.ok());
+  const auto queued = [](const Job& job) { return job.state == JobState::kQueued; };
+  const auto place = [](const Job& job) {
+    return std::make_tuple(!job.at_head, -job.priority, job.ordinal);
+  };
+  std::map<std::string, std::map<JobState, int64_t>> counts;
+  for (const Job& job : *jobs) {
+    ++counts[""][job.state];
+    ++counts[job.owner][job.state];
+    if (!queued(job)) continue;
+    const auto before = std::count_if(jobs->begin(), jobs->end(), [&](const Job& other) {
+      return queued(other) && place(other) < place(job);
+    });
+    ASSERT_EQ(store.Position(job), before + 1) << job.id;
+  }
+  for (const std::string owner : {"", "ada", "grace", "nobody"}) {
+    const auto counted =
+        store.CountByState(owner.empty() ? std::nullopt : std::optional<std::string>(owner));
+    for (const JobState state : kAllJobStates) {
+      ASSERT_EQ(counted.at(state), counts[owner][state]) << owner << " " << JobStateName(state);
+      if (owner.empty()) continue;
+      ASSERT_EQ(static_cast<int64_t>(store.List(INT64_MAX, {state}, INT64_MAX, owner)->size()),
+                counts[owner][state]);
+    }
+  }
+}
+
 // Random calls against a model of the queue that fits in a few lines.
 TEST_F(JobStoreTest, RandomOperationsAgreeWithAModel) {
   const char* given = std::getenv("FTD_TEST_SEED");
@@ -391,23 +424,125 @@ TEST_F(JobStoreTest, RandomOperationsAgreeWithAModel) {
   SCOPED_TRACE(absl::StrCat("FTD_TEST_SEED=", seed));
   std::mt19937 random(seed);
   std::map<std::string, JobState> model;
+  const auto new_job = [&] {
+    Job job = NewJob("", static_cast<int32_t>(random() % 5));
+    if (random() % 3 == 0) job.owner = "grace";
+    return job;
+  };
   std::vector<std::string> ids;
   for (int i = 0; i < 1500; ++i) {
     if (ids.empty() || random() % 4 == 0) {
-      ids.push_back(Insert(NewJob()).id);
+      ids.push_back(Insert(new_job()).id);
       model[ids.back()] = JobState::kQueued;
       if (model.size() > 900) break;
       continue;
     }
-    const std::string& id = ids[random() % ids.size()];
+    const size_t chosen = random() % ids.size();
+    const std::string id = ids[chosen];
+    if (random() % 10 == 0) {
+      ASSERT_EQ(store_->Delete(id).ok(), IsFinal(model[id]));
+      if (!IsFinal(model[id])) continue;
+      model.erase(id);
+      ids.erase(ids.begin() + static_cast<std::ptrdiff_t>(chosen));
+      continue;
+    }
+    if (random() % 10 == 0) {
+      const bool amended = store_
+                               ->Amend(id, {JobState::kQueued},
+                                       [&](Job& job) {
+                                         job.priority = static_cast<int32_t>(random() % 5);
+                                         return absl::OkStatus();
+                                       })
+                               .ok();
+      ASSERT_EQ(amended, model[id] == JobState::kQueued);
+      continue;
+    }
     const JobState from = kAllJobStates[random() % std::size(kAllJobStates)];
     const JobState to = kAllJobStates[random() % std::size(kAllJobStates)];
-    const bool moved = store_->MoveJob(id, {from}, {.to = to}).ok();
+    const bool moved = store_->MoveJob(id, {from}, {.to = to, .at_head = random() % 3 == 0}).ok();
     ASSERT_EQ(moved, model[id] == from && IsLegalMove(from, to));
     if (moved) model[id] = to;
   }
+  ExpectCountsAndPlaces(*store_);
   Open();
   for (const auto& [id, state] : model) ASSERT_EQ(store_->Get(id)->state, state);
+  ExpectCountsAndPlaces(*store_);
+}
+
+// Those that come at once share transactions; each is judged as if it were alone, and the queue's
+// limit counts those that are not on disk yet.
+TEST_F(JobStoreTest, ChangesThatComeAtOnceAreEachKeptOrRefused) {
+  constexpr int kThreads = 16, kEach = 30, kMost = 200;
+  std::atomic<int> kept = 0, full = 0, taken = 0;
+  std::vector<std::thread> threads;
+  threads.reserve(kThreads);
+  for (int thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < kEach; ++i) {
+        const bool twice = i % 5 == 0 && thread % 2 == 0;  // a name that others ask for as well
+        const std::string name = twice ? absl::StrCat("name-", i) : "";
+        const auto job = store_->Insert(NewJob(name, i % 3), std::nullopt, kMost);
+        if (job.ok()) {
+          ++kept;
+          EXPECT_EQ(store_->Get(job->id)->state, JobState::kQueued);
+        } else {
+          ++(ReasonOf(job.status()) == Reason::kQueueFull ? full : taken);
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(kept, kMost);
+  EXPECT_EQ(kept + full + taken, kThreads * kEach);
+  EXPECT_EQ(store_->List(INT64_MAX, {}, INT64_MAX)->size(), size_t{kMost});
+  ExpectCountsAndPlaces(*store_);
+}
+
+// The disk takes nothing: none of those that wait is told that it was kept, and memory forgets
+// them all.
+TEST_F(JobStoreTest, AFullDiskKeepsNoneOfAGroup) {
+  Insert(NewJob());
+  signal(SIGXFSZ, SIG_IGN);
+  rlimit limit;
+  getrlimit(RLIMIT_FSIZE, &limit);
+  const rlimit full = {.rlim_cur = std::filesystem::file_size(path() + "-wal"),
+                       .rlim_max = limit.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &full);
+  std::atomic<int> kept = 0;
+  std::vector<std::thread> threads;
+  threads.reserve(16);
+  for (int thread = 0; thread < 16; ++thread) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 5; ++i) kept += store_->Insert(NewJob(), std::nullopt, kRoom).ok();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  setrlimit(RLIMIT_FSIZE, &limit);
+  EXPECT_EQ(kept, 0);
+  EXPECT_EQ(store_->CountByState().at(JobState::kQueued), 1);
+  ExpectCountsAndPlaces(*store_);
+  Insert(NewJob());
+  ExpectCountsAndPlaces(*store_);
+}
+
+TEST_F(JobStoreTest, ListsOfStatesArePagesToo) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 9; ++i) ids.push_back(Insert(NewJob()).id);
+  for (int i = 0; i < 9; i += 3)
+    ASSERT_TRUE(store_->MoveJob(ids[i], {JobState::kQueued}, {.to = JobState::kHeld}).ok());
+  ASSERT_TRUE(store_->MoveJob(ids[4], {JobState::kQueued}, {.to = JobState::kCancelled}).ok());
+  std::vector<std::string> seen;
+  int64_t before = INT64_MAX;
+  for (bool more = true; more;) {
+    const auto page =
+        store_->Page(before, {JobState::kHeld, JobState::kQueued, JobState::kHeld}, 3, INT64_MAX);
+    ASSERT_TRUE(page.ok()) << page.status();
+    for (const Job& job : page->jobs) seen.push_back(job.id);
+    before = page->jobs.back().ordinal;
+    more = page->more;
+  }
+  EXPECT_THAT(seen,
+              testing::ElementsAre(ids[8], ids[7], ids[6], ids[5], ids[3], ids[2], ids[1], ids[0]));
 }
 
 }  // namespace

@@ -1,0 +1,167 @@
+#include "server/jobs/job_queries.h"
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "lib/base/error.h"
+#include "server/jobs/job_rows.h"
+#include "server/jobs/job_sql.h"
+#include "server/jobs/job_states.h"
+
+namespace ftd {
+
+absl::Status JobQueries::LoadIndex() {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kIndexOfJobs));
+  while (true) {
+    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return absl::OkStatus();
+    index_.Replace(std::nullopt, IndexEntryFromRow(statement));
+  }
+}
+
+absl::StatusOr<std::optional<Job>> JobQueries::FindRequest(const RequestKey& request) {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(const auto job_id, ReadRequest(reader_, request));
+  if (!job_id.has_value()) return std::nullopt;
+  FTD_ASSIGN_OR_RETURN(Job job, ReadJob(reader_, *job_id));
+  return job;
+}
+
+absl::StatusOr<Job> JobQueries::Get(const std::string& id_or_name) {
+  absl::MutexLock lock(&read_mutex_);
+  return ReadJob(reader_, id_or_name);
+}
+
+absl::StatusOr<std::vector<Job>> JobQueries::List(int64_t before,
+                                                  const std::vector<JobState>& states,
+                                                  int64_t limit,
+                                                  const std::optional<std::string>& owner) {
+  constexpr int64_t kNoBound = std::numeric_limits<int64_t>::max();
+  FTD_ASSIGN_OR_RETURN(JobPage page, Page(before, states, limit, kNoBound, owner));
+  return std::move(page.jobs);
+}
+
+// By an index of each state, so that the few that run are found as fast among a hundred thousand
+// that have ended.
+absl::StatusOr<std::vector<int64_t>> JobQueries::Ordinals(int64_t before,
+                                                          const std::vector<JobState>& states,
+                                                          int64_t limit,
+                                                          const std::optional<std::string>& owner) {
+  std::vector<int64_t> ordinals;
+  for (const JobState state : states) {
+    FTD_ASSIGN_OR_RETURN(
+        Statement statement,
+        reader_.Prepare(owner.has_value() ? sql::kOrdinalsOfOwner : sql::kOrdinals));
+    statement.Bind(before).Bind(limit).Bind(JobStateName(state));
+    if (owner.has_value()) statement.Bind(*owner);
+    while (true) {
+      FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+      if (!row) break;
+      ordinals.push_back(statement.Int(0));
+    }
+  }
+  // A state that was asked for twice.
+  std::sort(ordinals.begin(), ordinals.end(), std::greater<>());
+  ordinals.erase(std::unique(ordinals.begin(), ordinals.end()), ordinals.end());
+  if (static_cast<int64_t>(ordinals.size()) > limit) ordinals.resize(static_cast<size_t>(limit));
+  return ordinals;
+}
+
+absl::StatusOr<JobPage> JobQueries::Page(int64_t before, const std::vector<JobState>& states,
+                                         int64_t limit, int64_t most_bytes,
+                                         const std::optional<std::string>& owner) {
+  std::vector<JobState> asked = states;
+  if (asked.empty()) asked.assign(std::begin(kAllJobStates), std::end(kAllJobStates));
+  absl::MutexLock lock(&read_mutex_);
+  // All of one moment: a job that changes its state meanwhile is neither missed nor given twice.
+  FTD_RETURN_IF_ERROR(reader_.Run("BEGIN"));
+  const absl::Cleanup end = [this] {
+    read_mutex_.AssertHeld();
+    reader_.Run("COMMIT").IgnoreError();
+  };
+  // One row more tells whether there are others.
+  FTD_ASSIGN_OR_RETURN(const std::vector<int64_t> ordinals,
+                       Ordinals(before, asked, limit == INT64_MAX ? limit : limit + 1, owner));
+  JobPage page;
+  int64_t bytes = 0;
+  for (const int64_t ordinal : ordinals) {
+    page.more = static_cast<int64_t>(page.jobs.size()) == limit || bytes > most_bytes;
+    if (page.more) break;
+    FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kJobByOrdinal));
+    FTD_RETURN_IF_ERROR(statement.Bind(ordinal).Step().status());
+    bytes += static_cast<int64_t>(page.jobs.emplace_back(JobFromRow(statement)).spec_json.size());
+  }
+  return page;
+}
+
+absl::StatusOr<std::vector<Job>> JobQueries::Queued(int64_t limit) {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kQueued));
+  statement.Bind(limit);
+  return AllJobs(statement);
+}
+
+absl::StatusOr<std::optional<Job>> JobQueries::NextQueued() {
+  FTD_ASSIGN_OR_RETURN(std::vector<Job> jobs, Queued(1));
+  if (jobs.empty()) return std::nullopt;
+  return std::move(jobs.front());
+}
+
+absl::StatusOr<std::vector<Job>> JobQueries::Active() {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kActiveJobs));
+  return AllJobs(statement);
+}
+
+bool JobQueries::AnyActive() const {
+  return index_.Count(JobState::kPreparing) + index_.Count(JobState::kRunning) +
+             index_.Count(JobState::kPausing) + index_.Count(JobState::kCancelling) >
+         0;
+}
+
+absl::StatusOr<std::optional<absl::Time>> JobQueries::OldestQueued() {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kOldestQueued));
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  return row ? statement.Time(0) : std::nullopt;
+}
+
+absl::StatusOr<std::vector<Attempt>> JobQueries::Attempts(const std::string& job_id) {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kAttempts));
+  statement.Bind(job_id);
+  std::vector<Attempt> attempts;
+  while (true) {
+    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return attempts;
+    attempts.push_back(AttemptFromRow(statement));
+  }
+}
+
+// Limited, so that a watcher of a job with many events reads them in pieces.
+absl::StatusOr<std::vector<StateEvent>> JobQueries::Events(const std::string& job_id, int64_t after,
+                                                           int64_t limit) {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kEventsAfter));
+  statement.Bind(job_id).Bind(after).Bind(limit);
+  std::vector<StateEvent> events;
+  while (true) {
+    FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return events;
+    events.push_back(EventFromRow(statement));
+  }
+}
+
+absl::StatusOr<std::optional<Notification>> JobQueries::NextNotification() {
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kNextNotification));
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  if (!row) return std::nullopt;
+  return NotificationFromRow(statement);
+}
+
+}  // namespace ftd
