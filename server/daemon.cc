@@ -26,6 +26,7 @@
 #include "server/host/log.h"
 #include "server/host/service_manager.h"
 #include "server/host/uploads.h"
+#include "server/jobs/job_states.h"
 #include "server/jobs/json.h"
 #include "server/jobs/sqlite.h"
 #include "server/jobs/wire.h"
@@ -171,8 +172,9 @@ absl::Status Daemon::MakeRunner() {
     hub_.Notify(WatchHub::kQueue);
     prefetcher_->Wake();
     row_checker_->Wake();
-    notifier_->Wake();
-    runner_->Wake();
+    if (IsFinal(event.to)) notifier_->Wake();
+    // A job that has just been queued is nothing to the runner while another one has a worker.
+    if (event.from.has_value() || !store_->AnyActive()) runner_->Wake();
   });
   row_checker_ = std::make_unique<RowChecker>(*store_, state_dir_, options_.worker);
   const NotifySettings notify{.command = options_.notify_command, .url = options_.notify_url};

@@ -138,14 +138,18 @@ std::vector<std::string> TargetModulesOf(const Family& family) {
   return modules;
 }
 
-std::vector<std::string> AllTargetModules() {
-  std::vector<std::string> all;
-  for (const Family& family : Families()) {
-    for (std::string& module : TargetModulesOf(family)) {
-      // A linear search keeps the order of the computation, which a set would lose.
-      if (std::find(all.begin(), all.end(), module) == all.end()) all.push_back(std::move(module));
+const std::vector<std::string>& AllTargetModules() {
+  static const std::vector<std::string> all = [] {
+    std::vector<std::string> modules;
+    for (const Family& family : Families()) {
+      for (std::string& module : TargetModulesOf(family)) {
+        // A linear search keeps the order of the computation, which a set would lose.
+        if (std::find(modules.begin(), modules.end(), module) == modules.end())
+          modules.push_back(std::move(module));
+      }
     }
-  }
+    return modules;
+  }();
   return all;
 }
 

@@ -65,7 +65,7 @@ absl::Status VisitParameters(const ModelConfig& config,
 std::vector<std::string> TargetModulesOf(const Family& family);
 
 // Returns the modules of all families.
-std::vector<std::string> AllTargetModules();
+const std::vector<std::string>& AllTargetModules();
 
 // Returns the name of the tensor of a role that has one outside the layers.
 std::string TensorNameOf(const ModelConfig& config, ParameterRole role);

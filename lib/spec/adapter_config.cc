@@ -64,7 +64,7 @@ absl::Status CheckFields(const fs::path& dir, const Json& json) {
 absl::StatusOr<std::vector<std::string>> ModulesOf(const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(const SafetensorsFile file,
                        SafetensorsFile::OpenContained(dir, "adapter_model.safetensors"));
-  const std::vector<std::string> all = AllTargetModules();
+  const std::vector<std::string>& all = AllTargetModules();
   std::vector<std::string> modules;
   for (const auto& [name, view] : file.tensors()) {
     std::string_view path = name;

@@ -33,7 +33,7 @@ std::vector<std::string> ResolveTargetModules(FieldReader& lora) {
   for (const Json& entry : given) {
     std::string name = entry.is_string() ? entry.get<std::string>() : entry.dump();
     if (name == "all-linear") return AllTargetModules();
-    const auto all = AllTargetModules();
+    const auto& all = AllTargetModules();
     if (std::find(all.begin(), all.end(), name) == all.end()) {
       lora.Violate("target_modules", absl::StrCat("has ", name, ", which is not one of ",
                                                   absl::StrJoin(all, ", "), ", all-linear"));

@@ -10,6 +10,7 @@
 #include "lib/base/utf8.h"
 #include "lib/runlog/message_json.h"
 #include "server/api/fine_tuning_service.h"
+#include "server/host/small_cache.h"
 #include "server/jobs/wire.h"
 #include "server/requests/job_control.h"
 #include "server/requests/job_view.h"
@@ -24,19 +25,24 @@ namespace {
 
 constexpr size_t kMaxReason = 4096;
 
-// Returns the hash by which a request_id that comes again is told from one that is used for another
-// request. Labels are a map, whose order on the wire is free: two equal requests must hash alike.
-template <typename Request>
-std::string BodyHash(Request request) {
-  request.clear_request_id();
+// Returns the same bytes for equal messages: a map's order on the wire is free.
+std::string BytesOf(const google::protobuf::Message& message) {
   std::string bytes;
   {
     google::protobuf::io::StringOutputStream sink(&bytes);
     google::protobuf::io::CodedOutputStream coded(&sink);
     coded.SetSerializationDeterministic(true);
-    request.SerializeToCodedStream(&coded);
+    message.SerializeToCodedStream(&coded);
   }
-  return Sha256Hex(bytes);
+  return bytes;
+}
+
+// Returns the hash by which a request_id that comes again is told from one that is used for another
+// request.
+template <typename Request>
+std::string BodyHash(Request request) {
+  request.clear_request_id();
+  return Sha256Hex(BytesOf(request));
 }
 
 // Refuses what does not belong into a stored spec, whatever it means: texts without end, and the
@@ -80,17 +86,29 @@ TaskPool& LaneOf(const v1::SubmitJobRequest& request, const ModelFinder& models,
   return on_server ? lanes.hashing : lanes.submits;
 }
 
-// Returns the request in the form that the parts below the API know: the spec as JSON with the
-// proto's own field names, as it is stored with the job.
+// Checks the spec and returns it as JSON with the proto's own field names, as it is stored with the
+// job.
+absl::StatusOr<std::shared_ptr<const std::string>> SpecToJson(const v1::JobSpec& spec) {
+  // Never destroyed: threads may outlive main.
+  static auto& cache = *new SmallCache<std::string>(512, 16 << 10);
+  const std::string bytes = BytesOf(spec);
+  if (auto known = cache.Find(bytes)) return known;
+  FTD_RETURN_IF_ERROR(CheckSpec(spec));
+  auto json = MessageToJson(spec);
+  if (!json.ok()) return FieldError({{"spec", "has a value that JSON cannot hold"}});
+  auto kept = std::make_shared<const std::string>(*std::move(json));
+  cache.Keep(bytes, kept);
+  return kept;
+}
+
+// Returns the request in the form that the parts below the API know.
 absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, Caller caller) {
-  FTD_RETURN_IF_ERROR(CheckSpec(request.spec()));
-  Submission submission{.name = request.name(),
+  FTD_ASSIGN_OR_RETURN(const auto spec_json, SpecToJson(request.spec()));
+  Submission submission{.spec_json = *spec_json,
+                        .name = request.name(),
                         .labels = {request.labels().begin(), request.labels().end()},
                         .priority = request.priority(),
                         .caller = std::move(caller)};
-  auto spec_json = MessageToJson(request.spec());
-  if (!spec_json.ok()) return FieldError({{"spec", "has a value that JSON cannot hold"}});
-  submission.spec_json = *std::move(spec_json);
   if (!request.request_id().empty()) submission.request = {request.request_id(), BodyHash(request)};
   return submission;
 }
@@ -130,8 +148,14 @@ absl::Status FineTuningService::Submit(const Context& context, const Caller& cal
   const auto submission = ToSubmission(request, caller);
   if (!submission.ok()) return ByRequestPath(submission.status());
   FTD_RETURN_IF_ERROR(parts_.quotas.CheckStored(caller));
-  if (!request.validate_only())
-    return ByRequestPath(View(parts_.submitter.Submit(*submission), response));
+  if (!request.validate_only()) {
+    const auto job = parts_.submitter.Submit(*submission);
+    // Nothing but its row says anything of a job that has just been queued.
+    if (!job.ok() || job->state != JobState::kQueued || job->start_time.has_value())
+      return ByRequestPath(View(job, response));
+    *response = ViewQueuedJob(*job, parts_.store.Position(*job), parts_.store.AnyActive());
+    return absl::OkStatus();
+  }
   const auto go_on = [&] { return !parts_.stopping() && !context.IsCancelled(); };
   auto validated = parts_.submitter.Validate(*submission, go_on);
   if (!validated.ok()) return ByRequestPath(validated.status());

@@ -69,7 +69,7 @@ void AddDataset(const StateDir& state_dir, v1::AttemptRequest& request) {
 v1::AttemptRequest RequestOf(const StateDir& state_dir, const Job& job) {
   v1::AttemptRequest request;
   request.set_job_id(job.id);
-  *request.mutable_spec() = ToWire(job).spec();
+  *request.mutable_spec() = *SpecOf(job);
   request.set_model_dir(job.model_dir);
   AddDataset(state_dir, request);
   return request;

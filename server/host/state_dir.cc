@@ -51,6 +51,13 @@ absl::StatusOr<Fd> TakeLock(const fs::path& root) {
                             "; stop it, or choose another with --state-dir"));
 }
 
+absl::Status ResultsNotWritable(const fs::path& results, int error) {
+  return Error(Reason::kPathNotWritable,
+               absl::StrCat("the results directory ", results.string(),
+                            " cannot be written: ", std::generic_category().message(error),
+                            "; correct its permissions or mount"));
+}
+
 }  // namespace
 
 absl::StatusOr<StateDir> StateDir::Open(const fs::path& root) {
@@ -85,25 +92,26 @@ std::optional<StateDir::Space> StateDir::DiskSpace() const {
 }
 
 absl::Status StateDir::CheckResultsWritable() const {
-  // By making something there, which is the only sure test: modes say nothing of read-only mounts
-  // or quotas.
-  const std::string probe = (Results() / ".probe-XXXXXX").string();
-  std::string name = probe;
-  if (mkdtemp(name.data()) == nullptr) {
-    if (errno == ENOSPC || errno == EDQUOT) {
-      return ErrnoError(errno, absl::StrCat("write to ", Results().string()));
-    }
-    return Error(Reason::kPathNotWritable,
-                 absl::StrCat("the results directory ", Results().string(),
-                              " cannot be written: ", std::generic_category().message(errno),
-                              "; correct its permissions or mount"));
-  }
-  rmdir(name.c_str());
+  if (faccessat(AT_FDCWD, Results().c_str(), W_OK | X_OK, AT_EACCESS) != 0)
+    return ResultsNotWritable(Results(), errno);
   const auto space = DiskSpace();
   if (!space.has_value() || space->free >= kReserveBytes) return absl::OkStatus();
   return Error(Reason::kDiskReserve,
                absl::StrCat("only ", space->free, " bytes are free for results in ",
                             Results().string(), "; free some space"));
+}
+
+// Neither modes nor mounts tell of quotas.
+absl::Status StateDir::ProbeResults() const {
+  std::string name = (Results() / ".probe-XXXXXX").string();
+  if (mkdtemp(name.data()) == nullptr) {
+    if (errno == ENOSPC || errno == EDQUOT) {
+      return ErrnoError(errno, absl::StrCat("write to ", Results().string()));
+    }
+    return ResultsNotWritable(Results(), errno);
+  }
+  rmdir(name.c_str());
+  return CheckResultsWritable();
 }
 
 }  // namespace ftd

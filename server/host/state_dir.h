@@ -67,6 +67,8 @@ class StateDir {
   // Checks that a result could be published now: PATH_NOT_WRITABLE, or RESOURCE_EXHAUSTED
   // DISK_RESERVE when the disk is as good as full.
   absl::Status CheckResultsWritable() const;
+  // The same by making something there: the only sure test, but a slow one.
+  absl::Status ProbeResults() const;
 
  private:
   StateDir(std::filesystem::path root, Fd lock) : root_(std::move(root)), lock_(std::move(lock)) {}

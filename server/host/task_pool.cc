@@ -1,40 +1,94 @@
 #include "server/host/task_pool.h"
 
+#include <pthread.h>
+
+#include <chrono>
+#include <system_error>
 #include <utility>
 
 namespace ftd {
+namespace {
 
-TaskPool::TaskPool(int threads) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
+// std's, since absl's timed waits follow the wall clock.
+constexpr auto kIdleTime = std::chrono::seconds(5);
+
+void JoinAll(std::list<std::thread>& threads) {
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+
+TaskPool::TaskPool(size_t most_threads) : most_threads_(most_threads) {
+  const std::lock_guard lock(mutex_);
+  AddThread();
+}
+
+void TaskPool::AddThread() {
+  const auto self = threads_.emplace(threads_.end());
+  *self = std::thread([this, self] { Run(self); });
 }
 
 TaskPool::~TaskPool() {
-  {
-    absl::MutexLock lock(&mutex_);
-    ending_ = true;
+  std::unique_lock lock(mutex_);
+  ending_ = true;
+  posted_.notify_all();
+  // A thread takes itself off the list, so the list is looked at again after each.
+  while (!threads_.empty() || !ended_.empty()) {
+    std::list<std::thread> ended = std::exchange(ended_, {});
+    if (ended.empty()) {
+      posted_.wait(lock, [this] { return !ended_.empty(); });
+      continue;
+    }
+    lock.unlock();
+    JoinAll(ended);
+    lock.lock();
   }
-  // Tasks that were posted before are still run: HasWork is true while there are any.
-  for (std::thread& thread : threads_) thread.join();
 }
 
 void TaskPool::Post(std::function<void()> task) {
-  absl::MutexLock lock(&mutex_);
-  tasks_.push_back(std::move(task));
+  std::list<std::thread> ended;
+  {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+    ended.swap(ended_);
+    if (tasks_.size() > idle_ && threads_.size() < most_threads_) {
+      try {
+        AddThread();
+      } catch (const std::system_error&) {  // the system has none to spare: the others do it
+        threads_.pop_back();
+      }
+    }
+    posted_.notify_one();
+  }
+  JoinAll(ended);
 }
 
-void TaskPool::Run() {
+size_t TaskPool::threads() const {
+  const std::lock_guard lock(mutex_);
+  return threads_.size();
+}
+
+void TaskPool::Run(std::list<std::thread>::iterator self) {
+  pthread_setname_np(pthread_self(), "ftd-pool");  // else that of the thread that posted
+  std::unique_lock lock(mutex_);
   while (true) {
-    std::function<void()> task;
-    {
-      absl::MutexLock lock(&mutex_);
-      // Woken with no task only at the end.
-      mutex_.Await(absl::Condition(this, &TaskPool::HasWork));
-      if (tasks_.empty()) return;
-      task = std::move(tasks_.front());
-      tasks_.pop_front();
+    ++idle_;
+    posted_.wait_for(lock, kIdleTime, [this] { return ending_ || !tasks_.empty(); });
+    --idle_;
+    // Tasks that were posted before the end are still run.
+    if (tasks_.empty()) {
+      if (ending_ || threads_.size() > 1) break;
+      continue;
     }
+    std::function<void()> task = std::move(tasks_.front());
+    tasks_.pop_front();
+    lock.unlock();
     task();
+    task = nullptr;  // what it holds goes without the lock
+    lock.lock();
   }
+  ended_.splice(ended_.end(), threads_, self);
+  posted_.notify_all();
 }
 
 }  // namespace ftd

@@ -1,32 +1,38 @@
-// A few threads for calls that wait for the disk, so that gRPC's own threads never do.
+// Threads for calls that wait for the disk, so that gRPC's own threads never do.
 #pragma once
 
+#include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <functional>
+#include <list>
+#include <mutex>
 #include <thread>
-#include <vector>
-
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 
 namespace ftd {
 
-// Thread-safe.
+// Has as many threads as it needs, from one up to a number, and gives them up when they have had
+// nothing to do for a while: what a burst has taken goes back. Thread-safe.
 class TaskPool {
  public:
-  explicit TaskPool(int threads);
+  explicit TaskPool(size_t most_threads);
   // Runs what was posted before it ends.
   ~TaskPool();
   void Post(std::function<void()> task);
+  size_t threads() const;
 
  private:
-  void Run();
-  bool HasWork() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return ending_ || !tasks_.empty(); }
+  void AddThread();  // requires the lock
+  void Run(std::list<std::thread>::iterator self);
 
-  absl::Mutex mutex_;
-  std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
-  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
-  std::vector<std::thread> threads_;
+  const size_t most_threads_;
+  mutable std::mutex mutex_;
+  std::condition_variable posted_;
+  std::deque<std::function<void()>> tasks_;
+  std::list<std::thread> threads_;
+  std::list<std::thread> ended_;  // to be joined
+  size_t idle_ = 0;               // threads that wait
+  bool ending_ = false;
 };
 
 }  // namespace ftd

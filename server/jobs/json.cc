@@ -10,6 +10,8 @@ namespace {
 
 using google::protobuf::Struct;
 
+constexpr char kNone[] = "{}";
+
 std::string Print(const Struct& object, JsonStyle style) {
   // Fails for NaN and for strings that are not UTF-8; messages of the API hold neither.
   const auto json = MessageToJson(object, style);
@@ -20,6 +22,7 @@ std::string Print(const Struct& object, JsonStyle style) {
 }  // namespace
 
 std::string StringsToJson(const std::map<std::string, std::string>& strings) {
+  if (strings.empty()) return kNone;
   Struct object;
   for (const auto& [key, value] : strings) (*object.mutable_fields())[key].set_string_value(value);
   return Print(object, JsonStyle::kCompact);
@@ -27,8 +30,9 @@ std::string StringsToJson(const std::map<std::string, std::string>& strings) {
 
 // Empty for text that is not an object: labels are not worth losing a job over.
 std::map<std::string, std::string> StringsFromJson(const std::string& json) {
-  Struct object;
   std::map<std::string, std::string> strings;
+  if (json == kNone) return strings;  // nearly always, and parsing takes its time
+  Struct object;
   if (!MessageFromJson(json, UnknownFields::kRefused, &object).ok()) return strings;
   for (const auto& [key, value] : object.fields()) {
     if (value.kind_case() == google::protobuf::Value::kStringValue) {

@@ -1,8 +1,11 @@
 #include "server/jobs/wire.h"
 
+#include <string>
+
 #include "lib/base/utf8.h"
 #include "lib/runlog/message_json.h"
 #include "server/host/log.h"
+#include "server/host/small_cache.h"
 
 namespace ftd {
 
@@ -37,6 +40,20 @@ void ShortenSpec(v1::JobSpec* spec) {
   spec->mutable_lora()->clear_target_modules();
 }
 
+// Jobs are read again and again, and those of one campaign differ in nothing but their order.
+std::shared_ptr<const v1::JobSpec> SpecOf(const Job& job) {
+  // Never destroyed: threads may outlive main.
+  static auto& cache = *new SmallCache<v1::JobSpec>(512, 16 << 10);
+  if (auto known = cache.Find(job.spec_json)) return known;
+  auto spec = std::make_shared<v1::JobSpec>();
+  const absl::Status parsed = MessageFromJson(job.spec_json, UnknownFields::kIgnored, spec.get());
+  if (!parsed.ok())
+    LogError(About{.job = job.id}, "its stored spec cannot be read: ", parsed.message());
+  if (spec->ByteSizeLong() > kMaxSpecBytes) ShortenSpec(spec.get());
+  if (parsed.ok()) cache.Keep(job.spec_json, spec);
+  return spec;
+}
+
 // Only what the store knows; server/requests/job_view.h adds what is in files.
 v1::Job ToWire(const Job& job) {
   v1::Job wire;
@@ -46,12 +63,7 @@ v1::Job ToWire(const Job& job) {
   wire.set_failure_reason(FailureReasonFromName(job.failure_reason));
   wire.set_message(job.message);
   wire.set_hint(job.hint);
-  const absl::Status parsed =
-      MessageFromJson(job.spec_json, UnknownFields::kIgnored, wire.mutable_spec());
-  if (!parsed.ok()) {
-    LogError(About{.job = job.id}, "its stored spec cannot be read: ", parsed.message());
-  }
-  if (wire.spec().ByteSizeLong() > kMaxSpecBytes) ShortenSpec(wire.mutable_spec());
+  *wire.mutable_spec() = *SpecOf(job);
   wire.set_priority(job.priority);
   wire.mutable_labels()->insert(job.labels.begin(), job.labels.end());
   wire.set_result_dir(job.result_dir);

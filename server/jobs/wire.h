@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "ftd/v1/fine_tuning.pb.h"
@@ -14,6 +15,9 @@ namespace ftd {
 v1::Job::State ToWire(JobState state);
 // Requires: `state` is a state, not STATE_UNSPECIFIED.
 JobState FromWire(v1::Job::State state);
+
+// The spec that the job was stored with; of one that cannot be read, what could be.
+std::shared_ptr<const v1::JobSpec> SpecOf(const Job& job);
 
 // All but what is in the attempts' directories (attempts, progress, checkpoints, warnings,
 // last_step) and what depends on the queue (position, pending_reason): job_view.h adds these.

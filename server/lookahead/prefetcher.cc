@@ -13,14 +13,15 @@ Prefetcher::Prefetcher(JobStore& store, std::function<void()> on_fetched)
 
 Prefetcher::~Prefetcher() {
   ending_ = true;
-  Wake();
+  waker_.End();
   thread_.join();
 }
 
 void Prefetcher::Run() {
   while (true) {
-    waker_.WaitUntil();
+    waker_.WaitAtLeastUntil(looked_ + kLookPause);
     if (ending_) return;
+    looked_ = SteadyNow();
     FetchForNext();
   }
 }

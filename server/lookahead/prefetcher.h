@@ -7,6 +7,7 @@
 
 #include "server/host/waker.h"
 #include "server/jobs/job_store.h"
+#include "server/lookahead/look_pause.h"
 
 namespace ftd {
 
@@ -30,6 +31,7 @@ class Prefetcher {
   JobStore& store_;
   const std::function<void()> on_fetched_;
   Waker waker_;
+  Moment looked_ = SteadyNow() - kLookPause;
   std::atomic<bool> ending_{false};
   std::thread thread_;
 };

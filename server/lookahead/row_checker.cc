@@ -29,13 +29,14 @@ RowChecker::RowChecker(JobStore& store, const StateDir& state_dir, std::string w
 
 void RowChecker::Stop() {
   ending_ = true;
-  Wake();
+  waker_.End();
   if (thread_.joinable()) thread_.join();
 }
 
 void RowChecker::Run() {
   while (!ending_) {
-    waker_.WaitUntil();
+    waker_.WaitAtLeastUntil(looked_ + kLookPause);
+    looked_ = SteadyNow();
     while (!ending_) {
       const std::optional<Job> job = Next();
       if (!job.has_value()) break;

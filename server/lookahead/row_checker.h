@@ -11,6 +11,7 @@
 #include "server/host/state_dir.h"
 #include "server/host/waker.h"
 #include "server/jobs/job_store.h"
+#include "server/lookahead/look_pause.h"
 
 namespace ftd {
 
@@ -42,6 +43,7 @@ class RowChecker {
   const std::string worker_;
   absl::flat_hash_set<std::string> seen_;  // jobs that need no other look
   Waker waker_;
+  Moment looked_ = SteadyNow() - kLookPause;
   std::atomic<bool> ending_{false};
   std::thread thread_;
 };

@@ -25,7 +25,7 @@ constexpr size_t kKeepEnded = 3;
 // `ft_job` and not `job`, which Prometheus itself gives to each target.
 MetricLabels LabelsOf(const Job& job) {
   // A model is known by its last part: a whole path would make the label a long one.
-  const std::filesystem::path model(ToWire(job).spec().model());
+  const std::filesystem::path model(SpecOf(job)->model());
   return {{"ft_job", job.id},
           {"model", model.has_filename() ? model.filename().string()
                                          : model.parent_path().filename().string()},
@@ -35,7 +35,7 @@ MetricLabels LabelsOf(const Job& job) {
 }  // namespace
 
 std::string ModeOf(const Job& job) {
-  return absl::AsciiStrToLower(v1::JobSpec::Mode_Name(ToWire(job).spec().mode()));
+  return absl::AsciiStrToLower(v1::JobSpec::Mode_Name(SpecOf(job)->mode()));
 }
 
 // Cumulative buckets, as Prometheus wants them: a step counts in each bucket that it fits.

@@ -12,10 +12,10 @@ namespace {
 
 constexpr size_t kMostVerdicts = 256;
 
-// Returns a fingerprint of all that the directory holds, links followed: shards of a hub's cache
-// are links to blobs. Empty when the directory cannot be read. ctime changes with any write, also
-// with one that sets mtime back.
-std::string Fingerprint(const std::filesystem::path& dir) {
+}  // namespace
+
+// ctime changes with any write, also with one that sets mtime back.
+std::string FingerprintOf(const std::filesystem::path& dir) {
   std::error_code error;
   std::set<std::string> entries;
   for (std::filesystem::directory_iterator it(dir, error), end; !error && it != end;
@@ -31,13 +31,11 @@ std::string Fingerprint(const std::filesystem::path& dir) {
   return fingerprint;
 }
 
-}  // namespace
-
 // Judged without the lock: two submits of one model may both do it, which costs time only.
 absl::StatusOr<ModelConfig> ModelVerdicts::Judge(const std::filesystem::path& model_dir) {
   // Taken before the files are read. If they change meanwhile, the verdict is stored under a
   // fingerprint that no longer fits, and is never used.
-  std::string fingerprint = Fingerprint(model_dir);
+  std::string fingerprint = FingerprintOf(model_dir);
   {
     absl::MutexLock lock(&mutex_);
     const auto known = verdicts_.find(model_dir);

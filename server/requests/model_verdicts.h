@@ -13,6 +13,10 @@
 
 namespace ftd {
 
+// A fingerprint of all that a model's directory holds, links followed: shards of a hub's cache are
+// links to blobs. Empty when the directory cannot be read. Any change of a file is another one.
+std::string FingerprintOf(const std::filesystem::path& model_dir);
+
 // Thread-safe.
 class ModelVerdicts {
  public:

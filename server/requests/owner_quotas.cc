@@ -26,7 +26,7 @@ absl::Status Exceeded(const Caller& caller, const std::string& what, const std::
 
 // The uploads that a job reads.
 std::vector<std::string> UploadsOf(const Job& job) {
-  const v1::Dataset dataset = ToWire(job).spec().dataset();
+  const v1::Dataset dataset = SpecOf(job)->dataset();
   std::vector<std::string> uploads;
   if (!dataset.upload_sha256().empty()) uploads.push_back(dataset.upload_sha256());
   for (const auto& file : dataset.files())

@@ -74,20 +74,22 @@ absl::Status CheckFields(const Submission& submission) {
 
 // The cheap checks first: fields, then files of the model and dataset, which may need the hub, then
 // the first rows.
-absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
-  FTD_RETURN_IF_ERROR(CheckFields(submission));
-  FTD_ASSIGN_OR_RETURN(TrainSpec spec,
-                       ResolveTrainSpec(submission.spec_json, rules_.default_dtype));
+absl::StatusOr<Job> Submitter::JudgeSpec(const std::string& spec_json, const Caller& caller) const {
+  if (auto judged = recent_.Find(spec_json, caller)) return *std::move(judged);
+  FTD_ASSIGN_OR_RETURN(TrainSpec spec, ResolveTrainSpec(spec_json, rules_.default_dtype));
   // A relative path would mean something else in the daemon's directory than in the client's.
   if (!spec.lora.init_adapter.empty() && !fs::path(spec.lora.init_adapter).is_absolute())
     return FieldError({{"lora.init_adapter", "must be an absolute path on the server"}});
+  std::string model_files;
   const PlanMeans means{
       .models = finder_,
-      .judge_model = [this](const fs::path& dir) { return verdicts_.Judge(dir); },
-      .find_dataset =
-          [&](DatasetSpec& dataset) { return datasets_.Find(dataset, submission.caller); },
-      .check_dir =
-          [&](const fs::path& dir) { return access_.CheckModelDir(dir, submission.caller); }};
+      .judge_model =
+          [&](const fs::path& dir) {
+            model_files = FingerprintOf(dir);
+            return verdicts_.Judge(dir);
+          },
+      .find_dataset = [&](DatasetSpec& dataset) { return datasets_.Find(dataset, caller); },
+      .check_dir = [&](const fs::path& dir) { return access_.CheckModelDir(dir, caller); }};
   FTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(std::move(spec), means));
   FTD_RETURN_IF_ERROR(JudgeFirstRows(datasets_.OptionsOf(plan.spec.dataset, plan.model_dir),
                                      kFirstRows, kFirstRowsTime));
@@ -95,8 +97,6 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
   job.model_dir = plan.model_dir;
   job.dataset_path = plan.dataset_path;
   job.sources_json = plan.sources_json;
-  FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
-  job.name = submission.name;
   job.spec_json = TrainSpecToJson(plan.spec);
   // Only the files that a path or a repository stands for can make it so large.
   if (job.spec_json.size() > kMaxSpecBytes) {
@@ -105,6 +105,16 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
                                                       ": use fewer, larger files")}});
   }
   FTD_RETURN_IF_ERROR(CheckCanFit(state_dir_, job));
+  FTD_RETURN_IF_ERROR(state_dir_.ProbeResults());
+  recent_.Keep(spec_json, caller, plan.spec, std::move(model_files), job);
+  return job;
+}
+
+absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
+  FTD_RETURN_IF_ERROR(CheckFields(submission));
+  FTD_ASSIGN_OR_RETURN(Job job, JudgeSpec(submission.spec_json, submission.caller));
+  FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
+  job.name = submission.name;
   job.labels = submission.labels;
   job.priority = submission.priority;
   job.owner = submission.caller.owner;
@@ -207,7 +217,7 @@ absl::StatusOr<Job> Submitter::Retry(const std::string& name, const Caller& call
                  absl::StrCat("job ", ended.DisplayName(), " is ", JobStateName(ended.state),
                               ": only a job that has ended can be retried"));
   }
-  FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
+  FTD_RETURN_IF_ERROR(state_dir_.ProbeResults());
   // Bound to the same bytes: commits and hashes are in the spec and the sources. The name stays
   // with the first job.
   Job job;

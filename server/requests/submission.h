@@ -20,6 +20,7 @@
 #include "server/requests/client_task.h"
 #include "server/requests/dataset_finder.h"
 #include "server/requests/model_verdicts.h"
+#include "server/requests/recent_judgements.h"
 #include "server/requests/source_access.h"
 
 namespace ftd {
@@ -55,7 +56,8 @@ class Submitter {
         rules_(std::move(rules)),
         finder_(rules_.models, LogHubTrouble),
         datasets_(state_dir, rules_.dataset_roots),
-        access_(store, state_dir, rules_.model_roots, rules_.visibility) {}
+        access_(store, state_dir, rules_.model_roots, rules_.visibility),
+        recent_(state_dir, finder_) {}
 
   // Judges everything that can be judged without reading weights or many rows: fields, model
   // headers, adapter, the dataset's first rows, that a result could be written. Returns the job
@@ -87,6 +89,8 @@ class Submitter {
   const ModelFinder& model_finder() const { return finder_; }
 
  private:
+  // What of Judge depends on the spec and its caller alone.
+  absl::StatusOr<Job> JudgeSpec(const std::string& spec_json, const Caller& caller) const;
   absl::StatusOr<Job> Insert(Job job, const std::optional<RequestKey>& request,
                              const Caller& caller);
   absl::StatusOr<RowCheck> ReadRows(const Job& judged, const RowCheckObserver& observer) const;
@@ -98,6 +102,7 @@ class Submitter {
   const DatasetFinder datasets_;
   const SourceAccess access_;
   mutable ModelVerdicts verdicts_;
+  mutable RecentJudgements recent_;
 };
 
 }  // namespace ftd

@@ -1,0 +1,70 @@
+#include "server/requests/recent_judgements.h"
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/requests/model_verdicts.h"
+
+namespace ftd {
+namespace {
+
+// What no fingerprint shows, the rights to a folder above the model's for example, is looked at
+// again after this.
+constexpr absl::Duration kKept = absl::Seconds(1);
+constexpr size_t kMostKept = 64;
+
+// What the judgement depends on beside files.
+std::string KeyOf(const std::string& spec_json, const Caller& caller) {
+  const std::string uid = caller.uid.has_value() ? absl::StrCat(*caller.uid) : "none";
+  return absl::StrCat(static_cast<int>(caller.role), " ", uid, " ", caller.owner, "\n", spec_json);
+}
+
+}  // namespace
+
+bool RecentJudgements::Holds(const Judgement& judgement) const {
+  if (SteadyNow() - judgement.time > kKept) return false;
+  const auto found = models_.Find(judgement.model, "");
+  if (!found.ok() || found->dir != judgement.job.model_dir) return false;
+  if (FingerprintOf(found->dir) != judgement.model_files) return false;
+  for (const std::string& upload : judgement.uploads) {
+    std::error_code gone;
+    if (!std::filesystem::is_regular_file(state_dir_.Uploads() / upload, gone)) return false;
+  }
+  return true;
+}
+
+std::optional<Job> RecentJudgements::Find(const std::string& spec_json, const Caller& caller) {
+  Judgement judgement;
+  {
+    const absl::MutexLock lock(&mutex_);
+    const auto kept = judgements_.find(KeyOf(spec_json, caller));
+    if (kept == judgements_.end()) return std::nullopt;
+    judgement = kept->second;
+  }
+  if (!Holds(judgement)) return std::nullopt;
+  return std::move(judgement.job);
+}
+
+void RecentJudgements::Keep(const std::string& spec_json, const Caller& caller,
+                            const TrainSpec& resolved, std::string model_files, const Job& judged) {
+  if (model_files.empty() || !judged.sources_json.empty() || models_.IsOnHub(resolved.model) ||
+      !resolved.lora.init_adapter.empty() || !resolved.dataset.server_path.empty())
+    return;
+  Judgement judgement{.time = SteadyNow(),
+                      .model = resolved.model,
+                      .model_files = std::move(model_files),
+                      .uploads = {},
+                      .job = judged};
+  for (const DatasetFile& file : FilesOf(resolved.dataset))
+    judgement.uploads.push_back(file.sha256);
+  const absl::MutexLock lock(&mutex_);
+  // What nobody can use any more goes first; then all, which costs a judgement each.
+  std::erase_if(judgements_,
+                [](const auto& kept) { return SteadyNow() - kept.second.time > kKept; });
+  if (judgements_.size() >= kMostKept) judgements_.clear();
+  judgements_[KeyOf(spec_json, caller)] = std::move(judgement);
+}
+
+}  // namespace ftd
