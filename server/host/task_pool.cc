@@ -1,5 +1,6 @@
 #include "server/host/task_pool.h"
 
+#include <malloc.h>
 #include <pthread.h>
 
 #include <chrono>
@@ -89,6 +90,9 @@ void TaskPool::Run(std::list<std::thread>::iterator self) {
   }
   ended_.splice(ended_.end(), threads_, self);
   posted_.notify_all();
+  const bool burst_over = !ending_ && threads_.size() == 1;
+  lock.unlock();
+  if (burst_over) malloc_trim(0);  // glibc gives back nothing that it may need again by itself
 }
 
 }  // namespace ftd
