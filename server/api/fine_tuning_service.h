@@ -107,6 +107,9 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   };
   // Gets the caller and the job's id ("" if the request names none).
   using Work = std::function<absl::Status(const Caller&, const std::string& job)>;
+  // Ends a call, on any thread. Called once.
+  using Finish = std::function<void(const absl::Status&)>;
+  using Start = std::function<void(const Caller&, const std::string& job, const Finish&)>;
   // Runs `work` on the pool, by default that of the method's kind, if the caller may call the
   // method for the job, and finishes the call with the status.
   Unary* OnPool(Context* context, Asked asked, Work work) {
@@ -114,7 +117,14 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
     return OnPool(writes ? parts_.lanes.writes : parts_.lanes.reads, context, std::move(asked),
                   std::move(work));
   }
-  Unary* OnPool(TaskPool& pool, Context* context, Asked asked, Work work);
+  Unary* OnPool(TaskPool& pool, Context* context, Asked asked, Work work) {
+    return StartOnPool(
+        pool, context, std::move(asked),
+        [work = std::move(work)](const Caller& caller, const std::string& job,
+                                 const Finish& finish) { finish(work(caller, job)); });
+  }
+  // The same for work that is only started on the pool.
+  Unary* StartOnPool(TaskPool& pool, Context* context, Asked asked, Start start);
   // The id of the job, if the caller may call the method for it. For streams, which begin on gRPC's
   // thread.
   absl::StatusOr<std::string> Allowed(const Context& context, const Asked& asked) const {
@@ -134,8 +144,9 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   // Returns UNAVAILABLE while the daemon is stopping: nothing is queued then.
   absl::Status CheckServing() const;
   // The bodies of SubmitJob and ListJobs; View turns a job into a response.
-  absl::Status Submit(const Context& context, const Caller& caller,
-                      const v1::SubmitJobRequest& request, v1::Job* response);
+  void Submit(const Context& context, const Caller& caller, const v1::SubmitJobRequest& request,
+              v1::Job* response, const Finish& finish);
+  absl::Status Validate(const Context& context, const Submission& submission, v1::Job* response);
   absl::Status List(const Caller& caller, const v1::ListJobsRequest& request,
                     v1::ListJobsResponse* response);
   absl::Status View(const absl::StatusOr<Job>& job, v1::Job* response);

@@ -117,13 +117,15 @@ absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, Cal
 
 // gRPC's own threads must not wait for the database or the disk, so each call does its work on the
 // pool. The reactor lives until Finish; `request` and `response` live as long.
-FineTuningService::Unary* FineTuningService::OnPool(TaskPool& pool, Context* context, Asked asked,
-                                                    Work work) {
+FineTuningService::Unary* FineTuningService::StartOnPool(TaskPool& pool, Context* context,
+                                                         Asked asked, Start start) {
   Unary* reactor = context->DefaultReactor();
-  pool.Post([=, this, asked = std::move(asked), work = std::move(work)] {
+  pool.Post([=, this, asked = std::move(asked), start = std::move(start)] {
     const Caller caller = parts_.caller_of(*context);
     const auto job = parts_.access.Check(caller, asked.method, asked.job);
-    reactor->Finish(ToGrpc(job.ok() ? work(caller, *job) : job.status()));
+    const auto finish = [=](const absl::Status& status) { reactor->Finish(ToGrpc(status)); };
+    if (!job.ok()) return finish(job.status());
+    start(caller, *job, finish);
   });
   return reactor;
 }
@@ -140,29 +142,35 @@ absl::Status FineTuningService::CheckServing() const {
   return Error(Reason::kStopping, "ftd is stopping; nothing was queued, try again");
 }
 
-absl::Status FineTuningService::Submit(const Context& context, const Caller& caller,
-                                       const v1::SubmitJobRequest& request, v1::Job* response) {
+absl::Status FineTuningService::Validate(const Context& context, const Submission& submission,
+                                         v1::Job* response) {
+  const auto go_on = [&] { return !parts_.stopping() && !context.IsCancelled(); };
+  FTD_ASSIGN_OR_RETURN(auto validated, parts_.submitter.Validate(submission, go_on));
+  *response = ToWire(validated.job);
+  if (validated.report.has_value()) *response->mutable_data_report() = *std::move(validated.report);
+  return absl::OkStatus();
+}
+
+void FineTuningService::Submit(const Context& context, const Caller& caller,
+                               const v1::SubmitJobRequest& request, v1::Job* response,
+                               const Finish& finish) {
   // A job that was stored while the daemon stops would be safe, but its client would not be told
   // so.
-  FTD_RETURN_IF_ERROR(CheckServing());
+  if (const absl::Status serving = CheckServing(); !serving.ok()) return finish(serving);
   const auto submission = ToSubmission(request, caller);
-  if (!submission.ok()) return ByRequestPath(submission.status());
-  FTD_RETURN_IF_ERROR(parts_.quotas.CheckStored(caller));
-  if (!request.validate_only()) {
-    const auto job = parts_.submitter.Submit(*submission);
+  if (!submission.ok()) return finish(ByRequestPath(submission.status()));
+  const absl::Status stored = parts_.quotas.CheckStored(caller);
+  if (!stored.ok()) return finish(stored);
+  if (request.validate_only())
+    return finish(ByRequestPath(Validate(context, *submission, response)));
+  // The thread is free while the job waits for its flush, so that many wait for one.
+  parts_.submitter.Submit(*submission, [=, this](const absl::StatusOr<Job>& job) {
     // Nothing but its row says anything of a job that has just been queued.
     if (!job.ok() || job->state != JobState::kQueued || job->start_time.has_value())
-      return ByRequestPath(View(job, response));
+      return finish(ByRequestPath(View(job, response)));
     *response = ViewQueuedJob(*job, parts_.store.Position(*job), parts_.store.AnyActive());
-    return absl::OkStatus();
-  }
-  const auto go_on = [&] { return !parts_.stopping() && !context.IsCancelled(); };
-  auto validated = parts_.submitter.Validate(*submission, go_on);
-  if (!validated.ok()) return ByRequestPath(validated.status());
-  *response = ToWire(validated->job);
-  if (validated->report.has_value())
-    *response->mutable_data_report() = *std::move(validated->report);
-  return absl::OkStatus();
+    finish(absl::OkStatus());
+  });
 }
 
 // Reads all rows, which takes minutes for a large file, so it is a task with a thread of its own.
@@ -188,9 +196,10 @@ FineTuningService::Unary* FineTuningService::SubmitJob(Context* context,
                                                        const v1::SubmitJobRequest* request,
                                                        v1::Job* response) {
   TaskPool& pool = LaneOf(*request, parts_.submitter.model_finder(), parts_.lanes);
-  return OnPool(pool, context, {"SubmitJob", ""}, [=, this](const Caller& caller, const auto&) {
-    return Submit(*context, caller, *request, response);
-  });
+  return StartOnPool(pool, context, {"SubmitJob", ""},
+                     [=, this](const Caller& caller, const auto&, const Finish& finish) {
+                       Submit(*context, caller, *request, response, finish);
+                     });
 }
 
 FineTuningService::Unary* FineTuningService::GetJob(Context* context,

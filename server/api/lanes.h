@@ -8,9 +8,8 @@ namespace ftd {
 
 struct Lanes {
   TaskPool reads{8};
-  TaskPool writes{16};  // changes of jobs, which wait for a flush to disk
-  TaskPool submits{
-      64};  // of a model on this machine and uploaded data; those that wait share a flush
+  TaskPool writes{16};   // changes of jobs, which wait for a flush to disk
+  TaskPool submits{8};   // of a model on this machine and uploaded data, up to their flush
   TaskPool hashing{4};   // submits that hash files of the server first
   TaskPool waiting{16};  // submits that wait for the hub, or for a worker that reads all rows
 };

@@ -1,78 +1,110 @@
 #include "server/jobs/group_commit.h"
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
+#include "absl/synchronization/notification.h"
 #include "lib/base/error.h"
 
 namespace ftd {
+namespace {
 
-absl::Status GroupCommit::Run(Change change, Undo undo) {
-  Call call{.change = change, .undo = undo};
-  std::vector<Call*> group;
-  {
-    absl::MutexLock lock(&mutex_);
-    waiting_.push_back(&call);
-    call.leads = !std::exchange(led_, true);
-    while (!call.leads && !call.done) call.turn.Wait(&mutex_);
-    if (call.done) return call.status;
-    const size_t size = std::min(waiting_.size(), kMostChanges);
-    const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(size);
-    group.assign(waiting_.begin(), end);
-    waiting_.erase(waiting_.begin(), end);
-  }
-  Commit(group);
-  absl::MutexLock lock(&mutex_);
-  for (Call* other : group) {
-    if (other == &call) continue;
-    other->done = true;
-    other->turn.Signal();
-  }
-  led_ = !waiting_.empty();
-  if (led_) {
-    waiting_.front()->leads = true;
-    waiting_.front()->turn.Signal();
-  }
-  return call.status;
+void Undone(const GroupCommit::Undo& undo, absl::Status& status, const absl::Status& why) {
+  if (!status.ok()) return;
+  undo();
+  status = why;
 }
 
-void GroupCommit::Commit(const std::vector<Call*>& group) {
+}  // namespace
+
+// The thread is the last member, so all others exist when it starts.
+GroupCommit::GroupCommit(Database database)
+    : database_(std::move(database)), thread_([this] { Write(); }) {}
+
+GroupCommit::~GroupCommit() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  posted_.notify_one();
+  thread_.join();
+}
+
+void GroupCommit::Post(Change change, Undo undo, Done done) {
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back({std::move(change), std::move(undo), std::move(done), absl::OkStatus()});
+  }
+  posted_.notify_one();
+}
+
+absl::Status GroupCommit::Run(absl::FunctionRef<absl::Status(Database&)> change,
+                              absl::FunctionRef<void()> undo) {
+  absl::Status result;
+  absl::Notification over;
+  Post([&](Database& database) { return change(database); }, [&] { undo(); },
+       [&](const absl::Status& status) {
+         result = status;
+         over.Notify();
+       });
+  over.WaitForNotification();
+  return result;
+}
+
+void GroupCommit::Write() {
+  pthread_setname_np(pthread_self(), "ftd-writer");
+  std::unique_lock lock(mutex_);
+  while (true) {
+    posted_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
+    if (waiting_.empty()) return;
+    const auto end =
+        waiting_.begin() + static_cast<std::ptrdiff_t>(std::min(waiting_.size(), kMostChanges));
+    std::vector<Call> group(std::make_move_iterator(waiting_.begin()),
+                            std::make_move_iterator(end));
+    waiting_.erase(waiting_.begin(), end);
+    lock.unlock();
+    Commit(group);
+    for (const Call& call : group) call.done(call.status);
+    group.clear();  // what they hold goes without the lock
+    lock.lock();
+  }
+}
+
+void GroupCommit::Commit(std::vector<Call>& group) {
   // A savepoint in a transaction of a single change would cost time and say nothing new.
   if (group.size() == 1) return CommitAlone(group);
   auto transaction = Transaction::Begin(database_);
-  for (Call* call : group)
-    call->status = transaction.ok() ? absl::UnknownError("not run") : transaction.status();
+  for (Call& call : group)
+    call.status = transaction.ok() ? absl::UnknownError("not run") : transaction.status();
   if (!transaction.ok()) return;
-  for (Call* call : group) {
-    call->status = Apply(call->change);
+  const auto undo_all = [&](const absl::Status& why) {
+    for (auto call = group.rbegin(); call != group.rend(); ++call)
+      Undone(call->undo, call->status, why);
+  };
+  for (Call& call : group) {
+    call.status = Apply(call.change);
     if (database_.InTransaction()) continue;
     // Some errors of the disk make SQLite give up the whole transaction, with what the others did.
-    UndoAll(group, call->status);
+    undo_all(call.status);
     return CommitAlone(group);
   }
-  if (const absl::Status committed = transaction->Commit(); !committed.ok())
-    UndoAll(group, committed);
+  if (const absl::Status committed = transaction->Commit(); !committed.ok()) undo_all(committed);
 }
 
-void GroupCommit::UndoAll(const std::vector<Call*>& group, const absl::Status& why) {
-  for (auto call = group.rbegin(); call != group.rend(); ++call) {
-    if (!(*call)->status.ok()) continue;
-    (*call)->undo();
-    (*call)->status = why;
-  }
-}
-
-void GroupCommit::CommitAlone(const std::vector<Call*>& group) {
-  for (Call* call : group) {
+void GroupCommit::CommitAlone(std::vector<Call>& group) {
+  for (Call& call : group) {
     auto transaction = Transaction::Begin(database_);
-    call->status = transaction.ok() ? call->change(database_) : transaction.status();
-    if (!call->status.ok()) continue;
+    call.status = transaction.ok() ? call.change(database_) : transaction.status();
+    if (!call.status.ok()) continue;
     if (const absl::Status committed = transaction->Commit(); !committed.ok())
-      UndoAll({call}, committed);
+      Undone(call.undo, call.status, committed);
   }
 }
 
-absl::Status GroupCommit::Apply(Change change) {
+absl::Status GroupCommit::Apply(const Change& change) {
   FTD_RETURN_IF_ERROR(database_.Run("SAVEPOINT one"));
   const absl::Status applied = change(database_);
   if (!applied.ok() && database_.InTransaction())

@@ -29,9 +29,9 @@ namespace ftd {
 
 class JobStore : public JobQueries {
  public:
-  // Called after each committed change of state, with the job as it is after it, on the thread that
-  // made it and without a lock held. Also after Amend, with an event that says nothing: from the
-  // job's state to the same, with sequence 0.
+  // Called after each committed change of state, with the job as it is after it, without a lock
+  // held, on the thread that made it or on the writer's: it must not write. Also after Amend, with
+  // an event that says nothing: from the job's state to the same, with sequence 0.
   using Listener = std::function<void(const Job&, const StateEvent&)>;
 
   // Opens or creates `path` and migrates it.
@@ -54,6 +54,10 @@ class JobStore : public JobQueries {
   absl::StatusOr<Job> Insert(const Job& job, const std::optional<RequestKey>& request,
                              int64_t max_queued,
                              int64_t max_of_owner = std::numeric_limits<int64_t>::max());
+  // The same without waiting: `done` gets the job on the writer's thread, which it must not keep.
+  using Inserted = std::function<void(absl::StatusOr<Job>)>;
+  void Insert(const Job& job, const std::optional<RequestKey>& request, int64_t max_queued,
+              int64_t max_of_owner, Inserted done);
   // Forgets a job that has ended, with its events, attempts and requests. STATE_CONFLICT.
   absl::Status Delete(const std::string& job_id);
 
@@ -109,8 +113,12 @@ class JobStore : public JobQueries {
   // Runs a change of a job, keeps the index true and tells the listener.
   absl::StatusOr<Job> Change(absl::FunctionRef<absl::StatusOr<Changed>(Database&)> change);
   // Runs a change of no job.
-  absl::Status Write(GroupCommit::Change change);
-  // Both are for a change that is running.
+  absl::Status Write(absl::FunctionRef<absl::Status(Database&)> change);
+  void Announce(const Changed& changed);
+  // All of these are for a change that is running.
+  absl::StatusOr<Changed> ApplyInsert(Database& database, const Job& job,
+                                      const std::optional<RequestKey>& request, int64_t max_queued,
+                                      int64_t max_of_owner) const;
   absl::StatusOr<Changed> ApplyMove(Database& database, const std::string& job_id,
                                     std::initializer_list<JobState> from, const Move& move);
   absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued,

@@ -176,30 +176,31 @@ absl::StatusOr<RowCheck> Submitter::ReadRows(const Job& judged,
 }
 
 // Admins are bound by the queue's length alone.
-absl::StatusOr<Job> Submitter::Insert(Job job, const std::optional<RequestKey>& request,
-                                      const Caller& caller) {
-  const int64_t most = caller.role == Role::kAdmin ? std::numeric_limits<int64_t>::max()
-                                                   : rules_.max_queued_per_owner;
-  FTD_ASSIGN_OR_RETURN(Job queued, store_.Insert(std::move(job), request, rules_.max_queued, most));
-  return OwnOf(caller, std::move(queued));
+int64_t Submitter::MostOf(const Caller& caller) const {
+  return caller.role == Role::kAdmin ? std::numeric_limits<int64_t>::max()
+                                     : rules_.max_queued_per_owner;
 }
 
-absl::StatusOr<Job> Submitter::Submit(const Submission& submission) {
+void Submitter::Submit(const Submission& submission, JobStore::Inserted done) {
   // Before judging, which may take seconds. Insert asks again within its transaction, for two calls
   // at once.
+  const Caller& caller = submission.caller;
   if (submission.request.has_value()) {
-    FTD_ASSIGN_OR_RETURN(auto known, store_.FindRequest(*submission.request));
-    if (known.has_value()) return OwnOf(submission.caller, *std::move(known));
+    auto known = store_.FindRequest(*submission.request);
+    if (!known.ok()) return done(known.status());
+    if (known->has_value()) return done(OwnOf(caller, **std::move(known)));
   }
-  FTD_ASSIGN_OR_RETURN(Job job, Judge(submission));
-  job.id = NewJobId();
-  auto queued = Insert(std::move(job), submission.request, submission.caller);
-  if (queued.ok()) {
-    const std::string request_id = submission.request.value_or(RequestKey()).request_id;
-    LogInfo(About{.job = queued->id, .request_id = request_id}, "queued",
-            queued->owner.empty() ? "" : ", for ", queued->owner);
-  }
-  return queued;
+  auto job = Judge(submission);
+  if (!job.ok()) return done(job.status());
+  job->id = NewJobId();
+  const std::string request_id = submission.request.value_or(RequestKey()).request_id;
+  store_.Insert(*job, submission.request, rules_.max_queued, MostOf(caller),
+                [caller, request_id, done = std::move(done)](absl::StatusOr<Job> queued) {
+                  if (!queued.ok()) return done(std::move(queued));
+                  LogInfo(About{.job = queued->id, .request_id = request_id}, "queued",
+                          queued->owner.empty() ? "" : ", for ", queued->owner);
+                  done(OwnOf(caller, *std::move(queued)));
+                });
 }
 
 absl::StatusOr<Job> Submitter::Retry(const std::string& name, const Caller& caller,
@@ -230,7 +231,8 @@ absl::StatusOr<Job> Submitter::Retry(const std::string& name, const Caller& call
   job.priority = ended.priority;
   job.owner = caller.owner;
   job.retry_of = ended.id;
-  return Insert(std::move(job), request, caller);
+  FTD_ASSIGN_OR_RETURN(Job queued, store_.Insert(job, request, rules_.max_queued, MostOf(caller)));
+  return OwnOf(caller, std::move(queued));
 }
 
 }  // namespace ftd

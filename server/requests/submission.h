@@ -78,8 +78,8 @@ class Submitter {
                                                   const ClientTaskControls& controls) const;
 
   // Judge, then one durable transaction. A submission whose request is known gives the job that it
-  // made before.
-  absl::StatusOr<Job> Submit(const Submission& submission);
+  // made before. `done` is called on this thread or later on the store's, which it must not keep.
+  void Submit(const Submission& submission, JobStore::Inserted done);
 
   // Queues another job that is as one that has ended was: bound to the same model and data.
   // FAILED_PRECONDITION STATE_CONFLICT: it has not ended.
@@ -91,8 +91,8 @@ class Submitter {
  private:
   // What of Judge depends on the spec and its caller alone.
   absl::StatusOr<Job> JudgeSpec(const std::string& spec_json, const Caller& caller) const;
-  absl::StatusOr<Job> Insert(Job job, const std::optional<RequestKey>& request,
-                             const Caller& caller);
+  // How many jobs of the caller may wait.
+  int64_t MostOf(const Caller& caller) const;
   absl::StatusOr<RowCheck> ReadRows(const Job& judged, const RowCheckObserver& observer) const;
 
   JobStore& store_;
