@@ -101,7 +101,7 @@ absl::Status StateDir::CheckResultsWritable() const {
                             Results().string(), "; free some space"));
 }
 
-// Neither modes nor mounts tell of quotas.
+// Modes and mount options do not show quotas.
 absl::Status StateDir::ProbeResults() const {
   std::string name = (Results() / ".probe-XXXXXX").string();
   if (mkdtemp(name.data()) == nullptr) {

@@ -8,7 +8,7 @@ import re
 import pytest
 import tree
 
-SYSTEM = re.compile(r"(sys|linux|netinet|arpa|net|asm)/")
+SYSTEM = re.compile(r"(sys|linux|netinet|arpa|net|asm|ext)/")
 THIRD_PARTY = {  # what an include's path begins with → the library
     "absl/": "Abseil", "nlohmann/": "JSON", "pcre2.h": "PCRE2", "utf8proc.h": "utf8proc", "openssl/": "OpenSSL",
     "arrow/": "Arrow", "parquet/": "Arrow", "curl/": "libcurl", "zlib.h": "zlib", "zstd.h": "zstd", "yaml-cpp/": "yaml-cpp",

@@ -5,8 +5,6 @@ import json
 import os
 import pathlib
 import random
-import sqlite3
-import struct
 import stat
 import subprocess
 import urllib.request
@@ -20,7 +18,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 import prometheus_text
 from ftd_fixture import BIN, api, api_grpc, jobs, wait_until
-from helpers import ROWS, detail, expect_error, fake_ftd, health, submit
+from helpers import ROWS, detail, expect_error, fake_ftd, submit
 from tiny_model import make_stub_model
 
 Code = grpc.StatusCode
@@ -476,37 +474,6 @@ def test_health_and_reflection(ftd):
     assert "ftd.v1.FineTuning" in database.get_services()
     described = database.FindFileContainingSymbol("ftd.v1.FineTuning")
     assert {m.name for s in described.service for m in s.method} >= {"SubmitJob", "WatchJob", "DownloadResult"}
-
-
-def children_of(file, page):
-    """The pages below an interior page of an index's b-tree, but the last: sqlite.org/fileformat2.html, section 1.6."""
-    file.seek(4096 * (page - 1))
-    data = file.read(4096)
-    assert data[0] == 2  # interior, of an index, as the table is WITHOUT ROWID
-    cells = struct.unpack_from(">H", data, 3)[0]
-    return [struct.unpack_from(">I", data, offset)[0] for offset in struct.unpack_from(f">{cells}H", data, 12)]
-
-
-def test_a_damaged_database_ends_the_health():
-    with fake_ftd("prepare_ms=600000", config="max_queued = 100000\n", args=["--metrics-listen", "127.0.0.1:0"]) as ftd:
-        spec = ftd.spec(ftd.model, ROWS)
-        for _ in range(200):
-            ftd.submit(spec)
-        ftd.kill()
-        database = sqlite3.connect(ftd.state_dir / "ftd.db")
-        assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-        root = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events'").fetchone()[0]
-        database.close()
-        with open(ftd.state_dir / "ftd.db", "r+b") as file:
-            for page in children_of(file, root)[1:]:
-                file.seek(4096 * (page - 1))
-                file.write(os.urandom(4096))
-        ftd.start()
-        wait_until(lambda: "the database is damaged" in ftd.log(), "the check to end")
-        status = health_pb2_grpc.HealthStub(ftd.channel).Check(health_pb2.HealthCheckRequest()).status
-        assert status == health_pb2.HealthCheckResponse.NOT_SERVING
-        address = ftd.stub.GetServerInfo(api.GetServerInfoRequest()).metrics_address
-        assert health(address) == (503, "the database is damaged; ftd's log says more\n")
 
 
 def test_server_info_and_addresses(ftd):
