@@ -4,212 +4,35 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cmath>
-#include <cstring>
 #include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "lib/base/error.h"
-#include "lib/runlog/step_metrics.h"
-#include "lib/runlog/timestamp.h"
 
 namespace ftd {
+
+using step_layout::ColumnsOfTable;
+using step_layout::Counts;
+using step_layout::Crc;
+using step_layout::FromRow;
+using step_layout::Header;
+using step_layout::kMagic;
+using step_layout::Layout;
+using step_layout::LayoutToWrite;
+using step_layout::ParseColumns;
+using step_layout::ToRow;
+
 namespace {
 
-using google::protobuf::FieldDescriptor;
-
-// In the file's bytes: "FTD STG1" and "FTD STG2".
-constexpr uint64_t kMagic[] = {0x31475453'20445446, 0x32475453'20445446};  // "FTD STG1", "FTD STG2"
-constexpr uint32_t kMostHeaderBytes = 1 << 16, kMostRowBytes = 1 << 12;
-
-struct Header {
-  uint64_t magic;
-  uint32_t row_bytes;
-  uint32_t header_bytes;  // 0 in version 1
-  int64_t first_step;
-  int64_t steps_planned;
-  uint64_t heartbeat;
-  uint32_t columns_crc;
-  char padding[20];
-};
-static_assert(sizeof(Header) == 64);
-
-// Version 1's columns, in its order. Its files do not name them.
-constexpr std::string_view kVersion1Columns =
-    "step i64\nepoch f64\nloss f64\ngrad_norm f64\nlearning_rate f64\ntokens i64\n"
-    "tokens_total i64\npadding_ratio f64\ntokens_per_second f64\nstep_seconds f64\n"
-    "data_wait_seconds f64\nsamples i64\ntime us\nentropy f64\nmean_token_accuracy f64\nmfu f32\n";
-
-// Returns today's columns: one for each row of the table of metrics.
-std::string ColumnsOfTable() {
-  std::string columns;
-  for (const StepMetric& metric : StepMetricsTable()) {
-    const auto* field = v1::StepMetrics::descriptor()->FindFieldByName(metric.name);
-    const bool integer = field->cpp_type() == FieldDescriptor::CPPTYPE_INT64;
-    const bool time = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
-    absl::StrAppend(&columns, metric.name, time ? " us\n" : integer ? " i64\n" : " f64\n");
-  }
-  return columns;
-}
-
-uint32_t Crc(std::string_view bytes) {
-  return static_cast<uint32_t>(
-      ::crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size())));
-}
-
-template <typename T>
-T Load(const char* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
-template <typename T>
-void Store(T value, char* to) {
-  std::memcpy(to, &value, sizeof value);
-}
-
-// "i64", "f64", "f32" and "us" (microseconds since 1970) in the header.
-enum class Type { kI64, kF64, kF32, kTime };
-
-struct Column {
-  const FieldDescriptor* field = nullptr;  // null: this release does not know it
-  Type type = Type::kF64;
-  uint32_t offset = 0;
-};
-
-// The layout of a row's bytes.
-struct Layout {
-  std::vector<Column> columns;
-  uint32_t row_bytes = 0;  // with the CRC
-  // Version 1 had no way to say that a value is missing.
-  bool zero_is_absent = false;
-
-  uint32_t crc_offset() const { return row_bytes - static_cast<uint32_t>(sizeof(uint32_t)); }
-};
-
-// A column whose type does not fit its field was written by something else.
-bool Fits(const FieldDescriptor* field, Type type) {
-  switch (field->cpp_type()) {
-    case FieldDescriptor::CPPTYPE_INT64:
-      return type == Type::kI64;
-    case FieldDescriptor::CPPTYPE_DOUBLE:
-      return type == Type::kF64 || type == Type::kF32;
-    default:
-      return type == Type::kTime;
-  }
-}
-
-// Returns the layout that "NAME TYPE\n" lines describe. nullopt: not such lines. A name that this
-// release does not know keeps its place and is not read.
-std::optional<Layout> ParseColumns(std::string_view text, int32_t version) {
-  constexpr std::pair<std::string_view, Type> kTypes[] = {
-      {"i64", Type::kI64}, {"f64", Type::kF64}, {"f32", Type::kF32}, {"us", Type::kTime}};
-  Layout layout;
-  layout.zero_is_absent = version == 1;
-  uint32_t offset = 0;
-  while (!text.empty()) {
-    const size_t blank = text.find(' '), end = text.find('\n');
-    if (end == std::string_view::npos || blank > end) return std::nullopt;
-    const std::string name(text.substr(0, blank));
-    const std::string_view type = text.substr(blank + 1, end - blank - 1);
-    const auto* known = std::find_if(std::begin(kTypes), std::end(kTypes),
-                                     [&](auto& t) { return t.first == type; });
-    if (known == std::end(kTypes)) return std::nullopt;
-    Column& column = layout.columns.emplace_back();
-    column.field = v1::StepMetrics::descriptor()->FindFieldByName(name);
-    column.type = known->second;
-    column.offset = offset;
-    if (column.field != nullptr && !Fits(column.field, column.type)) return std::nullopt;
-    offset += column.type == Type::kF32 ? 4 : 8;
-    text.remove_prefix(end + 1);
-  }
-  layout.row_bytes = offset + static_cast<uint32_t>(sizeof(uint32_t));
-  return layout;
-}
-
-const Layout& LayoutToWrite(int32_t version) {
-  // Never destroyed: a thread may still write a row while the process ends.
-  static const auto& layouts = *new std::pair<Layout, Layout>(
-      *ParseColumns(kVersion1Columns, 1), *ParseColumns(ColumnsOfTable(), kStepLogVersion));
-  return version == 1 ? layouts.first : layouts.second;
-}
-
-// A metric that is missing is NaN from version 2 on.
-void StoreReal(const v1::StepMetrics& step, const Column& column, double absent, char* to) {
-  const bool there =
-      !column.field->has_presence() || step.GetReflection()->HasField(step, column.field);
-  const double value = there ? step.GetReflection()->GetDouble(step, column.field) : absent;
-  if (column.type == Type::kF32) {
-    Store(static_cast<float>(value), to);
-  } else {
-    Store(value, to);
-  }
-}
-
-// Each column at its offset, then the CRC of all of them.
-std::string ToRow(const v1::StepMetrics& step, const Layout& layout) {
-  std::string row(layout.row_bytes, '\0');
-  for (const Column& column : layout.columns) {
-    char* const to = row.data() + column.offset;
-    if (column.type == Type::kI64) {
-      Store(step.GetReflection()->GetInt64(step, column.field), to);
-    } else if (column.type == Type::kTime) {
-      Store(absl::ToUnixMicros(ToTime(step.time())), to);
-    } else {
-      StoreReal(step, column, layout.zero_is_absent ? 0 : std::numeric_limits<double>::quiet_NaN(),
-                to);
-    }
-  }
-  Store(Crc({row.data(), layout.crc_offset()}), row.data() + layout.crc_offset());
-  return row;
-}
-
-// False for a row that is being written, or that a crash cut short.
-bool Counts(const char* row, const Layout& layout) {
-  return Crc({row, layout.crc_offset()}) == Load<uint32_t>(row + layout.crc_offset());
-}
-
-// The reverse, by the layout in the file's header. Unknown columns are passed over.
-v1::StepMetrics FromRow(const char* row, const Layout& layout) {
-  v1::StepMetrics step;
-  const auto* set = step.GetReflection();
-  for (const Column& column : layout.columns) {
-    const char* const from = row + column.offset;
-    if (column.field == nullptr) continue;
-    if (column.type == Type::kI64) {
-      set->SetInt64(&step, column.field, Load<int64_t>(from));
-    } else if (column.type == Type::kTime) {
-      *step.mutable_time() = ToTimestamp(absl::FromUnixMicros(Load<int64_t>(from)));
-    } else {
-      const double value =
-          column.type == Type::kF32 ? double{Load<float>(from)} : Load<double>(from);
-      const bool absent = layout.zero_is_absent ? value == 0 : std::isnan(value);
-      if (!column.field->has_presence() || !absent) set->SetDouble(&step, column.field, value);
-    }
-  }
-  return step;
-}
-
-// An open log whose header was read.
-struct OpenLog {
-  Fd fd;
-  Header header;
-  Layout layout;
-
-  off_t RowOffset(int64_t row) const {
-    return static_cast<off_t>(header.header_bytes) +
-           static_cast<off_t>(row) * static_cast<off_t>(layout.row_bytes);
-  }
-};
+// Rows that are read with one system call.
+constexpr int64_t kChunkRows = 512;
 
 absl::Status NotOurs(const std::filesystem::path& path) {
   return absl::DataLossError(absl::StrCat(path.string(), " is not a step log of this release"));
@@ -219,8 +42,8 @@ absl::Status NotOurs(const std::filesystem::path& path) {
 absl::StatusOr<Layout> ReadColumns(int fd, const Header& header,
                                    const std::filesystem::path& path) {
   // Checked before the sizes are used: the file may be damaged.
-  if (header.header_bytes < sizeof header || header.header_bytes > kMostHeaderBytes ||
-      header.row_bytes > kMostRowBytes)
+  if (header.header_bytes < sizeof header || header.header_bytes > step_layout::kMostHeaderBytes ||
+      header.row_bytes > step_layout::kMostRowBytes)
     return NotOurs(path);
   std::string columns(header.header_bytes - sizeof header, '\0');
   const ssize_t n = ::pread(fd, columns.data(), columns.size(), sizeof header);
@@ -232,27 +55,6 @@ absl::StatusOr<Layout> ReadColumns(int fd, const Header& header,
   const auto layout = ParseColumns(text, kStepLogVersion);
   if (!layout || layout->row_bytes != header.row_bytes) return NotOurs(path);
   return *layout;
-}
-
-// Opens a log of either version. NOT_FOUND: the file is not there, or its header not yet.
-absl::StatusOr<OpenLog> Open(const std::filesystem::path& path) {
-  OpenLog log;
-  FTD_ASSIGN_OR_RETURN(log.fd, OpenFile(path, O_RDONLY));
-  Header& header = log.header;
-  const ssize_t n = ::pread(log.fd.get(), &header, sizeof header, 0);
-  if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
-  if (n < static_cast<ssize_t>(sizeof header))
-    return absl::NotFoundError(absl::StrCat(path.string(), " is being made"));
-  if (header.magic == kMagic[0]) {
-    log.layout = LayoutToWrite(1);
-    header.header_bytes = sizeof header;
-    if (header.row_bytes != log.layout.row_bytes) return NotOurs(path);
-  } else if (header.magic == kMagic[1]) {
-    FTD_ASSIGN_OR_RETURN(log.layout, ReadColumns(log.fd.get(), header, path));
-  } else {
-    return NotOurs(path);
-  }
-  return log;
 }
 
 }  // namespace
@@ -322,51 +124,97 @@ absl::Status StepLogWriter::Sync() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<StepLogInfo> ReadStepLogInfo(const std::filesystem::path& path) {
-  FTD_ASSIGN_OR_RETURN(const OpenLog log, Open(path));
-  return StepLogInfo{log.header.first_step, log.header.steps_planned, log.header.heartbeat};
+absl::StatusOr<StepLogReader> StepLogReader::Open(const std::filesystem::path& path) {
+  StepLogReader log;
+  log.path_ = path;
+  FTD_ASSIGN_OR_RETURN(log.fd_, OpenFile(path, O_RDONLY));
+  Header& header = log.header_;
+  const ssize_t n = ::pread(log.fd_.get(), &header, sizeof header, 0);
+  if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
+  if (n < static_cast<ssize_t>(sizeof header))
+    return absl::NotFoundError(absl::StrCat(path.string(), " is being made"));
+  if (header.magic == kMagic[0]) {
+    log.layout_ = LayoutToWrite(1);
+    header.header_bytes = sizeof header;
+    if (header.row_bytes != log.layout_.row_bytes) return NotOurs(path);
+  } else if (header.magic == kMagic[1]) {
+    FTD_ASSIGN_OR_RETURN(log.layout_, ReadColumns(log.fd_.get(), header, path));
+  } else {
+    return NotOurs(path);
+  }
+  return log;
 }
 
-// Chunks of 512 rows: one system call for many steps, and no more memory for a long log.
-absl::StatusOr<std::vector<v1::StepMetrics>> ReadSteps(const std::filesystem::path& path,
-                                                       int64_t from, int64_t max_rows) {
-  std::vector<v1::StepMetrics> steps;
-  const auto log = Open(path);
-  if (absl::IsNotFound(log.status())) return steps;
-  if (!log.ok()) return log.status();
-  const size_t row_bytes = log->layout.row_bytes;
-  std::string chunk(512 * row_bytes, '\0');
-  for (off_t offset = log->RowOffset(from);;) {
-    const ssize_t n = ::pread(log->fd.get(), chunk.data(), chunk.size(), offset);
-    if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
+absl::StatusOr<int64_t> StepLogReader::RowsBySize() const {
+  struct stat status = {};
+  if (::fstat(fd_.get(), &status) != 0)
+    return ErrnoError(errno, absl::StrCat("stat ", path_.string()));
+  return std::max<int64_t>(0, (status.st_size - header_.header_bytes) / header_.row_bytes);
+}
+
+// Chunks of rows: one system call for many steps, and no more memory for a long log.
+template <typename Function>
+absl::Status StepLogReader::ForEachRow(int64_t from, int64_t max_rows, Function function) const {
+  const size_t row_bytes = layout_.row_bytes;
+  // Whoever asks may name any row, whose offset must be a number.
+  if (from > std::numeric_limits<off_t>::max() / (2 * step_layout::kMostRowBytes))
+    return absl::OkStatus();
+  std::string chunk;
+  for (int64_t left = max_rows; left > 0; left -= kChunkRows, from += kChunkRows) {
+    const auto wanted = static_cast<size_t>(std::min(left, kChunkRows));
+    chunk.resize(wanted * row_bytes);
+    const off_t offset =
+        static_cast<off_t>(header_.header_bytes) + static_cast<off_t>(from * header_.row_bytes);
+    const ssize_t n = ::pread(fd_.get(), chunk.data(), chunk.size(), offset);
+    if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path_.string()));
     const size_t whole = static_cast<size_t>(n) / row_bytes;
     for (size_t i = 0; i < whole; ++i) {
       const char* const row = chunk.data() + i * row_bytes;
       // No row after one that does not count is read, so the steps have no gap.
-      if (!Counts(row, log->layout)) return steps;
-      if (max_rows > 0 && static_cast<int64_t>(steps.size()) == max_rows) return steps;
-      steps.push_back(FromRow(row, log->layout));
+      if (!Counts(row, layout_)) return absl::OkStatus();
+      function(row);
     }
-    if (whole * row_bytes < chunk.size()) return steps;
-    offset += static_cast<off_t>(chunk.size());
+    if (whole < wanted) return absl::OkStatus();
   }
+  return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<v1::StepMetrics>> StepLogReader::Steps(int64_t from,
+                                                                  int64_t max_rows) const {
+  std::vector<v1::StepMetrics> steps;
+  FTD_RETURN_IF_ERROR(
+      ForEachRow(from, max_rows, [&](const char* row) { steps.push_back(FromRow(row, layout_)); }));
+  return steps;
+}
+
+absl::Status StepLogReader::Losses(int64_t from, int64_t max_rows,
+                                   std::vector<double>* losses) const {
+  return ForEachRow(from, max_rows,
+                    [&](const char* row) { losses->push_back(step_layout::LossOf(row, layout_)); });
+}
+
+absl::StatusOr<StepLogInfo> ReadStepLogInfo(const std::filesystem::path& path) {
+  FTD_ASSIGN_OR_RETURN(const StepLogReader log, StepLogReader::Open(path));
+  return log.info();
+}
+
+absl::StatusOr<std::vector<v1::StepMetrics>> ReadSteps(const std::filesystem::path& path,
+                                                       int64_t from, int64_t max_rows) {
+  const auto log = StepLogReader::Open(path);
+  if (absl::IsNotFound(log.status())) return std::vector<v1::StepMetrics>();
+  FTD_RETURN_IF_ERROR(log.status());
+  return log->Steps(from, max_rows > 0 ? max_rows : std::numeric_limits<int64_t>::max());
+}
+
+// From the end: only the last row can be torn, so this reads one row or two.
 absl::StatusOr<std::optional<v1::StepMetrics>> ReadLastStep(const std::filesystem::path& path) {
-  const auto log = Open(path);
+  const auto log = StepLogReader::Open(path);
   if (absl::IsNotFound(log.status())) return std::nullopt;
   FTD_RETURN_IF_ERROR(log.status());
-  struct stat status = {};
-  if (::fstat(log->fd.get(), &status) != 0)
-    return ErrnoError(errno, absl::StrCat("stat ", path.string()));
-  // From the end: only the last row can be torn, so this reads one row or two.
-  const auto rows = (status.st_size - log->RowOffset(0)) / log->layout.row_bytes;
-  std::string row(log->layout.row_bytes, '\0');
+  FTD_ASSIGN_OR_RETURN(const int64_t rows, log->RowsBySize());
   for (int64_t i = rows - 1; i >= 0; --i) {
-    const ssize_t n = ::pread(log->fd.get(), row.data(), row.size(), log->RowOffset(i));
-    if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
-    if (n == static_cast<ssize_t>(row.size()) && Counts(row.data(), log->layout))
-      return FromRow(row.data(), log->layout);
+    FTD_ASSIGN_OR_RETURN(auto row, log->Steps(i, 1));
+    if (!row.empty()) return std::move(row.front());
   }
   return std::nullopt;
 }

@@ -28,6 +28,7 @@
 #include "absl/status/statusor.h"
 #include "ftd/v1/job.pb.h"
 #include "lib/base/file.h"
+#include "lib/runlog/step_layout.h"
 
 namespace ftd {
 
@@ -65,6 +66,35 @@ class StepLogWriter {
   std::filesystem::path path_;
   void* header_ = nullptr;
   int32_t version_ = 0;
+};
+
+// Reads any rows of a log, while it is written to as well. Thread-safe.
+class StepLogReader {
+ public:
+  // NOT_FOUND before the worker has created the file, DATA_LOSS when it is not a step log.
+  static absl::StatusOr<StepLogReader> Open(const std::filesystem::path& path);
+
+  StepLogInfo info() const {
+    return {header_.first_step, header_.steps_planned, header_.heartbeat};
+  }
+  // What tells logs of the same path apart: everything of the header that does not change.
+  uint32_t identity() const { return step_layout::Identity(header_); }
+  // How many rows the file has room for; the last of them need not count.
+  absl::StatusOr<int64_t> RowsBySize() const;
+  // At most `max_rows` rows from index `from` on, up to the first that does not count.
+  absl::StatusOr<std::vector<v1::StepMetrics>> Steps(int64_t from, int64_t max_rows) const;
+  // Appends their losses to `losses`.
+  absl::Status Losses(int64_t from, int64_t max_rows, std::vector<double>* losses) const;
+
+ private:
+  StepLogReader() = default;
+  template <typename Function>
+  absl::Status ForEachRow(int64_t from, int64_t max_rows, Function function) const;
+
+  std::filesystem::path path_;
+  Fd fd_;
+  step_layout::Header header_;
+  step_layout::Layout layout_;
 };
 
 // The header. NOT_FOUND before the worker has created the file, DATA_LOSS when it is not a step

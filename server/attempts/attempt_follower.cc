@@ -7,6 +7,7 @@
 
 #include "lib/base/error.h"
 #include "lib/runlog/record_log.h"
+#include "lib/runlog/step_summary.h"
 #include "server/attempts/attempt_files.h"
 #include "server/host/log.h"
 
@@ -46,6 +47,11 @@ AttemptNews AttemptFollower::Read() {
   if (auto steps = ReadSteps(attempt_dir_ / kStepsLog, next_row_); steps.ok()) {
     next_row_ += static_cast<int64_t>(steps->size());
     news.steps = *std::move(steps);
+    // So that the first query after a restart need not read the log.
+    if (next_row_ - summarised_rows_ >= StepSummary::kWorthKeeping) {
+      summarised_rows_ = next_row_;
+      StepSummary::Open(attempt_dir_ / kStepsLog).status().IgnoreError();
+    }
   }
   return news;
 }

@@ -40,6 +40,7 @@ class AttemptFollower {
   Fd inotify_;
   uint64_t events_offset_ = 0;
   int64_t next_row_ = 0;
+  int64_t summarised_rows_ = 0;
 };
 
 }  // namespace ftd

@@ -1,9 +1,10 @@
 #include "server/streams/steps_source.h"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "server/attempts/attempt_files.h"
@@ -12,7 +13,7 @@
 namespace ftd {
 namespace {
 
-constexpr size_t kStepsPerMessage = 1024;
+constexpr int64_t kStepsPerMessage = 1024;
 
 // Wrong bounds are refused rather than answered with nothing.
 absl::Status CheckRequest(const v1::QueryMetricsRequest& request) {
@@ -26,34 +27,7 @@ absl::Status CheckRequest(const v1::QueryMetricsRequest& request) {
   return bad.empty() ? absl::OkStatus() : FieldError(bad);
 }
 
-// Returns the loss as Decimate compares it: NaN is the greatest, so that a divergence stays in
-// sight.
-double Height(const v1::StepMetrics& step) {
-  return std::isnan(step.loss()) ? std::numeric_limits<double>::infinity() : step.loss();
-}
-
 }  // namespace
-
-std::vector<v1::StepMetrics> Decimate(std::vector<v1::StepMetrics> steps, size_t max_points) {
-  if (max_points == 0 || steps.size() <= max_points) return steps;
-  if (max_points == 1) return {steps.back()};
-  const auto lower = [](const v1::StepMetrics& a, const v1::StepMetrics& b) {
-    return Height(a) < Height(b);
-  };
-  // Two points of each stretch, so that a spike of a single step survives any reduction. O(steps).
-  const size_t stretches = max_points / 2;
-  std::vector<v1::StepMetrics> kept;
-  for (size_t i = 0; i < stretches; ++i) {
-    const auto begin = steps.begin() + static_cast<std::ptrdiff_t>(steps.size() * i / stretches);
-    const auto end =
-        steps.begin() + static_cast<std::ptrdiff_t>(steps.size() * (i + 1) / stretches);
-    // Iterators are compared, not losses: the earlier step goes first.
-    const auto [least, greatest] = std::minmax_element(begin, end, lower);
-    kept.push_back(*std::min(least, greatest));
-    if (least != greatest) kept.push_back(*std::max(least, greatest));
-  }
-  return kept;
-}
 
 absl::StatusOr<std::unique_ptr<StepsSource>> StepsSource::Open(
     JobStore& store, const StateDir& state_dir, const v1::QueryMetricsRequest& request) {
@@ -66,31 +40,50 @@ absl::StatusOr<std::unique_ptr<StepsSource>> StepsSource::Open(
   for (const Attempt& attempt : attempts) {
     logs.push_back(state_dir.AttemptDir(job.id, attempt.number) / kStepsLog);
   }
-  FTD_ASSIGN_OR_RETURN(std::vector<v1::StepMetrics> steps, MergeStepLogs(logs));
-  std::erase_if(steps, [&](const v1::StepMetrics& step) {
-    return step.step() < request.from_step() ||
-           (request.to_step() > 0 && step.step() > request.to_step());
-  });
-  return std::unique_ptr<StepsSource>(
-      new StepsSource(Decimate(std::move(steps), static_cast<size_t>(request.max_points())),
+  FTD_ASSIGN_OR_RETURN(StepHistory history,
+                       StepHistory::Open(std::move(logs), request.from_step(), request.to_step()));
+  auto source = std::unique_ptr<StepsSource>(
+      new StepsSource(std::move(history),
                       JobEvaluations(state_dir, job.id, static_cast<int32_t>(attempts.size()))));
+  FTD_RETURN_IF_ERROR(source->ThinOut(request.max_points()));
+  return source;
+}
+
+absl::Status StepsSource::ThinOut(int64_t max_points) {
+  if (max_points == 0 || history_.size() <= max_points) return absl::OkStatus();
+  FTD_ASSIGN_OR_RETURN(chosen_, history_.Choose(max_points));
+  count_ = static_cast<int64_t>(chosen_.size());
+  return absl::OkStatus();
+}
+
+// Reads the steps of one message.
+absl::StatusOr<std::vector<v1::StepMetrics>> StepsSource::ReadNext() {
+  const int64_t begin = next_;
+  next_ = std::min(count_, next_ + kStepsPerMessage);
+  if (chosen_.empty()) return history_.Read(begin, next_ - begin);
+  std::vector<v1::StepMetrics> steps;
+  for (int64_t i = begin; i < next_; ++i) {
+    FTD_ASSIGN_OR_RETURN(auto step, history_.Read(chosen_[static_cast<size_t>(i)], 1));
+    std::move(step.begin(), step.end(), std::back_inserter(steps));
+  }
+  return steps;
 }
 
 absl::StatusOr<std::optional<v1::QueryMetricsResponse>> StepsSource::Next() {
   if (AtEnd()) return std::nullopt;
+  FTD_ASSIGN_OR_RETURN(auto steps, ReadNext());
   v1::QueryMetricsResponse message;
-  const size_t end = std::min(steps_.size(), next_ + kStepsPerMessage);
-  for (; next_ < end; ++next_) {
-    const int64_t step = steps_[next_].step();
-    *message.add_steps() = steps_[next_];
+  for (v1::StepMetrics& step : steps) {
+    const int64_t number = step.step();
+    *message.add_steps() = std::move(step);
     const auto here = [&] {
       return next_evaluation_ < evaluations_.size() ? evaluations_[next_evaluation_].step()
                                                     : std::numeric_limits<int64_t>::max();
     };
     // Steps may have been left out, and then so are their evaluations. Both lists are sorted by
     // step.
-    while (here() < step) ++next_evaluation_;
-    if (here() == step) *message.add_evaluations() = evaluations_[next_evaluation_];
+    while (here() < number) ++next_evaluation_;
+    if (here() == number) *message.add_evaluations() = evaluations_[next_evaluation_];
   }
   return message;
 }

@@ -1,9 +1,7 @@
-// Ids, page tokens, resume tokens, decimation: the small pure parts.
+// Ids, page tokens, resume tokens: the small pure parts.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <random>
-#include <set>
 
 #include "ftd/v1/fine_tuning.pb.h"
 #include "lib/base/error.h"
@@ -11,7 +9,6 @@
 #include "server/host/uploads.h"
 #include "server/jobs/id.h"
 #include "server/streams/resume_token.h"
-#include "server/streams/steps_source.h"
 
 namespace ftd {
 namespace {
@@ -82,31 +79,6 @@ TEST(Page, TakesWhatFitsAndAtLeastOneItem) {
   EXPECT_TRUE(other.Add(small));
   EXPECT_FALSE(other.Add(large));
   EXPECT_EQ(second.jobs_size(), 2);
-}
-
-TEST(Decimate, KeepsTheExtremesOfEveryStretchInOrder) {
-  std::mt19937 random(3);
-  std::vector<v1::StepMetrics> steps(1000);
-  for (size_t i = 0; i < steps.size(); ++i) {
-    steps[i].set_step(static_cast<int64_t>(i + 1));
-    steps[i].set_loss(std::uniform_real_distribution<double>(1, 2)(random));
-  }
-  steps[333].set_loss(0.5);
-  steps[700].set_loss(std::nan(""));
-  for (const size_t points : {1, 2, 3, 10, 99, 999, 1000, 2000, 0}) {
-    const auto kept = Decimate(steps, points);
-    EXPECT_LE(kept.size(), points == 0 ? steps.size() : points);
-    EXPECT_GE(kept.size(), points == 0 ? steps.size() : std::min(points, steps.size()) / 2);
-    std::set<int64_t> numbers;
-    for (const v1::StepMetrics& step : kept) {
-      EXPECT_TRUE(numbers.empty() || step.step() > *numbers.rbegin()) << points;
-      numbers.insert(step.step());
-    }
-    if (points != 1) {
-      EXPECT_EQ(numbers.count(334), 1u) << points;
-      EXPECT_EQ(numbers.count(701), 1u) << points;
-    }
-  }
 }
 
 TEST(Uploads, OnlyHashesAreNames) {
