@@ -40,6 +40,12 @@ std::string StateText(const WatchState& state) {
   return line;
 }
 
+// Of steps that ftd left out, because this program had stood still or its output was blocked.
+std::string CollapsedText(int64_t steps) {
+  return absl::StrCat("left out ", steps, steps == 1 ? " step" : " steps",
+                      "  read too slowly; ftctl metrics has all");
+}
+
 std::string StepText(const WatchState& state) {
   const auto& step = state.step();
   const int64_t interval = std::max(1, state.job().spec().logging_steps());
@@ -61,8 +67,11 @@ std::string WatchLine(const WatchState& state, const WatchJobResponse& event) {
     case WatchJobResponse::kSnapshot:
     case WatchJobResponse::kStateChange:
       return StateText(state);
-    case WatchJobResponse::kStep:
-      return StepText(state);
+    case WatchJobResponse::kStep: {
+      const std::string step = StepText(state);
+      if (event.collapsed() == 0) return step;
+      return absl::StrCat(CollapsedText(event.collapsed()), step.empty() ? "" : "\n", step);
+    }
     case WatchJobResponse::kCheckpoint:
       return absl::StrCat("checkpoint step ", event.checkpoint().step(), "  ",
                           ShortBytes(event.checkpoint().size_bytes()));

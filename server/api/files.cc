@@ -15,13 +15,6 @@
 namespace ftd {
 namespace {
 
-// An upload that ends at once.
-class RefusedUpload : public grpc::ServerReadReactor<v1::UploadFileRequest> {
- public:
-  explicit RefusedUpload(const absl::Status& status) { Finish(ToGrpc(status)); }
-  void OnDone() override { delete this; }
-};
-
 // Where a checkpoint comes in the list of a job's, which is ordered by step, then attempt. Unlike
 // its index this stays when older ones are removed.
 int64_t PlaceOf(const v1::Checkpoint& checkpoint) {
@@ -34,13 +27,17 @@ int64_t PlaceOf(const v1::Checkpoint& checkpoint) {
 // The reactor owns itself and deletes itself when gRPC is done with the call.
 grpc::ServerReadReactor<v1::UploadFileRequest>* FineTuningService::UploadFile(
     Context* context, v1::UploadFileResponse* response) {
-  const auto allowed = Allowed(*context, {"UploadFile", ""});
-  if (!allowed.ok()) return std::make_unique<RefusedUpload>(allowed.status()).release();
-  const Caller caller = parts_.caller_of(*context);
-  const auto admit = [this, caller](const auto& header) {
-    return parts_.quotas.AdmitUpload(caller, header.sha256(), header.size_bytes());
-  };
-  return UploadReactor::Start(parts_.uploads, caller.owner, admit, response);
+  return UploadReactor::Start(
+      parts_.uploads,
+      [this, context]() -> absl::StatusOr<UploadReactor::Sender> {
+        const Caller caller = parts_.caller_of(*context);
+        FTD_RETURN_IF_ERROR(parts_.access.Check(caller, "UploadFile", "").status());
+        return UploadReactor::Sender{caller.owner, [this, caller](const auto& header) {
+                                       return parts_.quotas.AdmitUpload(caller, header.sha256(),
+                                                                        header.size_bytes());
+                                     }};
+      },
+      response);
 }
 
 // Reads the directories rather than the database, so it lists what a resume would find.
@@ -67,33 +64,43 @@ FineTuningService::Unary* FineTuningService::ListCheckpoints(
 grpc::ServerWriteReactor<v1::TailLogResponse>* FineTuningService::TailLog(
     Context* context, const v1::TailLogRequest* request) {
   using Message = v1::TailLogResponse;
-  const auto job = Allowed(*context, {"TailLog", request->job()});
-  if (!job.ok()) return StreamReactor<Message>::Refuse(job.status());
-  v1::TailLogRequest asked = *request;
-  asked.set_job(*job);  // the one that was judged: a name may be another's by now
-  WatchHub* hub = asked.follow() ? &parts_.hub : nullptr;
-  return Stream<Message>(*context, LogSource::Open(parts_.store, parts_.state_dir, asked), hub,
-                         *job);
+  return Stream<Message>(
+      parts_.lanes.follows, context, {"TailLog", request->job()},
+      [this, asked = *request](const auto&,
+                               const auto& job) -> absl::StatusOr<OpenedStream<Message>> {
+        v1::TailLogRequest request = asked;
+        request.set_job(job);  // the one that was judged: a name may be another's by now
+        FTD_ASSIGN_OR_RETURN(auto source, LogSource::Open(parts_.store, parts_.state_dir, request));
+        WatchHub* const hub = request.follow() ? &parts_.hub : nullptr;
+        return OpenedStream<Message>{.source = std::move(source), .hub = hub, .key = job};
+      });
 }
 
 grpc::ServerWriteReactor<v1::QueryMetricsResponse>* FineTuningService::QueryMetrics(
     Context* context, const v1::QueryMetricsRequest* request) {
   using Message = v1::QueryMetricsResponse;
-  const auto job = Allowed(*context, {"QueryMetrics", request->job()});
-  if (!job.ok()) return StreamReactor<Message>::Refuse(job.status());
-  v1::QueryMetricsRequest asked = *request;
-  asked.set_job(*job);
-  return Stream<Message>(*context, StepsSource::Open(parts_.store, parts_.state_dir, asked),
-                         nullptr);
+  return Stream<Message>(
+      parts_.lanes.queries, context, {"QueryMetrics", request->job()},
+      [this, asked = *request](const auto&,
+                               const auto& job) -> absl::StatusOr<OpenedStream<Message>> {
+        v1::QueryMetricsRequest request = asked;
+        request.set_job(job);
+        FTD_ASSIGN_OR_RETURN(auto source,
+                             StepsSource::Open(parts_.store, parts_.state_dir, request));
+        return OpenedStream<Message>{.source = std::move(source)};
+      });
 }
 
 grpc::ServerWriteReactor<v1::DownloadResultResponse>* FineTuningService::DownloadResult(
     Context* context, const v1::DownloadResultRequest* request) {
   using Message = v1::DownloadResultResponse;
-  const auto allowed = Allowed(*context, {"DownloadResult", request->job()});
-  const auto job = allowed.ok() ? parts_.store.Get(*allowed) : allowed.status();
-  if (!job.ok()) return StreamReactor<Message>::Refuse(job.status());
-  return Stream<Message>(*context, ResultSource::Open(*job), nullptr);
+  return Stream<Message>(
+      parts_.lanes.downloads, context, {"DownloadResult", request->job()},
+      [this](const auto&, const auto& id) -> absl::StatusOr<OpenedStream<Message>> {
+        FTD_ASSIGN_OR_RETURN(const Job job, parts_.store.Get(id));
+        FTD_ASSIGN_OR_RETURN(auto source, ResultSource::Open(job));
+        return OpenedStream<Message>{.source = std::move(source)};
+      });
 }
 
 }  // namespace ftd

@@ -21,6 +21,7 @@
 #include "server/streams/stream_reactor.h"
 #include "server/streams/upload_reactor.h"
 #include "server/streams/watch_hub.h"
+#include "server/streams/watch_tail.h"
 
 namespace ftd {
 
@@ -47,7 +48,8 @@ struct ServiceParts {
 // Implements ftd.v1.FineTuning with gRPC's callback API. The methods are in five files, by subject:
 // jobs.cc, list_jobs.cc, models.cc, files.cc and tokens.cc. Errors of each call:
 // proto/ftd/v1/fine_tuning.proto. Thread-safe: gRPC calls it from any thread.
-class FineTuningService final : public v1::FineTuning::CallbackService {
+class FineTuningService final
+    : public v1::FineTuning::WithRawCallbackMethod_WatchJob<v1::FineTuning::CallbackService> {
  public:
   explicit FineTuningService(ServiceParts parts)
       : parts_(std::move(parts)),
@@ -88,8 +90,8 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   Unary* GetServerInfo(Context*, const v1::GetServerInfoRequest*, v1::ServerInfo*) override;
   grpc::ServerReadReactor<v1::UploadFileRequest>* UploadFile(Context*,
                                                              v1::UploadFileResponse*) override;
-  grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(Context*,
-                                                           const v1::WatchJobRequest*) override;
+  // Its messages are encoded once for all who watch a job, so gRPC gets them as bytes.
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchJob(Context*, const grpc::ByteBuffer*) override;
   grpc::ServerWriteReactor<v1::WatchQueueResponse>* WatchQueue(
       Context*, const v1::WatchQueueRequest*) override;
   grpc::ServerWriteReactor<v1::TailLogResponse>* TailLog(Context*,
@@ -125,22 +127,23 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   }
   // The same for work that is only started on the pool.
   Unary* StartOnPool(TaskPool& pool, Context* context, Asked asked, Start start);
-  // The id of the job, if the caller may call the method for it. For streams, which begin on gRPC's
-  // thread.
-  absl::StatusOr<std::string> Allowed(const Context& context, const Asked& asked) const {
-    return parts_.access.Check(parts_.caller_of(context), asked.method, asked.job);
-  }
-  // Starts a stream, which counts among its caller's, or refuses it. With a hub it lives on news of
-  // the job.
   template <typename Message>
-  grpc::ServerWriteReactor<Message>* Stream(
-      const Context& context, absl::StatusOr<std::unique_ptr<StreamSource<Message>>> source,
-      WatchHub* hub, const std::string& job = "");
+  using Source = std::unique_ptr<StreamSource<Message>>;
+  // Opens what a stream sends, for the caller and the job's id.
+  template <typename Message>
+  using Open =
+      std::function<absl::StatusOr<OpenedStream<Message>>(const Caller&, const std::string& job)>;
+  // Starts a stream, which counts among its caller's, if the caller may call the method for the
+  // job. All that looks at the disk, the opening too, is done on `lane`.
+  template <typename Message>
+  grpc::ServerWriteReactor<Message>* Stream(TaskPool& lane, Context* context, Asked asked,
+                                            Open<Message> open);
   // Starts a stream that does a long piece of work, which wakes it through the hub, under a key
   // that no other stream has.
   template <typename Message>
-  grpc::ServerWriteReactor<Message>* Task(const Context& context,
-                                          typename ClientTask<Message>::Work work);
+  using TaskWork = std::function<typename ClientTask<Message>::Work(const Caller&)>;
+  template <typename Message>
+  grpc::ServerWriteReactor<Message>* Task(Context* context, Asked asked, TaskWork<Message> work);
   // Returns UNAVAILABLE while the daemon is stopping: nothing is queued then.
   absl::Status CheckServing() const;
   // The bodies of SubmitJob and ListJobs; View turns a job into a response.
@@ -152,34 +155,40 @@ class FineTuningService final : public v1::FineTuning::CallbackService {
   absl::Status View(const absl::StatusOr<Job>& job, v1::Job* response);
 
   const ServiceParts parts_;
+  WatchTails tails_{parts_.lanes.follows, parts_.hub};
   const ModelCatalog models_;
   const QueueView queue_;
 };
 
 template <typename Message>
-grpc::ServerWriteReactor<Message>* FineTuningService::Stream(
-    const Context& context, absl::StatusOr<std::unique_ptr<StreamSource<Message>>> source,
-    WatchHub* hub, const std::string& job) {
-  if (!source.ok()) return StreamReactor<Message>::Refuse(source.status());
-  auto slot = parts_.quotas.OpenStream(parts_.caller_of(context));
-  if (!slot.ok()) return StreamReactor<Message>::Refuse(slot.status());
-  return StreamReactor<Message>::Start(
-      std::make_unique<CountedSource<Message>>(*std::move(source), *std::move(slot)), hub, job);
+grpc::ServerWriteReactor<Message>* FineTuningService::Stream(TaskPool& lane, Context* context,
+                                                             Asked asked, Open<Message> open) {
+  return StreamReactor<Message>::Start(lane, [=, this]() -> absl::StatusOr<OpenedStream<Message>> {
+    const Caller caller = parts_.caller_of(*context);
+    FTD_ASSIGN_OR_RETURN(const std::string job,
+                         parts_.access.Check(caller, asked.method, asked.job));
+    FTD_ASSIGN_OR_RETURN(auto slot, parts_.quotas.OpenStream(caller));
+    FTD_ASSIGN_OR_RETURN(OpenedStream<Message> opened, open(caller, job));
+    opened.source =
+        std::make_unique<CountedSource<Message>>(std::move(opened.source), std::move(slot));
+    return opened;
+  });
 }
 
 // The work begins only once its stream is allowed.
 template <typename Message>
-grpc::ServerWriteReactor<Message>* FineTuningService::Task(
-    const Context& context, typename ClientTask<Message>::Work work) {
-  auto slot = parts_.quotas.OpenStream(parts_.caller_of(context));
-  if (!slot.ok()) return StreamReactor<Message>::Refuse(slot.status());
-  const std::string key = parts_.hub.NewKey();
-  return StreamReactor<Message>::Start(
-      std::make_unique<CountedSource<Message>>(
-          std::make_unique<ClientTask<Message>>([&hub = parts_.hub, key] { hub.Notify(key); },
-                                                std::move(work)),
-          *std::move(slot)),
-      &parts_.hub, key);
+grpc::ServerWriteReactor<Message>* FineTuningService::Task(Context* context, Asked asked,
+                                                           TaskWork<Message> work) {
+  return Stream<Message>(
+      parts_.lanes.follows, context, std::move(asked),
+      [work = std::move(work), &hub = parts_.hub](
+          const Caller& caller, const auto&) -> absl::StatusOr<OpenedStream<Message>> {
+        const std::string key = hub.NewKey();
+        return OpenedStream<Message>{.source = std::make_unique<ClientTask<Message>>(
+                                         [&hub, key] { hub.Notify(key); }, work(caller)),
+                                     .hub = &hub,
+                                     .key = key};
+      });
 }
 
 }  // namespace ftd

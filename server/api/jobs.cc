@@ -10,6 +10,7 @@
 #include "lib/base/utf8.h"
 #include "lib/runlog/message_json.h"
 #include "server/api/fine_tuning_service.h"
+#include "server/api/malformed_request.h"
 #include "server/host/small_cache.h"
 #include "server/jobs/wire.h"
 #include "server/requests/job_control.h"
@@ -177,19 +178,17 @@ void FineTuningService::Submit(const Context& context, const Caller& caller,
 grpc::ServerWriteReactor<v1::CheckDataResponse>* FineTuningService::CheckData(
     Context* context, const v1::CheckDataRequest* request) {
   using Message = v1::CheckDataResponse;
-  const auto allowed = Allowed(*context, {"CheckData", ""});
-  if (!allowed.ok()) return StreamReactor<Message>::Refuse(allowed.status());
   v1::SubmitJobRequest asked;
   *asked.mutable_spec() = request->spec();
-  return Task<Message>(*context,
-                       [this, asked, caller = parts_.caller_of(*context)](
-                           const auto& controls) -> absl::StatusOr<Message> {
-                         const auto submission = ToSubmission(asked, caller);
-                         if (!submission.ok()) return ByRequestPath(submission.status());
-                         auto response = parts_.submitter.CheckData(*submission, controls);
-                         if (!response.ok()) return ByRequestPath(response.status());
-                         return response;
-                       });
+  return Task<Message>(context, {"CheckData", ""}, [this, asked](const Caller& caller) {
+    return [this, asked, caller](const auto& controls) -> absl::StatusOr<Message> {
+      const auto submission = ToSubmission(asked, caller);
+      if (!submission.ok()) return ByRequestPath(submission.status());
+      auto response = parts_.submitter.CheckData(*submission, controls);
+      if (!response.ok()) return ByRequestPath(response.status());
+      return response;
+    };
+  });
 }
 
 FineTuningService::Unary* FineTuningService::SubmitJob(Context* context,
@@ -295,27 +294,43 @@ FineTuningService::Unary* FineTuningService::DeleteJob(Context* context,
   });
 }
 
-// Streams are opened on gRPC's thread, which reads no more than the job and its history for that;
-// the rest is read when the hub wakes the stream.
-grpc::ServerWriteReactor<v1::WatchJobResponse>* FineTuningService::WatchJob(
-    Context* context, const v1::WatchJobRequest* request) {
-  using Message = v1::WatchJobResponse;
-  const auto job = Allowed(*context, {"WatchJob", request->job()});
-  if (!job.ok()) return StreamReactor<Message>::Refuse(job.status());
-  auto reader = WatchReader::Open(parts_.store, parts_.state_dir, *job, request->resume_token());
-  if (!reader.ok()) return StreamReactor<Message>::Refuse(reader.status());
-  return Stream<Message>(*context, std::make_unique<WatchSource>(*std::move(reader)), &parts_.hub,
-                         *job);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* FineTuningService::WatchJob(
+    Context* context, const grpc::ByteBuffer* bytes) {
+  using Message = grpc::ByteBuffer;
+  v1::WatchJobRequest request;
+  grpc::ByteBuffer copy = *bytes;
+  if (!grpc::SerializationTraits<v1::WatchJobRequest>::Deserialize(&copy, &request).ok()) {
+    return StreamReactor<Message>::Start(
+        parts_.lanes.follows, [] { return MalformedRequest("/ftd.v1.FineTuning/WatchJob"); });
+  }
+  return Stream<Message>(
+      parts_.lanes.follows, context, {"WatchJob", request.job()},
+      [this, token = request.resume_token()](
+          const auto&, const auto& job) -> absl::StatusOr<OpenedStream<Message>> {
+        FTD_ASSIGN_OR_RETURN(auto reader,
+                             WatchReader::Open(parts_.store, parts_.state_dir, job, token));
+        FTD_ASSIGN_OR_RETURN(auto tail, tails_.Of(job));
+        const std::string key = tail->key();
+        return OpenedStream<Message>{
+            .source = std::make_unique<WatchSource>(parts_.store, parts_.state_dir,
+                                                    std::move(reader), std::move(tail)),
+            .hub = &parts_.hub,
+            .key = key};
+      });
 }
 
 grpc::ServerWriteReactor<v1::WatchQueueResponse>* FineTuningService::WatchQueue(
     Context* context, const v1::WatchQueueRequest* request) {
   using Message = v1::WatchQueueResponse;
-  const auto allowed = Allowed(*context, {"WatchQueue", ""});
-  if (!allowed.ok()) return StreamReactor<Message>::Refuse(allowed.status());
-  const auto only_owner = parts_.access.OnlyOwner(parts_.caller_of(*context));
-  return Stream<Message>(*context, QueueSource::Open(queue_, *request, only_owner), &parts_.hub,
-                         WatchHub::kQueue);
+  return Stream<Message>(
+      parts_.lanes.follows, context, {"WatchQueue", ""},
+      [this, request = *request](const Caller& caller,
+                                 const auto&) -> absl::StatusOr<OpenedStream<Message>> {
+        FTD_ASSIGN_OR_RETURN(auto source,
+                             QueueSource::Open(queue_, request, parts_.access.OnlyOwner(caller)));
+        return OpenedStream<Message>{
+            .source = std::move(source), .hub = &parts_.hub, .key = WatchHub::kQueue};
+      });
 }
 
 // A job counts as running from its first attempt's start until its worker has ended.

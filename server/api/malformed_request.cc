@@ -24,11 +24,7 @@ class Judge : public Interceptor {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE))
       malformed_ = methods->GetRecvMessage() == nullptr;
     if (malformed_ && methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS))
-      methods->ModifySendStatus(ToGrpc(
-          Error(Reason::kFieldInvalid,
-                absl::StrCat("the request of ", method_,
-                             " is not its message in protobuf's encoding, or a string in it is not "
-                             "UTF-8"))));
+      methods->ModifySendStatus(ToGrpc(MalformedRequest(method_)));
     methods->Proceed();
   }
 
@@ -50,6 +46,13 @@ class JudgeFactory : public grpc::experimental::ServerInterceptorFactoryInterfac
 };
 
 }  // namespace
+
+absl::Status MalformedRequest(const std::string& method) {
+  return Error(Reason::kFieldInvalid,
+               absl::StrCat("the request of ", method,
+                            " is not its message in protobuf's encoding, or a string in it is not "
+                            "UTF-8"));
+}
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MalformedRequests() {
   return std::make_unique<JudgeFactory>();

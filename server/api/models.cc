@@ -40,10 +40,8 @@ FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
 grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
     Context* context, const v1::PullModelRequest* request) {
   using Message = v1::PullModelResponse;
-  const auto allowed = Allowed(*context, {"PullModel", ""});
-  if (!allowed.ok()) return StreamReactor<Message>::Refuse(allowed.status());
-  return Task<Message>(*context, [this, request = *request](const auto& controls) {
-    return models_.Pull(request, controls);
+  return Task<Message>(context, {"PullModel", ""}, [this, request = *request](const auto&) {
+    return [this, request](const auto& controls) { return models_.Pull(request, controls); };
   });
 }
 
@@ -51,10 +49,8 @@ grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
 grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyModel(
     Context* context, const v1::VerifyModelRequest* request) {
   using Message = v1::VerifyModelResponse;
-  const auto allowed = Allowed(*context, {"VerifyModel", ""});
-  if (!allowed.ok()) return StreamReactor<Message>::Refuse(allowed.status());
-  return Task<Message>(*context, [this, request = *request](const auto& controls) {
-    return models_.Verify(request, controls);
+  return Task<Message>(context, {"VerifyModel", ""}, [this, request = *request](const auto&) {
+    return [this, request](const auto& controls) { return models_.Verify(request, controls); };
   });
 }
 

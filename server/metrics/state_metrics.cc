@@ -85,6 +85,11 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
       SingleGauge("ftd_worker_up", "1 while a worker runs.", sources_.worker_up() ? 1 : 0));
   families.push_back(SingleGauge("ftd_watchers", "Streams that follow a job.",
                                  static_cast<double>(sources_.hub.size())));
+  MetricFamily collapsed =
+      EmptyFamily("ftd_watch_steps_collapsed_total", "Steps left out of streams for slow readers.",
+                  MetricType::Counter);
+  AddSample(collapsed, {}, static_cast<double>(sources_.hub.collapsed_steps));
+  families.push_back(std::move(collapsed));
   families.push_back(SingleGauge("ftd_host_memory_available_bytes", "MemAvailable of the host.",
                                  static_cast<double>(AvailableHostMemory())));
   const std::string database = sources_.state_dir.Database();

@@ -55,6 +55,8 @@ class ClientTask : public StreamSource<Message> {
     return news;
   }
 
+  std::optional<absl::StatusOr<std::optional<Message>>> NextFromMemory() override { return Next(); }
+
   bool AtEnd() const override {
     const absl::MutexLock lock(&mutex_);
     return ended_;

@@ -17,6 +17,9 @@ class CountedSource : public StreamSource<Message> {
       : slot_(std::move(slot)), source_(std::move(source)) {}
 
   absl::StatusOr<std::optional<Message>> Next() override { return source_->Next(); }
+  std::optional<absl::StatusOr<std::optional<Message>>> NextFromMemory() override {
+    return source_->NextFromMemory();
+  }
   bool AtEnd() const override { return source_->AtEnd(); }
   std::optional<Message> Idle() override { return source_->Idle(); }
 

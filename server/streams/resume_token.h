@@ -14,6 +14,8 @@ struct WatchPosition {
   int32_t attempt = 1;         // whose logs are being read
   uint64_t events_offset = 0;  // bytes of its events.log behind us
   int64_t rows = 0;            // rows of its steps.log behind us
+
+  bool operator==(const WatchPosition&) const = default;
 };
 
 // Opaque to clients. A token of another release or job is refused, never misread.

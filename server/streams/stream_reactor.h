@@ -4,49 +4,51 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "server/host/stream_source.h"
+#include "server/host/task_pool.h"
 #include "server/streams/grpc_status.h"
 #include "server/streams/watch_hub.h"
 
 namespace ftd {
 
+// An open source, and what wakes its stream.
+template <typename Message>
+struct OpenedStream {
+  std::unique_ptr<StreamSource<Message>> source;
+  WatchHub* hub = nullptr;  // must outlive the stream; null: it waits for nothing
+  std::string key = "";     // whose news in the hub are the stream's
+};
+
 // Keeps itself alive until gRPC is done with it.
 //
 // `busy_` is a token: its holder alone reads the source, writes and finishes. It is taken by
-// whichever thread finds the stream idle, passes to the write in flight, and is kept forever by
-// Finish. No lock is held while gRPC is called.
+// whichever thread finds the stream idle, passes to the lane and to the write in flight, and is
+// kept forever by Finish. No lock is held while gRPC is called.
 template <typename Message>
 class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
  public:
-  // With a `hub` the stream also lives on news of `job_id`; the hub must outlive it. A hub that
-  // refuses it ends it.
-  static StreamReactor* Start(std::unique_ptr<StreamSource<Message>> source,
-                              WatchHub* hub = nullptr, const std::string& job_id = "") {
-    auto self = std::shared_ptr<StreamReactor>(new StreamReactor(std::move(source), hub));
-    StreamReactor* reactor = self.get();
-    reactor->self_ = self;
-    const absl::Status added = hub == nullptr ? absl::OkStatus() : hub->Add(job_id, self);
-    added.ok() ? reactor->Advance() : reactor->End(added);
-    return reactor;
-  }
+  using Open = std::function<absl::StatusOr<OpenedStream<Message>>()>;
 
-  // A stream that ends at once.
-  static StreamReactor* Refuse(const absl::Status& status) {
-    auto self = std::shared_ptr<StreamReactor>(new StreamReactor(nullptr, nullptr));
+  // Opens the stream on `lane`, where all of its looks at the disk are made too, and which must
+  // outlive it. An error, also of a hub that refuses it, ends it.
+  static StreamReactor* Start(TaskPool& lane, Open open) {
+    auto self = std::shared_ptr<StreamReactor>(new StreamReactor(lane));
     self->self_ = self;
-    self->End(status);
+    lane.Post([self, open = std::move(open)] { self->Begin(open); });
     return self.get();
   }
 
   // Called by the hub. If a write is in flight, its OnWriteDone looks for the news.
   void Advance() override {
-    if (TakeToken()) Pump();
+    if (TakeToken()) Pump(/*on_lane=*/false);
   }
 
   void End(const absl::Status& status) override {
@@ -57,7 +59,7 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
   // Has the token: it came with the write.
   void OnWriteDone(bool ok) override {
     if (!ok) SetEnd(absl::CancelledError("the client went away"));
-    Pump();
+    Pump(/*on_lane=*/false);
   }
 
   // Called by gRPC on any thread, also while a write is in flight.
@@ -70,8 +72,20 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
   }
 
  private:
-  StreamReactor(std::unique_ptr<StreamSource<Message>> source, WatchHub* hub)
-      : source_(std::move(source)), hub_(hub) {}
+  explicit StreamReactor(TaskPool& lane) : lane_(lane) {}
+
+  // Requires: the caller has the token, which the stream has from the start.
+  void Begin(const Open& open) {
+    auto opened = Ended() ? absl::CancelledError() : open();
+    absl::Status status = opened.status();
+    if (opened.ok()) {
+      source_ = std::move(opened->source);
+      hub_ = opened->hub;
+      if (hub_ != nullptr) status = hub_->Add(opened->key, self_);
+    }
+    if (!status.ok()) SetEnd(status);
+    Pump(/*on_lane=*/true);
+  }
 
   // The first reason to end is the one that the client sees.
   void SetEnd(const absl::Status& status) {
@@ -105,31 +119,37 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
   }
 
   // Requires: the caller has the token. Writes the next message, or finishes, or gives the token
-  // back.
-  void Pump() {
+  // back; takes it to the lane if only the disk can tell.
+  void Pump(bool on_lane) {
     while (true) {
       if (const auto ended = Ended()) return this->Finish(*ended);
-      auto next = source_->Next();
-      // An error of the source ends the stream.
-      if (!next.ok()) return this->Finish(ToGrpc(next.status()));
-      if (!next->has_value()) {
-        if (source_->AtEnd()) return this->Finish(grpc::Status::OK);
-        *next = source_->Idle();
+      auto next = source_->NextFromMemory();
+      if (!next.has_value() && !on_lane) {
+        return lane_.Post([self = self_] { self->Pump(/*on_lane=*/true); });
       }
-      if (next->has_value()) {
-        message_ = **std::move(next);
+      if (!next.has_value()) next = source_->Next();
+      // An error of the source ends the stream.
+      if (!next->ok()) return this->Finish(ToGrpc(next->status()));
+      std::optional<Message>& message = **next;
+      if (!message.has_value()) {
+        if (source_->AtEnd()) return this->Finish(grpc::Status::OK);
+        message = source_->Idle();
+      }
+      if (message.has_value()) {
+        message_ = *std::move(message);
         return this->StartWrite(&message_);
       }
       if (GiveTokenBack()) return;
     }
   }
 
-  const std::unique_ptr<StreamSource<Message>> source_;
-  WatchHub* const hub_;
+  TaskPool& lane_;
+  std::unique_ptr<StreamSource<Message>> source_;
+  WatchHub* hub_ = nullptr;
   Message message_;
   std::shared_ptr<StreamReactor> self_;
   absl::Mutex mutex_;
-  bool busy_ ABSL_GUARDED_BY(mutex_) = false;
+  bool busy_ ABSL_GUARDED_BY(mutex_) = true;
   bool news_ ABSL_GUARDED_BY(mutex_) = false;  // Advance was called while busy
   std::optional<grpc::Status> end_status_ ABSL_GUARDED_BY(mutex_);
 };

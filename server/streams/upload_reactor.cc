@@ -10,19 +10,21 @@ namespace ftd {
 
 using std::chrono::steady_clock;
 
-UploadReactor* UploadReactor::Start(UploadLane& lane, const std::string& owner, Admit admit,
-                                    v1::UploadFileResponse* response) {
-  const std::shared_ptr<UploadReactor> self(new UploadReactor(lane, std::move(admit), response));
+UploadReactor* UploadReactor::Start(UploadLane& lane, Who who, v1::UploadFileResponse* response) {
+  const std::shared_ptr<UploadReactor> self(new UploadReactor(lane, response));
   self->self_ = self;
-  auto slot = lane.slots.Take(owner);
-  absl::Status started = slot.status();
-  if (slot.ok()) {
-    self->slot_ = *std::move(slot);
-    started = lane.hub.AddUncounted(self);
-  }
-  if (!started.ok()) self->End(started);
-  self->Continue();
+  lane.pool.Post([self, who = std::move(who)] {
+    if (const absl::Status begun = self->Begin(who); !begun.ok()) self->End(begun);
+    self->Continue();
+  });
   return self.get();
+}
+
+absl::Status UploadReactor::Begin(const Who& who) {
+  FTD_ASSIGN_OR_RETURN(Sender sender, who());
+  admit_ = std::move(sender.admit);
+  FTD_ASSIGN_OR_RETURN(slot_, lane_.slots.Take(sender.owner));
+  return lane_.hub.AddUncounted(self_);
 }
 
 // Takes the header, which must come first and only once, or a piece of the file.

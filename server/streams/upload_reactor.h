@@ -13,6 +13,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "ftd/v1/fine_tuning.pb.h"
 #include "server/host/task_pool.h"
@@ -41,9 +42,14 @@ class UploadReactor : public grpc::ServerReadReactor<v1::UploadFileRequest>, pub
  public:
   // Whether a file may be sent, asked once, of its header.
   using Admit = std::function<absl::Status(const v1::UploadFileRequest::Header&)>;
-  // `lane` must outlive the call. One that has no slot for `owner` refuses it.
-  static UploadReactor* Start(UploadLane& lane, const std::string& owner, Admit admit,
-                              v1::UploadFileResponse* response);
+  struct Sender {
+    std::string owner;
+    Admit admit;
+  };
+  // `lane` must outlive the call. `who` is asked on it who sends, and may refuse; so does a lane
+  // that has no slot for the owner.
+  using Who = std::function<absl::StatusOr<Sender>()>;
+  static UploadReactor* Start(UploadLane& lane, Who who, v1::UploadFileResponse* response);
 
   void OnReadDone(bool ok) override;
   void OnDone() override;
@@ -52,8 +58,9 @@ class UploadReactor : public grpc::ServerReadReactor<v1::UploadFileRequest>, pub
   void End(const absl::Status& status) override;
 
  private:
-  UploadReactor(UploadLane& lane, Admit admit, v1::UploadFileResponse* response)
-      : lane_(lane), admit_(std::move(admit)), response_(response) {}
+  UploadReactor(UploadLane& lane, v1::UploadFileResponse* response)
+      : lane_(lane), response_(response) {}
+  absl::Status Begin(const Who& who);
   // The pool's work: what a read brought, or the end of the file.
   void Work(bool ok);
   // Ok with the upload begun or continued; FIELD_INVALID for messages in the wrong order.
@@ -64,11 +71,11 @@ class UploadReactor : public grpc::ServerReadReactor<v1::UploadFileRequest>, pub
   void FinishIfEnded();
 
   UploadLane& lane_;
-  const Admit admit_;
   v1::UploadFileResponse* const response_;  // gRPC's, until Finish
   std::shared_ptr<UploadReactor> self_;
   std::unique_ptr<UploadSlots::Slot> slot_;
   // The pool's work alone uses these.
+  Admit admit_;
   v1::UploadFileRequest request_;
   v1::UploadFileResponse answer_;
   std::unique_ptr<Upload> upload_;

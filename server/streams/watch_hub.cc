@@ -34,9 +34,9 @@ absl::Status WatchHub::Add(const std::string& job_id, std::shared_ptr<Watcher> w
   return Put({job_id, std::move(watcher)});
 }
 
-absl::Status WatchHub::AddUncounted(std::shared_ptr<Watcher> watcher) {
+absl::Status WatchHub::AddUncounted(std::shared_ptr<Watcher> watcher, const std::string& job_id) {
   absl::MutexLock lock(&mutex_);
-  return Put({"", std::move(watcher), /*counts=*/false});
+  return Put({job_id, std::move(watcher), /*counts=*/false});
 }
 
 absl::Status WatchHub::Put(Entry entry) {

@@ -4,6 +4,7 @@
 // one costs no memory and none is lost. Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -44,8 +45,8 @@ class WatchHub {
   // RESOURCE_EXHAUSTED TOO_MANY_WATCHERS when there are too many already; UNAVAILABLE STOPPING
   // after EndAll.
   absl::Status Add(const std::string& job_id, std::shared_ptr<Watcher> watcher);
-  // Adds one that is not among the watchers that may be too many, and follows no job.
-  absl::Status AddUncounted(std::shared_ptr<Watcher> watcher);
+  // Adds one that is not among the watchers that may be too many; by default it follows no job.
+  absl::Status AddUncounted(std::shared_ptr<Watcher> watcher, const std::string& job_id = "");
   // Returns what a stream that is woken by nobody else's news gives for a job's id.
   std::string NewKey();
   // Idempotent. The hub's reference is dropped without its lock held.
@@ -57,6 +58,8 @@ class WatchHub {
   void EndAll(const absl::Status& status);
   // How many watchers there are, but those that do not count.
   size_t size() const;
+  // How many steps were left out for slow watchers.
+  std::atomic<int64_t> collapsed_steps{0};
 
  private:
   // The hub's thread: waits for news, at most a second, then calls Advance of those that are due.

@@ -13,8 +13,9 @@
 namespace ftd {
 namespace {
 
-constexpr size_t kEventBatch = 64;
-constexpr int64_t kRowBatch = 256;
+// Small: each watcher that is behind holds one of each.
+constexpr size_t kEventBatch = 32;
+constexpr int64_t kRowBatch = 64;
 constexpr absl::Time kNever = absl::InfiniteFuture();
 
 // A record that cannot be read has time 0, so it is taken, and left out, as soon as it is its turn.
@@ -28,13 +29,11 @@ absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& s
                                               const std::string& name,
                                               const std::string& resume_token) {
   FTD_ASSIGN_OR_RETURN(const Job job, store.Get(name));
-  WatchReader reader(store, state_dir, job.id);
-  // Nothing else is kept between two connections: position and stored events give back the rest.
   if (!resume_token.empty()) {
-    FTD_ASSIGN_OR_RETURN(reader.position_, DecodeResumeToken(job.id, resume_token));
-    FTD_RETURN_IF_ERROR(reader.LoadHistory());
-    return reader;
+    FTD_ASSIGN_OR_RETURN(const WatchPosition position, DecodeResumeToken(job.id, resume_token));
+    return At(store, state_dir, job.id, position);
   }
+  WatchReader reader(store, state_dir, job.id);
   // The snapshot and the history are of one moment when no change came between the two looks: a
   // change after the snapshot then always starts from the snapshot's state.
   v1::Job view;
@@ -48,6 +47,16 @@ absl::StatusOr<WatchReader> WatchReader::Open(JobStore& store, const StateDir& s
     stable = newer.empty();
   }
   *reader.snapshot_.emplace().mutable_snapshot() = std::move(view);
+  return reader;
+}
+
+// Nothing but the position is kept between two readers: the stored events give back the rest.
+absl::StatusOr<WatchReader> WatchReader::At(JobStore& store, const StateDir& state_dir,
+                                            const std::string& job_id,
+                                            const WatchPosition& position) {
+  WatchReader reader(store, state_dir, job_id);
+  reader.position_ = position;
+  FTD_RETURN_IF_ERROR(reader.LoadHistory());
   return reader;
 }
 
@@ -76,10 +85,30 @@ v1::WatchJobResponse WatchReader::Stamp(v1::WatchJobResponse message) const {
   return message;
 }
 
-v1::WatchJobResponse WatchReader::Bookmark() const {
-  v1::WatchJobResponse message;
-  message.mutable_bookmark();
-  return Stamp(std::move(message));
+// Of two logs the earlier record goes first. When there is none in one of them, this must have been
+// seen after what the other has was read: a record that is written later is later. So if one of the
+// batches is used up, both logs are looked at again, and before them the store, since an event that
+// ends the attempt is stored after the last line of its logs.
+absl::Status WatchReader::Look() {
+  if (looked_) return absl::OkStatus();
+  FTD_ASSIGN_OR_RETURN(auto next, store_.Events(job_id_, position_.sequence, 1));
+  next_change_.reset();
+  if (!next.empty()) next_change_ = std::move(next.front());
+  // Until the event that starts an attempt was given out, `newest_attempt_` is lower and its logs
+  // wait.
+  if (position_.attempt <= newest_attempt_) {
+    FillEvents();
+    FillSteps();
+    FillEvents();
+    FillSteps();
+  }
+  looked_ = true;
+  return absl::OkStatus();
+}
+
+bool WatchReader::IsAttemptOver() const {
+  return position_.attempt < newest_attempt_ || !IsActive(state_) ||
+         (next_change_.has_value() && !IsActive(next_change_->to));
 }
 
 absl::StatusOr<std::optional<v1::WatchJobResponse>> WatchReader::Next() {
@@ -89,27 +118,20 @@ absl::StatusOr<std::optional<v1::WatchJobResponse>> WatchReader::Next() {
     return message;
   }
   while (true) {
-    // Asked before the logs are read: an event that ends the attempt is stored after the last line
-    // of its logs.
-    FTD_ASSIGN_OR_RETURN(const auto next, store_.Events(job_id_, position_.sequence, 1));
-    const bool attempt_over = position_.attempt < newest_attempt_ || !IsActive(state_) ||
-                              (!next.empty() && !IsActive(next.front().to));
-    // Until the event that starts an attempt was given out, `newest_attempt_` is lower and its logs
-    // wait.
+    FTD_RETURN_IF_ERROR(Look());
     if (position_.attempt <= newest_attempt_) {
       const uint64_t offset_before = position_.events_offset;
-      if (auto message = NextFromLogs(attempt_over, next.empty() ? kNever : next.front().time)) {
-        return message;
-      }
+      if (auto message = NextFromLogs()) return message;
       // A record was taken that says nothing to a watcher: the next one may.
       if (position_.events_offset != offset_before) continue;
     }
     // The logs of an attempt are given out whole before the next attempt's begin.
     if (position_.attempt < newest_attempt_) {
       EnterNextAttempt();
-    } else if (!next.empty()) {
-      return TakeStateEvent(next.front());
+    } else if (next_change_.has_value()) {
+      return TakeStateEvent();
     } else {
+      looked_ = false;
       at_end_ = IsFinal(state_);
       return std::nullopt;
     }
@@ -123,10 +145,13 @@ void WatchReader::EnterNextAttempt() {
   position_.rows = 0;
   events_.clear();
   steps_.clear();
+  looked_ = false;
 }
 
 // PREPARING is the event that makes the next attempt's logs readable.
-v1::WatchJobResponse WatchReader::TakeStateEvent(const StateEvent& event) {
+v1::WatchJobResponse WatchReader::TakeStateEvent() {
+  const StateEvent event = *std::move(next_change_);
+  looked_ = false;
   position_.sequence = event.sequence;
   state_ = event.to;
   if (event.to == JobState::kPreparing) {
@@ -165,13 +190,11 @@ void WatchReader::FillSteps() {
 
 // Returns the earlier one of the next step and the next event; none if both have to wait, or if a
 // record was taken that says nothing to a watcher.
-std::optional<v1::WatchJobResponse> WatchReader::NextFromLogs(bool attempt_over,
-                                                              absl::Time next_change) {
-  FillEvents();
-  FillSteps();
+std::optional<v1::WatchJobResponse> WatchReader::NextFromLogs() {
+  const bool attempt_over = IsAttemptOver();
   // While the attempt lives, nothing that is later than the next change of state goes out before
   // it. Once it is over, all of its logs come before the event that ended it.
-  const absl::Time limit = attempt_over ? kNever : next_change;
+  const absl::Time limit = attempt_over || !next_change_.has_value() ? kNever : next_change_->time;
   const absl::Time event_time = events_.empty() ? kNever : EventTime(events_.front().event);
   const absl::Time row_time = steps_.empty() ? kNever : ToTime(steps_.front().time());
   // Steps come after the change to RUNNING, and after the worker's first event, which may report
@@ -189,6 +212,7 @@ v1::WatchJobResponse WatchReader::TakeStep() {
   v1::WatchJobResponse message;
   *message.mutable_step() = std::move(steps_.front());
   steps_.pop_front();
+  if (steps_.empty()) looked_ = false;
   ++position_.rows;
   return Stamp(std::move(message));
 }
@@ -196,6 +220,7 @@ v1::WatchJobResponse WatchReader::TakeStep() {
 std::optional<v1::WatchJobResponse> WatchReader::TakeEvent() {
   const LoggedEvent logged = std::move(events_.front());
   events_.pop_front();
+  if (events_.empty()) looked_ = false;
   position_.events_offset = logged.next_offset;
   if (!logged.event.has_value()) return std::nullopt;
   const v1::WorkerEvent& event = *logged.event;

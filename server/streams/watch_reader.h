@@ -35,14 +35,18 @@ class WatchReader {
   static absl::StatusOr<WatchReader> Open(JobStore& store, const StateDir& state_dir,
                                           const std::string& job, const std::string& resume_token);
 
+  // Continues from a position that another reader of the job was at.
+  static absl::StatusOr<WatchReader> At(JobStore& store, const StateDir& state_dir,
+                                        const std::string& job_id, const WatchPosition& position);
+
   const std::string& job_id() const { return job_id_; }
+  // After the last message, and after records that gave none.
+  const WatchPosition& position() const { return position_; }
 
   // The next message with its token; none when there is nothing new now.
   absl::StatusOr<std::optional<v1::WatchJobResponse>> Next();
   // The final event and all before it were given out: nothing will ever come again.
   bool AtEnd() const { return at_end_; }
-  // A message that says only where the watcher stands.
-  v1::WatchJobResponse Bookmark() const;
 
  private:
   struct LoggedEvent {
@@ -55,15 +59,16 @@ class WatchReader {
 
   absl::Status LoadHistory();
   v1::WatchJobResponse Stamp(v1::WatchJobResponse message) const;
-  // `next_change`: time of the next state event, before which the logs of a living attempt are
-  // read.
-  std::optional<v1::WatchJobResponse> NextFromLogs(bool attempt_over, absl::Time next_change);
+  // Looks at the store, and then at the logs, unless what was read ahead says what comes next.
+  absl::Status Look();
+  bool IsAttemptOver() const;
+  std::optional<v1::WatchJobResponse> NextFromLogs();
   // Both read a batch ahead once the one before is used up.
   void FillEvents();
   void FillSteps();
   std::optional<v1::WatchJobResponse> TakeEvent();
   v1::WatchJobResponse TakeStep();
-  v1::WatchJobResponse TakeStateEvent(const StateEvent& event);
+  v1::WatchJobResponse TakeStateEvent();
   void EnterNextAttempt();
 
   JobStore& store_;
@@ -74,7 +79,10 @@ class WatchReader {
   JobState state_ = JobState::kQueued;  // as of position_.sequence
   int32_t newest_attempt_ = 0;          // started by the events up to position_.sequence
   bool at_end_ = false;
-  // Read ahead, at most a batch of each.
+  // Read ahead, at most a batch of each. They say what comes next as long as `looked_`: neither of
+  // the batches has been used up since.
+  bool looked_ = false;
+  std::optional<StateEvent> next_change_;
   std::deque<LoggedEvent> events_;
   std::deque<v1::StepMetrics> steps_;
 };

@@ -1,35 +1,78 @@
-// WatchJob's stream: a WatchReader with bookmarks.
+// WatchJob's stream: a job's messages from the tail that it shares with other watchers, or, until
+// it has caught up with that, from a reader of its own; and bookmarks.
 #pragma once
 
+#include <grpcpp/support/byte_buffer.h>
+
+#include <cstdint>
+#include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "lib/base/steady_clock.h"
 #include "server/host/stream_source.h"
 #include "server/streams/watch_reader.h"
+#include "server/streams/watch_tail.h"
 
 namespace ftd {
 
-class WatchSource : public StreamSource<v1::WatchJobResponse> {
+class WatchSource : public StreamSource<grpc::ByteBuffer> {
  public:
-  explicit WatchSource(WatchReader reader) : reader_(std::move(reader)) {}
+  using Result = absl::StatusOr<std::optional<grpc::ByteBuffer>>;
 
-  absl::StatusOr<std::optional<v1::WatchJobResponse>> Next() override {
-    auto next = reader_.Next();
-    if (next.ok() && next->has_value()) last_message_ = SteadyNow();
-    return next;
+  // One who has not been at the end for so long is slow, and not only busy with a lot that came at
+  // once.
+  static constexpr absl::Duration kMostLate = absl::Seconds(2);
+
+  // `store` and `state_dir` must outlive it.
+  WatchSource(JobStore& store, const StateDir& state_dir, WatchReader reader,
+              std::shared_ptr<WatchTail> tail, absl::Duration most_late = kMostLate)
+      : store_(store),
+        state_dir_(state_dir),
+        job_id_(reader.job_id()),
+        tail_(std::move(tail)),
+        most_late_(most_late),
+        position_(reader.position()),
+        reader_(std::make_unique<WatchReader>(std::move(reader))) {}
+
+  Result Next() override;
+  std::optional<Result> NextFromMemory() override;
+  bool AtEnd() const override {
+    return next_.has_value() ? tail_->AtEnd(*next_) : reader_ != nullptr && reader_->AtEnd();
   }
-  bool AtEnd() const override { return reader_.AtEnd(); }
   // Returns a bookmark after five quiet seconds, so that a client's token is recent and a dead
   // connection is noticed.
-  std::optional<v1::WatchJobResponse> Idle() override {
-    if (SteadyNow() - last_message_ < absl::Seconds(5)) return std::nullopt;
-    last_message_ = SteadyNow();
-    return reader_.Bookmark();
-  }
+  std::optional<grpc::ByteBuffer> Idle() override;
 
  private:
-  WatchReader reader_;
+  // A message with the position after it.
+  struct Message {
+    v1::WatchJobResponse message;
+    WatchPosition after;
+  };
+
+  // It was at the end once, and has not been there for too long.
+  bool IsLate() const;
+  // Nullopt: the tail does not hold its next message any more.
+  std::optional<Result> TakeFromTail();
+  // From the reader of its own.
+  absl::StatusOr<std::optional<Message>> Read();
+  // The same, but of steps in a row the newest alone.
+  absl::StatusOr<std::optional<Message>> ReadCollapsed();
+  Result CatchUp();
+
+  JobStore& store_;
+  const StateDir& state_dir_;
+  const std::string job_id_;
+  const std::shared_ptr<WatchTail> tail_;
+  const absl::Duration most_late_;
+  WatchPosition position_;               // after the last message that was sent
+  std::optional<int64_t> next_;          // its next message of the tail; none: it reads for itself
+  std::unique_ptr<WatchReader> reader_;  // until then
+  std::optional<Message> held_;          // read, and not sent yet
+  bool fell_out_ = false;                // of the tail, and has not caught up since
+  std::optional<Moment> seen_end_;       // when there was nothing more to send
   Moment last_message_ = SteadyNow();
 };
 

@@ -3,9 +3,11 @@
 import os
 import random
 import threading
+import urllib.request
 
 import grpc
 
+import prometheus_text
 from ftd_fixture import api, api_grpc, jobs, state_name, wait_until
 from helpers import SANITIZED, expect_error, fake_ftd, submit
 
@@ -221,11 +223,54 @@ def test_watchers_are_limited_and_let_go():
         wait_until(one_more, "room for one more", 10)
 
 
-def test_a_slow_reader_holds_nobody_up():
-    with fake_ftd("steps=20000 step_ms=0") as ftd:
+def test_steps_collapse_for_a_reader_that_stands_still():
+    """It holds nobody up, misses no other event, and is told how many steps were left out."""
+    script = "prepare_ms=300 steps=20000 step_ms=0 save=5000 warn=12000 result_ms=2500"
+    with fake_ftd(script, args=["--metrics-listen", "127.0.0.1:0"]) as ftd:
         job = submit(ftd)
-        slow = ftd.watch(job.id)
+        # Without the probe for bandwidth, which has the client take in all that there is.
+        channel = grpc.insecure_channel(ftd.address, options=[("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)])
+        slow = api_grpc.FineTuningStub(channel).WatchJob(api.WatchJobRequest(job=job.id), timeout=60)
         assert kind(next(slow)) == "snapshot"
-        ftd.wait(job.id, "SUCCEEDED")
+        ftd.wait(job.id, "SUCCEEDED")  # 2.5 s after the last step: the reader is late by then
         rest = list(slow)
-        assert [e.step.step for e in rest if kind(e) == "step"] == list(range(1, 20001))
+        step, left_out = 0, 0
+        for event in rest:
+            assert kind(event) == "step" or event.collapsed == 0
+            if kind(event) == "step":
+                assert event.step.step == step + event.collapsed + 1
+                step, left_out = event.step.step, left_out + event.collapsed
+        assert step == 20000 and left_out > 10000
+        assert [e.checkpoint.step for e in rest if kind(e) == "checkpoint"] == [5000, 10000, 15000, 20000]
+        assert [e.warning for e in rest if kind(e) == "warning"] == ["warning at step 12000"]
+        assert state_name(rest[-1].state_change.to) == "SUCCEEDED"
+        address = ftd.stub.GetServerInfo(api.GetServerInfoRequest()).metrics_address
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as reply:
+            samples = prometheus_text.parse(reply.read().decode())
+        assert samples["ftd_watch_steps_collapsed_total", ()] == left_out
+        # A stream that is opened anew has all of them, also from a token of the one that was slow.
+        at = next(i for i, e in enumerate(rest) if e.collapsed)
+        again = [e for e in ftd.watch(job.id, rest[at - 1].resume_token) if kind(e) == "step"]
+        assert [e.step.step for e in again] == list(range(rest[at].step.step - rest[at].collapsed, 20001))
+        assert not any(e.collapsed for e in again)
+
+
+def test_all_watchers_see_what_a_query_says():
+    with fake_ftd("steps=400 step_ms=2 save=50 1:crash=220") as ftd:
+        job = submit(ftd)
+        collectors = [Collector(ftd, job.id) for _ in range(8)]
+        threads = [threading.Thread(target=c.run) for c in collectors]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        steps = ftd.steps(job.id)
+        for collector in collectors:
+            check(collector.events, 400, "SUCCEEDED")
+            seen = []
+            for event in collector.events:
+                if kind(event) == "rolled_back_to_step":
+                    del seen[event.rolled_back_to_step:]
+                elif kind(event) == "step":
+                    seen.append(event.step)
+            assert seen == steps
