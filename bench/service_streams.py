@@ -6,6 +6,7 @@ with the daemon; the steps come from the tests' fake worker. CPU is the daemon's
 build/tests/ftd_fake_worker, and an idle machine. Prints a Markdown table; the exit status is 1 if a figure misses its goal.
 """
 import argparse
+import multiprocessing
 import os
 import pathlib
 import select
@@ -13,7 +14,6 @@ import socket
 import statistics
 import struct
 import sys
-import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -38,7 +38,7 @@ def field(index: bytes, value: bytes) -> bytes:
 class Connection:
     """One HTTP/2 connection that calls a method again and again, one call at a time."""
 
-    def __init__(self, path: pathlib.Path, method: str, request):
+    def __init__(self, path: pathlib.Path, method: str, request: bytes):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(str(path))
         settings = struct.pack(">HIHI", 4, MOST, 5, (1 << 24) - 1)
@@ -47,8 +47,7 @@ class Connection:
         # :method POST, :scheme http, :path, :authority, te, content-type; by the static table, nothing is indexed.
         self.headers = (b"\x83\x86" + field(b"\x04", b"/ftd.v1.FineTuning/" + method.encode()) + field(b"\x01", b"localhost")
                         + field(b"\x00" + field(b"", b"te"), b"trailers") + field(b"\x0f\x10", b"application/grpc"))
-        body = request.SerializeToString()
-        self.body = struct.pack(">BI", 0, len(body)) + body
+        self.body = struct.pack(">BI", 0, len(request)) + request
         self.stream, self.buffer, self.unacknowledged = -1, b"", 0
         self.messages = self.bytes = 0
 
@@ -95,37 +94,39 @@ class Connection:
         return time.perf_counter() - start
 
 
+def serve(path: pathlib.Path, method: str, request: bytes, count: int, calls, messages, least) -> None:
+    """Makes `count` calls at once, and each again when it has ended; counts ended calls, messages, and the fewest of one."""
+    connections = {c.socket.fileno(): c for c in (Connection(path, method, request) for _ in range(count))}
+    poll = select.epoll()
+    for fd, connection in connections.items():
+        poll.register(fd, select.EPOLLIN)
+        connection.call()
+    counted = time.monotonic()
+    while True:
+        for fd, _ in poll.poll(0.02):
+            if connections[fd].receive():
+                calls.value += 1
+                connections[fd].call()
+        if time.monotonic() - counted > 0.1:
+            counts = [c.messages for c in connections.values()]
+            messages.value, least.value, counted = sum(counts), min(counts), time.monotonic()
+
+
 class Crowd:
-    """Connections that are served by a thread until the crowd is left; a call that has ended is made again."""
+    """Clients in a process of their own, until the crowd is left."""
 
-    def __init__(self, connections):
-        self.connections = {c.socket.fileno(): c for c in connections}
-        self.calls, self.leaving = 0, False
-        self.thread = threading.Thread(target=self.serve)
-
-    def serve(self) -> None:
-        poll = select.epoll()
-        for fd, connection in self.connections.items():
-            poll.register(fd, select.EPOLLIN)
-            connection.call()
-        while not self.leaving:
-            for fd, _ in poll.poll(0.1):
-                if self.connections[fd].receive():
-                    self.calls += 1
-                    self.connections[fd].call()
-
-    def messages(self) -> int:
-        return sum(c.messages for c in self.connections.values())
+    def __init__(self, *what):
+        spawn = multiprocessing.get_context("spawn")
+        self.calls, self.messages, self.least = (spawn.Value("q", 0) for _ in range(3))
+        self.process = spawn.Process(target=serve, args=(*what, self.calls, self.messages, self.least), daemon=True)
 
     def __enter__(self):
-        self.thread.start()
+        self.process.start()
         return self
 
     def __exit__(self, *_):
-        self.leaving = True
-        self.thread.join()
-        for connection in self.connections.values():
-            connection.socket.close()
+        self.process.kill()
+        self.process.join()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -155,12 +156,12 @@ def watchers(args, table: Table) -> None:
         job, pid = submit(ftd), ftd.process.pid
         ftd.wait(job.id, "RUNNING")
         before = status_kib(pid, "VmRSS")
-        request = api.WatchJobRequest(job=job.id)
-        with Crowd([Connection(ftd.socket, "WatchJob", request) for _ in range(args.watchers)]) as crowd:
-            wait_until(lambda: min(c.messages for c in crowd.connections.values()) > 30, "all watchers to have caught up", 60)
-            cpu, seen, start = cpu_seconds(pid), crowd.messages(), time.monotonic()
+        request = api.WatchJobRequest(job=job.id).SerializeToString()
+        with Crowd(ftd.socket, "WatchJob", request, args.watchers) as crowd:
+            wait_until(lambda: crowd.least.value > 30, "all watchers to have caught up", 60)
+            cpu, seen, start = cpu_seconds(pid), crowd.messages.value, time.monotonic()
             time.sleep(args.seconds)
-            cpu, seen, took = cpu_seconds(pid) - cpu, crowd.messages() - seen, time.monotonic() - start
+            cpu, seen, took = cpu_seconds(pid) - cpu, crowd.messages.value - seen, time.monotonic() - start
             memory = (status_kib(pid, "VmRSS") - before) / args.watchers
         rate = seen / took / args.watchers
         what = f"{args.watchers} watchers × {args.rate} events/s"
@@ -175,9 +176,9 @@ def queries(args, table: Table) -> None:
         ftd.wait(job.id, "SUCCEEDED", deadline_s=600)
         ftd.restart()
         pid = ftd.process.pid
-        # A first call of another job, so that memory is not what any call takes.
-        request = api.QueryMetricsRequest(job=job.id, max_points=args.points)
-        Connection(ftd.socket, "GetJob", api.GetJobRequest(job=job.id)).whole_call()
+        request = api.QueryMetricsRequest(job=job.id, max_points=args.points).SerializeToString()
+        getter = Connection(ftd.socket, "GetJob", api.GetJobRequest(job=job.id).SerializeToString())
+        getter.whole_call()  # what any first call takes is not the query's
         what = f"QueryMetrics, {args.steps:,} steps to {args.points:,}"
         before = status_kib(pid, "VmHWM")
         client = Connection(ftd.socket, "QueryMetrics", request)
@@ -185,21 +186,21 @@ def queries(args, table: Table) -> None:
         times = [client.whole_call() * 1e3 for _ in range(50)]
         table.row(f"{what}: median of 50", statistics.median(times), "ms", 20)
         table.row(f"{what}: memory of ftd", (status_kib(pid, "VmHWM") - before) / 1024, "MiB", 10)
-        getter = Connection(ftd.socket, "GetJob", api.GetJobRequest(job=job.id))
-        with Crowd([Connection(ftd.socket, "QueryMetrics", request) for _ in range(args.clients)]) as crowd:
-            wait_until(lambda: crowd.calls > args.clients, "the queries to run", 60)
-            times, end, calls = [], time.monotonic() + args.seconds, crowd.calls
+        with Crowd(ftd.socket, "QueryMetrics", request, args.clients) as crowd:
+            wait_until(lambda: crowd.calls.value > args.clients, "the queries to run", 60)
+            times, end, calls = [], time.monotonic() + args.seconds, crowd.calls.value
             while time.monotonic() < end:
                 times.append(getter.whole_call() * 1e3)
-            rate = (crowd.calls - calls) / args.seconds
+                time.sleep(0.005)
+            rate = (crowd.calls.value - calls) / args.seconds
         table.row(f"GetJob while {args.clients} clients query: p50", statistics.median(times), "ms")
         table.row(f"GetJob while {args.clients} clients query: p99", statistics.quantiles(times, n=100)[98], "ms", 20)
         table.row(f"queries a second of {args.clients} clients", rate, "1/s")
-        whole = Connection(ftd.socket, "QueryMetrics", api.QueryMetricsRequest(job=job.id))
+        whole = Connection(ftd.socket, "QueryMetrics", api.QueryMetricsRequest(job=job.id).SerializeToString())
         before = status_kib(pid, "VmHWM")
         table.row(f"QueryMetrics, all of {args.steps:,} steps", whole.whole_call(), "s")
         table.row(f"QueryMetrics, all of {args.steps:,} steps: memory of ftd", (status_kib(pid, "VmHWM") - before) / 1024, "MiB")
-        watch = Connection(ftd.socket, "WatchJob", api.WatchJobRequest(job=job.id))
+        watch = Connection(ftd.socket, "WatchJob", api.WatchJobRequest(job=job.id).SerializeToString())
         seconds = watch.whole_call()
         table.row("WatchJob of the job that has ended: events a second", watch.messages / seconds, "1/s")
 

@@ -154,7 +154,8 @@ absl::StatusOr<int64_t> StepLogReader::RowsBySize() const {
 
 // Chunks of rows: one system call for many steps, and no more memory for a long log.
 template <typename Function>
-absl::Status StepLogReader::ForEachRow(int64_t from, int64_t max_rows, Function function) const {
+absl::Status StepLogReader::ForEachRow(int64_t from, int64_t max_rows, Check check,
+                                       Function function) const {
   const size_t row_bytes = layout_.row_bytes;
   // Whoever asks may name any row, whose offset must be a number.
   if (from > std::numeric_limits<off_t>::max() / (2 * step_layout::kMostRowBytes))
@@ -171,7 +172,7 @@ absl::Status StepLogReader::ForEachRow(int64_t from, int64_t max_rows, Function 
     for (size_t i = 0; i < whole; ++i) {
       const char* const row = chunk.data() + i * row_bytes;
       // No row after one that does not count is read, so the steps have no gap.
-      if (!Counts(row, layout_)) return absl::OkStatus();
+      if (check == Check::kCrc && !Counts(row, layout_)) return absl::OkStatus();
       function(row);
     }
     if (whole < wanted) return absl::OkStatus();
@@ -182,14 +183,14 @@ absl::Status StepLogReader::ForEachRow(int64_t from, int64_t max_rows, Function 
 absl::StatusOr<std::vector<v1::StepMetrics>> StepLogReader::Steps(int64_t from,
                                                                   int64_t max_rows) const {
   std::vector<v1::StepMetrics> steps;
-  FTD_RETURN_IF_ERROR(
-      ForEachRow(from, max_rows, [&](const char* row) { steps.push_back(FromRow(row, layout_)); }));
+  FTD_RETURN_IF_ERROR(ForEachRow(from, max_rows, Check::kCrc,
+                                 [&](const char* row) { steps.push_back(FromRow(row, layout_)); }));
   return steps;
 }
 
-absl::Status StepLogReader::Losses(int64_t from, int64_t max_rows,
+absl::Status StepLogReader::Losses(int64_t from, int64_t max_rows, Check check,
                                    std::vector<double>* losses) const {
-  return ForEachRow(from, max_rows,
+  return ForEachRow(from, max_rows, check,
                     [&](const char* row) { losses->push_back(step_layout::LossOf(row, layout_)); });
 }
 

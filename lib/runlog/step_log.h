@@ -83,13 +83,16 @@ class StepLogReader {
   absl::StatusOr<int64_t> RowsBySize() const;
   // At most `max_rows` rows from index `from` on, up to the first that does not count.
   absl::StatusOr<std::vector<v1::StepMetrics>> Steps(int64_t from, int64_t max_rows) const;
-  // Appends their losses to `losses`.
-  absl::Status Losses(int64_t from, int64_t max_rows, std::vector<double>* losses) const;
+  // Appends their losses to `losses`. Rows that are known to count need no check, which costs more
+  // than all else.
+  enum class Check { kCrc, kNone };
+  absl::Status Losses(int64_t from, int64_t max_rows, Check check,
+                      std::vector<double>* losses) const;
 
  private:
   StepLogReader() = default;
   template <typename Function>
-  absl::Status ForEachRow(int64_t from, int64_t max_rows, Function function) const;
+  absl::Status ForEachRow(int64_t from, int64_t max_rows, Check check, Function function) const;
 
   std::filesystem::path path_;
   Fd fd_;

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,9 +16,6 @@
 
 namespace ftd {
 namespace {
-
-// Rows are taken from the log in pieces of this many.
-constexpr int64_t kPieceRows = 4096;
 
 double Height(double loss) {
   return std::isnan(loss) ? std::numeric_limits<double>::infinity() : loss;
@@ -50,35 +49,33 @@ absl::StatusOr<StepSummary> StepSummary::Open(const std::filesystem::path& path,
   FTD_ASSIGN_OR_RETURN(StepLogReader log, StepLogReader::Open(path));
   StepSummary summary(path.string() + ".summary", std::move(log));
   if (cache == Cache::kUsed) FTD_RETURN_IF_ERROR(summary.Load());
-  const size_t known = summary.entries_.size();
+  const size_t pages = summary.entries_.size() / kEntriesOfPage;
   FTD_RETURN_IF_ERROR(summary.ReadRest());
-  summary.Keep(known);
+  summary.Keep(pages);
   return summary;
 }
 
-uint32_t StepSummary::CrcOf(const Entry& entry, size_t index) const {
-  struct {
-    Entry entry;
-    uint64_t index;
-  } bytes = {entry, index};
-  bytes.entry.crc = log_.identity();
-  return step_layout::Crc({reinterpret_cast<const char*>(&bytes), sizeof bytes});
+uint32_t StepSummary::CrcOf(const Page& page, size_t number) const {
+  const uint64_t whose[] = {log_.identity(), number};
+  const auto bytes = [](const auto& of) {
+    return std::string_view(reinterpret_cast<const char*>(&of), sizeof of);
+  };
+  return step_layout::Crc(bytes(page.entries)) ^ step_layout::Crc(bytes(whose));
 }
 
-// An entry for rows that the log does not have is another log's.
+// A page for rows that the log does not have is another log's.
 absl::Status StepSummary::Load() {
   const auto bytes = ReadFile(path_);
   if (!bytes.ok()) return absl::OkStatus();
   FTD_ASSIGN_OR_RETURN(const int64_t rows, log_.RowsBySize());
-  const size_t most = std::min(bytes->size() / sizeof(Entry), static_cast<size_t>(rows / kRows));
-  entries_.reserve(most);
+  const size_t most =
+      std::min(bytes->size() / sizeof(Page), static_cast<size_t>(rows / kRowsOfPage));
+  entries_.reserve(most * kEntriesOfPage);
+  Page page;
   for (size_t i = 0; i < most; ++i) {
-    Entry entry;
-    std::memcpy(&entry, bytes->data() + i * sizeof entry, sizeof entry);
-    const bool good =
-        entry.crc == CrcOf(entry, i) && std::max(entry.least_row, entry.greatest_row) < kRows;
-    if (!good) break;
-    entries_.push_back(entry);
+    std::memcpy(&page, bytes->data() + i * sizeof page, sizeof page);
+    if (page.crc != CrcOf(page, i)) break;
+    entries_.insert(entries_.end(), std::begin(page.entries), std::end(page.entries));
   }
   return absl::OkStatus();
 }
@@ -87,47 +84,50 @@ absl::Status StepSummary::Load() {
 absl::Status StepSummary::ReadRest() {
   while (true) {
     const size_t before = rest_.size();
-    FTD_RETURN_IF_ERROR(log_.Losses(rows(), kPieceRows, &rest_));
+    FTD_RETURN_IF_ERROR(log_.Losses(rows(), kRowsOfPage, StepLogReader::Check::kCrc, &rest_));
     if (rest_.size() == before) return absl::OkStatus();
     const size_t whole = rest_.size() / kRows;
     for (size_t i = 0; i < whole; ++i) {
       const StepExtremes all = ExtremesOf(rest_.data() + i * kRows, kRows, 0);
-      Entry entry = {all.least, all.greatest, static_cast<uint16_t>(all.least_row),
-                     static_cast<uint16_t>(all.greatest_row), 0};
-      entry.crc = CrcOf(entry, entries_.size());
-      entries_.push_back(entry);
+      entries_.push_back({all.least, all.greatest, static_cast<uint32_t>(all.least_row),
+                          static_cast<uint32_t>(all.greatest_row)});
     }
     rest_.erase(rest_.begin(), rest_.begin() + static_cast<std::ptrdiff_t>(whole * kRows));
   }
 }
 
-// Each entry has its place, so whoever else writes does no harm. Without the file the next one
-// reads the log.
-void StepSummary::Keep(size_t known) const {
-  if (entries_.size() - known < kWorthKeeping / kRows) return;
+// Each page has its place, so whoever else writes does no harm. Without the file the next one reads
+// the log.
+void StepSummary::Keep(size_t pages) const {
+  if (pages == entries_.size() / kEntriesOfPage) return;
   const auto fd = OpenFile(path_, O_WRONLY | O_CREAT);
-  if (!fd.ok()) return;
-  const ssize_t ignored =
-      ::pwrite(fd->get(), &entries_[known], (entries_.size() - known) * sizeof(Entry),
-               static_cast<off_t>(known * sizeof(Entry)));
-  static_cast<void>(ignored);
+  for (size_t i = pages; fd.ok() && i < entries_.size() / kEntriesOfPage; ++i) {
+    Page page = {};
+    std::copy_n(entries_.begin() + static_cast<std::ptrdiff_t>(i * kEntriesOfPage), kEntriesOfPage,
+                page.entries);
+    page.crc = CrcOf(page, i);
+    const ssize_t written =
+        ::pwrite(fd->get(), &page, sizeof page, static_cast<off_t>(i * sizeof page));
+    if (written < static_cast<ssize_t>(sizeof page)) return;
+  }
 }
 
 absl::Status StepSummary::LoadBlock(int64_t block) {
   if (block_ == block) return absl::OkStatus();
   block_ = -1;
   block_losses_.clear();
-  FTD_RETURN_IF_ERROR(log_.Losses(block * kRows, kRows, &block_losses_));
+  FTD_RETURN_IF_ERROR(
+      log_.Losses(block * kRows, kRows, StepLogReader::Check::kNone, &block_losses_));
   if (block_losses_.size() < static_cast<size_t>(kRows))
     return absl::AbortedError(absl::StrCat(path_.string(), " has rows that the log lacks"));
   block_ = block;
   return absl::OkStatus();
 }
 
-// A row that the file alone speaks of is looked at in the log.
+// A row that was not checked itself, but only when it was summarised, is checked in the log.
 absl::Status StepSummary::Confirm(int64_t row, double loss) const {
   std::vector<double> there;
-  FTD_RETURN_IF_ERROR(log_.Losses(row, 1, &there));
+  FTD_RETURN_IF_ERROR(log_.Losses(row, 1, StepLogReader::Check::kCrc, &there));
   if (!there.empty() && Height(there.front()) == loss) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat(path_.string(), " does not agree with its log"));
 }

@@ -3,10 +3,11 @@
 // What is known of each 64 rows is kept in a file beside the log, steps.log.summary. It is a cache:
 // it may be removed or damaged at any time, and what it lacks is read from the log.
 //
-// Format, little-endian: an entry for each 64 rows, from the first on: f64 least, f64 greatest loss
-// (+infinity for NaN), u16 and u16 which of the rows have them, u32 CRC-32 of these, of the log's
-// identity and of the entry's number. The entries depend on the log alone, so two that write at
-// once write the same bytes. The first entry that fails its CRC is the end.
+// Format, little-endian: pages of 64 entries, from the first row on. An entry is f64 least, f64
+// greatest loss (+infinity for NaN), u32 and u32 which of its 64 rows have them. After the entries
+// come u32 CRC-32 of them, of the log's identity and of the page's number, and u32 zero. The pages
+// depend on the log alone, so two that write at once write the same bytes. The first page that
+// fails its CRC is the end.
 #pragma once
 
 #include <cstdint>
@@ -38,10 +39,9 @@ class StepSummary {
   // Whether the file is used, or made anew from the log.
   enum class Cache { kUsed, kMadeAnew };
 
-  // Fewer new rows than this are not worth a write.
-  static constexpr int64_t kWorthKeeping = 4096;
+  static constexpr int64_t kRowsOfPage = 4096;
 
-  // Takes in all rows that count now, and keeps what is new in the file.
+  // Takes in all rows that count now, and keeps each new page in the file.
   // Errors: those of StepLogReader. A file that cannot be written is none.
   static absl::StatusOr<StepSummary> Open(const std::filesystem::path& log,
                                           Cache cache = Cache::kUsed);
@@ -57,20 +57,24 @@ class StepSummary {
 
  private:
   static constexpr int64_t kRows = 64;  // of an entry
+  static constexpr size_t kEntriesOfPage = kRowsOfPage / kRows;
 
   struct Entry {
     double least, greatest;
-    uint16_t least_row, greatest_row;
-    uint32_t crc;
+    uint32_t least_row, greatest_row;
   };
-  static_assert(sizeof(Entry) == 24);
+  struct Page {
+    Entry entries[kEntriesOfPage];
+    uint32_t crc, zero;
+  };
+  static_assert(sizeof(Page) == 64 * 24 + 8);
 
   StepSummary(std::filesystem::path path, StepLogReader log)
       : path_(std::move(path)), log_(std::move(log)) {}
-  uint32_t CrcOf(const Entry& entry, size_t index) const;
+  uint32_t CrcOf(const Page& page, size_t number) const;
   absl::Status Load();
   absl::Status ReadRest();
-  void Keep(size_t known) const;
+  void Keep(size_t pages) const;
   absl::Status LoadBlock(int64_t block);
   absl::Status Confirm(int64_t row, double loss) const;
 

@@ -13,7 +13,8 @@ struct Lanes {
   TaskPool hashing{4};   // submits that hash files of the server first
   TaskPool waiting{16};  // submits that wait for the hub, or for a worker that reads all rows
   TaskPool follows{4};   // streams that follow a job or the queue
-  TaskPool queries{2};   // QueryMetrics: few, since each keeps a core busy
+  // QueryMetrics: few, and after the others, since each keeps a core busy.
+  TaskPool queries{2, /*niceness=*/10};
   TaskPool downloads{4};
 };
 

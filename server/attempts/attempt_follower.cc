@@ -48,7 +48,7 @@ AttemptNews AttemptFollower::Read() {
     next_row_ += static_cast<int64_t>(steps->size());
     news.steps = *std::move(steps);
     // So that the first query after a restart need not read the log.
-    if (next_row_ - summarised_rows_ >= StepSummary::kWorthKeeping) {
+    if (next_row_ - summarised_rows_ >= StepSummary::kRowsOfPage) {
       summarised_rows_ = next_row_;
       StepSummary::Open(attempt_dir_ / kStepsLog).status().IgnoreError();
     }

@@ -2,6 +2,8 @@
 
 #include <malloc.h>
 #include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <system_error>
@@ -19,7 +21,8 @@ void JoinAll(std::list<std::thread>& threads) {
 
 }  // namespace
 
-TaskPool::TaskPool(size_t most_threads) : most_threads_(most_threads) {
+TaskPool::TaskPool(size_t most_threads, int niceness)
+    : most_threads_(most_threads), niceness_(niceness) {
   const std::lock_guard lock(mutex_);
   AddThread();
 }
@@ -71,6 +74,8 @@ size_t TaskPool::threads() const {
 
 void TaskPool::Run(std::list<std::thread>::iterator self) {
   pthread_setname_np(pthread_self(), "ftd-pool");  // else that of the thread that posted
+  // Linux gives each thread a niceness of its own.
+  if (niceness_ > 0) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), niceness_);
   std::unique_lock lock(mutex_);
   while (true) {
     ++idle_;

@@ -6,6 +6,7 @@ namespace ftd {
 namespace {
 
 constexpr absl::Duration kQuiet = absl::Seconds(5);
+constexpr size_t kMostReadAhead = 64;
 
 grpc::ByteBuffer Encode(const v1::WatchJobResponse& message) {
   const grpc::Slice slice = EncodeMessage(message);
@@ -21,12 +22,12 @@ bool WatchSource::IsLate() const {
 // A watch that was opened to see the past sees all of it: it takes from the tail only once it has
 // caught up.
 std::optional<WatchSource::Result> WatchSource::NextFromMemory() {
+  if (!read_.empty()) return SendRead();
   if (!next_.has_value()) {
     if (!seen_end_.has_value()) return std::nullopt;
     next_ = tail_->Find(position_);
     if (!next_.has_value()) return std::nullopt;
     reader_.reset();
-    held_.reset();
   }
   return TakeFromTail();
 }
@@ -54,38 +55,35 @@ WatchSource::Result WatchSource::Next() {
                          WatchReader::At(store_, state_dir_, job_id_, position_));
     reader_ = std::make_unique<WatchReader>(std::move(reader));
   }
-  FTD_ASSIGN_OR_RETURN(const auto next, fell_out_&& IsLate() ? ReadCollapsed() : Read());
-  if (!next.has_value()) return CatchUp();
-  position_ = next->after;
-  last_message_ = SteadyNow();
-  return Encode(next->message);
+  FTD_RETURN_IF_ERROR(ReadAhead());
+  return read_.empty() ? CatchUp() : SendRead();
 }
 
-absl::StatusOr<std::optional<WatchSource::Message>> WatchSource::Read() {
-  if (held_.has_value()) return std::exchange(held_, std::nullopt);
-  FTD_ASSIGN_OR_RETURN(auto next, reader_->Next());
-  if (!next.has_value()) return std::nullopt;
-  return Message{*std::move(next), reader_->position()};
-}
-
-absl::StatusOr<std::optional<WatchSource::Message>> WatchSource::ReadCollapsed() {
-  FTD_ASSIGN_OR_RETURN(auto newest, Read());
-  int64_t left_out = 0;
-  while (newest.has_value() && newest->message.has_step()) {
-    auto next = Read();
-    if (!next.ok()) break;  // it comes again
-    if (!next->has_value() || !(*next)->message.has_step()) {
-      held_ = *std::move(next);
-      break;
+// Requires: nothing that was read is left. Some at once, so that not each message has to wait for a
+// thread that may look at the disk.
+absl::Status WatchSource::ReadAhead() {
+  const bool collapse = fell_out_ && IsLate();
+  while (read_.size() < kMostReadAhead) {
+    auto next = reader_->Next();
+    if (!next.ok() && read_.empty()) return next.status();
+    if (!next.ok() || !next->has_value()) break;  // an error comes again
+    v1::WatchJobResponse& message = **next;
+    if (collapse && message.has_step() && !read_.empty() && read_.back().message.has_step()) {
+      message.set_collapsed(read_.back().message.collapsed() + 1);
+      tail_->CountCollapsed(1);
+      read_.pop_back();
     }
-    newest = *std::move(next);
-    ++left_out;
+    read_.push_back({std::move(message), reader_->position()});
   }
-  if (left_out > 0) {
-    newest->message.set_collapsed(left_out);
-    tail_->CountCollapsed(left_out);
-  }
-  return newest;
+  return absl::OkStatus();
+}
+
+WatchSource::Result WatchSource::SendRead() {
+  const Message next = std::move(read_.front());
+  read_.pop_front();
+  position_ = next.after;
+  last_message_ = SteadyNow();
+  return Encode(next.message);
 }
 
 // There is nothing more now. The tail may have read on meanwhile.

@@ -5,6 +5,7 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,7 +40,8 @@ class WatchSource : public StreamSource<grpc::ByteBuffer> {
   Result Next() override;
   std::optional<Result> NextFromMemory() override;
   bool AtEnd() const override {
-    return next_.has_value() ? tail_->AtEnd(*next_) : reader_ != nullptr && reader_->AtEnd();
+    if (next_.has_value()) return tail_->AtEnd(*next_);
+    return reader_ != nullptr && read_.empty() && reader_->AtEnd();
   }
   // Returns a bookmark after five quiet seconds, so that a client's token is recent and a dead
   // connection is noticed.
@@ -56,10 +58,9 @@ class WatchSource : public StreamSource<grpc::ByteBuffer> {
   bool IsLate() const;
   // Nullopt: the tail does not hold its next message any more.
   std::optional<Result> TakeFromTail();
-  // From the reader of its own.
-  absl::StatusOr<std::optional<Message>> Read();
-  // The same, but of steps in a row the newest alone.
-  absl::StatusOr<std::optional<Message>> ReadCollapsed();
+  // Reads some messages with the reader of its own; none: there is nothing more now.
+  absl::Status ReadAhead();
+  Result SendRead();
   Result CatchUp();
 
   JobStore& store_;
@@ -70,7 +71,7 @@ class WatchSource : public StreamSource<grpc::ByteBuffer> {
   WatchPosition position_;               // after the last message that was sent
   std::optional<int64_t> next_;          // its next message of the tail; none: it reads for itself
   std::unique_ptr<WatchReader> reader_;  // until then
-  std::optional<Message> held_;          // read, and not sent yet
+  std::deque<Message> read_;             // with it, and not sent yet
   bool fell_out_ = false;                // of the tail, and has not caught up since
   std::optional<Moment> seen_end_;       // when there was nothing more to send
   Moment last_message_ = SteadyNow();
