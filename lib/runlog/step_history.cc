@@ -59,7 +59,7 @@ absl::StatusOr<std::vector<int64_t>> StepHistory::Choose(int64_t max_points) {
   if (max_points == 1) return std::vector<int64_t>{size_ - 1};
   auto chosen = ChooseOfStretches(max_points / 2);
   if (!absl::IsAborted(chosen.status())) return chosen;
-  FTD_RETURN_IF_ERROR(FindSegments(StepSummary::Cache::kMadeAnew));
+  FTD_RETURN_IF_ERROR(FindSegments(StepSummary::Cache::kIgnored));
   return ChooseOfStretches(max_points / 2);
 }
 

@@ -36,8 +36,8 @@ struct StepExtremes {
 // Used by one thread.
 class StepSummary {
  public:
-  // Whether the file is used, or made anew from the log.
-  enum class Cache { kUsed, kMadeAnew };
+  // Whether the file is used, or everything is read from the log again.
+  enum class Cache { kUsed, kIgnored };
 
   static constexpr int64_t kRowsOfPage = 4096;
 
@@ -52,7 +52,7 @@ class StepSummary {
     return static_cast<int64_t>(entries_.size()) * kRows + static_cast<int64_t>(rest_.size());
   }
   // Extremes of the rows from `begin` up to `end`, without it. Requires: 0 <= begin < end <=
-  // rows(). ABORTED if the log says otherwise than the file did: open it again, made anew.
+  // rows(). ABORTED if the log says otherwise than the file did: open it again, with kIgnored.
   absl::StatusOr<StepExtremes> Over(int64_t begin, int64_t end);
 
  private:

@@ -13,8 +13,7 @@ struct Lanes {
   TaskPool hashing{4};   // submits that hash files of the server first
   TaskPool waiting{16};  // submits that wait for the hub, or for a worker that reads all rows
   TaskPool follows{4};   // streams that follow a job or the queue
-  // QueryMetrics: few, and after the others, since each keeps a core busy.
-  TaskPool queries{2, /*niceness=*/10};
+  TaskPool queries{2};   // QueryMetrics: few, since each keeps a core busy
   TaskPool downloads{4};
 };
 

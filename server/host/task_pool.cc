@@ -2,8 +2,6 @@
 
 #include <malloc.h>
 #include <pthread.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <system_error>
@@ -21,8 +19,7 @@ void JoinAll(std::list<std::thread>& threads) {
 
 }  // namespace
 
-TaskPool::TaskPool(size_t most_threads, int niceness)
-    : most_threads_(most_threads), niceness_(niceness) {
+TaskPool::TaskPool(size_t most_threads) : most_threads_(most_threads) {
   const std::lock_guard lock(mutex_);
   AddThread();
 }
@@ -74,8 +71,6 @@ size_t TaskPool::threads() const {
 
 void TaskPool::Run(std::list<std::thread>::iterator self) {
   pthread_setname_np(pthread_self(), "ftd-pool");  // else that of the thread that posted
-  // Linux gives each thread a niceness of its own.
-  if (niceness_ > 0) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), niceness_);
   std::unique_lock lock(mutex_);
   while (true) {
     ++idle_;

@@ -15,8 +15,7 @@ namespace ftd {
 // nothing to do for a while: what a burst has taken goes back. Thread-safe.
 class TaskPool {
  public:
-  // `niceness`: by how much its threads give way to others, from 0 to 19.
-  explicit TaskPool(size_t most_threads, int niceness = 0);
+  explicit TaskPool(size_t most_threads);
   // Runs what was posted before it ends.
   ~TaskPool();
   void Post(std::function<void()> task);
@@ -27,7 +26,6 @@ class TaskPool {
   void Run(std::list<std::thread>::iterator self);
 
   const size_t most_threads_;
-  const int niceness_;
   mutable std::mutex mutex_;
   std::condition_variable posted_;
   std::deque<std::function<void()>> tasks_;

@@ -7,8 +7,8 @@
 namespace ftd {
 namespace {
 
-// Watchers are told of what was read after so many messages, so that they need not fall behind
-// while a lot is read at once.
+// Watchers are woken after so many messages, so that they need not fall behind while a lot is read
+// at once.
 constexpr int kMessagesUntold = 64;
 
 // Fields of a message may come in several pieces: this one says how many steps were left out.

@@ -14,7 +14,7 @@ TRACES = {
     "a hyperparameter": (r"max_grad_norm", {
         "worker/run/training_run.cc": "a metric is made of it", "docs/train.md": "made from the table", "docs/cli.md": "made from the table"}),
     "a step metric": (r"padding_ratio", {
-        "lib/runlog/step_log.cc": "the columns of version 1, which never change",
+        "lib/runlog/step_layout.cc": "the columns of version 1, which never change",
         "docs/cli.md": "made from the table", "docs/metrics.md": "made from the table"}),
     "a model family": (r'"llama"', {"lib/model/unsupported.cc": "the nearest family of types that are none"}),
     "an operator": (r"\bglu/glu", {"worker/engine/model/decoder_layer.cc": "computes with it"}),
