@@ -21,7 +21,7 @@
 #include "server/streams/stream_reactor.h"
 #include "server/streams/upload_reactor.h"
 #include "server/streams/watch_hub.h"
-#include "server/streams/watch_tail.h"
+#include "server/streams/watch_tails.h"
 
 namespace ftd {
 
@@ -45,8 +45,8 @@ struct ServiceParts {
   std::function<bool()> stopping;
 };
 
-// Implements ftd.v1.FineTuning with gRPC's callback API. The methods are in five files, by subject:
-// jobs.cc, list_jobs.cc, models.cc, files.cc and tokens.cc. Errors of each call:
+// Implements ftd.v1.FineTuning with gRPC's callback API. The methods are in six files, by subject:
+// jobs.cc, list_jobs.cc, watches.cc, models.cc, files.cc and tokens.cc. Errors of each call:
 // proto/ftd/v1/fine_tuning.proto. Thread-safe: gRPC calls it from any thread.
 class FineTuningService final
     : public v1::FineTuning::WithRawCallbackMethod_WatchJob<v1::FineTuning::CallbackService> {

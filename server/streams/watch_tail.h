@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -98,27 +97,6 @@ class WatchTail : public Watcher {
   size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::weak_ptr<WatchTail> self_;
   friend class WatchTails;
-};
-
-// The tails of the jobs that are watched. Thread-safe.
-class WatchTails {
- public:
-  // Both must outlive it, and all tails.
-  WatchTails(TaskPool& lane, WatchHub& hub) : lane_(lane), hub_(hub) {}
-
-  // The tail of a job: one for all who hold it, and gone when nobody does. UNAVAILABLE STOPPING.
-  absl::StatusOr<std::shared_ptr<WatchTail>> Of(const std::string& job_id);
-
- private:
-  // Shared with the holders, which may outlive this.
-  struct Registry {
-    absl::Mutex mutex;
-    std::map<std::string, std::weak_ptr<WatchTail>> tails ABSL_GUARDED_BY(mutex);
-  };
-
-  TaskPool& lane_;
-  WatchHub& hub_;
-  const std::shared_ptr<Registry> registry_ = std::make_shared<Registry>();
 };
 
 }  // namespace ftd

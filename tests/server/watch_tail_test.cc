@@ -16,6 +16,7 @@
 #include "server/attempts/attempt_files.h"
 #include "server/jobs/id.h"
 #include "server/streams/watch_source.h"
+#include "server/streams/watch_tails.h"
 #include "tests/support/expect_status.h"
 #include "tests/support/temp_dir.h"
 
