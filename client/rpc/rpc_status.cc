@@ -36,6 +36,11 @@ absl::Status StatusFromRpc(const grpc::Status& status) {
       absl::StrAppend(&message, "\n  ", violation.field(), ": ", violation.description());
     }
   }
+  // A server that knows a call has a reason for not answering it.
+  if (message.empty() && status.error_code() == grpc::StatusCode::UNIMPLEMENTED)
+    message =
+        "ftd does not know this call: it is older than this ftctl; upgrade it, or use the ftctl "
+        "of its release";
   if (message.empty())
     message = absl::StrCat("ftd answered with code ", static_cast<int>(status.error_code()));
   const auto info = Detail<google::rpc::ErrorInfo>(status);

@@ -45,6 +45,8 @@ std::string PendingText(Job::PendingReason why) {
       return "it waits before the next attempt";
     case Job::DISK_RESERVE:
       return "it waits for space on the disk";
+    case Job::DRAINED:
+      return "the queue is drained";
     default:
       return "";
   }

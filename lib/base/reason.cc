@@ -79,6 +79,8 @@ constexpr ReasonRow kTable[] = {
      "send a fresh request_id"},
     {Reason::kResultMissing, "RESULT_MISSING", Code::kDataLoss, 74,
      "the result was removed by hand; retry the job"},
+    {Reason::kResultPruned, "RESULT_PRUNED", Code::kNotFound, 66,
+     "retry the job; the server's `retention_result_*` settings say how long results are kept"},
     {Reason::kSchemaNewer, "SCHEMA_NEWER", Code::kFailedPrecondition, 1,
      "run the release of ftd that the database was last used with, or a later one", kLocal},
     {Reason::kStateConflict, "STATE_CONFLICT", Code::kFailedPrecondition, 1,

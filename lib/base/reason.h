@@ -49,6 +49,7 @@ enum class Reason {
   kQuotaExceeded,
   kRequestIdReused,
   kResultMissing,
+  kResultPruned,
   kSchemaNewer,
   kStateConflict,
   kStateDirInUse,

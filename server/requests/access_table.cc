@@ -37,6 +37,12 @@ constexpr AccessRow kTable[] = {
     {"CreateToken", Role::kAdmin, Touches::kNoJob, kLocal},
     {"ListTokens", Role::kAdmin, Touches::kNoJob, kLocal},
     {"RevokeToken", Role::kAdmin, Touches::kNoJob, kLocal},
+    // Of those who are not admins it removes what their own jobs left.
+    {"Prune", Role::kSubmit},
+    // It has the specs of everybody's jobs.
+    {"BackUpDatabase", Role::kAdmin},
+    {"DrainQueue", Role::kAdmin},
+    {"UndrainQueue", Role::kAdmin},
     {"GetServerInfo", Role::kRead},
 };
 
