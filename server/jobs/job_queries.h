@@ -21,6 +21,7 @@
 #include "server/jobs/job_changes.h"
 #include "server/jobs/job_index.h"
 #include "server/jobs/sqlite.h"
+#include "server/jobs/upkeep.h"
 
 namespace ftd {
 
@@ -62,6 +63,9 @@ class JobQueries {
   // Events with a greater sequence, in order, at most `limit`.
   absl::StatusOr<std::vector<StateEvent>> Events(const std::string& job_id, int64_t after,
                                                  int64_t limit);
+  // What was removed of a job's files: one of a kind.
+  absl::StatusOr<std::vector<Removal>> Removals(const std::string& job_id);
+  absl::StatusOr<std::optional<QueueDrain>> GetDrain();
   // The notification that is due first.
   absl::StatusOr<std::optional<Notification>> NextNotification();
 

@@ -50,6 +50,8 @@ absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& path
   FTD_RETURN_IF_ERROR(reader.Execute("PRAGMA query_only = ON"));
   std::unique_ptr<JobStore> store(new JobStore(std::move(writer), std::move(reader)));
   FTD_RETURN_IF_ERROR(store->LoadIndex());
+  FTD_ASSIGN_OR_RETURN(const auto drain, store->GetDrain());
+  store->drained_ = drain.has_value();
   return store;
 }
 
@@ -180,6 +182,8 @@ absl::StatusOr<Job> JobStore::StartAttempt(const Job& queued, const Attempt& att
   return Change([&](Database& database) -> absl::StatusOr<Changed> {
     FTD_ASSIGN_OR_RETURN(const Job now, ReadJob(database, queued.id));
     FTD_RETURN_IF_ERROR(CheckUnchanged(now, queued));
+    // Drained meanwhile. In turn with the drain: once that is answered, nothing starts.
+    if (drained_) return Conflict(now, "the queue is drained");
     // The job and the attempt's row change together, so an active job always has an attempt.
     const Move move{.to = JobState::kPreparing,
                     .message = absl::StrCat("attempt ", attempt.number),

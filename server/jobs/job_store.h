@@ -24,6 +24,7 @@
 #include "absl/time/time.h"
 #include "server/jobs/group_commit.h"
 #include "server/jobs/job_queries.h"
+#include "server/jobs/upkeep.h"
 
 namespace ftd {
 
@@ -91,6 +92,21 @@ class JobStore : public JobQueries {
   // again.
   absl::StatusOr<Job> EndAttempt(const Job& judged, const Attempt& attempt, const Move& move);
 
+  // The next are in job_store_upkeep.cc.
+  //
+  // Stores that files of a job that has ended are removed, or for a result that they are about to
+  // be. False: the job is gone.
+  absl::StatusOr<bool> RecordRemoval(const std::string& job_id, const Removal& removal);
+  // The files are still there after all.
+  absl::Status ForgetRemoval(const std::string& job_id, RemovalKind kind);
+  // From now on no attempt is started, also by the next daemon; none: attempts are started again.
+  absl::Status SetDrain(const std::optional<QueueDrain>& drain);
+  bool drained() const { return drained_; }
+  // Says where the files of the jobs are. If that is another place than before (a backup was
+  // restored, the directory was moved), paths are changed, and no worker is taken for ours by its
+  // pid.
+  absl::Status SetPlace(const std::string& state_dir);
+
   // From now on the job's result is being published: until EndAttempt, or until ReopenResult, no
   // user's request changes its state, because what is published has succeeded. STATE_CONFLICT as
   // for EndAttempt. Not stored: what says so after a restart is a file (result_publisher.h).
@@ -131,6 +147,7 @@ class JobStore : public JobQueries {
   // Jobs whose result is being published.
   absl::flat_hash_set<std::string> closed_ ABSL_GUARDED_BY(closed_mutex_);
   std::atomic<int64_t> changes_{0};
+  std::atomic<bool> drained_{false};
 };
 
 }  // namespace ftd

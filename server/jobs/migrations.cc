@@ -28,7 +28,8 @@ absl::Status BackUp(Database& database, const std::string& path, int64_t version
 absl::Span<const char* const> Migrations() {
   // Entry i takes a database from version i to i + 1. Only append: released entries never change.
   static constexpr const char* kMigrations[] = {kSchemaSql,   kSchemaV2Sql, kSchemaV3Sql,
-                                                kSchemaV4Sql, kSchemaV5Sql, kSchemaV6Sql};
+                                                kSchemaV4Sql, kSchemaV5Sql, kSchemaV6Sql,
+                                                kSchemaV7Sql};
   return kMigrations;
 }
 

@@ -94,6 +94,29 @@ v1::Attempt ToWire(const Attempt& attempt) {
   return wire;
 }
 
+v1::Removal::Kind ToWire(RemovalKind kind) {
+  v1::Removal::Kind wire = v1::Removal::KIND_UNSPECIFIED;
+  v1::Removal::Kind_Parse(RemovalKindName(kind), &wire);
+  return wire;
+}
+
+v1::Removal ToWire(const Removal& removal) {
+  v1::Removal wire;
+  wire.set_kind(ToWire(removal.kind));
+  wire.set_size_bytes(removal.bytes);
+  *wire.mutable_time() = ToTimestamp(removal.time);
+  wire.set_owner(removal.owner);
+  return wire;
+}
+
+v1::Drain ToWire(const QueueDrain& drain) {
+  v1::Drain wire;
+  wire.set_message(drain.message);
+  wire.set_owner(drain.owner);
+  *wire.mutable_time() = ToTimestamp(drain.time);
+  return wire;
+}
+
 v1::WatchJobResponse::StateChange ToWire(const StateEvent& event) {
   v1::WatchJobResponse::StateChange wire;
   wire.set_sequence(event.sequence);

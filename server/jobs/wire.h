@@ -9,6 +9,7 @@
 #include "ftd/v1/job.pb.h"
 #include "lib/runlog/timestamp.h"
 #include "server/jobs/job.h"
+#include "server/jobs/upkeep.h"
 
 namespace ftd {
 
@@ -24,6 +25,9 @@ std::shared_ptr<const v1::JobSpec> SpecOf(const Job& job);
 v1::Job ToWire(const Job& job);
 v1::Attempt ToWire(const Attempt& attempt);
 v1::WatchJobResponse::StateChange ToWire(const StateEvent& event);
+v1::Removal::Kind ToWire(RemovalKind kind);
+v1::Removal ToWire(const Removal& removal);
+v1::Drain ToWire(const QueueDrain& drain);
 
 // Unknown names become INTERNAL, as clients are told to treat them; an empty one is unspecified.
 v1::FailureReason FailureReasonFromName(const std::string& name);
