@@ -20,6 +20,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "server/api/malformed_request.h"
+#include "server/attempts/attempt_files.h"
 #include "server/host/build_info.h"
 #include "server/host/deadline.h"
 #include "server/host/listen_address.h"
@@ -122,7 +123,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   RemoveStaleUploads(state_dir.Uploads());
   std::error_code ignored;
   std::filesystem::remove_all(state_dir.RowChecks(), ignored);
+  RemoveUnfinished(state_dir.root());  // a copy of the database
+  Pruner::Sweep(state_dir);
   FTD_ASSIGN_OR_RETURN(auto store, JobStore::Open(state_dir.Database()));
+  FTD_RETURN_IF_ERROR(store->SetPlace(state_dir.root()));
   auto daemon = std::unique_ptr<Daemon>(
       new Daemon(std::move(options), std::move(state_dir), std::move(store)));
   Daemon& d = *daemon;
@@ -159,6 +163,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   NotifyReady();
   d.runner_->Start();
   d.row_checker_->Wake();
+  d.pruner_->Start();
   return daemon;
 }
 
@@ -170,12 +175,17 @@ absl::Status Daemon::MakeRunner() {
     metrics_->OnStateChange(job, event);
     hub_.Notify(job.id);
     hub_.Notify(WatchHub::kQueue);
+    if (IsFinal(job.state)) pruner_->OnJobEnded();
     prefetcher_->Wake();
     row_checker_->Wake();
     if (IsFinal(event.to)) notifier_->Wake();
     // A job that has just been queued is nothing to the runner while another one has a worker.
     if (event.from.has_value() || !store_->AnyActive()) runner_->Wake();
   });
+  pruner_ = std::make_unique<Pruner>(
+      *store_, state_dir_, RetentionOf(options_),
+      absl::Seconds(options_.retention_interval_seconds),
+      [this](RemovalKind kind, int64_t bytes) { metrics_->OnPruned(kind, bytes); });
   row_checker_ = std::make_unique<RowChecker>(*store_, state_dir_, options_.worker);
   const NotifySettings notify{.command = options_.notify_command, .url = options_.notify_url};
   FTD_RETURN_IF_ERROR(store_->SetChannels(Notifier::Channels(notify)));
@@ -243,10 +253,16 @@ void Daemon::MakeService() {
       .tokens = tokens_,
       .access = access_,
       .quotas = quotas_,
+      .pruner = *pruner_,
       .gpus = gpus_,
       .device = device_.Name(),
       .caller_of = [this](const auto& context) { return callers_.Of(context, listeners_); },
       .server_info = [this] { return Info(); },
+      .queue_changed =
+          [this] {
+            hub_.Notify(WatchHub::kQueue);
+            runner_->Wake();
+          },
       .stopping = [this] { return stopping_.load(); }});
 }
 
@@ -388,6 +404,7 @@ Daemon::~Daemon() {
   // Before the parts that it wakes by changing a job.
   if (row_checker_ != nullptr) row_checker_->Stop();
   if (notifier_ != nullptr) notifier_->Stop();
+  if (pruner_ != nullptr) pruner_->Stop();
   if (server_ != nullptr) ShutDownServer();
   scrapes.join();
   unlink(state_dir_.Addresses().c_str());

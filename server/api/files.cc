@@ -2,6 +2,8 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "lib/base/error.h"
 #include "server/api/fine_tuning_service.h"
 #include "server/api/page.h"
@@ -20,6 +22,22 @@ namespace {
 int64_t PlaceOf(const v1::Checkpoint& checkpoint) {
   constexpr int kAttemptBits = 20;
   return (checkpoint.step() << kAttemptBits) + checkpoint.attempt();
+}
+
+// RESULT_PRUNED, with when and by whom.
+absl::Status CheckNotPruned(JobStore& store, const Job& job) {
+  FTD_ASSIGN_OR_RETURN(const auto removals, store.Removals(job.id));
+  for (const Removal& removal : removals) {
+    if (removal.kind != RemovalKind::kResult) continue;
+    return Error(
+        Reason::kResultPruned,
+        absl::StrCat("the result of job ", job.DisplayName(), " was pruned at ",
+                     absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", removal.time, absl::UTCTimeZone()),
+                     removal.owner.empty() ? ", by ftd itself" : ", for ", removal.owner,
+                     ", as the retention_result settings say; `ftctl retry ", job.DisplayName(),
+                     "` makes it again"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -98,6 +116,7 @@ grpc::ServerWriteReactor<v1::DownloadResultResponse>* FineTuningService::Downloa
       parts_.lanes.downloads, context, {"DownloadResult", request->job()},
       [this](const auto&, const auto& id) -> absl::StatusOr<OpenedStream<Message>> {
         FTD_ASSIGN_OR_RETURN(const Job job, parts_.store.Get(id));
+        FTD_RETURN_IF_ERROR(CheckNotPruned(parts_.store, job));
         FTD_ASSIGN_OR_RETURN(auto source, ResultSource::Open(job));
         return OpenedStream<Message>{.source = std::move(source)};
       });

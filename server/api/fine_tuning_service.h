@@ -15,6 +15,7 @@
 #include "server/requests/caller.h"
 #include "server/requests/model_catalog.h"
 #include "server/requests/owner_quotas.h"
+#include "server/requests/pruner.h"
 #include "server/requests/queue_view.h"
 #include "server/requests/submission.h"
 #include "server/streams/counted_source.h"
@@ -36,18 +37,21 @@ struct ServiceParts {
   AccessTokens& tokens;
   const Access& access;
   OwnerQuotas& quotas;
+  Pruner& pruner;
   const GpuSampler& gpus;
   const char* device;  // the name of what jobs train on
   std::function<Caller(const grpc::CallbackServerContext&)> caller_of;
   // Everything of GetServerInfo but the counts.
   std::function<v1::ServerInfo()> server_info;
+  // The queue was drained or undrained.
+  std::function<void()> queue_changed;
   // True once the daemon is stopping: no more submits.
   std::function<bool()> stopping;
 };
 
-// Implements ftd.v1.FineTuning with gRPC's callback API. The methods are in six files, by subject:
-// jobs.cc, list_jobs.cc, watches.cc, models.cc, files.cc and tokens.cc. Errors of each call:
-// proto/ftd/v1/fine_tuning.proto. Thread-safe: gRPC calls it from any thread.
+// Implements ftd.v1.FineTuning with gRPC's callback API. The methods are in seven files, by
+// subject: jobs.cc, list_jobs.cc, watches.cc, models.cc, files.cc, tokens.cc and upkeep.cc. Errors
+// of each call: proto/ftd/v1/fine_tuning.proto. Thread-safe: gRPC calls it from any thread.
 class FineTuningService final
     : public v1::FineTuning::WithRawCallbackMethod_WatchJob<v1::FineTuning::CallbackService> {
  public:
@@ -87,6 +91,11 @@ class FineTuningService final
   Unary* CreateToken(Context*, const v1::CreateTokenRequest*, v1::CreateTokenResponse*) override;
   Unary* ListTokens(Context*, const v1::ListTokensRequest*, v1::ListTokensResponse*) override;
   Unary* RevokeToken(Context*, const v1::RevokeTokenRequest*, v1::RevokeTokenResponse*) override;
+  Unary* Prune(Context*, const v1::PruneRequest*, v1::PruneResponse*) override;
+  grpc::ServerWriteReactor<v1::BackUpDatabaseResponse>* BackUpDatabase(
+      Context*, const v1::BackUpDatabaseRequest*) override;
+  Unary* DrainQueue(Context*, const v1::DrainQueueRequest*, v1::DrainQueueResponse*) override;
+  Unary* UndrainQueue(Context*, const v1::UndrainQueueRequest*, v1::UndrainQueueResponse*) override;
   Unary* GetServerInfo(Context*, const v1::GetServerInfoRequest*, v1::ServerInfo*) override;
   grpc::ServerReadReactor<v1::UploadFileRequest>* UploadFile(Context*,
                                                              v1::UploadFileResponse*) override;

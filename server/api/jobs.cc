@@ -166,7 +166,8 @@ void FineTuningService::Submit(const Context& context, const Caller& caller,
     // Nothing but its row says anything of a job that has just been queued.
     if (!job.ok() || job->state != JobState::kQueued || job->start_time.has_value())
       return finish(ByRequestPath(View(job, response)));
-    *response = ViewQueuedJob(*job, parts_.store.Position(*job), parts_.store.AnyActive());
+    *response = ViewQueuedJob(*job, parts_.store.Position(*job), parts_.store.AnyActive(),
+                              parts_.store.drained());
     finish(absl::OkStatus());
   });
 }
@@ -298,6 +299,8 @@ FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,
   return OnPool(context, {"GetServerInfo", ""},
                 [=, this](const auto&, const auto&) -> absl::Status {
                   *response = parts_.server_info();
+                  FTD_ASSIGN_OR_RETURN(const auto drain, parts_.store.GetDrain());
+                  if (drain.has_value()) *response->mutable_drain() = ToWire(*drain);
                   auto counts = parts_.store.CountByState();
                   response->set_queued(counts[JobState::kQueued]);
                   response->set_running(counts[JobState::kPreparing] + counts[JobState::kRunning] +

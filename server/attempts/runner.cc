@@ -203,6 +203,7 @@ bool Runner::RecoverJob(const Job& job) {
 Moment Runner::StartNext() {
   const Moment now = SteadyNow();
   if (now < retry_at_) return retry_at_;
+  if (store_.drained()) return kNever;  // an end of that wakes the runner
   const auto next = store_.NextQueued();
   if (!next.ok()) {
     LogError("cannot read the queue: ", next.status().message());

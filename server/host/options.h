@@ -62,6 +62,16 @@ struct Options {
   int64_t max_stored_mib_per_owner = 0;
   // An upload on which nothing comes for this many seconds ends.
   int64_t upload_idle_seconds = 60;
+  // Days for which files are kept after the job that they belong to has ended, -1: always: the last
+  // checkpoint (the others go at once), logs and steps, uploads (after the last job that read
+  // them), results. And MiB that all results may take before the oldest go; 0: any number.
+  int64_t retention_checkpoint_days = 7;
+  int64_t retention_log_days = -1;
+  int64_t retention_upload_days = 7;
+  int64_t retention_result_days = -1;
+  int64_t retention_result_mib = 0;
+  // Seconds between two times that ftd removes by itself what is not to be kept.
+  int64_t retention_interval_seconds = 3600;
   // Seconds that a worker has for its last checkpoint when the daemon is stopped.
   int64_t stop_grace_seconds = 60;
   // A worker whose heartbeat and logs stand still for this many seconds is taken for hung and

@@ -1,6 +1,7 @@
 #include "server/host/uploads.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -43,6 +44,8 @@ absl::StatusOr<Fd> MakeTemporary(std::string& path) {
 
 }  // namespace
 
+void Touch(const fs::path& upload) { utimensat(AT_FDCWD, upload.c_str(), nullptr, 0); }
+
 bool IsSha256(std::string_view text) {
   return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
@@ -63,7 +66,10 @@ absl::StatusOr<std::unique_ptr<Upload>> Upload::Begin(const fs::path& uploads,
   std::error_code error;
   // By its name alone: a file has its final name only once its bytes were verified.
   upload->already_present_ = fs::exists(upload->final_path_, error);
-  if (upload->already_present_) return upload;
+  if (upload->already_present_) {
+    Touch(upload->final_path_);
+    return upload;
+  }
   FTD_RETURN_IF_ERROR(CheckSpace(uploads, size_bytes));
   std::string path = (uploads / absl::StrCat(kTemporaryPrefix, "XXXXXX")).string();
   FTD_ASSIGN_OR_RETURN(upload->file_, MakeTemporary(path));

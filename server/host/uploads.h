@@ -17,6 +17,9 @@ namespace ftd {
 // True for 64 digits of lower-case hex: the only names that ever reach the file system.
 bool IsSha256(std::string_view text);
 
+// Makes an upload count as sent now, if it is there: retention goes by that.
+void Touch(const std::filesystem::path& upload);
+
 // One file on its way in: written beside its place under a temporary name, which is removed unless
 // Finish succeeds. Not thread-safe.
 class Upload {

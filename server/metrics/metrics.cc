@@ -61,6 +61,10 @@ Metrics::Metrics(const MetricsSources& sources)
                               .Help("Attempts that ended because the host's memory ran short.")
                               .Register(registry_)
                               .Add({})),
+      pruned_bytes_(BuildCounter()
+                        .Name("ftd_pruned_bytes_total")
+                        .Help("Bytes that retention removed, by kind.")
+                        .Register(registry_)),
       queue_wait_(BuildHistogram()
                       .Name("ftd_job_queue_wait_seconds")
                       .Help("From submit to the first attempt.")
@@ -157,6 +161,10 @@ void Metrics::OnNews(const Job& job, const Attempt& attempt, const AttemptNews& 
       checkpoint_.Observe(event.checkpoint().write_seconds());
   }
   training_.OnNews(job, attempt, news);
+}
+
+void Metrics::OnPruned(RemovalKind kind, int64_t bytes) {
+  pruned_bytes_.Add({{"kind", RemovalKindName(kind)}}).Increment(static_cast<double>(bytes));
 }
 
 void Metrics::OnAttemptEnded(const Job& job, const Attempt& attempt) {

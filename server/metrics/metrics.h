@@ -51,6 +51,8 @@ class Metrics {
   void OnNews(const Job& job, const Attempt& attempt, const AttemptNews& news);
   // Counts the attempt and the exit of its worker, and ends the job's series.
   void OnAttemptEnded(const Job& job, const Attempt& attempt);
+  // Retention has removed files.
+  void OnPruned(RemovalKind kind, int64_t bytes);
   // With the store's write lock held, so it does nothing else.
   void OnCommit(absl::Duration taken) { commit_.Observe(absl::ToDoubleSeconds(taken)); }
 
@@ -70,6 +72,7 @@ class Metrics {
   prometheus::Family<prometheus::Counter>& attempts_;
   prometheus::Family<prometheus::Counter>& worker_exits_;
   prometheus::Counter& memory_guard_trips_;
+  prometheus::Family<prometheus::Counter>& pruned_bytes_;
   prometheus::Histogram& queue_wait_;
   prometheus::Histogram& duration_;
   prometheus::Histogram& ingest_lag_;

@@ -81,6 +81,8 @@ std::vector<MetricFamily> StateMetrics::Collect() const {
   }
   families.push_back(std::move(oldest));
 
+  families.push_back(SingleGauge("ftd_queue_drained", "1 while the queue is drained.",
+                                 sources_.store.drained() ? 1 : 0));
   families.push_back(
       SingleGauge("ftd_worker_up", "1 while a worker runs.", sources_.worker_up() ? 1 : 0));
   families.push_back(SingleGauge("ftd_watchers", "Streams that follow a job.",

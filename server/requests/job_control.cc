@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <initializer_list>
-#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "server/attempts/attempt_files.h"
 #include "server/jobs/job_states.h"
 #include "server/requests/job_metadata.h"
+#include "server/requests/stored_files.h"
 
 namespace ftd {
 namespace {
@@ -95,11 +95,12 @@ absl::StatusOr<bool> HasSomethingToKeep(const StateDir& state_dir, const Job& jo
   return range.has_value();
 }
 
-absl::Status RemoveTree(const std::filesystem::path& path) {
-  std::error_code error;
-  std::filesystem::remove_all(path, error);
-  return error ? ErrnoError(error.value(), absl::StrCat("remove ", path.string()))
-               : absl::OkStatus();
+// Whoever downloads the result meanwhile, or after a kill, gets all of it or an error.
+absl::Status RemoveResult(const std::filesystem::path& dir) {
+  const auto trash = MoveToTrash(dir);
+  if (absl::IsNotFound(trash.status())) return absl::OkStatus();
+  FTD_RETURN_IF_ERROR(trash.status());
+  return RemoveTree(*trash);
 }
 
 // A queued job keeps its state, so only its row changes. At the head, because only the export is
@@ -210,7 +211,7 @@ absl::Status DeleteJob(JobStore& store, const StateDir& state_dir, const std::st
   }
   // Files before the row: if this fails half-way, the job is still listed and can be removed again.
   FTD_RETURN_IF_ERROR(RemoveTree(state_dir.Attempts(job.id).parent_path()));
-  if (results && !job.result_dir.empty()) FTD_RETURN_IF_ERROR(RemoveTree(job.result_dir));
+  if (results && !job.result_dir.empty()) FTD_RETURN_IF_ERROR(RemoveResult(job.result_dir));
   return store.Delete(job.id);
 }
 

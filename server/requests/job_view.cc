@@ -17,9 +17,12 @@ namespace {
 
 constexpr int kMaxWarnings = 20;
 
-void SetQueuePlace(const Job& job, int64_t position, bool device_busy, v1::Job& view) {
+void SetQueuePlace(const Job& job, int64_t position, bool device_busy, bool drained,
+                   v1::Job& view) {
   view.set_position(position);
-  if (job.space_wanted > 0) {
+  if (drained) {
+    view.set_pending_reason(v1::Job::DRAINED);
+  } else if (job.space_wanted > 0) {
     view.set_pending_reason(v1::Job::DISK_RESERVE);
   } else if (job.not_before > absl::Now()) {
     view.set_pending_reason(v1::Job::BACKOFF);
@@ -30,7 +33,18 @@ void SetQueuePlace(const Job& job, int64_t position, bool device_busy, v1::Job& 
 
 void AddQueuePlace(const JobStore& store, const Job& job, v1::Job& view) {
   if (job.state != JobState::kQueued) return;
-  SetQueuePlace(job, store.Position(job), store.AnyActive(), view);
+  SetQueuePlace(job, store.Position(job), store.AnyActive(), store.drained(), view);
+}
+
+// What retention removed of a job that has ended.
+absl::Status AddRemovals(JobStore& store, const Job& job, v1::Job& view) {
+  if (!IsFinal(job.state)) return absl::OkStatus();
+  FTD_ASSIGN_OR_RETURN(const auto removals, store.Removals(job.id));
+  for (const Removal& removal : removals) {
+    *view.add_removals() = ToWire(removal);
+    if (removal.kind == RemovalKind::kResult) view.clear_result_dir();
+  }
+  return absl::OkStatus();
 }
 
 // Adds progress out of one attempt's events, and all else that they say of the job if `everything`.
@@ -129,14 +143,15 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
   if (auto checkpoints = ListCheckpointDirs(state_dir, job.id); checkpoints.ok()) {
     for (v1::Checkpoint& checkpoint : *checkpoints) *view.add_checkpoints() = std::move(checkpoint);
   }
+  FTD_RETURN_IF_ERROR(AddRemovals(store, job, view));
   KeepNewest(view.mutable_attempts());
   KeepNewest(view.mutable_checkpoints());
   return view;
 }
 
-v1::Job ViewQueuedJob(const Job& job, int64_t position, bool device_busy) {
+v1::Job ViewQueuedJob(const Job& job, int64_t position, bool device_busy, bool drained) {
   v1::Job view = ToWire(job);
-  SetQueuePlace(job, position, device_busy, view);
+  SetQueuePlace(job, position, device_busy, drained, view);
   return view;
 }
 
@@ -144,6 +159,8 @@ absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_di
   v1::Job view = ToWire(job);
   AddQueuePlace(store, job, view);
   if (!job.start_time) return view;  // no attempt yet
+  FTD_RETURN_IF_ERROR(AddRemovals(store, job, view));
+  view.clear_removals();
   FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
   if (IsActive(job.state)) {
     AddEvents(state_dir.AttemptDir(job.id, attempts.back().number), false, view);

@@ -18,8 +18,8 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
 // an attempt is active.
 absl::StatusOr<v1::Job> ViewJobBriefly(JobStore& store, const StateDir& state_dir, const Job& job);
 
-// A QUEUED job as its row tells, for whoever knows its place in the queue and whether a job has the
-// device. Reads nothing.
-v1::Job ViewQueuedJob(const Job& job, int64_t position, bool device_busy);
+// A QUEUED job as its row tells, for whoever knows its place in the queue, whether a job has the
+// device, and whether the queue is drained. Reads nothing.
+v1::Job ViewQueuedJob(const Job& job, int64_t position, bool device_busy, bool drained);
 
 }  // namespace ftd

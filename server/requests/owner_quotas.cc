@@ -24,7 +24,8 @@ absl::Status Exceeded(const Caller& caller, const std::string& what, const std::
   return Error(Reason::kQuotaExceeded, absl::StrCat(caller.owner, " has ", what, "; ", remedy));
 }
 
-// The uploads that a job reads.
+}  // namespace
+
 std::vector<std::string> UploadsOf(const Job& job) {
   const v1::Dataset dataset = SpecOf(job)->dataset();
   std::vector<std::string> uploads;
@@ -33,8 +34,6 @@ std::vector<std::string> UploadsOf(const Job& job) {
     if (file.server_path().empty()) uploads.push_back(file.sha256());
   return uploads;
 }
-
-}  // namespace
 
 absl::StatusOr<std::shared_ptr<void>> OwnerQuotas::OpenStream(const Caller& caller) {
   const std::shared_ptr<Streams> streams = streams_;

@@ -18,6 +18,9 @@
 
 namespace ftd {
 
+// Names of the uploads that a job reads.
+std::vector<std::string> UploadsOf(const Job& job);
+
 // 0 bytes: any number.
 struct OwnerLimits {
   int64_t streams = 256;

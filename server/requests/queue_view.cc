@@ -101,7 +101,8 @@ absl::StatusOr<v1::WatchQueueResponse> QueueView::Make() const {
   }
   FTD_ASSIGN_OR_RETURN(const auto queued, store_.Queued(kMostQueued));
   for (const Job& job : queued) {
-    *view.add_queued() = WithBriefSpec(ViewQueuedJob(job, view.queued_size() + 1, !active.empty()));
+    *view.add_queued() = WithBriefSpec(
+        ViewQueuedJob(job, view.queued_size() + 1, !active.empty(), store_.drained()));
   }
   FTD_ASSIGN_OR_RETURN(
       const auto ended,
@@ -111,6 +112,8 @@ absl::StatusOr<v1::WatchQueueResponse> QueueView::Make() const {
     FTD_ASSIGN_OR_RETURN(v1::Job brief, ViewJobBriefly(store_, state_dir_, job));
     *view.add_ended() = WithBriefSpec(std::move(brief));
   }
+  FTD_ASSIGN_OR_RETURN(const auto drain, store_.GetDrain());
+  if (drain.has_value()) *view.mutable_drain() = ToWire(*drain);
   auto counts = store_.CountByState();
   view.set_queued_total(counts[JobState::kQueued]);
   view.set_held_total(counts[JobState::kHeld]);

@@ -12,9 +12,11 @@
 #include "lib/hub/sources.h"
 #include "server/attempts/disk_room.h"
 #include "server/attempts/result_publisher.h"
+#include "server/host/uploads.h"
 #include "server/jobs/id.h"
 #include "server/jobs/job_states.h"
 #include "server/requests/job_metadata.h"
+#include "server/requests/owner_quotas.h"
 
 namespace ftd {
 namespace {
@@ -219,6 +221,15 @@ absl::StatusOr<Job> Submitter::Retry(const std::string& name, const Caller& call
                               ": only a job that has ended can be retried"));
   }
   FTD_RETURN_IF_ERROR(state_dir_.ProbeResults());
+  for (const std::string& upload : UploadsOf(ended)) {
+    // Before the look at it: what was sent just now stays.
+    Touch(state_dir_.Uploads() / upload);
+    std::error_code error;
+    if (std::filesystem::exists(state_dir_.Uploads() / upload, error) || error) continue;
+    return Error(Reason::kDatasetNotFound,
+                 absl::StrCat("the data of job ", ended.DisplayName(), ", upload ", upload,
+                              ", are no longer on the server; submit them again"));
+  }
   // Bound to the same bytes: commits and hashes are in the spec and the sources. The name stays
   // with the first job.
   Job job;

@@ -18,7 +18,7 @@
 
 namespace {
 
-enum Call : int32_t { kNone, kOpen, kRead, kWrite, kSync, kRename };
+enum Call : int32_t { kNone, kOpen, kRead, kWrite, kSync, kRename, kUnlink };
 
 // faults.py packs "<q" and eight times "<iiiiii104s".
 struct Rule {
@@ -115,6 +115,11 @@ ssize_t pwrite64(int fd, const void* from, size_t size, off64_t at) {
 
 int rename(const char* from, const char* to) noexcept {
   return PathFails(kRename, from) || PathFails(kRename, to) ? -1 : REAL(rename)(from, to);
+}
+
+// The name alone where it is meant below a directory that is open: std::filesystem::remove_all.
+int unlinkat(int dir, const char* path, int flags) noexcept {
+  return PathFails(kUnlink, path) ? -1 : REAL(unlinkat)(dir, path, flags);
 }
 
 int open(const char* path, int flags, ...) {

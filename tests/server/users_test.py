@@ -209,8 +209,8 @@ def test_calls_of_every_method_by_every_kind_of_caller(pki):
     """Each method is refused to whom the table refuses it: with the least role it is let through, with less it is not."""
     table = {method.name: method for method in api.DESCRIPTOR.services_by_name["FineTuning"].methods}
     changes = {"CancelJob", "PauseJob", "ResumeJob", "HoldJob", "ReleaseJob", "UpdateJob", "RetryJob", "DeleteJob"}
-    submits = {"SubmitJob", "CheckData", "UploadFile", "PullModel", "VerifyModel"}
-    admins = {"DeleteModel"}
+    submits = {"SubmitJob", "CheckData", "UploadFile", "PullModel", "VerifyModel", "Prune"}
+    admins = {"DeleteModel", "BackUpDatabase", "DrainQueue", "UndrainQueue"}
     local = {"CreateToken", "ListTokens", "RevokeToken"}
     with tls_ftd(pki, "steps=1", certificates=False) as ftd:
         ftd.ftctl("token", "create", "submitter")

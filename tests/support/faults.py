@@ -11,7 +11,7 @@ import tempfile
 
 from ftd_fixture import BUILD
 
-CALLS = {"open": 1, "read": 2, "write": 3, "sync": 4, "rename": 5}
+CALLS = {"open": 1, "read": 2, "write": 3, "sync": 4, "rename": 5, "unlink": 6}
 RULE = struct.Struct("<iiiiii104s")
 RULES, SIZE = 8, 8 + 8 * RULE.size
 

@@ -1,0 +1,241 @@
+#include "server/requests/stored_files.h"
+
+#include <sys/stat.h>
+
+#include <iterator>
+#include <limits>
+#include <system_error>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/contained_file.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/manifest.h"
+#include "lib/base/tree_bytes.h"
+#include "server/host/uploads.h"
+#include "server/jobs/job_states.h"
+#include "server/jobs/wire.h"
+#include "server/requests/owner_quotas.h"
+
+namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kPage = 1000;
+
+// What cannot be listed now has nothing to remove now.
+std::vector<fs::path> EntriesOf(const fs::path& dir) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error))
+    entries.push_back(it->path());
+  return entries;
+}
+
+RetainedJob ToRetained(const Job& job) {
+  RetainedJob retained{.id = job.id,
+                       .name = job.name,
+                       .owner = job.owner,
+                       .end_time = std::nullopt,
+                       .uploads = UploadsOf(job),
+                       .reads = {}};
+  if (IsFinal(job.state)) {
+    retained.end_time = job.end_time.value_or(job.create_time);
+    return retained;
+  }
+  const v1::JobSpec spec = ToWire(job).spec();
+  for (const std::string& path : {job.model_dir, spec.lora().init_adapter()})
+    if (fs::path(path).is_absolute()) retained.reads.push_back(WithoutLinks(path));
+  return retained;
+}
+
+// By step, then attempt. A damaged checkpoint ranks below all good ones: it is never the last.
+// None: it cannot be read now.
+std::optional<int64_t> RankOf(const fs::path& checkpoint, int32_t attempt) {
+  constexpr int kAttemptBits = 20;
+  constexpr int64_t kBelow = int64_t{1} << 62;
+  const int64_t place = (CheckpointStep(checkpoint) << kAttemptBits) + attempt;
+  const absl::Status manifest = ReadManifest(checkpoint).status();
+  if (manifest.ok()) return place;
+  if (absl::IsNotFound(manifest) || absl::IsDataLoss(manifest)) return place - kBelow;
+  return std::nullopt;
+}
+
+// Looks for the files of jobs, by paths without links, as the paths that jobs read are.
+class Finder {
+ public:
+  Finder(JobStore& store, const StateDir& state_dir, const RetentionSettings& settings)
+      : store_(store),
+        state_dir_(state_dir),
+        settings_(settings),
+        root_(WithoutLinks(state_dir.root())) {}
+
+  absl::Status AddFilesOf(const Job& job) {
+    if (settings_.checkpoints.has_value()) AddCheckpoints(job);
+    if (settings_.logs.has_value()) AddLogs(job);
+    return AddResult(job);
+  }
+
+  void AddUploads() {
+    if (!settings_.uploads.has_value()) return;
+    for (const fs::path& upload : EntriesOf(state_dir_.Uploads())) {
+      const auto time = UploadTime(upload);
+      if (!IsSha256(upload.filename().native()) || !time.has_value()) continue;
+      files_.push_back({.kind = RemovalKind::kUpload, .job = {}, .path = upload, .time = *time});
+    }
+  }
+
+  std::vector<StoredFile> TakeFiles() { return std::move(files_); }
+
+ private:
+  fs::path WithoutLinksIn(const fs::path& path) const {
+    return root_ / path.lexically_relative(state_dir_.root());
+  }
+
+  // All of a job's, or none: which is the last has to be known.
+  void AddCheckpoints(const Job& job) {
+    std::vector<StoredFile> checkpoints;
+    for (const fs::path& attempt : AttemptDirs(state_dir_, job.id)) {
+      int32_t number = 0;
+      if (!absl::SimpleAtoi(attempt.filename().string(), &number)) continue;
+      for (const fs::path& entry : EntriesOf(attempt)) {
+        const bool begun = absl::StartsWith(entry.filename().native(), kRemovedMark);
+        if (CheckpointStep(entry) < 0 && !begun) continue;
+        const auto rank = begun ? std::numeric_limits<int64_t>::min() : RankOf(entry, number);
+        if (!rank.has_value()) return;
+        checkpoints.push_back({.kind = RemovalKind::kCheckpoints,
+                               .job = job.id,
+                               .path = WithoutLinksIn(entry),
+                               .rank = *rank,
+                               .begun = begun});
+      }
+    }
+    absl::c_sort(checkpoints, [](const auto& a, const auto& b) { return a.rank < b.rank; });
+    std::move(checkpoints.begin(), checkpoints.end(), std::back_inserter(files_));
+  }
+
+  void AddLogs(const Job& job) {
+    for (const fs::path& attempt : AttemptDirs(state_dir_, job.id)) {
+      if (LogsOf(attempt).empty()) continue;
+      files_.push_back({.kind = RemovalKind::kLogs,
+                        .job = job.id,
+                        .path = WithoutLinksIn(state_dir_.Attempts(job.id))});
+      return;
+    }
+  }
+
+  // Only what lies where ftd publishes is ftd's to remove.
+  absl::Status AddResult(const Job& job) {
+    const fs::path dir = job.result_dir;
+    std::error_code gone;
+    if (job.result_dir.empty() || dir.parent_path() != state_dir_.Results() ||
+        !fs::exists(dir, gone))
+      return absl::OkStatus();
+    FTD_ASSIGN_OR_RETURN(const auto removals, store_.Removals(job.id));
+    StoredFile result{.kind = RemovalKind::kResult, .job = job.id, .path = WithoutLinksIn(dir)};
+    for (const Removal& removal : removals) result.begun |= removal.kind == RemovalKind::kResult;
+    if (settings_.result_bytes.has_value()) result.bytes = TreeBytes(dir);
+    files_.push_back(std::move(result));
+    return absl::OkStatus();
+  }
+
+  JobStore& store_;
+  const StateDir& state_dir_;
+  const RetentionSettings& settings_;
+  const fs::path root_;
+  std::vector<StoredFile> files_;
+};
+
+// Calls `take` with all jobs in some of the states (none: in all), a page at a time.
+template <typename Take>
+absl::Status ForEachJob(JobStore& store, const std::vector<JobState>& states, const Take& take) {
+  int64_t before = INT64_MAX;
+  while (true) {
+    FTD_ASSIGN_OR_RETURN(const auto page, store.List(before, states, kPage));
+    if (page.empty()) return absl::OkStatus();
+    before = page.back().ordinal;
+    for (const Job& job : page) FTD_RETURN_IF_ERROR(take(job));
+  }
+}
+
+}  // namespace
+
+std::vector<fs::path> AttemptDirs(const StateDir& state_dir, const std::string& job) {
+  return EntriesOf(state_dir.Attempts(job));
+}
+
+std::vector<fs::path> LogsOf(const fs::path& attempt_dir) {
+  std::vector<fs::path> logs = EntriesOf(attempt_dir);
+  std::erase_if(logs, [](const fs::path& entry) { return CheckpointStep(entry) >= 0; });
+  return logs;
+}
+
+int64_t BytesOf(const StateDir& state_dir, const StoredFile& file) {
+  std::error_code gone;
+  if (file.kind == RemovalKind::kUpload) {
+    const auto bytes = fs::file_size(file.path, gone);
+    return gone ? 0 : static_cast<int64_t>(bytes);
+  }
+  if (file.kind != RemovalKind::kLogs) return TreeBytes(file.path);
+  int64_t bytes = 0;
+  for (const fs::path& attempt : AttemptDirs(state_dir, file.job)) {
+    for (const fs::path& log : LogsOf(attempt)) {
+      const auto size = fs::is_directory(log, gone) ? TreeBytes(log) : fs::file_size(log, gone);
+      if (!gone) bytes += static_cast<int64_t>(size);
+    }
+  }
+  return bytes;
+}
+
+std::optional<absl::Time> UploadTime(const fs::path& path) {
+  struct stat found;
+  if (lstat(path.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) return std::nullopt;
+  return absl::TimeFromTimespec(found.st_mtim);
+}
+
+absl::StatusOr<fs::path> MoveToTrash(const fs::path& dir) {
+  const fs::path trash = dir.parent_path() / (kRemovedMark + dir.filename().string());
+  FTD_RETURN_IF_ERROR(RemoveTree(trash));  // what a removal that was broken off has left there
+  FTD_RETURN_IF_ERROR(RenameDurably(dir, trash));
+  return trash;
+}
+
+absl::Status RemoveTree(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  return error ? ErrnoError(error.value(), absl::StrCat("remove ", path.string()))
+               : absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<RetainedJob>> UnendedJobs(JobStore& store) {
+  std::vector<RetainedJob> jobs;
+  std::vector<JobState> unended;
+  for (const JobState state : kAllJobStates)
+    if (!IsFinal(state)) unended.push_back(state);
+  FTD_RETURN_IF_ERROR(ForEachJob(store, unended, [&](const Job& job) {
+    jobs.push_back(ToRetained(job));
+    return absl::OkStatus();
+  }));
+  return jobs;
+}
+
+absl::StatusOr<StoredFiles> FindStoredFiles(JobStore& store, const StateDir& state_dir,
+                                            const RetentionSettings& settings) {
+  StoredFiles found;
+  Finder finder(store, state_dir, settings);
+  // Before the jobs, so that a job which comes meanwhile is seen to need its upload.
+  finder.AddUploads();
+  FTD_RETURN_IF_ERROR(ForEachJob(store, {}, [&](const Job& job) -> absl::Status {
+    found.jobs.push_back(ToRetained(job));
+    return IsFinal(job.state) ? finder.AddFilesOf(job) : absl::OkStatus();
+  }));
+  found.files = finder.TakeFiles();
+  return found;
+}
+
+}  // namespace ftd
