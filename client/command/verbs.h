@@ -20,10 +20,12 @@ struct Invocation {
 
 // Each parses its own flags, talks to ftd, and returns the exit code (exit_codes.h). stdout carries
 // data only.
+int BackupVerb(const Invocation& call);
 int CancelVerb(const Invocation& call);
 int CheckpointsVerb(const Invocation& call);
 int CompletionVerb(const Invocation& call);
 int DoctorVerb(const Invocation& call);
+int DrainVerb(const Invocation& call);
 int GetVerb(const Invocation& call);
 int HoldVerb(const Invocation& call);
 int InfoVerb(const Invocation& call);
@@ -34,6 +36,7 @@ int MetricsVerb(const Invocation& call);
 int DataVerb(const Invocation& call);
 int ModelsVerb(const Invocation& call);
 int PauseVerb(const Invocation& call);
+int PruneVerb(const Invocation& call);
 int ReleaseVerb(const Invocation& call);
 int ResumeVerb(const Invocation& call);
 int RetryVerb(const Invocation& call);
@@ -43,6 +46,7 @@ int ShowVerb(const Invocation& call);
 int SubmitVerb(const Invocation& call);
 int TokenVerb(const Invocation& call);
 int TopVerb(const Invocation& call);
+int UndrainVerb(const Invocation& call);
 int UpdateVerb(const Invocation& call);
 int WaitVerb(const Invocation& call);
 int WatchVerb(const Invocation& call);

@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "client/text/text.h"
+#include "client/text/times.h"
 
 namespace ftd {
 
@@ -75,11 +76,31 @@ std::string EvaluationText(const ftd::v1::Evaluation& evaluation) {
                       " rows");
 }
 
+std::string DrainText(const std::string& owner, const google::protobuf::Timestamp& time,
+                      const std::string& message) {
+  return absl::StrCat("drained by ", owner, " since ", LocalTime(time), message.empty() ? "" : ": ",
+                      message);
+}
+
+std::string RemovalText(const ftd::v1::Removal& removal) {
+  const std::string kind = NameOr(ftd::v1::Removal::Kind_Name(removal.kind()), removal.kind());
+  return absl::StrCat(absl::AsciiStrToLower(kind), ", ", ShortBytes(removal.size_bytes()),
+                      ", pruned ", LocalTime(removal.time()),
+                      removal.owner().empty() ? "" : " for ", removal.owner());
+}
+
+bool IsResultPruned(const Job& job) {
+  return std::any_of(job.removals().begin(), job.removals().end(), [](const auto& removal) {
+    return removal.kind() == ftd::v1::Removal::RESULT;
+  });
+}
+
 // The command that most users want next, by the job's state.
 std::string NextStep(const Job& job) {
   const std::string handle = JobHandle(job);
   switch (job.state()) {
     case Job::SUCCEEDED:
+      if (IsResultPruned(job)) return absl::StrCat("ftctl retry ", handle);
       return absl::StrCat("ftctl get ", handle, " DIR");
     case Job::FAILED:
       return absl::StrCat("ftctl logs ", handle);

@@ -29,6 +29,16 @@ int64_t StepsPlanned(const ftd::v1::Job& job);
 // "loss 1.2345, token accuracy 61.2%, 100 rows".
 std::string EvaluationText(const ftd::v1::Evaluation& evaluation);
 
+// "drained by ada since 2026-11-22 17:40:00: new disk at noon".
+std::string DrainText(const std::string& owner, const google::protobuf::Timestamp& time,
+                      const std::string& message);
+
+// "result, 1.2 GB, pruned 2026-11-22 17:40:00".
+std::string RemovalText(const ftd::v1::Removal& removal);
+
+// Retention has removed the job's result.
+bool IsResultPruned(const ftd::v1::Job& job);
+
 // Returns a command to type next about a job in this state; "" when nothing suggests itself.
 std::string NextStep(const ftd::v1::Job& job);
 

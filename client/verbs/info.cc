@@ -31,6 +31,9 @@ void PrintInfo(const ftd::v1::ServerInfo& info) {
                    {"device", info.device()},
                    {"modes", absl::StrJoin(modes, ", ")},
                    {"jobs", absl::StrCat(info.running(), " running, ", info.queued(), " queued")},
+                   {"queue", info.has_drain() ? DrainText(info.drain().owner(), info.drain().time(),
+                                                          info.drain().message())
+                                              : ""},
                })
             << std::flush;
 }

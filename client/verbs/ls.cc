@@ -114,6 +114,7 @@ class JobPrinter {
 
   void Print(const google::protobuf::RepeatedPtrField<Job>& jobs) {
     shown_ += jobs.size();
+    for (const Job& job : jobs) drained_ |= job.pending_reason() == Job::DRAINED;
     std::vector<std::vector<std::string>> rows;
     const double now = NowSeconds();
     for (const Job& job : jobs) {
@@ -133,6 +134,7 @@ class JobPrinter {
   void End(int64_t left) {
     if (!options_.quiet && !options_.ForPeople()) list_.End();
     if (!options_.ForPeople()) return;
+    if (drained_) std::cerr << "The queue is drained; `ftctl info` says by whom." << std::endl;
     if (left != 0) {
       std::cerr << (left > 0 ? absl::StrCat(left, " more") : "There are more")
                 << "; `ftctl ls --all` lists them." << std::endl;
@@ -157,6 +159,7 @@ class JobPrinter {
   GrowingTable table_;
   StructuredList list_;
   int64_t shown_ = 0;
+  bool drained_ = false;
 };
 
 // Prints each page before the next is asked for. The server limits a page to 1000 jobs, and to what

@@ -172,6 +172,10 @@ void PrintJob(const Job& job) {
       {"started", Time(job.has_start_time(), job.start_time())},
       {"ended", Time(job.has_end_time(), job.end_time())},
       {"checkpoints", Checkpoints(job)},
+      {"removed", absl::StrJoin(job.removals(), "\n",
+                                [](std::string* out, const ftd::v1::Removal& removal) {
+                                  absl::StrAppend(out, RemovalText(removal));
+                                })},
       {"warnings", absl::StrJoin(job.warnings(), "\n")},
       {"result", job.result_dir()},
   });

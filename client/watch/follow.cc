@@ -44,7 +44,10 @@ int ReportFinal(const Job& job, bool daemon_stays) {
   const std::string next = NextStep(job);
   switch (job.state()) {
     case Job::SUCCEEDED:
-      std::cerr << JobTitle(job) << " succeeded. Take the result home: " << next << std::endl;
+      std::cerr << JobTitle(job) << " succeeded. "
+                << (IsResultPruned(job) ? "Its result was pruned; train it again: "
+                                        : "Take the result home: ")
+                << next << std::endl;
       break;
     case Job::FAILED:
       std::cerr << JobTitle(job) << " failed: " << FailureName(job.failure_reason()) << ": "

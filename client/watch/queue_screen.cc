@@ -173,6 +173,11 @@ Lines Now(const WatchQueueResponse& queue, bool lost, double now, const ScreenSt
   if (lost) {
     lines.emplace_back().Add(Ink::kWarn, "no contact to ftd, trying again; jobs are not affected");
   }
+  if (queue.has_drain()) {
+    const auto& drain = queue.drain();
+    const std::string text = DrainText(drain.owner(), drain.time(), drain.message());
+    lines.emplace_back().Add(Ink::kWarn, absl::StrCat("The queue is ", Printable(text)));
+  }
   Append(Device(queue, style.unicode), &lines);
   for (const auto& running : queue.running()) {
     lines.emplace_back();

@@ -28,7 +28,8 @@ std::string StateText(const WatchState& state) {
       if (state.attempt() > 0) absl::StrAppend(&line, "  attempt ", state.attempt());
       break;
     case Job::SUCCEEDED:
-      absl::StrAppend(&line, "  result ", Printable(job.result_dir()));
+      absl::StrAppend(&line, "  result ",
+                      IsResultPruned(job) ? "pruned" : Printable(job.result_dir()));
       break;
     case Job::FAILED:
       // The message is told on stderr, by whoever reports the outcome.
