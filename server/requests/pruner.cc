@@ -59,7 +59,9 @@ Pruner::Pruner(JobStore& store, const StateDir& state_dir, RetentionSettings set
       state_dir_(state_dir),
       settings_(settings),
       interval_(interval),
-      on_removed_(std::move(on_removed)) {}
+      on_removed_(std::move(on_removed)),
+      start_time_(absl::Now()),
+      start_(SteadyNow()) {}
 
 void Pruner::Sweep(const StateDir& state_dir) { RemoveUnfinished(state_dir.Results()); }
 
@@ -95,11 +97,15 @@ void Pruner::Run() {
   }
 }
 
-absl::StatusOr<std::vector<Pruned>> Pruner::Choose(const std::optional<std::string>& only_owner) {
+absl::Time Pruner::CautiousNow() const {
+  return std::min(absl::Now(), start_time_ + (SteadyNow() - start_));
+}
+
+absl::StatusOr<std::vector<Pruned>> Pruner::Choose(const std::optional<std::string>& only_owner,
+                                                   absl::Time now) {
   FTD_ASSIGN_OR_RETURN(const StoredFiles found, FindStoredFiles(store_, state_dir_, settings_));
   std::vector<Pruned> chosen;
-  for (Unneeded& unneeded :
-       ChooseUnneeded(found.jobs, found.files, settings_, absl::Now(), only_owner)) {
+  for (Unneeded& unneeded : ChooseUnneeded(found.jobs, found.files, settings_, now, only_owner)) {
     unneeded.file.bytes = BytesOf(state_dir_, unneeded.file);
     chosen.push_back({.what = std::move(unneeded), .status = absl::OkStatus()});
   }
@@ -109,7 +115,8 @@ absl::StatusOr<std::vector<Pruned>> Pruner::Choose(const std::optional<std::stri
 absl::StatusOr<std::vector<Pruned>> Pruner::Prune(const std::optional<std::string>& only_owner,
                                                   const std::string& asked_by, bool dry_run) {
   const absl::MutexLock one_at_a_time(&pruning_);
-  FTD_ASSIGN_OR_RETURN(std::vector<Pruned> pruned, Choose(only_owner));
+  const absl::Time now = asked_by.empty() ? CautiousNow() : absl::Now();
+  FTD_ASSIGN_OR_RETURN(std::vector<Pruned> pruned, Choose(only_owner, now));
   if (dry_run) return pruned;
   FTD_RETURN_IF_ERROR(CloseResults(pruned, asked_by));
   for (Pruned& item : pruned) {

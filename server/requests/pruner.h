@@ -46,14 +46,18 @@ class Pruner {
   void OnJobEnded();
   void Stop();
 
-  // Of `only_owner`'s jobs alone, if one is given. `asked_by`: stored with what went. One call at a
-  // time removes; others wait.
+  // Of `only_owner`'s jobs alone, if one is given. `asked_by`: stored with what went; empty: ftd
+  // by itself. One call at a time removes; others wait.
   absl::StatusOr<std::vector<Pruned>> Prune(const std::optional<std::string>& only_owner,
                                             const std::string& asked_by, bool dry_run);
 
  private:
   void Run();
-  absl::StatusOr<std::vector<Pruned>> Choose(const std::optional<std::string>& only_owner);
+  absl::StatusOr<std::vector<Pruned>> Choose(const std::optional<std::string>& only_owner,
+                                             absl::Time now);
+  // The time that files are judged by when nobody asked: a clock that is set forward while ftd runs
+  // makes nothing old.
+  absl::Time CautiousNow() const;
   // Stores the removal of each result, and takes out those that a job has come to read.
   absl::Status CloseResults(std::vector<Pruned>& pruned, const std::string& asked_by);
   absl::Status Remove(const StoredFile& file, const std::string& asked_by);
@@ -65,6 +69,8 @@ class Pruner {
   const RetentionSettings settings_;
   const absl::Duration interval_;
   const std::function<void(RemovalKind, int64_t)> on_removed_;
+  const absl::Time start_time_;
+  const Moment start_;
   absl::Mutex pruning_;
   std::atomic<bool> ending_{false};
   std::atomic<bool> job_ended_{false};

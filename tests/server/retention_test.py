@@ -156,7 +156,7 @@ def test_others_prune_what_their_own_jobs_left():
 
 def test_ftd_prunes_by_itself():
     args = ["--retention-interval-seconds", "1", "--metrics-listen", "127.0.0.1:0"]
-    with fake_ftd(SAVES, args=args) as ftd:
+    with Faults() as faults, fake_ftd(SAVES, args=args, env=faults.env) as ftd:
         succeed(ftd, name="first")
         wait_until(lambda: steps_kept(ftd, "first") == [6], "ftd to prune")
         assert removed(ftd, "first")[KINDS.CHECKPOINTS].owner == ""
@@ -169,6 +169,12 @@ def test_ftd_prunes_by_itself():
             return samples.get(("ftd_pruned_bytes_total", (("kind", "CHECKPOINTS"),)), 0) > 0
 
         wait_until(counted, "the metric")
+        # A clock that is set forward makes nothing old, unless somebody asks.
+        days_pass(ftd, faults, 30)
+        succeed(ftd, name="second")
+        wait_until(lambda: steps_kept(ftd, "second") == [6], "ftd to prune once more")
+        assert steps_kept(ftd, "first") == [6]
+        assert {item.job_name for item in prune(ftd).items if item.kind == KINDS.CHECKPOINTS} == {"first"}
 
 
 SEED = int(os.environ.get("FTD_TEST_SEED", time.time_ns() % 10**6))
