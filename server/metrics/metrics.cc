@@ -89,7 +89,11 @@ Metrics::Metrics(const MetricsSources& sources)
                       .Name("ftd_checkpoint_duration_seconds")
                       .Help("Time to write a checkpoint, flush to disk included.")
                       .Register(registry_)
-                      .Add({}, kCheckpointSeconds)) {}
+                      .Add({}, kCheckpointSeconds)) {
+  // There from the start, so that the first increase counts.
+  for (const RemovalKind kind : kAllRemovalKinds)
+    pruned_bytes_.Add({{"kind", RemovalKindName(kind)}});
+}
 
 absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Start(const std::string& listen,
                                                         const MetricsSources& sources) {
