@@ -68,9 +68,10 @@ int UndrainVerb(const Invocation& call) {
   const auto undrained =
       (*connection)->Call(&FineTuning::Stub::UndrainQueue, ftd::v1::UndrainQueueRequest());
   if (!undrained.ok()) return Fail(undrained.status());
-  if (!quiet)
+  if (!quiet) {
     std::cerr << (undrained->was_drained() ? "The queue runs again." : "The queue was not drained.")
               << std::endl;
+  }
   return kExitOk;
 }
 
