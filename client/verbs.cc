@@ -13,6 +13,7 @@ constexpr Verb kVerbs[] = {
     {"wait", "Wait until a job has ended", WaitVerb},
     {"logs", "Print what a job's worker wrote", LogsVerb},
     {"metrics", "Print a job's recorded steps", MetricsVerb},
+    {"sweep", "Compare the jobs of a sweep", SweepVerb},
     {"checkpoints", "List a job's checkpoints", CheckpointsVerb},
     {"get", "Take a job's result home", GetVerb},
     {"cancel", "End a job", CancelVerb},

@@ -44,6 +44,7 @@ int RmVerb(const Invocation& call);
 int RunVerb(const Invocation& call);
 int ShowVerb(const Invocation& call);
 int SubmitVerb(const Invocation& call);
+int SweepVerb(const Invocation& call);
 int TokenVerb(const Invocation& call);
 int TopVerb(const Invocation& call);
 int UndrainVerb(const Invocation& call);
