@@ -35,7 +35,8 @@ absl::Status StepHistory::OpenLog(size_t log, StepSummary::Cache cache) {
 absl::Status StepHistory::FindSegments(StepSummary::Cache cache) {
   segments_.clear();
   size_ = 0;
-  int64_t end_step = to_step_ > 0 ? to_step_ + 1 : std::numeric_limits<int64_t>::max();
+  const bool to_the_last = to_step_ == 0 || to_step_ == std::numeric_limits<int64_t>::max();
+  int64_t end_step = to_the_last ? std::numeric_limits<int64_t>::max() : to_step_ + 1;
   for (size_t log = logs_.size(); log-- > 0;) {
     const absl::Status opened = OpenLog(log, cache);
     if (absl::IsNotFound(opened)) continue;

@@ -163,9 +163,12 @@ void FineTuningService::Submit(const Context& context, const Caller& caller,
     return finish(ByRequestPath(Validate(context, *submission, response)));
   // The thread is free while the job waits for its flush, so that many wait for one.
   parts_.submitter.Submit(*submission, [=, this](const absl::StatusOr<Job>& job) {
-    // Nothing but its row says anything of a job that has just been queued.
-    if (!job.ok() || job->state != JobState::kQueued || job->start_time.has_value())
-      return finish(ByRequestPath(View(job, response)));
+    if (!job.ok()) return finish(ByRequestPath(job.status()));
+    // A repeated request's job may have begun: then files say what it does, and the store's thread
+    // reads none. Nothing but its row says anything of a job that has just been queued.
+    if (job->state != JobState::kQueued || job->start_time.has_value()) {
+      return parts_.lanes.reads.Post([=, this] { finish(ByRequestPath(View(job, response))); });
+    }
     *response = ViewQueuedJob(*job, parts_.store.Position(*job), parts_.store.AnyActive(),
                               parts_.store.drained());
     finish(absl::OkStatus());

@@ -167,7 +167,12 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
   const bool shared = !request.token_cache_dir().empty();
   // With a job the daemon's cache, shared by all jobs; ft-train without one has its own.
   const TokenCache cache(shared ? fs::path(request.token_cache_dir()) : run_dir / "tokens", bytes);
-  FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, cache.Get(wanted));
+  auto tokenized = cache.Get(wanted);
+  // An upload that somebody removed, or that a restored database lacks.
+  if (absl::IsNotFound(tokenized.status()))
+    return DatasetInvalid(Concat("the rows are gone: ", std::string(tokenized.status().message()),
+                                 "; submit them again"));
+  FTD_ASSIGN_OR_RETURN(TokenizedDataset dataset, std::move(tokenized));
   FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request.model_dir()));
   WarnOf(dataset, spec, encoder, config.max_position_embeddings, observer);
   FTD_ASSIGN_OR_RETURN(PreparedRows prepared, Arrange(std::move(dataset), spec));

@@ -1,4 +1,5 @@
 """Datasets as jobs: several files, the token cache and what may befall it, files that change, rows that are skipped."""
+import hashlib
 import json
 import os
 import re
@@ -108,6 +109,18 @@ def test_a_file_that_changed_since_submit_fails_the_job(ftd, model, data, tmp_pa
     job = ftd.wait(second, "FAILED")
     assert jobs.FailureReason.Name(job.failure_reason) == "DATASET_INVALID"
     assert f"{rows} {words}" in job.message
+
+
+def test_an_upload_that_is_gone_fails_the_job(ftd, model, tmp_path):
+    rows = write_jsonl(tmp_path / "rows.jsonl", alpaca_rows(10, seed=5))
+    digest = hashlib.sha256(rows.read_bytes()).hexdigest()
+    ftd.ftctl("drain")
+    job = submit(ftd, model, rows)
+    (ftd.state_dir / "uploads" / digest).unlink()
+    ftd.ftctl("undrain")
+    failed = ftd.wait(job, "FAILED")
+    assert jobs.FailureReason.Name(failed.failure_reason) == "DATASET_INVALID"
+    assert "the rows are gone" in failed.message and digest in failed.message and "submit them again" in failed.message
 
 
 def test_bad_rows_are_skipped_with_a_warning(ftd, model, tmp_path):
