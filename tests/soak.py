@@ -20,6 +20,10 @@
     fuzz-jinja
     fuzz-chat_rows
     fuzz-model_config
+    fuzz-worker_records
+    fuzz-job_spec
+    fuzz-configuration
+    fuzz-http
     nix               the package with LibTorch in Nix's sandbox, twice without a compiler cache: the same bytes; the demo
                       from it; the flake's checks, with the C++ tests in the sandbox
 
@@ -41,7 +45,6 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LEDGER = ROOT / "tests" / "soak_ledger.tsv"
-CORPUS = ROOT / "tests" / "lib" / "fuzz" / "corpus"
 MODES = 3
 CONTROL_MODES = 2
 KILLS_OF_ONE_RESUME_TEST = 18  # nine cases, twice each
@@ -110,7 +113,7 @@ def fuzz(name, runs, seed, cpu_seconds):
     found.mkdir(parents=True, exist_ok=True)
     command = [ROOT / "build-fuzz" / "tests" / f"fuzz_{name}", f"-runs={runs}", f"-seed={seed}", f"-timeout={SLOW_INPUT_SECONDS}",
                "-max_len=4096", "-rss_limit_mb=4096", "-print_final_stats=1", f"-artifact_prefix={found}-finding-", found,
-               CORPUS / name]
+               next(ROOT.glob(f"tests/*/fuzz/corpus/{name}"))]
     # libFuzzer knows nothing of the standard library's containers, which are not instrumented.
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace",
                                env={**os.environ, "ASAN_OPTIONS": "detect_container_overflow=0"})
@@ -138,7 +141,8 @@ SOAKS = {
     "gpu-kit": (1, lambda n, seed: (n, run_pytest("deploy/gpu_kit_trixie_test.py", seed))),
     "exporters": (1, lambda n, seed: (n, run_pytest("tools/trackers_test.py", seed))),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_CPU_SECONDS * n // FUZZ_RUNS))
-       for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card", "jinja", "chat_rows", "model_config")},
+       for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card", "jinja", "chat_rows", "model_config", "worker_records",
+                    "job_spec", "configuration", "http")},
     "nix": (1, lambda n, seed: (n, run_pytest("nix/whole_test.py", seed, FTD_NIX_CCACHE=""))),
 }
 

@@ -57,7 +57,7 @@ absl::StatusOr<const JobField*> FieldNamed(const std::string& name, const std::s
   }
   if (!CanBeSwept(*field))
     return Bad(axis,
-               absl::StrCat(field->path, " cannot be swept: it is no number, word or switch"));
+               absl::StrCat(field->path, " cannot be swept; numbers, words and switches can"));
   return field;
 }
 

@@ -59,7 +59,7 @@ def test_values_are_those_of_flags_and_job_files(fake):
     (["learning_rate=fast"], "learning_rate needs a number; got 'fast'"),
     (["lora.rank=8,x: y"], "lora.rank needs a whole number; got 'x: y'"),
     (["mode=lora,lorra"], "mode must be one of"),
-    (["model=a,b"], "model cannot be swept"),
+    (["model=a,b"], "model cannot be swept; numbers, words and switches can"),
     (["seed=1,2", "seed=3"], "the field is swept twice"),
     (["seed=" + ",".join(map(str, range(257)))], "makes more than 256 jobs"),
 ])
