@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/utf8.h"
+#include "server/host/left_descriptors.h"
 
 namespace ftd {
 namespace {
@@ -44,8 +45,13 @@ absl::Status CheckSameFilesystem(const fs::path& a, const fs::path& b) {
 absl::StatusOr<Fd> TakeLock(const fs::path& root) {
   const fs::path path = root / "ftd.lock";
   FTD_ASSIGN_OR_RETURN(Fd lock, OpenFile(path, O_RDWR | O_CREAT, 0640));
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
-  if (errno != EWOULDBLOCK) return ErrnoError(errno, absl::StrCat("lock ", path.string()));
+  int error = 0;
+  const bool held = IsHeldForLong([&] {
+    error = flock(lock.get(), LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    return error == EWOULDBLOCK;
+  });
+  if (error == 0) return lock;
+  if (!held) return ErrnoError(error, absl::StrCat("lock ", path.string()));
   return Error(Reason::kStateDirInUse,
                absl::StrCat("another ftd uses the state directory ", root.string(),
                             "; stop it, or choose another with --state-dir"));

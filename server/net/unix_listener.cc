@@ -13,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "server/host/left_descriptors.h"
 
 namespace ftd {
 namespace {
@@ -33,6 +34,15 @@ absl::StatusOr<Fd> NewSocket() {
   return fd;
 }
 
+// Somebody listens. EAGAIN: and has a full backlog.
+bool IsServed(const fs::path& path) {
+  const auto probe = NewSocket();
+  if (!probe.ok()) return true;  // for all that is known
+  const sockaddr_un address = AddressOf(path);
+  return connect(probe->get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 ||
+         errno == EAGAIN || errno == EINPROGRESS;
+}
+
 // Removes the socket file of a daemon that was killed: then a connection is refused.
 absl::Status RemoveStale(const fs::path& path) {
   struct stat found;
@@ -42,12 +52,7 @@ absl::Status RemoveStale(const fs::path& path) {
         Reason::kAddressInUse,
         absl::StrCat(path.string(), " exists and is not a socket; remove it, or listen elsewhere"));
   }
-  FTD_ASSIGN_OR_RETURN(const Fd probe, NewSocket());
-  const sockaddr_un address = AddressOf(path);
-  const int connected =
-      connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-  // EAGAIN: somebody listens and has a full backlog.
-  if (connected == 0 || errno == EAGAIN || errno == EINPROGRESS) {
+  if (IsHeldForLong([&] { return IsServed(path); })) {
     return Error(Reason::kAddressInUse, absl::StrCat("another process serves ", path.string(),
                                                      "; stop it, or listen elsewhere"));
   }

@@ -13,7 +13,7 @@ namespace {
 // What no fingerprint shows, the rights to a folder above the model's for example, is looked at
 // again after this.
 constexpr absl::Duration kKept = absl::Seconds(1);
-constexpr size_t kMostKept = 64;
+constexpr size_t kMostKept = 64, kMostBytes = 64 << 10;
 
 // What the judgement depends on beside files.
 std::string KeyOf(const std::string& spec_json, const Caller& caller) {
@@ -50,7 +50,8 @@ std::optional<Job> RecentJudgements::Find(const std::string& spec_json, const Ca
 void RecentJudgements::Keep(const std::string& spec_json, const Caller& caller,
                             const TrainSpec& resolved, std::string model_files, const Job& judged) {
   if (model_files.empty() || !judged.sources_json.empty() || models_.IsOnHub(resolved.model) ||
-      !resolved.lora.init_adapter.empty() || !resolved.dataset.server_path.empty())
+      !resolved.lora.init_adapter.empty() || !resolved.dataset.server_path.empty() ||
+      spec_json.size() + judged.spec_json.size() > kMostBytes)
     return;
   Judgement judgement{.time = SteadyNow(),
                       .model = resolved.model,

@@ -56,14 +56,14 @@ TEST_F(GroupCommitTest, ThoseThatWaitShareACommit) {
           });
         }
         while (waiting < kOthers) std::this_thread::yield();
-        std::this_thread::sleep_for(std::chrono::milliseconds(100));  // from the count to the queue
+        std::this_thread::sleep_for(std::chrono::milliseconds(300));  // from the count to the queue
         return Add(database, 100);
       },
       [] {});
   EXPECT_TRUE(first.ok()) << first;
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(Stored(), 1 + kOthers / 2);
-  EXPECT_LE(commits_, 4);  // 2, unless a thread was late
+  EXPECT_LE(commits_, 6);  // 2, unless threads were late; alone they would be 11
   EXPECT_EQ(undone, 0);
 }
 
@@ -91,7 +91,7 @@ TEST_F(GroupCommitTest, ATransactionThatIsGivenUpLosesNoneOfTheOthers) {
                           });
                         }
                         while (waiting < 10) std::this_thread::yield();
-                        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+                        std::this_thread::sleep_for(std::chrono::milliseconds(300));
                         return absl::OkStatus();
                       },
                       [] {})
