@@ -6,7 +6,7 @@
 
 namespace ftd {
 
-// The size of all regular files below `root`, in bytes. What cannot be read, or is removed
+// The size of all regular files below `root`, in bytes, without holes. What cannot be read, or is removed
 // meanwhile, counts nothing; links are not followed.
 int64_t TreeBytes(const std::filesystem::path& root);
 

@@ -4,6 +4,8 @@
 #include <csignal>
 
 #include "lib/base/error.h"
+#include "server/attempts/attempt_files.h"
+#include "server/attempts/log_bound.h"
 
 namespace ftd {
 namespace {
@@ -11,6 +13,8 @@ namespace {
 // A worker is looked at this often for a heartbeat, or four times per `hang_limit` if that is
 // shorter.
 constexpr absl::Duration kHeartbeatCheck = absl::Seconds(2);
+// How often the size of its log is.
+constexpr absl::Duration kLogCheck = absl::Seconds(10);
 
 const char* WithWhat(StopRequest how) {
   if (how == StopRequest::kFinish) return "with the result of its steps";
@@ -30,7 +34,8 @@ AttemptSupervisor::AttemptSupervisor(Job job, Attempt attempt, std::filesystem::
       control_(dir_),
       hang_limit_(hang_limit),
       check_interval_(hang_limit_ == kNever ? kNever : std::min(kHeartbeatCheck, hang_limit_ / 4)),
-      last_check_(SteadyNow()) {}
+      last_check_(SteadyNow()),
+      next_log_check_(last_check_ + kLogCheck) {}
 
 absl::StatusOr<std::unique_ptr<AttemptSupervisor>> AttemptSupervisor::Create(
     Job job, Attempt attempt, std::filesystem::path dir, WorkerProcess process,
@@ -80,7 +85,18 @@ Moment AttemptSupervisor::Drive(Moment now) {
     kill_at_ = now + absl::Seconds(1);  // still asked to stop; and should it need a second blow
   }
   if (now >= last_check_ + check_interval_) CheckHeartbeat(now);
-  return std::min({term_at_, kill_at_, last_check_ + check_interval_});
+  if (now >= next_log_check_) CheckLog(now);
+  return std::min({term_at_, kill_at_, last_check_ + check_interval_, next_log_check_});
+}
+
+void AttemptSupervisor::CheckLog(Moment now) {
+  next_log_check_ = now + kLogCheck;
+  const auto gone = BoundLog(dir_ / kWorkerLog);
+  if (!gone.ok()) {
+    LogWarning(AboutThis(), "its log grows without bound: ", gone.status().message());
+  } else if (*gone > 0) {
+    LogWarning(AboutThis(), "its log has grown too large; the oldest ", *gone, " bytes are gone");
+  }
 }
 
 // Time in which the daemon itself did not run counts as no more than one interval: whatever stopped

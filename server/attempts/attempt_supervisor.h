@@ -61,6 +61,7 @@ class AttemptSupervisor {
   AttemptSupervisor(Job job, Attempt attempt, std::filesystem::path dir, WorkerProcess process,
                     AttemptFollower follower, absl::Duration hang_limit);
   void CheckHeartbeat(Moment now);
+  void CheckLog(Moment now);
   About AboutThis() const { return {.job = job_.id, .attempt = attempt_.number}; }
 
   const Job job_;
@@ -76,6 +77,7 @@ class AttemptSupervisor {
   const absl::Duration check_interval_;  // of the heartbeat
   uint64_t heartbeat_ = 0;
   Moment last_check_;
+  Moment next_log_check_;
   absl::Duration silence_;  // that was watched since the last sign of life
   bool hung_ = false;
 };

@@ -9,6 +9,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "server/attempts/attempt_files.h"
+#include "server/attempts/log_bound.h"
 #include "server/jobs/job_states.h"
 
 namespace ftd {
@@ -32,6 +33,15 @@ int64_t OffsetOfLastLines(const std::filesystem::path& path, int64_t lines) {
     end = begin;
   }
   return 0;
+}
+
+// Where the first whole line from `offset` on begins: a log is shortened anywhere in a line.
+int64_t NextLine(int log, int64_t offset) {
+  std::string chunk(kChunkBytes, '\0');
+  const ssize_t size = pread(log, chunk.data(), chunk.size(), offset);
+  if (size <= 0) return offset;
+  const size_t end = chunk.substr(0, static_cast<size_t>(size)).find('\n');
+  return end == std::string::npos ? offset : offset + static_cast<int64_t>(end) + 1;
 }
 
 }  // namespace
@@ -67,6 +77,12 @@ absl::StatusOr<std::optional<v1::TailLogResponse>> LogSource::Read() {
   if (!fd.ok()) return std::nullopt;
   v1::TailLogResponse message;
   std::string& data = *message.mutable_data();
+  if (const int64_t kept = KeptFrom(fd->get(), offset_); kept > offset_) {
+    const int64_t line = NextLine(fd->get(), kept);
+    data = absl::StrCat("[ftd: ", line - offset_, " bytes of older lines were left out]\n");
+    offset_ = line;
+    return message;
+  }
   data.resize(kChunkBytes);
   const ssize_t size = pread(fd->get(), data.data(), data.size(), offset_);
   if (size <= 0) return std::nullopt;

@@ -2,6 +2,7 @@
 import contextlib
 import errno
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -261,6 +262,31 @@ def test_a_full_disk_ends_no_job():
         ftd.inside(f"rm {ftd.state_dir}/ballast")
         for job in others:
             assert attempts_of(ftd, ftd.wait(job.id, "SUCCEEDED").id) == [(1, "completed")]
+
+
+# A log without end
+
+def test_a_log_that_grows_without_end_keeps_its_newest_lines():
+    with fake_ftd(LONG) as ftd:
+        job = submit(ftd).id
+        ftd.wait(job, "RUNNING")
+        log = ftd.state_dir / "jobs" / job / "attempts" / "1" / "worker.log"
+        line = b"x" * 99 + b"\n"
+        with open(log, "ab") as file:
+            for _ in range(700):
+                file.write(line * 1024)
+            file.write(b"last words\n")
+        wait_until(lambda: log.stat().st_blocks * 512 < 30 << 20, "the log to be shortened", 60)
+        assert log.stat().st_size > 70_000_000  # a hole: whoever reads or appends keeps its place
+
+        def tail(**fields):
+            return b"".join(m.data for m in ftd.stub.TailLog(api.TailLogRequest(job=job, **fields))).splitlines(keepends=True)
+
+        lines = tail()
+        assert re.fullmatch(rb"\[ftd: \d+ bytes of older lines were left out\]\n", lines[0])
+        assert set(lines[1:]) == {line, b"last words\n"} and 15 << 20 < len(lines) * 100 < 18 << 20
+        assert tail(lines=2) == [line, b"last words\n"]
+        assert "oldest" in ftd.log()
 
 
 # The database

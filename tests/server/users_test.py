@@ -386,7 +386,7 @@ def test_quotas_of_streams_uploads_and_disk():
             ftd.wait(job.id, "SUCCEEDED")
             assert over_tcp().id
             with open(ftd.state_dir / "results" / "big" / "more", "wb") as file:
-                file.truncate(65 << 20)
+                os.posix_fallocate(file.fileno(), 0, 65 << 20)
             expect_error(over_tcp, Code.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED")
             assert submit(ftd).id
             stub.DeleteJob(api.DeleteJobRequest(job="big", results=True), timeout=30)
