@@ -100,6 +100,8 @@ absl::Status ErrnoError(int error, std::string_view what) {
     case EPERM:
     case EROFS:
       return Error(Reason::kPathNotWritable, message);
+    // Of the machine, not of ftd: the same may work in a moment.
+    case EIO:
     case EMFILE:
     case ENFILE:
       return absl::UnavailableError(message);

@@ -206,8 +206,14 @@ absl::StatusOr<fs::path> MoveToTrash(const fs::path& dir) {
 }
 
 absl::Status RemoveTree(const fs::path& path) {
+  // Others are at work in there: a look at rows that has just ended removes its own directory.
+  constexpr int kMostTries = 100;
   std::error_code error;
-  fs::remove_all(path, error);
+  for (int i = 0; i < kMostTries; ++i) {
+    fs::remove_all(path, error);
+    if (error != std::errc::no_such_file_or_directory && error != std::errc::directory_not_empty)
+      break;
+  }
   return error ? ErrnoError(error.value(), absl::StrCat("remove ", path.string()))
                : absl::OkStatus();
 }

@@ -44,7 +44,8 @@ TEST(Error, SystemCalls) {
       {EROFS, absl::StatusCode::kFailedPrecondition, "PATH_NOT_WRITABLE"},
       {EMFILE, absl::StatusCode::kUnavailable, ""},
       {ENFILE, absl::StatusCode::kUnavailable, ""},
-      {EIO, absl::StatusCode::kInternal, "INTERNAL"},
+      {EIO, absl::StatusCode::kUnavailable, ""},
+      {EINVAL, absl::StatusCode::kInternal, "INTERNAL"},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.error);
