@@ -304,10 +304,8 @@ FineTuningService::Unary* FineTuningService::GetServerInfo(Context* context,
                   *response = parts_.server_info();
                   FTD_ASSIGN_OR_RETURN(const auto drain, parts_.store.GetDrain());
                   if (drain.has_value()) *response->mutable_drain() = ToWire(*drain);
-                  auto counts = parts_.store.CountByState();
-                  response->set_queued(counts[JobState::kQueued]);
-                  response->set_running(counts[JobState::kPreparing] + counts[JobState::kRunning] +
-                                        counts[JobState::kPausing] + counts[JobState::kCancelling]);
+                  response->set_queued(parts_.store.CountByState().at(JobState::kQueued));
+                  response->set_running(parts_.store.CountActive());
                   return absl::OkStatus();
                 });
 }

@@ -90,8 +90,7 @@ FineTuningService::Unary* FineTuningService::DrainQueue(Context* context,
                 drain.message);
         parts_.queue_changed();
         *response->mutable_drain() = ToWire(drain);
-        FTD_ASSIGN_OR_RETURN(const auto active, parts_.store.Active());
-        response->set_running(static_cast<int64_t>(active.size()));
+        response->set_running(parts_.store.CountActive());
         return absl::OkStatus();
       });
 }

@@ -1,9 +1,9 @@
 // JobStore::Insert.
+#include <limits>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "server/jobs/job_rows.h"
@@ -24,14 +24,17 @@ absl::Status JobStore::CheckRoom(Database& database, const Job& job, int64_t max
                                                     "\" exists already; choose another name"));
     }
   }
-  auto counts = index_.CountByState(job.owner);
-  // Also those that are held or paused: they may be queued again at any time.
-  const int64_t own =
-      counts[JobState::kQueued] + counts[JobState::kHeld] + counts[JobState::kPaused];
-  if (own >= max_of_owner)
-    return Error(Reason::kQuotaExceeded, absl::StrCat(job.owner, " has ", own,
-                                                      " jobs that wait, as many as one owner may; "
-                                                      "wait, or cancel some"));
+  if (max_of_owner < std::numeric_limits<int64_t>::max()) {
+    auto counts = index_.CountByState(job.owner);
+    // Also those that are held or paused: they may be queued again at any time.
+    const int64_t own =
+        counts[JobState::kQueued] + counts[JobState::kHeld] + counts[JobState::kPaused];
+    if (own >= max_of_owner)
+      return Error(Reason::kQuotaExceeded,
+                   absl::StrCat(job.owner, " has ", own,
+                                " jobs that wait, as many as one owner may; "
+                                "wait, or cancel some"));
+  }
   const int64_t queued = index_.Count(JobState::kQueued);
   if (queued < max_queued) return absl::OkStatus();
   return Error(Reason::kQueueFull,
@@ -57,47 +60,27 @@ absl::StatusOr<JobStore::Changed> JobStore::ApplyInsert(Database& database, cons
 }
 
 void JobStore::Insert(const Job& job, const std::optional<RequestKey>& request, int64_t max_queued,
-                      int64_t max_of_owner, Inserted done) {
-  struct Call {
-    Job job;
-    std::optional<RequestKey> request;
-    Changed changed;
-    std::optional<Job> made_before;
-  };
-  const auto call = std::make_shared<Call>(Call{.job = job, .request = request});
-  writer_.Post(
-      [=, this](Database& database) -> absl::Status {
-        if (call->request.has_value()) {
-          FTD_ASSIGN_OR_RETURN(const auto known, ReadRequest(database, *call->request));
+                      int64_t max_of_owner, Done done) {
+  const auto made_before = std::make_shared<std::optional<Job>>();
+  Change(
+      [=, this](Database& database) -> absl::StatusOr<Changed> {
+        if (request.has_value()) {
+          FTD_ASSIGN_OR_RETURN(const auto known, ReadRequest(database, *request));
           if (known.has_value()) {
-            FTD_ASSIGN_OR_RETURN(call->made_before, ReadJob(database, *known));
+            FTD_ASSIGN_OR_RETURN(*made_before, ReadJob(database, *known));
             return absl::AlreadyExistsError("the request made a job before");
           }
         }
-        FTD_ASSIGN_OR_RETURN(call->changed, ApplyInsert(database, call->job, call->request,
-                                                        max_queued, max_of_owner));
-        index_.Replace(std::nullopt, JobIndex::Entry::Of(call->changed.job));
-        return absl::OkStatus();
+        return ApplyInsert(database, job, request, max_queued, max_of_owner);
       },
-      [=, this] { index_.Replace(JobIndex::Entry::Of(call->changed.job), std::nullopt); },
-      [=, this, done = std::move(done)](const absl::Status& status) {
-        if (call->made_before.has_value()) return done(*std::move(call->made_before));
-        if (!status.ok()) return done(status);
-        Announce(call->changed);
-        done(std::move(call->changed.job));
+      [made_before, done = std::move(done)](absl::StatusOr<Job> inserted) {
+        done(made_before->has_value() ? absl::StatusOr<Job>(**made_before) : std::move(inserted));
       });
 }
 
 absl::StatusOr<Job> JobStore::Insert(const Job& job, const std::optional<RequestKey>& request,
                                      int64_t max_queued, int64_t max_of_owner) {
-  absl::StatusOr<Job> inserted;
-  absl::Notification over;
-  Insert(job, request, max_queued, max_of_owner, [&](absl::StatusOr<Job> result) {
-    inserted = std::move(result);
-    over.Notify();
-  });
-  over.WaitForNotification();
-  return inserted;
+  return Wait([&](Done done) { Insert(job, request, max_queued, max_of_owner, std::move(done)); });
 }
 
 }  // namespace ftd

@@ -98,6 +98,19 @@ absl::StatusOr<JobPage> JobQueries::Page(int64_t before, const std::vector<JobSt
   return page;
 }
 
+absl::Status JobQueries::ForEach(const std::vector<JobState>& states,
+                                 const std::optional<std::string>& owner,
+                                 absl::FunctionRef<absl::Status(Job)> take) {
+  constexpr int64_t kPage = 1000;
+  int64_t before = INT64_MAX;
+  while (true) {
+    FTD_ASSIGN_OR_RETURN(std::vector<Job> page, List(before, states, kPage, owner));
+    if (page.empty()) return absl::OkStatus();
+    before = page.back().ordinal;
+    for (Job& job : page) FTD_RETURN_IF_ERROR(take(std::move(job)));
+  }
+}
+
 absl::StatusOr<std::vector<Job>> JobQueries::Queued(int64_t limit) {
   absl::MutexLock lock(&read_mutex_);
   FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kQueued));
@@ -117,10 +130,11 @@ absl::StatusOr<std::vector<Job>> JobQueries::Active() {
   return AllJobs(statement);
 }
 
-bool JobQueries::AnyActive() const {
-  return index_.Count(JobState::kPreparing) + index_.Count(JobState::kRunning) +
-             index_.Count(JobState::kPausing) + index_.Count(JobState::kCancelling) >
-         0;
+int64_t JobQueries::CountActive() const {
+  int64_t active = 0;
+  for (const JobState state : kAllJobStates)
+    if (IsActive(state)) active += index_.Count(state);
+  return active;
 }
 
 absl::StatusOr<std::optional<absl::Time>> JobQueries::OldestQueued() {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
@@ -42,14 +43,19 @@ class JobQueries {
   absl::StatusOr<JobPage> Page(int64_t before, const std::vector<JobState>& states, int64_t limit,
                                int64_t most_bytes,
                                const std::optional<std::string>& owner = std::nullopt);
+  // Calls `take` with each of them, newest first, until it fails; a page at a time, so that jobs
+  // that come or go meanwhile shift nothing.
+  absl::Status ForEach(const std::vector<JobState>& states, const std::optional<std::string>& owner,
+                       absl::FunctionRef<absl::Status(Job)> take);
   // The queue in the order in which it is served, at most `limit` jobs.
   absl::StatusOr<std::vector<Job>> Queued(int64_t limit);
   // The job that is to run next, whether or not its back-off is over.
   absl::StatusOr<std::optional<Job>> NextQueued();
   // Jobs that have an attempt.
   absl::StatusOr<std::vector<Job>> Active();
-  // Whether there are any.
-  bool AnyActive() const;
+  // How many there are, and whether there are any.
+  int64_t CountActive() const;
+  bool AnyActive() const { return CountActive() > 0; }
   // Place in the queue, from 1. Requires: the job is QUEUED.
   int64_t Position(const Job& job) const { return index_.Position(JobIndex::Entry::Of(job)); }
   // Of all jobs, or of an owner's.

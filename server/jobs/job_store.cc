@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "server/jobs/job_rows.h"
@@ -60,23 +61,40 @@ absl::Status JobStore::Write(absl::FunctionRef<absl::Status(Database&)> change) 
 }
 
 // The index changes with the change, so that the next one in the same transaction counts with it.
-absl::StatusOr<Job> JobStore::Change(absl::FunctionRef<absl::StatusOr<Changed>(Database&)> change) {
-  Changed changed;
-  const auto entry = [&] { return JobIndex::Entry::Of(changed.job); };
-  FTD_RETURN_IF_ERROR(writer_.Run(
-      [&](Database& database) -> absl::Status {
-        FTD_ASSIGN_OR_RETURN(changed, change(database));
-        index_.Replace(changed.before, entry());
+void JobStore::Change(std::function<absl::StatusOr<Changed>(Database&)> change, Done done) {
+  const auto changed = std::make_shared<Changed>();
+  const auto entry = [changed] { return JobIndex::Entry::Of(changed->job); };
+  writer_.Post(
+      [=, this, change = std::move(change)](Database& database) -> absl::Status {
+        FTD_ASSIGN_OR_RETURN(*changed, change(database));
+        index_.Replace(changed->before, entry());
         return absl::OkStatus();
       },
-      [&] { index_.Replace(entry(), changed.before); }));
-  Announce(changed);
-  return std::move(changed.job);
+      [=, this] { index_.Replace(entry(), changed->before); },
+      [=, this, done = std::move(done)](const absl::Status& status) {
+        if (!status.ok()) return done(status);
+        // Without a lock, since a listener may ask the store.
+        ++changes_;
+        if (listener_) listener_(changed->job, changed->event);
+        done(std::move(changed->job));
+      });
 }
 
-void JobStore::Announce(const Changed& changed) {
-  ++changes_;
-  if (listener_) listener_(changed.job, changed.event);
+absl::StatusOr<Job> JobStore::Wait(absl::FunctionRef<void(Done)> start) {
+  absl::StatusOr<Job> result;
+  absl::Notification over;
+  start([&](absl::StatusOr<Job> done) {
+    result = std::move(done);
+    over.Notify();
+  });
+  over.WaitForNotification();
+  return result;
+}
+
+absl::StatusOr<Job> JobStore::Change(absl::FunctionRef<absl::StatusOr<Changed>(Database&)> change) {
+  return Wait([&](Done done) {
+    Change([&](Database& database) { return change(database); }, std::move(done));
+  });
 }
 
 // Whether the job has ended is checked in the same transaction that removes it.

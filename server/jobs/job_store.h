@@ -30,9 +30,9 @@ namespace ftd {
 
 class JobStore : public JobQueries {
  public:
-  // Called after each committed change of state, with the job as it is after it, without a lock
-  // held, on the thread that made it or on the writer's: it must not write. Also after Amend, with
-  // an event that says nothing: from the job's state to the same, with sequence 0.
+  // Called after each committed change of state, in their order, with the job as it is after it, on
+  // the writer's thread and without a lock held: it must not write. Also after Amend, with an event
+  // that says nothing: from the job's state to the same, with sequence 0.
   using Listener = std::function<void(const Job&, const StateEvent&)>;
 
   // Opens or creates `path` and migrates it.
@@ -56,9 +56,9 @@ class JobStore : public JobQueries {
                              int64_t max_queued,
                              int64_t max_of_owner = std::numeric_limits<int64_t>::max());
   // The same without waiting: `done` gets the job on the writer's thread, which it must not keep.
-  using Inserted = std::function<void(absl::StatusOr<Job>)>;
+  using Done = std::function<void(absl::StatusOr<Job>)>;
   void Insert(const Job& job, const std::optional<RequestKey>& request, int64_t max_queued,
-              int64_t max_of_owner, Inserted done);
+              int64_t max_of_owner, Done done);
   // Forgets a job that has ended, with its events, attempts and requests. STATE_CONFLICT.
   absl::Status Delete(const std::string& job_id);
 
@@ -126,11 +126,14 @@ class JobStore : public JobQueries {
   JobStore(Database writer, Database reader)
       : JobQueries(std::move(reader)), writer_(std::move(writer)) {}
 
-  // Runs a change of a job, keeps the index true and tells the listener.
+  // Runs a change of a job, keeps the index true and tells the listener, before `done` hears of it.
+  void Change(std::function<absl::StatusOr<Changed>(Database&)> change, Done done);
+  // What a call gives to its `done`.
+  static absl::StatusOr<Job> Wait(absl::FunctionRef<void(Done)> start);
+  // The same, once it is done.
   absl::StatusOr<Job> Change(absl::FunctionRef<absl::StatusOr<Changed>(Database&)> change);
   // Runs a change of no job.
   absl::Status Write(absl::FunctionRef<absl::Status(Database&)> change);
-  void Announce(const Changed& changed);
   // All of these are for a change that is running.
   absl::StatusOr<Changed> ApplyInsert(Database& database, const Job& job,
                                       const std::optional<RequestKey>& request, int64_t max_queued,

@@ -2,18 +2,14 @@
 
 #include <sys/stat.h>
 
+#include <memory>
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
 #include "lib/spec/judge.h"
 
 namespace ftd {
-namespace {
-
-constexpr size_t kMostVerdicts = 256;
-
-}  // namespace
-
 // ctime changes with any write, also with one that sets mtime back.
 std::string FingerprintOf(const std::filesystem::path& dir) {
   std::error_code error;
@@ -31,24 +27,15 @@ std::string FingerprintOf(const std::filesystem::path& dir) {
   return fingerprint;
 }
 
-// Judged without the lock: two submits of one model may both do it, which costs time only.
-absl::StatusOr<ModelConfig> ModelVerdicts::Judge(const std::filesystem::path& model_dir) {
-  // Taken before the files are read. If they change meanwhile, the verdict is stored under a
-  // fingerprint that no longer fits, and is never used.
-  std::string fingerprint = FingerprintOf(model_dir);
-  {
-    absl::MutexLock lock(&mutex_);
-    const auto known = verdicts_.find(model_dir);
-    if (!fingerprint.empty() && known != verdicts_.end() &&
-        known->second.fingerprint == fingerprint)
-      return known->second.config;
-  }
-  absl::StatusOr<ModelConfig> config = JudgeModel(model_dir);
-  if (!config.ok()) return config;
-  absl::MutexLock lock(&mutex_);
-  // Crude but bounded: a machine has a handful of models.
-  if (verdicts_.size() >= kMostVerdicts) verdicts_.clear();
-  verdicts_[model_dir] = {std::move(fingerprint), *config};
+// Two submits of one model may both judge it, which costs time only. If the files change while they
+// are read, the verdict is kept under a fingerprint that no longer fits, and is never used.
+absl::StatusOr<ModelConfig> ModelVerdicts::Judge(const std::filesystem::path& model_dir,
+                                                 const std::string& fingerprint) {
+  const auto known = verdicts_.Find(model_dir.native());
+  if (!fingerprint.empty() && known != nullptr && known->fingerprint == fingerprint)
+    return known->config;
+  FTD_ASSIGN_OR_RETURN(ModelConfig config, JudgeModel(model_dir));
+  verdicts_.Keep(model_dir.native(), std::make_shared<Verdict>(Verdict{fingerprint, config}));
   return config;
 }
 

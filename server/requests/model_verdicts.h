@@ -3,13 +3,11 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
 #include <string>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "lib/model/model_config.h"
+#include "server/host/small_cache.h"
 
 namespace ftd {
 
@@ -21,8 +19,10 @@ std::string FingerprintOf(const std::filesystem::path& model_dir);
 class ModelVerdicts {
  public:
   // As JudgeModel. Only a good verdict is remembered, and it counts until a file of the directory
-  // has another inode, size or time of change.
-  absl::StatusOr<ModelConfig> Judge(const std::filesystem::path& model_dir);
+  // has another inode, size or time of change. `fingerprint`: FingerprintOf the directory, from
+  // just now.
+  absl::StatusOr<ModelConfig> Judge(const std::filesystem::path& model_dir,
+                                    const std::string& fingerprint);
 
  private:
   struct Verdict {
@@ -30,8 +30,8 @@ class ModelVerdicts {
     ModelConfig config;
   };
 
-  absl::Mutex mutex_;
-  std::map<std::filesystem::path, Verdict> verdicts_ ABSL_GUARDED_BY(mutex_);
+  // A machine has a handful of models.
+  SmallCache<Verdict> verdicts_{/*most_entries=*/256, /*most_bytes=*/4096};
 };
 
 }  // namespace ftd

@@ -14,7 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kPage = 1000;
 constexpr int64_t kMib = 1 << 20;
 // A block of the disk; so many small files are no way round.
 constexpr int64_t kLeastUpload = 4096;
@@ -27,7 +26,8 @@ absl::Status Exceeded(const Caller& caller, const std::string& what, const std::
 }  // namespace
 
 std::vector<std::string> UploadsOf(const Job& job) {
-  const v1::Dataset dataset = SpecOf(job)->dataset();
+  const auto spec = SpecOf(job);
+  const v1::Dataset& dataset = spec->dataset();
   std::vector<std::string> uploads;
   if (!dataset.upload_sha256().empty()) uploads.push_back(dataset.upload_sha256());
   for (const auto& file : dataset.files())
@@ -57,13 +57,11 @@ absl::StatusOr<std::shared_ptr<void>> OwnerQuotas::OpenStream(const Caller& call
 
 absl::StatusOr<std::vector<Job>> OwnerQuotas::JobsOf(const std::string& owner) const {
   std::vector<Job> jobs;
-  int64_t before = INT64_MAX;
-  while (true) {
-    FTD_ASSIGN_OR_RETURN(auto page, store_.List(before, {}, kPage, owner));
-    if (page.empty()) return jobs;
-    before = page.back().ordinal;
-    std::move(page.begin(), page.end(), std::back_inserter(jobs));
-  }
+  FTD_RETURN_IF_ERROR(store_.ForEach({}, owner, [&](Job job) {
+    jobs.push_back(std::move(job));
+    return absl::OkStatus();
+  }));
+  return jobs;
 }
 
 absl::Status OwnerQuotas::AdmitUpload(const Caller& caller, const std::string& sha256,

@@ -1,6 +1,7 @@
 #include "server/requests/recent_judgements.h"
 
 #include <filesystem>
+#include <memory>
 #include <system_error>
 #include <utility>
 
@@ -13,7 +14,7 @@ namespace {
 // What no fingerprint shows, the rights to a folder above the model's for example, is looked at
 // again after this.
 constexpr absl::Duration kKept = absl::Seconds(1);
-constexpr size_t kMostKept = 64, kMostBytes = 64 << 10;
+constexpr size_t kMostBytes = 64 << 10;
 
 // What the judgement depends on beside files.
 std::string KeyOf(const std::string& spec_json, const Caller& caller) {
@@ -36,15 +37,9 @@ bool RecentJudgements::Holds(const Judgement& judgement) const {
 }
 
 std::optional<Job> RecentJudgements::Find(const std::string& spec_json, const Caller& caller) {
-  Judgement judgement;
-  {
-    const absl::MutexLock lock(&mutex_);
-    const auto kept = judgements_.find(KeyOf(spec_json, caller));
-    if (kept == judgements_.end()) return std::nullopt;
-    judgement = kept->second;
-  }
-  if (!Holds(judgement)) return std::nullopt;
-  return std::move(judgement.job);
+  const auto judgement = judgements_.Find(KeyOf(spec_json, caller));
+  if (judgement == nullptr || !Holds(*judgement)) return std::nullopt;
+  return judgement->job;
 }
 
 void RecentJudgements::Keep(const std::string& spec_json, const Caller& caller,
@@ -53,19 +48,14 @@ void RecentJudgements::Keep(const std::string& spec_json, const Caller& caller,
       !resolved.lora.init_adapter.empty() || !resolved.dataset.server_path.empty() ||
       spec_json.size() + judged.spec_json.size() > kMostBytes)
     return;
-  Judgement judgement{.time = SteadyNow(),
-                      .model = resolved.model,
-                      .model_files = std::move(model_files),
-                      .uploads = {},
-                      .job = judged};
+  auto judgement = std::make_shared<Judgement>(Judgement{.time = SteadyNow(),
+                                                         .model = resolved.model,
+                                                         .model_files = std::move(model_files),
+                                                         .uploads = {},
+                                                         .job = judged});
   for (const DatasetFile& file : FilesOf(resolved.dataset))
-    judgement.uploads.push_back(file.sha256);
-  const absl::MutexLock lock(&mutex_);
-  // What nobody can use any more goes first; then all, which costs a judgement each.
-  std::erase_if(judgements_,
-                [](const auto& kept) { return SteadyNow() - kept.second.time > kKept; });
-  if (judgements_.size() >= kMostKept) judgements_.clear();
-  judgements_[KeyOf(spec_json, caller)] = std::move(judgement);
+    judgement->uploads.push_back(file.sha256);
+  judgements_.Keep(KeyOf(spec_json, caller), std::move(judgement));
 }
 
 }  // namespace ftd

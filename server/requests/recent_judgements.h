@@ -1,16 +1,14 @@
 // What the judgement of a submit was a moment ago, for those who submit many jobs of one spec.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "lib/base/steady_clock.h"
 #include "lib/hub/model_finder.h"
 #include "lib/spec/train_spec.h"
+#include "server/host/small_cache.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job.h"
 #include "server/requests/caller.h"
@@ -46,8 +44,7 @@ class RecentJudgements {
 
   const StateDir& state_dir_;
   const ModelFinder& models_;
-  absl::Mutex mutex_;
-  std::map<std::string, Judgement> judgements_ ABSL_GUARDED_BY(mutex_);
+  SmallCache<Judgement> judgements_{/*most_entries=*/64, /*most_bytes=*/64 << 10};
 };
 
 }  // namespace ftd

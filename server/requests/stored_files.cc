@@ -26,8 +26,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kPage = 1000;
-
 // What cannot be listed now has nothing to remove now.
 std::vector<fs::path> EntriesOf(const fs::path& dir) {
   std::vector<fs::path> entries;
@@ -48,8 +46,7 @@ RetainedJob ToRetained(const Job& job) {
     retained.end_time = job.end_time.value_or(job.create_time);
     return retained;
   }
-  const v1::JobSpec spec = ToWire(job).spec();
-  for (const std::string& path : {job.model_dir, spec.lora().init_adapter()})
+  for (const std::string& path : {job.model_dir, SpecOf(job)->lora().init_adapter()})
     if (fs::path(path).is_absolute()) retained.reads.push_back(WithoutLinks(path));
   return retained;
 }
@@ -151,18 +148,6 @@ class Finder {
   std::vector<StoredFile> files_;
 };
 
-// Calls `take` with all jobs in some of the states (none: in all), a page at a time.
-template <typename Take>
-absl::Status ForEachJob(JobStore& store, const std::vector<JobState>& states, const Take& take) {
-  int64_t before = INT64_MAX;
-  while (true) {
-    FTD_ASSIGN_OR_RETURN(const auto page, store.List(before, states, kPage));
-    if (page.empty()) return absl::OkStatus();
-    before = page.back().ordinal;
-    for (const Job& job : page) FTD_RETURN_IF_ERROR(take(job));
-  }
-}
-
 }  // namespace
 
 std::vector<fs::path> AttemptDirs(const StateDir& state_dir, const std::string& job) {
@@ -223,7 +208,7 @@ absl::StatusOr<std::vector<RetainedJob>> UnendedJobs(JobStore& store) {
   std::vector<JobState> unended;
   for (const JobState state : kAllJobStates)
     if (!IsFinal(state)) unended.push_back(state);
-  FTD_RETURN_IF_ERROR(ForEachJob(store, unended, [&](const Job& job) {
+  FTD_RETURN_IF_ERROR(store.ForEach(unended, std::nullopt, [&](const Job& job) {
     jobs.push_back(ToRetained(job));
     return absl::OkStatus();
   }));
@@ -236,7 +221,7 @@ absl::StatusOr<StoredFiles> FindStoredFiles(JobStore& store, const StateDir& sta
   Finder finder(store, state_dir, settings);
   // Before the jobs, so that a job which comes meanwhile is seen to need its upload.
   finder.AddUploads();
-  FTD_RETURN_IF_ERROR(ForEachJob(store, {}, [&](const Job& job) -> absl::Status {
+  FTD_RETURN_IF_ERROR(store.ForEach({}, std::nullopt, [&](const Job& job) -> absl::Status {
     found.jobs.push_back(ToRetained(job));
     return IsFinal(job.state) ? finder.AddFilesOf(job) : absl::OkStatus();
   }));

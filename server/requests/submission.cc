@@ -88,7 +88,7 @@ absl::StatusOr<Job> Submitter::JudgeSpec(const std::string& spec_json, const Cal
       .judge_model =
           [&](const fs::path& dir) {
             model_files = FingerprintOf(dir);
-            return verdicts_.Judge(dir);
+            return verdicts_.Judge(dir, model_files);
           },
       .find_dataset = [&](DatasetSpec& dataset) { return datasets_.Find(dataset, caller); },
       .check_dir = [&](const fs::path& dir) { return access_.CheckModelDir(dir, caller); }};
@@ -183,7 +183,7 @@ int64_t Submitter::MostOf(const Caller& caller) const {
                                      : rules_.max_queued_per_owner;
 }
 
-void Submitter::Submit(const Submission& submission, JobStore::Inserted done) {
+void Submitter::Submit(const Submission& submission, JobStore::Done done) {
   // Before judging, which may take seconds. Insert asks again within its transaction, for two calls
   // at once.
   const Caller& caller = submission.caller;

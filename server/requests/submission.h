@@ -79,7 +79,7 @@ class Submitter {
 
   // Judge, then one durable transaction. A submission whose request is known gives the job that it
   // made before. `done` is called on this thread or later on the store's, which it must not keep.
-  void Submit(const Submission& submission, JobStore::Inserted done);
+  void Submit(const Submission& submission, JobStore::Done done);
 
   // Queues another job that is as one that has ended was: bound to the same model and data.
   // FAILED_PRECONDITION STATE_CONFLICT: it has not ended.

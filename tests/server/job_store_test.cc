@@ -37,6 +37,22 @@ Job NewJob(const std::string& name = "", int32_t priority = 0) {
   return job;
 }
 
+// As long as it lives, a write beyond the end of the file ends with EFBIG.
+class FullDisk {
+ public:
+  explicit FullDisk(const std::string& file) {
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit full = {.rlim_cur = std::filesystem::file_size(file),
+                         .rlim_max = before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &full);
+  }
+  ~FullDisk() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_;
+};
+
 class JobStoreTest : public testing::Test {
  protected:
   void SetUp() override { Open(); }
@@ -282,14 +298,11 @@ TEST_F(JobStoreTest, PagesEndWithTheirBytes) {
 // A commit that the disk refuses may or may not have been made, so its caller must ask again.
 TEST_F(JobStoreTest, AnErrorOfTheDiskIsUnavailable) {
   Insert(NewJob());
-  signal(SIGXFSZ, SIG_IGN);
-  rlimit limit;
-  getrlimit(RLIMIT_FSIZE, &limit);
-  const rlimit full = {.rlim_cur = std::filesystem::file_size(path() + "-wal"),
-                       .rlim_max = limit.rlim_max};
-  setrlimit(RLIMIT_FSIZE, &full);  // the next write ends with EFBIG
-  const auto job = store_->Insert(NewJob("late"), std::nullopt, kRoom);
-  setrlimit(RLIMIT_FSIZE, &limit);
+  absl::StatusOr<Job> job;
+  {
+    const FullDisk full(path() + "-wal");
+    job = store_->Insert(NewJob("late"), std::nullopt, kRoom);
+  }
   ASSERT_FALSE(job.ok());
   EXPECT_EQ(job.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(ReasonOf(job.status()), Reason::kDbIo);
@@ -502,12 +515,7 @@ TEST_F(JobStoreTest, ChangesThatComeAtOnceAreEachKeptOrRefused) {
 // them all.
 TEST_F(JobStoreTest, AFullDiskKeepsNoneOfAGroup) {
   Insert(NewJob());
-  signal(SIGXFSZ, SIG_IGN);
-  rlimit limit;
-  getrlimit(RLIMIT_FSIZE, &limit);
-  const rlimit full = {.rlim_cur = std::filesystem::file_size(path() + "-wal"),
-                       .rlim_max = limit.rlim_max};
-  setrlimit(RLIMIT_FSIZE, &full);
+  auto full = std::make_unique<FullDisk>(path() + "-wal");
   std::atomic<int> kept = 0;
   std::vector<std::thread> threads;
   threads.reserve(16);
@@ -517,7 +525,7 @@ TEST_F(JobStoreTest, AFullDiskKeepsNoneOfAGroup) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  setrlimit(RLIMIT_FSIZE, &limit);
+  full.reset();
   EXPECT_EQ(kept, 0);
   EXPECT_EQ(store_->CountByState().at(JobState::kQueued), 1);
   ExpectCountsAndPlaces(*store_);
