@@ -54,21 +54,6 @@ std::string Below(const std::string& path, const std::string& key) {
   return path.empty() ? key : absl::StrCat(path, ".", key);
 }
 
-// Returns the path of the field whose flag is spelt so: "lora_rank" is lora.rank's.
-std::string PathOfFlag(const std::string& key) {
-  const std::string flag = absl::StrReplaceAll(key, {{"_", "-"}});
-  for (const JobField& field : JobFields()) {
-    if (field.flag == nullptr) continue;
-    std::vector<std::string> names = {field.flag};
-    if (field.aliases != nullptr) {
-      for (const absl::string_view alias : absl::StrSplit(field.aliases, ','))
-        names.emplace_back(alias);
-    }
-    if (std::find(names.begin(), names.end(), flag) != names.end()) return field.path;
-  }
-  return "";
-}
-
 // One walk over a document, by the messages that it describes.
 class Reader {
  public:
@@ -291,6 +276,20 @@ absl::Status Bad(const std::string& where, const std::string& what) {
 }
 
 }  // namespace
+
+std::string PathOfFlag(const std::string& key) {
+  const std::string flag = absl::StrReplaceAll(key, {{"_", "-"}});
+  for (const JobField& field : JobFields()) {
+    if (field.flag == nullptr) continue;
+    std::vector<std::string> names = {field.flag};
+    if (field.aliases != nullptr) {
+      for (const absl::string_view alias : absl::StrSplit(field.aliases, ','))
+        names.emplace_back(alias);
+    }
+    if (std::find(names.begin(), names.end(), flag) != names.end()) return field.path;
+  }
+  return "";
+}
 
 absl::StatusOr<JobFile> ParseJobFile(const std::string& text, const std::string& where) {
   if (text.size() > kMostBytes) return Bad(where, "larger than 1 MiB, the limit of a job file");

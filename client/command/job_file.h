@@ -31,6 +31,10 @@ absl::StatusOr<JobFile> ParseJobFile(const std::string& text, const std::string&
 // INVALID_ARGUMENT FIELD_INVALID for more than 1 MiB.
 absl::StatusOr<JobFile> ReadJobFile(const std::string& path);
 
+// The path of the field whose flag is spelt so, with - or _: "lora_rank" is lora.rank's. Empty: no
+// field's.
+std::string PathOfFlag(const std::string& key);
+
 // Lays `given`, a JobSpec in proto3 JSON, over `spec`: null takes a key away. Where another dataset
 // was given, the file's is dropped; how its rows are read stays.
 void Override(const nlohmann::json& given, bool dataset_given, nlohmann::json* spec);

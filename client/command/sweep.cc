@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "client/command/job_file.h"
 #include "client/text/text.h"
@@ -43,13 +42,11 @@ bool CanBeSwept(const JobField& field) {
 // "lora.rank", "lora_rank" and "lora-rank" are one field.
 absl::StatusOr<const JobField*> FieldNamed(const std::string& name, const std::string& axis) {
   const JobField* field = FindField(name);
-  const std::string flag = absl::StrReplaceAll(name, {{"_", "-"}});
-  std::vector<std::string> known;
-  for (const JobField& candidate : JobFields()) {
-    if (CanBeSwept(candidate)) known.emplace_back(candidate.path);
-    if (field == nullptr && candidate.flag != nullptr && flag == candidate.flag) field = &candidate;
-  }
+  if (field == nullptr) field = FindField(PathOfFlag(name));
   if (field == nullptr) {
+    std::vector<std::string> known;
+    for (const JobField& candidate : JobFields())
+      if (CanBeSwept(candidate)) known.emplace_back(candidate.path);
     const std::string meant = Nearest(name, known);
     return Bad(axis,
                absl::StrCat("a job has no field ", Printable(name),

@@ -18,7 +18,8 @@ enum class UnknownFields { kRefused, kIgnored };  // ignored: of a later release
 absl::StatusOr<std::string> MessageToJson(const google::protobuf::Message& message,
                                           JsonStyle style = JsonStyle::kCompact);
 
-// Merges `json` into `message`. INVALID_ARGUMENT if it is not JSON or not of the message's shape.
+// Sets `message` to what `json` says, alone. INVALID_ARGUMENT if it is not JSON or not of the
+// message's shape.
 absl::Status MessageFromJson(std::string_view json, UnknownFields unknown,
                              google::protobuf::Message* message);
 

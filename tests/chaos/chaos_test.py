@@ -132,7 +132,7 @@ class Storm:
         self.followers[-1].start()
 
     def operate(self):
-        """An operator's verbs; what the daemon's death cuts off is no failure."""
+        """An operator's verbs; what the daemon's death cuts off has not failed."""
         verb = self.rng.choice(["drain", "undrain", "prune", "backup"])
         done = subprocess.run([BIN / "ftctl", "--address", self.ftd.address, verb] + ([self.ftd.root / "copy.db"] if verb == "backup" else []),
                               capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"], "HOME": "/"})
@@ -164,7 +164,7 @@ class Storm:
 
 
 def let_all_end(ftd, users):
-    """True once every job has ended; what is held, paused or stopped goes on."""
+    """True once every job has ended; what is held, paused or stopped continues."""
     for pid in workers_of(ftd):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)

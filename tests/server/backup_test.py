@@ -76,7 +76,7 @@ def test_a_restored_ftd_takes_nothing_from_the_one_that_still_runs():
             shutil.copy(first.root / "backup.db", second.state_dir / "ftd.db")
             second.start()
             assert f"the jobs come from the state directory {first.state_dir}" in second.log()
-            # Without its attempt's directory: begun anew, from the first step.
+            # Without its attempt's directory: begun again, from the first step.
             again = second.wait("queued", "SUCCEEDED")
             assert [attempt.number for attempt in again.attempts] == [1, 2] and again.attempts[0].pid != worker
             assert [step.step for step in second.steps("queued")] == [1, 2, 3]

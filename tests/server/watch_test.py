@@ -248,7 +248,7 @@ def test_steps_collapse_for_a_reader_that_stands_still():
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as reply:
             samples = prometheus_text.parse(reply.read().decode())
         assert samples["ftd_watch_steps_collapsed_total", ()] == left_out
-        # A stream that is opened anew has all of them, also from a token of the one that was slow.
+        # A stream that is opened again has all of them, also from a token of the one that was slow.
         at = next(i for i, e in enumerate(rest) if e.collapsed)
         again = [e for e in ftd.watch(job.id, rest[at - 1].resume_token) if kind(e) == "step"]
         assert [e.step.step for e in again] == list(range(rest[at].step.step - rest[at].collapsed, 20001))

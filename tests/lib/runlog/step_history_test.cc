@@ -140,7 +140,7 @@ TEST(StepHistory, GivesWhatMergingAllLogsGives) {
       const int64_t count =
           losses.Number(0, 1) == 0 ? losses.Number(0, 200) : losses.Number(0, 9000);
       if (losses.Number(0, 5) > 0) MakeLog(logs.back(), first, count, losses, losses.Number(1, 2));
-      // The next attempt repeats some steps, or begins anew.
+      // The next attempt repeats some steps, or begins at the first.
       first = losses.Number(0, 3) == 0
                   ? 1
                   : std::max<int64_t>(1, first + count - losses.Number(0, 300));
