@@ -179,6 +179,8 @@ absl::Status Daemon::MakeRunner() {
     prefetcher_->Wake();
     row_checker_->Wake();
     if (IsFinal(event.to)) notifier_->Wake();
+    if (job.blocked || (IsFinal(event.to) && event.to != JobState::kSucceeded))
+      runner_->CheckDependents();
     // A job that has just been queued is nothing to the runner while another one has a worker.
     if (event.from.has_value() || !store_->AnyActive()) runner_->Wake();
   });

@@ -40,7 +40,8 @@ constexpr size_t kMostBytes = 1 << 20;
 constexpr size_t kMostValueBytes = 8 * kMostBytes;
 
 // What a JobSpec's keys may have beside them.
-constexpr const char* kOfTheJob[] = {"name", "priority", "labels"};
+constexpr const char* kOfTheJob[] = {"name",  "priority",   "labels",
+                                     "after", "start_from", "time_limit"};
 // Where a dataset's rows come from.
 constexpr const char* kSources[] = {"upload_sha256", "server_path", "hub", "files"};
 
@@ -62,6 +63,8 @@ class Reader {
                const std::vector<std::string>& extra);
   std::string Text(const YAML::Node& node, const std::string& path);
   int32_t Int32(const YAML::Node& node, const std::string& path);
+  int64_t Time(const YAML::Node& node, const std::string& path);
+  std::vector<std::string> List(const YAML::Node& node, const std::string& path);
   std::map<std::string, std::string> Texts(const YAML::Node& node, const std::string& path);
 
  private:
@@ -150,6 +153,21 @@ std::map<std::string, std::string> Reader::Texts(const YAML::Node& node, const s
     texts[key.Scalar()] = Text(value, Below(path, key.Scalar()));
   });
   return texts;
+}
+
+int64_t Reader::Time(const YAML::Node& node, const std::string& path) {
+  const auto seconds = ParseDuration(Text(node, path));
+  if (!seconds.has_value())
+    Complain(node, absl::StrCat(path, " must be a time with its units, such as 90m or 1d12h"));
+  return *seconds;
+}
+
+// One is a list too.
+std::vector<std::string> Reader::List(const YAML::Node& node, const std::string& path) {
+  if (!node.IsSequence()) return {Text(node, path)};
+  std::vector<std::string> list;
+  for (const YAML::Node& item : node) list.push_back(Text(item, path));
+  return list;
 }
 
 int32_t Reader::Int32(const YAML::Node& node, const std::string& path) {
@@ -246,6 +264,19 @@ void ReadDataset(const YAML::Node& node, Reader& reader, JobFile* file) {
   file->spec["dataset"] = std::move(dataset);
 }
 
+// The spec of a job that began with a result names that result; a checkpoint it does not.
+void ReadLinksOfJob(const YAML::Node& job, Reader& reader, JobFile* file) {
+  if (const YAML::Node start_from = job["start_from"]; start_from.IsDefined()) {
+    const std::string text = reader.Text(start_from, "start_from");
+    if (text.find('@') != std::string::npos) file->start_from = text;
+  }
+  if (const YAML::Node limit = job["time_limit_seconds"]; limit.IsDefined()) {
+    const std::string text = reader.Text(limit, "time_limit_seconds");
+    if (!absl::SimpleAtoi(text, &file->time_limit_seconds))
+      Complain(limit, "time_limit_seconds must be a whole number");
+  }
+}
+
 JobFile ReadDocument(const YAML::Node& document) {
   JobFile file;
   Reader reader;
@@ -268,6 +299,16 @@ JobFile ReadDocument(const YAML::Node& document) {
     file.priority = reader.Int32(priority, "priority");
   if (const YAML::Node labels = given("labels"); labels.IsDefined())
     file.labels = reader.Texts(labels, "labels");
+  if (is_job) {
+    ReadLinksOfJob(document, reader, &file);
+    return file;
+  }
+  if (const YAML::Node after = given("after"); after.IsDefined())
+    file.after = reader.List(after, "after");
+  if (const YAML::Node start_from = given("start_from"); start_from.IsDefined())
+    file.start_from = reader.Text(start_from, "start_from");
+  if (const YAML::Node limit = given("time_limit"); limit.IsDefined())
+    file.time_limit_seconds = reader.Time(limit, "time_limit");
   return file;
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
@@ -18,13 +19,17 @@ struct JobFile {
   std::optional<std::string> name;
   std::optional<int32_t> priority;
   std::map<std::string, std::string> labels;
+  std::vector<std::string> after;
+  std::string start_from;
+  int64_t time_limit_seconds = 0;
 };
 
-// Reads YAML, of which JSON is a part: the keys of a JobSpec with `name`, `priority` and `labels`
-// beside them, or a job as `ftctl show -o yaml` prints it, of which all but the name is taken.
-// `dataset` may be what --dataset takes, alone or as its key `path`. `where` names the text in
-// messages. INVALID_ARGUMENT FIELD_INVALID, with the line, for a key that is not known or given
-// twice, a value that does not read, and text that does not parse.
+// Reads YAML, of which JSON is a part: the keys of a JobSpec with `name`, `priority`, `labels`,
+// `after`, `start_from` and `time_limit` beside them, or a job as `ftctl show -o yaml` prints it,
+// of which all but the name is taken, and the jobs that it came after. `dataset` may be what
+// --dataset takes, alone or as its key `path`. `where` names the text in messages. INVALID_ARGUMENT
+// FIELD_INVALID, with the line, for a key that is not known or given twice, a value that does not
+// read, and text that does not parse.
 absl::StatusOr<JobFile> ParseJobFile(const std::string& text, const std::string& where);
 
 // The same from a file; "-": from standard input. NOT_FOUND for one that is not there;

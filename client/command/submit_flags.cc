@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "client/base/uuid.h"
 #include "client/command/job_file.h"
+#include "client/text/text.h"
 #include "lib/base/error.h"
 #include "lib/base/utf8.h"
 #include "lib/runlog/message_json.h"
@@ -20,6 +21,8 @@ namespace {
 using ftd::v1::JobSpec;
 
 constexpr const char* kFileFlag = "-f,--file";
+// What may say model and mode.
+constexpr const char* kInsteadOfModel = "-f,--file,--start-from";
 
 // Returns a field's names as CLI11 takes them: "--model,--model-name", "--shuffle,!--no-shuffle".
 std::string FlagNames(const JobField& field) {
@@ -118,7 +121,8 @@ void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
     if (field.flag != nullptr) AddField(flags, field, &submit->given);
     const bool has_default =
         field.path == std::string_view("mode") && submit->default_mode != JobSpec::MODE_UNSPECIFIED;
-    if (field.required && !has_default) flags.Require(absl::StrCat("--", field.flag), kFileFlag);
+    if (field.required && !has_default)
+      flags.Require(absl::StrCat("--", field.flag), kInsteadOfModel);
   }
   AddQueue(flags, submit);
   flags.Group("Other tools' names");
@@ -127,6 +131,35 @@ void AddSubmitFlags(Flags& flags, SubmitFlags* submit) {
                  [given = &submit->given, &shorthand](bool) { given->SetShorthand(shorthand); });
   }
   flags.Group("Options");
+}
+
+void AddJobLinks(Flags& flags, SubmitFlags* submit) {
+  flags.Group("Other jobs");
+  flags.Repeated("--after",
+                 "Start once this job has succeeded; if it fails, so does this one. May be given "
+                 "several times",
+                 &submit->after, "JOB");
+  flags.Text(
+      "--start-from",
+      "Begin with the weights of a job's result, or of its checkpoint of a step, and with its "
+      "model and mode. A job that has not ended is waited for",
+      [submit](const std::string& v) { submit->start_from = v; }, "JOB[@STEP]");
+  flags.Text(
+      "--time-limit",
+      "Write a checkpoint and end after so much time, such as 90m or 1d12h, over all attempts "
+      "[none]",
+      [submit](const std::string& v) { submit->time_limit = v; }, "TIME");
+  flags.Group("Options");
+}
+
+absl::StatusOr<int64_t> ParseTimeLimit(const std::string& text) {
+  if (text == "none") return 0;
+  if (const auto seconds = ParseDuration(text)) return *seconds;
+  return Error(
+      Reason::kUsage,
+      absl::StrCat("--time-limit needs a time with its units, such as 90m, 12h or 1d12h, or "
+                   "none; got '",
+                   text, "'"));
 }
 
 // The value may have further equals signs, and may be empty.
@@ -156,6 +189,14 @@ absl::Status CompleteRequest(SubmitFlags* submit) {
   request.set_name(submit->name.value_or(file.name.value_or("")));
   request.set_priority(submit->priority.value_or(file.priority.value_or(0)));
   request.mutable_labels()->insert(file.labels.begin(), file.labels.end());
+  const std::vector<std::string>& after = submit->after.empty() ? file.after : submit->after;
+  request.mutable_after()->Assign(after.begin(), after.end());
+  request.set_start_from(submit->start_from.value_or(file.start_from));
+  request.set_time_limit_seconds(file.time_limit_seconds);
+  if (submit->time_limit.has_value()) {
+    FTD_ASSIGN_OR_RETURN(const int64_t seconds, ParseTimeLimit(*submit->time_limit));
+    request.set_time_limit_seconds(seconds);
+  }
   const absl::Status parsed = MessageFromJson(file.spec.dump(), UnknownFields::kRefused, spec);
   if (!parsed.ok()) return Error(Reason::kUsage, std::string(parsed.message()));
   if (spec->mode() == JobSpec::MODE_UNSPECIFIED) spec->set_mode(submit->default_mode);

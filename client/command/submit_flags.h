@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "client/command/flags.h"
 #include "ftd/v1/fine_tuning.pb.h"
 #include "lib/spec/job_fields.h"
@@ -23,12 +24,20 @@ struct SubmitFlags {
   std::vector<std::string> labels;  // "k=v"
   std::optional<std::string> name;
   std::optional<int32_t> priority;
+  std::vector<std::string> after;  // AddJobLinks
+  std::optional<std::string> start_from, time_limit;
   // Where neither flags nor file have one; unspecified: they must.
   ftd::v1::JobSpec::Mode default_mode = ftd::v1::JobSpec::MODE_UNSPECIFIED;
 };
 
 // Declares them. `flags` and `submit` must live until Parse has returned.
 void AddSubmitFlags(Flags& flags, SubmitFlags* submit);
+
+// Declares the flags that need other jobs, or a queue: --after, --start-from, --time-limit.
+void AddJobLinks(Flags& flags, SubmitFlags* submit);
+
+// "90m" as seconds; "none" is 0. INVALID_ARGUMENT reason USAGE for what does not read.
+absl::StatusOr<int64_t> ParseTimeLimit(const std::string& text);
 
 // "k=v" each. INVALID_ARGUMENT reason USAGE for one that is not.
 absl::Status ParseLabels(const std::vector<std::string>& labels,

@@ -42,6 +42,8 @@ std::string PendingText(Job::PendingReason why) {
   switch (why) {
     case Job::GPU_BUSY:
       return "another job has the device";
+    case Job::DEPENDENCY:
+      return "a job that it comes after has not succeeded yet";
     case Job::BACKOFF:
       return "it waits before the next attempt";
     case Job::DISK_RESERVE:

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "lib/base/utf8.h"
 
@@ -129,6 +130,29 @@ std::string ShortDuration(double seconds) {
   if (total < 3600) return absl::StrFormat("%dm%02ds", total / 60, total % 60);
   if (total < 86400) return absl::StrFormat("%dh%02dm", total / 3600, total / 60 % 60);
   return absl::StrFormat("%dd%02dh", total / 86400, total / 3600 % 24);
+}
+
+// Each unit once, the greater first.
+std::optional<int64_t> ParseDuration(std::string_view text) {
+  struct Unit {
+    char letter;
+    int64_t seconds;
+  };
+  constexpr Unit kUnits[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+  constexpr int64_t kMost = int64_t{1} << 40;
+  if (text.empty()) return std::nullopt;
+  int64_t seconds = 0;
+  for (const Unit& unit : kUnits) {
+    const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+    if (digits == text.size() || text[digits] != unit.letter) continue;
+    int64_t count = 0;
+    if (!absl::SimpleAtoi(std::string(text.substr(0, digits)), &count) ||
+        count > kMost / unit.seconds)
+      return std::nullopt;
+    seconds += count * unit.seconds;
+    text.remove_prefix(digits + 1);
+  }
+  return text.empty() ? std::optional(seconds) : std::nullopt;
 }
 
 std::string ShortBytes(int64_t bytes) {

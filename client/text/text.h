@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -34,6 +35,10 @@ std::string PadRight(std::string_view text, int columns);
 
 // "45s", "1m20s", "3h05m", "2d04h". Negative counts as 0.
 std::string ShortDuration(double seconds);
+
+// Reads what ShortDuration writes and its like, in seconds: "1d12h", "90m", "45s". Nullopt for what
+// does not read so.
+std::optional<int64_t> ParseDuration(std::string_view text);
 
 // "512 B", "12.3 MB" (decimal units).
 std::string ShortBytes(int64_t bytes);

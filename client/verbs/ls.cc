@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "client/base/exit_codes.h"
 #include "client/command/flags.h"
+#include "client/command/submit_flags.h"
 #include "client/command/verbs.h"
 #include "client/rpc/connection.h"
 #include "client/text/json_output.h"
@@ -25,7 +26,7 @@ namespace {
 using ftd::v1::Job;
 
 struct LsOptions {
-  std::vector<std::string> states;
+  std::vector<std::string> states, labels;
   std::optional<int64_t> limit;
   bool all = false;
   bool quiet = false;
@@ -57,6 +58,7 @@ absl::StatusOr<ftd::v1::ListJobsRequest> FirstPage(const LsOptions& options) {
     }
     request.add_states(state);
   }
+  FTD_RETURN_IF_ERROR(ParseLabels(options.labels, request.mutable_labels()));
   return request;
 }
 
@@ -138,6 +140,9 @@ class JobPrinter {
     if (left != 0) {
       std::cerr << (left > 0 ? absl::StrCat(left, " more") : "There are more")
                 << "; `ftctl ls --all` lists them." << std::endl;
+    } else if (shown_ == 0 && !options_.labels.empty()) {
+      std::cerr << "No such job has " << absl::StrJoin(options_.labels, " and ") << "."
+                << std::endl;
     } else if (shown_ == 0 && options_.states.empty()) {
       std::cerr << "No jobs. `ftctl submit` queues one." << std::endl;
     } else if (shown_ == 0) {
@@ -193,6 +198,8 @@ int LsVerb(const Invocation& call) {
   flags.Repeated(
       "--state", "Only jobs in this state; may be given several times", &options.states,
       "QUEUED|HELD|PREPARING|RUNNING|PAUSING|PAUSED|CANCELLING|SUCCEEDED|FAILED|CANCELLED");
+  flags.Repeated("--label", "Only jobs with this label; may be given several times",
+                 &options.labels, "KEY=VALUE");
   flags.Int64("-n,--limit", "At most this many [50; all with -q, -o json or -o yaml]",
               [&](int64_t value) { options.limit = value; });
   flags.Switch("-a,--all", "All of them", &options.all);

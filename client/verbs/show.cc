@@ -166,6 +166,11 @@ void PrintJob(const Job& job) {
       {"step", StepText(job)},
       {"evaluation", EvaluationsText(job)},
       {"priority", job.priority() == 0 ? "" : absl::StrCat(job.priority())},
+      {"after", absl::StrJoin(job.after(), ", ")},
+      {"starts from", job.start_from()},
+      {"time limit", job.time_limit_seconds() == 0
+                         ? ""
+                         : ShortDuration(static_cast<double>(job.time_limit_seconds()))},
       {"labels", Labels(job)},
       {"owner", job.owner()},
       {"created", Time(job.has_create_time(), job.create_time())},

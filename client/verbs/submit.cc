@@ -126,6 +126,7 @@ int SubmitVerb(const Invocation& call) {
   SubmitOptions options;
   Flags flags(call, "submit", "Queue a fine-tuning job. Prints its id.", kExamples);
   AddSubmitFlags(flags, &options.submit);
+  AddJobLinks(flags, &options.submit);
   flags.Switch("--watch", "Then run `ftctl watch`; the exit code is the job's outcome",
                &options.watch);
   flags.Switch("-q,--quiet", "The id alone, no talk", &options.quiet);

@@ -31,12 +31,11 @@ absl::StatusOr<std::vector<Job>> JobsOfSweep(Connection& connection, const std::
   std::vector<Job> jobs;
   ftd::v1::ListJobsRequest request;
   request.set_page_size(1000);
+  (*request.mutable_labels())[kSweepLabel] = name;
   do {
     FTD_ASSIGN_OR_RETURN(const auto page,
                          connection.Call(&ftd::v1::FineTuning::Stub::ListJobs, request));
     for (const Job& job : page.jobs()) {
-      const auto label = job.labels().find(kSweepLabel);
-      if (label == job.labels().end() || label->second != name) continue;
       ftd::v1::GetJobRequest get;
       get.set_job(job.id());
       auto whole = connection.Call(&ftd::v1::FineTuning::Stub::GetJob, get);

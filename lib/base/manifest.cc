@@ -16,7 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr char kManifestName[] = "MANIFEST.json";
 constexpr char kCheckpointPrefix[] = "checkpoint-";
 
 absl::Status Corrupt(const fs::path& dir, const std::string& what) {
@@ -104,6 +103,14 @@ absl::StatusOr<Manifest> VerifyDirectory(const fs::path& dir,
 absl::StatusOr<Manifest> ReadManifest(const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(Json json, LoadManifest(dir));
   return FromJson(dir, json);
+}
+
+absl::StatusOr<std::string> DigestInManifest(const fs::path& dir, const std::string& file) {
+  FTD_ASSIGN_OR_RETURN(const Json json, LoadManifest(dir));
+  const Json entry = json["files"].value(file, Json());
+  if (!entry.is_object() || !entry.contains("sha256") || !entry["sha256"].is_string())
+    return Corrupt(dir, absl::StrCat("MANIFEST.json has no sha256 of ", file));
+  return entry["sha256"].get<std::string>();
 }
 
 std::string CheckpointName(int64_t step) { return absl::StrCat(kCheckpointPrefix, step); }

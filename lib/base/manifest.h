@@ -32,6 +32,12 @@ absl::Status SealDirectory(const std::filesystem::path& tmp_dir,
 absl::StatusOr<Manifest> VerifyDirectory(const std::filesystem::path& dir,
                                          const std::function<void()>& progress = nullptr);
 
+inline constexpr char kManifestName[] = "MANIFEST.json";
+
+// Returns the sha256 that the manifest says a file of the directory has, in lower-case hex.
+absl::StatusOr<std::string> DigestInManifest(const std::filesystem::path& dir,
+                                             const std::string& file);
+
 // The manifest alone, without reading the files. For listings.
 absl::StatusOr<Manifest> ReadManifest(const std::filesystem::path& dir);
 

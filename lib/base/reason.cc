@@ -19,6 +19,8 @@ constexpr ReasonRow kTable[] = {
     {Reason::kAddressInUse, "ADDRESS_IN_USE", Code::kFailedPrecondition, 1,
      "stop the program that listens there, or listen elsewhere", kLocal},
     {Reason::kCheckpointCorrupt, "CHECKPOINT_CORRUPT", Code::kDataLoss, 74, "check the disk"},
+    {Reason::kCheckpointNotFound, "CHECKPOINT_NOT_FOUND", Code::kNotFound, 66,
+     "choose a step that `ftctl checkpoints` lists"},
     {Reason::kConfigInvalid, "CONFIG_INVALID", Code::kFailedPrecondition, 1,
      "correct the setting, or the line of the token file, that the message names"},
     {Reason::kDatasetInvalid, "DATASET_INVALID", Code::kInvalidArgument, 65,

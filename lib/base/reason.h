@@ -15,6 +15,7 @@ enum class Reason {
   kAdapterMismatch,
   kAddressInUse,
   kCheckpointCorrupt,
+  kCheckpointNotFound,
   kConfigInvalid,
   kDatasetInvalid,
   kDatasetNotFound,

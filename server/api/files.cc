@@ -8,6 +8,7 @@
 #include "server/api/fine_tuning_service.h"
 #include "server/api/page.h"
 #include "server/attempts/attempt_files.h"
+#include "server/requests/result_lookup.h"
 #include "server/streams/log_source.h"
 #include "server/streams/result_source.h"
 #include "server/streams/steps_source.h"
@@ -22,22 +23,6 @@ namespace {
 int64_t PlaceOf(const v1::Checkpoint& checkpoint) {
   constexpr int kAttemptBits = 20;
   return (checkpoint.step() << kAttemptBits) + checkpoint.attempt();
-}
-
-// RESULT_PRUNED, with when and by whom.
-absl::Status CheckNotPruned(JobStore& store, const Job& job) {
-  FTD_ASSIGN_OR_RETURN(const auto removals, store.Removals(job.id));
-  for (const Removal& removal : removals) {
-    if (removal.kind != RemovalKind::kResult) continue;
-    return Error(
-        Reason::kResultPruned,
-        absl::StrCat("the result of job ", job.DisplayName(), " was pruned at ",
-                     absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", removal.time, absl::UTCTimeZone()),
-                     removal.owner.empty() ? ", by ftd itself" : ", for ", removal.owner,
-                     ", as the retention_result settings say; `ftctl retry ", job.DisplayName(),
-                     "` makes it again"));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace

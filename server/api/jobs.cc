@@ -106,6 +106,9 @@ absl::StatusOr<Submission> ToSubmission(const v1::SubmitJobRequest& request, Cal
                         .name = request.name(),
                         .labels = {request.labels().begin(), request.labels().end()},
                         .priority = request.priority(),
+                        .after = {request.after().begin(), request.after().end()},
+                        .start_from = request.start_from(),
+                        .time_limit_seconds = request.time_limit_seconds(),
                         .caller = std::move(caller)};
   if (!request.request_id().empty()) submission.request = {request.request_id(), BodyHash(request)};
   return submission;
@@ -269,6 +272,8 @@ FineTuningService::Unary* FineTuningService::UpdateJob(Context* context,
         .labels = {request->labels().begin(), request->labels().end()},
         .remove_labels = {request->remove_labels().begin(), request->remove_labels().end()}};
     if (request->has_priority()) changes.priority = request->priority();
+    if (request->has_time_limit_seconds())
+      changes.time_limit_seconds = request->time_limit_seconds();
     return View(ftd::UpdateJob(parts_.store, job, changes), response);
   });
 }

@@ -11,6 +11,7 @@
 #include "server/attempts/attempt_verdict.h"
 #include "server/attempts/disk_room.h"
 #include "server/attempts/result_publisher.h"
+#include "server/attempts/time_limit.h"
 
 namespace ftd {
 namespace {
@@ -68,6 +69,8 @@ absl::StatusOr<Job> JudgeAndStore(JobStore& store, const StateDir& state_dir, co
   evidence.never_started &= end.daemon_cause.empty();
   evidence.asked_to_stop = end.asked_to_stop;
   evidence.hung = end.hung;
+  evidence.job_name = job.DisplayName();
+  if (end.timed_out) evidence.time_limit = absl::Seconds(job.time_limit_seconds);
   evidence.disk_is_full = IsDiskFull(state_dir);
   const absl::Time now = absl::Now();
   AttemptVerdict verdict = JudgeAttempt(evidence, now);
@@ -90,6 +93,9 @@ absl::StatusOr<Job> JudgeAndStore(JobStore& store, const StateDir& state_dir, co
   }
   attempt->state = verdict.attempt_state;
   attempt->reason = verdict.attempt_reason;
+  attempt->ran = end.ran > absl::ZeroDuration()
+                     ? end.ran
+                     : LifeOf(state_dir.AttemptDir(job.id, attempt->number), *attempt);
   return store.EndAttempt(judged, *attempt, verdict.move);
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "lib/base/steady_clock.h"
 #include "server/attempts/worker_process.h"
 #include "server/host/state_dir.h"
@@ -17,6 +18,8 @@ struct WorkerEnd {
   std::string daemon_cause;    // why it could not be started; empty otherwise
   bool asked_to_stop = false;  // by the daemon
   bool hung = false;           // killed because it stood still
+  bool timed_out = false;      // asked to stop because the job has used up its time
+  absl::Duration ran;          // how long it ran; 0: not known
 };
 
 struct Conclusion {

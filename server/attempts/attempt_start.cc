@@ -11,6 +11,7 @@
 #include "ftd/v1/worker.pb.h"
 #include "lib/base/contained_file.h"
 #include "lib/base/error.h"
+#include "lib/base/manifest.h"
 #include "lib/base/user.h"
 #include "lib/runlog/message_json.h"
 #include "lib/runlog/step_log.h"
@@ -86,6 +87,16 @@ std::optional<uid_t> ModelReader(const StateDir& state_dir, const Job& job,
   return uid == geteuid() ? std::nullopt : uid;
 }
 
+// Where the manifest cannot be read, the digest stays empty and the worker says that it is damaged.
+void SetStartWeights(const StateDir& state_dir, const Job& job, v1::AttemptRequest& request) {
+  if (job.start_from.find('@') == std::string::npos) return;
+  const fs::path dir = state_dir.StartWeights(job.id);
+  const std::string file = request.spec().mode() == v1::JobSpec::FULL ? "model.safetensors"
+                                                                      : "adapter_model.safetensors";
+  request.set_start_weights(dir / file);
+  request.set_start_weights_sha256(DigestInManifest(dir, file).value_or(""));
+}
+
 // Writes request.json, which is complete and durable before a worker can read it.
 absl::Status WriteRequest(const v1::AttemptRequest& request, const fs::path& dir) {
   const auto json = MessageToJson(request, JsonStyle::kIndented);
@@ -102,6 +113,7 @@ absl::Status WriteAttemptRequest(const StateDir& state_dir, const Job& job,
   for (int32_t earlier = 1; earlier < prepared.attempt.number; ++earlier) {
     request.add_earlier_step_logs(state_dir.AttemptDir(job.id, earlier) / kStepsLog);
   }
+  if (prepared.attempt.resumed_from.empty()) SetStartWeights(state_dir, job, request);
   request.set_device_lock(device.lock);
   request.set_peak_tflops(device.peak_tflops);
   request.set_host_memory_reserve_bytes(device.host_memory_reserve_bytes);

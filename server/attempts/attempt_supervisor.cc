@@ -30,6 +30,7 @@ AttemptSupervisor::AttemptSupervisor(Job job, Attempt attempt, std::filesystem::
       attempt_(std::move(attempt)),
       dir_(std::move(dir)),
       process_(std::move(process)),
+      started_(SteadyNow() - process_.Age()),
       follower_(std::move(follower)),
       control_(dir_),
       hang_limit_(hang_limit),

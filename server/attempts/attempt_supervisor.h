@@ -40,6 +40,8 @@ class AttemptSupervisor {
   const Attempt& attempt() const { return attempt_; }
   const std::filesystem::path& dir() const { return dir_; }
   WorkerProcess& process() { return process_; }
+  // When its worker was started.
+  Moment started() const { return started_; }
   int logs_fd() const { return follower_.fd(); }
 
   // Asks the worker to stop: sends Stop over the control socket at once (or SIGTERM, which asks for
@@ -68,6 +70,7 @@ class AttemptSupervisor {
   const Attempt attempt_;
   const std::filesystem::path dir_;
   WorkerProcess process_;
+  const Moment started_;
   AttemptFollower follower_;
   ControlClient control_;
   StopRequest asked_ = StopRequest::kNone;

@@ -55,6 +55,8 @@ Move StoppedMove(const AttemptEvidence& evidence) {
                              ? "paused without a checkpoint: starts afresh"
                              : absl::StrCat("paused; continues after step ", evidence.resume_step)};
     default:
+      if (evidence.time_limit > absl::ZeroDuration())
+        return TimeLimitMove(evidence.time_limit, evidence.job_name, evidence.resume_step);
       return {.to = JobState::kQueued,
               .message = "interrupted; continues when its turn comes",
               .at_head = true};
@@ -121,8 +123,8 @@ AttemptVerdict Failed(const AttemptEvidence& evidence) {
   return verdict;
 }
 
-// Somebody else may have filled the disk for a moment: then more space than is free by now may never
-// be, and is not waited for longer than this.
+// Somebody else may have filled the disk for a moment: then more space than is free by now may
+// never be, and is not waited for longer than this.
 constexpr absl::Duration kDiskBackoff = absl::Seconds(30);
 
 // Returns the verdict on a worker that found the disk full, which is not the fault of the job: it
@@ -236,6 +238,18 @@ AttemptVerdict Judge(const AttemptEvidence& evidence, absl::Time now) {
 }
 
 }  // namespace
+
+Move TimeLimitMove(absl::Duration limit, const std::string& job_name, int64_t resume_step) {
+  const std::string from = absl::StrCat(job_name, "@", resume_step);
+  return {.to = JobState::kFailed,
+          .message = absl::StrCat("it has used up its time limit of ", absl::FormatDuration(limit)),
+          .failure_reason = "TIME_LIMIT",
+          .hint = resume_step == 0
+                      ? "it has no checkpoint; `ftctl retry` and `ftctl update --time-limit` give "
+                        "it more time"
+                      : absl::StrCat("`ftctl submit --start-from ", from,
+                                     "` begins with the weights of its last checkpoint")};
+}
 
 AttemptVerdict JudgeAttempt(const AttemptEvidence& evidence, absl::Time now) {
   AttemptVerdict verdict = Judge(evidence, now);

@@ -41,6 +41,8 @@ struct AttemptEvidence {
   std::string daemon_cause;    // why it could not be started; empty otherwise
   bool never_started = false;  // the daemon died before it had started a worker
   bool hung = false;           // it was killed because it stood still
+  absl::Duration time_limit;   // that the job has used up; 0: it has not
+  std::string job_name;        // for people
   bool disk_is_full = false;   // so much that the worker could not have said so
   std::string log_tail;        // of worker.log
 };
@@ -52,6 +54,9 @@ struct AttemptVerdict {
   bool publish = false;  // the result is to be published before the job is moved
   bool disk_was_full = false;
 };
+
+// The end of a job that has used up its time. `resume_step`: of its newest checkpoint; 0: none.
+Move TimeLimitMove(absl::Duration limit, const std::string& job_name, int64_t resume_step);
 
 // A retry after a crash waits from `now`: 1 s, then 2 s; 30 s, then 120 s where memory ran short,
 // and at most 30 s where the disk is full (Move::space_wanted is the caller's to fill in).

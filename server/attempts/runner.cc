@@ -16,6 +16,7 @@
 #include "server/attempts/attempt_verdict.h"
 #include "server/attempts/disk_room.h"
 #include "server/attempts/result_publisher.h"
+#include "server/attempts/time_limit.h"
 #include "server/attempts/worker_finder.h"
 #include "server/host/log.h"
 #include "server/jobs/job_states.h"
@@ -95,6 +96,11 @@ void Runner::Start() {
 
 void Runner::Wake() { eventfd_write(wake_.get(), 1); }
 
+void Runner::CheckDependents() {
+  check_dependents_ = true;
+  Wake();
+}
+
 void Runner::Stop() {
   stopping_ = true;
   Wake();
@@ -121,7 +127,7 @@ void Runner::Run() {
   // daemon that stops meanwhile leaves that job to the next daemon.
   while (!abandoned_) {
     if (active_ == nullptr && unsettled_) Recover();
-    Moment until = PublishWaiting();
+    Moment until = std::min(PublishWaiting(), FailDependents());
     if (active_ != nullptr) {
       until = std::min(until, Tend());
     } else if (unsettled_) {
@@ -196,6 +202,7 @@ bool Runner::RecoverJob(const Job& job) {
     return false;
   }
   active_ = *std::move(supervisor);
+  BeginTime(job, *attempts);
   worker_up_ = true;
   return true;
 }
@@ -257,6 +264,7 @@ absl::Status Runner::StartAttempt(const Job& queued) {
   // never started.
   FTD_ASSIGN_OR_RETURN(const auto attempts, store_.Attempts(queued.id));
   const int32_t number = attempts.empty() ? 1 : attempts.back().number + 1;
+  if (TimeTaken(attempts) >= TimeLimitOf(queued)) return EndForTime(store_, state_dir_, queued);
   const auto rollbacks = static_cast<int32_t>(std::count_if(
       attempts.begin(), attempts.end(),
       [](const Attempt& attempt) { return attempt.state == AttemptState::kRolledBack; }));
@@ -297,6 +305,7 @@ absl::Status Runner::StartAttempt(const Job& queued) {
   FTD_ASSIGN_OR_RETURN(active_,
                        AttemptSupervisor::Create(job, attempt, prepared.dir, *std::move(process),
                                                  options_.hang_limit));
+  BeginTime(job, attempts);
   unsettled_ = false;
   woken_ = true;  // it may have been cancelled meanwhile
   worker_up_ = true;
@@ -309,6 +318,7 @@ void Runner::ObeyRequests() {
   // daemon comes before a cancel with `keep`: the checkpoint is enough, since the next attempt
   // makes the result from it.
   const auto job = store_.Get(active_->job().id);
+  if (job.ok()) time_limit_ = TimeLimitOf(*job);
   const bool cancelling = job.ok() && job->state == JobState::kCancelling;
   const bool pausing = job.ok() && job->state == JobState::kPausing;
   if ((cancelling && !job->keep) || hastening_) {
@@ -340,6 +350,32 @@ void Runner::Digest(const AttemptNews& news) {
   observer_.news(job, active_->attempt(), news);
 }
 
+void Runner::BeginTime(const Job& job, const std::vector<Attempt>& attempts) {
+  time_limit_ = TimeLimitOf(job);
+  ran_before_ = TimeTaken(attempts);
+  timed_out_ = false;
+}
+
+Moment Runner::KeepTimeLimit() {
+  if (active_->asked_to_stop()) return kNever;
+  const Moment end = active_->started() + (time_limit_ - ran_before_);
+  if (SteadyNow() < end) return end;
+  LogInfo(AboutAttempt(active_->job(), active_->attempt()),
+          "the job has used up its time limit of ", absl::FormatDuration(time_limit_));
+  timed_out_ = true;
+  active_->AskToStop(StopRequest::kSave, options_.stop_grace, options_.stop_grace);
+  return kNever;
+}
+
+Moment Runner::FailDependents() {
+  if (!check_dependents_.exchange(false)) return kNever;
+  const absl::Status failed = store_.FailHopeless();
+  if (failed.ok()) return kNever;
+  LogError("cannot look for jobs that wait in vain: ", failed.message());
+  check_dependents_ = true;
+  return SteadyNow() + kRetrySettle;
+}
+
 Moment Runner::Tend() {
   ObeyRequests();
   // The end of the process is looked for before the logs are read: if it has ended, this is all of
@@ -349,11 +385,17 @@ Moment Runner::Tend() {
     if (exit_.has_value()) KillLeftovers(active_->dir());
   }
   Digest(active_->Read());
-  if (!exit_.has_value()) return active_->Drive(SteadyNow());
+  if (!exit_.has_value()) {
+    const Moment until = KeepTimeLimit();
+    return std::min(until, active_->Drive(SteadyNow()));
+  }
   worker_up_ = false;
   // Kept as it is, the exit status included, until the store takes the verdict.
-  const WorkerEnd end{
-      .exit = *exit_, .asked_to_stop = active_->asked_to_stop(), .hung = active_->hung()};
+  const WorkerEnd end{.exit = *exit_,
+                      .asked_to_stop = active_->asked_to_stop(),
+                      .hung = active_->hung(),
+                      .timed_out = timed_out_,
+                      .ran = SteadyNow() - active_->started()};
   if (!Conclude(active_->job(), active_->attempt(), end)) return SteadyNow() + kRetrySettle;
   exit_.reset();
   active_.reset();

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -62,6 +63,8 @@ class Runner {
   void Start();
   // Something in the store changed: a job was submitted, paused, cancelled, released.
   void Wake();
+  // A job may have ended that others come after, or one may wait for what will not come.
+  void CheckDependents();
   // Starts no more jobs and asks the worker to checkpoint and end; its job goes back to the head of
   // the queue.
   void Stop();
@@ -97,6 +100,12 @@ class Runner {
   // Publishes what could not be published before; returns when it is to be tried again.
   Moment PublishWaiting();
   void ObeyRequests();
+  // From now on the active attempt's time counts.
+  void BeginTime(const Job& job, const std::vector<Attempt>& attempts);
+  // Asks the worker to stop once the job has used up its time; returns when to look again.
+  Moment KeepTimeLimit();
+  // Fails jobs that come after one that did not succeed; returns when to try again.
+  Moment FailDependents();
   void Digest(const AttemptNews& news);
   // Judges an attempt whose worker is gone, publishes, and stores the outcome; false when that is
   // to be done again. A result that cannot be published waits, and holds up nobody.
@@ -113,15 +122,19 @@ class Runner {
   std::atomic<bool> hastening_{false};
   std::atomic<bool> abandoned_{false};
   std::atomic<bool> worker_up_{false};
+  std::atomic<bool> check_dependents_{true};
   std::unique_ptr<AttemptSupervisor> active_;
   std::optional<ExitStatus> exit_;  // of the active attempt's worker, once it has ended
   bool unsettled_ = true;           // the store may hold active jobs that nobody looks after
   bool woken_ = true;               // requests may have come in
   bool saw_checkpoint_ = false;     // of the active attempt
-  Moment retry_at_;                 // an attempt could not be prepared: not before this
-  int prepare_failures_ = 0;        // in a row
-  std::string trouble_;             // that kept an attempt from being judged, as last logged
-  StoredWait backoff_;              // of the job that is next in the queue
+  // Of the active attempt's job: what it may take in all, what earlier attempts took.
+  absl::Duration time_limit_ = absl::InfiniteDuration(), ran_before_;
+  bool timed_out_ = false;    // the active attempt was asked to stop because of that
+  Moment retry_at_;           // an attempt could not be prepared: not before this
+  int prepare_failures_ = 0;  // in a row
+  std::string trouble_;       // that kept an attempt from being judged, as last logged
+  StoredWait backoff_;        // of the job that is next in the queue
   // Attempts whose result is complete but could not be published, by job; and when to try again.
   struct Unpublished {
     Job job;

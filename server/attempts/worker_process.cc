@@ -8,9 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -254,6 +256,14 @@ absl::StatusOr<bool> WorkerProcess::Lives(const ProcessIdentity& known) {
   if (absl::IsNotFound(process.status())) return false;
   FTD_RETURN_IF_ERROR(process.status());
   return process->identity_.start_time == known.start_time && !HasEnded(process->pidfd_.get());
+}
+
+absl::Duration WorkerProcess::Age() const {
+  timespec now;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  const double started =
+      static_cast<double>(identity_.start_time) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  return std::max(absl::DurationFromTimespec(now) - absl::Seconds(started), absl::ZeroDuration());
 }
 
 void WorkerProcess::Signal(int signal) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "lib/base/file.h"
 
 namespace ftd {
@@ -50,6 +51,8 @@ class WorkerProcess {
   static absl::StatusOr<bool> Lives(const ProcessIdentity& known);
 
   const ProcessIdentity& identity() const { return identity_; }
+  // How long ago it was started, by a clock that nobody sets.
+  absl::Duration Age() const;
   // Readable once the process has ended.
   int pidfd() const { return pidfd_.get(); }
 

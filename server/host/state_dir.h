@@ -48,6 +48,10 @@ class StateDir {
   std::filesystem::path RowCheck(const std::string& job_id) const {
     return root_ / "jobs" / job_id / "row_check";
   }
+  // The weights that the job begins with, where they are another one's checkpoint.
+  std::filesystem::path StartWeights(const std::string& job_id) const {
+    return root_ / "jobs" / job_id / "start";
+  }
   // Of looks at rows that no job has yet. Emptied at each start.
   std::filesystem::path RowChecks() const { return root_ / "row_checks"; }
   std::filesystem::path Results() const { return root_ / "results"; }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/time/time.h"
 
@@ -53,6 +54,7 @@ struct Attempt {
   int64_t pid = 0;
   int64_t pid_start = 0;
   std::string boot_id;
+  absl::Duration ran;  // how long its worker ran; 0 while it does
 };
 
 // A change of a job's state.
@@ -84,7 +86,11 @@ struct Job {
   std::map<std::string, std::string> labels;
   int32_t priority = 0;
   std::string owner;
-  std::string retry_of;  // id of the job that it repeats, or empty
+  std::string retry_of;            // id of the job that it repeats, or empty
+  std::vector<std::string> after;  // ids of the jobs that have to succeed first
+  bool blocked = false;            // it is queued, and one of them has not succeeded
+  std::string start_from;  // ID or ID@STEP: whose weights it begins with; empty: the model's
+  int64_t time_limit_seconds = 0;  // for all its attempts together; 0: none
   bool at_head = false;
   bool keep = false;  // it ends with what it has: the next attempt only makes the result
   std::optional<absl::Time> not_before;

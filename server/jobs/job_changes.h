@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +31,13 @@ struct Move {
 struct RequestKey {
   std::string request_id;
   std::string body_sha256;
+};
+
+// Which jobs are asked for.
+struct JobFilter {
+  std::vector<JobState> states;               // empty: all
+  std::optional<std::string> owner;           // none: everybody's
+  std::map<std::string, std::string> labels;  // that a job has, among others
 };
 
 struct JobPage {

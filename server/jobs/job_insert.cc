@@ -52,7 +52,9 @@ absl::StatusOr<JobStore::Changed> JobStore::ApplyInsert(Database& database, cons
   // As precise as it is stored.
   changed.job.create_time = absl::FromUnixMicros(absl::ToUnixMicros(absl::Now()));
   changed.event.time = changed.job.create_time;
+  FTD_RETURN_IF_ERROR(CheckNeeded(database, changed.job));
   FTD_ASSIGN_OR_RETURN(changed.job.ordinal, InsertJob(database, changed.job));
+  FTD_RETURN_IF_ERROR(InsertDependencies(database, changed.job));
   if (request.has_value()) FTD_RETURN_IF_ERROR(InsertRequest(database, changed.job, *request));
   FTD_ASSIGN_OR_RETURN(changed.event,
                        InsertEvent(database, changed.job.id, std::move(changed.event)));

@@ -5,13 +5,38 @@
 #include <iterator>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/cleanup/cleanup.h"
 #include "lib/base/error.h"
 #include "server/jobs/job_rows.h"
 #include "server/jobs/job_sql.h"
 #include "server/jobs/job_states.h"
+#include "server/jobs/json.h"
 
 namespace ftd {
+namespace {
+
+// In their order, each once.
+std::vector<JobState> StatesOf(const JobFilter& filter) {
+  std::vector<JobState> states;
+  for (const JobState state : kAllJobStates)
+    if (filter.states.empty() || absl::c_linear_search(filter.states, state))
+      states.push_back(state);
+  return states;
+}
+
+// From ?3 on.
+void BindFilter(Statement& statement, JobState state, const JobFilter& filter) {
+  statement.Bind(JobStateName(state));
+  if (filter.owner.has_value()) {
+    statement.Bind(*filter.owner);
+  } else if (!filter.labels.empty()) {
+    statement.BindNull();
+  }
+  if (!filter.labels.empty()) statement.Bind(StringsToJson(filter.labels));
+}
+
+}  // namespace
 
 absl::Status JobQueries::LoadIndex() {
   absl::MutexLock lock(&read_mutex_);
@@ -41,41 +66,51 @@ absl::StatusOr<std::vector<Job>> JobQueries::List(int64_t before,
                                                   int64_t limit,
                                                   const std::optional<std::string>& owner) {
   constexpr int64_t kNoBound = std::numeric_limits<int64_t>::max();
-  FTD_ASSIGN_OR_RETURN(JobPage page, Page(before, states, limit, kNoBound, owner));
+  const JobFilter filter{.states = states, .owner = owner, .labels = {}};
+  FTD_ASSIGN_OR_RETURN(JobPage page, Page(before, filter, limit, kNoBound));
   return std::move(page.jobs);
 }
 
 // By an index of each state, so that the few that run are found as fast among a hundred thousand
 // that have ended.
-absl::StatusOr<std::vector<int64_t>> JobQueries::Ordinals(int64_t before,
-                                                          const std::vector<JobState>& states,
-                                                          int64_t limit,
-                                                          const std::optional<std::string>& owner) {
+absl::StatusOr<std::vector<int64_t>> JobQueries::Ordinals(int64_t before, const JobFilter& filter,
+                                                          int64_t limit) {
+  const char* sql = filter.owner.has_value() ? sql::kOrdinalsOfOwner : sql::kOrdinals;
+  if (!filter.labels.empty()) sql = sql::kOrdinalsWithLabels;
   std::vector<int64_t> ordinals;
-  for (const JobState state : states) {
-    FTD_ASSIGN_OR_RETURN(
-        Statement statement,
-        reader_.Prepare(owner.has_value() ? sql::kOrdinalsOfOwner : sql::kOrdinals));
-    statement.Bind(before).Bind(limit).Bind(JobStateName(state));
-    if (owner.has_value()) statement.Bind(*owner);
+  for (const JobState state : StatesOf(filter)) {
+    FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql));
+    BindFilter(statement.Bind(before).Bind(limit), state, filter);
     while (true) {
       FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
       if (!row) break;
       ordinals.push_back(statement.Int(0));
     }
   }
-  // A state that was asked for twice.
   std::sort(ordinals.begin(), ordinals.end(), std::greater<>());
-  ordinals.erase(std::unique(ordinals.begin(), ordinals.end()), ordinals.end());
   if (static_cast<int64_t>(ordinals.size()) > limit) ordinals.resize(static_cast<size_t>(limit));
   return ordinals;
 }
 
-absl::StatusOr<JobPage> JobQueries::Page(int64_t before, const std::vector<JobState>& states,
-                                         int64_t limit, int64_t most_bytes,
-                                         const std::optional<std::string>& owner) {
-  std::vector<JobState> asked = states;
-  if (asked.empty()) asked.assign(std::begin(kAllJobStates), std::end(kAllJobStates));
+absl::StatusOr<int64_t> JobQueries::Count(const JobFilter& filter) {
+  int64_t total = 0;
+  if (filter.labels.empty()) {
+    auto counts = index_.CountByState(filter.owner);
+    for (const JobState state : StatesOf(filter)) total += counts[state];
+    return total;
+  }
+  absl::MutexLock lock(&read_mutex_);
+  for (const JobState state : StatesOf(filter)) {
+    FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kCountWithLabels));
+    BindFilter(statement.Bind(std::numeric_limits<int64_t>::max()).Bind(1), state, filter);
+    FTD_RETURN_IF_ERROR(statement.Step().status());
+    total += statement.Int(0);
+  }
+  return total;
+}
+
+absl::StatusOr<JobPage> JobQueries::Page(int64_t before, const JobFilter& filter, int64_t limit,
+                                         int64_t most_bytes) {
   absl::MutexLock lock(&read_mutex_);
   // All of one moment: a job that changes its state meanwhile is neither missed nor given twice.
   FTD_RETURN_IF_ERROR(reader_.Run("BEGIN"));
@@ -85,7 +120,7 @@ absl::StatusOr<JobPage> JobQueries::Page(int64_t before, const std::vector<JobSt
   };
   // One row more tells whether there are others.
   FTD_ASSIGN_OR_RETURN(const std::vector<int64_t> ordinals,
-                       Ordinals(before, asked, limit == INT64_MAX ? limit : limit + 1, owner));
+                       Ordinals(before, filter, limit == INT64_MAX ? limit : limit + 1));
   JobPage page;
   int64_t bytes = 0;
   for (const int64_t ordinal : ordinals) {
@@ -119,9 +154,11 @@ absl::StatusOr<std::vector<Job>> JobQueries::Queued(int64_t limit) {
 }
 
 absl::StatusOr<std::optional<Job>> JobQueries::NextQueued() {
-  FTD_ASSIGN_OR_RETURN(std::vector<Job> jobs, Queued(1));
-  if (jobs.empty()) return std::nullopt;
-  return std::move(jobs.front());
+  absl::MutexLock lock(&read_mutex_);
+  FTD_ASSIGN_OR_RETURN(Statement statement, reader_.Prepare(sql::kNextQueued));
+  FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  if (!row) return std::nullopt;
+  return JobFromRow(statement);
 }
 
 absl::StatusOr<std::vector<Job>> JobQueries::Active() {

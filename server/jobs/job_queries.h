@@ -40,16 +40,16 @@ class JobQueries {
                                         const std::optional<std::string>& owner = std::nullopt);
   // The same, in pages: at most `limit` jobs, and none after the one with which their specs exceed
   // `most_bytes`. Requires: `limit` > 0.
-  absl::StatusOr<JobPage> Page(int64_t before, const std::vector<JobState>& states, int64_t limit,
-                               int64_t most_bytes,
-                               const std::optional<std::string>& owner = std::nullopt);
+  absl::StatusOr<JobPage> Page(int64_t before, const JobFilter& filter, int64_t limit,
+                               int64_t most_bytes);
   // Calls `take` with each of them, newest first, until it fails; a page at a time, so that jobs
   // that come or go meanwhile shift nothing.
   absl::Status ForEach(const std::vector<JobState>& states, const std::optional<std::string>& owner,
                        absl::FunctionRef<absl::Status(Job)> take);
   // The queue in the order in which it is served, at most `limit` jobs.
   absl::StatusOr<std::vector<Job>> Queued(int64_t limit);
-  // The job that is to run next, whether or not its back-off is over.
+  // The job that is to run next, whether or not its back-off is over. One that waits for others is
+  // passed over.
   absl::StatusOr<std::optional<Job>> NextQueued();
   // Jobs that have an attempt.
   absl::StatusOr<std::vector<Job>> Active();
@@ -63,6 +63,10 @@ class JobQueries {
       const std::optional<std::string>& owner = std::nullopt) const {
     return index_.CountByState(owner);
   }
+  // A job of the same owner that has not ended and comes after this one; none: there is none.
+  absl::StatusOr<std::optional<std::string>> WhoNeeds(const Job& job);
+  // How many there are of those. With labels each job is looked at, else none.
+  absl::StatusOr<int64_t> Count(const JobFilter& filter);
   // create_time of the queued job that was submitted first.
   absl::StatusOr<std::optional<absl::Time>> OldestQueued();
   absl::StatusOr<std::vector<Attempt>> Attempts(const std::string& job_id);
@@ -79,14 +83,19 @@ class JobQueries {
   explicit JobQueries(Database reader) : reader_(std::move(reader)) {}
   // Fills the index with what is stored.
   absl::Status LoadIndex();
+  // A queued job that comes after one that did not succeed: that one's name, and its state; empty:
+  // it was removed.
+  struct Hopeless {
+    std::string id, needed, state;
+  };
+  absl::StatusOr<std::vector<Hopeless>> FindHopeless();
 
   JobIndex index_;
 
  private:
-  // Ordinals of jobs of these states (of an owner, if one is given), newest first, at most `limit`.
-  absl::StatusOr<std::vector<int64_t>> Ordinals(int64_t before, const std::vector<JobState>& states,
-                                                int64_t limit,
-                                                const std::optional<std::string>& owner)
+  // Ordinals, newest first, at most `limit`.
+  absl::StatusOr<std::vector<int64_t>> Ordinals(int64_t before, const JobFilter& filter,
+                                                int64_t limit)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(read_mutex_);
 
   absl::Mutex read_mutex_;

@@ -1,6 +1,7 @@
 #include "server/jobs/job_rows.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "lib/base/error.h"
 #include "lib/base/utf8.h"
 #include "server/jobs/job_sql.h"
@@ -59,6 +60,10 @@ Job JobFromRow(const Statement& row) {
   job.keep = row.Int(column++) != 0;
   job.retry_of = row.Text(column++);
   job.space_wanted = row.Int(column++);
+  job.start_from = row.Text(column++);
+  job.time_limit_seconds = row.Int(column++);
+  job.after = absl::StrSplit(row.Text(column++), ' ', absl::SkipEmpty());
+  job.blocked = row.Int(column++) != 0;
   return job;
 }
 
@@ -79,6 +84,7 @@ Attempt AttemptFromRow(const Statement& row) {
   attempt.pid = row.Int(column++);
   attempt.pid_start = row.Int(column++);
   attempt.boot_id = row.Text(column++);
+  attempt.ran = absl::Microseconds(row.Int(column++));
   return attempt;
 }
 
@@ -175,10 +181,20 @@ absl::StatusOr<int64_t> InsertJob(Database& database, const Job& job) {
       .Bind(job.owner)
       .BindTime(job.create_time)
       .Bind(job.sources_json)
-      .Bind(job.retry_of);
+      .Bind(job.retry_of)
+      .Bind(job.start_from)
+      .Bind(job.time_limit_seconds);
   FTD_ASSIGN_OR_RETURN(const bool row, statement.Step());
   if (!row) return absl::InternalError("the database returned no ordinal for a job");
   return statement.Int(0);
+}
+
+absl::Status InsertDependencies(Database& database, const Job& job) {
+  for (const std::string& needs : job.after) {
+    FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kInsertDependency));
+    FTD_RETURN_IF_ERROR(statement.Bind(job.id).Bind(needs).Run());
+  }
+  return absl::OkStatus();
 }
 
 absl::Status InsertRequest(Database& database, const Job& job, const RequestKey& request) {
@@ -226,6 +242,7 @@ absl::Status AmendJob(Database& database, const Job& job) {
       .Bind(static_cast<int64_t>(job.at_head))
       .Bind(static_cast<int64_t>(job.keep))
       .Bind(job.space_wanted)
+      .Bind(job.time_limit_seconds)
       .Run();
 }
 

@@ -37,6 +37,7 @@ absl::StatusOr<std::optional<std::string>> ReadRequest(Database& database,
 
 // Returns its ordinal.
 absl::StatusOr<int64_t> InsertJob(Database& database, const Job& job);
+absl::Status InsertDependencies(Database& database, const Job& job);
 absl::Status InsertRequest(Database& database, const Job& job, const RequestKey& request);
 absl::Status InsertNotification(Database& database, const std::string& job_id,
                                 const std::string& channel);

@@ -5,7 +5,7 @@
 //   QUEUED                                    HELD          the user holds it
 //   HELD                                      QUEUED        the user releases it, or cancels it with `keep`
 //   QUEUED                                    PREPARING     the runner starts an attempt
-//   QUEUED                                    FAILED        the row checker found bad rows
+//   QUEUED                                    FAILED        bad rows were found, a job before it did not succeed, or its time is used up
 //   PREPARING                                 RUNNING       the attempt's first training step
 //   RUNNING                                   SUCCEEDED     the result is complete
 //   PREPARING, RUNNING                        QUEUED        a crash (with back-off), or the daemon's SIGTERM

@@ -104,6 +104,10 @@ absl::Status JobStore::Delete(const std::string& job_id) {
       [&](Database& database) -> absl::Status {
         FTD_ASSIGN_OR_RETURN(const Job job, ReadJob(database, job_id));
         if (!IsFinal(job.state)) return Conflict(job, "has not ended");
+        if (job.state == JobState::kSucceeded) {
+          FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql::kForgetNeeded));
+          FTD_RETURN_IF_ERROR(statement.Bind(job.id).Run());
+        }
         // In this order because of the foreign keys.
         for (const char* sql : sql::kDeleteJob) {
           FTD_ASSIGN_OR_RETURN(Statement statement, database.Prepare(sql));
@@ -233,7 +237,8 @@ absl::StatusOr<Job> JobStore::EndAttempt(const Job& judged, const Attempt& attem
     update.Bind(judged.id).Bind(attempt.number).Bind(AttemptStateName(attempt.state));
     update.Bind(attempt.reason).BindTime(absl::Now());
     update.Bind(attempt.exit_code).Bind(attempt.signal);
-    FTD_RETURN_IF_ERROR(update.Bind(attempt.first_step).Bind(attempt.last_step).Run());
+    update.Bind(attempt.first_step).Bind(attempt.last_step);
+    FTD_RETURN_IF_ERROR(update.Bind(absl::ToInt64Microseconds(attempt.ran)).Run());
     return ApplyMove(
         database, judged.id,
         {JobState::kPreparing, JobState::kRunning, JobState::kPausing, JobState::kCancelling},

@@ -51,7 +51,8 @@ class JobStore : public JobQueries {
 
   // Stores a queued job, its first event and the request's key. Fills in ordinal and create_time.
   // ALREADY_EXISTS NAME_IN_USE, REQUEST_ID_REUSED; RESOURCE_EXHAUSTED QUEUE_FULL with `max_queued`
-  // jobs queued, QUOTA_EXCEEDED with `max_of_owner` of the job's owner that have not begun.
+  // jobs queued, QUOTA_EXCEEDED with `max_of_owner` of the job's owner that have not begun;
+  // NOT_FOUND JOB_NOT_FOUND, FAILED_PRECONDITION STATE_CONFLICT as CheckNeeded says.
   absl::StatusOr<Job> Insert(const Job& job, const std::optional<RequestKey>& request,
                              int64_t max_queued,
                              int64_t max_of_owner = std::numeric_limits<int64_t>::max());
@@ -78,13 +79,16 @@ class JobStore : public JobQueries {
   absl::StatusOr<Job> MoveJob(const std::string& job_id, std::initializer_list<JobState> from,
                               const Move& move);
   // Changes a job that is in one of `from`, other than its state: `change` may set message,
-  // priority, labels, at_head, keep and space_wanted; when it fails nothing is changed. It may be
-  // called twice. FAILED_PRECONDITION STATE_CONFLICT.
+  // priority, labels, at_head, keep, space_wanted and time_limit_seconds; when it fails nothing is
+  // changed. It may be called twice. FAILED_PRECONDITION STATE_CONFLICT.
   absl::StatusOr<Job> Amend(const std::string& job_id, std::initializer_list<JobState> from,
                             const std::function<absl::Status(Job&)>& change);
   // QUEUED to PREPARING together with the new attempt's row. STATE_CONFLICT also when the attempt
   // was prepared for a `queued` that has another `keep` by now.
   absl::StatusOr<Job> StartAttempt(const Job& queued, const Attempt& attempt);
+  // Moves queued jobs to FAILED that come after one that failed, was cancelled, or was removed
+  // without having succeeded. Jobs that come after those are left to the next call.
+  absl::Status FailHopeless();
   // Records the worker's identity, by which it is adopted.
   absl::Status RecordWorker(const std::string& job_id, const Attempt& attempt);
   // Ends the active attempt and moves the job in one transaction. STATE_CONFLICT when the job has
@@ -142,6 +146,8 @@ class JobStore : public JobQueries {
                                     std::initializer_list<JobState> from, const Move& move);
   absl::Status CheckRoom(Database& database, const Job& job, int64_t max_queued,
                          int64_t max_of_owner) const;
+  // The jobs that have to succeed first are there, and may still. Sets `blocked`.
+  static absl::Status CheckNeeded(Database& database, Job& job);
 
   GroupCommit writer_;
   Listener listener_;

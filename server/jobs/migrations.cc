@@ -29,7 +29,7 @@ absl::Span<const char* const> Migrations() {
   // Entry i takes a database from version i to i + 1. Only append: released entries never change.
   static constexpr const char* kMigrations[] = {kSchemaSql,   kSchemaV2Sql, kSchemaV3Sql,
                                                 kSchemaV4Sql, kSchemaV5Sql, kSchemaV6Sql,
-                                                kSchemaV7Sql};
+                                                kSchemaV7Sql, kSchemaV8Sql};
   return kMigrations;
 }
 

@@ -69,6 +69,9 @@ v1::Job ToWire(const Job& job) {
   wire.set_result_dir(job.result_dir);
   wire.set_owner(job.owner);
   wire.set_retry_of(job.retry_of);
+  wire.mutable_after()->Assign(job.after.begin(), job.after.end());
+  wire.set_start_from(job.start_from);
+  wire.set_time_limit_seconds(job.time_limit_seconds);
   if (job.create_time != absl::Time()) *wire.mutable_create_time() = ToTimestamp(job.create_time);
   if (job.start_time) *wire.mutable_start_time() = ToTimestamp(*job.start_time);
   if (job.end_time) *wire.mutable_end_time() = ToTimestamp(*job.end_time);

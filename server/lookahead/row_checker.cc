@@ -64,6 +64,8 @@ std::optional<Job> RowChecker::Next() {
     if (seen_.contains(job.id)) seen.insert(job.id);
   seen_ = std::move(seen);
   for (const Job& job : *queued) {
+    // The weights that a job begins with may bring the tokenizer, and are not there yet.
+    if (job.blocked && !job.start_from.empty()) continue;
     if (seen_.contains(job.id) || !IsFetched(job)) continue;
     const auto attempts = store_.Attempts(job.id);
     if (attempts.ok() && attempts->empty()) return job;

@@ -209,6 +209,12 @@ absl::Status DeleteJob(JobStore& store, const StateDir& state_dir, const std::st
     return Refused(job, absl::StrCat("only a job that has ended can be removed; `ftctl cancel ",
                                      job.DisplayName(), "` ends it"));
   }
+  FTD_ASSIGN_OR_RETURN(const auto waiting, store.WhoNeeds(job));
+  if (waiting.has_value()) {
+    return Refused(
+        job, absl::StrCat("job ", *waiting, " comes after it and has not ended; `ftctl cancel ",
+                          *waiting, "` ends it"));
+  }
   // Files before the row: if this fails half-way, the job is still listed and can be removed again.
   FTD_RETURN_IF_ERROR(RemoveTree(state_dir.Attempts(job.id).parent_path()));
   if (results && !job.result_dir.empty()) FTD_RETURN_IF_ERROR(RemoveResult(job.result_dir));
@@ -218,19 +224,21 @@ absl::Status DeleteJob(JobStore& store, const StateDir& state_dir, const std::st
 absl::StatusOr<Job> UpdateJob(JobStore& store, const std::string& name, const JobChanges& changes) {
   FTD_ASSIGN_OR_RETURN(const Job found, store.Get(name));
   if (IsFinal(found.state)) return Refused(found, Advice(found));
-  return store.Amend(found.id,
-                     {kQueued, kHeld, kPreparing, kRunning, kPausing, kPaused, kCancelling},
-                     // Within the store's transaction, so two clients' labels do not overwrite each
-                     // other.
-                     [&](Job& job) {
-                       for (const std::string& key : changes.remove_labels) job.labels.erase(key);
-                       for (const auto& [key, value] : changes.labels) job.labels[key] = value;
-                       job.priority = changes.priority.value_or(job.priority);
-                       std::vector<FieldViolation> bad;
-                       CheckPriority(job.priority, bad);
-                       CheckLabels(job.labels, bad);
-                       return bad.empty() ? absl::OkStatus() : FieldError(bad);
-                     });
+  return store.Amend(
+      found.id, {kQueued, kHeld, kPreparing, kRunning, kPausing, kPaused, kCancelling},
+      // Within the store's transaction, so two clients' labels do not overwrite each
+      // other.
+      [&](Job& job) {
+        for (const std::string& key : changes.remove_labels) job.labels.erase(key);
+        for (const auto& [key, value] : changes.labels) job.labels[key] = value;
+        job.priority = changes.priority.value_or(job.priority);
+        job.time_limit_seconds = changes.time_limit_seconds.value_or(job.time_limit_seconds);
+        std::vector<FieldViolation> bad;
+        CheckTimeLimit(job.time_limit_seconds, bad);
+        CheckPriority(job.priority, bad);
+        CheckLabels(job.labels, bad);
+        return bad.empty() ? absl::OkStatus() : FieldError(bad);
+      });
 }
 
 }  // namespace ftd

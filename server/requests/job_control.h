@@ -50,6 +50,7 @@ struct JobChanges {
   std::optional<int32_t> priority;
   std::map<std::string, std::string> labels;
   std::vector<std::string> remove_labels;  // before `labels` are set
+  std::optional<int64_t> time_limit_seconds;
 };
 
 // Refused: the job has ended. INVALID_ARGUMENT FIELD_INVALID.

@@ -7,8 +7,10 @@
 namespace ftd {
 namespace {
 
+constexpr size_t kMaxAfter = 64;
 constexpr size_t kMaxNameBytes = 63, kMaxLabels = 16, kMaxLabelKey = 64, kMaxLabelValue = 512;
 constexpr int32_t kMaxPriority = 1000;
+constexpr int64_t kMaxTimeLimit = int64_t{10} * 365 * 24 * 3600;  // more is not a limit
 
 // A name becomes a directory's name under results/ and is typed in shells, hence so few characters.
 bool IsName(const std::string& name) {
@@ -31,6 +33,17 @@ void CheckName(const std::string& name, std::vector<FieldViolation>& bad) {
 void CheckPriority(int32_t priority, std::vector<FieldViolation>& bad) {
   if (priority >= -kMaxPriority && priority <= kMaxPriority) return;
   bad.push_back({"priority", absl::StrCat("must be -", kMaxPriority, " to ", kMaxPriority)});
+}
+
+void CheckTimeLimit(int64_t seconds, std::vector<FieldViolation>& bad) {
+  if (seconds >= 0 && seconds <= kMaxTimeLimit) return;
+  bad.push_back({"time_limit_seconds",
+                 absl::StrCat("must be at most ", kMaxTimeLimit, ", or 0 for no limit")});
+}
+
+void CheckAfter(const std::vector<std::string>& after, std::vector<FieldViolation>& bad) {
+  if (after.size() > kMaxAfter)
+    bad.push_back({"after", absl::StrCat("may name at most ", kMaxAfter, " jobs")});
 }
 
 // Labels are stored with each job and copied into each answer, hence the limits.

@@ -14,6 +14,10 @@ namespace ftd {
 // "" is allowed: the job is called by its id.
 void CheckName(const std::string& name, std::vector<FieldViolation>& bad);
 void CheckPriority(int32_t priority, std::vector<FieldViolation>& bad);
+// 0 is allowed: no limit.
+void CheckTimeLimit(int64_t seconds, std::vector<FieldViolation>& bad);
+// Those that a job comes after.
+void CheckAfter(const std::vector<std::string>& after, std::vector<FieldViolation>& bad);
 void CheckLabels(const std::map<std::string, std::string>& labels,
                  std::vector<FieldViolation>& bad);
 

@@ -22,6 +22,8 @@ void SetQueuePlace(const Job& job, int64_t position, bool device_busy, bool drai
   view.set_position(position);
   if (drained) {
     view.set_pending_reason(v1::Job::DRAINED);
+  } else if (job.blocked) {
+    view.set_pending_reason(v1::Job::DEPENDENCY);
   } else if (job.space_wanted > 0) {
     view.set_pending_reason(v1::Job::DISK_RESERVE);
   } else if (job.not_before > absl::Now()) {

@@ -94,9 +94,25 @@ class Finder {
     return root_ / path.lexically_relative(state_dir_.root());
   }
 
+  // What another job's checkpoint left for this one counts as the oldest.
+  std::vector<StoredFile> StartWeightsOf(const Job& job) {
+    std::vector<StoredFile> found;
+    const fs::path start = state_dir_.StartWeights(job.id);
+    for (const fs::path& entry : EntriesOf(start.parent_path())) {
+      const bool begun = entry.filename() == kRemovedMark + start.filename().string();
+      if (!begun && entry.filename() != start.filename()) continue;
+      found.push_back({.kind = RemovalKind::kCheckpoints,
+                       .job = job.id,
+                       .path = WithoutLinksIn(entry),
+                       .rank = std::numeric_limits<int64_t>::min(),
+                       .begun = begun});
+    }
+    return found;
+  }
+
   // All of a job's, or none: which is the last has to be known.
   void AddCheckpoints(const Job& job) {
-    std::vector<StoredFile> checkpoints;
+    std::vector<StoredFile> checkpoints = StartWeightsOf(job);
     for (const fs::path& attempt : AttemptDirs(state_dir_, job.id)) {
       int32_t number = 0;
       if (!absl::SimpleAtoi(attempt.filename().string(), &number)) continue;

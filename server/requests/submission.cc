@@ -69,6 +69,8 @@ absl::Status CheckFields(const Submission& submission) {
   CheckPriority(submission.priority, bad);
   CheckRequestId(submission.request, bad);
   CheckLabels(submission.labels, bad);
+  CheckAfter(submission.after, bad);
+  CheckTimeLimit(submission.time_limit_seconds, bad);
   return bad.empty() ? absl::OkStatus() : FieldError(bad);
 }
 
@@ -91,7 +93,7 @@ absl::StatusOr<Job> Submitter::JudgeSpec(const std::string& spec_json, const Cal
             return verdicts_.Judge(dir, model_files);
           },
       .find_dataset = [&](DatasetSpec& dataset) { return datasets_.Find(dataset, caller); },
-      .check_dir = [&](const fs::path& dir) { return access_.CheckModelDir(dir, caller); }};
+      .check_dir = [&](const fs::path& dir) { return source_access_.CheckModelDir(dir, caller); }};
   FTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(std::move(spec), means));
   FTD_RETURN_IF_ERROR(JudgeFirstRows(datasets_.OptionsOf(plan.spec.dataset, plan.model_dir),
                                      kFirstRows, kFirstRowsTime));
@@ -112,10 +114,28 @@ absl::StatusOr<Job> Submitter::JudgeSpec(const std::string& spec_json, const Cal
   return job;
 }
 
+absl::StatusOr<std::optional<Origin>> Submitter::OriginOf(const Submission& submission) const {
+  if (submission.start_from.empty()) return std::nullopt;
+  return FindOrigin(store_, state_dir_, access_, submission.caller, submission.start_from);
+}
+
 absl::StatusOr<Job> Submitter::Judge(const Submission& submission) const {
+  FTD_ASSIGN_OR_RETURN(const auto origin, OriginOf(submission));
+  return Judge(submission, origin);
+}
+
+absl::StatusOr<Job> Submitter::Judge(const Submission& submission,
+                                     const std::optional<Origin>& origin) const {
   FTD_RETURN_IF_ERROR(CheckFields(submission));
-  FTD_ASSIGN_OR_RETURN(Job job, JudgeSpec(submission.spec_json, submission.caller));
+  std::string spec_json = submission.spec_json;
+  if (origin.has_value()) {
+    FTD_ASSIGN_OR_RETURN(spec_json, WithDefaultsOf(*origin, spec_json));
+  }
+  FTD_ASSIGN_OR_RETURN(Job job, JudgeSpec(spec_json, submission.caller));
+  FTD_ASSIGN_OR_RETURN(job.after, FindAfter(access_, submission.caller, submission.after));
+  if (origin.has_value()) FTD_RETURN_IF_ERROR(BindTo(*origin, state_dir_, job));
   FTD_RETURN_IF_ERROR(state_dir_.CheckResultsWritable());
+  job.time_limit_seconds = submission.time_limit_seconds;
   job.name = submission.name;
   job.labels = submission.labels;
   job.priority = submission.priority;
@@ -192,17 +212,45 @@ void Submitter::Submit(const Submission& submission, JobStore::Done done) {
     if (!known.ok()) return done(known.status());
     if (known->has_value()) return done(OwnOf(caller, **std::move(known)));
   }
-  auto job = Judge(submission);
+  const auto origin = OriginOf(submission);
+  if (!origin.ok()) return done(origin.status());
+  auto job = Judge(submission, *origin);
   if (!job.ok()) return done(job.status());
   job->id = NewJobId();
+  if (origin->has_value() && (*origin)->from_checkpoint()) {
+    const absl::Status kept = KeepStartWeights(state_dir_, (*origin)->checkpoint, job->id);
+    if (!kept.ok()) return done(kept);
+  }
   const std::string request_id = submission.request.value_or(RequestKey()).request_id;
-  store_.Insert(*job, submission.request, rules_.max_queued, MostOf(caller),
-                [caller, request_id, done = std::move(done)](absl::StatusOr<Job> queued) {
-                  if (!queued.ok()) return done(std::move(queued));
-                  LogInfo(About{.job = queued->id, .request_id = request_id}, "queued",
-                          queued->owner.empty() ? "" : ", for ", queued->owner);
-                  done(OwnOf(caller, *std::move(queued)));
-                });
+  store_.Insert(
+      *job, submission.request, rules_.max_queued, MostOf(caller),
+      [this, caller, request_id, id = job->id, done = std::move(done)](absl::StatusOr<Job> queued) {
+        // The request may have made another job before.
+        if (!queued.ok() || queued->id != id) DropStartWeights(state_dir_, id);
+        if (!queued.ok()) return done(std::move(queued));
+        LogInfo(About{.job = queued->id, .request_id = request_id}, "queued",
+                queued->owner.empty() ? "" : ", for ", queued->owner);
+        done(OwnOf(caller, *std::move(queued)));
+      });
+}
+
+absl::Status Submitter::RepeatLinks(const Job& ended, const Caller& caller, Job& job) {
+  job.start_from = ended.start_from;
+  // Those that are gone had succeeded, or the job would have failed before they went.
+  for (const std::string& id : ended.after)
+    if (!absl::IsNotFound(store_.Get(id).status())) job.after.push_back(id);
+  if (job.start_from.empty()) return absl::OkStatus();
+  fs::path start = state_dir_.StartWeights(ended.id);
+  std::error_code error;
+  if (!fs::exists(start, error)) {
+    const auto origin = FindOrigin(store_, state_dir_, access_, caller, job.start_from);
+    // Its result outlives a job that was removed.
+    if (absl::IsNotFound(origin.status()) && job.start_from.find('@') == std::string::npos)
+      return ReasonOf(origin.status()) == Reason::kJobNotFound ? absl::OkStatus() : origin.status();
+    FTD_RETURN_IF_ERROR(origin.status());
+    start = origin->checkpoint;
+  }
+  return start.empty() ? absl::OkStatus() : KeepStartWeights(state_dir_, start, job.id);
 }
 
 absl::StatusOr<Job> Submitter::Retry(const std::string& name, const Caller& caller,
@@ -242,6 +290,8 @@ absl::StatusOr<Job> Submitter::Retry(const std::string& name, const Caller& call
   job.priority = ended.priority;
   job.owner = caller.owner;
   job.retry_of = ended.id;
+  job.time_limit_seconds = ended.time_limit_seconds;
+  FTD_RETURN_IF_ERROR(RepeatLinks(ended, caller, job));
   FTD_ASSIGN_OR_RETURN(Job queued, store_.Insert(job, request, rules_.max_queued, MostOf(caller)));
   return OwnOf(caller, std::move(queued));
 }

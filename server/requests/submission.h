@@ -19,6 +19,7 @@
 #include "server/requests/caller.h"
 #include "server/requests/client_task.h"
 #include "server/requests/dataset_finder.h"
+#include "server/requests/job_origin.h"
 #include "server/requests/model_verdicts.h"
 #include "server/requests/recent_judgements.h"
 #include "server/requests/source_access.h"
@@ -31,7 +32,10 @@ struct Submission {
   std::string name;
   std::map<std::string, std::string> labels;
   int32_t priority = 0;
-  Caller caller;  // its owner
+  std::vector<std::string> after;  // ids or names
+  std::string start_from;          // JOB or JOB@STEP; empty: the model's own weights
+  int64_t time_limit_seconds = 0;  // 0: none
+  Caller caller;                   // its owner
   std::optional<RequestKey> request;
 };
 
@@ -56,7 +60,8 @@ class Submitter {
         rules_(std::move(rules)),
         finder_(rules_.models, LogHubTrouble),
         datasets_(state_dir, rules_.dataset_roots),
-        access_(store, state_dir, rules_.model_roots, rules_.visibility),
+        access_(store, rules_.visibility),
+        source_access_(store, state_dir, rules_.model_roots, rules_.visibility),
         recent_(state_dir, finder_) {}
 
   // Judges everything that can be judged without reading weights or many rows: fields, model
@@ -89,8 +94,14 @@ class Submitter {
   const ModelFinder& model_finder() const { return finder_; }
 
  private:
+  // The job that the submission begins with the weights of, if it names one.
+  absl::StatusOr<std::optional<Origin>> OriginOf(const Submission& submission) const;
+  absl::StatusOr<Job> Judge(const Submission& submission,
+                            const std::optional<Origin>& origin) const;
   // What of Judge depends on the spec and its caller alone.
   absl::StatusOr<Job> JudgeSpec(const std::string& spec_json, const Caller& caller) const;
+  // Has a job that repeats another come after the same jobs, and begin with the same weights.
+  absl::Status RepeatLinks(const Job& ended, const Caller& caller, Job& job);
   // How many jobs of the caller may wait.
   int64_t MostOf(const Caller& caller) const;
   absl::StatusOr<RowCheck> ReadRows(const Job& judged, const RowCheckObserver& observer) const;
@@ -100,7 +111,8 @@ class Submitter {
   const SubmitRules rules_;
   const ModelFinder finder_;
   const DatasetFinder datasets_;
-  const SourceAccess access_;
+  const Access access_;
+  const SourceAccess source_access_;
   mutable ModelVerdicts verdicts_;
   mutable RecentJudgements recent_;
 };

@@ -317,9 +317,11 @@ class FakeWorker {
     const fs::path temporary = dir_ / absl::StrCat(".tmp-checkpoint-", step);
     const fs::path final_dir = dir_ / absl::StrCat("checkpoint-", step);
     fs::create_directory(temporary);
-    std::ofstream(temporary / "weights") << "weights after step " << step;
+    const char* weights = request_.spec().mode() == v1::JobSpec::FULL ? "model.safetensors"
+                                                                      : "adapter_model.safetensors";
+    std::ofstream(temporary / weights) << "weights after step " << step;
     Must(SealDirectory(temporary, final_dir, {.step = step}));
-    if (Flag("corrupt")) std::ofstream(final_dir / "weights") << "not what was sealed";
+    if (Flag("corrupt")) std::ofstream(final_dir / weights) << "not what was sealed";
     v1::WorkerEvent event;
     event.mutable_checkpoint()->set_step(step);
     event.mutable_checkpoint()->set_path(final_dir);

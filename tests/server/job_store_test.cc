@@ -542,8 +542,8 @@ TEST_F(JobStoreTest, ListsOfStatesArePagesToo) {
   std::vector<std::string> seen;
   int64_t before = INT64_MAX;
   for (bool more = true; more;) {
-    const auto page =
-        store_->Page(before, {JobState::kHeld, JobState::kQueued, JobState::kHeld}, 3, INT64_MAX);
+    const JobFilter filter{.states = {JobState::kHeld, JobState::kQueued, JobState::kHeld}};
+    const auto page = store_->Page(before, filter, 3, INT64_MAX);
     ASSERT_TRUE(page.ok()) << page.status();
     for (const Job& job : page->jobs) seen.push_back(job.id);
     before = page->jobs.back().ordinal;

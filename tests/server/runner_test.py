@@ -143,7 +143,7 @@ def test_a_killed_worker_is_tried_again_from_its_newest_checkpoint():
         wait_for_step(ftd, job.id, 25)
         unfinished = ftd.attempt_dir(job.id, 1) / ".tmp-checkpoint-33"  # one that the worker itself does not make
         unfinished.mkdir()
-        (unfinished / "weights").write_text("half of them")
+        (unfinished / "adapter_model.safetensors").write_text("half of them")
         os.kill(ftd.worker_pid(job.id), signal.SIGKILL)
         done = ftd.wait(job.id, "SUCCEEDED")
         first, second = done.attempts
@@ -162,7 +162,7 @@ def test_a_damaged_checkpoint_is_passed_over():
         ftd.wait(job.id, "PREPARING", "RUNNING")
         newest = ftd.attempt_dir(job.id, 1) / "checkpoint-20"
         wait_until(newest.exists, "checkpoint 20")
-        (newest / "weights").write_text("damaged")
+        (newest / "adapter_model.safetensors").write_text("damaged")
         done = ftd.wait(job.id, "SUCCEEDED")
         assert done.attempts[1].resumed_from.endswith("attempts/1/checkpoint-10")
 

@@ -292,11 +292,12 @@ class Ftd:
             spec.dataset.file_name = "rows.jsonl"
         return spec
 
-    def submit(self, spec=None, *, name="", priority=0, labels=None, request_id=None, **fields) -> jobs.Job:
-        """Submits `spec`, or one made of `fields` (see spec())."""
+    def submit(self, spec=None, *, name="", priority=0, labels=None, request_id=None, after=(), start_from="", time_limit=0,
+               **fields) -> jobs.Job:
+        """Submits `spec`, or one made of `fields` (see spec()). `time_limit`: seconds."""
         request = api.SubmitJobRequest(spec=spec if spec is not None else self.spec(**fields), name=name,
-                                       priority=priority, labels=labels or {},
-                                       request_id=request_id or str(uuid.uuid4()))
+                                       priority=priority, labels=labels or {}, after=after, start_from=start_from,
+                                       time_limit_seconds=time_limit, request_id=request_id or str(uuid.uuid4()))
         return self.stub.SubmitJob(request, timeout=DEADLINE_S)
 
     def job(self, job: str) -> jobs.Job:

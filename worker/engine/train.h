@@ -102,6 +102,10 @@ class Trainer {
   void SaveState(const std::filesystem::path& dir) const;
   void LoadState(const std::filesystem::path& dir, int64_t steps_taken);
 
+  // Reads the weights alone, out of a file of weights that SaveState wrote. Requires: steps_taken()
+  // == 0.
+  void LoadWeights(const std::filesystem::path& file);
+
   // Writes the weights for others: adapter_model.safetensors, or Hugging Face shards with their
   // index in the source's dtype, into an existing directory.
   void ExportWeights(const std::filesystem::path& dir) const;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/linked_copy.h"
 #include "lib/base/manifest.h"
 
 namespace ftd {
@@ -50,10 +51,7 @@ absl::Status AdoptCheckpoint(const fs::path& checkpoint, const fs::path& run_dir
   if (error) return ErrnoError(error.value(), absl::StrCat("read ", checkpoint.string()));
   for (const auto& entry : entries) {
     const fs::path to = scratch.path() / entry.path().filename();
-    fs::create_hard_link(entry.path(), to, error);
-    if (error) fs::copy_file(entry.path(), to, error);  // not every file system has links
-    if (error) return ErrnoError(error.value(), absl::StrCat("copy to ", to.string()));
-    FTD_RETURN_IF_ERROR(SyncPath(to));
+    FTD_RETURN_IF_ERROR(LinkOrCopy(entry.path(), to));
   }
   FTD_RETURN_IF_ERROR(SyncPath(scratch.path()));
   return RenameDurably(scratch.path(), adopted);

@@ -17,6 +17,7 @@
 #include "lib/base/error.h"
 #include "lib/base/host_memory.h"
 #include "lib/base/manifest.h"
+#include "lib/base/sha256.h"
 #include "lib/data/row_source.h"
 #include "lib/model/model_config.h"
 #include "lib/runlog/step_log.h"
@@ -172,8 +173,21 @@ class TrainingRun {
     return WriteResult(*trainer_, spec_, Facts(), history, places_);
   }
 
+  // Another job's checkpoint, kept for this one (ftd.v1.Job.start_from).
+  absl::Status LoadStartWeights() {
+    const std::string& file = request_.start_weights();
+    if (file.empty()) return absl::OkStatus();
+    FTD_ASSIGN_OR_RETURN(const std::string digest, Sha256File(file));
+    if (digest != request_.start_weights_sha256()) {
+      return Error(Reason::kCheckpointCorrupt,
+                   absl::StrCat(file, ": its bytes are not those that were saved"));
+    }
+    trainer_->LoadWeights(file);
+    return absl::OkStatus();
+  }
+
   absl::Status ResumeState() {
-    if (request_.resume_from().empty()) return absl::OkStatus();
+    if (request_.resume_from().empty()) return LoadStartWeights();
     // Hashed again here: time has passed since the daemon chose the checkpoint.
     FTD_ASSIGN_OR_RETURN(Manifest manifest, VerifyDirectory(request_.resume_from()));
     if (manifest.spec_hash != spec_hash_) {

@@ -65,7 +65,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const int unused = setenv("FTD_FUZZ_SECRET", kSecret.data(), 1);
   (void)unused;
   const std::string answer = Exchange({reinterpret_cast<const char*>(data), size});
-  Check(answer.empty() || answer.rfind("HTTP/1.", 0) == 0);
+  // CivetWeb's refusal of a request has the version that the request claims.
+  Check(answer.empty() || answer.rfind("HTTP/", 0) == 0);
   Check(answer.find(kSecret) == std::string::npos);
   return 0;
 }

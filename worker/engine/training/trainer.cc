@@ -329,6 +329,10 @@ void Trainer::LoadState(const std::filesystem::path& dir, int64_t steps_taken) {
   });
 }
 
+void Trainer::LoadWeights(const std::filesystem::path& file) {
+  Guarded([&] { ReadMasters(impl_->trainable, file); });
+}
+
 void Trainer::ExportWeights(const std::filesystem::path& dir) const {
   Guarded([&] {
     if (impl_->spec.mode == Mode::kFull) {
