@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/steady_clock.h"
 #include "lib/base/utf8.h"
 #include "server/host/left_descriptors.h"
 
@@ -97,11 +98,19 @@ std::optional<StateDir::Space> StateDir::DiskSpace() const {
                .total = static_cast<int64_t>(found.f_blocks) * block};
 }
 
+// What was found within the last milliseconds is good enough: the next moment may be another in any
+// case.
 absl::Status StateDir::CheckResultsWritable() const {
+  constexpr absl::Duration kShared = absl::Milliseconds(5);
+  const Moment now = SteadyNow();
+  if (now - absl::Nanoseconds(*writable_ns_) < kShared) return absl::OkStatus();
   if (faccessat(AT_FDCWD, Results().c_str(), W_OK | X_OK, AT_EACCESS) != 0)
     return ResultsNotWritable(Results(), errno);
   const auto space = DiskSpace();
-  if (!space.has_value() || space->free >= kReserveBytes) return absl::OkStatus();
+  if (!space.has_value() || space->free >= kReserveBytes) {
+    *writable_ns_ = absl::ToInt64Nanoseconds(now);
+    return absl::OkStatus();
+  }
   return Error(Reason::kDiskReserve,
                absl::StrCat("only ", space->free, " bytes are free for results in ",
                             Results().string(), "; free some space"));

@@ -11,8 +11,10 @@
 //   ftd.lock                            held by the running daemon
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -78,6 +80,9 @@ class StateDir {
   StateDir(std::filesystem::path root, Fd lock) : root_(std::move(root)), lock_(std::move(lock)) {}
   std::filesystem::path root_;
   Fd lock_;
+  // When results could last be written, by the steady clock. On the heap, because a StateDir is
+  // moved.
+  std::unique_ptr<std::atomic<int64_t>> writable_ns_ = std::make_unique<std::atomic<int64_t>>(0);
 };
 
 }  // namespace ftd

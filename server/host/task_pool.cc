@@ -59,8 +59,8 @@ void TaskPool::Post(std::function<void()> task) {
         threads_.pop_back();
       }
     }
-    posted_.notify_one();
   }
+  posted_.notify_one();  // without the lock, which the thread that wakes takes first
   JoinAll(ended);
 }
 

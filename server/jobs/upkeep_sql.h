@@ -33,7 +33,10 @@ inline constexpr const char* kMovePaths[] = {
     "UPDATE events SET result_dir = ?2 || substr(result_dir, length(?1) + 1) "
     "WHERE substr(result_dir, 1, length(?1) + 1) = ?1 || '/'",
     "UPDATE attempts SET resumed_from = ?2 || substr(resumed_from, length(?1) + 1) "
-    "WHERE substr(resumed_from, 1, length(?1) + 1) = ?1 || '/'"};
+    "WHERE substr(resumed_from, 1, length(?1) + 1) = ?1 || '/'",
+    // A result that a job is to begin with. What has been begun is resumed by its spec as it is.
+    "UPDATE jobs SET spec = replace(spec, '\"' || ?1 || '/', '\"' || ?2 || '/') "
+    "WHERE start_time = 0"};
 // The workers that are known by pid are those of the ftd that the files come from.
 inline constexpr char kForgetWorkers[] =
     "UPDATE attempts SET pid = 0, pid_start = 0, boot_id = '' WHERE state = 'ACTIVE'";

@@ -14,6 +14,8 @@ namespace {
 // What no fingerprint shows, the rights to a folder above the model's for example, is looked at
 // again after this.
 constexpr absl::Duration kKept = absl::Seconds(1);
+// A thousand clients that submit the same in a moment are one look at the files.
+constexpr absl::Duration kShared = absl::Milliseconds(5);
 constexpr size_t kMostBytes = 64 << 10;
 
 // What the judgement depends on beside files.
@@ -25,7 +27,9 @@ std::string KeyOf(const std::string& spec_json, const Caller& caller) {
 }  // namespace
 
 bool RecentJudgements::Holds(const Judgement& judgement) const {
-  if (SteadyNow() - judgement.time > kKept) return false;
+  const Moment now = SteadyNow();
+  if (now - judgement.time > kKept) return false;
+  if (now - absl::Nanoseconds(judgement.looked_ns) < kShared) return true;
   const auto found = models_.Find(judgement.model, "");
   if (!found.ok() || found->dir != judgement.job.model_dir) return false;
   if (FingerprintOf(found->dir) != judgement.model_files) return false;
@@ -33,6 +37,7 @@ bool RecentJudgements::Holds(const Judgement& judgement) const {
     std::error_code gone;
     if (!std::filesystem::is_regular_file(state_dir_.Uploads() / upload, gone)) return false;
   }
+  judgement.looked_ns = absl::ToInt64Nanoseconds(now);
   return true;
 }
 
@@ -48,11 +53,11 @@ void RecentJudgements::Keep(const std::string& spec_json, const Caller& caller,
       !resolved.lora.init_adapter.empty() || !resolved.dataset.server_path.empty() ||
       spec_json.size() + judged.spec_json.size() > kMostBytes)
     return;
-  auto judgement = std::make_shared<Judgement>(Judgement{.time = SteadyNow(),
-                                                         .model = resolved.model,
-                                                         .model_files = std::move(model_files),
-                                                         .uploads = {},
-                                                         .job = judged});
+  auto judgement = std::make_shared<Judgement>();
+  judgement->time = SteadyNow();
+  judgement->model = resolved.model;
+  judgement->model_files = std::move(model_files);
+  judgement->job = judged;
   for (const DatasetFile& file : FilesOf(resolved.dataset))
     judgement->uploads.push_back(file.sha256);
   judgements_.Keep(KeyOf(spec_json, caller), std::move(judgement));

@@ -1,6 +1,8 @@
 // What the judgement of a submit was a moment ago, for those who submit many jobs of one spec.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,7 +25,8 @@ class RecentJudgements {
       : state_dir_(state_dir), models_(models) {}
 
   // The job that was kept for the same spec of the same caller within the last second, as long as
-  // its model is where it was, none of the model's files has changed and the uploads are there.
+  // its model is where it was, none of the model's files has changed and the uploads are there. Who
+  // asks within a few milliseconds of another one shares its look at the files.
   std::optional<Job> Find(const std::string& spec_json, const Caller& caller);
   // Keeps the job that a spec was judged to be, if that rests on a directory and on uploads alone;
   // what comes from elsewhere is judged each time. `model_files`: FingerprintOf its model, from
@@ -38,6 +41,7 @@ class RecentJudgements {
     std::string model_files;
     std::vector<std::string> uploads;  // their hashes
     Job job;
+    mutable std::atomic<int64_t> looked_ns{0};  // when it was last seen to hold, steady
   };
 
   bool Holds(const Judgement& judgement) const;

@@ -40,7 +40,7 @@ class Chooser {
   // The greatest rank of each job's checkpoints.
   void SetLast(const std::vector<StoredFile>& files) {
     for (const StoredFile& file : files) {
-      if (file.kind != RemovalKind::kCheckpoints) continue;
+      if (file.kind != RemovalKind::kCheckpoints || file.start) continue;
       const auto [last, is_first] = last_.try_emplace(file.job, file.rank);
       if (!is_first) last->second = std::max(last->second, file.rank);
     }
@@ -81,7 +81,8 @@ class Chooser {
     switch (file.kind) {
       case RemovalKind::kCheckpoints:
         return settings_.checkpoints.has_value() &&
-               (file.rank < last_.at(file.job) || IsOver(end, settings_.checkpoints, now_));
+               ((!file.start && file.rank < last_.at(file.job)) ||
+                IsOver(end, settings_.checkpoints, now_));
       case RemovalKind::kLogs:
         return IsOver(end, settings_.logs, now_);
       case RemovalKind::kResult:

@@ -39,7 +39,8 @@ struct StoredFile {
   std::string job;  // id; empty for an upload
   std::filesystem::path path;
   int64_t bytes = 0;
-  int64_t rank = 0;      // of checkpoints: the greatest of a job is its last
+  int64_t rank = 0;    // of checkpoints: the greatest of a job is its last
+  bool start = false;  // of another job's checkpoint, which a retry begins with: as long as a last
   absl::Time time = {};  // of uploads: when it was sent
   bool begun = false;    // its removal was begun, and cannot be taken back
 };

@@ -94,7 +94,7 @@ class Finder {
     return root_ / path.lexically_relative(state_dir_.root());
   }
 
-  // What another job's checkpoint left for this one counts as the oldest.
+  // What is kept of another job's checkpoint for this one.
   std::vector<StoredFile> StartWeightsOf(const Job& job) {
     std::vector<StoredFile> found;
     const fs::path start = state_dir_.StartWeights(job.id);
@@ -104,7 +104,7 @@ class Finder {
       found.push_back({.kind = RemovalKind::kCheckpoints,
                        .job = job.id,
                        .path = WithoutLinksIn(entry),
-                       .rank = std::numeric_limits<int64_t>::min(),
+                       .start = true,
                        .begun = begun});
     }
     return found;

@@ -66,6 +66,8 @@ void WatchHub::Remove(const Watcher* watcher) {
 
 void WatchHub::Notify(const std::string& job_id) {
   absl::MutexLock lock(&mutex_);
+  // One that comes later reads what is there.
+  if (watchers_.empty()) return;
   // Only collects ids: what is done about them is done on the hub's thread.
   if (changed_.insert(job_id).second) waker_.Wake();
 }

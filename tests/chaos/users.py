@@ -18,6 +18,7 @@ from helpers import reason_of
 Code = grpc.StatusCode
 ODD = ["plain", "späße", "日本語", "a\u0301", "\U0001f680", "\u202e", "q\"u'o\\te", ""]
 # What the disk does to a request: it did nothing, or nobody knows; the request is made again.
+LINKS_REFUSED = {"STATE_CONFLICT", "JOB_NOT_FOUND", "CHECKPOINT_NOT_FOUND", "RESULT_PRUNED", "RESULT_MISSING"}
 PASSING = {"DB_IO", "DB_BUSY", "DISK_FULL", "DISK_RESERVE", "STOPPING", "QUEUE_FULL", "TOO_MANY_WATCHERS", "", "PATH_NOT_WRITABLE"}
 
 
@@ -28,6 +29,7 @@ class Known:
         self.request_id, self.retry_of = request_id, retry_of
         self.cancelled = self.kept = self.deleted = False  # cancelled: None when that is not known
         self.settings = list(settings)  # what priority and the label may be
+        self.after = []  # ids of the jobs that have to succeed first
 
     def agrees(self, priority, text):
         return (priority, text) in self.settings
@@ -84,12 +86,31 @@ class User(threading.Thread):
 
     def submit(self):
         known = Known(self.new_id(), settings=[(0, self.rng.choice(ODD))])
-        fields = dict(spec=self.spec, request_id=known.request_id, labels={"text": known.settings[0][1]})
-        job = self.call("SubmitJob", **fields)
+        fields = dict(spec=self.spec, request_id=known.request_id, labels={"text": known.settings[0][1]}, **self.links())
+        try:
+            job = self.call("SubmitJob", **fields)
+        except grpc.RpcError as error:
+            # The jobs that it names may have ended, gone, or lost their checkpoint meanwhile.
+            assert len(fields) > 3 and reason_of_or_none(error) in LINKS_REFUSED, error
+            return
+        known.after = list(job.after)
         for _ in range(self.rng.choice([0, 0, 1, 3])):  # the answer was lost
             assert self.call("SubmitJob", **fields).id == job.id
         self.jobs[job.id] = known
         self.done["submit"] += 1
+
+    def links(self):
+        """What a submit says of this user's other jobs."""
+        alive = [job for job, known in self.jobs.items() if not known.deleted]
+        chance = self.rng.random()
+        if not alive or chance < 0.6:
+            return {}
+        if chance < 0.7:
+            return {"time_limit_seconds": 3600}
+        if chance < 0.85:
+            return {"after": self.rng.sample(alive[-4:], k=min(2, len(alive[-4:])))}
+        job = self.rng.choice(alive[-4:])
+        return {"start_from": job if chance < 0.95 else f"{job}@{self.rng.choice([10, 20, 30])}"}
 
     def change(self, method, job, **fields):
         """The job after it; None when its state does not allow it."""
@@ -139,8 +160,13 @@ class User(threading.Thread):
 
     def retry(self, job, known):
         again = Known(self.new_id(), retry_of=job, settings=known.settings)
-        answer = self.change("RetryJob", job, request_id=again.request_id)
+        try:
+            answer = self.change("RetryJob", job, request_id=again.request_id)
+        except grpc.RpcError as error:
+            assert reason_of_or_none(error) in LINKS_REFUSED - {"JOB_NOT_FOUND"}, error
+            return None
         if answer is not None:
+            again.after = list(answer.after)
             self.jobs[answer.id] = again
         return answer
 

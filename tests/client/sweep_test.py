@@ -114,7 +114,7 @@ def server(all_jobs):
     by_id = {j.id: j for j in all_jobs}
 
     def pages(request, context):
-        newest = list(reversed(all_jobs))
+        newest = [job for job in reversed(all_jobs) if request.labels.items() <= job.labels.items()]
         start = int(request.page_token or 0)
         return api.ListJobsResponse(jobs=newest[start:start + 2], next_page_token=str(start + 2) if start + 2 < len(newest) else "")
 

@@ -59,6 +59,7 @@ def test_a_restored_ftd_takes_nothing_from_the_one_that_still_runs():
         submit(first, name="queued")
         submit(first, name="held")
         first.stub.HoldJob(api.HoldJobRequest(job="held"))
+        submit(first, name="chained", start_from="held")
         submit(first, name="cancelled")
         done(api.CancelJobRequest(job="cancelled"))
         submit(first, name="kept", priority=9)
@@ -85,8 +86,9 @@ def test_a_restored_ftd_takes_nothing_from_the_one_that_still_runs():
             assert state_name(second.job("cancelled").state) == "CANCELLED"
             second.stub.ReleaseJob(api.ReleaseJobRequest(job="held"))
             second.stub.ResumeJob(api.ResumeJobRequest(job="running"))
-            for name in ("held", "running"):
+            for name in ("held", "running", "chained"):
                 second.wait(name, "SUCCEEDED")
+            assert second.job("chained").spec.lora.init_adapter == str(second.state_dir / "results" / "held")
             # A result is a file of the first one's, and it stays there whatever is asked of the second.
             kept = second.job("kept")
             assert kept.result_dir == result.replace(str(first.state_dir), str(second.state_dir))

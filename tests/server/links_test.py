@@ -222,7 +222,7 @@ def test_a_time_limit():
         last = ended.checkpoints[-1].step
         assert last == ended.last_step.step and f"limited@{last}" in ended.hint, "it has saved before it ended"
         assert 1.9 < (ended.end_time.ToMilliseconds() - ended.start_time.ToMilliseconds()) / 1e3
-        continued = ftd.submit(ftd.spec("", ROWS), start_from=f"limited@{last}", name="continued")
+        ftd.submit(ftd.spec("", ROWS), start_from=f"limited@{last}", name="continued")
         ftd.wait("continued", "RUNNING")
         cancel(ftd, "continued")
         assert re.search("^time limit +2s$", ftd.ftctl("show", "limited").stdout, re.MULTILINE)

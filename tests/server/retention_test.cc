@@ -65,6 +65,18 @@ std::vector<std::string> Gone(const std::vector<RetainedJob>& jobs,
   return gone;
 }
 
+TEST(Retention, WhatAJobBeganWithStaysAsLongAsItsLastCheckpoint) {
+  StoredFile start = Checkpoint("a", 0);
+  start.path = "/state/jobs/a/start";
+  start.start = true;
+  const std::vector<StoredFile> files = {start, Checkpoint("a", 1), Checkpoint("a", 2)};
+  const RetentionSettings settings{.checkpoints = 7 * kDay};
+  EXPECT_THAT(Gone({Ended("a", 6 * kDay)}, files, settings), ElementsAre("checkpoint-1"));
+  EXPECT_THAT(Gone({Ended("a", 8 * kDay)}, files, settings),
+              ElementsAre("start", "checkpoint-1", "checkpoint-2"));
+  EXPECT_THAT(Gone({Ended("a", 6 * kDay)}, {start}, settings), IsEmpty());
+}
+
 TEST(Retention, KeepsTheLastCheckpointForAWhileAndTheOthersNotAtAll) {
   const RetentionSettings week{.checkpoints = 7 * kDay};
   const std::vector<StoredFile> files = {Checkpoint("a", 10), Checkpoint("a", 30),

@@ -74,6 +74,20 @@ std::string Bytes(const std::vector<ftd::v1::StepMetrics>& steps) {
   return all;
 }
 
+// Each row has the step that the header's first one and the row's place make: a header, which has
+// no CRC, may be damaged to say another, and then each reader counts in its own way.
+bool AreConsistent(const std::vector<fs::path>& logs) {
+  for (const fs::path& log : logs) {
+    const auto info = ftd::ReadStepLogInfo(log);
+    const auto steps = ftd::ReadSteps(log);
+    if (!info.ok() || !steps.ok()) continue;
+    for (size_t row = 0; row < steps->size(); ++row)
+      if ((*steps)[row].step() != info->first_step + static_cast<int64_t>(row)) return false;
+    if (info->first_step < 0 || info->first_step > (int64_t{1} << 60)) return false;
+  }
+  return true;
+}
+
 void ReadStepLogs(const std::vector<fs::path>& logs) {
   for (const fs::path& log : logs) {
     CheckMessage(ftd::ReadLastStep(log).status());
@@ -85,14 +99,15 @@ void ReadStepLogs(const std::vector<fs::path>& logs) {
   CheckMessage(history.status());
   Check(history.ok() == merged.ok());
   if (!merged.ok()) return;
-  Check(history->size() == static_cast<int64_t>(merged->size()));
+  const bool consistent = AreConsistent(logs);
+  if (consistent) Check(history->size() == static_cast<int64_t>(merged->size()));
   std::vector<ftd::v1::StepMetrics> pieces;
   for (int64_t begin = 0; begin < history->size(); begin += 3) {
     const auto piece = history->Read(begin, 3);
     Check(piece.ok());
     pieces.insert(pieces.end(), piece->begin(), piece->end());
   }
-  Check(Bytes(pieces) == Bytes(*merged));
+  if (consistent) Check(Bytes(pieces) == Bytes(*merged));
   if (history->size() < 6) return;
   const auto chosen = history->Choose(5);
   Check(chosen.ok() && !chosen->empty() && chosen->back() < history->size());

@@ -64,7 +64,10 @@ std::string Exchange(std::string_view request) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const int unused = setenv("FTD_FUZZ_SECRET", kSecret.data(), 1);
   (void)unused;
-  const std::string answer = Exchange({reinterpret_cast<const char*>(data), size});
+  const std::string_view request(reinterpret_cast<const char*>(data), size);
+  // libFuzzer learns what is compared, and tries it.
+  if (request.find(kSecret) != std::string_view::npos) return 0;
+  const std::string answer = Exchange(request);
   // CivetWeb's refusal of a request has the version that the request claims.
   Check(answer.empty() || answer.rfind("HTTP/", 0) == 0);
   Check(answer.find(kSecret) == std::string::npos);
