@@ -103,7 +103,7 @@ std::optional<StateDir::Space> StateDir::DiskSpace() const {
 absl::Status StateDir::CheckResultsWritable() const {
   constexpr absl::Duration kShared = absl::Milliseconds(5);
   const Moment now = SteadyNow();
-  if (now - absl::Nanoseconds(*writable_ns_) < kShared) return absl::OkStatus();
+  if (now - absl::Nanoseconds(writable_ns_->load()) < kShared) return absl::OkStatus();
   if (faccessat(AT_FDCWD, Results().c_str(), W_OK | X_OK, AT_EACCESS) != 0)
     return ResultsNotWritable(Results(), errno);
   const auto space = DiskSpace();

@@ -29,7 +29,7 @@ std::string KeyOf(const std::string& spec_json, const Caller& caller) {
 bool RecentJudgements::Holds(const Judgement& judgement) const {
   const Moment now = SteadyNow();
   if (now - judgement.time > kKept) return false;
-  if (now - absl::Nanoseconds(judgement.looked_ns) < kShared) return true;
+  if (now - absl::Nanoseconds(judgement.looked_ns.load()) < kShared) return true;
   const auto found = models_.Find(judgement.model, "");
   if (!found.ok() || found->dir != judgement.job.model_dir) return false;
   if (FingerprintOf(found->dir) != judgement.model_files) return false;
