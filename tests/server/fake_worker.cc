@@ -348,17 +348,26 @@ class FakeWorker {
     return 0;
   }
 
+  // As ft-worker does: what has its name is whole, and on disk.
+  void WriteResult(int64_t step) {
+    const ScratchDir scratch = Must(ScratchDir::Create(dir_ / ".tmp-result"));
+    fs::create_directory(scratch.path() / "sub");
+    const auto write = [&](const char* name, const std::string& bytes) {
+      Must(WriteFileAtomically(scratch.path() / name, bytes));
+    };
+    write("adapter_model.safetensors", std::string(3 << 20, 'w'));
+    write("sub/empty", "");
+    write("adapter_config.json",
+          absl::StrCat(R"({"job": ")", request_.job_id(), R"(", "step": )", step, "}\n"));
+    Must(SyncPath(scratch.path()));
+    Must(RenameDurably(scratch.path(), dir_ / "result"));
+  }
+
   int Succeed(int64_t step) {
     if (Flag("crash_result")) abort();
     stop_ = finish_ = false;
     if (Wait(script_["result_ms"]) && !finish_) return Stopped(step);
-    if (!Flag("noresult")) {
-      fs::create_directories(dir_ / "result" / "sub");
-      std::ofstream(dir_ / "result" / "adapter_model.safetensors") << std::string(3 << 20, 'w');
-      std::ofstream(dir_ / "result" / "sub" / "empty") << "";
-      std::ofstream(dir_ / "result" / "adapter_config.json")
-          << R"({"job": ")" << request_.job_id() << R"(", "step": )" << step << "}\n";
-    }
+    if (!Flag("noresult")) WriteResult(step);
     if (!Flag("silent")) Finish(v1::WorkerEvent::End::SUCCEEDED, step);
     return 0;
   }

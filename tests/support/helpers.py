@@ -17,7 +17,7 @@ FAKE_WORKER = BUILD / "tests" / "ftd_fake_worker"
 def fake_ftd(script: str = "", **kwargs) -> Ftd:
     """A daemon whose worker does what `script` says (tests/server/fake_worker.cc)."""
     env = {"FTD_FAKE_WORKER": script, **kwargs.pop("env", {})}
-    ftd = Ftd(worker=FAKE_WORKER, env=env, **kwargs)
+    ftd = Ftd(**{"worker": FAKE_WORKER, "env": env, **kwargs})
     ftd.model = make_stub_model(ftd.root / "model")
     return ftd
 

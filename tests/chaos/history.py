@@ -1,0 +1,147 @@
+"""What holds whatever befalls a daemon: nothing that was acknowledged is lost or doubled, and no state is made up."""
+import contextlib
+import json
+import os
+import re
+import signal
+import sqlite3
+import threading
+import time
+
+import grpc
+
+from ftd_fixture import api, api_grpc, jobs, processes_under
+
+LEGAL = {
+    "": {"QUEUED"}, "QUEUED": {"HELD", "PREPARING", "CANCELLED", "FAILED"}, "HELD": {"QUEUED", "CANCELLED"},
+    "PREPARING": {"RUNNING", "QUEUED", "PAUSING", "CANCELLING", "FAILED"},
+    "RUNNING": {"SUCCEEDED", "QUEUED", "PAUSING", "CANCELLING", "FAILED"},
+    "PAUSING": {"PAUSED", "SUCCEEDED", "CANCELLING", "FAILED"}, "PAUSED": {"QUEUED", "CANCELLED"},
+    "CANCELLING": {"CANCELLED", "SUCCEEDED", "QUEUED", "FAILED"},
+}
+RESULT = b"w" * (3 << 20)  # of the fake worker
+
+
+def workers_of(ftd):
+    """Workers of attempts; the row checker may be at the rows of another job."""
+    found = []
+    for pid in processes_under(ftd.state_dir / "jobs"):
+        with contextlib.suppress(OSError):
+            if "/attempts/" in os.readlink(f"/proc/{pid}/cwd"):
+                found.append(pid)
+    return found
+
+
+class Follower(threading.Thread):
+    """Watches a job through all that befalls the daemon, with its resume tokens."""
+
+    def __init__(self, ftd, job):
+        super().__init__(daemon=True)
+        self.ftd, self.job, self.token, self.events, self.error, self.over = ftd, job, "", [], None, threading.Event()
+
+    def run(self):
+        try:
+            while not self.over.is_set() and not self.follow():
+                time.sleep(0.05)
+        except BaseException as error:  # shown by the main thread
+            self.error = error
+
+    def follow(self):
+        """True once the job has ended, or is gone."""
+        try:
+            with self.ftd.new_channel() as channel:
+                for message in api_grpc.FineTuningStub(channel).WatchJob(
+                        api.WatchJobRequest(job=self.job, resume_token=self.token), timeout=60):
+                    self.token = message.resume_token
+                    if message.HasField("state_change"):
+                        self.events.append(message.state_change.sequence)
+            return True
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.NOT_FOUND:
+                return True
+            assert error.code() != grpc.StatusCode.INVALID_ARGUMENT, error
+            return False
+
+    def check(self, last):
+        """No event was missed, seen twice, or out of order. `last`: the sequence of the job's last event; None: it is gone."""
+        assert self.error is None, repr(self.error)
+        if self.events:
+            assert self.events == list(range(self.events[0], self.events[0] + len(self.events))), (self.job, self.events)
+            assert last is None or self.events[-1] == last, (self.job, self.events, last)
+
+
+def let_all_end(ftd, users):
+    """True once every job has ended; what is held, paused or stopped continues."""
+    for pid in workers_of(ftd):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    ftd.stub.UndrainQueue(api.UndrainQueueRequest())
+    open_states = [s for s in jobs.Job.State.values() if s and s not in (jobs.Job.SUCCEEDED, jobs.Job.FAILED, jobs.Job.CANCELLED)]
+    found = ftd.stub.ListJobs(api.ListJobsRequest(page_size=1000, states=open_states)).jobs
+    for job in found:
+        with contextlib.suppress(grpc.RpcError):
+            if job.state == jobs.Job.PAUSED:
+                ftd.stub.ResumeJob(api.ResumeJobRequest(job=job.id))
+            elif job.state == jobs.Job.HELD:
+                ftd.stub.ReleaseJob(api.ReleaseJobRequest(job=job.id))
+    return not found
+
+
+def check_history(database, users, log):
+    """Each acknowledged job is there once, as it was acknowledged; events form legal chains; attempts do not overlap."""
+    known = {job: known for user in users for job, known in user.jobs.items()}
+    stored = {row[0]: row for row in database.execute("SELECT id, state, priority, labels, retry_of FROM jobs")}
+    assert {job for job, k in known.items() if not k.deleted} == set(stored)
+    requests = dict(database.execute("SELECT request_id, job_id FROM requests"))
+    assert requests == {k.request_id: job for job, k in known.items() if not k.deleted}
+    for job, (_, final, priority, labels, retry_of) in stored.items():
+        assert known[job].agrees(priority, json.loads(labels)["text"]) and retry_of == known[job].retry_of, job
+        assert not known[job].cancelled or final == "CANCELLED", (job, final)
+        state = ""
+        events = list(database.execute("SELECT sequence, from_state, to_state FROM events WHERE job_id = ? ORDER BY sequence", (job,)))
+        assert [e[0] for e in events] == list(range(1, len(events) + 1))
+        for _, before, after in events:
+            assert before == state and after in LEGAL[before], (job, events)
+            state = after
+        assert final == state
+    for table in ("events", "attempts", "requests", "notifications", "removals"):
+        left = database.execute(f"SELECT count(*) FROM {table} WHERE job_id NOT IN (SELECT id FROM jobs)").fetchone()
+        assert left == (0,), table
+    spans = sorted(database.execute("SELECT start_time, end_time, job_id, number, state, reason FROM attempts"))
+    assert all(span[1] for span in spans)
+    # The end of an attempt whose result could not be published, or whose end could not be stored, is stored later.
+    late = set(re.findall(r"job=(\S+) attempt=\d+ its (?:result cannot be published|end cannot be)", log))
+    assert [(a, b) for a, b in zip(spans, spans[1:]) if a[1] > b[0] and a[2] not in late] == [], "two attempts at once"
+
+
+def check_results(ftd, users, steps):
+    """What was not cancelled has succeeded, with each step once; what succeeded has its whole result, if nobody removed it."""
+    alive = [(job, known) for user in users for job, known in user.jobs.items() if not known.deleted]
+    for job, known in alive:
+        done = ftd.job(job)
+        if done.state == jobs.Job.SUCCEEDED:
+            with open(f"{done.result_dir}/adapter_model.safetensors", "rb") as file:
+                assert file.read() == RESULT, job
+            with open(f"{done.result_dir}/adapter_config.json") as file:
+                assert json.load(file)["job"] == job
+        if known.cancelled is not False:
+            continue
+        if known.kept and (done.state == jobs.Job.CANCELLED or done.failure_reason == jobs.CHECKPOINT_CORRUPT):
+            continue  # it was to end with a result before it had taken a step, or its worker was killed before a checkpoint
+        assert done.state == jobs.Job.SUCCEEDED, (job, jobs.Job.State.Name(done.state), done.message)
+        last = done.last_step.step if known.kept else steps
+        assert [s.step for s in ftd.steps(job)] == list(range(1, last + 1)) != [], job
+
+
+def check_all(ftd, users, followers, steps):
+    """Of a daemon whose queue has ended, which is stopped."""
+    check_results(ftd, users, steps)
+    for follower in followers:
+        follower.join(60)
+    assert ftd.terminate() == 0
+    assert not workers_of(ftd)
+    with contextlib.closing(sqlite3.connect(ftd.state_dir / "ftd.db")) as database:
+        check_history(database, users, ftd.log())
+        for follower in followers:
+            follower.check(database.execute("SELECT max(sequence) FROM events WHERE job_id = ?", (follower.job,)).fetchone()[0])
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

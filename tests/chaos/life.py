@@ -1,0 +1,172 @@
+"""A small life of some jobs that passes each place of places.py: all verbs, each repeated until it is answered."""
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+import uuid
+
+import grpc
+
+from ftd_fixture import BIN, api, api_grpc, jobs, wait_until
+from history import Follower, workers_of
+from users import PASSING, Known, User, reason_of_or_none
+
+STEPS, SAVE = 12, 4
+FINAL = (jobs.Job.SUCCEEDED, jobs.Job.FAILED, jobs.Job.CANCELLED)
+BIG_LOG = 66 << 20
+
+
+class Keeper(threading.Thread):
+    """Starts the daemon again when it dies, as a service manager does."""
+
+    def __init__(self, ftd):
+        super().__init__(daemon=True)
+        self.ftd, self.lock, self.over, self.deaths = ftd, threading.Lock(), threading.Event(), 0
+
+    def run(self):
+        while not self.over.wait(0.01):
+            with self.lock:
+                if self.ftd.process.poll() is not None:
+                    self.deaths += 1
+                    self.start_again()
+
+    def start_again(self):
+        for left in reversed(range(20)):
+            try:
+                return self.ftd.start()
+            except RuntimeError:
+                self.deaths += 1
+                if not left:
+                    raise
+
+    def restart(self, meanwhile=lambda: None):
+        with self.lock:
+            with contextlib.suppress(RuntimeError):
+                self.ftd.terminate()
+            meanwhile()
+            self.start_again()
+
+
+class Life(User):
+    def __init__(self, ftd, keeper, seed):
+        super().__init__("life", seed, ftd.new_channel, None)
+        self.ftd, self.keeper, self.followers = ftd, keeper, []
+
+    def upload(self):
+        """A spec whose rows nobody has uploaded before."""
+        data = json.dumps({"instruction": str(uuid.UUID(int=self.rng.getrandbits(128))), "output": "Hello."}).encode() + b"\n"
+        digest = hashlib.sha256(data).hexdigest()
+        header = api.UploadFileRequest.Header(sha256=digest, size_bytes=len(data), file_name="rows.jsonl")
+        for _ in range(500):
+            try:
+                with self.connect() as channel:
+                    api_grpc.FineTuningStub(channel).UploadFile(
+                        iter([api.UploadFileRequest(header=header), api.UploadFileRequest(data=data)]), timeout=20)
+                break
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.UNAVAILABLE or reason_of_or_none(error) in PASSING, error
+                time.sleep(0.05)
+        spec = self.ftd.spec(self.ftd.model)
+        spec.dataset.upload_sha256, spec.dataset.file_name = digest, "rows.jsonl"
+        return spec
+
+    def new_job(self, spec):
+        known = Known(self.new_id())
+        fields = dict(spec=spec, request_id=known.request_id, labels={"text": ""})
+        job = self.call("SubmitJob", **fields).id
+        assert self.call("SubmitJob", **fields).id == job
+        self.jobs[job] = known
+        self.followers.append(Follower(self.ftd, job))
+        self.followers[-1].start()
+        return job
+
+    def until(self, job, reached, what):
+        end = time.monotonic() + 60
+        while not reached(found := self.call("GetJob", job=job)):
+            assert time.monotonic() < end, f"waited for {job} to {what}: {found}\n{self.ftd.log()}"
+            time.sleep(0.01)
+        return found
+
+    def until_step(self, job, step):
+        return self.until(job, lambda j: j.last_step.step >= step or j.state in FINAL, f"take step {step}")
+
+    def until_end(self, job):
+        return self.until(job, lambda j: j.state in FINAL, "end")
+
+    def paused(self, job):
+        """Pauses it with a checkpoint, and resumes it; the resumed attempt reads that and removes it once it has its own."""
+        self.until_step(job, SAVE)
+        if self.pause(job, self.jobs[job]) is not None:
+            self.until(job, lambda j: j.state == jobs.Job.PAUSED or j.state in FINAL, "pause")
+            self.resume(job, self.jobs[job])
+
+    def operate(self):
+        for verb in (["prune"], ["backup", self.ftd.root / "copy.db"]):
+            for _ in range(3):
+                done = subprocess.run([BIN / "ftctl", "--address", self.ftd.address, *verb], capture_output=True, text=True, timeout=60,
+                                      env={"PATH": os.environ["PATH"], "HOME": "/"})
+                if done.returncode == 0:
+                    break
+        with contextlib.closing(sqlite3.connect(self.ftd.root / "copy.db")) as copy:
+            assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        name = f"t{self.rng.getrandbits(60)}"
+        try:
+            self.call("CreateToken", name=name)
+        except grpc.RpcError as error:  # it was made, and its secret's answer was lost
+            assert error.code() == grpc.StatusCode.ALREADY_EXISTS and not self.answered, error
+        assert name in self.call("ListTokens").names
+
+    def say_too_much(self, noticed):
+        """More than is kept of a worker's log, at which the daemon looks every ten seconds."""
+        workers = wait_until(lambda: workers_of(self.ftd), "a worker", interval_s=0)
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        for log in self.ftd.state_dir.glob("jobs/*/attempts/*/worker.log"):
+            with open(log, "ab") as file:
+                file.write(bytes(BIG_LOG))
+        wait_until(noticed, "the daemon to shorten the log")
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def age_database(self):
+        """What version 7 of the schema has added is taken away."""
+        with contextlib.closing(sqlite3.connect(self.ftd.state_dir / "ftd.db")) as database, database:
+            for table in ("removals", "drain", "place"):
+                database.execute(f"DROP TABLE {table}")
+            database.execute("PRAGMA user_version = 6")
+
+    def live(self, old_database=False, log_noticed=None):
+        spec = self.upload()
+        self.call("DrainQueue")
+        first, second = self.new_job(spec), self.new_job(spec)
+        self.hold(second, self.jobs[second])
+        self.update(second, self.jobs[second])
+        self.call("UndrainQueue")
+        self.paused(first)
+        self.release(second, self.jobs[second])
+        self.until_step(first, SAVE + 2)
+        if log_noticed is not None:
+            self.say_too_much(log_noticed)
+        self.keeper.restart(self.age_database if old_database else lambda: None)
+        self.until_end(first)
+        self.until_step(second, SAVE + 1)
+        self.keep(second, self.jobs[second])
+        third = self.retry(first, self.jobs[first])
+        fourth = self.new_job(spec)
+        self.cancel(fourth, self.jobs[fourth])
+        self.until_end(second)
+        self.until_end(third.id)
+        self.delete_with_result(first)
+        self.operate()
+
+    def delete_with_result(self, job):
+        with contextlib.suppress(grpc.RpcError):  # NOT_FOUND: it was deleted, and the answer was lost
+            self.call("DeleteJob", job=job, results=True)
+        self.jobs[job].deleted = True
