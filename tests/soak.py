@@ -6,6 +6,7 @@
     hub-kills         300 downloads from the test hub, killed at random and resumed
     daemon-kills      300 kills of the daemon in a storm of two users, all verbs, killed workers and a disk that fails
     failpoints        50 rounds of a crash, an error and a delay at each of the named places (tests/chaos/places.py)
+    power-cuts        300 cuts of the power in such a storm: what was not flushed is lost, in part or as a whole
     training-kills    200 kills of ft-train in each of its modes, in every phase: results bit-identical to the unbroken run's
     job-kills         216 kills and restarts of workers and daemon while jobs train, with the same results
     control           200 moments at which jobs are paused, resumed, held, released, reordered or ended early with a result
@@ -135,6 +136,7 @@ SOAKS = {
     "hub-kills": (300, lambda n, seed: (n, run_pytest("lib/hub/ftd_fetch_test.py", seed, "test_kills", FTD_HUB_KILLS=n))),
     "daemon-kills": (300, lambda n, seed: (n, run_pytest("chaos/chaos_test.py", seed, FTD_CHAOS_KILLS=n))),
     "failpoints": (50, lambda n, seed: (n, run_pytest("chaos/failpoints_test.py", seed, FTD_CHAOS_ROUNDS=n))),
+    "power-cuts": (300, lambda n, seed: (n, run_pytest("chaos/power_cut_test.py", seed, FTD_POWER_CUTS=n))),
     "training-kills": (MODES * 200, training_kills),
     "job-kills": (216, job_kills),
     "control": (200, control),

@@ -133,6 +133,9 @@ absl::StatusOr<StepLogReader> StepLogReader::Open(const std::filesystem::path& p
   if (n < 0) return ErrnoError(errno, absl::StrCat("read ", path.string()));
   if (n < static_cast<ssize_t>(sizeof header))
     return absl::NotFoundError(absl::StrCat(path.string(), " is being made"));
+  // A power cut may have taken the first write and left a later one.
+  if (header.magic == 0)
+    return absl::NotFoundError(absl::StrCat(path.string(), " was never flushed"));
   if (header.magic == kMagic[0]) {
     log.layout_ = LayoutToWrite(1);
     header.header_bytes = sizeof header;

@@ -24,13 +24,18 @@ namespace {
 namespace fs = std::filesystem;
 
 // Makes an empty directory, durably. One of this number can only be left by a preparation that
-// failed, or by a daemon that died before it stored the attempt.
-absl::Status RecreateDirectory(const fs::path& dir) {
+// failed, or by a daemon that died before it stored the attempt. Those above it, below `top`, may
+// be as new: a checkpoint lasts no longer than the names of all directories that it lies in.
+absl::Status RecreateDirectory(const fs::path& dir, const fs::path& top) {
   std::error_code error;
   fs::remove_all(dir, error);
   if (!error) fs::create_directories(dir, error);
   if (error) return ErrnoError(error.value(), absl::StrCat("create ", dir.string()));
-  return SyncPath(dir.parent_path());
+  for (fs::path made = dir; made != top;) {
+    made = made.parent_path();
+    FTD_RETURN_IF_ERROR(SyncPath(made));
+  }
+  return absl::OkStatus();
 }
 
 // Takes the lock that the worker inherits. The daemon locks it before the worker exists, so a
@@ -138,7 +143,7 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
   PreparedAttempt prepared;
   prepared.dir = state_dir.AttemptDir(job.id, number);
   prepared.attempt.number = number;
-  FTD_RETURN_IF_ERROR(RecreateDirectory(prepared.dir));
+  FTD_RETURN_IF_ERROR(RecreateDirectory(prepared.dir, state_dir.root() / "jobs"));
   if (number > 1) {
     FTD_ASSIGN_OR_RETURN(prepared.attempt.resumed_from,
                          NewestGoodCheckpoint(state_dir, job.id, unreadable, progress));

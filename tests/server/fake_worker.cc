@@ -314,6 +314,7 @@ class FakeWorker {
 
   void Save(int64_t step) {
     Report(v1::Progress::CHECKPOINT);
+    Must(steps_->Sync());
     const fs::path temporary = dir_ / absl::StrCat(".tmp-checkpoint-", step);
     const fs::path final_dir = dir_ / absl::StrCat("checkpoint-", step);
     fs::create_directory(temporary);
@@ -350,6 +351,7 @@ class FakeWorker {
 
   // As ft-worker does: what has its name is whole, and on disk.
   void WriteResult(int64_t step) {
+    Must(steps_->Sync());
     const ScratchDir scratch = Must(ScratchDir::Create(dir_ / ".tmp-result"));
     fs::create_directory(scratch.path() / "sub");
     const auto write = [&](const char* name, const std::string& bytes) {

@@ -54,10 +54,10 @@ class Faults:
                     "ASAN_OPTIONS": "verify_asan_link_order=0"}
         return self
 
-    def worker(self, program):
+    def worker(self, program, preload=""):
         """A worker that meets the faults too: ftd gives it no LD_PRELOAD."""
         path = pathlib.Path(self.directory.name) / "worker"
-        path.write_text(f'#!/bin/sh\nLD_PRELOAD={self.env["LD_PRELOAD"]} exec {program} "$@"\n')
+        path.write_text(f"#!/bin/sh\nLD_PRELOAD={preload or self.env['LD_PRELOAD']} exec {program} \"$@\"\n")
         path.chmod(0o755)
         return path
 
