@@ -1,5 +1,7 @@
 """A storm: two users with all verbs, readers that stand still, foreign bytes, kills of daemon and workers, a disk that fails.
 
+In every other storm the wall clock jumps by up to two hours.
+
 A small, seeded share of the release run: FTD_CHAOS_KILLS sets the number of the daemon's kills, FTD_TEST_SEED the seed.
 """
 import contextlib
@@ -27,6 +29,7 @@ DISK = [
     [Fault("sync", "ftd.db", delay_ms=80)],
     [Fault("write", "ftd.db", error=errno.ENOSPC, times=4)],
     [Fault("write", "ftd.db-wal", error=errno.EIO, times=1)],
+    [Fault("write", "", most_bytes=7, times=40)],
     [Fault("open", "/attempts/", error=errno.EMFILE, times=5)],
     [Fault("open", "events.log", error=errno.EIO, times=5)],
     [Fault("read", "steps.log", error=errno.EIO, times=5)],
@@ -40,6 +43,8 @@ class Storm:
     def __init__(self, ftd, faults, users, rng):
         self.ftd, self.faults, self.users, self.rng = ftd, faults, users, rng
         self.standing, self.followers, self.slowest = [], [], 0.0
+        self.clock_jumps = rng.random() < 0.5
+        self.stranger = None  # a process that gets the pid of a worker that has died
 
     def a_moment(self):
         until = time.monotonic() + self.rng.random() * 0.6
@@ -74,6 +79,12 @@ class Storm:
         self.followers.append(Follower(self.ftd, job))
         self.followers[-1].start()
 
+    def lock_database(self):
+        """As another process does that looks at it or backs it up."""
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self.ftd.state_dir / "ftd.db", timeout=0.1)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            time.sleep(self.rng.random() * 0.4)  # it has nothing else to do
+
     def operate(self):
         """An operator's verbs; what the daemon's death cuts off has not failed."""
         verb = self.rng.choice(["drain", "undrain", "prune", "backup"])
@@ -85,8 +96,21 @@ class Storm:
             assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             copy.close()
 
+    def reuse_pids(self):
+        """The workers have died, and their pids are a stranger's."""
+        for pid in workers_of(self.ftd):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.closing(sqlite3.connect(self.ftd.state_dir / "ftd.db")) as database, database:
+            database.execute("UPDATE attempts SET pid = ? WHERE end_time = 0 AND pid != 0", (self.stranger.pid,))
+
+    def befall(self, *faults):
+        self.faults.set(*faults, clock_offset_s=self.rng.uniform(-7200, 7200) if self.clock_jumps else 0)
+
     def kill(self):
         self.ftd.kill()
+        if self.rng.random() < 0.3:
+            self.reuse_pids()
         begun = time.monotonic()
         self.faults.set()  # a daemon that cannot read its database at its start ends; its service manager starts it again
         self.ftd.start()
@@ -96,10 +120,14 @@ class Storm:
         """Blows so many times while the users act."""
         for user in self.users:
             user.start()
+        self.stranger = subprocess.Popen(["sleep", "infinity"])
         try:
             for _ in range(kills):
                 self.blow()
+            assert self.stranger.poll() is None, "a process that only has the number of a worker was killed"
         finally:
+            self.stranger.kill()
+            self.stranger.wait()
             for user in self.users:
                 user.over.set()
             for user in self.users:
@@ -110,14 +138,14 @@ class Storm:
 
     def blow(self):
         for act, chance in [(self.strike_a_worker, 0.4), (self.foreign_bytes, 0.3), (self.stand_still, 0.5), (self.follow, 0.5),
-                            (self.operate, 0.2)]:
+                            (self.operate, 0.2), (self.lock_database, 0.3)]:
             if self.rng.random() < chance:
                 with contextlib.suppress(IndexError, ValueError):
                     act()
         if self.rng.random() < 0.5:
-            self.faults.set(*self.rng.choice(DISK))
+            self.befall(*self.rng.choice(DISK))
         self.a_moment()
-        self.faults.set()
+        self.befall()
         self.a_moment()
         self.kill()
 
@@ -139,8 +167,8 @@ def test_a_storm():
         storm = Storm(ftd, faults, users, rng)
         storm.rage(KILLS)
         assert all(user.done["submit"] > KILLS / 4 for user in users), [user.done for user in users]
-        print({user.name: dict(user.done) for user in users}, "refused", far.refused, "slowest start", storm.slowest)
+        print({user.name: dict(user.done) for user in users}, "refused", far.refused, "slowest start", storm.slowest, "clock jumps" * storm.clock_jumps)
         # The goal is a second; the start of a process on a machine that builds meanwhile is in this figure.
         assert storm.slowest < 15, storm.slowest
         wait_until(lambda: let_all_end(ftd, users), "the queue to drain", 120, 0.2)
-        check_all(ftd, users, storm.followers, STEPS)
+        check_all(ftd, users, storm.followers, STEPS, clock_jumps=storm.clock_jumps)

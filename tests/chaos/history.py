@@ -90,7 +90,7 @@ def let_all_end(ftd, users):
     return not found
 
 
-def check_history(database, users, log):
+def check_history(database, users, log, clock_jumps):
     """Each acknowledged job is there once, as it was acknowledged; events form legal chains; attempts do not overlap."""
     known = {job: known for user in users for job, known in user.jobs.items()}
     stored = {row[0]: row for row in database.execute("SELECT id, state, priority, labels, retry_of FROM jobs")}
@@ -112,6 +112,8 @@ def check_history(database, users, log):
         assert left == (0,), table
     spans = sorted(database.execute("SELECT start_time, end_time, job_id, number, state, reason FROM attempts"))
     assert all(span[1] for span in spans)
+    if clock_jumps:
+        return  # times tell no order
     # The end of an attempt whose result could not be published, or whose end could not be stored, is stored later.
     late = set(re.findall(r"job=(\S+) attempt=\d+ its (?:result cannot be published|end cannot be)", log))
     assert [(a, b) for a, b in zip(spans, spans[1:]) if a[1] > b[0] and a[2] not in late] == [], "two attempts at once"
@@ -138,7 +140,7 @@ def check_results(ftd, users, steps, worn_out):
         assert [s.step for s in ftd.steps(job)] == list(range(1, last + 1)) != [], job
 
 
-def check_all(ftd, users, followers, steps, worn_out=False):
+def check_all(ftd, users, followers, steps, worn_out=False, clock_jumps=False):
     """Of a daemon whose queue has ended, which is stopped. `worn_out`: a job may have met three deaths before its first step lasted."""
     check_results(ftd, users, steps, worn_out)
     for follower in followers:
@@ -146,7 +148,7 @@ def check_all(ftd, users, followers, steps, worn_out=False):
     assert ftd.terminate() == 0
     assert not workers_of(ftd)
     with contextlib.closing(sqlite3.connect(ftd.state_dir / "ftd.db")) as database:
-        check_history(database, users, ftd.log())
+        check_history(database, users, ftd.log(), clock_jumps)
         for follower in followers:
             follower.check(database)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

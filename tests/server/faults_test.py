@@ -320,3 +320,21 @@ def test_a_damaged_database_ends_the_health():
         assert status == health_pb2.HealthCheckResponse.NOT_SERVING
         address = ftd.stub.GetServerInfo(api.GetServerInfoRequest()).metrics_address
         assert health(address) == (503, "the database is damaged; ftd's log says more\n")
+
+
+def test_a_daemon_refuses_a_damaged_database_and_leaves_it_alone():
+    with fake_ftd("steps=3") as ftd:
+        ftd.wait(submit(ftd).id, "SUCCEEDED")
+        assert ftd.terminate() == 0
+        path = ftd.state_dir / "ftd.db"
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            root = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs'").fetchone()[0]
+        whole = path.read_bytes()
+        damaged = whole[:4096 * (root - 1)] + b"\xee" * 4096 + whole[4096 * root:]
+        path.write_bytes(damaged)
+        with pytest.raises(RuntimeError, match="restore ftd.db from a backup"):
+            ftd.start()
+        assert path.read_bytes() == damaged and os.listdir(ftd.state_dir / "results")
+        path.write_bytes(whole)
+        ftd.start()
+        assert len(ftd.stub.ListJobs(api.ListJobsRequest()).jobs) == 1

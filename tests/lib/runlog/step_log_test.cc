@@ -187,6 +187,10 @@ TEST(StepLog, NoFileAndNoStepLog) {
   EXPECT_EQ(ReadStepLogInfo(other).status().code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(ReadSteps(other).status().code(), absl::StatusCode::kDataLoss);
   EXPECT_TRUE(ReadSteps(dir.Write("young", "short"))->empty());
+  // A power cut took the first write and left a later one.
+  const auto lost = dir.Write("lost", std::string(500, '\0') + "a row");
+  EXPECT_TRUE(ReadSteps(lost)->empty());
+  EXPECT_EQ(ReadStepLogInfo(lost).status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST(StepLog, ATornOrDamagedRowEndsTheLog) {
