@@ -196,6 +196,7 @@ absl::Status KeepStartWeights(const StateDir& state_dir, const fs::path& checkpo
   fs::create_directories(start.parent_path(), error);
   if (error)
     return ErrnoError(error.value(), absl::StrCat("create ", start.parent_path().string()));
+  FTD_RETURN_IF_ERROR(SyncPath(start.parent_path().parent_path()));
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch, ScratchDir::Create(start.string() + ".tmp"));
   for (const char* file : {kManifestName, "model.safetensors", "adapter_model.safetensors"}) {
     if (!fs::exists(checkpoint / file, error)) continue;

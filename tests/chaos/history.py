@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import re
 import signal
 import sqlite3
@@ -90,7 +91,25 @@ def let_all_end(ftd, users):
     return not found
 
 
-def check_history(database, users, log, clock_jumps):
+def check_links(database, job, known, final, clock_jumps, starts_stay):
+    """It began after all that it waited for had succeeded, or never; it failed for one of them alone if that did not succeed. The
+    weights that it begins with are there."""
+    begun, reason, start_from = database.execute("SELECT start_time, failure_reason, start_from FROM jobs WHERE id = ?", (job,)).fetchone()
+    needed = {id: database.execute("SELECT state, end_time FROM jobs WHERE id = ?", (id,)).fetchone() for id in known.after}
+    if begun:
+        assert all(row is None or (row[0] == "SUCCEEDED" and (row[1] <= begun or clock_jumps)) for row in needed.values()), (job, begun, needed)
+    if reason == "DEPENDENCY_FAILED":
+        assert not begun and any(row is None or row[0] in ("FAILED", "CANCELLED") for row in needed.values()), (job, needed)
+    elif final == "SUCCEEDED":
+        assert begun
+    if "@" in start_from:
+        state_dir = pathlib.Path(database.execute("SELECT state_dir FROM place").fetchone()[0])
+        weights = state_dir / "jobs" / job / "start" / "adapter_model.safetensors"
+        assert weights.exists() or not starts_stay, job
+        assert not weights.exists() or weights.read_text() == f"weights after step {start_from.partition('@')[2]}", job
+
+
+def check_history(database, users, log, clock_jumps, starts_stay):
     """Each acknowledged job is there once, as it was acknowledged; events form legal chains; attempts do not overlap."""
     known = {job: known for user in users for job, known in user.jobs.items()}
     stored = {row[0]: row for row in database.execute("SELECT id, state, priority, labels, retry_of FROM jobs")}
@@ -100,6 +119,7 @@ def check_history(database, users, log, clock_jumps):
     for job, (_, final, priority, labels, retry_of) in stored.items():
         assert known[job].agrees(priority, json.loads(labels)["text"]) and retry_of == known[job].retry_of, job
         assert not known[job].cancelled or final == "CANCELLED", (job, final)
+        check_links(database, job, known[job], final, clock_jumps, starts_stay)
         state = ""
         events = list(database.execute("SELECT sequence, from_state, to_state FROM events WHERE job_id = ? ORDER BY sequence", (job,)))
         assert [e[0] for e in events] == list(range(1, len(events) + 1))
@@ -131,6 +151,8 @@ def check_results(ftd, users, steps, worn_out):
                 assert json.load(file)["job"] == job
         if known.cancelled is not False:
             continue
+        if done.failure_reason == jobs.DEPENDENCY_FAILED:
+            continue  # check_links says whether it may
         if known.kept and (done.state == jobs.Job.CANCELLED or done.failure_reason == jobs.CHECKPOINT_CORRUPT):
             continue  # it was to end with a result before it had taken a step, or its worker was killed before a checkpoint
         if worn_out and "3 attempts in a row made no progress" in done.message:
@@ -140,15 +162,16 @@ def check_results(ftd, users, steps, worn_out):
         assert [s.step for s in ftd.steps(job)] == list(range(1, last + 1)) != [], job
 
 
-def check_all(ftd, users, followers, steps, worn_out=False, clock_jumps=False):
-    """Of a daemon whose queue has ended, which is stopped. `worn_out`: a job may have met three deaths before its first step lasted."""
+def check_all(ftd, users, followers, steps, worn_out=False, clock_jumps=False, starts_stay=True):
+    """Of a daemon whose queue has ended, which is stopped. `worn_out`: a job may have met three deaths before its first step lasted.
+    `starts_stay`: retention leaves the weights that jobs began with."""
     check_results(ftd, users, steps, worn_out)
     for follower in followers:
         follower.join(60)
     assert ftd.terminate() == 0
     assert not workers_of(ftd)
     with contextlib.closing(sqlite3.connect(ftd.state_dir / "ftd.db")) as database:
-        check_history(database, users, ftd.log(), clock_jumps)
+        check_history(database, users, ftd.log(), clock_jumps, starts_stay)
         for follower in followers:
             follower.check(database)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -49,6 +49,10 @@ PLACES = {
     "before the upload's rename": Place("daemon", "rename", "uploads/", "before"),
     "upload renamed": Place("daemon", "rename", "uploads/"),
     "uploads directory flushed": Place("daemon", "sync", "/uploads$"),
+    # The weights of another job's checkpoint, kept for one that begins with them
+    "start's directory made": Place("daemon", "mkdir", "/start.tmp$"),
+    "before the start's rename": Place("daemon", "rename", "/start$", "before"),
+    "start renamed": Place("daemon", "rename", "/start$"),
     # The start of an attempt
     "attempt directory made": Place("daemon", "mkdir", "attempts/1$", often=3),
     "attempts directory flushed": Place("daemon", "sync", "/attempts$", often=3),
@@ -63,14 +67,14 @@ PLACES = {
     "end or checkpoint flushed": Place("worker", "sync", "events.log$", often=6),
     "steps.log made": Place("worker", "open", "steps.log$", often=3),
     "step appended": Place("worker", "write", "steps.log$", often=15),
-    "checkpoint's file flushed": Place("worker", "sync", "checkpoint-4/weights$"),
+    "checkpoint's file flushed": Place("worker", "sync", "checkpoint-4/adapter_model.safetensors$"),
     "checkpoint's manifest written": Place("worker", "write", "MANIFEST.json.tmp-", often=3),
     "checkpoint's manifest renamed": Place("worker", "rename", "MANIFEST.json$", often=3),
     "before the checkpoint's rename": Place("worker", "rename", "/checkpoint-", "before", often=3),
     "checkpoint renamed": Place("worker", "rename", "/checkpoint-", often=3),
     "attempt directory flushed": Place("worker", "sync", "attempts/1$", often=3),
     "result made": Place("worker", "mkdir", ".tmp-result$", often=3),
-    "result written": Place("worker", "write", "adapter_model.safetensors", often=3),
+    "result written": Place("worker", "write", "tmp-result/adapter_model.safetensors$", often=3),
     "result complete": Place("worker", "rename", "/result$", often=3),
     # What the daemon reads
     "events.log read": Place("daemon", "read", "events.log$", often=12),
