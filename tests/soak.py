@@ -7,6 +7,7 @@
     daemon-kills      300 kills of the daemon in a storm of two users, all verbs, killed workers and a disk that fails
     failpoints        50 rounds of a crash, an error and a delay at each of the named places (tests/chaos/places.py)
     power-cuts        300 cuts of the power in such a storm: what was not flushed is lost, in part or as a whole
+    planted-bugs      a dozen bugs are planted into a copy of ftd, each of which the storms or the power cuts have to find
     training-kills    200 kills of ft-train in each of its modes, in every phase: results bit-identical to the unbroken run's
     job-kills         216 kills and restarts of workers and daemon while jobs train, with the same results
     control           200 moments at which jobs are paused, resumed, held, released, reordered or ended early with a result
@@ -88,6 +89,12 @@ def control(moments, seed):
     return of_a_mode * CONTROL_MODES, run_pytest("e2e/control_test.py", seed, FTD_CONTROL_MOMENTS=of_a_mode)
 
 
+def planted_bugs(_, seed):
+    """The harness that finds what befalls ftd finds what is wrong with it as well."""
+    command = [sys.executable, ROOT / "tests" / "chaos" / "planted.py"]
+    return 1, subprocess.run(command, cwd=ROOT, env={**os.environ, "FTD_TEST_SEED": str(seed)}).returncode == 0
+
+
 def parity_isa(sets, seed):
     """Consecutive ones, so that shards, whose seeds are consecutive, have done all between them."""
     passed = True
@@ -137,6 +144,7 @@ SOAKS = {
     "daemon-kills": (300, lambda n, seed: (n, run_pytest("chaos/chaos_test.py", seed, FTD_CHAOS_KILLS=n))),
     "failpoints": (50, lambda n, seed: (n, run_pytest("chaos/failpoints_test.py", seed, FTD_CHAOS_ROUNDS=n))),
     "power-cuts": (300, lambda n, seed: (n, run_pytest("chaos/power_cut_test.py", seed, FTD_POWER_CUTS=n))),
+    "planted-bugs": (1, planted_bugs),
     "training-kills": (MODES * 200, training_kills),
     "job-kills": (216, job_kills),
     "control": (200, control),
