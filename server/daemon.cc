@@ -40,7 +40,7 @@ namespace {
 
 constexpr int kMaxMessageBytes = 4 << 20;
 constexpr int kKeepaliveMs = 60 * 1000, kLeastPingIntervalMs = 10 * 1000;
-constexpr int kHandshakeMs = 10 * 1000;
+constexpr int kHandshakeMs = 10 * 1000;  // for TLS and HTTP/2's greeting together
 constexpr auto kShutdownGrace = std::chrono::seconds(2);
 
 // Returns the signals that Run waits for; the same set is blocked and read.
@@ -80,7 +80,6 @@ void SetLimits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kLeastPingIntervalMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostStreams);
-  // For TLS and HTTP/2's greeting together.
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);  // reflection alone is synchronous
 }
@@ -148,7 +147,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   FTD_RETURN_IF_ERROR(d.WriteAddresses());
   d.metrics_->Serve([&d] { return d.Health(); });
   for (const auto& listener : d.listeners_) {
-    listener->Start([&d](Fd fd) { grpc::AddInsecureChannelFromFd(d.server_.get(), fd.Release()); });
+    listener->Start(absl::Milliseconds(kHandshakeMs),
+                    [&d](Fd fd) { grpc::AddInsecureChannelFromFd(d.server_.get(), fd.Release()); });
   }
   for (const auto& listener : d.tcp_listeners_) {
     listener->Start([&d](int socket, Fd fd) {
@@ -276,11 +276,11 @@ absl::Status Daemon::BuildServer() {
   builder.RegisterService(service_.get());
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(MalformedRequests());  // first: it changes the status that is counted
-  interceptors.push_back(
-      RpcMetrics(metrics_->registry(), FineTuningService::IsMethod,
-                 {.began = [this](const std::string& peer) { connections_.SawCall(peer); },
-                  .had_message = [this](const std::string& peer) { connections_.SawMessage(peer); },
-                  .ended = [this](const std::string& peer) { connections_.SawEnd(peer); }}));
+  interceptors.push_back(RpcMetrics(
+      metrics_->registry(), FineTuningService::IsMethod,
+      {.began = [this](const std::string& peer) { connections_.SawCall(peer); },
+       .had_message = [this](const std::string& peer) { connections_.SawMessage(peer); },
+       .ended = [this](const auto& peer, bool reset) { connections_.SawEnd(peer, reset); }}));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   const auto credentials =
       options_.tls_cert.empty()

@@ -1,5 +1,6 @@
 #include "server/metrics/rpc_metrics.h"
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/server_interceptor.h>
 #include <prometheus/counter.h>
 #include <prometheus/histogram.h>
@@ -74,17 +75,18 @@ prometheus::Labels MethodLabels(const std::string& path,
 // Counts one call. gRPC makes an interceptor for each.
 class CallCounter : public Interceptor {
  public:
-  CallCounter(Families families, prometheus::Labels labels, std::string peer,
+  CallCounter(Families families, prometheus::Labels labels, const grpc::ServerContextBase& context,
               const CallObserver& observer)
       : families_(families),
         labels_(std::move(labels)),
-        peer_(std::move(peer)),
+        context_(context),
+        peer_(context.peer()),
         observer_(observer),
         start_(std::chrono::steady_clock::now()) {
     families_.started.Add(labels_).Increment();
     observer_.began(peer_);
   }
-  ~CallCounter() override { observer_.ended(peer_); }
+  ~CallCounter() override { observer_.ended(peer_, was_reset_); }
   CallCounter(const CallCounter&) = delete;
   CallCounter& operator=(const CallCounter&) = delete;
 
@@ -92,6 +94,8 @@ class CallCounter : public Interceptor {
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE))
       observer_.had_message(peer_);
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE))
+      was_reset_ = context_.IsCancelled();
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
       families_.seconds.Add(labels_, kSeconds).Observe(took.count());
@@ -106,7 +110,9 @@ class CallCounter : public Interceptor {
       0.002, 0.01, 0.05, 0.25, 1, 5};  // few: they are multiplied by the methods
   const Families families_;
   prometheus::Labels labels_;
+  const grpc::ServerContextBase& context_;
   const std::string peer_;
+  bool was_reset_ = false;  // or cancelled by the server, or past its deadline
   const CallObserver& observer_;
   const std::chrono::steady_clock::time_point start_;
 };
@@ -120,8 +126,8 @@ class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryIn
   Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
     prometheus::Labels labels = MethodLabels(info->method(), exists_);
     labels["grpc_type"] = TypeName(info->type());
-    return std::make_unique<CallCounter>(families_, std::move(labels),
-                                         info->server_context()->peer(), observer_)
+    return std::make_unique<CallCounter>(families_, std::move(labels), *info->server_context(),
+                                         observer_)
         .release();  // gRPC owns it
   }
 

@@ -26,8 +26,9 @@ absl::StatusOr<std::unique_ptr<AcceptLoop>> AcceptLoop::Create(std::vector<Fd> s
 
 AcceptLoop::~AcceptLoop() { Stop(); }
 
-void AcceptLoop::Start(Handler handler) {
-  thread_ = std::thread([this, handler = std::move(handler)] { Run(handler); });
+void AcceptLoop::Start(Handler handler, Greetings* greetings) {
+  thread_ =
+      std::thread([this, handler = std::move(handler), greetings] { Run(handler, greetings); });
 }
 
 void AcceptLoop::Stop() {
@@ -36,15 +37,17 @@ void AcceptLoop::Stop() {
   thread_.join();
 }
 
-void AcceptLoop::Run(const Handler& handler) {
-  std::vector<pollfd> polled = {{.fd = wake_.get(), .events = POLLIN}};
-  for (const Fd& socket : sockets_) polled.push_back({.fd = socket.get(), .events = POLLIN});
+void AcceptLoop::Run(const Handler& handler, Greetings* greetings) {
   while (true) {
+    std::vector<pollfd> polled = {{.fd = wake_.get(), .events = POLLIN}};
+    for (const Fd& socket : sockets_) polled.push_back({.fd = socket.get(), .events = POLLIN});
+    if (greetings != nullptr) greetings->AddTo(polled);
     const int wait_ms = connections_.empty() ? -1 : kSweepMs;
     if (poll(polled.data(), polled.size(), wait_ms) < 0 && errno != EINTR) return;
     if (polled[0].revents != 0) return;
     connections_.Sweep();
-    for (size_t i = 1; i < polled.size(); ++i)
+    if (greetings != nullptr) greetings->Look();
+    for (size_t i = 1; i <= sockets_.size(); ++i)
       if (polled[i].revents != 0) AcceptOne(polled[i].fd, handler);
   }
 }

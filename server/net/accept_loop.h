@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "lib/base/file.h"
 #include "server/net/connections.h"
+#include "server/net/greetings.h"
 
 namespace ftd {
 
@@ -24,13 +25,15 @@ class AcceptLoop {
   // Stops, and closes the sockets.
   ~AcceptLoop();
 
-  void Start(Handler handler);
+  // With `greetings`, whose connections the handler adds, it waits for them beside its own work;
+  // they must outlive the loop.
+  void Start(Handler handler, Greetings* greetings = nullptr);
   // Accepts no more; the sockets stay open. Idempotent.
   void Stop();
 
  private:
   AcceptLoop(std::vector<Fd> sockets, Fd wake, Connections& connections);
-  void Run(const Handler& handler);
+  void Run(const Handler& handler, Greetings* greetings);
   void AcceptOne(int socket, const Handler& handler);
 
   const std::vector<Fd> sockets_;

@@ -3,6 +3,7 @@
 #include <linux/tcp.h>  // tcp_info as the kernel has it; glibc's stops before the bytes
 #include <malloc.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -59,6 +60,11 @@ uint64_t BytesReceived(int fd) {
   socklen_t size = sizeof(info);
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
   return info.tcpi_bytes_received;
+}
+
+int BytesWaiting(int fd) {
+  int count = 0;
+  return ioctl(fd, FIONREAD, &count) == 0 ? count : 0;
 }
 
 }  // namespace
@@ -138,10 +144,22 @@ void Connections::SawMessage(const std::string& escaped) {
 }
 
 // The call may be an earlier connection's, from the same port.
-void Connections::SawEnd(const std::string& escaped) {
+void Connections::SawEnd(const std::string& escaped, bool was_reset) {
   const absl::MutexLock lock(&mutex_);
   const auto found = Find(escaped);
-  if (found != open_.end() && found->second.calls > 0) --found->second.calls;
+  if (found == open_.end()) return;
+  Connection& connection = found->second;
+  if (connection.calls > 0) --connection.calls;
+  if (was_reset && ResetsTooMuch(connection)) Drop(found->first, "it resets calls all the time");
+}
+
+bool Connections::ResetsTooMuch(Connection& connection) {
+  const Moment now = SteadyNow();
+  const double forgiven =
+      absl::ToDoubleSeconds(std::min(now - connection.last_reset, absl::Hours(1))) * kResetsASecond;
+  connection.resets = std::max(connection.resets - forgiven, 0.0) + 1;
+  connection.last_reset = now;
+  return connection.resets > kResetBurst;
 }
 
 void Connections::Sweep() {
@@ -165,20 +183,24 @@ void Connections::Sweep() {
 }
 
 // On TCP all on which something came. A call that was queued by TCP may need a moment after its
-// connection has gone; only then a unix connection may be the cause.
+// connection has gone; only then a unix connection may be the cause: one without a call, or one
+// whose header never ends, on which more waits whenever one looks.
 void Connections::DropBusy() {
   constexpr absl::Duration kAfterTcp = absl::Seconds(2);
-  std::vector<std::string> busy, callless;
+  std::vector<std::string> busy, suspect;
   for (auto& [peer, connection] : open_) {
     const uint64_t received = BytesReceived(connection.fd);
     if (received != connection.received) busy.push_back(peer);
-    if (!connection.counted_by_kernel && connection.calls == 0) callless.push_back(peer);
+    const bool talks = !connection.moved && BytesWaiting(connection.fd) > 0;
+    if (!connection.counted_by_kernel && (connection.calls == 0 || talks)) suspect.push_back(peer);
+    if (connection.moved) connection.counted = received;
+    connection.moved = false;
     connection.received = received;
   }
   if (!busy.empty()) tcp_was_busy_ = SteadyNow();
   for (const std::string& peer : busy) Drop(peer);
   if (SteadyNow() - tcp_was_busy_ < kAfterTcp) return;
-  for (const std::string& peer : callless) Drop(peer);
+  for (const std::string& peer : suspect) Drop(peer);
 }
 
 // Those on which too much came outside calls and messages, the worst first.

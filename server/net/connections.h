@@ -23,10 +23,12 @@ namespace ftd {
 //
 // gRPC 1.51 keeps what an endless header brings, and queues calls that are reset at once without
 // limit (CVE-2023-33953, CVE-2023-44487). So a connection also goes when too much comes on
-// it outside calls and messages, and when more calls of it are open than HTTP/2 streams may be.
-// Calls may queue where nobody sees them yet, so all that is busy goes while this process uses far
-// more memory than it needs, and TCP lets nobody in. The kernel does not count what comes by a unix
-// socket: there, those without a call go, and only once nobody is busy on TCP. Thread-safe.
+// it outside calls and messages, when more calls of it are open than HTTP/2 streams may be, and
+// when it resets more calls than kResetBurst and kResetsASecond allow. Calls may queue where nobody
+// sees them yet, so all that is busy goes while this process uses far more memory than it needs,
+// and TCP lets nobody in. The kernel does not count what comes by a unix socket: there, those go
+// that have no call or on which something waits that is no message, and only once nobody is busy on
+// TCP. Thread-safe.
 class Connections {
  public:
   // At most `limit`, and at most a quarter of them of one host without a call.
@@ -35,11 +37,11 @@ class Connections {
   // Makes room, then takes note of a connection with `peer`, as gRPC names it:
   // "ipv4:127.0.0.1:4711", "ipv6:[::1]:4711", "fd:17". Call before gRPC gets it.
   void Add(int fd, const std::string& peer, const std::string& host);
-  // A call of a peer that may call came in, had a message from it, and ended. The peer is as gRPC
-  // spells it.
+  // A call of a peer that may call came in, had a message from it, and ended, perhaps because the
+  // peer reset it. The peer is as gRPC spells it.
   void SawCall(const std::string& escaped);
   void SawMessage(const std::string& escaped);
-  void SawEnd(const std::string& escaped);
+  void SawEnd(const std::string& escaped, bool was_reset);
   bool empty() {
     const absl::MutexLock lock(&mutex_);
     return open_.empty();
@@ -59,8 +61,10 @@ class Connections {
     std::string host;
     bool counted_by_kernel = false;  // TCP
     bool called = false;
-    int64_t used = 0;       // greater: later
-    int64_t calls = 0;      // open
+    int64_t used = 0;   // greater: later
+    int64_t calls = 0;  // open
+    double resets = 0;  // less those that time has forgiven, at the last one
+    Moment last_reset = -kNever;
     bool moved = true;      // a call or message came since the last sweep
     uint64_t counted = 0;   // bytes received by the last sweep after that
     uint64_t received = 0;  // by the last sweep
@@ -73,6 +77,8 @@ class Connections {
   // The peer to drop of a host with `silent` connections that never called, its first ones.
   std::string LeastSent(const Order& here, size_t silent) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   Open::iterator Find(const std::string& escaped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Counts a reset. Returns whether the connection has had too many.
+  static bool ResetsTooMuch(Connection& connection);
   // Files a connection under its new place in the orders.
   void Insert(const std::string& peer, Connection connection) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // With a `reason` it is logged.
@@ -97,6 +103,9 @@ inline constexpr int kSweepMs = 250;
 // HTTP/2 streams of a connection: more than watchers of all (WatchHub), so that one too many of
 // them gets an answer and does not wait for a stream.
 inline constexpr int kMostStreams = 2048;
+// Calls that a connection may reset at once, and for long. A client that ends its watches resets
+// each, so all of them are allowed at once.
+inline constexpr int kResetBurst = 1024, kResetsASecond = 100;
 
 // How many connections a process with this many descriptors may have: half of them, at most 4096.
 size_t MostConnections();

@@ -101,8 +101,9 @@ absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Adopt(Fd socket,
 
 UnixListener::~UnixListener() { Stop(); }
 
-void UnixListener::Start(Handover handover) {
-  loop_->Start([this, handover = std::move(handover)](int /*socket*/, Fd connection) {
+void UnixListener::Start(absl::Duration patience, Handover handover) {
+  greetings_ = std::make_unique<Greetings>(patience, std::move(handover));
+  const auto arrived = [this](int /*socket*/, Fd connection) {
     // The kernel's word on the process that connected, as of that moment; a client cannot forge it.
     ucred credentials{};
     socklen_t size = sizeof(credentials);
@@ -113,8 +114,9 @@ void UnixListener::Start(Handover handover) {
       users_[fd] = credentials.uid;
     }
     connections_.Add(fd, absl::StrCat("fd:", fd), absl::StrCat("uid ", credentials.uid));
-    handover(std::move(connection));
-  });
+    greetings_->Add(std::move(connection));
+  };
+  loop_->Start(arrived, greetings_.get());
 }
 
 // The file goes while the socket is still open, so a daemon that starts now cannot lose its own new

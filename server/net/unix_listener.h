@@ -5,7 +5,6 @@
 #include <sys/types.h>
 
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,16 +13,19 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "lib/base/file.h"
 #include "server/net/accept_loop.h"
 #include "server/net/connections.h"
+#include "server/net/greetings.h"
 
 namespace ftd {
 
 class UnixListener {
  public:
-  // Takes a connected, non-blocking descriptor over. Called on the listener's thread.
-  using Handover = std::function<void(Fd connection)>;
+  // Takes a connected, non-blocking descriptor over, on which HTTP/2's greeting has come. Called on
+  // the listener's thread.
+  using Handover = Greetings::Handover;
 
   // Binds `path` with mode 0660, creating its directory if need be. A socket file that nobody
   // answers on is replaced; FAILED_PRECONDITION ADDRESS_IN_USE when somebody does,
@@ -37,8 +39,8 @@ class UnixListener {
   // Stops, and removes the socket file.
   ~UnixListener();
 
-  // Requires: Stop was not called.
-  void Start(Handover handover);
+  // Requires: Stop was not called. A client has `patience` for its greeting.
+  void Start(absl::Duration patience, Handover handover);
   // No new connections; those handed over live on. Idempotent.
   void Stop();
 
@@ -51,8 +53,9 @@ class UnixListener {
   static absl::StatusOr<std::unique_ptr<UnixListener>> Make(std::filesystem::path path, Fd socket,
                                                             Connections& connections);
 
-  const std::filesystem::path path_;  // empty: the file is not ours
-  std::unique_ptr<AcceptLoop> loop_;  // null: stopped
+  const std::filesystem::path path_;      // empty: the file is not ours
+  std::unique_ptr<Greetings> greetings_;  // before the loop, which looks at them
+  std::unique_ptr<AcceptLoop> loop_;      // null: stopped
   Connections& connections_;
   mutable absl::Mutex mutex_;
   // By descriptor. A number is used again only after its connection closed, and then written again

@@ -22,7 +22,7 @@ from tls_daemon import tcp_address
 from ftd.v1 import fine_tuning_pb2_grpc as rpc
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEADERS, RST_STREAM, SETTINGS, CONTINUATION = 1, 3, 4, 9
+DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 8, 9
 END_STREAM, END_HEADERS = 1, 4
 MIB = 1 << 20
 
@@ -43,15 +43,19 @@ def a_call(method=b"ListJobs"):
 
 
 @contextlib.contextmanager
-def connection(ftd):
-    """What it sends is thrown away."""
-    with socket.create_connection(endpoint(ftd), timeout=20) as sock:
+def connection(ftd, kind="tcp", ended=None):
+    """What it sends is thrown away. `ended` is set once ftd has closed it."""
+    with socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET) as sock:
+        sock.settimeout(20)
+        sock.connect(str(ftd.socket) if kind == "unix" else endpoint(ftd))
         sock.sendall(PREFACE + frame(SETTINGS, 0, 0))
 
         def drain():
             with contextlib.suppress(OSError):
                 while sock.recv(1 << 16):
                     pass
+            if ended is not None:
+                ended.set()
 
         reader = threading.Thread(target=drain, daemon=True)
         reader.start()
@@ -66,11 +70,11 @@ def resident(ftd):
     return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
 
-def is_closed(ftd, payload, most):
-    """Sends `payload` again and again. Whether ftd closed the connection before `most` bytes."""
-    with connection(ftd) as sock:
+def is_closed(ftd, payload, most, kind="tcp", before=b""):
+    """Sends `payload` again and again after the beginning of a header. Whether ftd closed the connection before `most` bytes."""
+    with connection(ftd, kind) as sock:
         try:
-            sock.sendall(frame(HEADERS, 0, 1, a_call()))
+            sock.sendall(before + frame(HEADERS, 0, 3, a_call()))
             for _ in range(most // len(payload)):
                 sock.sendall(payload)
         except OSError:
@@ -92,11 +96,45 @@ def test_headers_without_an_end(flood):
     """The connection goes once 16 MiB have come on it outside calls."""
     with plain_ftd() as ftd:
         before = resident(ftd)
-        assert is_closed(ftd, frame(CONTINUATION, 0, 1, HEADER_FLOODS[flood]), 1 << 30)
+        assert is_closed(ftd, frame(CONTINUATION, 0, 3, HEADER_FLOODS[flood]), 1 << 30)
         assert resident(ftd) - before < 1024 * MIB  # some 50 ms of the flood, or more on a busy machine
         assert ftd.stub.ListJobs(api.ListJobsRequest()).jobs == []
         # gRPC itself ends a length that no number holds.
         assert ("closed the connection of ipv4:127.0.0.1:" in ftd.log()) == (flood != "an endless length")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_headers_without_an_end_beside_a_call(kind):
+    """The call, a watch of the queue, keeps the connection no longer, also where the kernel counts no bytes."""
+    with plain_ftd() as ftd:
+        watch = frame(HEADERS, END_HEADERS, 1, a_call(b"WatchQueue")) + frame(DATA, END_STREAM, 1, b"\0" * 5)
+        before = resident(ftd)
+        assert is_closed(ftd, frame(CONTINUATION, 0, 3, HEADER_FLOODS["many fields"]), 1 << 32, kind, watch)
+        assert resident(ftd) - before < 1536 * MIB
+        wait_until(lambda: ftd.stub.ListJobs(api.ListJobsRequest(), wait_for_ready=True) is not None, "an answer")
+
+
+def is_cut(ftd, kind, resets):
+    """Makes and resets so many calls on one connection, never many at once. Whether ftd closes it before the last."""
+    ended = threading.Event()
+    with connection(ftd, kind, ended) as sock:
+        for first in range(1, 2 * resets, 200):
+            with contextlib.suppress(OSError):
+                sock.sendall(b"".join(frame(HEADERS, END_HEADERS | END_STREAM, stream, a_call()) +
+                                      frame(RST_STREAM, 0, stream, struct.pack(">I", 8)) for stream in range(first, first + 200, 2)))
+            ftd.stub.ListJobs(api.ListJobsRequest(), timeout=20)  # while ftd handles those
+            if ended.is_set():
+                return True
+    return False
+
+
+def test_a_connection_that_resets_call_after_call():
+    """A rate counts, not how many are open at once: more than 1,024 and a hundred a second."""
+    with plain_ftd() as ftd:
+        for kind in ("tcp", "unix"):
+            assert is_cut(ftd, kind, 20_000)
+        assert "it resets calls all the time" in ftd.log()
+        assert not is_cut(ftd, "unix", 900)
 
 
 @flood_only
