@@ -37,33 +37,46 @@ bool HoldsLock(const fs::path& process, const fs::path& descriptor, const struct
   return info.ok() && absl::StrContains(*info, "FLOCK");
 }
 
-// Looks through the processes whose descriptors may be read, those of the daemon's own user, for
-// one that holds the lock.
-std::vector<pid_t> HoldersOf(const fs::path& lock) {
-  std::vector<pid_t> holders;
-  struct stat file;
-  if (stat(lock.c_str(), &file) != 0) return holders;
+// Returns whether one of the process's descriptors carries the lock.
+bool HoldsLock(const fs::path& process, const struct stat& lock) {
+  std::error_code gone_or_forbidden;
+  for (const auto& fd : fs::directory_iterator(process / "fd", gone_or_forbidden))
+    if (HoldsLock(process, fd.path(), lock)) return true;
+  return false;
+}
+
+// Returns whether the process was started with `entry` in its environment. In /proc/PID/environ
+// each entry ends with a NUL.
+bool WasGiven(const fs::path& process, const std::string& entry) {
+  const auto environment = ReadFile(process / "environ");
+  if (!environment.ok()) return false;
+  return absl::StrContains(std::string(1, '\0') + *environment,
+                           std::string(1, '\0') + entry + std::string(1, '\0'));
+}
+
+// Looks through the processes that may be looked into, those of the daemon's own user.
+std::vector<pid_t> LeftoversOf(const fs::path& dir) {
+  std::vector<pid_t> found;
+  struct stat lock {};  // of no file, if there is none
+  stat((dir / kWorkerLock).c_str(), &lock);
+  const std::string entry = absl::StrCat(kAttemptVariable, "=", dir.string());
   std::error_code error;
   for (const auto& process : fs::directory_iterator("/proc", error)) {
     pid_t pid = 0;
     if (!absl::SimpleAtoi(process.path().filename().string(), &pid) || pid == getpid()) continue;
-    std::error_code gone_or_forbidden;
-    for (const auto& fd : fs::directory_iterator(process.path() / "fd", gone_or_forbidden)) {
-      if (!HoldsLock(process.path(), fd.path(), file)) continue;
-      holders.push_back(pid);
-      break;
-    }
+    if (WasGiven(process.path(), entry) || HoldsLock(process.path(), lock)) found.push_back(pid);
   }
-  return holders;
+  return found;
 }
 
 }  // namespace
 
 void KillLeftovers(const fs::path& dir) {
   for (int look = 0; look < kLooks; ++look) {
+    const std::vector<pid_t> leftovers = LeftoversOf(dir);
     const auto held = WorkerLives(dir);
-    if (held.ok() && !*held) return;
-    for (const pid_t pid : HoldersOf(dir / kWorkerLock)) {
+    if (leftovers.empty() && held.ok() && !*held) return;
+    for (const pid_t pid : leftovers) {
       const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
       if (look == 0) {
         LogWarning("process ", pid, ", which the worker of ", dir.string(),

@@ -9,12 +9,13 @@
 
 namespace ftd {
 
-// Returns the living worker of an attempt. NOT_FOUND: it is gone, and processes that it had started
-// and that still held its lock were killed. Any other error: that cannot be told now.
+// Returns the living worker of an attempt. NOT_FOUND: it is gone, and what it left was killed. Any
+// other error: that cannot be told now.
 absl::StatusOr<WorkerProcess> FindWorker(const Attempt& attempt, const std::filesystem::path& dir);
 
-// Kills the processes that hold the lock of an attempt whose worker is gone: those that it started
-// and that left its process group. They would keep memory and the device.
+// Kills what an attempt whose worker is gone has left: the processes that hold its lock or that
+// have inherited its environment, whatever session they are in. They would keep memory and the
+// device. Control groups, which a container cannot make, are not needed for it.
 void KillLeftovers(const std::filesystem::path& dir);
 
 }  // namespace ftd

@@ -65,8 +65,10 @@ bool MayInherit(const char* entry) {
                                        "NO_PROXY=",
                                        "SSL_CERT_FILE=",
                                        "ASAN_OPTIONS=",
+                                       "TSAN_OPTIONS=",
                                        "UBSAN_OPTIONS=",
                                        "LSAN_OPTIONS="};
+  if (absl::StartsWith(entry, absl::StrCat(kAttemptVariable, "="))) return false;  // another's
   for (const char* prefix : kPrefixes) {
     if (absl::StartsWith(entry, prefix)) return true;
   }
@@ -78,14 +80,15 @@ std::string Variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// Returns the worker's environment. Its pointers refer to `environ` and to `library_path`, which is
-// "LD_LIBRARY_PATH=…" and has to outlive it.
-std::vector<char*> WorkerEnvironment(std::string& library_path) {
+// Returns the worker's environment. Its pointers refer to `environ` and to `library_path` and
+// `attempt`, which are "LD_LIBRARY_PATH=…" and "FTD_ATTEMPT_DIR=…" and have to outlive it.
+std::vector<char*> WorkerEnvironment(std::string& library_path, std::string& attempt) {
   std::vector<char*> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (MayInherit(*entry)) environment.push_back(*entry);
   }
   environment.push_back(library_path.data());
+  environment.push_back(attempt.data());
   // OpenMP threads that spin at every barrier cost a busy machine whole time slices, and win an
   // idle one next to nothing.
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) {
@@ -166,8 +169,8 @@ void PlanSignals(SpawnPlan& plan) {
                            POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
-// Returns the pid of the process whose arguments are those that Spawn gives for `attempt_dir`.
-// /proc/PID/cmdline ends each argument with a NUL.
+// Returns the pid of the process whose arguments are those that Spawn gives for `attempt_dir` and
+// which leads the session that Spawn made. /proc/PID/cmdline ends each argument with a NUL.
 absl::StatusOr<int64_t> FindByCommandLine(const fs::path& attempt_dir) {
   const std::string wanted = absl::StrCat(std::string(1, '\0'), "--dir", std::string(1, '\0'),
                                           attempt_dir.string(), std::string(1, '\0'));
@@ -176,7 +179,8 @@ absl::StatusOr<int64_t> FindByCommandLine(const fs::path& attempt_dir) {
     int64_t pid = 0;
     if (!absl::SimpleAtoi(entry.path().filename().string(), &pid)) continue;
     const auto command_line = ReadFile(entry.path() / "cmdline");
-    if (command_line.ok() && absl::StrContains(*command_line, wanted)) return pid;
+    const bool named = command_line.ok() && absl::StrContains(*command_line, wanted);
+    if (named && getsid(static_cast<pid_t>(pid)) == pid) return pid;
     // Others' processes may be hidden, and any may end meanwhile.
     const bool exists = access(entry.path().c_str(), F_OK) == 0;
     if (!command_line.ok() && exists && ReasonOf(command_line.status()) != Reason::kPathNotWritable)
@@ -216,7 +220,8 @@ absl::StatusOr<WorkerProcess> WorkerProcess::Spawn(const std::string& program,
   FTD_ASSIGN_OR_RETURN(std::string library_path,
                        LibraryPathFor(Variable("FTD_LIBTORCH"), Variable("LD_LIBRARY_PATH")));
   library_path.insert(0, "LD_LIBRARY_PATH=");
-  const std::vector<char*> environment = WorkerEnvironment(library_path);
+  std::string attempt = absl::StrCat(kAttemptVariable, "=", attempt_dir.string());
+  const std::vector<char*> environment = WorkerEnvironment(library_path, attempt);
   pid_t pid = 0;
   const int error = posix_spawn(&pid, program.c_str(), &plan.actions, &plan.attributes, argv.data(),
                                 environment.data());

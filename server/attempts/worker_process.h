@@ -29,6 +29,9 @@ struct ProcessIdentity {
   std::string boot_id;
 };
 
+// Every process that a worker starts inherits it, so what a worker leaves behind is told by it.
+inline constexpr char kAttemptVariable[] = "FTD_ATTEMPT_DIR";
+
 // This machine's boot: /proc/sys/kernel/random/boot_id.
 std::string BootId();
 
@@ -37,13 +40,14 @@ class WorkerProcess {
   // Starts `program attempt --dir DIR --lock-fd 3 --token-fd 4` in a session of its own, with
   // `lock` as descriptor 3, `hub_token` to be read from descriptor 4 (arguments and environments
   // can be seen by others), no standard input, output appended to DIR/worker.log, DIR as working
-  // directory, and a minimal environment.
+  // directory, and a minimal environment, in which kAttemptVariable names DIR.
   static absl::StatusOr<WorkerProcess> Spawn(const std::string& program,
                                              const std::filesystem::path& attempt_dir,
                                              const Fd& lock, const std::string& hub_token);
   // Takes over the living worker of `attempt_dir`: the process that `known` names if it is still
   // that one; where its pid is 0, because the daemon died before it had noted it, the one whose
-  // command line names the directory. NOT_FOUND: neither. Any other error: that cannot be told now.
+  // command line names the directory and which leads its session: a child that it forked does not.
+  // NOT_FOUND: neither. Any other error: that cannot be told now.
   static absl::StatusOr<WorkerProcess> Adopt(const std::filesystem::path& attempt_dir,
                                              const ProcessIdentity& known);
 

@@ -28,6 +28,7 @@
 //   - rows_crash=1: or abort
 //   - child=1: start a child in the same process group that sleeps
 //   - daemon=1: start one that leaves the group and holds the lock
+//   - loose=1: start one that leaves the group and lets the lock go
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -124,8 +125,9 @@ class FakeWorker {
     if (Flag("child") && fork() == 0) {
       while (true) pause();
     }
-    if (Flag("daemon") && fork() == 0) {
+    if ((Flag("daemon") || Flag("loose")) && fork() == 0) {
       setsid();
+      if (Flag("loose")) closefrom(0);
       execlp("sleep", "sleep", "infinity", nullptr);
       _exit(1);
     }

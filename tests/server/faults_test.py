@@ -199,8 +199,10 @@ def test_a_cancel_that_was_answered_ends_cancelled(faults):
 # Processes that a worker leaves behind
 
 @pytest.mark.parametrize("pid_is_recorded", [True, False])
-def test_a_child_that_holds_the_lock_is_ended_and_the_queue_goes_on(faults, pid_is_recorded):
-    with fake_ftd("1:steps=100000 step_ms=20 1:daemon=1 2:steps=3", env=faults.env) as ftd:
+@pytest.mark.parametrize("kind", ["daemon", "child", "loose"])
+def test_a_child_is_ended_and_the_queue_goes_on(faults, kind, pid_is_recorded):
+    """One that holds the lock; one that was only forked, so that its command line is the worker's; one that let the lock go."""
+    with fake_ftd(f"1:steps=100000 step_ms=20 1:{kind}=1 2:steps=3", env=faults.env) as ftd:
         job, later = submit(ftd), submit(ftd)
         at_step(ftd, job.id)
         worker = ftd.worker_pid(job.id)
@@ -217,8 +219,9 @@ def test_a_child_that_holds_the_lock_is_ended_and_the_queue_goes_on(faults, pid_
         assert "left behind" in ftd.log()
 
 
-def test_a_child_that_outlives_its_worker_is_ended():
-    with fake_ftd("steps=3 daemon=1") as ftd:
+@pytest.mark.parametrize("kind", ["daemon", "loose"])
+def test_a_child_that_outlives_its_worker_is_ended(kind):
+    with fake_ftd(f"steps=3 {kind}=1") as ftd:
         ftd.wait(submit(ftd).id, "SUCCEEDED")
         wait_until(lambda: not processes_under(ftd.state_dir), "the child to end")
 
