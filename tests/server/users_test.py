@@ -19,6 +19,7 @@ from ftd_fixture import BIN, api, api_grpc, state_name, wait_until
 from helpers import ROWS, expect_error, fake_ftd, submit
 from tiny_model import make_stub_model
 from tls_daemon import tcp_address, tls_channel, tls_ftd
+from tls_test import places_with
 
 Code = grpc.StatusCode
 SECRET = "TOP-SECRET-0123456789"
@@ -132,6 +133,8 @@ def test_a_user_names_only_what_that_user_can_read(tmp_path):
         (model / "generation_config.json").chmod(0o600)
         refused = stranger.submit(model)
         assert refused.returncode == 77 and "may not read" in refused.stderr and SECRET not in refused.stderr
+        # Nor does the daemon note what is in it.
+        assert places_with([SECRET], ftd.state_dir, [ftd.process.pid]) == [] and SECRET not in ftd.log()
         (model / "generation_config.json").unlink()
         # A folder that the user may not enter looks like one that is not there.
         private = public_model(ftd.root / "private" / "model")
@@ -171,10 +174,15 @@ def test_a_dataset_root_gives_no_right_that_the_user_lacks(tmp_path):
         rows.write_text(json.dumps(ROWS[0]) + "\n")
         for mode, code in ((0o644, 0), (0o600, 77)):
             rows.chmod(mode)
+            if code:
+                rows.write_text(SECRET)  # not a row: an error of its parser would quote it
             job = ftd.root / "job.json"
             job.write_text(json.dumps({"mode": "full", "model": str(model), "dataset": {"server_path": str(rows)}}))
             answer = stranger.ftctl("submit", "--quiet", "--file", job)
             assert answer.returncode == code, answer.stderr
+            if not code:
+                ftd.wait(answer.stdout.strip(), "SUCCEEDED")
+            assert SECRET not in answer.stderr + ftd.log() and places_with([SECRET], ftd.state_dir, []) == []
 
 
 def test_over_tcp_nothing_is_known_outside_the_roots(tmp_path):
@@ -205,50 +213,78 @@ def test_over_tcp_nothing_is_known_outside_the_roots(tmp_path):
 
 # Jobs.
 
+METHODS = {method.name: method for method in api.DESCRIPTOR.services_by_name["FineTuning"].methods}
+CHANGES = {"CancelJob", "PauseJob", "ResumeJob", "HoldJob", "ReleaseJob", "UpdateJob", "RetryJob", "DeleteJob"}
+SUBMITS = {"SubmitJob", "CheckData", "UploadFile", "PullModel", "VerifyModel", "Prune"}
+ADMINS = {"DeleteModel", "BackUpDatabase", "DrainQueue", "UndrainQueue"}
+LOCAL = {"CreateToken", "ListTokens", "RevokeToken"}
+
+
+def is_refused(channel, name):
+    """Whether a call of the method, on the job "done" if on any, is refused for who calls."""
+    method = METHODS[name]
+    kind = (("stream_" if method.client_streaming else "unary_") +
+            ("stream" if method.server_streaming else "unary"))
+    fields = {"job": "done"} if "job" in method.input_type.fields_by_name else {}
+    request = getattr(api, method.input_type.name)(**fields)
+    call = getattr(channel, kind)(f"/ftd.v1.FineTuning/{name}",
+                                  request_serializer=lambda message: message.SerializeToString(),
+                                  response_deserializer=lambda data: data)
+    try:
+        answers = call(iter([request]) if method.client_streaming else request, timeout=30)
+        if method.server_streaming:
+            with contextlib.suppress(StopIteration):
+                next(answers)
+            answers.cancel()
+    except grpc.RpcError as error:
+        if error.code() == Code.PERMISSION_DENIED:
+            assert "NOT_OWNER" in str(error.trailing_metadata()), name
+            return True
+    return False
+
+
+def refused_to(channel):
+    """The methods that are refused. DeleteJob comes last: it would succeed for an admin, and the job is there for all others."""
+    return {name for name in sorted(METHODS, key=lambda name: name == "DeleteJob") if is_refused(channel, name)}
+
+
 def test_calls_of_every_method_by_every_kind_of_caller(pki):
     """Each method is refused to whom the table refuses it: with the least role it is let through, with less it is not."""
-    table = {method.name: method for method in api.DESCRIPTOR.services_by_name["FineTuning"].methods}
-    changes = {"CancelJob", "PauseJob", "ResumeJob", "HoldJob", "ReleaseJob", "UpdateJob", "RetryJob", "DeleteJob"}
-    submits = {"SubmitJob", "CheckData", "UploadFile", "PullModel", "VerifyModel", "Prune"}
-    admins = {"DeleteModel", "BackUpDatabase", "DrainQueue", "UndrainQueue"}
-    local = {"CreateToken", "ListTokens", "RevokeToken"}
-    with tls_ftd(pki, "steps=1", certificates=False) as ftd:
+    with tls_ftd(pki, "steps=1", config='certificate_role = "read"\n') as ftd:
         ftd.ftctl("token", "create", "submitter")
         secrets = {role: ftd.ftctl("token", "create", f"{role}er", "--role", role).stdout.strip()
                    for role in ("read", "admin")}
         secrets["submit"] = ftd.ftctl("token", "create", "second").stdout.strip()
         assert ftd.ftctl("token").stdout.splitlines() == ["submitter", "reader  read", "adminer  admin", "second"]
         ftd.wait(submit(ftd, name="done").id, "SUCCEEDED")
-
-        def refused(channel, name):
-            method = table[name]
-            kind = (("stream_" if method.client_streaming else "unary_") +
-                    ("stream" if method.server_streaming else "unary"))
-            fields = {"job": "done"} if "job" in method.input_type.fields_by_name else {}
-            request = getattr(api, method.input_type.name)(**fields)
-            call = getattr(channel, kind)(f"/ftd.v1.FineTuning/{name}",
-                                          request_serializer=lambda message: message.SerializeToString(),
-                                          response_deserializer=lambda data: data)
-            try:
-                answers = call(iter([request]) if method.client_streaming else request, timeout=30)
-                if method.server_streaming:
-                    with contextlib.suppress(StopIteration):
-                        next(answers)
-                    answers.cancel()
-            except grpc.RpcError as error:
-                if error.code() == Code.PERMISSION_DENIED:
-                    assert "NOT_OWNER" in str(error.trailing_metadata()), name
-                    return True
-            return False
-
-        for role, denied in [("read", changes | submits | admins | local), ("submit", changes | admins | local),
-                             ("admin", local)]:
+        with tls_channel(ftd, pki.ours, pki.laptop) as channel:
+            assert refused_to(channel) == CHANGES | SUBMITS | ADMINS | LOCAL, "certificate"
+        for role, denied in [("read", CHANGES | SUBMITS | ADMINS | LOCAL), ("submit", CHANGES | ADMINS | LOCAL),
+                             ("admin", LOCAL)]:
             with tls_channel(ftd, pki.ours, None, [("authorization", f"Bearer {secrets[role]}")]) as channel:
-                # DeleteJob and RetryJob would succeed for an admin: last, and the job is there for all others.
-                names = sorted(table, key=lambda name: name in ("DeleteJob",))
-                assert {name for name in names if refused(channel, name)} == denied, role
+                assert refused_to(channel) == denied, role
         with grpc.insecure_channel(ftd.address) as channel:
-            assert not any(refused(channel, name) for name in table)
+            assert refused_to(channel) == set()
+
+
+def test_calls_of_every_method_by_callers_without_a_proof():
+    """Over plaintext TCP, and by a local user who is not an admin: neither owns the job."""
+    ftd = fake_ftd("steps=1", start=False)
+    ftd.args += ["--listen", "127.0.0.1:0"]
+    with ftd.start():
+        ftd.wait(submit(ftd, name="done").id, "SUCCEEDED")
+        with grpc.insecure_channel(tcp_address(ftd)) as channel:
+            assert refused_to(channel) == CHANGES | ADMINS | LOCAL
+        if os.geteuid() == 0:
+            ftd.root.chmod(0o755)
+            ftd.socket.chmod(0o666)
+            with ftd.new_channel() as channel:
+                os.seteuid(NOBODY)  # the kernel notes who connects, not who calls
+                try:
+                    grpc.channel_ready_future(channel).result(60)
+                finally:
+                    os.seteuid(0)
+                assert refused_to(channel) == CHANGES | ADMINS | LOCAL
 
 
 def test_a_token_owns_its_jobs_and_no_others(pki):
