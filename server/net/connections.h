@@ -27,7 +27,7 @@ namespace ftd {
 // when it resets more calls than kResetBurst and kResetsASecond allow. Calls may queue where nobody
 // sees them yet, so all that is busy goes while this process uses far more memory than it needs,
 // and TCP lets nobody in. The kernel does not count what comes by a unix socket: there, those go
-// that have no call or on which something waits that is no message, and only once nobody is busy on
+// that have no call or on which something other than a message waits, and only once nobody is busy on
 // TCP. Thread-safe.
 class Connections {
  public:
