@@ -105,7 +105,7 @@ inline constexpr int kSweepMs = 250;
 inline constexpr int kMostStreams = 2048;
 // Calls that a connection may reset at once, and for long. A client that ends its watches resets
 // each, so all of them are allowed at once.
-inline constexpr int kResetBurst = 1024, kResetsASecond = 100;
+inline constexpr int kResetBurst = 4096, kResetsASecond = 200;
 
 // How many connections a process with this many descriptors may have: half of them, at most 4096.
 size_t MostConnections();

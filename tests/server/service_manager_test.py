@@ -221,6 +221,7 @@ def test_a_passed_socket_is_served_before_and_after_a_reload(manager):
         file = inode(ftd.socket)
         waiting = socket.socket(socket.AF_UNIX)
         waiting.connect(str(ftd.socket))  # before anybody accepts
+        waiting.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
         ftd.start()
         manager.await_one("READY=1")
         waiting.settimeout(DEADLINE_S)
