@@ -122,15 +122,20 @@ class Life(User):
             assert error.code() == grpc.StatusCode.ALREADY_EXISTS and not self.answered, error
         assert name in self.call("ListTokens").names
 
+    def stopped_with_a_big_log(self):
+        """The workers that live; one may end while it is looked at."""
+        stopped = []
+        for pid in workers_of(self.ftd):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGSTOP)
+                with open(f"/proc/{pid}/cwd/worker.log", "ab") as file:
+                    file.write(bytes(BIG_LOG))
+                stopped.append(pid)
+        return stopped
+
     def say_too_much(self, noticed):
         """More than is kept of a worker's log, at which the daemon looks every ten seconds."""
-        workers = wait_until(lambda: workers_of(self.ftd), "a worker", interval_s=0)
-        for pid in workers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-        for log in self.ftd.state_dir.glob("jobs/*/attempts/*/worker.log"):
-            with open(log, "ab") as file:
-                file.write(bytes(BIG_LOG))
+        workers = wait_until(self.stopped_with_a_big_log, "a worker", interval_s=0)
         wait_until(noticed, "the daemon to shorten the log")
         for pid in workers:
             with contextlib.suppress(ProcessLookupError):
