@@ -5,6 +5,7 @@
 #include <prometheus/counter.h>
 #include <prometheus/histogram.h>
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -75,12 +76,11 @@ prometheus::Labels MethodLabels(const std::string& path,
 // Counts one call. gRPC makes an interceptor for each.
 class CallCounter : public Interceptor {
  public:
-  CallCounter(Families families, prometheus::Labels labels, const grpc::ServerContextBase& context,
+  CallCounter(Families families, prometheus::Labels labels, std::string peer,
               const CallObserver& observer)
       : families_(families),
         labels_(std::move(labels)),
-        context_(context),
-        peer_(context.peer()),
+        peer_(std::move(peer)),
         observer_(observer),
         start_(std::chrono::steady_clock::now()) {
     families_.started.Add(labels_).Increment();
@@ -90,13 +90,16 @@ class CallCounter : public Interceptor {
   CallCounter(const CallCounter&) = delete;
   CallCounter& operator=(const CallCounter&) = delete;
 
-  // A call ends when its status is sent.
+  // A call ends when its status is sent. One that is closed before that was reset. (Not by
+  // IsCancelled: of a call of the health or the reflection service, which are not asynchronous,
+  // that comes back here without end.)
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE))
       observer_.had_message(peer_);
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE))
-      was_reset_ = context_.IsCancelled();
+      was_reset_ = !has_status_;
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
+      has_status_ = true;
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
       families_.seconds.Add(labels_, kSeconds).Observe(took.count());
       labels_["grpc_code"] = CodeName(methods->GetSendStatus().error_code());
@@ -110,9 +113,9 @@ class CallCounter : public Interceptor {
       0.002, 0.01, 0.05, 0.25, 1, 5};  // few: they are multiplied by the methods
   const Families families_;
   prometheus::Labels labels_;
-  const grpc::ServerContextBase& context_;
   const std::string peer_;
-  bool was_reset_ = false;  // or cancelled by the server, or past its deadline
+  std::atomic<bool> has_status_{false};
+  std::atomic<bool> was_reset_{false};  // or cancelled by the server, or past its deadline
   const CallObserver& observer_;
   const std::chrono::steady_clock::time_point start_;
 };
@@ -126,8 +129,8 @@ class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryIn
   Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
     prometheus::Labels labels = MethodLabels(info->method(), exists_);
     labels["grpc_type"] = TypeName(info->type());
-    return std::make_unique<CallCounter>(families_, std::move(labels), *info->server_context(),
-                                         observer_)
+    return std::make_unique<CallCounter>(families_, std::move(labels),
+                                         info->server_context()->peer(), observer_)
         .release();  // gRPC owns it
   }
 

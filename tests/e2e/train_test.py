@@ -46,7 +46,7 @@ def test_the_same_as_a_job(mode, model, dataset, tmp_path):
 
 # Of ftctl's calls, of the queue, and what ft-train does as the scripts do; the rest of `ftctl submit` it takes too.
 NOT_TRAINS = {"--address", "--tls-ca", "--tls-cert", "--tls-key", "--token-file", "--quiet", "--output", "--watch", "--validate-only",
-              "--file", "--name", "--priority", "--label", "--request-id", "--model", "--sweep",
+              "--file", "--name", "--priority", "--label", "--request-id", "--model", "--sweep", "--after", "--start-from", "--time-limit",
               "--dataset-shuffle-seed", "--shuffle", "--no-shuffle", "--no-load-best-model-at-end"}
 
 

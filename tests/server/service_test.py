@@ -474,6 +474,8 @@ def test_health_and_reflection(ftd):
     assert "ftd.v1.FineTuning" in database.get_services()
     described = database.FindFileContainingSymbol("ftd.v1.FineTuning")
     assert {m.name for s in described.service for m in s.method} >= {"SubmitJob", "WatchJob", "DownloadResult"}
+    database = None  # its stream ends
+    assert ftd.stub.GetServerInfo(api.GetServerInfoRequest()).version and ftd.process.poll() is None
 
 
 def test_server_info_and_addresses(ftd):
