@@ -76,11 +76,12 @@ prometheus::Labels MethodLabels(const std::string& path,
 // Counts one call. gRPC makes an interceptor for each.
 class CallCounter : public Interceptor {
  public:
-  CallCounter(Families families, prometheus::Labels labels, std::string peer,
+  CallCounter(Families families, prometheus::Labels labels, const grpc::ServerContextBase& context,
               const CallObserver& observer)
       : families_(families),
         labels_(std::move(labels)),
-        peer_(std::move(peer)),
+        callback_context_(dynamic_cast<const grpc::CallbackServerContext*>(&context)),
+        peer_(context.peer()),
         observer_(observer),
         start_(std::chrono::steady_clock::now()) {
     families_.started.Add(labels_).Increment();
@@ -90,14 +91,12 @@ class CallCounter : public Interceptor {
   CallCounter(const CallCounter&) = delete;
   CallCounter& operator=(const CallCounter&) = delete;
 
-  // A call ends when its status is sent. One that is closed before that was reset. (Not by
-  // IsCancelled: of a call of the health or the reflection service, which are not asynchronous,
-  // that comes back here without end.)
+  // A call ends when its status is sent.
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE))
       observer_.had_message(peer_);
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE))
-      was_reset_ = !has_status_;
+      was_reset_ = WasReset();
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       has_status_ = true;
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
@@ -109,10 +108,17 @@ class CallCounter : public Interceptor {
   }
 
  private:
+  // Of a call of the health or the reflection service, which have no callbacks, IsCancelled would
+  // come back here without end.
+  bool WasReset() const {
+    return callback_context_ != nullptr ? callback_context_->IsCancelled() : !has_status_;
+  }
+
   inline static const prometheus::Histogram::BucketBoundaries kSeconds = {
       0.002, 0.01, 0.05, 0.25, 1, 5};  // few: they are multiplied by the methods
   const Families families_;
   prometheus::Labels labels_;
+  const grpc::CallbackServerContext* const callback_context_;  // null: of another kind
   const std::string peer_;
   std::atomic<bool> has_status_{false};
   std::atomic<bool> was_reset_{false};  // or cancelled by the server, or past its deadline
@@ -129,8 +135,8 @@ class CallCounterFactory : public grpc::experimental::ServerInterceptorFactoryIn
   Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
     prometheus::Labels labels = MethodLabels(info->method(), exists_);
     labels["grpc_type"] = TypeName(info->type());
-    return std::make_unique<CallCounter>(families_, std::move(labels),
-                                         info->server_context()->peer(), observer_)
+    return std::make_unique<CallCounter>(families_, std::move(labels), *info->server_context(),
+                                         observer_)
         .release();  // gRPC owns it
   }
 
