@@ -133,7 +133,7 @@ def test_a_connection_that_resets_call_after_call():
     with plain_ftd() as ftd:
         for kind in ("tcp", "unix"):
             assert is_cut(ftd, kind, 20_000)
-        assert "it resets calls all the time" in ftd.log()
+        assert "it resets calls" in ftd.log()  # all the time, or on a slow machine faster than they can be handled
         assert not is_cut(ftd, "unix", 3_000)
 
 
