@@ -494,7 +494,12 @@ std::string OptionsToToml(const Options& options) {
   for (const auto& [name, path] : options.models) models.insert(name, path);
   if (!models.empty()) table.insert("models", std::move(models));
   std::ostringstream text;
-  text << table << "\n";
+  // Every text between double quotes: elsewhere toml++ 3.1 prints a line's end so that it is lost,
+  // or refused.
+  text << toml::toml_formatter(table, toml::toml_formatter::default_flags &
+                                          ~toml::format_flags::allow_multi_line_strings &
+                                          ~toml::format_flags::allow_literal_strings)
+       << "\n";
   // What holds, though nobody asked for it: an address that was asked for is not given up.
   if (options.metrics_listen.empty())
     text << "# metrics_listen: by default " << kDefaultMetricsListen << ", if the port is free\n";
