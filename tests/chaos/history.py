@@ -170,6 +170,8 @@ def check_all(ftd, users, followers, steps, worn_out=False, clock_jumps=False, s
         follower.join(60)
     assert ftd.terminate() == 0
     assert not workers_of(ftd)
+    contended = ftd.state_dir / "device.lock.contended"
+    assert not contended.exists(), f"two workers at once: {contended.read_text()}"
     with contextlib.closing(sqlite3.connect(ftd.state_dir / "ftd.db")) as database:
         check_history(database, users, ftd.log(), clock_jumps, starts_stay)
         for follower in followers:

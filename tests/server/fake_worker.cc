@@ -31,6 +31,7 @@
 //   - loose=1: start one that leaves the group and lets the lock go
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -132,6 +133,7 @@ class FakeWorker {
       _exit(1);
     }
     if (request_.has_row_check()) return CheckRows();
+    TakeDevice();
     const int64_t from =
         request_.resume_from().empty() ? 0 : CheckpointStep(request_.resume_from());
     v1::WorkerEvent started;
@@ -308,6 +310,13 @@ class FakeWorker {
     Finish(v1::WorkerEvent::End::FAILED, step, v1::DATASET_INVALID, "line \x80 is bad\x1B[2J",
            std::string("mend it\0\xC3", 9));
     _exit(1);
+  }
+
+  // Another worker that has the device at this moment is told by a file beside its lock.
+  void TakeDevice() {
+    const int lock = open(request_.device_lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) != 0)
+      std::ofstream(request_.device_lock() + ".contended") << dir_;
   }
 
   void Junk(const std::string& bytes) {
