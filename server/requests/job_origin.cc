@@ -74,9 +74,15 @@ Json FormOf(const Json& spec, const char* setting) {
   return value;
 }
 
+absl::StatusOr<Json> SpecJsonOf(const std::string& job, const std::string& spec_json) {
+  auto spec = ParseJsonObject<Json>(spec_json);
+  if (!spec) return absl::InternalError(absl::StrCat("the spec of job ", job, " is not JSON"));
+  return *std::move(spec);
+}
+
 absl::Status CheckSameAdapter(const Origin& origin, const Json& spec) {
   const std::string& name = origin.job.DisplayName();
-  const Json theirs = Json::parse(origin.job.spec_json);
+  FTD_ASSIGN_OR_RETURN(const Json theirs, SpecJsonOf(name, origin.job.spec_json));
   for (const char* setting : kFormOfAdapter) {
     const Json here = FormOf(spec, setting), there = FormOf(theirs, setting);
     if (here == there) continue;
@@ -138,9 +144,9 @@ absl::StatusOr<std::vector<std::string>> FindAfter(const Access& access, const C
 }
 
 absl::StatusOr<std::string> WithDefaultsOf(const Origin& origin, const std::string& spec_json) {
-  Json spec = Json::parse(spec_json);
-  const Json theirs = Json::parse(origin.job.spec_json);
   const std::string& name = origin.job.DisplayName();
+  FTD_ASSIGN_OR_RETURN(Json spec, SpecJsonOf("this request", spec_json));
+  FTD_ASSIGN_OR_RETURN(const Json theirs, SpecJsonOf(name, origin.job.spec_json));
   if (!spec.contains("mode")) spec["mode"] = theirs.value("mode", "");
   const bool full = spec["mode"] == "FULL";
   if (!origin.is_model() && full)
@@ -152,7 +158,7 @@ absl::StatusOr<std::string> WithDefaultsOf(const Origin& origin, const std::stri
                                 ", which is of mode full, is for mode full alone: an adapter "
                                 "needs a model that others can load; start from its result"));
   if (!spec.contains("model")) {
-    const Json root = Json::parse(origin.root.spec_json);
+    FTD_ASSIGN_OR_RETURN(const Json root, SpecJsonOf(name, origin.root.spec_json));
     for (const char* field : {"model", "revision"})
       if (root.contains(field)) spec[field] = root[field];
   }
@@ -167,7 +173,7 @@ absl::StatusOr<std::string> WithDefaultsOf(const Origin& origin, const std::stri
 }
 
 absl::Status BindTo(const Origin& origin, const StateDir& state_dir, Job& job) {
-  Json spec = Json::parse(job.spec_json);
+  FTD_ASSIGN_OR_RETURN(Json spec, SpecJsonOf("this request", job.spec_json));
   const fs::path result = PublishedResult(state_dir, origin.job);
   if (job.model_dir != origin.root.model_dir)
     return Error(Reason::kAdapterMismatch,

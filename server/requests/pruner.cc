@@ -23,6 +23,8 @@ namespace fs = std::filesystem;
 
 // After the start, and after a job's end.
 constexpr absl::Duration kSoon = absl::Minutes(1);
+// No submit takes as long.
+constexpr absl::Duration kLongestSubmit = absl::Hours(1);
 // A pass that takes long is not followed by the next at once: at most a hundredth of the time.
 constexpr int kRest = 100;
 
@@ -90,6 +92,7 @@ void Pruner::Run() {
       continue;
     }
     const Moment begin = SteadyNow();
+    RemoveOrphanedStarts(store_, state_dir_, CautiousNow() - kLongestSubmit);
     if (const auto pruned = Prune(std::nullopt, "", /*dry_run=*/false); !pruned.ok())
       LogWarning("cannot prune now: ", pruned.status().message());
     rested = SteadyNow() + kRest * (SteadyNow() - begin);

@@ -16,6 +16,7 @@
 #include "lib/base/file.h"
 #include "lib/base/manifest.h"
 #include "lib/base/tree_bytes.h"
+#include "server/host/log.h"
 #include "server/host/uploads.h"
 #include "server/jobs/job_states.h"
 #include "server/jobs/wire.h"
@@ -217,6 +218,21 @@ absl::Status RemoveTree(const fs::path& path) {
   }
   return error ? ErrnoError(error.value(), absl::StrCat("remove ", path.string()))
                : absl::OkStatus();
+}
+
+void RemoveOrphanedStarts(JobStore& store, const StateDir& state_dir, absl::Time before) {
+  for (const fs::path& dir : EntriesOf(state_dir.root() / "jobs")) {
+    const std::string job = dir.filename();
+    const fs::path start = state_dir.StartWeights(job);
+    struct stat found;
+    if (stat(start.c_str(), &found) != 0 && stat((start.string() + ".tmp").c_str(), &found) != 0)
+      continue;
+    if (absl::TimeFromTimespec(found.st_mtim) >= before ||
+        !absl::IsNotFound(store.Get(job).status()))
+      continue;
+    LogInfo(About{.job = job}, "it was never queued; what was kept for it is removed");
+    RemoveTree(dir).IgnoreError();  // tried again
+  }
 }
 
 absl::StatusOr<std::vector<RetainedJob>> UnendedJobs(JobStore& store) {

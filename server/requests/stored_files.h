@@ -41,6 +41,10 @@ absl::StatusOr<std::filesystem::path> MoveToTrash(const std::filesystem::path& d
 // OK also if nothing is there.
 absl::Status RemoveTree(const std::filesystem::path& path);
 
+// Removes what was kept for jobs to begin with that were then not queued, because ftd died, if that
+// was before `before`.
+void RemoveOrphanedStarts(JobStore& store, const StateDir& state_dir, absl::Time before);
+
 // When the upload was sent last; none: it is not there.
 std::optional<absl::Time> UploadTime(const std::filesystem::path& path);
 

@@ -292,8 +292,10 @@ absl::StatusOr<Job> Submitter::Retry(const std::string& name, const Caller& call
   job.retry_of = ended.id;
   job.time_limit_seconds = ended.time_limit_seconds;
   FTD_RETURN_IF_ERROR(RepeatLinks(ended, caller, job));
-  FTD_ASSIGN_OR_RETURN(Job queued, store_.Insert(job, request, rules_.max_queued, MostOf(caller)));
-  return OwnOf(caller, std::move(queued));
+  auto queued = store_.Insert(job, request, rules_.max_queued, MostOf(caller));
+  if (!queued.ok() || queued->id != job.id) DropStartWeights(state_dir_, job.id);
+  FTD_RETURN_IF_ERROR(queued.status());
+  return OwnOf(caller, *std::move(queued));
 }
 
 }  // namespace ftd

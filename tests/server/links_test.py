@@ -2,9 +2,11 @@
 import contextlib
 import hashlib
 import json
+import os
 import random
 import re
 import shutil
+import time
 
 import grpc
 import pytest
@@ -201,6 +203,21 @@ def test_a_submit_that_fails_leaves_no_weights(busy):
     assert len(jobs_made) == 1
     wait_until(lambda: {d.name for d in set((busy.state_dir / "jobs").iterdir()) - kept} == jobs_made, "what failed to be gone")
     cancel(busy, jobs_made.pop())
+
+
+def test_what_a_crash_left_of_a_submit_goes():
+    with fake_ftd("steps=2", config="retention_interval_seconds = 1\n") as ftd:
+        def left(job, age_s):
+            start = ftd.state_dir / "jobs" / job / "start"
+            start.mkdir(parents=True)
+            (start / "adapter_model.safetensors").write_bytes(bytes(100))
+            os.utime(start, (time.time() - age_s,) * 2)
+            return start
+        old, new = left("ft-01m8nh1ggh3a66kwqnv8f7837g", 7200), left("ft-01m8nh1ggh3a66kwqnv8f7837h", 60)
+        submit(ftd, name="job")
+        ftd.wait("job")
+        wait_until(lambda: not old.parent.exists(), "what nobody will use to go")
+        assert new.exists(), "a submit may be under way"
 
 
 def test_a_checkpoint_of_a_whole_model_is_for_whole_models():
