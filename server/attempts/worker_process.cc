@@ -198,6 +198,14 @@ bool HasEnded(int pidfd) {
 
 }  // namespace
 
+absl::Duration AgeOf(const ProcessIdentity& process) {
+  timespec now;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  const double started =
+      static_cast<double>(process.start_time) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  return std::max(absl::DurationFromTimespec(now) - absl::Seconds(started), absl::ZeroDuration());
+}
+
 std::string BootId() {
   const auto id = ReadFile("/proc/sys/kernel/random/boot_id");
   return id.ok() ? std::string(absl::StripAsciiWhitespace(*id)) : "";
@@ -261,14 +269,6 @@ absl::StatusOr<bool> WorkerProcess::Lives(const ProcessIdentity& known) {
   if (absl::IsNotFound(process.status())) return false;
   FTD_RETURN_IF_ERROR(process.status());
   return process->identity_.start_time == known.start_time && !HasEnded(process->pidfd_.get());
-}
-
-absl::Duration WorkerProcess::Age() const {
-  timespec now;
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  const double started =
-      static_cast<double>(identity_.start_time) / static_cast<double>(sysconf(_SC_CLK_TCK));
-  return std::max(absl::DurationFromTimespec(now) - absl::Seconds(started), absl::ZeroDuration());
 }
 
 void WorkerProcess::Signal(int signal) {

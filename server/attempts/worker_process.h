@@ -32,6 +32,9 @@ struct ProcessIdentity {
 // Every process that a worker starts inherits it, so what a worker leaves behind is told by it.
 inline constexpr char kAttemptVariable[] = "FTD_ATTEMPT_DIR";
 
+// How long ago that process was started, by a clock that nobody sets. Requires: this boot's.
+absl::Duration AgeOf(const ProcessIdentity& process);
+
 // This machine's boot: /proc/sys/kernel/random/boot_id.
 std::string BootId();
 
@@ -55,8 +58,7 @@ class WorkerProcess {
   static absl::StatusOr<bool> Lives(const ProcessIdentity& known);
 
   const ProcessIdentity& identity() const { return identity_; }
-  // How long ago it was started, by a clock that nobody sets.
-  absl::Duration Age() const;
+  absl::Duration Age() const { return AgeOf(identity_); }
   // Readable once the process has ended.
   int pidfd() const { return pidfd_.get(); }
 

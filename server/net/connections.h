@@ -27,8 +27,8 @@ namespace ftd {
 // when it resets more calls than kResetBurst and kResetsASecond allow. Calls may queue where nobody
 // sees them yet, so all that is busy goes while this process uses far more memory than it needs,
 // and TCP lets nobody in. The kernel does not count what comes by a unix socket: there, those go
-// that have no call or on which something other than a message waits, and only once nobody is busy on
-// TCP. Thread-safe.
+// that have no call or on which something other than a message waits, and only once nobody is busy
+// on TCP. Thread-safe.
 class Connections {
  public:
   // At most `limit`, and at most a quarter of them of one host without a call.
@@ -105,7 +105,7 @@ inline constexpr int kSweepMs = 250;
 inline constexpr int kMostStreams = 2048;
 // Calls that a connection may reset at once, and for long. A client that ends its watches resets
 // each, so all of them are allowed at once.
-inline constexpr int kResetBurst = 4096, kResetsASecond = 200;
+inline constexpr int kResetBurst = 2048, kResetsASecond = 200;
 
 // How many connections a process with this many descriptors may have: half of them, at most 4096.
 size_t MostConnections();

@@ -59,9 +59,6 @@ BUGS = {
         "for (const auto& [id, needed, state] : std::vector<Hopeless>()) {", STORM),
     "the weights to begin with are left to the job that wrote them": Bug(
         "server/requests/submission.cc", "if (!kept.ok()) return done(kept);", "DropStartWeights(state_dir_, job->id);", STORM, tries=12),
-    "a decision outlives a request that came meanwhile": Bug(
-        "server/jobs/job_store.cc", "if (job.state == judged.state && job.keep == judged.keep) return absl::OkStatus();",
-        "return absl::OkStatus();", STORM, tries=20),
 }
 
 

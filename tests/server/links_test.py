@@ -163,9 +163,17 @@ def test_starts_from_a_model():
             assert request_of(ftd, job)["model_dir"] == str(model)
 
 
+def submit_from_newest(ftd, job, **fields):
+    """The job and the step that it begins with; the newest checkpoint may be removed in between, in favour of the next."""
+    while True:
+        step = ftd.job(job).checkpoints[-1].step
+        with contextlib.suppress(grpc.RpcError):
+            return ftd.submit(start_from=f"{job}@{step}", **fields), step
+        assert step != ftd.job(job).checkpoints[-1].step, "it was refused for another reason"
+
+
 def test_starts_from_a_checkpoint(busy):
-    step = busy.job("busy").checkpoints[-1].step
-    job = busy.submit(busy.spec("", ROWS), start_from=f"busy@{step}", name="of-checkpoint")
+    job, step = submit_from_newest(busy, "busy", spec=busy.spec("", ROWS), name="of-checkpoint")
     source = busy.job("busy").id
     assert job.start_from == f"{source}@{step}" and not job.after and not job.spec.lora.init_adapter
     # It outlasts the checkpoint, which the running job may remove at any time.
@@ -196,6 +204,7 @@ def test_starts_from_a_checkpoint(busy):
 
 def test_a_submit_that_fails_leaves_no_weights(busy):
     kept = set((busy.state_dir / "jobs").iterdir())
+    wait_until(lambda: {c.attempt for c in busy.job("busy").checkpoints} == {len(busy.job("busy").attempts)}, "its own checkpoints alone")
     step = busy.job("busy").checkpoints[-1].step
     expect_error(lambda: busy.submit(busy.spec("", ROWS), start_from=f"busy@{step}", name="busy"), Code.ALREADY_EXISTS, "NAME_IN_USE")
     again = {"spec": busy.spec("", ROWS), "request_id": "0b9a6c1e-9d0b-4a55-8f24-6b1fdd3b6a0f", "start_from": f"busy@{step}"}
