@@ -10,12 +10,13 @@ import struct
 import subprocess
 import time
 
+import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from faults import Fault, Faults
 from ftd_fixture import api, jobs, processes_under, wait_until
-from helpers import FAKE_WORKER, ROWS, fake_ftd, health, submit
+from helpers import FAKE_WORKER, ROWS, expect_error, fake_ftd, health, submit
 from mounted_ftd import MountedFtd
 from tiny_model import make_stub_model
 
@@ -301,6 +302,18 @@ def children_of(file, page):
     assert data[0] == 2  # interior, of an index, as the table is WITHOUT ROWID
     cells = struct.unpack_from(">H", data, 3)[0]
     return [struct.unpack_from(">I", data, offset)[0] for offset in struct.unpack_from(f">{cells}H", data, 12)]
+
+
+def test_a_database_that_somebody_holds():
+    """For more than the five seconds that a change waits: nothing was done, and the same request succeeds later."""
+    with fake_ftd("steps=2") as ftd:
+        fields = {"spec": ftd.spec(ftd.model, ROWS), "request_id": "0b9a6c1e-9d0b-4a55-8f24-6b1fdd3b6a10"}
+        with contextlib.closing(sqlite3.connect(ftd.state_dir / "ftd.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            expect_error(lambda: ftd.submit(**fields), grpc.StatusCode.UNAVAILABLE, "DB_BUSY")
+            assert not ftd.stub.ListJobs(api.ListJobsRequest()).jobs, "who reads waits for nobody"
+            other.execute("ROLLBACK")
+        assert ftd.wait(ftd.submit(**fields).id).last_step.step == 2
 
 
 def test_a_damaged_database_ends_the_health():
