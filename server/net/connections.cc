@@ -178,29 +178,41 @@ void Connections::Sweep() {
                             "have been handled"
                           : "TCP connections are accepted again");
   }
-  overloaded_ = overloaded;
   overloaded ? DropBusy() : DropTalkers();
+  overloaded_ = overloaded;
 }
 
 // On TCP all on which something came. A call that was queued by TCP may need a moment after its
-// connection has gone; only then a unix connection may be the cause: one without a call, or one
-// whose header never ends, on which more waits whenever one looks.
+// connection has gone; only then a unix connection may be the cause: one whose header never ends,
+// on which more waits whenever one looks than the call of a client that has to wait. Where the
+// looks missed that for long, it is one without a call.
 void Connections::DropBusy() {
-  constexpr absl::Duration kAfterTcp = absl::Seconds(2);
-  std::vector<std::string> busy, suspect;
+  constexpr absl::Duration kAfterTcp = absl::Seconds(2), kAfterAll = absl::Seconds(10);
+  constexpr int kMostOfACall = 16 << 10;  // bytes
+  std::vector<std::string> busy, talking, silent;
   for (auto& [peer, connection] : open_) {
     const uint64_t received = BytesReceived(connection.fd);
     if (received != connection.received) busy.push_back(peer);
-    const bool talks = !connection.moved && BytesWaiting(connection.fd) > 0;
-    if (!connection.counted_by_kernel && (connection.calls == 0 || talks)) suspect.push_back(peer);
+    const bool talks = !connection.moved && BytesWaiting(connection.fd) > kMostOfACall;
+    if (!connection.counted_by_kernel && talks) {
+      talking.push_back(peer);
+    } else if (!connection.counted_by_kernel && connection.calls == 0) {
+      silent.push_back(peer);
+    }
     if (connection.moved) connection.counted = received;
     connection.moved = false;
     connection.received = received;
   }
-  if (!busy.empty()) tcp_was_busy_ = SteadyNow();
-  for (const std::string& peer : busy) Drop(peer);
-  if (SteadyNow() - tcp_was_busy_ < kAfterTcp) return;
-  for (const std::string& peer : suspect) Drop(peer);
+  const auto drop = [this](const std::vector<std::string>& peers) {
+    for (const std::string& peer : peers) Drop(peer);
+  };
+  const Moment now = SteadyNow();
+  if (!busy.empty()) spare_unix_until_ = now + kAfterTcp;
+  if (!busy.empty() || !talking.empty() || !overloaded_) spare_silent_until_ = now + kAfterAll;
+  drop(busy);
+  if (now < spare_unix_until_) return;
+  drop(talking);
+  if (now >= spare_silent_until_) drop(silent);
 }
 
 // Those on which too much came outside calls and messages, the worst first.

@@ -26,9 +26,9 @@ namespace ftd {
 // it outside calls and messages, when more calls of it are open than HTTP/2 streams may be, and
 // when it resets more calls than kResetBurst and kResetsASecond allow. Calls may queue where nobody
 // sees them yet, so all that is busy goes while this process uses far more memory than it needs,
-// and TCP lets nobody in. The kernel does not count what comes by a unix socket: there, those go
-// that have no call or on which something other than a message waits, and only once nobody is busy
-// on TCP. Thread-safe.
+// and TCP lets nobody in. The kernel does not count what comes by a unix socket: there, one is
+// dropped on which more than a call waits and no message, and only once nobody is busy on TCP;
+// where none is found for long, all that have no call. Thread-safe.
 class Connections {
  public:
   // At most `limit`, and at most a quarter of them of one host without a call.
@@ -96,7 +96,9 @@ class Connections {
   int64_t clock_ ABSL_GUARDED_BY(mutex_) = 0;
   std::atomic<bool> overloaded_ = false;
   Moment swept_ ABSL_GUARDED_BY(mutex_) = -kNever, logged_ ABSL_GUARDED_BY(mutex_) = -kNever;
-  Moment tcp_was_busy_ ABSL_GUARDED_BY(mutex_) = -kNever;
+  // While memory is short: connections of unix sockets, and those without a call, are kept.
+  Moment spare_unix_until_ ABSL_GUARDED_BY(mutex_) = -kNever;
+  Moment spare_silent_until_ ABSL_GUARDED_BY(mutex_) = -kNever;
 };
 
 inline constexpr int kSweepMs = 250;
