@@ -70,7 +70,7 @@ absl::StatusOr<Job> JudgeAndStore(JobStore& store, const StateDir& state_dir, co
   evidence.asked_to_stop = end.asked_to_stop;
   evidence.hung = end.hung;
   evidence.job_name = job.DisplayName();
-  if (end.timed_out) evidence.time_limit = absl::Seconds(job.time_limit_seconds);
+  evidence.time_limit = end.time_limit;
   evidence.disk_is_full = IsDiskFull(state_dir);
   const absl::Time now = absl::Now();
   AttemptVerdict verdict = JudgeAttempt(evidence, now);

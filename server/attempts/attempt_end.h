@@ -18,7 +18,7 @@ struct WorkerEnd {
   std::string daemon_cause;    // why it could not be started; empty otherwise
   bool asked_to_stop = false;  // by the daemon
   bool hung = false;           // killed because it stood still
-  bool timed_out = false;      // asked to stop because the job has used up its time
+  absl::Duration time_limit;   // that the job has used up, so it was asked to stop; 0: it has not
   absl::Duration ran;          // how long it ran; 0: not known
 };
 

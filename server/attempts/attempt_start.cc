@@ -94,7 +94,7 @@ std::optional<uid_t> ModelReader(const StateDir& state_dir, const Job& job,
 
 // Where the manifest cannot be read, the digest stays empty and the worker says that it is damaged.
 void SetStartWeights(const StateDir& state_dir, const Job& job, v1::AttemptRequest& request) {
-  if (job.start_from.find('@') == std::string::npos) return;
+  if (!job.StartsFromCheckpoint()) return;
   const fs::path dir = state_dir.StartWeights(job.id);
   const std::string file = request.spec().mode() == v1::JobSpec::FULL ? "model.safetensors"
                                                                       : "adapter_model.safetensors";

@@ -353,7 +353,7 @@ void Runner::Digest(const AttemptNews& news) {
 void Runner::BeginTime(const Job& job, const std::vector<Attempt>& attempts) {
   time_limit_ = TimeLimitOf(job);
   ran_before_ = TimeTaken(attempts);
-  timed_out_ = false;
+  used_up_ = absl::ZeroDuration();
 }
 
 Moment Runner::KeepTimeLimit() {
@@ -362,7 +362,7 @@ Moment Runner::KeepTimeLimit() {
   if (SteadyNow() < end) return end;
   LogInfo(AboutAttempt(active_->job(), active_->attempt()),
           "the job has used up its time limit of ", absl::FormatDuration(time_limit_));
-  timed_out_ = true;
+  used_up_ = time_limit_;
   active_->AskToStop(StopRequest::kSave, options_.stop_grace, options_.stop_grace);
   return kNever;
 }
@@ -394,7 +394,7 @@ Moment Runner::Tend() {
   const WorkerEnd end{.exit = *exit_,
                       .asked_to_stop = active_->asked_to_stop(),
                       .hung = active_->hung(),
-                      .timed_out = timed_out_,
+                      .time_limit = used_up_,
                       .ran = SteadyNow() - active_->started()};
   if (!Conclude(active_->job(), active_->attempt(), end)) return SteadyNow() + kRetrySettle;
   exit_.reset();

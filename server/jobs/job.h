@@ -104,6 +104,10 @@ struct Job {
   std::string hint;
   std::string result_dir;
 
+  // The id in `start_from`, and whether it is a checkpoint that the job begins with, not a result.
+  std::string OriginId() const { return start_from.substr(0, start_from.find('@')); }
+  bool StartsFromCheckpoint() const { return start_from.find('@') != std::string::npos; }
+
   // The user's name for it, else its id: also the name of its directory under results/.
   const std::string& DisplayName() const { return name.empty() ? id : name; }
 };

@@ -13,7 +13,7 @@ namespace ftd {
 
 // Gets news of each call, with its peer as gRPC spells it.
 struct CallObserver {
-  std::function<void(const std::string&peer)> began, had_message;
+  std::function<void(const std::string&)> began, had_message;
   std::function<void(const std::string& peer, bool was_reset)> ended;
 };
 

@@ -57,7 +57,7 @@ absl::Status CheckResult(JobStore& store, const Job& job) {
 absl::StatusOr<Job> RootOf(JobStore& store, Job job) {
   std::error_code error;
   while (!job.start_from.empty() && !fs::exists(job.model_dir, error)) {
-    auto before = store.Get(job.start_from.substr(0, job.start_from.find('@')));
+    auto before = store.Get(job.OriginId());
     if (absl::IsNotFound(before.status())) break;
     FTD_ASSIGN_OR_RETURN(job, std::move(before));
   }

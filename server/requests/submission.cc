@@ -245,7 +245,7 @@ absl::Status Submitter::RepeatLinks(const Job& ended, const Caller& caller, Job&
   if (!fs::exists(start, error)) {
     const auto origin = FindOrigin(store_, state_dir_, access_, caller, job.start_from);
     // Its result outlives a job that was removed.
-    if (absl::IsNotFound(origin.status()) && job.start_from.find('@') == std::string::npos)
+    if (absl::IsNotFound(origin.status()) && !job.StartsFromCheckpoint())
       return ReasonOf(origin.status()) == Reason::kJobNotFound ? absl::OkStatus() : origin.status();
     FTD_RETURN_IF_ERROR(origin.status());
     start = origin->checkpoint;

@@ -4,7 +4,6 @@
 //
 // A call that was cut off by SIGKILL is missing in the log, so it counts as not made; nobody was
 // told that it was. Flushes are recorded and not made: the log is the disk.
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/file.h>
@@ -21,6 +20,8 @@
 #include <string>
 #include <utility>
 
+#include "tests/support/real_call.h"
+
 namespace {
 
 enum Op : uint32_t { kCreate = 1, kMkdir, kWrite, kTruncate, kSync, kRename, kUnlink, kLink };
@@ -36,16 +37,6 @@ struct Record {
 int log_fd = -1;
 const char* root = nullptr;
 pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-
-template <typename Function>
-Function* Real(Function* /*like*/, const char* name) {
-  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
-}
-#define REAL(name)                                \
-  ([]() {                                         \
-    static auto* const real = Real(&name, #name); \
-    return real;                                  \
-  }())
 
 __attribute__((constructor)) void Start() {
   const char* path = getenv("FTD_DISK_LOG");

@@ -1,7 +1,6 @@
 // Makes system calls of the program that it is preloaded into fail, take long, write a part, or be
 // its last, and moves its wall clock. It reads what to do, at each call, in the file that
 // $FTD_FAULTS names and that tests/support/faults.py writes.
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/types.h>
@@ -17,6 +16,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+
+#include "tests/support/real_call.h"
 
 namespace {
 
@@ -56,16 +57,6 @@ struct Faults {
 
 Faults* faults = nullptr;
 Who self = kWorker;
-
-template <typename Function>
-Function* Real(Function* /*like*/, const char* name) {
-  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
-}
-#define REAL(name)                                \
-  ([]() {                                         \
-    static auto* const real = Real(&name, #name); \
-    return real;                                  \
-  }())
 
 __attribute__((constructor)) void Start() {
   const char* path = getenv("FTD_FAULTS");

@@ -274,7 +274,8 @@ def test_a_time_limit():
         submit(ftd, name="given-more", time_limit=600)
         ftd.wait("given-more", "RUNNING")
         ftd.ftctl("update", "given-more", "--time-limit", "1s")
-        assert ftd.wait("given-more", "FAILED").failure_reason == jobs.TIME_LIMIT
+        ended = ftd.wait("given-more", "FAILED")
+        assert ended.failure_reason == jobs.TIME_LIMIT and "time limit of 1s" in ended.message
         expect_error(lambda: submit(ftd, time_limit=-1), Code.INVALID_ARGUMENT, "FIELD_INVALID")
 
 
