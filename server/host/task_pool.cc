@@ -48,6 +48,7 @@ TaskPool::~TaskPool() {
 
 void TaskPool::Post(std::function<void()> task) {
   std::list<std::thread> ended;
+  bool wake = false;
   {
     const std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));
@@ -59,9 +60,17 @@ void TaskPool::Post(std::function<void()> task) {
         threads_.pop_back();
       }
     }
+    wake = MayWake();
   }
-  posted_.notify_one();  // without the lock, which the thread that wakes takes first
+  if (wake) posted_.notify_one();  // without the lock, which the thread that wakes takes first
   JoinAll(ended);
+}
+
+// To wake a thread costs more than a small task, so a burst wakes one, and that one the next.
+bool TaskPool::MayWake() {
+  if (tasks_.empty() || idle_ == 0 || waking_) return false;
+  waking_ = true;
+  return true;
 }
 
 size_t TaskPool::threads() const {
@@ -73,17 +82,19 @@ void TaskPool::Run(std::list<std::thread>::iterator self) {
   pthread_setname_np(pthread_self(), "ftd-pool");  // else that of the thread that posted
   std::unique_lock lock(mutex_);
   while (true) {
-    ++idle_;
-    posted_.wait_for(lock, kIdleTime, [this] { return ending_ || !tasks_.empty(); });
-    --idle_;
-    // Tasks that were posted before the end are still run.
-    if (tasks_.empty()) {
-      if (ending_ || threads_.size() > 1) break;
-      continue;
+    if (tasks_.empty() && !ending_) {
+      ++idle_;
+      const bool timed_out = posted_.wait_for(lock, kIdleTime) == std::cv_status::timeout;
+      --idle_;
+      waking_ = false;
+      if (tasks_.empty() && !ending_ && !(timed_out && threads_.size() > 1)) continue;
     }
+    if (tasks_.empty()) break;  // tasks that were posted before the end are still run
     std::function<void()> task = std::move(tasks_.front());
     tasks_.pop_front();
+    const bool wake = MayWake();
     lock.unlock();
+    if (wake) posted_.notify_one();
     task();
     task = nullptr;  // what it holds goes without the lock
     lock.lock();

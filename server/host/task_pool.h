@@ -22,7 +22,9 @@ class TaskPool {
   size_t threads() const;
 
  private:
-  void AddThread();  // requires the lock
+  // These require the lock.
+  void AddThread();
+  bool MayWake();  // whether a thread is to be woken for a task that waits
   void Run(std::list<std::thread>::iterator self);
 
   const size_t most_threads_;
@@ -32,6 +34,7 @@ class TaskPool {
   std::list<std::thread> threads_;
   std::list<std::thread> ended_;  // to be joined
   size_t idle_ = 0;               // threads that wait
+  bool waking_ = false;           // one of them has been woken, and not yet begun
   bool ending_ = false;
 };
 

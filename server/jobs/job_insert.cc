@@ -61,28 +61,38 @@ absl::StatusOr<JobStore::Changed> JobStore::ApplyInsert(Database& database, cons
   return changed;
 }
 
-void JobStore::Insert(const Job& job, const std::optional<RequestKey>& request, int64_t max_queued,
+void JobStore::Insert(Job job, std::optional<RequestKey> request, int64_t max_queued,
                       int64_t max_of_owner, Done done) {
-  const auto made_before = std::make_shared<std::optional<Job>>();
+  struct Wanted {
+    Job job;
+    std::optional<RequestKey> request;
+    std::optional<Job> made_before;
+  };
+  const auto wanted =
+      std::make_shared<Wanted>(Wanted{std::move(job), std::move(request), std::nullopt});
   Change(
       [=, this](Database& database) -> absl::StatusOr<Changed> {
-        if (request.has_value()) {
-          FTD_ASSIGN_OR_RETURN(const auto known, ReadRequest(database, *request));
+        wanted->made_before.reset();  // by another change of this transaction, which was given up
+        if (wanted->request.has_value()) {
+          FTD_ASSIGN_OR_RETURN(const auto known, ReadRequest(database, *wanted->request));
           if (known.has_value()) {
-            FTD_ASSIGN_OR_RETURN(*made_before, ReadJob(database, *known));
+            FTD_ASSIGN_OR_RETURN(wanted->made_before, ReadJob(database, *known));
             return absl::AlreadyExistsError("the request made a job before");
           }
         }
-        return ApplyInsert(database, job, request, max_queued, max_of_owner);
+        return ApplyInsert(database, wanted->job, wanted->request, max_queued, max_of_owner);
       },
-      [made_before, done = std::move(done)](absl::StatusOr<Job> inserted) {
-        done(made_before->has_value() ? absl::StatusOr<Job>(**made_before) : std::move(inserted));
+      [wanted, done = std::move(done)](absl::StatusOr<Job> inserted) {
+        if (wanted->made_before.has_value()) inserted = *std::move(wanted->made_before);
+        done(std::move(inserted));
       });
 }
 
-absl::StatusOr<Job> JobStore::Insert(const Job& job, const std::optional<RequestKey>& request,
-                                     int64_t max_queued, int64_t max_of_owner) {
-  return Wait([&](Done done) { Insert(job, request, max_queued, max_of_owner, std::move(done)); });
+absl::StatusOr<Job> JobStore::Insert(Job job, std::optional<RequestKey> request, int64_t max_queued,
+                                     int64_t max_of_owner) {
+  return Wait([&](Done done) {
+    Insert(std::move(job), std::move(request), max_queued, max_of_owner, std::move(done));
+  });
 }
 
 }  // namespace ftd

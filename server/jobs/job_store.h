@@ -53,13 +53,12 @@ class JobStore : public JobQueries {
   // ALREADY_EXISTS NAME_IN_USE, REQUEST_ID_REUSED; RESOURCE_EXHAUSTED QUEUE_FULL with `max_queued`
   // jobs queued, QUOTA_EXCEEDED with `max_of_owner` of the job's owner that have not begun;
   // NOT_FOUND JOB_NOT_FOUND, FAILED_PRECONDITION STATE_CONFLICT as CheckNeeded says.
-  absl::StatusOr<Job> Insert(const Job& job, const std::optional<RequestKey>& request,
-                             int64_t max_queued,
+  absl::StatusOr<Job> Insert(Job job, std::optional<RequestKey> request, int64_t max_queued,
                              int64_t max_of_owner = std::numeric_limits<int64_t>::max());
   // The same without waiting: `done` gets the job on the writer's thread, which it must not keep.
   using Done = std::function<void(absl::StatusOr<Job>)>;
-  void Insert(const Job& job, const std::optional<RequestKey>& request, int64_t max_queued,
-              int64_t max_of_owner, Done done);
+  void Insert(Job job, std::optional<RequestKey> request, int64_t max_queued, int64_t max_of_owner,
+              Done done);
   // Forgets a job that has ended, with its events, attempts and requests. STATE_CONFLICT.
   absl::Status Delete(const std::string& job_id);
 

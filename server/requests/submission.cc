@@ -221,10 +221,11 @@ void Submitter::Submit(const Submission& submission, JobStore::Done done) {
     const absl::Status kept = KeepStartWeights(state_dir_, (*origin)->checkpoint, job->id);
     if (!kept.ok()) return done(kept);
   }
-  const std::string request_id = submission.request.value_or(RequestKey()).request_id;
+  std::string request_id = submission.request.value_or(RequestKey()).request_id;
+  std::string id = job->id;  // not const, so that the closure can be moved
   store_.Insert(
-      *job, submission.request, rules_.max_queued, MostOf(caller),
-      [this, caller, request_id, id = job->id, done = std::move(done)](absl::StatusOr<Job> queued) {
+      *std::move(job), submission.request, rules_.max_queued, MostOf(caller),
+      [this, caller = caller, request_id, id, done = std::move(done)](absl::StatusOr<Job> queued) {
         // The request may have made another job before.
         if (!queued.ok() || queued->id != id) DropStartWeights(state_dir_, id);
         if (!queued.ok()) return done(std::move(queued));

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <latch>
+#include <memory>
 #include <thread>
 
 namespace ftd {
@@ -26,6 +27,16 @@ TEST(TaskPoolTest, RunsAsManyAtOnceAsItMayAndAllBeforeItEnds) {
     EXPECT_LE(pool.threads(), 8u);
   }
   EXPECT_EQ(ran, 108);
+}
+
+// A thread that waits is woken for each task that waits, whatever the others do.
+TEST(TaskPoolTest, WakesAThreadForEachTask) {
+  TaskPool pool(8);
+  for (int round = 0; round < 2000; ++round) {
+    const auto together = std::make_shared<std::latch>(9);
+    for (int i = 0; i < 8; ++i) pool.Post([=] { together->arrive_and_wait(); });
+    together->arrive_and_wait();
+  }
 }
 
 TEST(TaskPoolTest, GivesThreadsUpThatHaveNothingToDo) {
