@@ -4,7 +4,7 @@
     ./dev soak [--shard I/N] [--seed S] [NAME…]       all of them unless some are named
 
     hub-kills         300 downloads from the test hub, killed at random and resumed
-    daemon-kills      300 kills of the daemon in a storm of two users, all verbs, killed workers and a disk that fails
+    daemon-kills      2,000 kills of the daemon in a storm of two users, all verbs, killed workers and a disk that fails
     failpoints        50 rounds of a crash, an error and a delay at each of the named places (tests/chaos/places.py)
     power-cuts        300 cuts of the power in such a storm: what was not flushed is lost, in part or as a whole
     planted-bugs      a dozen bugs are planted into a copy of ftd, each of which the storms or the power cuts have to find
@@ -50,6 +50,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 LEDGER = ROOT / "tests" / "soak_ledger.tsv"
 MODES = 3
 CONTROL_MODES = 2
+KILLS_OF_A_STORM = 40
 KILLS_OF_ONE_RESUME_TEST = 18  # nine cases, twice each
 FUZZ_RUNS, FUZZ_CPU_SECONDS = 10_000_000, 3600
 SLOW_INPUT_SECONDS = 20  # an input that takes longer is a finding
@@ -87,6 +88,13 @@ def job_kills(kills, seed):
 def control(moments, seed):
     of_a_mode = -(-moments // CONTROL_MODES)
     return of_a_mode * CONTROL_MODES, run_pytest("e2e/control_test.py", seed, FTD_CONTROL_MOMENTS=of_a_mode)
+
+
+def daemon_kills(kills, seed):
+    """Users do not pause: some two hundred operations for each kill."""
+    storms = -(-kills // KILLS_OF_A_STORM)
+    done = all(run_pytest("chaos/chaos_test.py", seed * 1000 + i, FTD_CHAOS_KILLS=KILLS_OF_A_STORM, FTD_CHAOS_PAUSE_S=0) for i in range(storms))
+    return storms * KILLS_OF_A_STORM, done
 
 
 def planted_bugs(_, seed):
@@ -141,7 +149,7 @@ def fuzz(name, runs, seed, cpu_seconds):
 
 SOAKS = {
     "hub-kills": (300, lambda n, seed: (n, run_pytest("lib/hub/ftd_fetch_test.py", seed, "test_kills", FTD_HUB_KILLS=n))),
-    "daemon-kills": (300, lambda n, seed: (n, run_pytest("chaos/chaos_test.py", seed, FTD_CHAOS_KILLS=n))),
+    "daemon-kills": (2000, daemon_kills),
     "failpoints": (50, lambda n, seed: (n, run_pytest("chaos/failpoints_test.py", seed, FTD_CHAOS_ROUNDS=n))),
     "power-cuts": (300, lambda n, seed: (n, run_pytest("chaos/power_cut_test.py", seed, FTD_POWER_CUTS=n))),
     "planted-bugs": (1, planted_bugs),

@@ -4,6 +4,7 @@ A user knows what was acknowledged to it, and nothing else: a request that was n
 it is. What was acknowledged is checked in the database once the storm is over.
 """
 import collections
+import os
 import random
 import string
 import threading
@@ -20,6 +21,9 @@ ODD = ["plain", "späße", "日本語", "a\u0301", "\U0001f680", "\u202e", "q\"u
 # What the disk does to a request: it did nothing, or nobody knows; the request is made again.
 LINKS_REFUSED = {"STATE_CONFLICT", "JOB_NOT_FOUND", "CHECKPOINT_NOT_FOUND", "RESULT_PRUNED", "RESULT_MISSING"}
 PASSING = {"DB_IO", "DB_BUSY", "DISK_FULL", "DISK_RESERVE", "STOPPING", "QUEUE_FULL", "TOO_MANY_WATCHERS", "", "PATH_NOT_WRITABLE"}
+
+PAUSE_S = float(os.environ.get("FTD_CHAOS_PAUSE_S", "0.1"))  # at most, between two verbs of a user
+MOST_JOBS = 80  # of a user: what is older is cancelled and deleted, so that the queue ends soon once the storm is over
 
 
 class Known:
@@ -43,6 +47,7 @@ class User(threading.Thread):
         self.rng, self.connect, self.spec, self.others = random.Random(seed), connect, spec, others
         self.jobs: dict[str, Known] = {}
         self.over, self.error, self.refused, self.done = threading.Event(), None, 0, collections.Counter()
+        self.acts = 0  # verbs tried, also those that the job's state does not allow
 
     def call(self, method, give_up_s=90, **fields):
         """The answer, after as many tries as it takes; an error that says something about the job is raised."""
@@ -65,7 +70,8 @@ class User(threading.Thread):
         try:
             while not self.over.is_set():
                 self.act()
-                self.over.wait(self.rng.random() * 0.1)
+                self.acts += 1
+                self.over.wait(self.rng.random() * PAUSE_S)
         except BaseException as error:  # shown by the main thread
             self.error = error
 
@@ -73,11 +79,14 @@ class User(threading.Thread):
         alive = [job for job, known in self.jobs.items() if not known.deleted]
         verb = self.rng.choice(["submit", "submit", "cancel", "pause", "resume", "hold", "release", "update", "retry", "delete", "look", "keep",
                                 "trespass"])
-        if verb == "submit" or len(alive) < 3:
+        if len(alive) < 3 or verb == "submit" and len(alive) <= MOST_JOBS:
             return self.submit()
         if verb == "trespass":
             return self.trespass()
         job = self.rng.choice(alive[-6:])
+        if len(alive) > MOST_JOBS and verb in ("submit", "retry", "look"):
+            job = self.rng.choice(alive[:20])
+            verb = "delete" if self.jobs[job].cancelled else "cancel"
         if getattr(self, verb)(job, self.jobs[job]):
             self.done[verb] += 1
 
