@@ -102,7 +102,7 @@ FineTuningService::Unary* FineTuningService::UndrainQueue(Context* context,
                 [=, this](const Caller& caller, const auto&) -> absl::Status {
                   response->set_was_drained(parts_.store.drained());
                   FTD_RETURN_IF_ERROR(parts_.store.SetDrain(std::nullopt));
-                  LogInfo("the queue runs again, by ", caller.owner);
+                  if (response->was_drained()) LogInfo("the queue runs again, by ", caller.owner);
                   parts_.queue_changed();
                   return absl::OkStatus();
                 });

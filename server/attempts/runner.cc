@@ -68,6 +68,14 @@ bool ShowsRunning(const AttemptNews& news) {
          });
 }
 
+// The clock may have been set since the last attempt ended, while no daemon ran.
+absl::Duration PlannedBackoff(JobStore& store, const Job& job) {
+  const auto attempts = store.Attempts(job.id);
+  if (!attempts.ok() || attempts->empty() || !attempts->back().end_time) return kLongestBackoff;
+  return std::clamp(*job.not_before - *attempts->back().end_time, absl::ZeroDuration(),
+                    kLongestBackoff);
+}
+
 }  // namespace
 
 Runner::Runner(JobStore& store, const StateDir& state_dir, RunnerOptions options,
@@ -235,7 +243,7 @@ std::optional<Moment> Runner::MustWait(const Job& job) {
   const Moment now = SteadyNow();
   int64_t at_least = 0;
   if (job.not_before.has_value()) {
-    const Moment until = backoff_.EndOf(job.id, *job.not_before, kLongestBackoff);
+    const Moment until = backoff_.EndOf(job.id, *job.not_before, PlannedBackoff(store_, job));
     if (now < until && job.space_wanted == 0) return until;
     // Somebody else may have filled the disk for a moment, and more than is free now may never be.
     if (now < until) at_least = job.space_wanted;

@@ -68,6 +68,16 @@ def test_a_back_off_lasts_no_longer_though_the_clock_is_set_back(faults):
         assert time.monotonic() - begun < 20
 
 
+def test_a_back_off_lasts_no_longer_though_the_clock_is_set_back_between_two_daemons(faults):
+    with fake_ftd("steps=9 1:crash=5", env=faults.env) as ftd:
+        job = submit(ftd)
+        wait_until(lambda: ftd.job(job.id).attempts and ftd.job(job.id).attempts[0].HasField("end_time"), "the crash")
+        ftd.kill()
+        faults.set(clock_offset_s=-3600)
+        ftd.start()
+        ftd.wait(job.id, "SUCCEEDED", deadline_s=20)
+
+
 def test_a_cancel_ends_though_the_clock_is_set_back(faults):
     with fake_ftd(LONG + " deaf=1", env=faults.env) as ftd:
         job = submit(ftd)
