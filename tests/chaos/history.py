@@ -142,6 +142,7 @@ def check_history(database, users, log, clock_jumps, starts_stay):
 def check_results(ftd, users, steps, worn_out):
     """What was not cancelled has succeeded, with each step once; what succeeded has its whole result, if nobody removed it."""
     alive = [(job, known) for user in users for job, known in user.jobs.items() if not known.deleted]
+    worn = 0
     for job, known in alive:
         done = ftd.job(job)
         if done.state == jobs.Job.SUCCEEDED:
@@ -156,10 +157,14 @@ def check_results(ftd, users, steps, worn_out):
         if known.kept and (done.state == jobs.Job.CANCELLED or done.failure_reason == jobs.CHECKPOINT_CORRUPT):
             continue  # it was to end with a result before it had taken a step, or its worker was killed before a checkpoint
         if worn_out and "3 attempts in a row made no progress" in done.message:
+            worn += 1
             continue
         assert done.state == jobs.Job.SUCCEEDED, (job, jobs.Job.State.Name(done.state), done.message)
         last = done.last_step.step if known.kept else steps
         assert [s.step for s in ftd.steps(job)] == list(range(1, last + 1)) != [], job
+    if worn_out:
+        print(f"{worn} of {len(alive)} jobs met three deaths in a row before their first step lasted")
+        assert worn <= max(2, len(alive) // 5), worn
 
 
 def check_all(ftd, users, followers, steps, worn_out=False, clock_jumps=False, starts_stay=True):
