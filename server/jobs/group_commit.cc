@@ -73,25 +73,35 @@ void GroupCommit::Write() {
   }
 }
 
+// A savepoint costs more than a change does: SQLite keeps a copy of each page that is changed after
+// it. A change that fails has as a rule written nothing yet, so the first try does without.
 void GroupCommit::Commit(std::vector<Call>& group) {
-  // A savepoint in a transaction of a single change would cost time and say nothing new.
   if (group.size() == 1) return CommitAlone(group);
+  if (CommitTogether(group, /*savepoints=*/false)) return;
+  if (CommitTogether(group, /*savepoints=*/true)) return;
+  CommitAlone(group);
+}
+
+bool GroupCommit::CommitTogether(std::vector<Call>& group, bool savepoints) {
   auto transaction = Transaction::Begin(database_);
   for (Call& call : group)
     call.status = transaction.ok() ? absl::UnknownError("not run") : transaction.status();
-  if (!transaction.ok()) return;
+  if (!transaction.ok()) return true;
   const auto undo_all = [&](const absl::Status& why) {
     for (auto call = group.rbegin(); call != group.rend(); ++call)
       Undone(call->undo, call->status, why);
   };
   for (Call& call : group) {
-    call.status = Apply(call.change);
-    if (database_.InTransaction()) continue;
+    const int64_t before = database_.ChangedRows();
+    call.status = savepoints ? Apply(call.change) : call.change(database_);
+    const bool left = !savepoints && !call.status.ok() && database_.ChangedRows() != before;
+    if (database_.InTransaction() && !left) continue;
     // Some errors of the disk make SQLite give up the whole transaction, with what the others did.
     undo_all(call.status);
-    return CommitAlone(group);
+    return false;
   }
   if (const absl::Status committed = transaction->Commit(); !committed.ok()) undo_all(committed);
+  return true;
 }
 
 void GroupCommit::CommitAlone(std::vector<Call>& group) {

@@ -24,7 +24,7 @@ namespace ftd {
 class GroupCommit {
  public:
   // Changes the database within a transaction that is open. When it fails, nothing of it is kept.
-  // May run a second time, after a first one of which nothing was kept.
+  // May run again, after a time of which nothing was kept.
   using Change = std::function<absl::Status(Database&)>;
   // Takes back what a change that succeeded has noted in memory, because the disk did not take it.
   using Undo = std::function<void()>;
@@ -59,9 +59,11 @@ class GroupCommit {
   };
 
   void Write();
-  // Runs the calls' changes in one transaction and sets their statuses.
+  // Runs the calls' changes and sets their statuses.
   void Commit(std::vector<Call>& group);
-  // The same in a transaction of each one's own.
+  // In one transaction. False: nothing is kept, since one that failed would have left something.
+  bool CommitTogether(std::vector<Call>& group, bool savepoints);
+  // In a transaction of each one's own.
   void CommitAlone(std::vector<Call>& group);
   // Runs a change so that nothing is left of it when it fails.
   absl::Status Apply(const Change& change);

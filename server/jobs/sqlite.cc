@@ -151,6 +151,8 @@ absl::Status Database::Run(const char* sql) {
   return statement.Run();
 }
 
+int64_t Database::ChangedRows() const { return sqlite3_total_changes64(connection_.get()); }
+
 bool Database::InTransaction() const { return sqlite3_get_autocommit(connection_.get()) == 0; }
 
 absl::StatusOr<Statement> Database::Prepare(const char* sql) {
@@ -190,7 +192,7 @@ absl::StatusOr<Transaction> Transaction::Begin(Database& database) {
 }
 
 Transaction::Transaction(Database* database)
-    : database_(database), changes_before_(sqlite3_total_changes64(database->connection_.get())) {}
+    : database_(database), changes_before_(database->ChangedRows()) {}
 
 Transaction::Transaction(Transaction&& other) noexcept
     : database_(std::exchange(other.database_, nullptr)), changes_before_(other.changes_before_) {}
@@ -205,7 +207,7 @@ Transaction::~Transaction() {
 absl::Status Transaction::Commit() {
   const auto begin = std::chrono::steady_clock::now();
   FTD_RETURN_IF_ERROR(database_->Execute("COMMIT", "outcome unknown: repeat with the request id"));
-  const bool changed = sqlite3_total_changes64(database_->connection_.get()) != changes_before_;
+  const bool changed = database_->ChangedRows() != changes_before_;
   if (changed && database_->commit_listener_ != nullptr) {
     database_->commit_listener_(absl::FromChrono(std::chrono::steady_clock::now() - begin));
   }

@@ -82,6 +82,8 @@ class Database {
   absl::StatusOr<int64_t> QueryInt(const char* sql);
   // False also when SQLite gave up a transaction by itself, as it may after an error of the disk.
   bool InTransaction() const;
+  // Rows that this connection has changed so far, those of changes that were rolled back included.
+  int64_t ChangedRows() const;
 
  private:
   struct Close {
