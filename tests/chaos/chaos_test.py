@@ -4,6 +4,7 @@ In every other storm the wall clock jumps by up to two hours.
 
 A small, seeded share of the release run: FTD_CHAOS_KILLS sets the number of the daemon's kills, FTD_TEST_SEED the seed.
 """
+import collections
 import contextlib
 import errno
 import os
@@ -42,7 +43,7 @@ DISK = [
 class Storm:
     def __init__(self, ftd, faults, users, rng):
         self.ftd, self.faults, self.users, self.rng = ftd, faults, users, rng
-        self.standing, self.followers, self.slowest, self.worker_kills = [], [], 0.0, 0
+        self.standing, self.followers, self.slowest, self.killed = [], [], 0.0, collections.Counter()
         self.clock_jumps = rng.random() < 0.5
         self.stranger = None  # a process that gets the pid of a worker that has died
 
@@ -57,11 +58,11 @@ class Storm:
             time.sleep(0.02)
         # One may end, and the next begin, while they are looked for: two that are both there twice are there at once.
         assert len(workers) <= 1 or len(set(workers) & set(workers_of(self.ftd))) <= 1, workers
-        for pid in workers:
+        for pid, job in workers.items():
             blow = self.rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM])
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, blow)
-                self.worker_kills += blow == signal.SIGKILL
+                self.killed[job] += blow == signal.SIGKILL
 
     def foreign_bytes(self):
         for log in self.rng.sample(sorted(self.ftd.state_dir.glob("jobs/*/attempts/*/worker.log")), k=1):
@@ -102,10 +103,10 @@ class Storm:
 
     def reuse_pids(self):
         """The workers have died, and their pids are a stranger's."""
-        for pid in workers_of(self.ftd):
+        for pid, job in workers_of(self.ftd).items():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-                self.worker_kills += 1
+                self.killed[job] += 1
         with contextlib.closing(sqlite3.connect(self.ftd.state_dir / "ftd.db")) as database, database:
             database.execute("UPDATE attempts SET pid = ? WHERE end_time = 0 AND pid != 0", (self.stranger.pid,))
 
@@ -172,10 +173,10 @@ def test_a_storm():
         storm = Storm(ftd, faults, users, rng)
         storm.rage(KILLS)
         assert all(user.done["submit"] > KILLS / 4 for user in users), [user.done for user in users]
-        print(f"{KILLS} kills of the daemon, {storm.worker_kills} of workers, {sum(user.acts for user in users)} operations,",
+        print(f"{KILLS} kills of the daemon, {storm.killed.total()} of workers, {sum(user.acts for user in users)} operations,",
               f"{far.refused} of them refused; slowest start {storm.slowest:.2f} s;", "clock jumps;" * storm.clock_jumps,
               {user.name: dict(user.done) for user in users})
         # The goal is a second; the start of a process on a machine that builds meanwhile is in this figure.
         assert storm.slowest < 15, storm.slowest
         wait_until(lambda: let_all_end(ftd, users), "the queue to drain", 120, 0.2)
-        check_all(ftd, users, storm.followers, STEPS, clock_jumps=storm.clock_jumps)
+        check_all(ftd, users, storm.followers, STEPS, lambda job: storm.killed[job] >= 3, storm.clock_jumps)

@@ -24,12 +24,12 @@ RESULT = b"w" * (3 << 20)  # of the fake worker
 
 
 def workers_of(ftd):
-    """Workers of attempts; the row checker may be at the rows of another job."""
-    found = []
+    """Workers of attempts, each with its job's id; the row checker may be at the rows of another job."""
+    found = {}
     for pid in processes_under(ftd.state_dir / "jobs"):
         with contextlib.suppress(OSError):
-            if "/attempts/" in os.readlink(f"/proc/{pid}/cwd"):
-                found.append(pid)
+            if match := re.search("/jobs/([^/]+)/attempts/", os.readlink(f"/proc/{pid}/cwd")):
+                found[pid] = match[1]
     return found
 
 
@@ -156,19 +156,19 @@ def check_results(ftd, users, steps, worn_out):
             continue  # check_links says whether it may
         if known.kept and (done.state == jobs.Job.CANCELLED or done.failure_reason == jobs.CHECKPOINT_CORRUPT):
             continue  # it was to end with a result before it had taken a step, or its worker was killed before a checkpoint
-        if worn_out and "3 attempts in a row made no progress" in done.message:
+        if worn_out(job) and "3 attempts in a row made no progress" in done.message:
             worn += 1
             continue
         assert done.state == jobs.Job.SUCCEEDED, (job, jobs.Job.State.Name(done.state), done.message)
         last = done.last_step.step if known.kept else steps
         assert [s.step for s in ftd.steps(job)] == list(range(1, last + 1)) != [], job
-    if worn_out:
-        print(f"{worn} of {len(alive)} jobs met three deaths in a row before their first step lasted")
+    if worn:
+        print(f"{worn} of {len(alive)} jobs met three deaths in a row without progress")
         assert worn <= max(2, len(alive) // 5), worn
 
 
-def check_all(ftd, users, followers, steps, worn_out=False, clock_jumps=False, starts_stay=True):
-    """Of a daemon whose queue has ended, which is stopped. `worn_out`: a job may have met three deaths before its first step lasted.
+def check_all(ftd, users, followers, steps, worn_out=lambda job: False, clock_jumps=False, starts_stay=True):
+    """Of a daemon whose queue has ended, which is stopped. `worn_out`: whether a job may have met three deaths in a row.
     `starts_stay`: retention leaves the weights that jobs began with."""
     check_results(ftd, users, steps, worn_out)
     for follower in followers:
