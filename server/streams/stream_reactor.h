@@ -4,6 +4,7 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -58,15 +59,20 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
 
   // Has the token: it came with the write.
   void OnWriteDone(bool ok) override {
+    InOrder();
     if (!ok) SetEnd(absl::CancelledError("the client went away"));
     Pump(/*on_lane=*/false);
   }
 
   // Called by gRPC on any thread, also while a write is in flight.
-  void OnCancel() override { End(absl::CancelledError("the client went away")); }
+  void OnCancel() override {
+    End(absl::CancelledError("the client went away"));
+    InOrder();  // OnDone comes after this has returned
+  }
 
   // The last call of gRPC. The reactor may be destroyed as `last` goes out of scope.
   void OnDone() override {
+    InOrder();
     if (hub_ != nullptr) hub_->Remove(this);
     const std::shared_ptr<StreamReactor> last = std::move(self_);
   }
@@ -118,25 +124,35 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
     return end_status_;
   }
 
+  // Called before an operation of gRPC, and by what follows it on another thread. gRPC orders the
+  // two, but by means that ThreadSanitizer does not see.
+  void InOrder() { in_order_.exchange(true, std::memory_order_acq_rel); }
+
+  void FinishWith(const grpc::Status& status) {
+    InOrder();
+    this->Finish(status);
+  }
+
   // Requires: the caller has the token. Writes the next message, or finishes, or gives the token
   // back; takes it to the lane if only the disk can tell.
   void Pump(bool on_lane) {
     while (true) {
-      if (const auto ended = Ended()) return this->Finish(*ended);
+      if (const auto ended = Ended()) return FinishWith(*ended);
       auto next = source_->NextFromMemory();
       if (!next.has_value() && !on_lane) {
         return lane_.Post([self = self_] { self->Pump(/*on_lane=*/true); });
       }
       if (!next.has_value()) next = source_->Next();
       // An error of the source ends the stream.
-      if (!next->ok()) return this->Finish(ToGrpc(next->status()));
+      if (!next->ok()) return FinishWith(ToGrpc(next->status()));
       std::optional<Message>& message = **next;
       if (!message.has_value()) {
-        if (source_->AtEnd()) return this->Finish(grpc::Status::OK);
+        if (source_->AtEnd()) return FinishWith(grpc::Status::OK);
         message = source_->Idle();
       }
       if (message.has_value()) {
         message_ = *std::move(message);
+        InOrder();
         return this->StartWrite(&message_);
       }
       if (GiveTokenBack()) return;
@@ -148,6 +164,7 @@ class StreamReactor : public grpc::ServerWriteReactor<Message>, public Watcher {
   WatchHub* hub_ = nullptr;
   Message message_;
   std::shared_ptr<StreamReactor> self_;
+  std::atomic<bool> in_order_ = false;
   absl::Mutex mutex_;
   bool busy_ ABSL_GUARDED_BY(mutex_) = true;
   bool news_ ABSL_GUARDED_BY(mutex_) = false;  // Advance was called while busy
