@@ -11,6 +11,8 @@
     training-kills    200 kills of ft-train in each of its modes, in every phase: results bit-identical to the unbroken run's
     job-kills         216 kills and restarts of workers and daemon while jobs train, with the same results
     control           200 moments at which jobs are paused, resumed, held, released, reordered or ended early with a result
+    tsan              the C++ tests of the torch-free parts, the tests of ftd and its clients, and a storm of ten kills: all
+                      programs with ThreadSanitizer
     trixie            the tarball trains on a Debian trixie that has nothing else installed
     parity-isa        every test of parity with Hugging Face, of all families in 16 bits too, with MKL, oneDNN and ATen held to
                       each of three instruction sets
@@ -40,6 +42,7 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,6 +56,12 @@ CONTROL_MODES = 2
 KILLS_OF_A_STORM = 40
 KILLS_OF_ONE_RESUME_TEST = 18  # nine cases, twice each
 FUZZ_RUNS, FUZZ_CPU_SECONDS = 10_000_000, 3600
+# What starts threads of the programs against each other, of what runs at a tenth of the speed as well.
+TSAN_TESTS = ["server_service_test", "server_runner_test", "server_control_test", "server_watch_test", "server_queue_test",
+              "server_users_test", "server_uploads_test", "server_tls_test", "server_tcp_test", "server_backup_test", "server_drain_test",
+              "server_task_streams_test", "server_standing_clients_test", "server_http_port_test", "server_metrics_growth_test",
+              "server_retention_test", "server_notify_test", "client_cli_test", "client_watch_test", "client_top_test",
+              "hub_ftd_fetch_test", "chaos"]
 SLOW_INPUT_SECONDS = 20  # an input that takes longer is a finding
 # What other processors compute with. On AMD's, MKL does not heed MKL_ENABLE_INSTRUCTIONS; MKL_CBWR it does everywhere.
 INSTRUCTION_SETS = [
@@ -113,6 +122,27 @@ def parity_isa(sets, seed):
     return sets, passed
 
 
+def tsan(_, seed):
+    """Any report of any process fails it, whatever the tests say: a daemon's does not show in a test's result."""
+    build = ROOT / "build-tsan"
+    subprocess.run(["cmake", "--preset", "tsan", f"-DFTD_PYTHON={sys.executable}"], cwd=ROOT, check=True)
+    subprocess.run(["cmake", "--build", build, "-j", str(os.cpu_count())], check=True)
+    reports = build / "reports"
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir()
+    # Threads that did not end are no finding: ftd's last resort ends it without those that are stuck.
+    options = f"suppressions={ROOT}/tests/tsan.supp log_path={reports}/report report_thread_leaks=0"
+    environment = {**os.environ, "FTD_TEST_SEED": str(seed), "FTD_TEST_DEADLINE_S": "300", "FTD_CHAOS_KILLS": "10",
+                   "TSAN_OPTIONS": options}
+    ctest = ["ctest", "--test-dir", build, "-j", str(os.cpu_count()), "--output-on-failure", "--no-label-summary"]
+    passed = all([subprocess.run([*ctest, *which], env=environment).returncode == 0
+                  for which in (["-L", "cpp"], ["-R", f"^({'|'.join(TSAN_TESTS)})$"])])
+    found = sorted(reports.iterdir())
+    for report in found:
+        print(report.read_text(errors="replace"), flush=True)
+    return 1, passed and not found
+
+
 def stop_after(process, cpu_seconds):
     """Waits for the process; asks libFuzzer to end when it has used its time, which -max_total_time counts by the clock."""
     while process.poll() is None:
@@ -157,6 +187,7 @@ SOAKS = {
     "job-kills": (216, job_kills),
     "control": (200, control),
     "parity-isa": (len(INSTRUCTION_SETS), parity_isa),
+    "tsan": (1, tsan),
     "trixie": (1, lambda n, seed: (n, run_pytest("deploy/trixie_test.py", seed))),
     "gpu-kit": (1, lambda n, seed: (n, run_pytest("deploy/gpu_kit_trixie_test.py", seed))),
     "exporters": (1, lambda n, seed: (n, run_pytest("tools/trackers_test.py", seed))),

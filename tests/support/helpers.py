@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from ftd_fixture import BUILD, DEADLINE_S, Ftd
 from tiny_model import make_stub_model
 
-SANITIZED = "FTD_ASAN:BOOL=ON" in (BUILD / "CMakeCache.txt").read_text()
+SANITIZED = any(f"{option}:BOOL=ON" in (BUILD / "CMakeCache.txt").read_text() for option in ("FTD_ASAN", "FTD_TSAN"))
 FAKE_WORKER = BUILD / "tests" / "ftd_fake_worker"
 
 
