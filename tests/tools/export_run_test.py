@@ -125,7 +125,8 @@ def test_ftd_that_restarts_and_a_spool_that_is_sent_later(tmp_path):
     with fake_ftd("steps=60 step_ms=20 save=10") as ftd:
         job = submit(ftd).id
         exporter = Exporter(ftd, tmp_path).start(job, "--collect")
-        wait_until(lambda: ftd.job(job).last_step.step > 5, "some steps")
+        points = tmp_path / "spool" / job / "points.jsonl"
+        wait_until(lambda: points.exists() and points.stat().st_size > 0, "some steps in the spool")
         ftd.terminate()
         assert "trying again" in exporter.stderr.readline() + exporter.stderr.readline() + exporter.stderr.readline()
         ftd.start()
