@@ -74,7 +74,7 @@ PLACES = {
     "checkpoint renamed": Place("worker", "rename", "/checkpoint-", often=3),
     "attempt directory flushed": Place("worker", "sync", "attempts/1$", often=3),
     "result made": Place("worker", "mkdir", ".tmp-result$", often=3),
-    "result written": Place("worker", "write", "tmp-result/adapter_model.safetensors$", often=3),
+    "result written": Place("worker", "write", "tmp-result/adapter_model.safetensors.tmp-", often=3),
     "result complete": Place("worker", "rename", "/result$", often=3),
     # What the daemon reads
     "events.log read": Place("daemon", "read", "events.log$", often=12),
