@@ -133,9 +133,15 @@ class Life(User):
                 stopped.append(pid)
         return stopped
 
-    def say_too_much(self, noticed):
-        """More than is kept of a worker's log, at which the daemon looks every ten seconds."""
-        workers = wait_until(self.stopped_with_a_big_log, "a worker", interval_s=0)
+    def say_too_much(self, noticed, spec, job):
+        """More than is kept of a worker's log, at which the daemon looks every ten seconds. `job` is the one that ends last."""
+        def stopped():
+            nonlocal job
+            if self.call("GetJob", job=job).state in FINAL:  # they were too fast for this process
+                job = self.new_job(spec)
+            return self.stopped_with_a_big_log()
+
+        workers = wait_until(stopped, "a worker", interval_s=0)
         wait_until(noticed, "the daemon to shorten the log")
         for pid in workers:
             with contextlib.suppress(ProcessLookupError):
@@ -160,7 +166,7 @@ class Life(User):
         self.release(second, self.jobs[second])
         self.until_step(first, SAVE + 2)
         if log_noticed is not None:
-            self.say_too_much(log_noticed)
+            self.say_too_much(log_noticed, spec, second)
         self.keeper.restart(self.age_database if old_database else lambda: None)
         self.until_end(first)
         self.until_step(second, SAVE + 1)
