@@ -17,6 +17,7 @@ from places import PLACES
 
 SHARE = int(os.environ.get("FTD_CHAOS_PLACES", "16"))
 ACTIONS = ("crash", "error", "delay")
+LIVES = 4  # at most: where this process is slow, a job has ended before it is asked for what leads to a place
 CONFIG = "max_queued = 100000\nretention_checkpoint_days = 0\n"
 
 
@@ -60,7 +61,10 @@ def test_failpoints():
         for name, action in chosen:
             begun, fault = time.monotonic(), PLACES[name].fault(action, rng)
             faults.set(fault)
-            life.live(old_database="migration" in name, log_noticed=faults.met if name == "log bounded" else None)
+            for _ in range(LIVES):
+                life.live(old_database="migration" in name, log_noticed=faults.met if name == "log bounded" else None)
+                if faults.met():
+                    break
             print(f"{name}: {action}, at the {fault.skip + 1}. time, {time.monotonic() - begun:.1f} s, {keeper.deaths} deaths", flush=True)
             assert faults.met() == 1, (name, action, fault)
         faults.set()
@@ -74,7 +78,10 @@ def test_a_life_passes_every_place():
     """As often as a fault may have to wait for it."""
     with world(1) as (ftd, faults, keeper, life):
         faults.set(*[Fault(p.call, p.path, who=p.who) for p in PLACES.values()])
-        life.live(old_database=True, log_noticed=lambda: faults.met(list(PLACES).index("log bounded")))
-        met = {name: faults.met(i) for i, name in enumerate(PLACES)}
+        for _ in range(LIVES):
+            life.live(old_database=True, log_noticed=lambda: faults.met(list(PLACES).index("log bounded")))
+            met = {name: faults.met(i) for i, name in enumerate(PLACES)}
+            if all(count >= PLACES[name].often for name, count in met.items()):
+                break
     print(*(f"{count:5d} {PLACES[name].often:3d} {name}" for name, count in met.items()), sep="\n")
     assert {name: count for name, count in met.items() if count < PLACES[name].often} == {}
