@@ -38,7 +38,7 @@ class GroupCommitTest : public testing::Test {
 // every second one fails and leaves nothing.
 TEST_F(GroupCommitTest, ThoseThatWaitShareACommit) {
   constexpr int kOthers = 20;
-  std::atomic<int> waiting = 0, undone = 0;
+  std::atomic<int> waiting = 0, noted = 0;
   std::vector<std::thread> threads;
   threads.reserve(kOthers);
   const absl::Status first = group_.Run(
@@ -47,11 +47,13 @@ TEST_F(GroupCommitTest, ThoseThatWaitShareACommit) {
           threads.emplace_back([&, i] {
             ++waiting;
             const absl::Status status = group_.Run(
-                [i](Database& inner) -> absl::Status {
+                [&, i](Database& inner) -> absl::Status {
                   FTD_RETURN_IF_ERROR(Add(inner, i));
-                  return i % 2 == 0 ? absl::OkStatus() : absl::AbortedError("odd");
+                  if (i % 2 != 0) return absl::AbortedError("odd");
+                  ++noted;
+                  return absl::OkStatus();
                 },
-                [&] { ++undone; });
+                [&] { --noted; });
             EXPECT_EQ(status.ok(), i % 2 == 0) << status;
           });
         }
@@ -63,8 +65,8 @@ TEST_F(GroupCommitTest, ThoseThatWaitShareACommit) {
   EXPECT_TRUE(first.ok()) << first;
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(Stored(), 1 + kOthers / 2);
-  EXPECT_LE(commits_, 6);  // 2, unless threads were late; alone they would be 11
-  EXPECT_EQ(undone, 0);
+  EXPECT_LE(commits_, 6);         // 2, unless threads were late; alone they would be 11
+  EXPECT_EQ(noted, kOthers / 2);  // in memory as on the disk, however often they ran
 }
 
 // What SQLite gives up takes the changes before it along; they run again.
