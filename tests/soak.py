@@ -130,6 +130,7 @@ def tsan(_, seed):
     reports = build / "reports"
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir()
+    reports.chmod(0o777)  # some tests run programs as another user
     # Threads that did not end are no finding: ftd's last resort ends it without those that are stuck.
     options = f"suppressions={ROOT}/tests/tsan.supp log_path={reports}/report report_thread_leaks=0"
     environment = {**os.environ, "FTD_TEST_SEED": str(seed), "FTD_TEST_DEADLINE_S": "300", "FTD_CHAOS_KILLS": "10",

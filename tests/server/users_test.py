@@ -47,7 +47,8 @@ class Stranger:
     def ftctl(self, *args):
         return subprocess.run([self.ftctl_program, "--address", self.ftd.address, *map(str, args)], timeout=60,
                               capture_output=True, text=True, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",
-                              env={"PATH": os.environ["PATH"], "HOME": "/"}, stdin=subprocess.DEVNULL)
+                              env={"HOME": "/", **{name: os.environ[name] for name in ("PATH", "TSAN_OPTIONS") if name in os.environ}},
+                              stdin=subprocess.DEVNULL)
 
     def submit(self, model, *args):
         rows = self.ftd.root / "rows.jsonl"
