@@ -83,6 +83,10 @@ def run_pytest(path, seed, only="", **environment):
         raise
 
 
+def run_rounds(path, rounds, seed, only="", **environment):
+    return all(run_pytest(path, seed * 1000 + i, only, **environment) for i in range(rounds))
+
+
 def training_kills(kills, seed):
     of_a_mode = -(-kills // MODES)
     return of_a_mode * MODES, run_pytest("e2e/kill_test.py", seed, FTD_TRAIN_KILLS=of_a_mode)
@@ -90,8 +94,7 @@ def training_kills(kills, seed):
 
 def job_kills(kills, seed):
     rounds = -(-kills // KILLS_OF_ONE_RESUME_TEST)
-    done = all(run_pytest("e2e/resume_test.py", seed * 1000 + i, "interrupted") for i in range(rounds))
-    return rounds * KILLS_OF_ONE_RESUME_TEST, done
+    return rounds * KILLS_OF_ONE_RESUME_TEST, run_rounds("e2e/resume_test.py", rounds, seed, "interrupted")
 
 
 def control(moments, seed):
@@ -102,8 +105,7 @@ def control(moments, seed):
 def daemon_kills(kills, seed):
     """Users do not pause: some two hundred operations for each kill."""
     storms = -(-kills // KILLS_OF_A_STORM)
-    done = all(run_pytest("chaos/chaos_test.py", seed * 1000 + i, FTD_CHAOS_KILLS=KILLS_OF_A_STORM, FTD_CHAOS_PAUSE_S=0) for i in range(storms))
-    return storms * KILLS_OF_A_STORM, done
+    return storms * KILLS_OF_A_STORM, run_rounds("chaos/chaos_test.py", storms, seed, FTD_CHAOS_KILLS=KILLS_OF_A_STORM, FTD_CHAOS_PAUSE_S=0)
 
 
 def planted_bugs(_, seed):

@@ -243,7 +243,8 @@ std::optional<Moment> Runner::MustWait(const Job& job) {
   const Moment now = SteadyNow();
   int64_t at_least = 0;
   if (job.not_before.has_value()) {
-    const Moment until = backoff_.EndOf(job.id, *job.not_before, PlannedBackoff(store_, job));
+    const Moment until =
+        backoff_.EndOf(job.id, *job.not_before, [&] { return PlannedBackoff(store_, job); });
     if (now < until && job.space_wanted == 0) return until;
     // Somebody else may have filled the disk for a moment, and more than is free now may never be.
     if (now < until) at_least = job.space_wanted;

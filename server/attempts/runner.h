@@ -130,9 +130,9 @@ class Runner {
   bool saw_checkpoint_ = false;     // of the active attempt
   // Of the active attempt's job: what it may take in all, what earlier attempts took.
   absl::Duration time_limit_ = absl::InfiniteDuration(), ran_before_;
-  absl::Duration
-      used_up_;      // the limit at which the active attempt was asked to stop; 0: it was not
-  Moment retry_at_;  // an attempt could not be prepared: not before this
+  // The one at which the active attempt was asked to stop; 0: it was not.
+  absl::Duration used_up_;
+  Moment retry_at_;           // an attempt could not be prepared: not before this
   int prepare_failures_ = 0;  // in a row
   std::string trouble_;       // that kept an attempt from being judged, as last logged
   StoredWait backoff_;        // of the job that is next in the queue

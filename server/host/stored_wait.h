@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/time/clock.h"
 #include "lib/base/steady_clock.h"
 
@@ -15,12 +16,13 @@ namespace ftd {
 class StoredWait {
  public:
   // Returns when the wait of `key` ends, which lasts until `end` but no longer than `longest` from
-  // the first call.
-  Moment EndOf(const std::string& key, absl::Time end, absl::Duration longest) {
+  // the first call, which alone asks for that.
+  Moment EndOf(const std::string& key, absl::Time end,
+               absl::FunctionRef<absl::Duration()> longest) {
     if (key != key_ || end != stored_end_) {
       key_ = key;
       stored_end_ = end;
-      end_ = SteadyNow() + std::clamp(end - absl::Now(), absl::ZeroDuration(), longest);
+      end_ = SteadyNow() + std::clamp(end - absl::Now(), absl::ZeroDuration(), longest());
     }
     return end_;
   }

@@ -87,7 +87,7 @@ void TaskPool::Run(std::list<std::thread>::iterator self) {
       const bool timed_out = posted_.wait_for(lock, kIdleTime) == std::cv_status::timeout;
       --idle_;
       waking_ = false;
-      if (tasks_.empty() && !ending_ && !(timed_out && threads_.size() > 1)) continue;
+      if (tasks_.empty() && !ending_ && (!timed_out || threads_.size() == 1)) continue;
     }
     if (tasks_.empty()) break;  // tasks that were posted before the end are still run
     std::function<void()> task = std::move(tasks_.front());

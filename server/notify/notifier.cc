@@ -72,8 +72,9 @@ Moment Notifier::Work() {
   if (!next->has_value()) return kNever;
   const Notification& notification = **next;
   if (notification.tries > 0) {
-    const Moment due = wait_.EndOf(absl::StrCat(notification.job_id, " ", notification.channel),
-                                   notification.not_before, PauseAfter(notification.tries - 1));
+    const Moment due =
+        wait_.EndOf(absl::StrCat(notification.job_id, " ", notification.channel),
+                    notification.not_before, [&] { return PauseAfter(notification.tries - 1); });
     if (due > SteadyNow()) return due;
   }
   const auto job = store_.Get(notification.job_id);
