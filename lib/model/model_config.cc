@@ -268,6 +268,11 @@ absl::StatusOr<ModelConfig> ParsePart(const Json& whole, const Family& family) {
 
 }  // namespace
 
+bool ModelConfig::UsesLocalRope() const {
+  return std::any_of(layer_kinds.begin(), layer_kinds.end(),
+                     [](const LayerKind& kind) { return kind.local_rope; });
+}
+
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text) {
   const auto json = ParseJsonObject(text);
   if (!json.has_value()) return ConfigCorrupt("not a JSON object; download the model again");

@@ -60,6 +60,7 @@ struct ModelConfig {
   bool nf4 = false;           // bitsandbytes has quantised the projections to NF4
 
   bool is_part() const { return !tensor_prefix.empty(); }
+  bool UsesLocalRope() const;  // layers rotate by local_rope
   const LayerKind& KindOf(int64_t layer) const { return layer_kinds[layer % layer_kinds.size()]; }
 };
 

@@ -19,7 +19,7 @@ THIRD_PARTY = {  # what an include's path begins with → the library
     "tensorboard/event.pb.h": "messages", "ftd/v1/job.pb.h": "messages", "ftd/v1/worker.pb.h": "messages", "ftd/": "proto",
 }
 EVERYWHERE = {"JSON", "Abseil"}
-LIB = ["lib/base", "lib/cli", "lib/jinja", "lib/chat", "lib/runlog", "lib/model", "lib/tokenizer", "lib/data", "lib/spec", "lib/hub",
+LIB = ["lib/base", "lib/cli", "lib/jinja", "lib/chat", "lib/runlog", "lib/model", "lib/tokenizer", "lib/data", "lib/spec", "lib/plan", "lib/hub",
        "lib/hub/transport"]
 ENGINE_FACE = ["worker/engine/train.h", "worker/engine/logits.h", "worker/engine/error.h"]  # headers that include no torch
 # Each folder and what it may include beside itself. A folder that is not named belongs to the one that holds it.
@@ -35,6 +35,7 @@ ALLOWED = {
     "lib/data": {"lib/base", "lib/chat", "lib/model", "lib/tokenizer", "lib/data/rows"},
     "lib/data/rows": {"lib/base", "zlib", "zstd", "Arrow"},
     "lib/spec": {"lib/base", "lib/chat", "lib/model", "lib/tokenizer", "lib/data"},
+    "lib/plan": {"lib/base", "lib/model", "lib/spec"},
     "lib/hub": {"lib/base", "lib/model", "lib/data/rows", "lib/data", "lib/spec", "lib/hub/transport", "yaml-cpp"},
     "lib/hub/transport": {"lib/base", "lib/spec", "libcurl", "OpenSSL"},
     "server/host": {*LIB, "gRPC", "toml++", "libsystemd"},

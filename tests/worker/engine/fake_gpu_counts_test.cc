@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "lib/plan/memory_plan.h"
 #include "tests/support/temp_dir.h"
 #include "tests/worker/engine/fake_gpu/fake_gpu.h"
 #include "tests/worker/engine/tiny_model.h"
 #include "worker/engine/train.h"
-#include "worker/engine/training/step_memory.h"
 
 namespace ftd::engine {
 namespace {
@@ -169,6 +169,16 @@ StepShape ShapeOf(const MemoryCase& c) {
   return shape;
 }
 
+BatchShape BatchOf(const MemoryCase& c) {
+  const StepShape shape = ShapeOf(c);
+  return {.tokens = shape.tokens,
+          .labels = shape.labels,
+          .documents = shape.documents,
+          .distinct = shape.distinct,
+          .longest = shape.longest,
+          .chunks = shape.delta.chunks};
+}
+
 std::unique_ptr<RowSource> RowsOf(const MemoryCase& c) {
   std::vector<TokenizedRow> rows;
   for (int i = 0; i < c.micro_batches; ++i) {
@@ -278,6 +288,7 @@ TEST_F(FakeGpuCountsTest, AStepTakesTheMemoryThatWasPredicted) {
     const int64_t all_kept = StepPeakBytes(shape, 0);
     const auto available = static_cast<int64_t>(c.available * static_cast<double>(all_kept));
     SetFreeBytesOfFakeGpu(FreeFor(available));
+    const int64_t others = CountsOfFakeGpu().bytes;
     Trainer trainer(SpecOf(c), model, RowsOf(c), nullptr, nullptr);
     ResetFakeGpuCounts();
     const int64_t before = CountsOfFakeGpu().bytes;
@@ -289,6 +300,12 @@ TEST_F(FakeGpuCountsTest, AStepTakesTheMemoryThatWasPredicted) {
                 number - 1, std::string(ModeName(c.mode)).c_str(), recomputed, c.model.layers,
                 predicted, measured, 100 * (predicted / measured - 1));
     EXPECT_NEAR(predicted / measured, 1, 0.05);
+    const MemoryPlan plan = PlanMemory(*ReadModelConfig(model), SpecOf(c), BatchOf(c), recomputed);
+    EXPECT_EQ(plan.step, StepPeakBytes(shape, recomputed)) << "the shape by hand";
+    const auto kept = static_cast<double>(before - others);
+    std::printf("         kept: predicted %ld, measured %.0f, %+.2f %%\n", plan.kept(), kept,
+                100 * (static_cast<double>(plan.kept()) / kept - 1));
+    EXPECT_NEAR(static_cast<double>(plan.kept()) / kept, 1, 0.01);
     if (c.checkpointing == Checkpointing::kAuto && recomputed < c.model.layers) {
       EXPECT_LE(measured, available);
     }

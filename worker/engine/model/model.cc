@@ -131,7 +131,7 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
   context.documents = batch.documents;
   context.rotation.rope = TableOf(model, c.rope, model.rope_frequencies, batch);
   context.rotation.query_scale = QueryScale(model, batch.positions);
-  if (UsesLocalRope(c)) {
+  if (c.UsesLocalRope()) {
     context.local_rotation = context.rotation;
     context.local_rotation.rope = TableOf(model, c.local_rope, model.local_rope_frequencies, batch);
   }
@@ -259,11 +259,6 @@ at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions
 at::Tensor FinalNorm(const Model& model, const at::Tensor& x) {
   NormSaved saved;
   return RmsNormForward(x, FinalNormWeight(model), model.config.rms_norm_eps, &saved);
-}
-
-bool UsesLocalRope(const ModelConfig& config) {
-  return std::any_of(config.layer_kinds.begin(), config.layer_kinds.end(),
-                     [](const LayerKind& kind) { return kind.local_rope; });
 }
 
 NormWeight FinalNormWeight(const Model& model) {

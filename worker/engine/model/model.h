@@ -77,9 +77,6 @@ at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions
 // Returns the final norm of hidden states [.., D].
 at::Tensor FinalNorm(const Model& model, const at::Tensor& x);
 
-// Returns whether layers of the model rotate by its local_rope.
-bool UsesLocalRope(const ModelConfig& config);
-
 // Returns the final norm's weight, and what makes logits of the head's products.
 NormWeight FinalNormWeight(const Model& model);
 LogitsShape LogitsOf(const ModelConfig& config);

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/plan/work_sizes.h"
+
 namespace ftd::engine {
 
 void Parameter::MakeTrainable(at::ScalarType dtype) {

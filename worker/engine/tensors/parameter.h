@@ -40,10 +40,6 @@ struct Parameter {
   at::Tensor& FreshGrad();
 };
 
-// Rows of a product that are made at a time where it needs memory of its own before it is added to
-// a sum: all rows of a vocabulary would be a tensor of hundreds of megabytes.
-constexpr int64_t kProductRows = 8192;
-
 // The effect of a product on the sum that it belongs to.
 enum class Onto { kSum, kNothing };
 

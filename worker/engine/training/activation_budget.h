@@ -1,12 +1,11 @@
-// The part of a GPU's memory that a micro-batch may take, and the shapes from which step_memory.h
+// The part of a GPU's memory that a micro-batch may take, and the shape from which step_memory.h
 // computes how much it does take.
 #pragma once
 
 #include <cstdint>
 
-#include "lib/spec/train_spec.h"
+#include "lib/plan/step_shape.h"
 #include "worker/engine/model/model.h"
-#include "worker/engine/training/step_memory.h"
 
 namespace ftd::engine {
 
@@ -16,9 +15,6 @@ namespace ftd::engine {
 // fit.
 int64_t ActivationBudget(int64_t free_bytes);
 
-// Returns a micro-batch's shape. `accumulated`: gradients of other micro-batches of the step are
-// there already.
-StepShape ShapeOf(const Model& model, const TrainSpec& spec, const FlatBatch& batch,
-                  bool accumulated);
+BatchShape ShapeOf(const FlatBatch& batch);
 
 }  // namespace ftd::engine

@@ -8,6 +8,7 @@
 
 #include "lib/model/architecture.h"
 #include "lib/model/model_on_disk.h"
+#include "lib/plan/step_memory.h"
 #include "lib/spec/judge.h"
 #include "worker/engine/device/device.h"
 #include "worker/engine/device/guarded.h"
@@ -21,7 +22,6 @@
 #include "worker/engine/training/activation_budget.h"
 #include "worker/engine/training/batches.h"
 #include "worker/engine/training/optimizer.h"
-#include "worker/engine/training/step_memory.h"
 
 namespace ftd::engine {
 namespace {
@@ -82,6 +82,7 @@ struct Trainer::Impl {
   int64_t steps_taken = 0;
   // The part of the device's memory that a micro-batch's tensors may take; 0: all that they need.
   int64_t activation_bytes = 0;
+  StepShape shape;              // with the last micro-batch, where that memory is bounded
   int64_t most_recomputed = 0;  // layers, in a micro-batch so far
 
   // Returns the tensors that a full result has beside the trained ones: the parts of the model that
@@ -126,6 +127,7 @@ struct Trainer::Impl {
     flops = FlopsOf(model);
     if (device.is_cuda() && spec.gradient_checkpointing == Checkpointing::kAuto)
       activation_bytes = ActivationBudget(FreeDeviceMemory());
+    shape = StepShapeOf(model.config, spec, device.is_cuda());
     // Last, since the model and the optimizer's state stay for good.
     KeepBuffers();
   }
@@ -208,8 +210,8 @@ struct Trainer::Impl {
     const auto layers = static_cast<int64_t>(model.layers.size());
     int64_t recomputed = spec.gradient_checkpointing == Checkpointing::kOn ? layers : 0;
     if (activation_bytes > 0) {
-      const StepShape shape = ShapeOf(model, spec, batch, accumulated);
-      recomputed = engine::LayersToRecompute(shape, activation_bytes);
+      SetBatch(ShapeOf(batch), accumulated, shape);
+      recomputed = ftd::LayersToRecompute(shape, activation_bytes);
     }
     most_recomputed = std::max(most_recomputed, recomputed);
     return recomputed;

@@ -14,8 +14,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "lib/plan/work_sizes.h"
 #include "worker/engine/ops/attention/attention.h"
-#include "worker/engine/ops/delta/chunk_sizes.h"
 
 namespace ftd::engine {
 

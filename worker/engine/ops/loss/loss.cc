@@ -1,4 +1,6 @@
 #include "worker/engine/ops/loss/loss.h"
+
+#include "lib/plan/work_sizes.h"
 #include "worker/engine/device/cpu_rows.h"
 #include "worker/engine/device/kernel_call.h"
 #include "worker/engine/ops/loss/loss_cpu.h"
@@ -17,8 +19,6 @@
 
 namespace ftd::engine {
 namespace {
-
-constexpr int64_t kTile = 128;  // rows of a matrix product that a GPU computes together
 
 // Returns how many positions' logits are made at a time.
 int64_t ChunkOf(const Parameter& head) {
@@ -67,15 +67,6 @@ DeviceSums ShapedCrossEntropy(at::Tensor& products, const LogitsShape& shape,
 DeviceSums NoSums(const at::Tensor& x) { return at::zeros({3}, x.options().dtype(at::kDouble)); }
 
 }  // namespace
-
-int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu) {
-  // float32 logits of one chunk, in bytes. Large enough for full speed of the products, small next
-  // to the model: a GPU reads the head again for each chunk, which only about a thousand rows hide;
-  // and a head that is trained has its gradient read and written for each.
-  const int64_t bytes = on_gpu ? 512 << 20 : trained_head ? 256 << 20 : 64 << 20;
-  const int64_t rows = std::clamp<int64_t>(bytes / (vocabulary * 4), 16, 4096);
-  return on_gpu && rows > kTile ? rows / kTile * kTile : rows;
-}
 
 LossSums OnHost(const DeviceSums& sums, int64_t positions) {
   const double* sum = sums.const_data_ptr<double>();

@@ -66,9 +66,6 @@ DeviceSums CrossEntropyByAten(at::Tensor& logits, const at::Tensor& targets, dou
 DeviceSums CrossEntropySums(const Parameter& head, const at::Tensor& x, const at::Tensor& targets,
                             double smoothing = 0, const LogitsShape& shape = {});
 
-// Returns how many positions' logits are made at a time.
-int64_t LossChunk(int64_t vocabulary, bool trained_head, bool on_gpu);
-
 // x [S, D] after the final norm, at the positions that have a target; targets [S] int64; num_items:
 // labels of the whole step. Adds to head.grad when the head is trainable. The softmax is taken in
 // float32.

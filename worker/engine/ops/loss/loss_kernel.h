@@ -4,11 +4,10 @@
 
 #include <cstdint>
 
+#include "lib/plan/work_sizes.h"
 #include "worker/engine/device/launch.h"
 
 namespace ftd::engine::cuda {
-
-constexpr int kRowSums = 3;
 
 // The launchers; all null where the build has no nvcc.
 struct LossKernels {

@@ -5,12 +5,10 @@
 #include <cstdint>
 
 #include "lib/model/traits.h"
+#include "lib/plan/work_sizes.h"
 #include "worker/engine/device/launch.h"
 
 namespace ftd::engine::cuda {
-
-// The weight's gradient is summed over this many rows at a time, then over those sums.
-constexpr int64_t kWeightGradRows = 64;
 
 // The launchers; all null where the build has no nvcc.
 struct NormKernels {

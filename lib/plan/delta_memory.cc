@@ -1,11 +1,11 @@
-#include "worker/engine/training/delta_memory.h"
+#include "lib/plan/delta_memory.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "worker/engine/ops/delta/chunk_sizes.h"
+#include "lib/plan/work_sizes.h"
 
-namespace ftd::engine {
+namespace ftd {
 
 DeltaReplay::DeltaReplay(const DeltaLayers& layers, const Step& step, Tally& tally)
     : tally_(tally),
@@ -281,4 +281,4 @@ void DeltaReplay::ThroughPairs(Held d_system) {
   Floats(b_.keys);
 }
 
-}  // namespace ftd::engine
+}  // namespace ftd

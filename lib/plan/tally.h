@@ -8,7 +8,7 @@
 
 #include "lib/base/ceil_div.h"
 
-namespace ftd::engine {
+namespace ftd {
 
 constexpr int64_t kAllocatedBlock = 512;  // bytes that the caching allocator rounds to
 constexpr int64_t kFloat = 4;             // bytes of a number
@@ -51,4 +51,4 @@ class Held {
   int64_t bytes_ = 0;
 };
 
-}  // namespace ftd::engine
+}  // namespace ftd

@@ -4,10 +4,10 @@
 
 #include <cstdint>
 
-#include "worker/engine/training/step_memory.h"
-#include "worker/engine/training/tally.h"
+#include "lib/plan/step_memory.h"
+#include "lib/plan/tally.h"
 
-namespace ftd::engine {
+namespace ftd {
 
 // DeltaSaved.
 struct DeltaHeld {
@@ -93,4 +93,4 @@ class DeltaReplay {
   int64_t features_ = 0;
 };
 
-}  // namespace ftd::engine
+}  // namespace ftd

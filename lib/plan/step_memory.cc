@@ -1,18 +1,15 @@
-#include "worker/engine/training/step_memory.h"
+#include "lib/plan/step_memory.h"
 
 #include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "lib/base/ceil_div.h"
-#include "worker/engine/ops/loss/loss.h"
-#include "worker/engine/ops/loss/loss_kernel.h"
-#include "worker/engine/ops/norm/norm_kernel.h"
-#include "worker/engine/tensors/parameter.h"
-#include "worker/engine/training/delta_memory.h"
-#include "worker/engine/training/tally.h"
+#include "lib/plan/delta_memory.h"
+#include "lib/plan/tally.h"
+#include "lib/plan/work_sizes.h"
 
-namespace ftd::engine {
+namespace ftd {
 namespace {
 
 // A linear map's shape.
@@ -150,7 +147,7 @@ class Replay {
   }
 
   void WeightGrad(int64_t rows, int64_t width) {
-    if (s_.full) Take(CeilDiv(rows, cuda::kWeightGradRows) * width * kFloat);
+    if (s_.full) Take(CeilDiv(rows, kWeightGradRows) * width * kFloat);
   }
 
   Held RmsNormBackward() {
@@ -305,7 +302,7 @@ class Replay {
     {
       Held capped;
       if (s_.logits_softcapped) capped = Take(rows * s_.vocabulary * s_.element);
-      Take(rows * cuda::kRowSums * kFloat);
+      Take(rows * kRowSums * kFloat);
     }
     if (s_.full && !chunks) AddProduct(s_.vocabulary, s_.hidden);
     return dx;
@@ -355,4 +352,4 @@ int64_t LayersToRecompute(const StepShape& shape, int64_t available) {
   return recomputed;
 }
 
-}  // namespace ftd::engine
+}  // namespace ftd

@@ -12,7 +12,7 @@
 
 #include "lib/model/traits.h"
 
-namespace ftd::engine {
+namespace ftd {
 
 // The layers with the gated delta rule in place of attention.
 struct DeltaLayers {
@@ -83,4 +83,4 @@ int64_t StepPeakBytes(const StepShape& shape, int64_t recomputed);
 // what operators take within themselves; all of them when nothing suffices.
 int64_t LayersToRecompute(const StepShape& shape, int64_t available);
 
-}  // namespace ftd::engine
+}  // namespace ftd

@@ -1,0 +1,103 @@
+#include "lib/plan/memory_plan.h"
+
+#include <algorithm>
+
+#include "lib/base/ceil_div.h"
+#include "lib/plan/tally.h"
+
+namespace ftd {
+namespace {
+
+// Bytes that a tensor of so many numbers of `element` bytes takes.
+int64_t Block(int64_t numbers, int64_t element) {
+  return CeilDiv(numbers * element, kAllocatedBlock) * kAllocatedBlock;
+}
+
+int64_t NumbersOf(const TensorInfo& tensor) {
+  int64_t numbers = 1;
+  for (const int64_t size : tensor.shape) numbers *= size;
+  return numbers;
+}
+
+// What worker/engine/ops/nf4 keeps of a matrix: codes of half a byte, a scale of a byte for each 64
+// of them, a float for each 256 scales, and their map of 256 floats.
+int64_t Nf4Bytes(int64_t numbers) {
+  constexpr int64_t kBlock = 64, kNested = 256;
+  const int64_t scales = CeilDiv(numbers, kBlock);
+  return Block(CeilDiv(numbers, int64_t{2}), 1) + Block(scales, 1) +
+         Block(CeilDiv(scales, kNested), kFloat) + Block(kNested, kFloat);
+}
+
+class Planner {
+ public:
+  explicit Planner(const TrainSpec& spec)
+      : spec_(spec),
+        element_(BytesOf(spec.dtype)),
+        trained_(spec.mode == Mode::kFull && spec.precision == Precision::kHfParity ? element_
+                                                                                    : kFloat) {}
+
+  void Add(const ParameterInfo& info) {
+    int64_t numbers = 0;
+    for (const TensorInfo& tensor : info.tensors) numbers += NumbersOf(tensor);
+    if (spec_.mode == Mode::kQlora && info.is_projection) {
+      for (const TensorInfo& tensor : info.tensors) plan_.weights += Nf4Bytes(NumbersOf(tensor));
+      largest_ = std::max(largest_, numbers);
+    } else {
+      plan_.weights += Block(numbers, element_);
+    }
+    if (spec_.mode == Mode::kFull) return AddTrained(numbers);
+    if (info.is_projection) AddAdapters(info);
+  }
+
+  MemoryPlan Done() {
+    plan_.scratch = Block(largest_, element_);
+    return plan_;
+  }
+
+ private:
+  void AddTrained(int64_t numbers) {
+    if (trained_ != element_) plan_.masters += Block(numbers, trained_);
+    plan_.gradients += Block(numbers, trained_);
+    plan_.optimizer += 2 * Block(numbers, trained_);
+  }
+
+  // One A for all adapters of a map, a B for each.
+  void AddAdapters(const ParameterInfo& map) {
+    const int64_t ranks = RanksOf(map, spec_);
+    if (ranks == 0) return;
+    AddAdapter(ranks * map.tensors[0].shape[1]);
+    for (const TensorInfo& tensor : map.tensors) {
+      const ParameterInfo alone{.role = map.role, .tensors = {tensor}};
+      if (const int64_t rank = RanksOf(alone, spec_); rank > 0) AddAdapter(tensor.shape[0] * rank);
+    }
+  }
+
+  void AddAdapter(int64_t numbers) {
+    plan_.adapters += Block(numbers, element_);
+    AddTrained(numbers);
+  }
+
+  const TrainSpec& spec_;
+  const int64_t element_, trained_;  // bytes of a number that is multiplied, and of one that trains
+  int64_t largest_ = 0;              // numbers of a projection
+  MemoryPlan plan_;
+};
+
+}  // namespace
+
+MemoryPlan PlanMemory(const ModelConfig& config, const TrainSpec& spec, const BatchShape& largest,
+                      int64_t recomputed) {
+  Planner planner(spec);
+  VisitParameters(config, [&](const ParameterInfo& info) {
+    planner.Add(info);
+    return absl::OkStatus();
+  }).IgnoreError();
+  MemoryPlan plan = planner.Done();
+  StepShape shape = StepShapeOf(config, spec, /*on_gpu=*/true);
+  SetBatch(largest, spec.gradient_accumulation_steps > 1, shape);
+  plan.recomputed = recomputed;
+  plan.step = StepPeakBytes(shape, recomputed);
+  return plan;
+}
+
+}  // namespace ftd
