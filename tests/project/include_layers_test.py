@@ -19,7 +19,7 @@ THIRD_PARTY = {  # what an include's path begins with → the library
     "tensorboard/event.pb.h": "messages", "ftd/v1/job.pb.h": "messages", "ftd/v1/worker.pb.h": "messages", "ftd/": "proto",
 }
 EVERYWHERE = {"JSON", "Abseil"}
-LIB = ["lib/base", "lib/cli", "lib/jinja", "lib/chat", "lib/runlog", "lib/model", "lib/tokenizer", "lib/data", "lib/spec", "lib/plan", "lib/hub",
+LIB = ["lib/base", "lib/cli", "lib/jinja", "lib/chat", "lib/runlog", "lib/model", "lib/tokenizer", "lib/data", "lib/spec", "lib/plan", "lib/gguf", "lib/hub",
        "lib/hub/transport"]
 ENGINE_FACE = ["worker/engine/train.h", "worker/engine/logits.h", "worker/engine/error.h"]  # headers that include no torch
 # Each folder and what it may include beside itself. A folder that is not named belongs to the one that holds it.
@@ -36,6 +36,7 @@ ALLOWED = {
     "lib/data/rows": {"lib/base", "zlib", "zstd", "Arrow"},
     "lib/spec": {"lib/base", "lib/chat", "lib/model", "lib/tokenizer", "lib/data"},
     "lib/plan": {"lib/base", "lib/model", "lib/spec"},
+    "lib/gguf": {"lib/base", "lib/model", "lib/tokenizer", "lib/chat", "lib/spec"},
     "lib/hub": {"lib/base", "lib/model", "lib/data/rows", "lib/data", "lib/spec", "lib/hub/transport", "yaml-cpp"},
     "lib/hub/transport": {"lib/base", "lib/spec", "libcurl", "OpenSSL"},
     "server/host": {*LIB, "gRPC", "toml++", "libsystemd"},
@@ -124,6 +125,7 @@ def test_every_include_is_allowed():
     ("lib/data/rows/row.cc", "lib/data/splits.h"),
     ("lib/model/model_config.cc", "lib/spec/train_spec.h"),
     ("lib/spec/judge.cc", "lib/hub/fetch.h"),
+    ("lib/spec/judge.cc", "lib/gguf/convert.h"),
     ("worker/run/training_run.cc", "ftd/v1/fine_tuning.grpc.pb.h"),
     ("worker/run/training_run.cc", "worker/engine/model/model.h"),
     ("worker/run/training_run.cc", "ATen/ATen.h"),

@@ -16,7 +16,9 @@ TRACES = {
     "a step metric": (r"padding_ratio", {
         "lib/runlog/step_layout.cc": "the columns of version 1, which never change",
         "docs/cli.md": "made from the table", "docs/metrics.md": "made from the table"}),
-    "a model family": (r'"llama"', {"lib/model/unsupported.cc": "the nearest family of types that are none"}),
+    "a model family": (r'"llama"', {
+        "lib/model/unsupported.cc": "the nearest family of types that are none",
+        "lib/gguf/tokenizer_metadata.cc": "llama.cpp's name of SentencePiece"}),
     "an operator": (r"\bglu/glu", {"worker/engine/model/decoder_layer.cc": "computes with it"}),
     "an RPC with its verb": (r"HoldJob|HoldVerb|verbs/hold\.cc|`hold JOB`", {"docs/security.md": "made from the table"}),
     "a dataset shape": (r"PROMPT_COMPLETION|kPromptCompletion|prompt-completion", {}),

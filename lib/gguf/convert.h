@@ -1,0 +1,28 @@
+// From a model in Hugging Face's format to a GGUF file, which llama.cpp, Ollama and their like run.
+//
+// Row by row: beside the mapped files it takes a few MB of memory, whatever the model's size.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/gguf/file_type.h"
+
+namespace ftd::gguf {
+
+struct Report {
+  uint64_t bytes = 0;  // of the file
+  int64_t tensors = 0;
+  std::vector<std::string> notes;  // where llama.cpp will differ from transformers, for the user
+};
+
+// Writes the model of `model_dir` to `file`, which is replaced if it exists. MODEL_UNSUPPORTED
+// names what llama.cpp lacks; MODEL_NOT_FOUND, MODEL_CORRUPT, DISK_FULL and PATH_NOT_WRITABLE as
+// their names say. No part of a file is left after an error.
+absl::StatusOr<Report> ConvertModel(const std::filesystem::path& model_dir,
+                                    const std::filesystem::path& file, const FileType& type);
+
+}  // namespace ftd::gguf
