@@ -25,4 +25,12 @@ struct Report {
 absl::StatusOr<Report> ConvertModel(const std::filesystem::path& model_dir,
                                     const std::filesystem::path& file, const FileType& type);
 
+// Writes the LoRA adapter of `adapter_dir`, in PEFT's format, for the model of `model_dir`, of
+// which only config.json is read. FIELD_INVALID unless the type is f32, f16 or bf16;
+// ADAPTER_MISMATCH when the adapter has what llama.cpp cannot apply, or tensors that the model has
+// no place for; else as above.
+absl::StatusOr<Report> ConvertAdapter(const std::filesystem::path& model_dir,
+                                      const std::filesystem::path& adapter_dir,
+                                      const std::filesystem::path& file, const FileType& type);
+
 }  // namespace ftd::gguf

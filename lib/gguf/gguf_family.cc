@@ -239,8 +239,6 @@ absl::StatusOr<const GgufFamily*> FindGgufFamily(const ModelConfig& config) {
     if (row.model_type == config.family->model_type) family = &row;
   }
   if (family == nullptr) return Unsupported(config, "llama.cpp does not have this family");
-  if (config.nf4)
-    return Unsupported(config, "its weights are quantised to NF4; export a merged model first");
   if (config.activation != config.family->activation)
     return Unsupported(config, "llama.cpp does not read the activation in this family");
   if (!family->has_output_biases &&

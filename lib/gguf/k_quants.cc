@@ -75,20 +75,20 @@ Affine FitAffine(const float* x, const Search& search, uint8_t* chosen) {
     sum_w += w[i];
     sum_x += w[i] * x[i];
   }
-  const float least = std::min(*std::min_element(x, x + kGroup), 0.0F);
-  const float span = *std::max_element(x, x + kGroup) - least;
+  float least = std::min(*std::min_element(x, x + kGroup), 0.0F);
+  const float most = *std::max_element(x, x + kGroup);
   std::fill_n(chosen, kGroup, 0);
-  if (span == 0) return {0, -least};
+  if (most == least) return {0, -least};
 
   uint8_t codes[kGroup];
-  const float inverse = static_cast<float>(search.top) / span;
+  const float inverse = static_cast<float>(search.top) / (most - least);
   CodeFromLeast(x, least, inverse, search.top, chosen);
   Affine best{1 / inverse, -least};
   float best_error = SquaredError(x, w, chosen, best.scale, least);
   for (int step = 0; step <= search.steps; ++step) {
     const float levels =
         search.first + 0.1F * static_cast<float>(step) + static_cast<float>(search.top);
-    CodeFromLeast(x, least, levels / span, search.top, codes);
+    CodeFromLeast(x, least, levels / (most - least), search.top, codes);
     const CodeSums sums = SumCodes(x, w, codes);
     const float determinant = sum_w * sums.qq - sums.q * sums.q;
     if (!(determinant > 0)) continue;
@@ -102,6 +102,7 @@ Affine FitAffine(const float* x, const Search& search, uint8_t* chosen) {
     if (!(error < best_error)) continue;
     best_error = error;
     best = {scale, -fitted};
+    least = fitted;  // the next candidates are coded from here
     std::copy_n(codes, kGroup, chosen);
   }
   return best;

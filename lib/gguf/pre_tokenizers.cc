@@ -127,6 +127,7 @@ absl::StatusOr<TokenizerKind> FindSentencePiece(const json& normalizer, const js
                                 part.value("pattern", json()) == json{{"String", " "}};
     if (!is_metaspace && !cuts_at_spaces) return Unsupported("pre_tokenizer", section);
     kind.puts_space_before |= is_metaspace && part.value("prepend_scheme", "always") != "never";
+    kind.only_at_start |= kind.puts_space_before && is_metaspace;
     replaces |= is_metaspace;
   }
   return replaces ? absl::StatusOr<TokenizerKind>(kind) : Unsupported("normalizer", normalizer);

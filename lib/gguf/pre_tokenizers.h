@@ -17,6 +17,7 @@ struct TokenizerKind {
   bool sentencepiece = false;
   std::string_view pre;            // tokenizer.ggml.pre
   bool puts_space_before = false;  // SentencePiece's: before the first word of a text
+  bool only_at_start = false;      // not after special tokens, nor before a text's own space
 };
 
 // Requires: a tokenizer.json that Tokenizer::Load accepts, without vocabulary and merges.

@@ -33,30 +33,28 @@ float Apply(Mapping mapping, float value) {
 
 }  // namespace
 
-absl::StatusOr<TensorRows> TensorRows::Open(const PlannedTensor& plan,
-                                            const ModelWeights& weights) {
+absl::StatusOr<TensorRows> TensorRows::Open(const PlannedTensor& plan, const TensorView* source) {
   if (plan.source.empty()) {
     const std::string_view bytes(reinterpret_cast<const char*>(plan.values.data()),
                                  plan.values.size() * sizeof(float));
     return TensorRows(plan, {TensorDtype::kF32, {plan.columns}, bytes});
   }
-  const TensorView* view = weights.Find(plan.source);
-  if (view == nullptr)
-    return Error(Reason::kModelCorrupt, Concat("the model's files lack the tensor ", plan.source));
-  const int64_t numbers = std::accumulate(view->shape.begin(), view->shape.end(), int64_t{1},
+  if (source == nullptr)
+    return Error(Reason::kModelCorrupt, Concat("the files lack the tensor ", plan.source));
+  const int64_t numbers = std::accumulate(source->shape.begin(), source->shape.end(), int64_t{1},
                                           std::multiplies<int64_t>());
-  if (view->shape.empty() || view->shape.back() != plan.columns ||
+  if (source->shape.empty() || source->shape.back() != plan.columns ||
       numbers != plan.rows * plan.columns) {
     return Error(Reason::kModelCorrupt,
                  Concat("the tensor ", plan.source, " has another shape than config.json says"));
   }
   using enum TensorDtype;
-  if (view->dtype != kF32 && view->dtype != kF16 && view->dtype != kBF16) {
-    return Error(Reason::kModelUnsupported,
-                 Concat("the tensor ", plan.source, " has the dtype ", TensorDtypeName(view->dtype),
-                        "; a GGUF file is made of F32, F16 and BF16"));
+  if (source->dtype != kF32 && source->dtype != kF16 && source->dtype != kBF16) {
+    return Error(Reason::kModelUnsupported, Concat("the tensor ", plan.source, " has the dtype ",
+                                                   TensorDtypeName(source->dtype),
+                                                   "; a GGUF file is made of F32, F16 and BF16"));
   }
-  return TensorRows(plan, *view);
+  return TensorRows(plan, *source);
 }
 
 float TensorRows::At(int64_t row, int64_t column) const {

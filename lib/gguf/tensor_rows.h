@@ -12,9 +12,10 @@ namespace ftd::gguf {
 
 class TensorRows {
  public:
-  // Both must outlive this. MODEL_CORRUPT when the tensor is missing or has another shape;
+  // `source` is the plan's, or nullptr when the files lack it; a plan with values of its own needs
+  // none. Both must outlive this. MODEL_CORRUPT when the tensor is missing or has another shape;
   // MODEL_UNSUPPORTED when its dtype is not float32, float16 or bfloat16.
-  static absl::StatusOr<TensorRows> Open(const PlannedTensor& plan, const ModelWeights& weights);
+  static absl::StatusOr<TensorRows> Open(const PlannedTensor& plan, const TensorView* source);
 
   // Writes row `row` of the planned tensor. May be called from many threads.
   void Read(int64_t row, float* out) const;

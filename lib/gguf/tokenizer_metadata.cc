@@ -104,6 +104,21 @@ void AddSurroundings(const Tokenizer& tokenizer, Metadata* metadata,
   }
 }
 
+// Where llama.cpp finds other ids.
+void AddNotes(const AutoTokenizer& parts, const TokenizerKind& kind,
+              std::vector<std::string>* notes) {
+  if (!kind.sentencepiece && FindField(parts.json.rest, "normalizer") != nullptr) {
+    notes->push_back(
+        "the tokenizer composes characters first (NFC), which llama.cpp does not: texts in another "
+        "Unicode form get other tokens there");
+  }
+  if (kind.only_at_start) {
+    notes->push_back(
+        "the tokenizer puts a space before a text that does not begin with one; llama.cpp puts it "
+        "before every text, and after special tokens too");
+  }
+}
+
 absl::Status AddChatTemplates(const std::filesystem::path& model_dir, Metadata* metadata) {
   FTD_ASSIGN_OR_RETURN(const std::vector<chat::NamedSource> sources,
                        chat::ReadTemplates(model_dir));
@@ -142,12 +157,7 @@ absl::Status AddTokenizer(const std::filesystem::path& model_dir, int64_t vocab_
   AddSpecialTokens(*tokenizer, metadata);
   AddMoreEnds(model_dir, *tokenizer, metadata);
   AddSurroundings(*tokenizer, metadata, notes);
-  const nlohmann::json* normalizer = FindField(parts.json.rest, "normalizer");
-  if (!kind.sentencepiece && normalizer != nullptr) {
-    notes->push_back(
-        "the tokenizer composes characters first (NFC), which llama.cpp does not: texts in another "
-        "Unicode form get other tokens there");
-  }
+  AddNotes(parts, kind, notes);
   return AddChatTemplates(model_dir, metadata);
 }
 

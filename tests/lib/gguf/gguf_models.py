@@ -46,7 +46,7 @@ CASES = {
 }
 
 
-def randomise(model, seed):
+def randomise(model, seed, spread):
     """Gives every parameter random values of a size at which the model's signals stay about 1."""
     import torch
 
@@ -55,14 +55,14 @@ def randomise(model, seed):
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() > 1:
-                scale = 0.5 if "embed" in name else 1.5  # the embedding may be the head
+                scale = 0.5 if "embed" in name else spread  # the embedding may be the head
                 parameter.copy_(noise * scale * parameter.shape[-1] ** -0.5)
             else:
                 parameter.add_(0.3 * noise)
     return model
 
 
-def make(directory, model_type, options, *, seed=0, hidden=64, intermediate=128, dtype="float32"):
+def make(directory, model_type, options, *, seed=0, hidden=64, intermediate=128, dtype="float32", spread=1.5):
     """A model in `directory`, which is created; returns the directory."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -72,8 +72,9 @@ def make(directory, model_type, options, *, seed=0, hidden=64, intermediate=128,
     common = {"vocab_size": tiny_model.make_tokenizer(directory) + 3, "hidden_size": hidden, "intermediate_size": intermediate,
               "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048,
               "bos_token_id": 1, "eos_token_id": 0, "pad_token_id": None}
+    torch.manual_seed(seed)
     config = AutoConfig.for_model(model_type, **common | options)
-    model = randomise(AutoModelForCausalLM.from_config(config), seed)
+    model = randomise(AutoModelForCausalLM.from_config(config), seed, spread)
     model.to(getattr(torch, dtype)).save_pretrained(str(directory))
     return directory
 

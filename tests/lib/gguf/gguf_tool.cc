@@ -1,5 +1,6 @@
 // Programs around lib/gguf:
 //   gguf_tool model TYPE MODEL_DIR FILE    the model as a GGUF file; the report as a line of JSON
+//   gguf_tool adapter TYPE MODEL_DIR FILE ADAPTER_DIR    likewise the adapter
 //   gguf_tool blocks TYPE                  float32 numbers from stdin as the bytes of that type
 // TYPE is a file type ("q4_k_m"); for `blocks` a tensor type ("Q4_K").
 #include <cstdio>
@@ -7,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/base/error.h"
 #include "lib/gguf/convert.h"
 #include "lib/gguf/tensor_type.h"
 #include "nlohmann/json.hpp"
@@ -15,10 +17,14 @@ namespace {
 
 using namespace ftd::gguf;
 
+absl::StatusOr<Report> Converted(char** arguments) {
+  FTD_ASSIGN_OR_RETURN(const FileType* type, FindFileType(arguments[0]));
+  if (arguments[3] == nullptr) return ConvertModel(arguments[1], arguments[2], *type);
+  return ConvertAdapter(arguments[1], arguments[3], arguments[2], *type);
+}
+
 int Convert(char** arguments) {
-  const auto type = FindFileType(arguments[0]);
-  const auto report = type.ok() ? ConvertModel(arguments[1], arguments[2], **type)
-                                : absl::StatusOr<Report>(type.status());
+  const absl::StatusOr<Report> report = Converted(arguments);
   if (!report.ok()) {
     std::fprintf(stderr, "%s\n", std::string(report.status().message()).c_str());
     return 1;
@@ -49,7 +55,7 @@ int Encode(std::string_view name) {
 
 int main(int argc, char** argv) {
   const std::string_view verb = argc > 1 ? argv[1] : "";
-  if (verb == "model" && argc == 5) return Convert(argv + 2);
+  if ((verb == "model" && argc == 5) || (verb == "adapter" && argc == 6)) return Convert(argv + 2);
   if (verb == "blocks" && argc == 3) return Encode(argv[2]);
   return 2;
 }
