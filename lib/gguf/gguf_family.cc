@@ -142,6 +142,8 @@ constexpr Condition kSmolLm3Conditions[] = {
 constexpr Condition kQwen35Conditions[] = {
     {[](const Config& c) { return c.delta.key_dim == c.delta.value_dim; },
      "llama.cpp wants linear_key_head_dim to be linear_value_head_dim"},
+    {[](const Config& c) { return std::abs(c.rms_norm_eps - 1e-6) < 1e-8; },
+     "llama.cpp norms the keys of linear attention with rms_norm_eps, transformers with 1e-6"},
 };
 
 constexpr GgufFamily kFamilies[] = {

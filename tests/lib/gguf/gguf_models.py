@@ -46,6 +46,33 @@ CASES = {
 }
 
 
+# Text parts of models that see images too: the case whose model the part is, and the config of the rest.
+WHOLES = {"gemma3": ("gemma3", {"vision_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+                                                  "num_attention_heads": 2, "image_size": 28, "patch_size": 14}, "mm_tokens_per_image": 4}),
+          "qwen3_5": ("qwen3_5", {"vision_config": {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2,
+                                                    "out_hidden_size": 64, "patch_size": 4, "num_position_embeddings": 16},
+                                  "tie_word_embeddings": False})}
+
+
+def random_case(rng):
+    """(model_type, options) of any family, with what its config class and llama.cpp both have."""
+    model_type, options = rng.choice([case for name, case in CASES.items() if not name.startswith("phi3-")])  # factors fit one size
+    heads, kv_heads = rng.choice([(1, 1), (2, 2), (4, 4), (4, 1), (8, 4), (6, 2)])
+    options = dict(options, num_attention_heads=heads, num_key_value_heads=kv_heads, rms_norm_eps=rng.choice([1e-6, 1e-5, 1e-2]))
+    if model_type == "qwen3_5_text":
+        options["rms_norm_eps"] = 1e-6  # see gguf_family.cc
+    elif "layer_types" not in options:
+        options["num_hidden_layers"] = rng.randint(1, 9)
+    if "head_dim" in options:
+        options["head_dim"] = rng.choice([8, 16, 32])
+    if "query_pre_attn_scalar" in options:
+        options["query_pre_attn_scalar"] = options["head_dim"]
+    if options.get("sliding_window"):
+        options["sliding_window"] = rng.choice([1, 2, 7, 12, 33, 200])
+    options["tie_word_embeddings"] = model_type == "gemma2" or rng.random() < 0.4
+    return model_type, options
+
+
 def randomise(model, seed, spread):
     """Gives every parameter random values of a size at which the model's signals stay about 1."""
     import torch
@@ -76,6 +103,23 @@ def make(directory, model_type, options, *, seed=0, hidden=64, intermediate=128,
     config = AutoConfig.for_model(model_type, **common | options)
     model = randomise(AutoModelForCausalLM.from_config(config), seed, spread)
     model.to(getattr(torch, dtype)).save_pretrained(str(directory))
+    return directory
+
+
+def make_whole(directory, part_dir, model_type, rest):
+    """The model of `part_dir` as the text part of one that sees images."""
+    import shutil
+
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    part = AutoModelForCausalLM.from_pretrained(part_dir)
+    whole = AutoModelForImageTextToText.from_config(AutoConfig.for_model(model_type, text_config=part.config.to_dict(), **rest))
+    whole.model.language_model.load_state_dict(part.model.state_dict())
+    whole.lm_head.load_state_dict(part.lm_head.state_dict())
+    whole.tie_weights()
+    whole.save_pretrained(str(directory))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(pathlib.Path(part_dir) / name, directory)
     return directory
 
 

@@ -28,6 +28,7 @@ import transformers  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("FTD_BUILD_DIR", "build"))
 TOOL, ENCODE = BUILD / "tests" / "gguf_tool", BUILD / "tests" / "encode_lines"
+SEED = int(os.environ.get("FTD_TEST_SEED", "20261130"))
 IDS = np.random.RandomState(1).randint(2, 400, 60).tolist()
 
 
@@ -105,6 +106,29 @@ def test_logits_and_text_of_a_family(name, models, tmp_path):
     assert text == greedy(reference, 12)
 
 
+@pytest.mark.parametrize("name", gguf_models.WHOLES)
+def test_the_text_part_of_a_model_with_images(name, models, tmp_path):
+    part, rest = gguf_models.WHOLES[name]
+    gguf_models.make_whole(tmp_path / "whole", models(part), name, rest)
+    convert(tmp_path / "whole", tmp_path / "whole.gguf")
+    with llama_cpp.Model(tmp_path / "whole.gguf") as model:
+        assert np.abs(model.logits(IDS) - logits(load(models(part)))).max() < 5e-4
+
+
+@pytest.mark.parametrize("number", range(int(os.environ.get("FTD_GGUF_MODELS", "6"))))
+def test_random_models(number, tmp_path):
+    """Any family with other sizes and options: the same logits, or a refusal that says why."""
+    seed = SEED * 10_000 + number
+    model_type, options = gguf_models.random_case(random.Random(seed))
+    print(f"seed {seed}: {model_type} {options}")
+    hidden = options["num_attention_heads"] * options.get("head_dim", 16)
+    folder = gguf_models.make(tmp_path / "model", model_type, options, seed=seed, hidden=max(hidden, 32))
+    convert(folder, tmp_path / "model.gguf")
+    want = logits(load(folder))
+    with llama_cpp.Model(tmp_path / "model.gguf") as model:
+        assert np.abs(model.logits(IDS) - want).max() < (5e-3 if "gemma" in model_type else 1e-3)  # GELU's table has steps
+
+
 # The relative error of the logits, of which llama.cpp's own rounding of activations is a part: about twice what it is.
 @pytest.mark.parametrize("file_type,bound", [
     ("f16", 0.003), ("bf16", 0.02), ("q8_0", 0.1), ("q6_k", 0.2), ("q5_k_m", 0.4), ("q5_0", 0.5), ("q4_k_m", 0.6), ("q4_0", 0.7)])
@@ -140,7 +164,7 @@ def numbers(seed, blocks):
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_blocks_equal_llama_cpps_reference(name):
-    values = numbers(seed=int(os.environ.get("FTD_GGUF_SEED", "3")), blocks=int(os.environ.get("FTD_GGUF_BLOCKS", "24")))
+    values = numbers(seed=SEED % 2**32, blocks=int(os.environ.get("FTD_GGUF_BLOCKS", "24")))
     block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
     want = ctypes.create_string_buffer(values.size // block * size)
     getattr(llama_cpp.library(), REFERENCE[name])(values.ctypes.data_as(ctypes.c_void_p), want, ctypes.c_int64(values.size))
@@ -244,6 +268,7 @@ REFUSED = [
     ("gemma2", {"query_pre_attn_scalar": 20}, "query_pre_attn_scalar"),
     ("smollm3", {"no_rope_layers": [1, 0, 1, 1, 1]}, "fourth layer"),
     ("qwen3", {"attention_bias": True}, "biases"),
+    ("qwen3_5", {"rms_norm_eps": 1e-5}, "rms_norm_eps"),
 ]
 
 
