@@ -1,6 +1,9 @@
 #include "lib/gguf/convert.h"
 
+#include <algorithm>
+#include <atomic>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
@@ -20,14 +23,34 @@ namespace {
 
 constexpr uint32_t kQuantizationVersion = 2;  // of the blocks' formats
 
+// Encodes rows `first` to `first + count` of a tensor, shared among the processors: the blocks of
+// few bits take longer to find than a disk to write.
+void EncodeRows(const TensorRows& rows, int64_t first, int64_t count, int64_t columns,
+                TensorType type, std::string* bytes) {
+  const int64_t row_bytes = RowBytes(type, columns);
+  bytes->resize(count * row_bytes);
+  std::atomic<int64_t> next = 0;
+  const auto work = [&] {
+    std::vector<float> numbers(columns);
+    for (int64_t i = next++; i < count; i = next++) {
+      rows.Read(first + i, numbers.data());
+      RowOf(type).encode(numbers.data(), columns, bytes->data() + i * row_bytes);
+    }
+  };
+  std::vector<std::jthread> helpers;
+  for (int64_t i = 1; i < std::min<int64_t>(count, std::thread::hardware_concurrency()); ++i)
+    helpers.emplace_back(work);
+  work();
+}
+
 absl::Status WriteTensor(const PlannedTensor& plan, const TensorView* source, TensorType type,
                          Writer* writer) {
+  constexpr int64_t kNumbersAtOnce = 1 << 20;
   FTD_ASSIGN_OR_RETURN(const TensorRows rows, TensorRows::Open(plan, source));
-  std::vector<float> numbers(plan.columns);
-  std::string bytes(RowBytes(type, plan.columns), '\0');
-  for (int64_t row = 0; row < plan.rows; ++row) {
-    rows.Read(row, numbers.data());
-    RowOf(type).encode(numbers.data(), plan.columns, bytes.data());
+  const int64_t step = std::max<int64_t>(1, kNumbersAtOnce / plan.columns);
+  std::string bytes;
+  for (int64_t row = 0; row < plan.rows; row += step) {
+    EncodeRows(rows, row, std::min(step, plan.rows - row), plan.columns, type, &bytes);
     FTD_RETURN_IF_ERROR(writer->Write(bytes));
   }
   rows.Release();

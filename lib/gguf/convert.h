@@ -1,6 +1,7 @@
 // From a model in Hugging Face's format to a GGUF file, which llama.cpp, Ollama and their like run.
 //
-// Row by row: beside the mapped files it takes a few MB of memory, whatever the model's size.
+// Some rows at a time: beside the mapped files it takes a few MB of memory and the vocabulary's
+// size, whatever the model's. The bytes do not depend on the number of processors.
 #pragma once
 
 #include <cstdint>

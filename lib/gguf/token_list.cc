@@ -135,11 +135,11 @@ std::vector<NamedToken> AddedTokensOf(const AutoTokenizer& parts) {
   if (const nlohmann::json* section = FindField(parts.json.rest, "added_tokens")) {
     for (const nlohmann::json& token : *section) {
       added.push_back({token.value("content", ""), token.value("special", false),
-                       token.value("rstrip", false)});
+                       token.value("lstrip", false), token.value("rstrip", false)});
     }
   }
   for (const AddedToken& token : parts.added)
-    added.push_back({token.content, token.special, token.rstrip});
+    added.push_back({token.content, token.special, token.lstrip, token.rstrip});
   return added;
 }
 

@@ -16,7 +16,8 @@ namespace ftd::gguf {
 struct NamedToken {
   std::string text;
   bool special = false;
-  bool takes_space_after = false;  // "rstrip"
+  bool takes_space_before = false;  // "lstrip"
+  bool takes_space_after = false;   // "rstrip"
 };
 
 std::vector<NamedToken> AddedTokensOf(const AutoTokenizer& parts);

@@ -35,11 +35,9 @@ constexpr struct {
 constexpr std::string_view kMoreEndKeys[] = {"tokenizer.ggml.eot_token_id",
                                              "tokenizer.ggml.eom_token_id"};
 
-// The name of the folder. llama.cpp takes the name for a property of the tokenizer: special tokens
-// of a model called phi-3 take the space after them, and it must have the tokens below.
-std::string ModelName(const std::filesystem::path& model_dir, const AutoTokenizer& parts) {
-  const std::filesystem::path path = std::filesystem::absolute(model_dir).lexically_normal();
-  std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
+// llama.cpp takes a model's name for a property of its tokenizer: special tokens of a model called
+// phi-3 take the space after them, and it must have the tokens below.
+bool HasPhi3Tokens(const AutoTokenizer& parts) {
   bool takes_space = false;
   size_t known = 0;
   for (const NamedToken& token : AddedTokensOf(parts)) {
@@ -47,18 +45,56 @@ std::string ModelName(const std::filesystem::path& model_dir, const AutoTokenize
     for (const std::string_view text : {"<unk>", "<s>", "</s>", "<|endoftext|>"})
       known += token.text == text ? 1 : 0;
   }
+  return takes_space && known == 4;
+}
+
+// The name of the folder, changed where it would say the opposite.
+std::string ModelName(const std::filesystem::path& model_dir, const AutoTokenizer& parts) {
+  const std::filesystem::path path = std::filesystem::absolute(model_dir).lexically_normal();
+  std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
   const std::string lower = absl::AsciiStrToLower(name);
   const bool is_called_so = absl::StrContains(lower, "phi-3") || absl::StrContains(lower, "phi3");
-  if (takes_space && known == 4) return is_called_so ? name : Concat("phi-3 ", name);
+  if (HasPhi3Tokens(parts)) return is_called_so ? name : Concat("phi-3 ", name);
   return is_called_so ? absl::StrReplaceAll(lower, {{"phi-3", "phi_3"}, {"phi3", "phi_3"}}) : name;
 }
 
-void AddSpecialTokens(const Tokenizer& tokenizer, Metadata* metadata) {
+int32_t IdOf(const Tokenizer& tokenizer, std::string_view name) {
+  for (const auto& [token_name, text] : tokenizer.SpecialTokens()) {
+    if (token_name == name) return tokenizer.TokenToId(text);
+  }
+  return -1;
+}
+
+// What the tokenizer puts around a text; llama.cpp can put one token on each side.
+struct Surroundings {
+  std::vector<int32_t> before, after;
+};
+
+Surroundings SurroundingsOf(const Tokenizer& tokenizer) {
+  const std::vector<int32_t> plain = tokenizer.Encode("a", false);
+  const std::vector<int32_t> whole = tokenizer.Encode("a", true);
+  const auto inner = std::search(whole.begin(), whole.end(), plain.begin(), plain.end());
+  if (inner == whole.end()) return {whole, {}};
+  return {{whole.begin(), inner}, {inner + static_cast<int64_t>(plain.size()), whole.end()}};
+}
+
+// The token that is put before a text is BOS, whether the folder names it so or not.
+void AddSpecialTokens(const Tokenizer& tokenizer, Metadata* metadata,
+                      std::vector<std::string>* notes) {
+  const Surroundings around = SurroundingsOf(tokenizer);
+  const bool adds_bos = around.before.size() == 1;
+  const bool adds_eos = around.after == std::vector<int32_t>{IdOf(tokenizer, "eos_token")};
   for (const auto& [name, key] : kSpecialTokens) {
-    for (const auto& [token_name, text] : tokenizer.SpecialTokens()) {
-      const int32_t id = token_name == name ? tokenizer.TokenToId(text) : -1;
-      if (id >= 0) metadata->Add(key, static_cast<uint32_t>(id));
-    }
+    const bool is_bos = name == "bos_token";
+    const int32_t id = is_bos && adds_bos ? around.before.front() : IdOf(tokenizer, name);
+    if (id >= 0) metadata->Add(key, static_cast<uint32_t>(id));
+  }
+  metadata->Add("tokenizer.ggml.add_bos_token", adds_bos);
+  metadata->Add("tokenizer.ggml.add_eos_token", adds_eos);
+  if (around.before.size() > 1 || around.after.size() > size_t{adds_eos}) {
+    notes->push_back(
+        "the tokenizer puts other tokens than BOS and EOS around a text, which llama.cpp does not: "
+        "write them into the prompt, as the chat template does");
   }
 }
 
@@ -77,33 +113,6 @@ void AddMoreEnds(const std::filesystem::path& model_dir, const Tokenizer& tokeni
   }
 }
 
-int32_t IdOf(const Tokenizer& tokenizer, std::string_view name) {
-  for (const auto& [token_name, text] : tokenizer.SpecialTokens()) {
-    if (token_name == name) return tokenizer.TokenToId(text);
-  }
-  return -1;
-}
-
-// Finds out what the tokenizer puts around a text; llama.cpp can put one token on each side.
-void AddSurroundings(const Tokenizer& tokenizer, Metadata* metadata,
-                     std::vector<std::string>* notes) {
-  const std::vector<int32_t> plain = tokenizer.Encode("a", false);
-  const std::vector<int32_t> whole = tokenizer.Encode("a", true);
-  const auto inner = std::search(whole.begin(), whole.end(), plain.begin(), plain.end());
-  const std::vector<int32_t> before(whole.begin(), inner);
-  const std::vector<int32_t> after(
-      inner + (inner == whole.end() ? 0 : static_cast<int64_t>(plain.size())), whole.end());
-  const bool adds_bos = before == std::vector<int32_t>{IdOf(tokenizer, "bos_token")};
-  const bool adds_eos = after == std::vector<int32_t>{IdOf(tokenizer, "eos_token")};
-  metadata->Add("tokenizer.ggml.add_bos_token", adds_bos);
-  metadata->Add("tokenizer.ggml.add_eos_token", adds_eos);
-  if (before.size() > size_t{adds_bos} || after.size() > size_t{adds_eos}) {
-    notes->push_back(
-        "the tokenizer puts other tokens than BOS and EOS around a text, which llama.cpp does not: "
-        "write them into the prompt, as the chat template does");
-  }
-}
-
 // Where llama.cpp finds other ids.
 void AddNotes(const AutoTokenizer& parts, const TokenizerKind& kind,
               std::vector<std::string>* notes) {
@@ -111,6 +120,12 @@ void AddNotes(const AutoTokenizer& parts, const TokenizerKind& kind,
     notes->push_back(
         "the tokenizer composes characters first (NFC), which llama.cpp does not: texts in another "
         "Unicode form get other tokens there");
+  }
+  for (const NamedToken& token : AddedTokensOf(parts)) {
+    if (HasPhi3Tokens(parts) || !(token.takes_space_before || token.takes_space_after)) continue;
+    notes->push_back(Concat("tokens such as ", token.text,
+                            " take the spaces beside them, which llama.cpp leaves in the text"));
+    break;
   }
   if (kind.only_at_start) {
     notes->push_back(
@@ -154,9 +169,8 @@ absl::Status AddTokenizer(const std::filesystem::path& model_dir, int64_t vocab_
   } else {
     metadata->Add("tokenizer.ggml.merges", tokens.merges);
   }
-  AddSpecialTokens(*tokenizer, metadata);
+  AddSpecialTokens(*tokenizer, metadata, notes);
   AddMoreEnds(model_dir, *tokenizer, metadata);
-  AddSurroundings(*tokenizer, metadata, notes);
   AddNotes(parts, kind, notes);
   return AddChatTemplates(model_dir, metadata);
 }
