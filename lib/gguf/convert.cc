@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <limits>
 #include <set>
 #include <thread>
 #include <utility>
@@ -24,16 +26,20 @@ namespace {
 constexpr uint32_t kQuantizationVersion = 2;  // of the blocks' formats
 
 // Encodes rows `first` to `first + count` of a tensor, shared among the processors: the blocks of
-// few bits take longer to find than a disk to write.
-void EncodeRows(const TensorRows& rows, int64_t first, int64_t count, int64_t columns,
+// few bits take longer to find than a disk to write. Returns whether all numbers are finite there.
+bool EncodeRows(const TensorRows& rows, int64_t first, int64_t count, int64_t columns,
                 TensorType type, std::string* bytes) {
+  const float largest = type == TensorType::kF16 ? 65504.0F : std::numeric_limits<float>::max();
   const int64_t row_bytes = RowBytes(type, columns);
   bytes->resize(count * row_bytes);
   std::atomic<int64_t> next = 0;
+  std::atomic<bool> fits = true;
   const auto work = [&] {
     std::vector<float> numbers(columns);
     for (int64_t i = next++; i < count; i = next++) {
       rows.Read(first + i, numbers.data());
+      const auto is_finite = [&](float number) { return std::fabs(number) <= largest; };
+      if (!std::all_of(numbers.begin(), numbers.end(), is_finite)) fits = false;
       RowOf(type).encode(numbers.data(), columns, bytes->data() + i * row_bytes);
     }
   };
@@ -41,6 +47,8 @@ void EncodeRows(const TensorRows& rows, int64_t first, int64_t count, int64_t co
   for (int64_t i = 1; i < std::min<int64_t>(count, std::thread::hardware_concurrency()); ++i)
     helpers.emplace_back(work);
   work();
+  helpers.clear();
+  return fits;
 }
 
 absl::Status WriteTensor(const PlannedTensor& plan, const TensorView* source, TensorType type,
@@ -50,7 +58,11 @@ absl::Status WriteTensor(const PlannedTensor& plan, const TensorView* source, Te
   const int64_t step = std::max<int64_t>(1, kNumbersAtOnce / plan.columns);
   std::string bytes;
   for (int64_t row = 0; row < plan.rows; row += step) {
-    EncodeRows(rows, row, std::min(step, plan.rows - row), plan.columns, type, &bytes);
+    if (!EncodeRows(rows, row, std::min(step, plan.rows - row), plan.columns, type, &bytes)) {
+      return Error(Reason::kModelCorrupt,
+                   Concat("the tensor ", plan.source, " has numbers that are not finite in ",
+                          RowOf(type).name, type == TensorType::kF16 ? "; choose bf16" : ""));
+    }
     FTD_RETURN_IF_ERROR(writer->Write(bytes));
   }
   rows.Release();

@@ -7,8 +7,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
 #include "lib/base/concat.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/chat/template_source.h"
 #include "lib/gguf/pre_tokenizers.h"
@@ -100,7 +100,7 @@ void AddSpecialTokens(const Tokenizer& tokenizer, Metadata* metadata,
 
 void AddMoreEnds(const std::filesystem::path& model_dir, const Tokenizer& tokenizer,
                  Metadata* metadata) {
-  const absl::StatusOr<std::string> text = ReadFile(model_dir / "generation_config.json");
+  const absl::StatusOr<std::string> text = ReadContained(model_dir, "generation_config.json");
   const auto settings = text.ok() ? ParseJsonObject(*text) : std::nullopt;
   const nlohmann::json* ends = settings ? FindField(*settings, "eos_token_id") : nullptr;
   if (ends == nullptr || !ends->is_array()) return;

@@ -279,6 +279,53 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused(name, fields, words, 
     assert words in refusal(folder, tmp_path / "out" / "model.gguf")
 
 
+def test_what_the_small_files_say(models, tmp_path):
+    """Names of tokens, tokens that end an answer, chat templates; and that llama.cpp's own reader in Python takes it all."""
+    folder = shutil.copytree(models("llama"), tmp_path / "phi-3 tuned")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 7, 9, 11]}))
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    convert(folder, tmp_path / "model.gguf", "q8_0")
+    reader = gguf.GGUFReader(tmp_path / "model.gguf")
+    fields = {key: field.contents() for key, field in reader.fields.items()}
+    tokenizer = {key.removeprefix("tokenizer.ggml."): value for key, value in fields.items()}
+    assert [tokenizer[key] for key in ("bos_token_id", "eos_token_id", "padding_token_id", "eot_token_id", "eom_token_id")] == [1, 0, 0, 7, 9]
+    assert tokenizer["tokens"][-3:] == ["[PAD428]", "[PAD429]", "[PAD430]"] and tokenizer["token_type"][-4:] == [1, 5, 5, 5]
+    assert (tokenizer["model"], tokenizer["pre"], tokenizer["token_type"][:2]) == ("gpt2", "gpt-2", [3, 3])
+    assert fields["tokenizer.chat_template"] == "{{ messages }}"
+    assert fields["general.name"] == "phi_3 tuned"  # llama.cpp would look for Phi-3's tokens
+    with llama_cpp.Model(tmp_path / "model.gguf", n_ctx=64):
+        pass
+
+
+def test_adapters_that_do_not_fit(models, tmp_path):
+    from safetensors.torch import save_file
+
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}))
+    name = "base_model.model.model.layers.%d.self_attn.q_proj.%s.weight"
+    pair = {name % (0, "lora_A"): torch.ones(2, 64), name % (0, "lora_B"): torch.ones(64, 2)}
+    cases = [("q8_0", {}, "f32, f16 or bf16"), ("f32", {name % (9, "lora_A"): torch.ones(2, 64)}, "belongs to none"),
+             ("f32", {name % (0, "lora_B"): torch.ones(60, 2)}, "another shape")]
+    for file_type, changes, words in cases:
+        save_file(pair | changes, adapter / "adapter_model.safetensors")
+        with pytest.raises(AssertionError, match=words):
+            convert(models("llama"), tmp_path / "adapter.gguf", file_type, adapter=adapter)
+    save_file(pair, adapter / "adapter_model.safetensors")
+    assert convert(models("llama"), tmp_path / "adapter.gguf", adapter=adapter)["tensors"] == 2
+
+
+@pytest.mark.parametrize("value,file_type,words", [(np.nan, "q8_0", "down_proj"), (1e5, "f16", "choose bf16")])
+def test_numbers_that_the_type_lacks_are_refused(value, file_type, words, models, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(models("llama"), tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.1.mlp.down_proj.weight"][63, 127] = value
+    save_file(tensors, folder / "model.safetensors")
+    assert words in refusal(folder, tmp_path / "model.gguf", file_type)
+
+
 def test_a_window_that_llama_cpp_lacks_is_told(models, tmp_path):
     gguf_models.make(tmp_path / "model", "mistral", {"sliding_window": 12})
     assert "beyond 12 tokens" in "".join(convert(tmp_path / "model", tmp_path / "model.gguf")["notes"])
