@@ -76,6 +76,7 @@ absl::Status WriteFile(const std::filesystem::path& file, const Metadata& metada
                        absl::FunctionRef<const TensorView*(const std::string&)> find,
                        Report* report) {
   std::vector<TensorEntry> entries;
+  entries.reserve(plans.size());
   for (size_t i = 0; i < plans.size(); ++i)
     entries.push_back({plans[i].name, types[i], plans[i].shape()});
   FTD_ASSIGN_OR_RETURN(Writer writer, Writer::Create(file, metadata, std::move(entries)));
@@ -149,6 +150,7 @@ absl::StatusOr<Report> ConvertModel(const std::filesystem::path& model_dir,
 
   std::vector<TensorType> types;
   const MixTraits traits = MixTraitsOf(model.config);
+  types.reserve(plans.size());
   for (const PlannedTensor& plan : plans) types.push_back(TypeOf(type, traits, plan));
   const auto find = [&](const std::string& name) { return model.weights.Find(name); };
   FTD_RETURN_IF_ERROR(WriteFile(file, metadata, plans, types, find, &report));
@@ -158,9 +160,10 @@ absl::StatusOr<Report> ConvertModel(const std::filesystem::path& model_dir,
 absl::StatusOr<Report> ConvertAdapter(const std::filesystem::path& model_dir,
                                       const std::filesystem::path& adapter_dir,
                                       const std::filesystem::path& file, const FileType& type) {
-  if (RowOf(type.type).block != 1)
+  if (RowOf(type.type).block != 1) {
     return FieldError(
         {{"type", Concat("must be f32, f16 or bf16 for an adapter; got ", type.name)}});
+  }
   FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(model_dir));
   FTD_ASSIGN_OR_RETURN(const GgufFamily* family, FindGgufFamily(config));
   FTD_ASSIGN_OR_RETURN(const std::vector<PlannedTensor> plans, PlanTensors(*family, config));

@@ -244,10 +244,11 @@ absl::StatusOr<const GgufFamily*> FindGgufFamily(const ModelConfig& config) {
   if (config.activation != config.family->activation)
     return Unsupported(config, "llama.cpp does not read the activation in this family");
   if (!family->has_output_biases &&
-      (config.mlp_bias || (config.attention_bias && !config.family->attention_bias)))
+      (config.mlp_bias || (config.attention_bias && !config.family->attention_bias))) {
     return Unsupported(config,
                        "llama.cpp has no biases of attention's output and of the "
                        "feed-forward block in this family");
+  }
   for (const Condition& condition : family->conditions) {
     if (!condition.holds(config)) return Unsupported(config, condition.otherwise);
   }

@@ -76,9 +76,9 @@ void AddWindows(const GgufFamily& family, const ModelConfig& config, Keys* keys,
     }
     return;
   }
-  std::vector<bool> has_window;
+  std::vector<bool> has_window(config.num_hidden_layers);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
-    has_window.push_back(config.KindOf(layer).window > 0);
+    has_window[layer] = config.KindOf(layer).window > 0;
   keys->Count("attention.sliding_window", window);
   keys->Add("attention.sliding_window_pattern", has_window);
   if (config.family->layers.local_rope) keys->Number("rope.freq_base_swa", config.local_rope.theta);
@@ -86,9 +86,9 @@ void AddWindows(const GgufFamily& family, const ModelConfig& config, Keys* keys,
 
 void AddDelta(const ModelConfig& config, Keys* keys) {
   if (config.delta.value_heads == 0) return;
-  std::vector<bool> recurrent;
+  std::vector<bool> recurrent(config.num_hidden_layers);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
-    recurrent.push_back(config.KindOf(layer).delta);
+    recurrent[layer] = config.KindOf(layer).delta;
   keys->Add("attention.recurrent_layers", recurrent);
   // The pairs of features that rotate by time, height and width, in turn: a third each. Of a text's
   // token the three are the same, so these matter to images alone.

@@ -65,9 +65,10 @@ class Builder {
   }
 
   void AddMerges() {
-    for (const ModelJson::MergePair& merge : parts_.json.merges)
+    for (const ModelJson::MergePair& merge : parts_.json.merges) {
       list_.merges.push_back(
           Concat(parts_.json.view(merge.left), " ", parts_.json.view(merge.right)));
+    }
   }
 
   // Requires: AddVocabulary. SentencePiece has no merges, but joins the pair whose token has the
@@ -89,9 +90,10 @@ class Builder {
   absl::StatusOr<TokenList> Done() && {
     absl::flat_hash_set<std::string> seen;
     for (const std::string& text : list_.texts) {
-      if (!seen.insert(text).second)
+      if (!seen.insert(text).second) {
         return Unsupported(
             Concat("two tokens are spelled \"", text, "\", which llama.cpp refuses"));
+      }
     }
     return std::move(list_);
   }
