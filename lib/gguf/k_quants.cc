@@ -10,8 +10,8 @@
 namespace ftd::gguf {
 namespace {
 
-constexpr int kGroup = 32, kGroups = kLargeBlock / kGroup;                    // of Q4_K and Q5_K
-constexpr int kSignedGroup = 16, kSignedGroups = kLargeBlock / kSignedGroup;  // of Q6_K
+constexpr int64_t kGroup = 32, kGroups = kLargeBlock / kGroup;  // of Q4_K and Q5_K
+constexpr int64_t kSignedGroup = 16, kSignedGroups = kLargeBlock / kSignedGroup;  // of Q6_K
 constexpr float kAlmostZero = 1e-15F;
 
 // To the nearest integer, ties to even. Requires: |value| < 2^22.
@@ -123,7 +123,7 @@ void CodeAffineBlock(const float* x, const Search& search, char* scales_out,
                      uint8_t (&codes)[kLargeBlock]) {
   Affine fits[kGroups];
   float most_scale = 0, most_drop = 0;
-  for (int g = 0; g < kGroups; ++g) {
+  for (int64_t g = 0; g < kGroups; ++g) {
     fits[g] = FitAffine(x + g * kGroup, search, codes + g * kGroup);
     most_scale = std::max(most_scale, fits[g].scale);
     most_drop = std::max(most_drop, fits[g].drop);
@@ -132,7 +132,7 @@ void CodeAffineBlock(const float* x, const Search& search, char* scales_out,
   const float inverse_drop = most_drop > 0 ? 63.0F / most_drop : 0;
   const uint16_t d = HalfBits(most_scale / 63), dmin = HalfBits(most_drop / 63);
   uint8_t s[kGroups], m[kGroups];
-  for (int g = 0; g < kGroups; ++g) {
+  for (int64_t g = 0; g < kGroups; ++g) {
     s[g] = std::min<uint8_t>(63, static_cast<uint8_t>(Nearest(inverse_scale * fits[g].scale)));
     m[g] = std::min<uint8_t>(63, static_cast<uint8_t>(Nearest(inverse_drop * fits[g].drop)));
   }
@@ -142,18 +142,18 @@ void CodeAffineBlock(const float* x, const Search& search, char* scales_out,
 
   // Again, by the scales as they are written. A group whose scale became 0 keeps the fit's codes:
   // nobody can read them, but they are ggml's bytes.
-  for (int g = 0; g < kGroups; ++g) {
+  for (int64_t g = 0; g < kGroups; ++g) {
     const float scale = FromHalf(d) * s[g];
     const float drop = FromHalf(dmin) * m[g];
     if (scale == 0) continue;
-    for (int i = g * kGroup; i < (g + 1) * kGroup; ++i)
+    for (int64_t i = g * kGroup; i < (g + 1) * kGroup; ++i)
       codes[i] = static_cast<uint8_t>(std::clamp(Nearest((x[i] + drop) / scale), 0, search.top));
   }
 }
 
 // The low 4 bits of the codes: groups 2k and 2k + 1 share 32 bytes.
 void PackNibbles(const uint8_t (&codes)[kLargeBlock], char* out) {
-  for (int pair = 0; pair < kLargeBlock; pair += 2 * kGroup) {
+  for (int64_t pair = 0; pair < kLargeBlock; pair += 2 * kGroup) {
     for (int i = 0; i < kGroup; ++i) {
       *out++ = static_cast<char>((codes[pair + i] & 0xf) | (codes[pair + kGroup + i] & 0xf) << 4);
     }
@@ -196,7 +196,7 @@ float FitSigned(const float* x, uint8_t* codes) {
 // Of each 128 codes, i, i + 32, i + 64 and i + 96 share bytes: 64 bytes of low nibbles, and in
 // another place 32 of high bits.
 void PackSixBitCodes(const uint8_t (&codes)[kLargeBlock], char* nibbles, char* highs) {
-  for (int half = 0; half < 2; ++half) {
+  for (int64_t half = 0; half < 2; ++half) {
     for (int i = 0; i < 32; ++i) {
       const uint8_t* const q = codes + 128 * half + i;
       nibbles[64 * half + i] = static_cast<char>((q[0] & 0xf) | (q[64] & 0xf) << 4);
@@ -225,7 +225,7 @@ void QuantizeQ5K(const float* values, int64_t count, char* out) {
     char* const fifths = out + 16;
     for (int i = 0; i < kGroup; ++i) {
       int bits = 0;
-      for (int g = 0; g < kGroups; ++g) bits |= (codes[g * kGroup + i] >> 4) << g;
+      for (int64_t g = 0; g < kGroups; ++g) bits |= (codes[g * kGroup + i] >> 4) << g;
       fifths[i] = static_cast<char>(bits);
     }
     PackNibbles(codes, out + 48);
@@ -236,7 +236,7 @@ void QuantizeQ6K(const float* values, int64_t count, char* out) {
   uint8_t codes[kLargeBlock];
   for (; count > 0; count -= kLargeBlock, values += kLargeBlock, out += 210) {
     float scales[kSignedGroups], extreme = 0;
-    for (int g = 0; g < kSignedGroups; ++g) {
+    for (int64_t g = 0; g < kSignedGroups; ++g) {
       scales[g] = FitSigned(values + g * kSignedGroup, codes + g * kSignedGroup);
       if (std::fabs(scales[g]) > std::fabs(extreme)) extreme = scales[g];
     }
@@ -246,12 +246,12 @@ void QuantizeQ6K(const float* values, int64_t count, char* out) {
     }
     const float inverse = -128.0F / extreme;
     const uint16_t d = HalfBits(1 / inverse);
-    for (int g = 0; g < kSignedGroups; ++g) {
+    for (int64_t g = 0; g < kSignedGroups; ++g) {
       const int s = std::min(127, Nearest(inverse * scales[g]));
       out[192 + g] = static_cast<char>(s);
       const float scale = FromHalf(d) * static_cast<float>(s);
       if (scale == 0) continue;
-      for (int i = g * kSignedGroup; i < (g + 1) * kSignedGroup; ++i)
+      for (int64_t i = g * kSignedGroup; i < (g + 1) * kSignedGroup; ++i)
         codes[i] = static_cast<uint8_t>(32 + SignedCode(values[i] / scale));
     }
     PackSixBitCodes(codes, out, out + 128);

@@ -41,12 +41,12 @@ void Pack(const uint8_t (&codes)[kSmallBlock], char* fifths, char* halves) {
   if (fifths != nullptr) std::memcpy(fifths, &high, sizeof high);
 }
 
-// The extreme becomes code 0, which stands for -levels/2; its opposite has no code of its own.
-void CodeSymmetric(const float* values, int levels, float scale, uint8_t (&codes)[kSmallBlock]) {
+// The extreme becomes code 0, which stands for -below; its opposite has no code of its own.
+void CodeSymmetric(const float* values, int below, float scale, uint8_t (&codes)[kSmallBlock]) {
   const float inverse = Inverse(scale);
   for (int64_t i = 0; i < kSmallBlock; ++i) {
-    const float level = values[i] * inverse + (static_cast<float>(levels / 2) + 0.5F);
-    codes[i] = static_cast<uint8_t>(std::min(levels - 1, static_cast<int>(level)));
+    const float level = values[i] * inverse + (static_cast<float>(below) + 0.5F);
+    codes[i] = static_cast<uint8_t>(std::min(2 * below - 1, static_cast<int>(level)));
   }
 }
 
@@ -81,7 +81,7 @@ void QuantizeQ4_0(const float* values, int64_t count, char* out) {
   uint8_t codes[kSmallBlock];
   for (; count > 0; count -= kSmallBlock, values += kSmallBlock, out += 18) {
     const float scale = Extreme(values) / -8;
-    CodeSymmetric(values, 16, scale, codes);
+    CodeSymmetric(values, 8, scale, codes);
     PutHalf(scale, out);
     Pack(codes, nullptr, out + 2);
   }
@@ -91,7 +91,7 @@ void QuantizeQ5_0(const float* values, int64_t count, char* out) {
   uint8_t codes[kSmallBlock];
   for (; count > 0; count -= kSmallBlock, values += kSmallBlock, out += 22) {
     const float scale = Extreme(values) / -16;
-    CodeSymmetric(values, 32, scale, codes);
+    CodeSymmetric(values, 16, scale, codes);
     PutHalf(scale, out);
     Pack(codes, out + 2, out + 6);
   }
@@ -103,8 +103,10 @@ void QuantizeQ5_1(const float* values, int64_t count, char* out) {
     const auto [least, most] = std::minmax_element(values, values + kSmallBlock);
     const float scale = (*most - *least) / 31;
     const float inverse = Inverse(scale);
-    for (int64_t i = 0; i < kSmallBlock; ++i)
-      codes[i] = static_cast<uint8_t>((values[i] - *least) * inverse + 0.5F);
+    for (int64_t i = 0; i < kSmallBlock; ++i) {
+      const float level = (values[i] - *least) * inverse + 0.5F;
+      codes[i] = static_cast<uint8_t>(level);
+    }
     PutHalf(scale, out);
     PutHalf(*least, out + 2);
     Pack(codes, out + 4, out + 8);
