@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <numeric>
 
 #include "lib/base/concat.h"
@@ -41,8 +42,8 @@ absl::StatusOr<TensorRows> TensorRows::Open(const PlannedTensor& plan, const Ten
   }
   if (source == nullptr)
     return Error(Reason::kModelCorrupt, Concat("the files lack the tensor ", plan.source));
-  const int64_t numbers = std::accumulate(source->shape.begin(), source->shape.end(), int64_t{1},
-                                          std::multiplies<int64_t>());
+  const int64_t numbers =
+      std::accumulate(source->shape.begin(), source->shape.end(), int64_t{1}, std::multiplies<>());
   if (source->shape.empty() || source->shape.back() != plan.columns ||
       numbers != plan.rows * plan.columns) {
     return Error(Reason::kModelCorrupt,
