@@ -28,8 +28,8 @@ std::string HeaderOf(const Metadata& metadata, const std::vector<TensorEntry>& t
   for (const TensorEntry& tensor : tensors) {
     AppendText(tensor.name, &header);
     AppendU32(static_cast<uint32_t>(tensor.shape.size()), &header);
-    for (auto extent = tensor.shape.rbegin(); extent != tensor.shape.rend(); ++extent)
-      AppendU64(static_cast<uint64_t>(*extent), &header);
+    for (size_t i = tensor.shape.size(); i > 0; --i)
+      AppendU64(static_cast<uint64_t>(tensor.shape[i - 1]), &header);
     AppendU32(static_cast<uint32_t>(tensor.type), &header);
     AppendU64(offset, &header);
     offset += Aligned(tensor.bytes());
