@@ -131,7 +131,7 @@ class User(threading.Thread):
 
     def cancel(self, job, known):
         answer = self.change("CancelJob", job, reason="".join(self.rng.choices(string.printable, k=20)))
-        if answer is not None and answer.state == jobs.Job.RUNNING:
+        if answer is not None and answer.state in (jobs.Job.RUNNING, jobs.Job.SUCCEEDED):
             return None  # too late: its result is being published, and what is published has succeeded
         if answer is not None:
             assert answer.state in (jobs.Job.CANCELLED, jobs.Job.CANCELLING), answer
