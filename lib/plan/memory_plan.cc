@@ -85,15 +85,15 @@ class Planner {
 
 }  // namespace
 
-MemoryPlan PlanMemory(const ModelConfig& config, const TrainSpec& spec, const BatchShape& largest,
-                      int64_t recomputed) {
+MemoryPlan PlanMemory(const ModelConfig& config, const TrainSpec& spec, bool on_gpu,
+                      const BatchShape& largest, int64_t recomputed) {
   Planner planner(spec);
   VisitParameters(config, [&](const ParameterInfo& info) {
     planner.Add(info);
     return absl::OkStatus();
   }).IgnoreError();
   MemoryPlan plan = planner.Done();
-  StepShape shape = StepShapeOf(config, spec, /*on_gpu=*/true);
+  StepShape shape = StepShapeOf(config, spec, on_gpu);
   SetBatch(largest, spec.gradient_accumulation_steps > 1, shape);
   plan.recomputed = recomputed;
   plan.step = StepPeakBytes(shape, recomputed);

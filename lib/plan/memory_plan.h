@@ -1,4 +1,4 @@
-// The memory of a device that a job needs, by part, before anything of it exists: a function of
+// The device's memory that a job needs, by part, before anything of it exists: a function of
 // config.json, the spec and the shape of its largest micro-batch. Without torch.
 #pragma once
 
@@ -26,9 +26,9 @@ struct MemoryPlan {
   int64_t total() const { return kept() + step; }
 };
 
-// Returns the plan for a GPU, with the step's part at `recomputed` layers. `config` has been judged
-// (judge.h).
-MemoryPlan PlanMemory(const ModelConfig& config, const TrainSpec& spec, const BatchShape& largest,
-                      int64_t recomputed);
+// Returns the plan for a GPU, or for a CPU, with the step's part at `recomputed` layers. `config`
+// has been judged (judge.h).
+MemoryPlan PlanMemory(const ModelConfig& config, const TrainSpec& spec, bool on_gpu,
+                      const BatchShape& largest, int64_t recomputed);
 
 }  // namespace ftd

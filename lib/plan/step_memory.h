@@ -38,6 +38,7 @@ struct StepShape {
   int64_t inner = 0;       // F
   int64_t vocabulary = 0;  // V
   int64_t element = 0;     // bytes of a number in the compute dtype
+  bool on_gpu = true;      // else on a CPU, whose operators make other intermediates
   bool qkv_bias = false, o_bias = false, gate_up_bias = false, down_bias = false;
   struct Norms {  // of a layer's blocks: before each, and of what it adds
     bool attention_input = true, attention_output = false, mlp_input = true, mlp_output = false;

@@ -95,6 +95,7 @@ StepShape StepShapeOf(const ModelConfig& config, const TrainSpec& spec, bool on_
                   .inner = config.intermediate_size,
                   .vocabulary = config.vocab_size,
                   .element = element,
+                  .on_gpu = on_gpu,
                   .norms = {false, false, false, false},
                   .scaled_branches = config.residual_multiplier != 1,
                   .softcapped = config.attention_softcap > 0,

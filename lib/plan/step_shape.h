@@ -19,7 +19,8 @@ struct BatchShape {
   int64_t chunks = 0;     // of kChunkTokens, of all documents
 };
 
-// Returns the shape of a step whose micro-batch is not known yet. `on_gpu`: by our kernels.
+// Returns the shape of a step whose micro-batch is not known yet. `on_gpu`: by our kernels, else on
+// a CPU.
 StepShape StepShapeOf(const ModelConfig& config, const TrainSpec& spec, bool on_gpu);
 
 // Puts a micro-batch into it. `accumulated`: gradients of other micro-batches of the step are there

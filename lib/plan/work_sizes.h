@@ -19,6 +19,9 @@ constexpr int64_t kWeightGradRows = 64;
 // a sum: all rows of a vocabulary would be a tensor of hundreds of megabytes.
 constexpr int64_t kProductRows = 8192;
 
+// Queries whose capped scores with all keys exist at a time.
+constexpr int64_t kSoftcappedQueries = 256;
+
 constexpr int64_t kChunkTokens = 64;  // of the gated delta rule, as in transformers
 
 // Returns how many key heads, with the value heads that share them, the rule takes at a time in a

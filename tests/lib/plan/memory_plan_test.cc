@@ -24,7 +24,7 @@ MemoryPlan PlanOf(const ModelConfig& config, const char* spec_json) {
   spec.lora.target_modules = TargetModulesOf(*config.family);
   const BatchShape batch{
       .tokens = 2048, .labels = 2048, .documents = 1, .distinct = 900, .longest = 2048};
-  return PlanMemory(config, spec, batch, 0);
+  return PlanMemory(config, spec, /*on_gpu=*/true, batch, 0);
 }
 
 TEST(MemoryPlanTest, Lora) {

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "lib/base/host_memory.h"
+#include "worker/engine/device/large_tensors.h"
 #include "worker/engine/device/launch.h"
 #include "worker/engine/train.h"
 
@@ -93,7 +94,7 @@ void InitializeProcess() {
   // Both before anything loads CUDA's libraries, which read the environment once.
   SetCublasWorkspace();
   SetAllocator();
-  if (!TrainingDevice().is_cuda()) return;
+  if (!TrainingDevice().is_cuda()) return PlaceLargeTensors();
   SetDeterministic(true);
   ForbidShortSums();
 }

@@ -7,13 +7,12 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "lib/plan/work_sizes.h"
 #include "worker/engine/ops/attention/blocks.h"
 #include "worker/engine/ops/softcap/softcap.h"
 
 namespace ftd::engine {
 namespace {
-
-constexpr int64_t kBlock = 256;  // queries whose scores [N, 256, keys] exist at a time
 
 // Returns queries [N, b, H] as [K, N/K·b, H]: those that read one key head behind each other, so
 // that a product with [K, keys, H] serves all of them.
@@ -44,7 +43,7 @@ at::Tensor SoftcappedForward(const at::Tensor& q, const at::Tensor& k, const at:
                              const SoftcapShape& shape) {
   const int64_t t = q.size(2), kv_heads = k.size(1);
   at::Tensor out = at::empty_like(q);
-  for (const QueryBlock& block : QueryBlocks(t, shape.window, kBlock)) {
+  for (const QueryBlock& block : QueryBlocks(t, shape.window, kSoftcappedQueries)) {
     const at::Tensor q_block = q[0].narrow(1, block.begin, block.queries());
     const at::Tensor k_block = k[0].narrow(1, block.first_key, block.keys());
     const at::Tensor v_block = v[0].narrow(1, block.first_key, block.keys());
@@ -66,7 +65,7 @@ SoftcappedGradients SoftcappedBackward(const at::Tensor& q, const at::Tensor& k,
                                        const at::Tensor& dout) {
   const int64_t t = q.size(2), kv_heads = k.size(1);
   SoftcappedGradients grad{at::empty_like(q), at::zeros_like(k), at::zeros_like(v)};
-  for (const QueryBlock& block : QueryBlocks(t, shape.window, kBlock)) {
+  for (const QueryBlock& block : QueryBlocks(t, shape.window, kSoftcappedQueries)) {
     const at::Tensor q_block = q[0].narrow(1, block.begin, block.queries());
     const at::Tensor k_block = k[0].narrow(1, block.first_key, block.keys());
     const at::Tensor v_block = v[0].narrow(1, block.first_key, block.keys());
