@@ -1,10 +1,6 @@
 #include "lib/model/safetensors.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <optional>
 
@@ -230,7 +226,7 @@ absl::StatusOr<ModelWeights> ModelWeights::Open(const std::filesystem::path& mod
     }
     // Views point into the mapping, which stays where it is when its owner is moved below.
     for (const auto& [name, view] : file->tensors()) weights.tensors_[name] = view;
-    weights.files_.push_back(std::move(*file));
+    weights.files_.push_back({file_name, *std::move(file)});
   }
   return weights;
 }
@@ -252,34 +248,6 @@ void ModelWeights::Rename(std::string_view from, std::string_view to) {
 const TensorView* ModelWeights::Find(const std::string& name) const {
   auto it = tensors_.find(name);
   return it == tensors_.end() ? nullptr : &it->second;
-}
-
-absl::Status WriteSafetensors(const std::filesystem::path& path,
-                              const std::vector<TensorToWrite>& tensors,
-                              const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  uint64_t offset = 0;
-  // A first pass places the tensors, since the header comes before them.
-  for (const TensorToWrite& t : tensors) {
-    header[t.name] = {{"dtype", TensorDtypeName(t.tensor.dtype)},
-                      {"shape", t.tensor.shape},
-                      {"data_offsets", {offset, offset + t.tensor.data.size()}}};
-    offset += t.tensor.data.size();
-  }
-  std::string text = header.dump();
-  // Blanks at its end are part of the JSON text, as the format allows.
-  uint64_t padded = (sizeof(uint64_t) + text.size() + 63) / 64 * 64 - sizeof(uint64_t);
-  text.resize(padded, ' ');
-  // O_EXCL: a file of that name is somebody else's.
-  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL));
-  FTD_RETURN_IF_ERROR(
-      WriteAll(fd.get(), {reinterpret_cast<const char*>(&padded), sizeof padded}, path));
-  FTD_RETURN_IF_ERROR(WriteAll(fd.get(), text, path));
-  for (const TensorToWrite& t : tensors)
-    FTD_RETURN_IF_ERROR(WriteAll(fd.get(), t.tensor.data, path));
-  if (::fsync(fd.get()) != 0) return ErrnoError(errno, absl::StrCat("fsync ", path.string()));
-  return absl::OkStatus();
 }
 
 }  // namespace ftd

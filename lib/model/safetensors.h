@@ -1,5 +1,4 @@
-// safetensors files and Hugging Face's sharded index, read by mmap with every bound checked, and
-// written.
+// safetensors files and Hugging Face's sharded index, read by mmap with every bound checked.
 //
 // Format: u64 header length, JSON header {name: {dtype, shape, data_offsets}}, bytes
 // (huggingface/safetensors).
@@ -55,6 +54,12 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
+// A file of a model's weights, by its name in the model's directory.
+struct WeightsFile {
+  std::string name;
+  SafetensorsFile file;
+};
+
 // All weights of a model directory: model.safetensors, or else the shards that
 // model.safetensors.index.json names, as in transformers. Of a tensor that several shards have, the
 // last one counts, in the order of the shards' names.
@@ -66,6 +71,8 @@ class ModelWeights {
   // nullptr when absent.
   const TensorView* Find(const std::string& name) const;
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
+  // As they are on disk, in the order of their names.
+  const std::vector<WeightsFile>& files() const { return files_; }
   // Gives a tensor of these files another name.
   void Add(const std::string& name, const TensorView& tensor) { tensors_[name] = tensor; }
   // Gives tensors whose names begin with `from` names that begin with `to` instead, unless a tensor
@@ -73,20 +80,8 @@ class ModelWeights {
   void Rename(std::string_view from, std::string_view to);
 
  private:
-  std::vector<SafetensorsFile> files_;
+  std::vector<WeightsFile> files_;
   std::map<std::string, TensorView> tensors_;
 };
-
-// A tensor to be written; `data` must hold shape × dtype bytes.
-struct TensorToWrite {
-  std::string name;
-  TensorView tensor;
-};
-
-// Writes one file, tensors in the given order after a header that is padded to 64 bytes, so that
-// each file's data starts aligned; fsyncs it. The path must not exist.
-absl::Status WriteSafetensors(const std::filesystem::path& path,
-                              const std::vector<TensorToWrite>& tensors,
-                              const std::map<std::string, std::string>& metadata);
 
 }  // namespace ftd

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "gtest/gtest.h"
+#include "lib/model/safetensors_writer.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/expect_status.h"
 #include "tests/support/temp_dir.h"

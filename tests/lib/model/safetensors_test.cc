@@ -1,6 +1,7 @@
 #include "lib/model/safetensors.h"
 
 #include "lib/base/file.h"
+#include "lib/model/safetensors_writer.h"
 #include "tests/support/expect_status.h"
 #include "tests/support/temp_dir.h"
 
@@ -63,6 +64,16 @@ TEST(Safetensors, WritesWhatItReads) {
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, ReadFile(dir / "out")->data(), sizeof header_bytes);
   EXPECT_EQ((header_bytes + sizeof header_bytes) % 64, 0u);
+}
+
+TEST(Safetensors, AFileWithoutAllOfItsBytesIsNotFinished) {
+  const TempDir dir;
+  auto writer = SafetensorsWriter::Create(dir / "out", {{"w", TensorDtype::kBF16, {3, 2}}}, {});
+  ASSERT_OK(writer);
+  ASSERT_OK(writer->Write(std::string(11, 'x')));
+  EXPECT_ERROR(writer->Finish(), absl::StatusCode::kInternal, "INTERNAL", "not all tensors");
+  ASSERT_OK(writer->Write("x"));
+  EXPECT_OK(writer->Finish());
 }
 
 TEST(Safetensors, HeadersThatLie) {

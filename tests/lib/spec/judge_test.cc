@@ -2,7 +2,7 @@
 
 #include "lib/model/architecture.h"
 #include "lib/model/families.h"
-#include "lib/model/safetensors.h"
+#include "lib/model/safetensors_writer.h"
 #include "tests/support/expect_status.h"
 #include "tests/support/small_tokenizer.h"
 #include "tests/support/temp_dir.h"

@@ -11,7 +11,7 @@
 #include "gtest/gtest.h"
 #include "lib/base/file.h"
 #include "lib/model/architecture.h"
-#include "lib/model/safetensors.h"
+#include "lib/model/safetensors_writer.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd::testing {

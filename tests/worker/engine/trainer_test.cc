@@ -7,7 +7,7 @@
 #include "gtest/gtest.h"
 #include "lib/base/file.h"
 #include "lib/base/sha256.h"
-#include "lib/model/safetensors.h"
+#include "lib/model/safetensors_writer.h"
 #include "tests/support/temp_dir.h"
 #include "tests/worker/engine/tiny_model.h"
 #include "worker/engine/train.h"

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "lib/base/error.h"
+#include "lib/model/safetensors_writer.h"
 #include "worker/engine/error.h"
 
 namespace ftd::engine {
