@@ -102,29 +102,48 @@ ParameterInfo InfoOf(const ModelConfig& config, const ParameterRow& row, int64_t
   return info;
 }
 
-}  // namespace
+using Rows = absl::Span<const ParameterRow>;
+using Visit = std::function<absl::Status(const ParameterInfo&)>;
 
-// A family's table has the embedding, then one layer, then what follows the last layer: the rows of
-// a layer are repeated where they stand.
-absl::Status VisitParameters(const ModelConfig& config,
-                             const std::function<absl::Status(const ParameterInfo&)>& visit) {
-  const auto rows = config.family->parameters;
+// A family's table has the embedding, then one layer, then what follows the last layer.
+struct Table {
+  Rows before, layer, after;
+};
+
+Table TableOf(const Family& family) {
+  const Rows rows = family.parameters;
   const auto in_layer = [](const ParameterRow& row) { return IsInLayer(row.role); };
   const auto first = std::find_if(rows.begin(), rows.end(), in_layer);
   const auto last = std::find_if_not(first, rows.end(), in_layer);
-  for (auto row = rows.begin(); row != first; ++row)
-    FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, -1)));
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    for (auto row = first; row != last; ++row) {
-      if (IsPresent(*row, config, layer)) FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, layer)));
-    }
-  }
-  for (auto row = last; row != rows.end(); ++row) {
+  const size_t before = first - rows.begin(), layer = last - first;
+  return {rows.first(before), rows.subspan(before, layer), rows.subspan(before + layer)};
+}
+
+absl::Status VisitRows(const ModelConfig& config, Rows rows, int64_t layer, const Visit& visit) {
+  for (const ParameterRow& row : rows) {
+    if (layer >= 0 && !IsPresent(row, config, layer)) continue;
     // A tied head is the embedding. Files may hold lm_head.weight all the same; it is not read.
-    if (row->role == ParameterRole::kHead && config.tie_word_embeddings) continue;
-    FTD_RETURN_IF_ERROR(visit(InfoOf(config, *row, -1)));
+    if (row.role == ParameterRole::kHead && config.tie_word_embeddings) continue;
+    FTD_RETURN_IF_ERROR(visit(InfoOf(config, row, layer)));
   }
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status VisitParameters(const ModelConfig& config, const Visit& visit) {
+  const Table table = TableOf(*config.family);
+  FTD_RETURN_IF_ERROR(VisitRows(config, table.before, -1, visit));
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
+    FTD_RETURN_IF_ERROR(VisitRows(config, table.layer, layer, visit));
+  return VisitRows(config, table.after, -1, visit);
+}
+
+absl::Status VisitLayer(const ModelConfig& config, int64_t layer, const Visit& visit) {
+  const Table table = TableOf(*config.family);
+  if (layer >= 0) return VisitRows(config, table.layer, layer, visit);
+  FTD_RETURN_IF_ERROR(VisitRows(config, table.before, -1, visit));
+  return VisitRows(config, table.after, -1, visit);
 }
 
 std::vector<std::string> TargetModulesOf(const Family& family) {

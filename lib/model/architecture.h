@@ -60,6 +60,10 @@ struct ParameterInfo {
 absl::Status VisitParameters(const ModelConfig& config,
                              const std::function<absl::Status(const ParameterInfo&)>& visit);
 
+// Does the same for the parameters of one layer, or, where it is -1, for those outside the layers.
+absl::Status VisitLayer(const ModelConfig& config, int64_t layer,
+                        const std::function<absl::Status(const ParameterInfo&)>& visit);
+
 // Returns the modules of a family's layers that can carry an adapter, in the order of the
 // computation: the meaning of "all-linear".
 std::vector<std::string> TargetModulesOf(const Family& family);

@@ -9,6 +9,7 @@
 #include "worker/engine/device/guarded.h"
 #include "worker/engine/error.h"
 #include "worker/engine/model/adapter.h"
+#include "worker/engine/model/load_model.h"
 #include "worker/engine/model/model.h"
 #include "worker/engine/tensors/tensor_io.h"
 #include "worker/engine/training/batches.h"

@@ -57,7 +57,7 @@ void AddAdapters(Model& model, const LoraSpec& lora, int64_t seed) {
       at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed));
   for (DecoderLayer& layer : model.layers) {
     ForEachLinear(layer, [&](LinearLayer& linear) {
-      AddTo(linear, lora, model.embedding.value.options(), generator);
+      AddTo(linear, lora, model.final_norm.value.options(), generator);
     });
   }
   if (!lora.init_adapter.empty()) ReadAdapter(model, lora.init_adapter);

@@ -1,102 +1,13 @@
 #include "worker/engine/model/model.h"
 
 #include <ATen/ops/embedding_dense_backward.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/scalar_tensor.h>
 
-#include <algorithm>
 #include <utility>
 
-#include "lib/model/architecture.h"
-#include "worker/engine/error.h"
-#include "worker/engine/model/weight_reader.h"
 #include "worker/engine/ops/norm/norm.h"
-#include "worker/engine/tensors/tensor_io.h"
 
 namespace ftd::engine {
 namespace {
-
-// Returns the elements of the largest projection, its tensors stacked. One scratch of that size
-// serves all maps of a model in NF4, because they are expanded one at a time.
-int64_t LargestProjection(const ModelConfig& config) {
-  int64_t largest = 0;
-  ThrowIfError(VisitParameters(config, [&](const ParameterInfo& info) {
-    int64_t elements = 0;
-    for (const TensorInfo& tensor : info.tensors)
-      if (info.is_projection) elements += tensor.shape[0] * tensor.shape[1];
-    largest = std::max(largest, elements);
-    return absl::OkStatus();
-  }));
-  return largest;
-}
-
-// Returns a parameter's place within its layer, for those that are read as they are.
-Parameter& PlaceIn(DecoderLayer& layer, ParameterRole role) {
-  switch (role) {
-    case ParameterRole::kAttentionInputNorm:
-      return layer.attention_input_norm;
-    case ParameterRole::kQkvBias:
-      return layer.qkv.bias;
-    case ParameterRole::kQueryNorm:
-      return layer.query_norm;
-    case ParameterRole::kKeyNorm:
-      return layer.key_norm;
-    case ParameterRole::kAttentionOutBias:
-      return layer.o.bias;
-    case ParameterRole::kAttentionOutputNorm:
-      return layer.attention_output_norm;
-    case ParameterRole::kDeltaConv:
-      return layer.delta.conv;
-    case ParameterRole::kDeltaDecay:
-      return layer.delta.decay;
-    case ParameterRole::kDeltaStepBias:
-      return layer.delta.step_bias;
-    case ParameterRole::kDeltaNorm:
-      return layer.delta.norm;
-    case ParameterRole::kMlpInputNorm:
-      return layer.mlp_input_norm;
-    case ParameterRole::kGateUpBias:
-      return layer.gate_up.bias;
-    case ParameterRole::kDownBias:
-      return layer.down.bias;
-    case ParameterRole::kMlpOutputNorm:
-      return layer.mlp_output_norm;
-    default:
-      throw EngineError(EngineError::Kind::kInternal, "a parameter without a place in its layer");
-  }
-}
-
-// Reads a parameter to its place.
-void ReadInto(Model& model, const ParameterInfo& info, WeightReader& reader) {
-  // VisitParameters goes layer by layer: the first parameter of a new one makes room for it.
-  if (info.layer == static_cast<int64_t>(model.layers.size()))
-    model.layers.push_back({.kind = model.config.KindOf(info.layer)});
-  switch (info.role) {
-    case ParameterRole::kEmbedding:
-      model.embedding = reader.Read(info);
-      return;
-    case ParameterRole::kQkv:
-      model.layers[info.layer].qkv = reader.ReadLinear(info);
-      return;
-    case ParameterRole::kAttentionOut:
-      model.layers[info.layer].o = reader.ReadLinear(info);
-      return;
-    case ParameterRole::kGateUp:
-      model.layers[info.layer].gate_up = reader.ReadLinear(info);
-      return;
-    case ParameterRole::kDown:
-      model.layers[info.layer].down = reader.ReadLinear(info);
-      return;
-    case ParameterRole::kFinalNorm:
-      model.final_norm = reader.Read(info);
-      return;
-    case ParameterRole::kHead:
-      model.untied_head = reader.Read(info);
-      return;
-    default:
-      PlaceIn(model.layers[info.layer], info.role) = reader.Read(info);
-  }
-}
 
 // Makes a kind of layers' table of cos and sin. Positions restart in every document, so it is made
 // per batch and not once per model.
@@ -147,14 +58,6 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
   context.activation = c.activation;
   context.residual_multiplier = c.residual_multiplier;
   return context;
-}
-
-// Returns the factor of embeddings. Gemma's is a tensor of the compute dtype: √3072 is 55.5 in
-// bfloat16.
-double EmbeddingMultiplier(const ModelConfig& config, at::ScalarType dtype) {
-  const double multiplier = config.embedding_multiplier;
-  if (!config.embedding_multiplier_rounded) return multiplier;
-  return at::scalar_tensor(multiplier, at::kFloat).to(dtype).item<double>();
 }
 
 // Returns whether there is anything to learn below the first layer's input.
@@ -214,36 +117,21 @@ int64_t Model::CountParameters() {
   return count;
 }
 
-Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype, bool nf4,
-                c10::Device device, const std::function<void(int64_t, int64_t)>& progress) {
-  Model model;
-  model.config = config;
-  model.dtype = ScalarTypeOf(dtype);
-  model.embedding_multiplier = EmbeddingMultiplier(config, model.dtype);
-  // In a repository that is quantised already, tensors that are not NF4 stay as they are
-  // (nf4_already).
-  WeightFormat format{at::TensorOptions(model.dtype).device(device), {}, config.nf4};
-  if (nf4) format.nf4_scratch = at::empty({LargestProjection(config)}, format.options);
-  WeightReader reader(weights, format, progress);
-  ThrowIfError(VisitParameters(config, [&](const ParameterInfo& info) {
-    ReadInto(model, info, reader);
-    return absl::OkStatus();
-  }));
-  model.rope_frequencies = BatchFrequencies(config.rope, device);
-  model.local_rope_frequencies = BatchFrequencies(config.local_rope, device);
-  return model;
+// x_0 = e · embedding[ids]
+at::Tensor Embed(const Model& model, const FlatBatch& batch) {
+  at::Tensor x = model.embedding.value.index_select(0, batch.input_ids);
+  if (model.embedding_multiplier != 1) x.mul_(model.embedding_multiplier);
+  return x;
 }
 
-// x_0 = e · embedding[ids];  x_{i+1} = layer_i(x_i). For a layer that is to be recomputed the tape
-// holds x_i alone, [T, D] in place of about 20 times as much.
-at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions& options,
-                   Tape* tape) {
+// x_{i+1} = layer_i(x_i). For a layer that is to be recomputed the tape holds x_i alone, [T, D] in
+// place of about 20 times as much.
+at::Tensor ForwardLayers(const Model& model, const FlatBatch& batch, at::Tensor x,
+                         const PassOptions& options, Tape* tape) {
   BatchContext context = MakeContext(model, batch);
   context.dropout = options.dropout;
   context.dropout_seed = options.dropout_seed;
   std::vector<DecoderLayerSaved> kept(tape == nullptr ? 0 : model.layers.size());
-  at::Tensor x = model.embedding.value.index_select(0, batch.input_ids);
-  if (model.embedding_multiplier != 1) x.mul_(model.embedding_multiplier);
   for (size_t i = 0; i < model.layers.size(); ++i) {
     DecoderLayerSaved saved;
     const auto index = static_cast<int64_t>(i);
@@ -254,6 +142,11 @@ at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions
   }
   if (tape != nullptr) *tape = {std::move(context), std::move(kept), options.recomputed_layers};
   return x;
+}
+
+at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions& options,
+                   Tape* tape) {
+  return ForwardLayers(model, batch, Embed(model, batch), options, tape);
 }
 
 at::Tensor FinalNorm(const Model& model, const at::Tensor& x) {

@@ -1,4 +1,4 @@
-// A decoder model: its parameters, how they are read, and the pass through its layers,
+// A decoder model: its parameters, and the pass through its layers,
 // forward and backward. An objective (objectives/) decides what is learned from its output.
 //
 // Legend: T tokens of a flat batch, S positions with a target, D model, V vocabulary.
@@ -10,8 +10,6 @@
 #include <vector>
 
 #include "lib/model/model_config.h"
-#include "lib/model/safetensors.h"
-#include "lib/spec/train_spec.h"
 #include "worker/engine/model/decoder_layer.h"
 #include "worker/engine/ops/loss/loss.h"
 #include "worker/engine/tensors/parameter.h"
@@ -49,11 +47,6 @@ struct FlatBatch {
   at::Tensor id_places;     // [T] int64
 };
 
-// Reads the weights in the compute dtype onto the device; with `nf4`, which a model that is
-// quantised already needs, the layers' projections in NF4. progress(done, total): bytes.
-Model LoadModel(const ModelConfig& config, const ModelWeights& weights, Dtype dtype, bool nf4,
-                c10::Device device, const std::function<void(int64_t, int64_t)>& progress);
-
 struct PassOptions {
   double dropout = 0;
   uint64_t dropout_seed = 0;
@@ -69,10 +62,16 @@ struct Tape {
   int64_t recomputed_layers = 0;
 };
 
+// Returns the first layer's input [T, D].
+at::Tensor Embed(const Model& model, const FlatBatch& batch);
+
 // Returns the last layer's output x [T, D], before the final norm. Without a `tape` nothing is
 // kept: for evaluation and logits.
 at::Tensor Forward(const Model& model, const FlatBatch& batch, const PassOptions& options,
                    Tape* tape);
+// Does the same from the first layer's input `x`: for a model that has only some of its layers.
+at::Tensor ForwardLayers(const Model& model, const FlatBatch& batch, at::Tensor x,
+                         const PassOptions& options, Tape* tape);
 
 // Returns the final norm of hidden states [.., D].
 at::Tensor FinalNorm(const Model& model, const at::Tensor& x);

@@ -99,8 +99,7 @@ Nf4Part WeightReader::ReadNf4(const TensorInfo& tensor) {
     if (format_.nf4_already) {
       part.plain = at::empty(view.shape, format_.options).copy_(ViewAsTensor(view));
     } else {
-      const auto dtype = c10::typeMetaToScalarType(format_.options.dtype());
-      part.quantized = QuantizeNf4(ViewAsTensor(view), dtype, device);
+      part.quantized = QuantizeNf4(ViewAsTensor(view), format_.nf4_rounding, device);
     }
     Done(view);
     return part;

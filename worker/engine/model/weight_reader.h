@@ -17,6 +17,8 @@ struct WeightFormat {
   at::TensorOptions options;  // the compute dtype and the device
   at::Tensor nf4_scratch;     // defined: projections are held in NF4 and expanded here
   bool nf4_already = false;   // the files hold in NF4 what is to be quantised, the rest stays plain
+  // What is quantised is rounded to that dtype first.
+  at::ScalarType nf4_rounding = at::kFloat;
 };
 
 // Reads one tensor after another, so that memory never holds more than the results, one tensor's
@@ -31,8 +33,8 @@ class WeightReader {
   // The parameter's tensors, stacked by rows.
   Parameter Read(const ParameterInfo& info);
 
-  // The same for the weight of a linear map. In NF4 each tensor is rounded to the compute dtype
-  // first, as transformers does, or taken as bitsandbytes quantised it.
+  // The same for the weight of a linear map. In NF4 each tensor is quantised here, or taken
+  // as bitsandbytes quantised it.
   LinearLayer ReadLinear(const ParameterInfo& info);
 
  private:

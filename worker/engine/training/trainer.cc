@@ -14,6 +14,7 @@
 #include "worker/engine/device/guarded.h"
 #include "worker/engine/model/adapter.h"
 #include "worker/engine/model/flops.h"
+#include "worker/engine/model/load_model.h"
 #include "worker/engine/model/model.h"
 #include "worker/engine/objectives/sft.h"
 #include "worker/engine/tensors/state.h"
