@@ -19,6 +19,7 @@
 #include "lib/cli/run_program.h"
 #include "lib/spec/dataset_spec.h"
 #include "worker/commands/attempt.h"
+#include "worker/commands/export_command.h"
 #include "worker/commands/logits_command.h"
 #include "worker/commands/preview.h"
 #include "worker/commands/train_command.h"
@@ -65,6 +66,35 @@ void AddPreviewOptions(CLI::App& preview, ftd::PreviewOptions& options) {
       ->type_name("YYYY-MM-DD");
   preview.add_option("--skip-bad-rows,--skip_bad_rows", options.skip_bad_rows,
                      "Bad rows to pass over");
+}
+
+void AddLogitsOptions(CLI::App& logits, ftd::LogitsOptions& options) {
+  logits.add_option("--model", options.model_dir, "Model directory")->type_name("DIR")->required();
+  logits.add_option("--adapter", options.adapter_dir, "PEFT adapter directory")->type_name("DIR");
+  logits.add_option("--input", options.input, "JSON: token ids, or an array of arrays of them")
+      ->type_name("FILE")
+      ->required();
+  logits.add_option("--output", options.output, "New safetensors file")
+      ->type_name("FILE")
+      ->required();
+  logits.add_flag("--nf4", options.nf4, "Quantise the projections, as mode qlora does");
+}
+
+void AddExportOptions(CLI::App& exporting, ftd::ExportOptions& options) {
+  exporting.add_option("--model", options.model_dir, "Model directory")
+      ->type_name("DIR")
+      ->required();
+  exporting.add_option("--adapter", options.adapter_dir, "PEFT adapter to merge into it")
+      ->type_name("DIR");
+  exporting.add_option("--output", options.directory, "New directory for the model")
+      ->type_name("DIR");
+  exporting.add_option("--gguf", options.gguf, "Instead: a new GGUF file, for llama.cpp")
+      ->type_name("FILE");
+  exporting.add_option("--type", options.type, "Type of the GGUF file's matrices")
+      ->type_name(ftd::ExportTypes())
+      ->capture_default_str();
+  exporting.add_flag("--adapter-only,--adapter_only", options.adapter_only,
+                     "Write the adapter alone as a GGUF file");
 }
 
 // Describes a command for the manual and for shells.
@@ -146,20 +176,12 @@ int WorkerMain(int argc, char** argv) {
 
   ftd::LogitsOptions logits_options;
   CLI::App* logits = app.add_subcommand("logits", "Write the model's logits for given token ids.");
-  logits->add_option("--model", logits_options.model_dir, "Model directory")
-      ->type_name("DIR")
-      ->required();
-  logits->add_option("--adapter", logits_options.adapter_dir, "PEFT adapter directory")
-      ->type_name("DIR");
-  logits
-      ->add_option("--input", logits_options.input,
-                   "JSON: token ids, or an array of arrays of them")
-      ->type_name("FILE")
-      ->required();
-  logits->add_option("--output", logits_options.output, "New safetensors file")
-      ->type_name("FILE")
-      ->required();
-  logits->add_flag("--nf4", logits_options.nf4, "Quantise the projections, as mode qlora does");
+  AddLogitsOptions(*logits, logits_options);
+
+  ftd::ExportOptions export_options;
+  CLI::App* exporting = app.add_subcommand(
+      "export", "Merge an adapter into its model, or write either as a GGUF file.");
+  AddExportOptions(*exporting, export_options);
 
   ftd::TrainOptions train_options;
   CLI::App* train = app.add_subcommand("train", "Fine-tune in the foreground (also: ft-train).");
@@ -171,9 +193,11 @@ int WorkerMain(int argc, char** argv) {
   if (*train) return RunTrain(train_options);
   // A model's files are read where its directory really is.
   for (auto* dir :
-       {&preview_options.model_dir, &logits_options.model_dir, &logits_options.adapter_dir})
+       {&preview_options.model_dir, &logits_options.model_dir, &logits_options.adapter_dir,
+        &export_options.model_dir, &export_options.adapter_dir})
     if (!dir->empty()) *dir = ftd::WithoutLinks(*dir);
   if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));
+  if (*exporting) return ExitStatus(ftd::RunExport(export_options, std::cerr));
   return ExitStatus(ftd::Logits(logits_options));
 }
 

@@ -12,6 +12,7 @@
 #include "worker/engine/train.h"
 #include "worker/run/attempt_request.h"
 #include "worker/run/control_server.h"
+#include "worker/run/result_export.h"
 #include "worker/run/row_check.h"
 #include "worker/run/sources.h"
 #include "worker/run/training_run.h"
@@ -48,6 +49,11 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
                        ControlServer::Start(dir, &flags, abandon));
   if (request.has_row_check()) {
     const v1::WorkerEvent::End end = CheckRows(request, spec, dir, *events, flags);
+    events->End(end);
+    return end.outcome() == v1::WorkerEvent::End::FAILED ? 1 : 0;
+  }
+  if (request.has_result_export()) {
+    const v1::WorkerEvent::End end = ExportResult(request, dir, *events);
     events->End(end);
     return end.outcome() == v1::WorkerEvent::End::FAILED ? 1 : 0;
   }

@@ -1,5 +1,5 @@
 // Training, as the worker sees it: types of the standard library and lib only, no torch. The
-// engine's other public headers are logits.h and error.h.
+// engine's other public headers are logits.h, merge.h and error.h.
 //
 // Errors: every call throws EngineError. Not thread-safe; one Trainer a process.
 #pragma once

@@ -95,6 +95,20 @@ v1::WorkerEvent::End FailureOf(const engine::EngineError& error, const FailedRun
   return Failure(v1::INTERNAL, error.what(), run);
 }
 
+absl::Status StatusOf(const engine::EngineError& error) {
+  switch (error.kind()) {
+    case engine::EngineError::Kind::kModel:
+      return Error(Reason::kModelCorrupt, error.what());
+    case engine::EngineError::Kind::kOutOfMemory:
+      return Error(Reason::kHostMemoryGuard, error.what());
+    case engine::EngineError::Kind::kDiskFull:
+      return Error(Reason::kDiskFull, error.what());
+    case engine::EngineError::Kind::kInternal:
+      break;
+  }
+  return Error(Reason::kInternal, error.what());
+}
+
 v1::WorkerEvent::End FailureOf(const std::bad_alloc& error, const FailedRun& run) {
   return HostMemoryRanOut(error.what(), run);
 }

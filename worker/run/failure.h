@@ -23,4 +23,7 @@ v1::WorkerEvent::End FailureOf(const engine::EngineError& error, const FailedRun
 // The host's memory ran out outside of the engine.
 v1::WorkerEvent::End FailureOf(const std::bad_alloc& error, const FailedRun& run);
 
+// The engine's error where there is no run: DISK_FULL, MODEL_CORRUPT, HOST_MEMORY_GUARD, INTERNAL.
+absl::Status StatusOf(const engine::EngineError& error);
+
 }  // namespace ftd

@@ -1,13 +1,27 @@
 #include "worker/run/model_copy.h"
 
 #include <string>
+#include <system_error>
 
+#include "absl/strings/str_cat.h"
 #include "lib/base/contained_file.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/base/user.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kTokenizerFiles[] = {
+    "tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json",
+    "tokenizer.model", "added_tokens.json",     "vocab.json",
+    "merges.txt"};
+constexpr const char* kMoreChatTemplates = "additional_chat_templates";
+
+}  // namespace
 
 absl::Status CopyModelFile(const std::filesystem::path& model_dir,
                            const std::filesystem::path& name, std::optional<uid_t> reader,
@@ -19,6 +33,30 @@ absl::Status CopyModelFile(const std::filesystem::path& model_dir,
   FTD_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(opened->fd, name));
   if (name.extension() == ".json" && !nlohmann::json::accept(bytes)) return absl::OkStatus();
   return WriteFileAtomically(dir / name, bytes);
+}
+
+absl::Status CopyTokenizer(const fs::path& model_dir, std::optional<uid_t> reader,
+                           const fs::path& dir) {
+  for (const char* name : kTokenizerFiles)
+    FTD_RETURN_IF_ERROR(CopyModelFile(model_dir, name, reader, dir));
+  return absl::OkStatus();
+}
+
+absl::Status CopyChatTemplates(const fs::path& model_dir, std::optional<uid_t> reader,
+                               const fs::path& dir) {
+  for (const char* name : {"chat_template.jinja", "chat_template.json"})
+    FTD_RETURN_IF_ERROR(CopyModelFile(model_dir, name, reader, dir));
+  std::error_code error;
+  if (!fs::is_directory(model_dir / kMoreChatTemplates, error)) return absl::OkStatus();
+  fs::create_directory(dir / kMoreChatTemplates, error);
+  for (fs::directory_iterator entry(model_dir / kMoreChatTemplates, error), end;
+       !error && entry != end; entry.increment(error)) {
+    if (entry->path().extension() != ".jinja") continue;
+    FTD_RETURN_IF_ERROR(CopyModelFile(
+        model_dir, fs::path(kMoreChatTemplates) / entry->path().filename(), reader, dir));
+  }
+  if (error) return ErrnoError(error.value(), absl::StrCat("copy ", kMoreChatTemplates));
+  return SyncPath(dir / kMoreChatTemplates);
 }
 
 }  // namespace ftd

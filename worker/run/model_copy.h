@@ -18,4 +18,12 @@ absl::Status CopyModelFile(const std::filesystem::path& model_dir,
                            const std::filesystem::path& name, std::optional<uid_t> reader,
                            const std::filesystem::path& dir);
 
+// Copies all files of a tokenizer.
+absl::Status CopyTokenizer(const std::filesystem::path& model_dir, std::optional<uid_t> reader,
+                           const std::filesystem::path& dir);
+
+// Copies the chat templates that are files of their own.
+absl::Status CopyChatTemplates(const std::filesystem::path& model_dir, std::optional<uid_t> reader,
+                               const std::filesystem::path& dir);
+
 }  // namespace ftd

@@ -1,0 +1,14 @@
+// A worker that does something for the daemon while a job trains, or nothing does.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+
+namespace ftd {
+
+// From now on this process has the lowest priority, and ends with the thread that started it.
+// CANCELLED: the daemon of that pid (0: not known) has ended already.
+absl::Status BecomeSideWorker(int64_t daemon_pid);
+
+}  // namespace ftd
