@@ -16,6 +16,7 @@ constexpr Verb kVerbs[] = {
     {"sweep", "Compare the jobs of a sweep", SweepVerb},
     {"checkpoints", "List a job's checkpoints", CheckpointsVerb},
     {"get", "Take a job's result home", GetVerb},
+    {"export", "Take it home merged, or as a GGUF file for llama.cpp and Ollama", ExportVerb},
     {"cancel", "End a job", CancelVerb},
     {"pause", "Stop a running job with a checkpoint, and free the device", PauseVerb},
     {"resume", "Resume a paused job", ResumeVerb},

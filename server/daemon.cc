@@ -107,7 +107,8 @@ Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> st
       quotas_(*store_, state_dir_,
               {.streams = options_.max_streams_per_owner,
                .upload_bytes = options_.max_upload_mib_per_owner << 20,
-               .stored_bytes = options_.max_stored_mib_per_owner << 20}) {}
+               .stored_bytes = options_.max_stored_mib_per_owner << 20}),
+      exporter_(*store_, state_dir_, options_.worker) {}
 
 absl::Status Daemon::CheckFiles(const Options& options) {
   return CheckTlsFiles(TlsFilesOf(options));
@@ -124,6 +125,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   std::filesystem::remove_all(state_dir.RowChecks(), ignored);
   RemoveUnfinished(state_dir.root());  // a copy of the database
   Pruner::Sweep(state_dir);
+  Exporter::Sweep(state_dir);
   FTD_ASSIGN_OR_RETURN(auto store, JobStore::Open(state_dir.Database()));
   FTD_RETURN_IF_ERROR(store->SetPlace(state_dir.root()));
   auto daemon = std::unique_ptr<Daemon>(
@@ -256,6 +258,7 @@ void Daemon::MakeService() {
       .access = access_,
       .quotas = quotas_,
       .pruner = *pruner_,
+      .exporter = exporter_,
       .gpus = gpus_,
       .device = device_.Name(),
       .caller_of = [this](const auto& context) { return callers_.Of(context, listeners_); },

@@ -28,6 +28,7 @@
 #include "server/net/tcp_listener.h"
 #include "server/net/unix_listener.h"
 #include "server/notify/notifier.h"
+#include "server/requests/exporter.h"
 #include "server/requests/pruner.h"
 #include "server/requests/submission.h"
 #include "server/streams/watch_hub.h"
@@ -108,6 +109,7 @@ class Daemon {
   Callers callers_;
   Access access_;
   OwnerQuotas quotas_;
+  Exporter exporter_;
   std::unique_ptr<Pruner> pruner_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -27,6 +27,7 @@ int CompletionVerb(const Invocation& call);
 int DoctorVerb(const Invocation& call);
 int DrainVerb(const Invocation& call);
 int GetVerb(const Invocation& call);
+int ExportVerb(const Invocation& call);
 int HoldVerb(const Invocation& call);
 int InfoVerb(const Invocation& call);
 int LoginVerb(const Invocation& call);

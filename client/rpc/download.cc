@@ -104,9 +104,8 @@ class FileWriter {
   int files_ = 0;
 };
 
-absl::Status Receive(Connection& connection, const std::string& job, const fs::path& part) {
-  ftd::v1::DownloadResultRequest request;
-  request.set_job(job);
+absl::Status Receive(Connection& connection, const v1::DownloadResultRequest& request,
+                     const fs::path& part) {
   grpc::ClientContext context;
   auto reader = connection.stub().DownloadResult(&context, request);
   FileWriter writer(part);
@@ -148,18 +147,25 @@ absl::Status CheckResultDirectory(const fs::path& directory) {
 }
 
 // Into DIR.part and renamed: DIR has the whole result or does not appear.
-absl::Status DownloadResult(Connection& connection, const std::string& job,
+absl::Status DownloadResult(Connection& connection, const v1::DownloadResultRequest& request,
                             const fs::path& directory) {
   FTD_RETURN_IF_ERROR(CheckResultDirectory(directory));
   const fs::path home =
       directory.has_filename() ? directory : directory.parent_path();  // "out/" is "out"
   const fs::path part = home.string() + ".part";
   absl::Status status = MakePart(part);
-  if (status.ok()) status = Receive(connection, job, part);
+  if (status.ok()) status = Receive(connection, request, part);
   if (status.ok()) status = RenameDurably(part, home);
   std::error_code ignored;
   if (!status.ok()) fs::remove_all(part, ignored);
   return status;
+}
+
+absl::Status DownloadResult(Connection& connection, const std::string& job,
+                            const fs::path& directory) {
+  v1::DownloadResultRequest request;
+  request.set_job(job);
+  return DownloadResult(connection, request, directory);
 }
 
 }  // namespace ftd

@@ -97,14 +97,32 @@ grpc::ServerWriteReactor<v1::QueryMetricsResponse>* FineTuningService::QueryMetr
 grpc::ServerWriteReactor<v1::DownloadResultResponse>* FineTuningService::DownloadResult(
     Context* context, const v1::DownloadResultRequest* request) {
   using Message = v1::DownloadResultResponse;
-  return Stream<Message>(
-      parts_.lanes.downloads, context, {"DownloadResult", request->job()},
-      [this](const auto&, const auto& id) -> absl::StatusOr<OpenedStream<Message>> {
-        FTD_ASSIGN_OR_RETURN(const Job job, parts_.store.Get(id));
-        FTD_RETURN_IF_ERROR(CheckNotPruned(parts_.store, job));
-        FTD_ASSIGN_OR_RETURN(auto source, ResultSource::Open(job));
-        return OpenedStream<Message>{.source = std::move(source)};
-      });
+  return Stream<Message>(parts_.lanes.downloads, context, {"DownloadResult", request->job()},
+                         [this, name = request->export_name()](
+                             const auto&, const auto& id) -> absl::StatusOr<OpenedStream<Message>> {
+                           FTD_ASSIGN_OR_RETURN(const Job job, parts_.store.Get(id));
+                           FTD_RETURN_IF_ERROR(CheckNotPruned(parts_.store, job));
+                           FTD_RETURN_IF_ERROR(CheckHasResult(job));
+                           FTD_ASSIGN_OR_RETURN(const auto dir, parts_.exporter.Find(job, name));
+                           FTD_ASSIGN_OR_RETURN(auto source, ResultSource::Open(dir));
+                           return OpenedStream<Message>{.source = std::move(source)};
+                         });
+}
+
+// Takes minutes for a large model: a task like PullModel, of the job's id, since a name may be
+// another's by the time that the work begins.
+grpc::ServerWriteReactor<v1::ExportJobResponse>* FineTuningService::ExportJob(
+    Context* context, const v1::ExportJobRequest* request) {
+  using Message = v1::ExportJobResponse;
+  return Task<Message>(context, {"ExportJob", request->job()},
+                       [this, request = *request](const auto&, const std::string& job) {
+                         return [=, this](const auto& controls) -> absl::StatusOr<Message> {
+                           Message message;
+                           FTD_ASSIGN_OR_RETURN(*message.mutable_outcome(),
+                                                parts_.exporter.Export(job, request, controls));
+                           return message;
+                         };
+                       });
 }
 
 }  // namespace ftd

@@ -13,6 +13,7 @@
 #include "server/net/access_tokens.h"
 #include "server/requests/access.h"
 #include "server/requests/caller.h"
+#include "server/requests/exporter.h"
 #include "server/requests/model_catalog.h"
 #include "server/requests/owner_quotas.h"
 #include "server/requests/pruner.h"
@@ -38,6 +39,7 @@ struct ServiceParts {
   const Access& access;
   OwnerQuotas& quotas;
   Pruner& pruner;
+  Exporter& exporter;
   const GpuSampler& gpus;
   const char* device;  // the name of what jobs train on
   std::function<Caller(const grpc::CallbackServerContext&)> caller_of;
@@ -109,6 +111,8 @@ class FineTuningService final
       Context*, const v1::QueryMetricsRequest*) override;
   grpc::ServerWriteReactor<v1::DownloadResultResponse>* DownloadResult(
       Context*, const v1::DownloadResultRequest*) override;
+  grpc::ServerWriteReactor<v1::ExportJobResponse>* ExportJob(
+      Context*, const v1::ExportJobRequest* request) override;
 
  private:
   // What a call asks for: a method of AccessTable, and the job that its request names, if any.
@@ -150,7 +154,8 @@ class FineTuningService final
   // Starts a stream that does a long piece of work, which wakes it through the hub, under a key
   // that no other stream has.
   template <typename Message>
-  using TaskWork = std::function<typename ClientTask<Message>::Work(const Caller&)>;
+  using TaskWork =
+      std::function<typename ClientTask<Message>::Work(const Caller&, const std::string& job)>;
   template <typename Message>
   grpc::ServerWriteReactor<Message>* Task(Context* context, Asked asked, TaskWork<Message> work);
   // Returns UNAVAILABLE while the daemon is stopping: nothing is queued then.
@@ -191,10 +196,10 @@ grpc::ServerWriteReactor<Message>* FineTuningService::Task(Context* context, Ask
   return Stream<Message>(
       parts_.lanes.follows, context, std::move(asked),
       [work = std::move(work), &hub = parts_.hub](
-          const Caller& caller, const auto&) -> absl::StatusOr<OpenedStream<Message>> {
+          const Caller& caller, const std::string& job) -> absl::StatusOr<OpenedStream<Message>> {
         const std::string key = hub.NewKey();
         return OpenedStream<Message>{.source = std::make_unique<ClientTask<Message>>(
-                                         [&hub, key] { hub.Notify(key); }, work(caller)),
+                                         [&hub, key] { hub.Notify(key); }, work(caller, job)),
                                      .hub = &hub,
                                      .key = key};
       });

@@ -184,15 +184,16 @@ grpc::ServerWriteReactor<v1::CheckDataResponse>* FineTuningService::CheckData(
   using Message = v1::CheckDataResponse;
   v1::SubmitJobRequest asked;
   *asked.mutable_spec() = request->spec();
-  return Task<Message>(context, {"CheckData", ""}, [this, asked](const Caller& caller) {
-    return [this, asked, caller](const auto& controls) -> absl::StatusOr<Message> {
-      const auto submission = ToSubmission(asked, caller);
-      if (!submission.ok()) return ByRequestPath(submission.status());
-      auto response = parts_.submitter.CheckData(*submission, controls);
-      if (!response.ok()) return ByRequestPath(response.status());
-      return response;
-    };
-  });
+  return Task<Message>(
+      context, {"CheckData", ""}, [this, asked](const Caller& caller, const auto&) {
+        return [this, asked, caller](const auto& controls) -> absl::StatusOr<Message> {
+          const auto submission = ToSubmission(asked, caller);
+          if (!submission.ok()) return ByRequestPath(submission.status());
+          auto response = parts_.submitter.CheckData(*submission, controls);
+          if (!response.ok()) return ByRequestPath(response.status());
+          return response;
+        };
+      });
 }
 
 FineTuningService::Unary* FineTuningService::SubmitJob(Context* context,

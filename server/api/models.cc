@@ -40,18 +40,20 @@ FineTuningService::Unary* FineTuningService::DeleteModel(Context* context,
 grpc::ServerWriteReactor<v1::PullModelResponse>* FineTuningService::PullModel(
     Context* context, const v1::PullModelRequest* request) {
   using Message = v1::PullModelResponse;
-  return Task<Message>(context, {"PullModel", ""}, [this, request = *request](const auto&) {
-    return [this, request](const auto& controls) { return models_.Pull(request, controls); };
-  });
+  return Task<Message>(
+      context, {"PullModel", ""}, [this, request = *request](const auto&, const auto&) {
+        return [this, request](const auto& controls) { return models_.Pull(request, controls); };
+      });
 }
 
 // Reads and hashes every file, which takes minutes for a large model: a task like PullModel.
 grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyModel(
     Context* context, const v1::VerifyModelRequest* request) {
   using Message = v1::VerifyModelResponse;
-  return Task<Message>(context, {"VerifyModel", ""}, [this, request = *request](const auto&) {
-    return [this, request](const auto& controls) { return models_.Verify(request, controls); };
-  });
+  return Task<Message>(
+      context, {"VerifyModel", ""}, [this, request = *request](const auto&, const auto&) {
+        return [this, request](const auto& controls) { return models_.Verify(request, controls); };
+      });
 }
 
 }  // namespace ftd

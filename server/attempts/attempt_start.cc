@@ -161,6 +161,20 @@ absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job, co
   return lock;
 }
 
+absl::StatusOr<Fd> PrepareExport(const StateDir& state_dir, const Job& job, const fs::path& dir,
+                                 const v1::AttemptRequest::ResultExport& asked,
+                                 const std::string& base) {
+  FTD_ASSIGN_OR_RETURN(Fd lock, LockForWorker(dir));
+  v1::AttemptRequest request = RequestOf(state_dir, job);
+  if (const auto uid = ModelReader(state_dir, job, request.spec()))
+    request.set_model_reader_uid(*uid);
+  request.set_model_dir(base);
+  *request.mutable_result_export() = asked;
+  request.mutable_result_export()->set_daemon_pid(getpid());
+  FTD_RETURN_IF_ERROR(WriteRequest(request, dir));
+  return lock;
+}
+
 // Tries to take the lock. Closing the descriptor gives it back where that succeeded.
 absl::StatusOr<bool> WorkerLives(const fs::path& attempt_dir) {
   const auto lock = OpenFile(attempt_dir / kWorkerLock, O_RDWR);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "ftd/v1/worker.pb.h"
 #include "lib/base/file.h"
 #include "server/attempts/attempt_files.h"
 #include "server/attempts/device.h"
@@ -34,6 +35,13 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
 // held worker.lock.
 absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job,
                                    const std::filesystem::path& dir);
+
+// The same for an export of a job's result: `base` is the model's directory, or, of a full job, the
+// result's.
+absl::StatusOr<Fd> PrepareExport(const StateDir& state_dir, const Job& job,
+                                 const std::filesystem::path& dir,
+                                 const v1::AttemptRequest::ResultExport& asked,
+                                 const std::string& base);
 
 // True when somebody holds the attempt's lock: a living worker, or what it left behind. An error
 // when that cannot be told now.

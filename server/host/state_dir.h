@@ -4,6 +4,7 @@
 //   uploads/<sha256>                    dataset files, by content
 //   tokens/<key>/                       tokenised datasets, by content (lib/data/)
 //   jobs/<id>/attempts/<n>/             the contract with the worker (proto/ftd/v1/worker.proto)
+//   jobs/<id>/exports/<form>/           results in another form
 //   row_checks/                         looks at rows that no job has yet
 //   results/<name or id>/               published results
 //   device.lock                         held by the worker that computes, without a GPU
@@ -53,6 +54,10 @@ class StateDir {
   // The weights that the job begins with, where they are another one's checkpoint.
   std::filesystem::path StartWeights(const std::string& job_id) const {
     return root_ / "jobs" / job_id / "start";
+  }
+  // The job's result in other forms. They are made again when they are gone.
+  std::filesystem::path Exports(const std::string& job_id) const {
+    return root_ / "jobs" / job_id / "exports";
   }
   // Of looks at rows that no job has yet. Emptied at each start.
   std::filesystem::path RowChecks() const { return root_ / "row_checks"; }

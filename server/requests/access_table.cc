@@ -33,6 +33,7 @@ constexpr AccessRow kTable[] = {
     {"VerifyModel", Role::kSubmit},
     {"UploadFile", Role::kSubmit},
     {"DownloadResult", Role::kRead, Touches::kReads},
+    {"ExportJob", Role::kSubmit, Touches::kReads},
     // With one token a caller could otherwise make others, which would outlive its revocation.
     {"CreateToken", Role::kAdmin, Touches::kNoJob, kLocal},
     {"ListTokens", Role::kAdmin, Touches::kNoJob, kLocal},

@@ -14,6 +14,7 @@
 #include "lib/base/error.h"
 #include "server/attempts/attempt_files.h"
 #include "server/host/log.h"
+#include "server/requests/exporter.h"
 #include "server/requests/stored_files.h"
 
 namespace ftd {
@@ -25,6 +26,8 @@ namespace fs = std::filesystem;
 constexpr absl::Duration kSoon = absl::Minutes(1);
 // No submit takes as long.
 constexpr absl::Duration kLongestSubmit = absl::Hours(1);
+// Results in other forms, which can be made again, after they were last asked for.
+constexpr absl::Duration kExportsKept = absl::Hours(7 * 24);
 // A pass that takes long is not followed by the next at once: at most a hundredth of the time.
 constexpr int kRest = 100;
 
@@ -131,6 +134,7 @@ absl::StatusOr<std::vector<Pruned>> Pruner::Prune(const std::optional<std::strin
     if (item.status.ok()) on_removed_(item.what.file.kind, item.what.file.bytes);
   }
   LogPruned(pruned, asked_by);
+  Exporter::Prune(store_, state_dir_, only_owner, asked_by.empty() ? now - kExportsKept : now);
   return pruned;
 }
 
@@ -178,6 +182,7 @@ absl::Status Pruner::Remove(const StoredFile& file, const std::string& asked_by)
       if (file.begun) return RemoveTree(file.path);
       break;
     case RemovalKind::kResult:
+      FTD_RETURN_IF_ERROR(RemoveTree(state_dir_.Exports(file.job)));
       break;
   }
   FTD_ASSIGN_OR_RETURN(const fs::path trash, MoveToTrash(file.path));

@@ -21,4 +21,11 @@ absl::Status CheckNotPruned(JobStore& store, const Job& job) {
   return absl::OkStatus();
 }
 
+absl::Status CheckHasResult(const Job& job) {
+  if (job.state == JobState::kSucceeded && !job.result_dir.empty()) return absl::OkStatus();
+  return Error(Reason::kStateConflict,
+               absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state),
+                            " and has no result; a result comes with SUCCEEDED"));
+}
+
 }  // namespace ftd

@@ -172,7 +172,7 @@ absl::StatusOr<v1::CheckDataResponse> Submitter::CheckData(
       hub::FetchSources(data, hub::FindToken(hub::SettingsFromEnvironment()),
                         {.progress = controls.progress, .cancelled = controls.cancelled}));
   FTD_ASSIGN_OR_RETURN(
-      RowCheck check,
+      SideWork check,
       ReadRows(job, {.go_on = [&] { return !controls.cancelled(); },
                      .progress =
                          [&](const v1::Progress& progress) {
@@ -186,10 +186,10 @@ absl::StatusOr<v1::CheckDataResponse> Submitter::CheckData(
 }
 
 // In a directory of its own, since there is no job. A worker that ends well has reported the rows.
-absl::StatusOr<RowCheck> Submitter::ReadRows(const Job& judged,
-                                             const RowCheckObserver& observer) const {
+absl::StatusOr<SideWork> Submitter::ReadRows(const Job& judged,
+                                             const SideWorkObserver& observer) const {
   FTD_ASSIGN_OR_RETURN(
-      RowCheck check,
+      SideWork check,
       CheckRows(rules_.worker, state_dir_, state_dir_.RowChecks() / NewJobId(), judged, observer));
   if (check.end.outcome() == v1::WorkerEvent::End::SUCCEEDED && check.report.has_value())
     return check;

@@ -104,7 +104,7 @@ class Submitter {
   absl::Status RepeatLinks(const Job& ended, const Caller& caller, Job& job);
   // How many jobs of the caller may wait.
   int64_t MostOf(const Caller& caller) const;
-  absl::StatusOr<RowCheck> ReadRows(const Job& judged, const RowCheckObserver& observer) const;
+  absl::StatusOr<SideWork> ReadRows(const Job& judged, const SideWorkObserver& observer) const;
 
   JobStore& store_;
   const StateDir& state_dir_;

@@ -26,13 +26,8 @@ absl::Status Lost(const fs::path& path, const std::string& what) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ResultSource>> ResultSource::Open(const Job& job) {
-  if (job.state != JobState::kSucceeded || job.result_dir.empty()) {
-    return Error(Reason::kStateConflict,
-                 absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state),
-                              " and has no result; a result comes with SUCCEEDED"));
-  }
-  auto source = std::unique_ptr<ResultSource>(new ResultSource(job.result_dir));
+absl::StatusOr<std::unique_ptr<ResultSource>> ResultSource::Open(const fs::path& root) {
+  auto source = std::unique_ptr<ResultSource>(new ResultSource(root));
   std::error_code error;
   // Only names are held, sorted, so that a stream costs little memory and two downloads are alike.
   std::vector<fs::path> files;

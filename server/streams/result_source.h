@@ -1,4 +1,4 @@
-// DownloadResult's stream: a published result, file by file.
+// DownloadResult's stream: a published result, or a form of it, file by file.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +12,14 @@
 #include "lib/base/file.h"
 #include "lib/base/sha256.h"
 #include "server/host/stream_source.h"
-#include "server/jobs/job.h"
 
 namespace ftd {
 
 // Reads one file at a time, so that its memory is one piece, however large the result is.
 class ResultSource : public StreamSource<v1::DownloadResultResponse> {
  public:
-  // FAILED_PRECONDITION STATE_CONFLICT when the job has no result; DATA_LOSS RESULT_MISSING when it
-  // is gone.
-  static absl::StatusOr<std::unique_ptr<ResultSource>> Open(const Job& job);
+  // `root`: the result's directory. DATA_LOSS RESULT_MISSING when it is gone.
+  static absl::StatusOr<std::unique_ptr<ResultSource>> Open(const std::filesystem::path& root);
 
   absl::StatusOr<std::optional<v1::DownloadResultResponse>> Next() override;
   bool AtEnd() const override { return files_.empty() && !file_.valid(); }

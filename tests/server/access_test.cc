@@ -61,6 +61,8 @@ TEST(Access, WhatTheRolesMay) {
     return Decide(caller, AccessRowOf(method), owner, Visibility::kGroup) == Verdict::kAllowed;
   };
   EXPECT_TRUE(may(Role::kRead, "DownloadResult", "ada"));
+  EXPECT_FALSE(may(Role::kRead, "ExportJob", "token:ci"));  // it works for whoever asks
+  EXPECT_TRUE(may(Role::kSubmit, "ExportJob", "ada"));      // as DownloadResult
   EXPECT_FALSE(may(Role::kRead, "CancelJob", "token:ci"));
   EXPECT_FALSE(may(Role::kRead, "SubmitJob", ""));
   EXPECT_FALSE(may(Role::kRead, "UploadFile", ""));

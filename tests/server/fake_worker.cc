@@ -2,7 +2,7 @@
 // says, so that tests can have every fault at the moment they want it.
 //
 // FTD_FAKE_WORKER is a list of words, each either for every attempt or, as N:word, for attempt N
-// alone:
+// alone (an export goes by its type instead, see ExportResult):
 //   - steps=K: take K optimizer steps (default 5)
 //   - step_ms=M: each lasting M ms (default 1)
 //   - prepare_ms=M: spend M ms before the first step
@@ -133,6 +133,7 @@ class FakeWorker {
       _exit(1);
     }
     if (request_.has_row_check()) return CheckRows();
+    if (request_.has_result_export()) return ExportResult();
     TakeDevice();
     const int64_t from =
         request_.resume_from().empty() ? 0 : CheckpointStep(request_.resume_from());
@@ -173,6 +174,34 @@ class FakeWorker {
     }
     Finish(v1::WorkerEvent::End::FAILED, 0, v1::DATASET_INVALID, "rows.jsonl line 7: not JSON");
     return 1;
+  }
+  // The type asked for says what happens: q4_0 fails, q5_0 aborts half-way, q8_0 waits for a file
+  // `go` beside its directory. The file `run` tells two runs apart.
+  int ExportResult() {
+    const auto& asked = request_.result_export();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != asked.daemon_pid()) return 1;
+    const fs::path made = dir_ / ".tmp-export";
+    fs::create_directory(made);
+    const std::string kind = asked.adapter_only() ? "adapter.gguf" : "model.gguf";
+    std::ofstream(made / (asked.gguf_type().empty() ? "model.safetensors" : kind))
+        << "form of " << request_.model_dir() << " " << asked.adapter_dir();
+    std::ofstream(made / "run") << getpid();
+    v1::WorkerEvent event;
+    event.mutable_progress()->set_phase(v1::Progress::EXPORT);
+    event.mutable_progress()->set_done(5);
+    event.mutable_progress()->set_total(10);
+    Write(event);
+    if (asked.gguf_type() == "q5_0") std::abort();
+    if (asked.gguf_type() == "q4_0") {
+      Finish(v1::WorkerEvent::End::FAILED, 0, v1::DISK_FULL, "the export needs 9 GB");
+      return 1;
+    }
+    while (asked.gguf_type() == "q8_0" && !fs::exists(dir_.parent_path() / "go")) Wait(10);
+    if (kind == "model.gguf" && !asked.gguf_type().empty())
+      std::ofstream(made / "model.Modelfile") << "FROM ./model.gguf\nPARAMETER stop x\n";
+    fs::rename(made, dir_ / "export");
+    return Finish(v1::WorkerEvent::End::SUCCEEDED, 0), 0;
   }
   bool Flag(const char* name) const { return script_.count(name) > 0; }
   bool At(const char* name, int64_t step) const {

@@ -211,7 +211,7 @@ def test_names_are_unique_also_against_results(ftd):
 def test_unknown_jobs_everywhere(ftd):
     stub = ftd.stub
     for method in ["GetJob", "CancelJob", "PauseJob", "ResumeJob", "HoldJob", "ReleaseJob", "UpdateJob", "RetryJob", "DeleteJob",
-                   "ListCheckpoints", "WatchJob", "TailLog", "QueryMetrics", "DownloadResult"]:
+                   "ListCheckpoints", "WatchJob", "TailLog", "QueryMetrics", "DownloadResult", "ExportJob"]:
         for name in ["nobody", ""]:
             request = getattr(api, f"{method}Request")(job=name)
             expect_error(lambda: getattr(stub, method)(request), Code.NOT_FOUND, "JOB_NOT_FOUND")

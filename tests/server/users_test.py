@@ -339,7 +339,7 @@ def test_what_visibility_owner_hides(pki):
                         (stub.QueryMetrics, api.QueryMetricsRequest), (stub.DownloadResult, api.DownloadResultRequest),
                         (stub.ListCheckpoints, api.ListCheckpointsRequest), (stub.CancelJob, api.CancelJobRequest),
                         (stub.DeleteJob, api.DeleteJobRequest), (stub.UpdateJob, api.UpdateJobRequest),
-                        (stub.RetryJob, api.RetryJobRequest)]:
+                        (stub.RetryJob, api.RetryJobRequest), (stub.ExportJob, api.ExportJobRequest)]:
                     error = expect_error(lambda: call(request(job=name), timeout=30), Code.NOT_FOUND, "JOB_NOT_FOUND")
                     assert error.details() == f'no job "{name}"; `ftctl ls` lists the jobs'
             assert [job.id for job in stub.ListJobs(api.ListJobsRequest(), timeout=30).jobs] == [own.id]
