@@ -9,7 +9,7 @@
 // has in base + adapter: errors of layers before it do not hide its own.
 //
 // The logits of both models are compared as well: their relative distance may be 1e-5 √L for L
-// layers, or, where the weights have few bits, 4 u √L, since a layer's share of errors is a few u
+// layers, or, where the weights have few bits, 2 u √L, since a layer's share of errors is a few u
 // and adds up like a random walk.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
@@ -36,7 +36,7 @@ namespace ftd::engine {
 namespace {
 
 constexpr double kSameInFloat32 = 1e-5;
-constexpr double kLogitsRounding = 4;
+constexpr double kLogitsRounding = 2;
 
 // The largest relative error of rounding, and the numbers below which it is no longer relative.
 struct Rounding {
