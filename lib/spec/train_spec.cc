@@ -132,6 +132,9 @@ void JudgeTogether(FieldReader& fields, TrainSpec* spec) {
                    "hf_parity does not go with float16: AdamW's second moment vanishes in it; use "
                    "bfloat16, or fp32_master");
   }
+  if (spec->merge && spec->mode == Mode::kFull)
+    fields.Violate("merge",
+                   "is only for adapter modes; the result of mode full is a model already");
   JudgeBatch(fields, *spec);
   JudgeLrSchedule(fields, spec->learning_rate, &spec->lr_schedule);
   if (spec->eval_split > 0) {

@@ -113,11 +113,12 @@ def test_nothing_tells_where_it_was_made(finished, model, daemon):
 
 
 @pytest.mark.parametrize("mode", ["lora", "qlora", "full"])
-def test_the_hub_reads_the_model_card(daemon, model, dataset, mode):
+def test_the_hub_reads_the_model_card(daemon, model, dataset, mode, tmp_path):
     """huggingface_hub parses the metadata; a base model or dataset that is not on the hub is not named as if it were."""
     from huggingface_hub import ModelCard
+    merge = {} if mode == "full" else {"merge": True}
     done = daemon.wait(submit(daemon, model, dataset, mode=mode, max_steps=4, eval_split=8, eval_steps=2, load_best_model_at_end=True,
-                              name=f"card-{mode}"), "SUCCEEDED")
+                              name=f"card-{mode}", **merge), "SUCCEEDED")
     data = ModelCard.load(pathlib.Path(done.result_dir) / "README.md").data
     best = min(daemon.evaluations(done.id), key=lambda evaluation: evaluation.loss)
     assert data.library_name == ("transformers" if mode == "full" else "peft") and data.pipeline_tag == "text-generation"
@@ -126,6 +127,12 @@ def test_the_hub_reads_the_model_card(daemon, model, dataset, mode):
         ("text-generation", dataset.name, "loss"), ("text-generation", dataset.name, "accuracy")]
     assert [r.metric_value for r in data.eval_results] == pytest.approx([best.loss, best.mean_token_accuracy], rel=1e-5)
     assert data.model_name == f"card-{mode}"
+    merged = pathlib.Path(done.result_dir) / "merged"
+    assert merged.exists() == bool(merge) == ('from_pretrained("merged")' in (merged.parent / "README.md").read_text())
+    if merge:  # by whichever way it was asked for
+        daemon.ftctl("export", done.id, tmp_path / "out")
+        assert names(merged) == names(tmp_path / "out") >= {"config.json", "model.safetensors", "tokenizer.json"}
+        assert all((merged / name).read_bytes() == (tmp_path / "out" / name).read_bytes() for name in names(merged))
 
 
 def test_adapter_is_for_peft(finished, model):
@@ -142,6 +149,28 @@ def test_adapter_is_for_peft(finished, model):
     before = base(input_ids=torch.arange(2, 20)[None]).logits.detach()
     after = PeftModel.from_pretrained(base, out)(input_ids=torch.arange(2, 20)[None]).logits.detach()
     assert (before - after).abs().max() > 1e-4
+
+
+def test_export_is_for_transformers_and_llama_cpp(finished, daemon, model, tmp_path):
+    """The same text as of base + adapter, or of the trained model."""
+    import llama_cpp
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    job, out, mode = finished
+    daemon.ftctl("export", job.id, tmp_path / "merged")
+    daemon.ftctl("export", job.id, "--gguf", tmp_path / "model.gguf", "--type", "f32")
+    trained = AutoModelForCausalLM.from_pretrained(model if mode == "lora" else out)
+    if mode == "lora":
+        trained = PeftModel.from_pretrained(trained, out)
+    ids = torch.arange(2, 20)[None]
+    options = {"max_new_tokens": 12, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    want = trained.generate(input_ids=ids, **options)[0, ids.shape[1]:].tolist()
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert merged.generate(input_ids=ids, **options)[0, ids.shape[1]:].tolist() == want
+    with llama_cpp.Model(tmp_path / "model.gguf") as loaded:
+        assert loaded.greedy(ids[0].tolist(), 12) == want
+    assert (tmp_path / "model.Modelfile").read_text().startswith("FROM ./model.gguf\nPARAMETER stop")
 
 
 def test_full_model_is_for_transformers(finished, model):

@@ -68,11 +68,15 @@ std::string HowToLoad(const TrainSpec& spec, const std::string& base) {
            "model = AutoModelForCausalLM.from_pretrained(\".\")\n"
            "tokenizer = AutoTokenizer.from_pretrained(\".\")\n```\n";
   }
+  const char* const merged =
+      "\nIn `merged` is the model with the adapter merged into it, which needs no PEFT:\n"
+      "\n```python\nfrom transformers import AutoModelForCausalLM\n"
+      "model = AutoModelForCausalLM.from_pretrained(\"merged\")\n```\n";
   return absl::StrFormat(
       "\n```python\nfrom transformers import AutoModelForCausalLM\nfrom peft import PeftModel\n"
       "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(\"%s\"), "
-      "\".\")\n```\n",
-      base);
+      "\".\")\n```\n%s",
+      base, spec.merge ? merged : "");
 }
 
 }  // namespace

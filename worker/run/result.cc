@@ -1,6 +1,7 @@
 #include "worker/run/result.h"
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/manifest.h"
@@ -9,6 +10,7 @@
 #include "worker/records/logging_window.h"
 #include "worker/records/model_card.h"
 #include "worker/records/tensorboard.h"
+#include "worker/run/export.h"
 #include "worker/run/model_copy.h"
 
 namespace ftd {
@@ -16,12 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kTokenizerFiles[] = {
-    "tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json",
-    "tokenizer.model", "added_tokens.json",     "vocab.json",
-    "merges.txt"};
 constexpr const char* kChatTemplate = "chat_template.jinja";
-constexpr const char* kMoreChatTemplates = "additional_chat_templates";
 
 // The chat template that the model was trained with, for it will be asked with the same.
 absl::Status WriteChatTemplates(const RowRules& rules, const RunFacts& facts, const fs::path& dir) {
@@ -30,21 +27,7 @@ absl::Status WriteChatTemplates(const RowRules& rules, const RunFacts& facts, co
     const std::string_view own = chat::BuiltIn(given);
     return WriteFileAtomically(dir / kChatTemplate, own.empty() ? given : std::string(own));
   }
-  for (const char* name : {kChatTemplate, "chat_template.json"})
-    FTD_RETURN_IF_ERROR(CopyModelFile(facts.model_dir, name, facts.model_reader, dir));
-  const fs::path model_dir = facts.model_dir;
-  std::error_code error;
-  if (!fs::is_directory(model_dir / kMoreChatTemplates, error)) return absl::OkStatus();
-  fs::create_directory(dir / kMoreChatTemplates, error);
-  for (fs::directory_iterator entry(model_dir / kMoreChatTemplates, error), end;
-       !error && entry != end; entry.increment(error)) {
-    if (entry->path().extension() != ".jinja") continue;
-    FTD_RETURN_IF_ERROR(CopyModelFile(facts.model_dir,
-                                      fs::path(kMoreChatTemplates) / entry->path().filename(),
-                                      facts.model_reader, dir));
-  }
-  if (error) return ErrnoError(error.value(), absl::StrCat("copy ", kMoreChatTemplates));
-  return SyncPath(dir / kMoreChatTemplates);
+  return CopyChatTemplates(facts.model_dir, facts.model_reader, dir);
 }
 
 // Writes what transformers (full) or PEFT (adapter) loads from a directory; no pickles.
@@ -52,8 +35,7 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
                              const RunFacts& facts, const RunHistory& history,
                              const fs::path& dir) {
   trainer.ExportWeights(dir);
-  for (const char* name : kTokenizerFiles)
-    FTD_RETURN_IF_ERROR(CopyModelFile(facts.model_dir, name, facts.model_reader, dir));
+  FTD_RETURN_IF_ERROR(CopyTokenizer(facts.model_dir, facts.model_reader, dir));
   FTD_RETURN_IF_ERROR(WriteChatTemplates(spec.dataset.rules, facts, dir));
   if (spec.mode == Mode::kFull) {
     for (const char* name : {"config.json", "generation_config.json"})
@@ -81,6 +63,15 @@ absl::Status WriteLog(const RunHistory& history, int64_t logging_steps, const fs
   return SyncPath(dir);
 }
 
+// The record of the run is there by now: it tells what the adapter was trained on.
+absl::Status WriteMergedModel(const RunFacts& facts, const fs::path& dir) {
+  const ExportOrder order{.model_dir = WithoutLinks(facts.model_dir),
+                          .adapter_dir = WithoutLinks(dir),
+                          .model_reader = facts.model_reader,
+                          .directory = WithoutLinks(dir) / "merged"};
+  return Export(order, [](int64_t, int64_t) {}).status();
+}
+
 }  // namespace
 
 // Everything is written into a scratch directory that is renamed as the last act: a result that
@@ -96,6 +87,7 @@ absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
       temporary / "trainer_state.json", TrainerStateJson(spec, history, trainer.steps_planned())));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "metrics.jsonl", MetricsJsonl(history)));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "ftd_run.json", RunRecordJson(spec, facts)));
+  if (spec.merge) FTD_RETURN_IF_ERROR(WriteMergedModel(facts, temporary));
   if (places.logs_in_result) {
     FTD_RETURN_IF_ERROR(WriteLog(history, spec.logging_steps, temporary / "runs"));
   }

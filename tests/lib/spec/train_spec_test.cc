@@ -219,6 +219,17 @@ TEST(TrainSpec, ScheduleOfTheLearningRate) {
                "constant_with_warmup");
 }
 
+TEST(TrainSpec, OnlyAnAdapterIsMerged) {
+  json spec = Minimal("LORA");
+  EXPECT_FALSE(Resolve(spec)->merge);
+  spec["merge"] = true;
+  EXPECT_TRUE(Resolve(spec)->merge);
+  EXPECT_TRUE(Resolve(json::parse(TrainSpecToJson(*Resolve(spec))))->merge);
+  spec = Minimal("FULL");
+  spec["merge"] = true;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID", "merge");
+}
+
 TEST(TrainSpec, PrecisionOfFullFineTuning) {
   json spec = Minimal("FULL");
   EXPECT_EQ(Resolve(spec)->precision, Precision::kFp32Master);
