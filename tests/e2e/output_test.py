@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import submit
 from ftd_fixture import REPO, Ftd
+from safetensors.torch import load_file
 from tiny_model import make_tiny_llama
 
 STEPS = 12
@@ -133,6 +134,9 @@ def test_the_hub_reads_the_model_card(daemon, model, dataset, mode, tmp_path):
         daemon.ftctl("export", done.id, tmp_path / "out")
         assert names(merged) == names(tmp_path / "out") >= {"config.json", "model.safetensors", "tokenizer.json"}
         assert all((merged / name).read_bytes() == (tmp_path / "out" / name).read_bytes() for name in names(merged))
+        base, got = load_file(model / "model.safetensors"), load_file(merged / "model.safetensors")
+        moved = max((got[name] - base[name]).norm() / base[name].norm() for name in base if "proj" in name)
+        assert (moved > 0.03) == (mode == "qlora"), "into what it was trained on, which is in NF4"
 
 
 def test_adapter_is_for_peft(finished, model):

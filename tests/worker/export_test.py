@@ -21,6 +21,7 @@ import gguf_models  # noqa: E402
 import llama_cpp  # noqa: E402
 import transformers  # noqa: E402
 from ftd_fixture import BIN  # noqa: E402
+from mounts import on_small_disk  # noqa: E402
 from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402
 from worker_cli import worker_logits  # noqa: E402
 
@@ -263,6 +264,15 @@ def test_what_cannot_be_exported(models, qlora, tmp_path):
         assert message in done.stderr, done.stderr
     assert sorted(tmp_path.rglob("*")) == before
     assert export("--adapter", adapter, "--output", tmp_path / "x", check=False).returncode == 2  # --model is required
+
+
+@pytest.mark.parametrize("output", [["--output", "disk/out"], ["--gguf", "disk/out.gguf", "--type", "q8_0"]], ids=lambda o: o[0][2:])
+def test_a_disk_that_is_too_small_is_noticed_first(output, models, tmp_path):
+    """By the sizes, which the message has: the merged model and, for a GGUF file, that as well."""
+    model_dir, adapter = models("llama", "bfloat16")
+    command = [BIN / "ft-worker", "export", "--model", model_dir, "--adapter", adapter, *output]
+    done = subprocess.run(on_small_disk(tmp_path / "disk", "200k", command), cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 75 and "the export needs 0.00 GB in disk, where 0.00 GB are free" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("output", ["--output", "--gguf"])
