@@ -202,7 +202,7 @@ absl::Status Exporter::Make(const Order& order, const SideWorkObserver& observer
   FTD_RETURN_IF_ERROR(RenameDurably(scratch.path() / kExport, dir));
   LogInfo(about, "its result was exported as ", order.name);
   // It may have been removed meanwhile, and nobody would remove this.
-  const absl::Status job = store_.Get(order.job.id).status();
+  absl::Status job = store_.Get(order.job.id).status();
   if (absl::IsNotFound(job)) RemoveTree(exports.parent_path()).IgnoreError();
   return job;
 }

@@ -70,9 +70,10 @@ void WriteIndex(const MergeSource& source, const MergePlan& plan,
   if (plan.model.config.nf4) {
     nlohmann::ordered_json index = {{"metadata", {{"total_size", plan.Size().bytes}}},
                                     {"weight_map", nlohmann::ordered_json::object()}};
-    for (const PlannedFile& file : plan.files)
+    for (const PlannedFile& file : plan.files) {
       for (const PlannedTensor& tensor : file.tensors)
         index["weight_map"][tensor.header.name] = file.name;
+    }
     text = index.dump(2) + "\n";
   }
   ThrowIfError(WriteFileAtomically(dir / kIndex, text));

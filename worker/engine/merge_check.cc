@@ -72,9 +72,10 @@ FlatBatch RowsOf(int64_t vocab_size) {
   constexpr size_t kRows = 4, kTokens = 32;
   std::mt19937 random(20);  // its numbers are the standard's, unlike a distribution's
   std::vector<TokenizedRow> rows(kRows);
-  for (TokenizedRow& row : rows)
+  for (TokenizedRow& row : rows) {
     for (size_t i = 0; i < kTokens; ++i)
       row.input_ids.push_back(static_cast<int32_t>(random() % vocab_size));
+  }
   return ToDevice(Pack(rows, at::kCPU), at::kCPU);
 }
 
