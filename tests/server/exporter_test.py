@@ -168,6 +168,7 @@ def test_a_daemon_that_is_killed_or_stopped_leaves_no_half(ftd, job, exports):
         wait_until(lambda: not workers(exports), "the worker to end", 5)
         ftd.start()
         assert not unfinished(exports)
-    assert failed == [grpc.StatusCode.UNAVAILABLE] * 2
+    # The fixture closes the caller's channel with the daemon, which may be what the caller sees first.
+    assert len(failed) == 2 and set(failed) <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
     exports.joinpath("go").touch()
     assert export(ftd, job, "q8_0").name == "gguf-q8_0"
