@@ -64,6 +64,16 @@ std::vector<bool> Wanted(const Conversation& conversation, Learned learned) {
   return wanted;
 }
 
+// Returns the messages in the form that the template takes.
+std::vector<Message> MessagesFor(const Parsed& parsed, const Conversation& conversation) {
+  std::vector<Message> messages = conversation.messages;
+  for (Message& message : messages) {
+    if (message.is_parts && !parsed.style.takes_parts)
+      message.value = WithJoinedParts(message.value);
+  }
+  return messages;
+}
+
 }  // namespace
 
 struct ChatTemplate::State {
@@ -206,11 +216,7 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Load(const std::filesystem::path& mod
 absl::StatusOr<RenderedChat> ChatTemplate::Render(const Conversation& conversation,
                                                   Learned learned) const {
   FTD_ASSIGN_OR_RETURN(const Parsed* parsed, state_->Choose(conversation));
-  std::vector<Message> messages = conversation.messages;
-  for (Message& message : messages) {
-    if (message.is_parts && !parsed->style.takes_parts)
-      message.value = WithJoinedParts(message.value);
-  }
+  const std::vector<Message> messages = MessagesFor(*parsed, conversation);
   absl::StatusOr<Rendered> rendered =
       state_->Render(*parsed, messages, conversation, /*prompt_for_answer=*/false);
   if (!rendered.ok()) return Named(rendered.status());
@@ -231,6 +237,14 @@ absl::StatusOr<RenderedChat> ChatTemplate::Render(const Conversation& conversati
   chat.learned.spans =
       all ? Without(std::move(turns), {0, chat.text.size()}) : Joined(std::move(turns));
   return chat;
+}
+
+absl::StatusOr<std::string> ChatTemplate::RenderPrompt(const Conversation& conversation) const {
+  FTD_ASSIGN_OR_RETURN(const Parsed* parsed, state_->Choose(conversation));
+  absl::StatusOr<Rendered> rendered = state_->Render(*parsed, MessagesFor(*parsed, conversation),
+                                                     conversation, /*prompt_for_answer=*/true);
+  if (!rendered.ok()) return Named(rendered.status());
+  return std::move(rendered->text);
 }
 
 }  // namespace ftd::chat

@@ -62,6 +62,10 @@ class ChatTemplate {
   // learned.
   absl::StatusOr<RenderedChat> Render(const Conversation& conversation, Learned learned) const;
 
+  // Returns the text by which a model is asked for the next turn: with add_generation_prompt.
+  // INVALID_ARGUMENT without a reason: the template refuses the conversation.
+  absl::StatusOr<std::string> RenderPrompt(const Conversation& conversation) const;
+
   // A SHA-256, in hex, of all that the text of a conversation depends on.
   const std::string& fingerprint() const;
 

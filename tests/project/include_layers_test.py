@@ -19,9 +19,11 @@ THIRD_PARTY = {  # what an include's path begins with → the library
     "tensorboard/event.pb.h": "messages", "ftd/v1/job.pb.h": "messages", "ftd/v1/worker.pb.h": "messages", "ftd/": "proto",
 }
 EVERYWHERE = {"JSON", "Abseil"}
-LIB = ["lib/base", "lib/cli", "lib/jinja", "lib/chat", "lib/runlog", "lib/model", "lib/tokenizer", "lib/data", "lib/spec", "lib/plan", "lib/gguf", "lib/hub",
-       "lib/hub/transport"]
-ENGINE_FACE = ["worker/engine/train.h", "worker/engine/logits.h", "worker/engine/merge.h", "worker/engine/error.h"]  # headers that include no torch
+LIB = ["lib/base", "lib/cli", "lib/jinja", "lib/chat", "lib/runlog", "lib/model", "lib/tokenizer", "lib/generation", "lib/data", "lib/spec",
+       "lib/plan", "lib/gguf", "lib/hub", "lib/hub/transport"]
+# Headers that include no torch.
+ENGINE_FACE = ["worker/engine/train.h", "worker/engine/generate.h", "worker/engine/logits.h", "worker/engine/merge.h",
+               "worker/engine/error.h"]
 # Each folder and what it may include beside itself. A folder that is not named belongs to the one that holds it.
 ALLOWED = {
     "lib/base": {"OpenSSL", "utf8proc"},

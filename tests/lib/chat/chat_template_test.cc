@@ -195,6 +195,20 @@ TEST(ChatTemplate, PartsBecomeTextWhereATemplateTakesText) {
             "<a><b>");
 }
 
+TEST(ChatTemplate, APromptAsksForTheNextTurn) {
+  const auto parsed = Load(
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}"
+      "{% if add_generation_prompt %}<assistant>{% endif %}");
+  ASSERT_OK(parsed);
+  const auto prompt = parsed->RenderPrompt(Messages(R"([{"role": "user", "content":
+      [{"type": "text", "text": "q"}, {"type": "text", "text": "r"}]}])"));
+  ASSERT_OK(prompt);
+  EXPECT_EQ(*prompt, "<user>qr</><assistant>");
+  const auto refusing = Load("{{ raise_exception('roles must alternate') }}");
+  ASSERT_OK(refusing);
+  EXPECT_ERROR(refusing->RenderPrompt(Messages(kOneTurn)), kInvalid, "", "roles must alternate");
+}
+
 TEST(ChatTemplate, VariablesAndDate) {
   Conversation conversation = Messages(kOneTurn);
   EXPECT_OK(SetTemplateVariables(R"({"eos_token": "E", "x": 1})", &conversation));
