@@ -34,6 +34,7 @@ ALLOWED = {
     "lib/model": {"lib/base"},
     "lib/tokenizer": {"lib/base", "lib/tokenizer/regex", "utf8proc"},
     "lib/tokenizer/regex": {"lib/base", "PCRE2"},
+    "lib/generation": {"lib/base", "lib/tokenizer"},
     "lib/data": {"lib/base", "lib/chat", "lib/model", "lib/tokenizer", "lib/data/rows"},
     "lib/data/rows": {"lib/base", "zlib", "zstd", "Arrow"},
     "lib/spec": {"lib/base", "lib/chat", "lib/model", "lib/tokenizer", "lib/data"},

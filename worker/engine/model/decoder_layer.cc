@@ -59,7 +59,7 @@ at::Tensor ForwardToProduct(const DecoderLayer& layer, int64_t index, const Batc
   at::Tensor normed = NormedInput(layer.attention_input_norm, context, saved->x, &saved->norm1);
   if (keep_inputs) saved->normed1 = normed;
   at::Tensor mixed = MixerForward(
-      layer, context,
+      layer, index, context,
       LinearForward(layer.qkv, normed, DropoutOf(context, index, kQkv), &saved->qkv_lora), saved);
   saved->h = AddBranch(layer.attention_output_norm, context,
                        LinearForward(layer.o, mixed, DropoutOf(context, index, kO), &saved->o_lora),

@@ -13,8 +13,10 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "lib/model/layer_kinds.h"
+#include "worker/engine/model/sequence_cache.h"
 #include "worker/engine/ops/attention/attention.h"
 #include "worker/engine/ops/delta/delta.h"
 #include "worker/engine/ops/linear/linear.h"
@@ -73,6 +75,10 @@ struct BatchContext {
   double residual_multiplier = 1;  // m
   double dropout = 0;              // LoRA's
   uint64_t dropout_seed = 0;       // of this micro-batch
+  // Of the documents, in generation: each is the beginning of a sequence, or the next token of one.
+  std::vector<SequenceCache*> caches;
+
+  bool continues() const { return !caches.empty() && caches[0]->tokens > 0; }
 };
 
 // Kept of what a block adds to the hidden state, where that is normed.

@@ -1,6 +1,7 @@
 #include "worker/engine/model/mixer.h"
 
 #include <utility>
+#include <vector>
 
 #include "worker/engine/ops/attention/gate.h"
 
@@ -46,12 +47,58 @@ void NormQueriesAndKeysBackward(DecoderLayer& layer, const BatchContext& context
                    layer.key_norm.FreshGrad());
 }
 
+// Returns a layer's part of each sequence's cache: LayerCache::attention or ::delta.
+template <typename Cache>
+std::vector<Cache*> CachesOf(const BatchContext& context, int64_t index, Cache LayerCache::*part) {
+  std::vector<Cache*> caches;
+  for (SequenceCache* cache : context.caches) caches.push_back(&(cache->layers[index].*part));
+  return caches;
+}
+
+// Stores in each sequence's cache what its document leaves.
+at::Tensor DeltaForwardStoring(const DecoderLayer& layer, int64_t index,
+                               const BatchContext& context, DecoderLayerSaved* saved) {
+  at::Tensor ends;
+  at::Tensor mixed = DeltaForward(saved->qkv, layer.delta, context.delta, &saved->delta, &ends);
+  const std::vector<DeltaCache*> caches = CachesOf(context, index, &LayerCache::delta);
+  const std::vector<int64_t>& offsets = context.documents.offsets;
+  for (size_t d = 0; d < caches.size(); ++d) {
+    StoreDelta(saved->qkv, offsets[d], offsets[d + 1], layer.delta, context.delta.shape,
+               ends[context.delta.chunks.ranks[d]], caches[d]);
+  }
+  return mixed;
+}
+
+at::Tensor DeltaMixer(const DecoderLayer& layer, int64_t index, const BatchContext& context,
+                      DecoderLayerSaved* saved) {
+  if (context.continues()) {
+    return DeltaStep(saved->qkv, layer.delta, context.delta,
+                     CachesOf(context, index, &LayerCache::delta));
+  }
+  if (!context.caches.empty()) return DeltaForwardStoring(layer, index, context, saved);
+  return DeltaForward(saved->qkv, layer.delta, context.delta, &saved->delta);
+}
+
+// Attends within the batch, or to what came before it in its sequences' caches.
+void Attend(const AttentionShape& shape, int64_t index, const BatchContext& context,
+            DecoderLayerSaved* saved) {
+  const std::vector<KvCache*> caches = CachesOf(context, index, &LayerCache::attention);
+  if (context.continues()) {
+    saved->attention.out = CachedAttention(saved->qkv, shape, caches);
+    return;
+  }
+  AttentionForward(saved->qkv, context.documents, shape, &saved->attention);
+  const std::vector<int64_t>& offsets = context.documents.offsets;
+  for (size_t d = 0; d < caches.size(); ++d)
+    StoreKeysAndValues(saved->qkv, offsets[d], offsets[d + 1], shape, caches[d]);
+}
+
 }  // namespace
 
-at::Tensor MixerForward(const DecoderLayer& layer, const BatchContext& context,
+at::Tensor MixerForward(const DecoderLayer& layer, int64_t index, const BatchContext& context,
                         at::Tensor projected, DecoderLayerSaved* saved) {
   saved->qkv = std::move(projected);
-  if (layer.kind.delta) return DeltaForward(saved->qkv, layer.delta, context.delta, &saved->delta);
+  if (layer.kind.delta) return DeltaMixer(layer, index, context, saved);
   if (context.attention_gate) {
     QkvAndGate parts = SplitGate(saved->qkv, context.attention);
     saved->qkv = std::move(parts.qkv);
@@ -61,7 +108,7 @@ at::Tensor MixerForward(const DecoderLayer& layer, const BatchContext& context,
   // In place: nothing needs the queries and keys before their rotation.
   const AttentionShape shape = ShapeIn(layer, context);
   RotateQueriesAndKeys(saved->qkv, shape, RotationIn(layer, context));
-  AttentionForward(saved->qkv, context.documents, shape, &saved->attention);
+  Attend(shape, index, context, saved);
   return MixerOutput(layer, context, *saved);
 }
 

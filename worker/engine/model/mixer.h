@@ -11,8 +11,9 @@
 namespace ftd::engine {
 
 // Returns mixed [T, M] of projected [T, P], which is consumed, and saves what the backward pass
-// needs.
-at::Tensor MixerForward(const DecoderLayer& layer, const BatchContext& context,
+// needs. Layer `index` of the context's caches gets what later tokens need; where the batch
+// continues their sequences, the backward pass has nothing to begin with.
+at::Tensor MixerForward(const DecoderLayer& layer, int64_t index, const BatchContext& context,
                         at::Tensor projected, DecoderLayerSaved* saved);
 
 // Returns the same again, from what was saved.

@@ -36,9 +36,12 @@ at::Tensor QueryScale(const Model& model, const at::Tensor& positions) {
 }
 
 // Makes what all layers share.
-BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
+BatchContext MakeContext(const Model& model, const FlatBatch& batch, const PassOptions& options) {
   const ModelConfig& c = model.config;
   BatchContext context;
+  context.dropout = options.dropout;
+  context.dropout_seed = options.dropout_seed;
+  context.caches = options.caches;
   context.documents = batch.documents;
   context.rotation.rope = TableOf(model, c.rope, model.rope_frequencies, batch);
   context.rotation.query_scale = QueryScale(model, batch.positions);
@@ -50,8 +53,9 @@ BatchContext MakeContext(const Model& model, const FlatBatch& batch) {
                        c.attention_softcap};
   context.attention_gate = c.attention_gate;
   if (c.delta.value_heads > 0) {
-    context.delta = {c.delta, MakeChunks(batch.documents, batch.positions), c.rms_norm_eps,
-                     c.activation};
+    const bool chunked = !context.continues();
+    context.delta = {c.delta, chunked ? MakeChunks(batch.documents, batch.positions) : Chunks{},
+                     c.rms_norm_eps, c.activation};
   }
   context.norm = c.norm;
   context.eps = c.rms_norm_eps;
@@ -128,9 +132,7 @@ at::Tensor Embed(const Model& model, const FlatBatch& batch) {
 // place of about 20 times as much.
 at::Tensor ForwardLayers(const Model& model, const FlatBatch& batch, at::Tensor x,
                          const PassOptions& options, Tape* tape) {
-  BatchContext context = MakeContext(model, batch);
-  context.dropout = options.dropout;
-  context.dropout_seed = options.dropout_seed;
+  BatchContext context = MakeContext(model, batch, options);
   std::vector<DecoderLayerSaved> kept(tape == nullptr ? 0 : model.layers.size());
   for (size_t i = 0; i < model.layers.size(); ++i) {
     DecoderLayerSaved saved;
@@ -140,6 +142,8 @@ at::Tensor ForwardLayers(const Model& model, const FlatBatch& batch, at::Tensor 
     if (index < options.recomputed_layers) saved = DecoderLayerSaved{.x = saved.x};
     kept[i] = std::move(saved);
   }
+  for (size_t d = 0; d < options.caches.size(); ++d)
+    options.caches[d]->tokens += batch.documents.offsets[d + 1] - batch.documents.offsets[d];
   if (tape != nullptr) *tape = {std::move(context), std::move(kept), options.recomputed_layers};
   return x;
 }

@@ -53,6 +53,10 @@ struct PassOptions {
   // Gradient checkpointing: of the first so many layers only the input is kept. The first, because
   // their backward pass comes last, when what the others kept is free again.
   int64_t recomputed_layers = 0;
+  // Generation: a cache for each document. Each document is the beginning of a sequence whose cache
+  // is empty; or each is one token, the next of a sequence whose cache is not, at that position.
+  // The caches get what the tokens leave. No tape can be had.
+  std::vector<SequenceCache*> caches;
 };
 
 // The data that a forward pass leaves for its backward pass.

@@ -6,6 +6,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "lib/base/ceil_div.h"
 
@@ -18,6 +19,16 @@ at::Tensor Borders(const Documents& documents, const at::TensorOptions& options)
   return at::tensor(documents.offsets, options);
 }
 
+// Returns the documents' ranks by their number of chunks, the most first; equal ones in order.
+std::vector<int64_t> RanksOf(const std::vector<int64_t>& own) {
+  std::vector<int64_t> order(own.size()), ranks(own.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return own[a] > own[b]; });
+  for (size_t i = 0; i < order.size(); ++i) ranks[order[i]] = static_cast<int64_t>(i);
+  return ranks;
+}
+
 }  // namespace
 
 // With r_d the rank of document d by its number of chunks, and b_i the chunks before the i-th ones:
@@ -26,12 +37,15 @@ at::Tensor Borders(const Documents& documents, const at::TensorOptions& options)
 Chunks MakeChunks(const Documents& documents, const at::Tensor& positions) {
   Chunks chunks;
   chunks.positions = positions;
+  std::vector<int64_t> chunks_of;
   for (size_t d = 0; d + 1 < documents.offsets.size(); ++d) {
     const int64_t own = CeilDiv(documents.offsets[d + 1] - documents.offsets[d], kChunkTokens);
     if (own > static_cast<int64_t>(chunks.counts.size())) chunks.counts.resize(own);
     for (int64_t i = 0; i < own; ++i) ++chunks.counts[i];
     chunks.total += own;
+    chunks_of.push_back(own);
   }
+  chunks.ranks = RanksOf(chunks_of);
   const at::Tensor borders = Borders(documents, positions.options());
   const at::Tensor own = borders.diff().add_(kChunkTokens - 1).floor_divide_(kChunkTokens);
   const at::Tensor order = at::argsort(own, /*stable=*/true, /*dim=*/0, /*descending=*/true);

@@ -22,6 +22,7 @@ namespace ftd::engine {
 struct Chunks {
   std::vector<int64_t> counts;  // of chunks that are their documents' first, second, …
   int64_t total = 0;            // n
+  std::vector<int64_t> ranks;   // of the documents, by their number of chunks: 0 has the most
   at::Tensor slots;             // [T] int64: each token's place among the n·C
   at::Tensor positions;         // [T] int64: from 0 in each document
 };

@@ -1,6 +1,7 @@
 #include "worker/engine/ops/delta/delta.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/sigmoid.h>
@@ -11,59 +12,22 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "worker/engine/ops/delta/conv.h"
+#include "worker/engine/ops/delta/parts.h"
 #include "worker/engine/ops/delta/rule.h"
 
 namespace ftd::engine {
 namespace {
 
-constexpr double kLengthEps = 1e-6;  // of l2norm in modeling_qwen3_5.py
-
-// The parts of the projected input, or of its gradient; views.
-struct Parts {
-  at::Tensor channels, z, b, a;
-};
-
-Parts Split(const at::Tensor& projected, const DeltaShape& s) {
-  const int64_t C = s.channels(), V = s.values(), N = s.value_heads;
-  return {projected.narrow(1, 0, C), projected.narrow(1, C, V), projected.narrow(1, C + V, N),
-          projected.narrow(1, C + V + N, N)};
-}
-
-// A tensor of the convolution's channels as heads of queries, keys [T, K, Hk] and values [T, N,
-// Hv]; views.
-struct Heads {
-  at::Tensor q, k, v;
-};
-
-Heads HeadsOf(const at::Tensor& channels, const DeltaShape& s) {
-  const auto part = [&](int64_t first, int64_t heads, int64_t dim) {
-    return channels.narrow(1, first, heads * dim).view({-1, heads, dim});
-  };
-  return {part(0, s.key_heads, s.key_dim), part(s.keys(), s.key_heads, s.key_dim),
-          part(2 * s.keys(), s.value_heads, s.value_dim)};
-}
-
-// Decay and strength of writing of each token and head [T, N]: g in float32, β in the dtype.
-struct Gates {
-  at::Tensor g, beta;
-};
+using namespace delta;
 
 // Returns queries, keys and values after their convolution.
 Heads Convolved(const Parts& parts, const DeltaWeights& weights, const DeltaContext& context) {
   return HeadsOf(
       ConvForward(parts.channels, weights.conv.value, context.chunks.positions, context.activation),
       context.shape);
-}
-
-at::Tensor Steps(const at::Tensor& a, const DeltaWeights& weights) {
-  return a.to(at::kFloat).add(weights.step_bias.value);
-}
-
-Gates GatesOf(const Parts& parts, const DeltaWeights& weights) {
-  const at::Tensor rate = weights.decay.value.to(at::kFloat).exp().neg_();
-  return {at::softplus(Steps(parts.a, weights)).mul_(rate), at::sigmoid(parts.b)};
 }
 
 // Heads [first, first + count) of keys, and the value heads that share them.
@@ -98,11 +62,6 @@ at::Tensor Unchunked(const at::Tensor& y, const Chunks& chunks) {
   return FromChunks(x.flatten(0, 1), chunks);
 }
 
-// 1 / √(Σ x² + eps) over a head's features, float32.
-at::Tensor InverseLength(const at::Tensor& x) {
-  return x.square().sum({-1}, /*keepdim=*/true).add_(kLengthEps).rsqrt_();
-}
-
 // The block as the rule reads it, and what scales its queries and keys to their length.
 struct RuleBlock {
   DeltaInput input;
@@ -131,15 +90,23 @@ at::Tensor LengthBackward(const at::Tensor& u, const at::Tensor& scale, const at
   return (d - u * (u * d).sum({-1}, /*keepdim=*/true)).mul_(scale);
 }
 
-// Returns o [T, N, Hv] of the convolution's output.
-at::Tensor Ruled(const Heads& heads, const Gates& gates, const DeltaContext& context) {
+// Returns o [T, N, Hv] of the convolution's output; and S after each document, unless `ends` is
+// null, as DeltaRuleForward does.
+at::Tensor Ruled(const Heads& heads, const Gates& gates, const DeltaContext& context,
+                 at::Tensor* ends) {
   const int64_t sharers = context.shape.value_heads / context.shape.key_heads;
   at::Tensor out = at::empty(heads.v.sizes(), heads.v.options());
+  std::vector<at::Tensor> all_ends;
   ForEachBlock(context, [&](const Block& block) {
     const RuleBlock made = MakeRuleBlock(heads, gates, block, context);
+    at::Tensor block_ends;
     OfBlock(out, block, sharers)
-        .copy_(Unchunked(DeltaRuleForward(made.input, context.chunks), context.chunks));
+        .copy_(Unchunked(
+            DeltaRuleForward(made.input, context.chunks, ends == nullptr ? nullptr : &block_ends),
+            context.chunks));
+    if (ends != nullptr) all_ends.push_back(block_ends);
   });
+  if (ends != nullptr) *ends = at::cat(all_ends, 1);
   return out;
 }
 
@@ -183,11 +150,6 @@ void GatesBackward(const Parts& parts, const Gates& gates, const Gates& d_gates,
   d_parts.b.copy_(at::sigmoid_backward(d_gates.beta, gates.beta));
 }
 
-// Returns norm ∘ silu(z), rounded once [T, N·Hv].
-at::Tensor Gated(const at::Tensor& normed, const at::Tensor& z) {
-  return at::silu(z.to(at::kFloat)).mul_(normed.view(z.sizes())).to(normed.scalar_type());
-}
-
 // Takes dy past the gate, in x's dtype: to that of the norm's output, which it returns, and of z.
 at::Tensor OutputGateBackward(const at::Tensor& normed, const at::Tensor& z, const at::Tensor& dy,
                               const at::Tensor& dz) {
@@ -200,9 +162,9 @@ at::Tensor OutputGateBackward(const at::Tensor& normed, const at::Tensor& z, con
 }  // namespace
 
 at::Tensor DeltaForward(const at::Tensor& projected, const DeltaWeights& weights,
-                        const DeltaContext& context, DeltaSaved* saved) {
+                        const DeltaContext& context, DeltaSaved* saved, at::Tensor* ends) {
   const Parts parts = Split(projected, context.shape);
-  saved->out = Ruled(Convolved(parts, weights, context), GatesOf(parts, weights), context)
+  saved->out = Ruled(Convolved(parts, weights, context), GatesOf(parts, weights), context, ends)
                    .view({-1, context.shape.value_dim});
   return Gated(RmsNormForward(saved->out, NormOf(weights), context.eps, &saved->norm), parts.z);
 }

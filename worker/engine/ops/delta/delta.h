@@ -39,9 +39,10 @@ struct DeltaSaved {
   NormSaved norm;
 };
 
-// Returns y [T, N·Hv] of projected [T, P].
+// Returns y [T, N·Hv] of projected [T, P]; and the state after each document, unless `ends` is
+// null, as DeltaRuleForward does (rule.h).
 at::Tensor DeltaForward(const at::Tensor& projected, const DeltaWeights& weights,
-                        const DeltaContext& context, DeltaSaved* saved);
+                        const DeltaContext& context, DeltaSaved* saved, at::Tensor* ends = nullptr);
 
 // Returns the same y again, from what was kept.
 at::Tensor DeltaOutput(const at::Tensor& projected, const DeltaWeights& weights,

@@ -77,14 +77,17 @@ struct Across {
   at::Tensor written;  // V = U − W S, what the tokens write [n, K, r, C, Hv]
 };
 
-// From S before a chunk to S after it: e^(c_C) S + (e^(c_C − c) k)ᵀ V.
-Across MakeAcross(const DeltaInput& x, const Chunks& chunks, const Within& w) {
+// From S before a chunk to S after it: e^(c_C) S + (e^(c_C − c) k)ᵀ V. A document's last is at its
+// end, which `ends` gets unless it is null.
+Across MakeAcross(const DeltaInput& x, const Chunks& chunks, const Within& w,
+                  at::Tensor* ends = nullptr) {
   const int64_t n = x.v.size(0), K = x.v.size(1), r = x.v.size(2), C = x.v.size(3),
                 Hk = x.k.size(-1), Hv = x.v.size(-1);
   const at::Tensor U = w.solved.narrow(-1, 0, Hv), W = w.solved.narrow(-1, Hv, Hk),
                    decay = w.growth.narrow(-1, C - 1, 1).unsqueeze(-1);
   Across a{at::empty({n, K, r, Hk, Hv}, x.v.options()), at::empty_like(x.v)};
   at::Tensor S = at::zeros({chunks.counts[0], K * r, Hk, Hv}, x.v.options());
+  if (ends != nullptr) *ends = at::empty_like(S);
   int64_t first = 0;
   for (const int64_t count : chunks.counts) {
     S = S.narrow(0, 0, count);  // of the documents that go on
@@ -92,6 +95,7 @@ Across MakeAcross(const DeltaInput& x, const Chunks& chunks, const Within& w) {
     const at::Tensor V = Stretch(U, first, count) - at::matmul(Stretch(W, first, count), S);
     Stretch(a.written, first, count).copy_(V);
     S = S * Stretch(decay, first, count) + at::matmul(Transposed(Stretch(w.key, first, count)), V);
+    if (ends != nullptr) ends->narrow(0, 0, count).copy_(S);
     first += count;
   }
   return a;
@@ -205,9 +209,9 @@ void ThroughPairs(const DeltaInput& x, const Within& w, const Across& across, co
 
 }  // namespace
 
-at::Tensor DeltaRuleForward(const DeltaInput& x, const Chunks& chunks) {
+at::Tensor DeltaRuleForward(const DeltaInput& x, const Chunks& chunks, at::Tensor* ends) {
   const Within w = MakeWithin(x);
-  const Across a = MakeAcross(x, chunks, w);
+  const Across a = MakeAcross(x, chunks, w, ends);
   return at::matmul(w.query, a.states).add_(at::matmul(w.attention, a.written));
 }
 

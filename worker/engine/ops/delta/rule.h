@@ -20,8 +20,9 @@ struct DeltaInput {
   at::Tensor g, beta;  // [n, K, r, C]: the logarithm of the decay, ≤ 0, and the strength of writing
 };
 
-// Returns o [n, K, r, C, Hv].
-at::Tensor DeltaRuleForward(const DeltaInput& x, const Chunks& chunks);
+// Returns o [n, K, r, C, Hv]; and, unless `ends` is null, S after each document [documents, K·r,
+// Hk, Hv], in the order of Chunks::ranks.
+at::Tensor DeltaRuleForward(const DeltaInput& x, const Chunks& chunks, at::Tensor* ends = nullptr);
 
 // Returns the gradients of x from that of o. What lies between is computed again.
 DeltaInput DeltaRuleBackward(const DeltaInput& x, const Chunks& chunks, const at::Tensor& d_o);

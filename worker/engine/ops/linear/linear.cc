@@ -10,6 +10,8 @@
 
 #include <utility>
 
+#include "worker/engine/ops/linear/row_product.h"
+
 namespace ftd::engine {
 namespace {
 
@@ -31,6 +33,20 @@ void ScaledProduct(const at::Tensor& a, const at::Tensor& b, double scale, at::T
   } else {
     out.copy_(at::mm(a, b).mul_(scale));
   }
+}
+
+// Computes LinearForward's y by RowProduct.
+at::Tensor ForwardByRows(const LinearLayer& layer, const at::Tensor& x) {
+  at::Tensor y = RowProduct(x, layer.Weight());
+  if (layer.bias.value.defined()) y.add_(layer.bias.value);
+  if (!layer.adapted()) return y;
+  const at::Tensor t = RowProduct(x, layer.lora_a.value);
+  for (size_t i = 0; i < layer.adapters.size(); ++i) {
+    const Adapter& adapter = layer.adapters[i];
+    y.narrow(1, adapter.first, adapter.count)
+        .add_(RowProduct(PartOfT(t, layer.rank, i), adapter.b.value), layer.scale);
+  }
+  return y;
 }
 
 // Returns whether A's gradient, the only reader of x, can do without it.
@@ -83,6 +99,7 @@ void LinearRecompute(const LinearLayer& layer, const at::Tensor& x, const Dropou
 // as its factor, so no tensor as wide as y is made for it; the results differ in the last digits.
 at::Tensor LinearForward(const LinearLayer& layer, const at::Tensor& x, const Dropout& dropout,
                          LinearSaved* saved) {
+  if (layer.by_rows && TakenByRowProduct(x)) return ForwardByRows(layer, x);
   at::Tensor y = layer.bias.value.defined() ? at::addmm(layer.bias.value, x, layer.Weight().t())
                                             : at::mm(x, layer.Weight().t());
   LinearRecompute(layer, x, dropout, saved);

@@ -36,6 +36,9 @@ struct LinearLayer {
   std::vector<Adapter> adapters;  // in the order of lora_a's slices
   double scale = 0;               // s
   int64_t rank = 0;
+  // In the forward pass few tokens go through RowProduct, so that a token's numbers do not depend
+  // on those beside it: for generation.
+  bool by_rows = false;
 
   bool adapted() const { return !adapters.empty(); }
   // [O, I] in the compute dtype, valid until that of another layer is asked for.
