@@ -20,6 +20,7 @@
 #include "lib/spec/dataset_spec.h"
 #include "worker/commands/attempt.h"
 #include "worker/commands/export_command.h"
+#include "worker/commands/generate_command.h"
 #include "worker/commands/logits_command.h"
 #include "worker/commands/preview.h"
 #include "worker/commands/train_command.h"
@@ -95,6 +96,62 @@ void AddExportOptions(CLI::App& exporting, ftd::ExportOptions& options) {
       ->capture_default_str();
   exporting.add_flag("--adapter-only,--adapter_only", options.adapter_only,
                      "Write the adapter alone as a GGUF file");
+}
+
+// The options that say what to generate with, then how.
+void AddGenerateOptions(CLI::App& generate, ftd::GenerateOptions& options) {
+  generate.add_option("--model", options.model_dir, "Model directory")
+      ->type_name("DIR")
+      ->required();
+  generate.add_option("--adapter", options.adapter_dir, "PEFT adapter directory")->type_name("DIR");
+  generate.add_flag("--nf4", options.nf4, "Quantise the projections, as mode qlora does");
+  generate.add_option("--dtype", options.dtype, "What to compute in")
+      ->type_name("float32|bfloat16|float16")
+      ->capture_default_str();
+  generate.add_flag("--cpu", options.on_cpu, "Use the CPU even where there is a GPU");
+  generate.add_option("--prompt", options.prompts, "Text to continue; may be repeated")
+      ->type_name("TEXT");
+  generate
+      .add_option("--input", options.input,
+                  "JSON: an array of texts, of token ids, or of arrays of them")
+      ->type_name("FILE");
+  generate
+      .add_option("--messages", options.messages,
+                  "JSON: an array of messages, for the model's chat template")
+      ->type_name("FILE");
+  generate
+      .add_option("--max-new-tokens,--max_new_tokens", options.max_new_tokens,
+                  "Tokens of an answer, at most")
+      ->capture_default_str();
+  generate.add_option("--stop", options.stops, "Text that ends an answer; may be repeated")
+      ->type_name("TEXT");
+  generate.add_flag("--ignore-eos,--ignore_eos", options.ignore_eos,
+                    "Continue past the model's own stop tokens");
+  generate.add_option("-o,--output", options.output, "Format")
+      ->type_name("json|text")
+      ->capture_default_str();
+}
+
+void AddSamplingOptions(CLI::App& generate, ftd::SamplingOptions& options) {
+  generate
+      .add_option("--temperature", options.temperature,
+                  "Divides the logits; 0 takes the likeliest token")
+      ->capture_default_str();
+  generate.add_option("--top-k,--top_k", options.top_k, "Draw from the likeliest so many; 0: all")
+      ->capture_default_str();
+  generate
+      .add_option("--top-p,--top_p", options.top_p,
+                  "Draw from the likeliest whose probabilities reach this")
+      ->capture_default_str();
+  generate
+      .add_option("--min-p,--min_p", options.min_p,
+                  "Draw from those at least this times as likely as the likeliest")
+      ->capture_default_str();
+  generate
+      .add_option("--repetition-penalty,--repetition_penalty", options.repetition_penalty,
+                  "Makes tokens that the text has less likely; 1: no less")
+      ->capture_default_str();
+  generate.add_option("--seed", options.seed, "Of the draws")->capture_default_str();
 }
 
 // Describes a command for the manual and for shells.
@@ -183,6 +240,11 @@ int WorkerMain(int argc, char** argv) {
       "export", "Merge an adapter into its model, or write either as a GGUF file.");
   AddExportOptions(*exporting, export_options);
 
+  ftd::GenerateOptions generate_options;
+  CLI::App* generate = app.add_subcommand("generate", "Continue prompts with a model.");
+  AddGenerateOptions(*generate, generate_options);
+  AddSamplingOptions(*generate, generate_options.sampling);
+
   ftd::TrainOptions train_options;
   CLI::App* train = app.add_subcommand("train", "Fine-tune in the foreground (also: ft-train).");
   ftd::AddTrainOptions(*train, train_options);
@@ -194,10 +256,12 @@ int WorkerMain(int argc, char** argv) {
   // A model's files are read where its directory really is.
   for (auto* dir :
        {&preview_options.model_dir, &logits_options.model_dir, &logits_options.adapter_dir,
-        &export_options.model_dir, &export_options.adapter_dir})
+        &export_options.model_dir, &export_options.adapter_dir, &generate_options.model_dir,
+        &generate_options.adapter_dir})
     if (!dir->empty()) *dir = ftd::WithoutLinks(*dir);
   if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));
   if (*exporting) return ExitStatus(ftd::RunExport(export_options, std::cerr));
+  if (*generate) return ExitStatus(ftd::Generate(generate_options, std::cout));
   return ExitStatus(ftd::Logits(logits_options));
 }
 

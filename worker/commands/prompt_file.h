@@ -1,0 +1,33 @@
+// Prompts from JSON files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/tokenizer/tokenizer.h"
+
+namespace ftd {
+
+struct TokenLists {
+  std::vector<std::vector<int32_t>> ids;
+  bool single = false;  // the file was one list, not a list of them
+};
+
+// Reads [1, 2, 3], [[1, 2], [3]], or {"input_ids": either}, which is a Hugging Face tokenizer's
+// output. INVALID_ARGUMENT for anything else, or an empty list.
+absl::StatusOr<TokenLists> ReadTokenLists(const std::filesystem::path& path);
+
+// Reads the same, or a list of texts, whose ids are with the tokenizer's special tokens.
+absl::StatusOr<std::vector<std::vector<int32_t>>> ReadPrompts(const std::filesystem::path& path,
+                                                              const Tokenizer& tokenizer);
+
+// Reads a conversation: the messages, or an object with "messages" and what else a row may have
+// ("tools"). Returns the text by which the model's chat template asks for an answer.
+absl::StatusOr<std::string> ReadMessages(const std::filesystem::path& path,
+                                         const std::filesystem::path& model_dir,
+                                         const Tokenizer& tokenizer);
+
+}  // namespace ftd
