@@ -76,14 +76,14 @@ def last_log(lines=12):
 class Model:
     """A GGUF file as llama.cpp has loaded it, with a context whose cache is float32."""
 
-    def __init__(self, path, n_ctx=512):
+    def __init__(self, path, n_ctx=512, threads=1):
         self.lib = library()
         self.model = self.lib.llama_model_load_from_file(str(path).encode(), self.lib.llama_model_default_params())
         assert self.model, last_log()
         params = self.lib.llama_context_default_params()
         assert (params.type_k, params.type_v, params.n_seq_max) == (F16, F16, 1), "another layout of llama_context_params"
         params.n_ctx = params.n_batch = params.n_ubatch = n_ctx
-        params.n_threads = params.n_threads_batch = 1
+        params.n_threads = params.n_threads_batch = threads
         params.flash_attn_type = 0
         params.type_k = params.type_v = F32
         self.context = self.lib.llama_init_from_model(self.model, params)
@@ -110,14 +110,29 @@ class Model:
         assert count >= 0
         return room[:count]
 
-    def logits(self, ids):
-        """[tokens, vocabulary], of a text by itself."""
-        self.lib.llama_memory_clear(self.lib.llama_get_memory(ctypes.c_void_p(self.context)), True)
+    def _decode(self, ids, position, all_logits):
+        """Puts the tokens through the model, after those before `position`."""
         batch = self.lib.llama_batch_init(len(ids), 0, 1)
         batch.n_tokens = len(ids)
         for i, token in enumerate(ids):
-            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = token, i, 1, 0, 1
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, position + i, 1, 0
+            batch.logits[i] = all_logits or i == len(ids) - 1
         assert self.lib.llama_decode(self.context, batch) == 0, last_log()
+        return batch
+
+    def clear(self):
+        self.lib.llama_memory_clear(self.lib.llama_get_memory(ctypes.c_void_p(self.context)), True)
+
+    def next_token(self, ids, position):
+        """The likeliest token after these, which follow the `position` tokens that are in the cache."""
+        self.lib.llama_batch_free(self._decode(ids, position, all_logits=False))
+        logits = self.lib.llama_get_logits_ith(ctypes.c_void_p(self.context), len(ids) - 1)
+        return int(np.ctypeslib.as_array(logits, (self.n_vocab,)).argmax())
+
+    def logits(self, ids):
+        """[tokens, vocabulary], of a text by itself."""
+        self.clear()
+        batch = self._decode(ids, 0, all_logits=True)
         rows = [np.ctypeslib.as_array(self.lib.llama_get_logits_ith(ctypes.c_void_p(self.context), i), (self.n_vocab,)).copy()
                 for i in range(len(ids))]
         self.lib.llama_batch_free(batch)
