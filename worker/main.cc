@@ -98,17 +98,20 @@ void AddExportOptions(CLI::App& exporting, ftd::ExportOptions& options) {
                      "Write the adapter alone as a GGUF file");
 }
 
-// The options that say what to generate with, then how.
-void AddGenerateOptions(CLI::App& generate, ftd::GenerateOptions& options) {
-  generate.add_option("--model", options.model_dir, "Model directory")
-      ->type_name("DIR")
-      ->required();
-  generate.add_option("--adapter", options.adapter_dir, "PEFT adapter directory")->type_name("DIR");
-  generate.add_flag("--nf4", options.nf4, "Quantise the projections, as mode qlora does");
-  generate.add_option("--dtype", options.dtype, "What to compute in")
+// The options that say which model generates, and where.
+void AddGenerationModelOptions(CLI::App& command, ftd::engine::GeneratorOptions& options,
+                               std::string& dtype) {
+  command.add_option("--model", options.model_dir, "Model directory")->type_name("DIR")->required();
+  command.add_option("--adapter", options.adapter_dir, "PEFT adapter directory")->type_name("DIR");
+  command.add_flag("--nf4", options.nf4, "Quantise the projections, as mode qlora does");
+  command.add_option("--dtype", dtype, "What to compute in")
       ->type_name("float32|bfloat16|float16")
       ->capture_default_str();
-  generate.add_flag("--cpu", options.on_cpu, "Use the CPU even where there is a GPU");
+  command.add_flag("--cpu", options.on_cpu, "Use the CPU even where there is a GPU");
+}
+
+// The options that say what to continue, and how far.
+void AddGenerateOptions(CLI::App& generate, ftd::GenerateOptions& options) {
   generate.add_option("--prompt", options.prompts, "Text to continue; may be repeated")
       ->type_name("TEXT");
   generate
@@ -120,12 +123,12 @@ void AddGenerateOptions(CLI::App& generate, ftd::GenerateOptions& options) {
                   "JSON: an array of messages, for the model's chat template")
       ->type_name("FILE");
   generate
-      .add_option("--max-new-tokens,--max_new_tokens", options.max_new_tokens,
+      .add_option("--max-new-tokens,--max_new_tokens", options.request.max_new_tokens,
                   "Tokens of an answer, at most")
       ->capture_default_str();
-  generate.add_option("--stop", options.stops, "Text that ends an answer; may be repeated")
+  generate.add_option("--stop", options.request.stops, "Text that ends an answer; may be repeated")
       ->type_name("TEXT");
-  generate.add_flag("--ignore-eos,--ignore_eos", options.ignore_eos,
+  generate.add_flag("--ignore-eos,--ignore_eos", options.request.ignore_eos,
                     "Continue past the model's own stop tokens");
   generate.add_option("-o,--output", options.output, "Format")
       ->type_name("json|text")
@@ -242,8 +245,21 @@ int WorkerMain(int argc, char** argv) {
 
   ftd::GenerateOptions generate_options;
   CLI::App* generate = app.add_subcommand("generate", "Continue prompts with a model.");
+  AddGenerationModelOptions(*generate, generate_options.model, generate_options.dtype);
   AddGenerateOptions(*generate, generate_options);
-  AddSamplingOptions(*generate, generate_options.sampling);
+  AddSamplingOptions(*generate, generate_options.request.sampling);
+
+  ftd::ServeGenerationOptions serve_options;
+  CLI::App* serve =
+      app.add_subcommand("serve-generation", "Answer requests for text over a socket (for ftd).");
+  AddGenerationModelOptions(*serve, serve_options.model, serve_options.dtype);
+  serve->add_option("--socket", serve_options.socket, "Unix socket to listen on")
+      ->type_name("PATH")
+      ->required();
+  serve
+      ->add_option("--idle-seconds,--idle_seconds", serve_options.idle_seconds,
+                   "End when nobody has asked for so long")
+      ->capture_default_str();
 
   ftd::TrainOptions train_options;
   CLI::App* train = app.add_subcommand("train", "Fine-tune in the foreground (also: ft-train).");
@@ -256,11 +272,13 @@ int WorkerMain(int argc, char** argv) {
   // A model's files are read where its directory really is.
   for (auto* dir :
        {&preview_options.model_dir, &logits_options.model_dir, &logits_options.adapter_dir,
-        &export_options.model_dir, &export_options.adapter_dir, &generate_options.model_dir,
-        &generate_options.adapter_dir})
+        &export_options.model_dir, &export_options.adapter_dir, &serve_options.model.model_dir,
+        &serve_options.model.adapter_dir, &generate_options.model.model_dir,
+        &generate_options.model.adapter_dir})
     if (!dir->empty()) *dir = ftd::WithoutLinks(*dir);
   if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));
   if (*exporting) return ExitStatus(ftd::RunExport(export_options, std::cerr));
+  if (*serve) return ExitStatus(ftd::ServeGeneration(serve_options));
   if (*generate) return ExitStatus(ftd::Generate(generate_options, std::cout));
   return ExitStatus(ftd::Logits(logits_options));
 }

@@ -1,11 +1,13 @@
-"""`ft-worker generate` against transformers' `generate`: the same greedy tokens, with every family, an adapter, NF4 and a chat
-template. Models are those of tests/lib/gguf/gguf_models.py, tiny with random weights."""
+"""`ft-worker generate` against transformers' `generate`: the same greedy tokens, with every family, an adapter and a chat
+template; and `ft-worker serve-generation` against it. Models are those of tests/lib/gguf/gguf_models.py, tiny with random weights."""
 import concurrent.futures
 import json
 import pathlib
 import random
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -156,5 +158,89 @@ def test_what_is_out_of_range_is_named(llama):
     run = subprocess.run([BIN / "ft-worker", "generate", "--model", llama, "--top-p", "0", "--max-new-tokens", "0"],
                          capture_output=True, text=True, timeout=60)
     assert run.returncode == 65, run
-    for field in ("top_p", "max-new-tokens", "prompt"):
+    for field in ("top_p", "max_new_tokens", "prompt"):
         assert field in run.stderr
+
+
+class Server:
+    """`ft-worker serve-generation`; as a context, ended by SIGTERM."""
+
+    def __init__(self, socket_path, model_dir, idle_seconds=60):
+        self.path = socket_path
+        self.process = subprocess.Popen([BIN / "ft-worker", "serve-generation", "--model", model_dir, "--cpu", "--socket", socket_path,
+                                         "--idle-seconds", str(idle_seconds)], stderr=subprocess.PIPE, text=True)
+        self._wait()
+
+    def _wait(self):
+        """Until it listens."""
+        deadline = time.monotonic() + 60
+        while True:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.path)) == 0:
+                    return
+            assert self.process.poll() is None and time.monotonic() < deadline, self.process.stderr.read()
+            time.sleep(0.01)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.communicate(timeout=60)
+
+    def ask(self, line=None, **request):
+        """The open connection, as a file to read replies from."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(120)
+        connection.connect(str(self.path))
+        connection.sendall((line or json.dumps(request)).encode() + b"\n")
+        return connection.makefile()
+
+    def answer(self, **request):
+        """The text, and the last reply."""
+        *pieces, last = map(json.loads, self.ask(**request))
+        return "".join(piece["text"] for piece in pieces), last
+
+
+@pytest.fixture(scope="module")
+def server(root, llama):
+    with Server(root / "generation.sock", llama) as running:
+        yield running
+
+
+def test_a_server_streams_what_the_command_prints(server, llama):
+    whole, = worker(llama, "--prompt", "the quick brown fox")
+    reader = server.ask(prompt="the quick brown fox", max_new_tokens=NEW_TOKENS)
+    replies = [json.loads(line) for line in reader]
+    assert [reply["token"] for reply in replies[:-1]] == whole["token_ids"]
+    assert "".join(reply["text"] for reply in replies[:-1]) == whole["text"]
+    assert replies[-1] == {"finish_reason": "length", "prompt_tokens": whole["prompt_tokens"], "new_tokens": NEW_TOKENS, "device": "cpu"}
+
+
+def test_clients_are_answered_together_as_alone(server):
+    requests = [{"prompt": prompt, "max_new_tokens": 200 + i, "temperature": 1, "seed": i, "ignore_eos": True}
+                for i, prompt in enumerate(["the", "seven green hills", "rain falls on"])]
+    alone = [server.answer(**request) for request in requests]
+    readers = [server.ask(**request) for request in requests]
+    gone = server.ask(prompt="a lazy dog", max_new_tokens=1500, ignore_eos=True)
+    assert "token" in gone.readline()
+    gone.close()  # its answer is no longer computed
+    for reader, (text, last) in zip(readers, alone):
+        *pieces, end = map(json.loads, reader)
+        assert ("".join(piece["text"] for piece in pieces), end) == (text, last)
+
+
+def test_a_request_that_is_wrong_is_told_so(server):
+    for line, named in [("[]", "not a JSON object"), ('{"prompt": 3}', "prompt"), ('{"prompt": "a", "top_p": 2}', "top_p"),
+                        ('{"prompt": "a", "max_tokens": 3}', "max_tokens"), ("{}", "prompt"), ('{"prompt_ids": [9999]}', "9999"),
+                        ('{"prompt": "a", "stop": [""]}', "stop"), ('{"messages": [{"role": 3}]}', "role")]:
+        reply, = map(json.loads, server.ask(line))
+        assert named in reply["error"], (line, reply)
+
+
+def test_a_server_ends_when_nobody_asks(root, llama):
+    path = root / "idle.sock"
+    server = Server(path, llama, idle_seconds=1)
+    text, _ = server.answer(prompt="the", max_new_tokens=4)
+    assert text and server.process.wait(timeout=60) == 0
+    assert not path.exists()

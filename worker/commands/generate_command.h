@@ -1,4 +1,5 @@
-// `ft-worker generate`: the texts with which a model continues prompts.
+// `ft-worker generate`: the texts with which a model continues prompts; and `ft-worker
+// serve-generation`, which answers over a socket.
 #pragma once
 
 #include <cstdint>
@@ -8,28 +9,33 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "lib/generation/sampling.h"
+#include "worker/run/generation.h"
 
 namespace ftd {
 
 struct GenerateOptions {
-  std::filesystem::path model_dir;
-  std::filesystem::path adapter_dir;  // may be empty
-  bool nf4 = false;                   // quantise the projections, as mode qlora does
+  engine::GeneratorOptions model;
   std::string dtype = "float32";
-  bool on_cpu = false;  // even where there is a GPU
   // One of the three. `input`: JSON, an array of texts, of token ids or of arrays of them;
   // `messages`: JSON, an array of messages for the model's chat template.
   std::vector<std::string> prompts;
   std::filesystem::path input, messages;
-  SamplingOptions sampling;
-  int64_t max_new_tokens = 256;
-  std::vector<std::string> stops;  // texts at which an answer ends, without them
-  bool ignore_eos = false;         // the model's stop tokens do not end an answer
-  std::string output = "text";     // or "json": a line for each prompt
+  AnswerRequest request;        // but for the prompt
+  std::string output = "text";  // or "json": a line for each prompt
 };
 
-// Generates for all prompts at once and writes the answers in the order of the prompts.
-absl::Status Generate(const GenerateOptions& options, std::ostream& out);
+// Generates for all prompts at once and writes the answers in the order of the prompts: the text of
+// a single one as it comes.
+absl::Status Generate(GenerateOptions options, std::ostream& out);
+
+struct ServeGenerationOptions {
+  engine::GeneratorOptions model;
+  std::string dtype = "float32";
+  std::filesystem::path socket;  // replaced when there is one
+  int64_t idle_seconds = 300;    // until it ends, when nobody asks for anything
+};
+
+// Serves as generation_server.h says.
+absl::Status ServeGeneration(ServeGenerationOptions options);
 
 }  // namespace ftd

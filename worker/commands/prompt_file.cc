@@ -1,14 +1,12 @@
 #include "worker/commands/prompt_file.h"
 
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/chat/chat_template.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
@@ -70,22 +68,6 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ReadPrompts(const std::filesys
     prompts.push_back(tokenizer.Encode(text.get<std::string>(), /*add_special_tokens=*/true));
   }
   return prompts;
-}
-
-absl::StatusOr<std::string> ReadMessages(const std::filesystem::path& path,
-                                         const std::filesystem::path& model_dir,
-                                         const Tokenizer& tokenizer) {
-  FTD_ASSIGN_OR_RETURN(const json document, ReadJson(path));
-  chat::Conversation conversation;
-  const bool is_object = document.is_object() && document.contains("messages");
-  FTD_RETURN_IF_ERROR(
-      chat::AddMessages((is_object ? document["messages"] : document).dump(), &conversation));
-  if (is_object && document.contains("tools"))
-    FTD_RETURN_IF_ERROR(chat::SetTools(document["tools"].dump(), &conversation));
-  const absl::CivilDay today = absl::ToCivilDay(absl::Now(), absl::LocalTimeZone());
-  FTD_ASSIGN_OR_RETURN(const chat::ChatTemplate chat_template,
-                       chat::ChatTemplate::Load(model_dir, {{}, tokenizer.SpecialTokens(), today}));
-  return chat_template.RenderPrompt(conversation);
 }
 
 }  // namespace ftd

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -23,11 +22,5 @@ absl::StatusOr<TokenLists> ReadTokenLists(const std::filesystem::path& path);
 // Reads the same, or a list of texts, whose ids are with the tokenizer's special tokens.
 absl::StatusOr<std::vector<std::vector<int32_t>>> ReadPrompts(const std::filesystem::path& path,
                                                               const Tokenizer& tokenizer);
-
-// Reads a conversation: the messages, or an object with "messages" and what else a row may have
-// ("tools"). Returns the text by which the model's chat template asks for an answer.
-absl::StatusOr<std::string> ReadMessages(const std::filesystem::path& path,
-                                         const std::filesystem::path& model_dir,
-                                         const Tokenizer& tokenizer);
 
 }  // namespace ftd

@@ -53,8 +53,8 @@ double ChiSquare(const std::vector<int>& counts, const std::vector<double>& prob
 }
 
 std::vector<double> Softmax(const std::vector<double>& scores) {
-  std::vector<double> p;
-  for (const double score : scores) p.push_back(std::exp(score));
+  std::vector<double> p = scores;
+  for (double& one : p) one = std::exp(one);
   const double total = std::accumulate(p.begin(), p.end(), 0.0);
   for (double& one : p) one /= total;
   return p;
@@ -64,8 +64,8 @@ std::vector<double> Softmax(const std::vector<double>& scores) {
 const std::vector<double> kShares = {0.3, 0.1, 0.4, 0.05, 0.15};
 
 std::vector<float> Logits() {
-  std::vector<float> logits;
-  for (const double share : kShares) logits.push_back(static_cast<float>(std::log(share)) + 7);
+  std::vector<float> logits(kShares.begin(), kShares.end());
+  for (float& logit : logits) logit = std::log(logit) + 7;
   return logits;
 }
 
@@ -79,8 +79,8 @@ struct Case {
 std::vector<Case> Cases() {
   const auto of = [](const std::vector<double>& shares) {
     const double total = std::accumulate(shares.begin(), shares.end(), 0.0);
-    std::vector<double> p;
-    for (const double share : shares) p.push_back(share / total);
+    std::vector<double> p = shares;
+    for (double& one : p) one /= total;
     return p;
   };
   const auto squared = of({0.09, 0.01, 0.16, 0.0025, 0.0225});
