@@ -2,6 +2,7 @@
 template; and `ft-worker serve-generation` against it. Models are those of tests/lib/gguf/gguf_models.py, tiny with random weights."""
 import concurrent.futures
 import json
+import os
 import pathlib
 import random
 import socket
@@ -18,6 +19,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parents[1] / "lib" / "gguf")]
 import gguf_models  # noqa: E402
 
 NEW_TOKENS = 20
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # a second one would mostly wait: the models are tiny
 # Ten lengths of five prompts: the longest go past windows and original contexts, some only while they are continued.
 LENGTHS = [1, 2, 5, 9, 12, 25, 38, 45, 64, 70]
 NAMES = [name for name in gguf_models.CASES if name != "phi3-short-partial"]
@@ -37,7 +39,7 @@ def worker(model_dir, *args, ids=None):
         path.write_text(json.dumps(ids))
         args = (*args, "--input", path)
     run = subprocess.run([BIN / "ft-worker", "generate", "--model", model_dir, "--cpu", "-o", "json", "--max-new-tokens",
-                          str(NEW_TOKENS), *map(str, args)], capture_output=True, text=True, timeout=300)
+                          str(NEW_TOKENS), *map(str, args)], capture_output=True, text=True, timeout=300, env=ONE_THREAD)
     assert run.returncode == 0, run.stderr[-2000:]
     return [json.loads(line) for line in run.stdout.splitlines()]
 
@@ -168,7 +170,7 @@ class Server:
     def __init__(self, socket_path, model_dir, idle_seconds=60):
         self.path = socket_path
         self.process = subprocess.Popen([BIN / "ft-worker", "serve-generation", "--model", model_dir, "--cpu", "--socket", socket_path,
-                                         "--idle-seconds", str(idle_seconds)], stderr=subprocess.PIPE, text=True)
+                                         "--idle-seconds", str(idle_seconds)], stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
         self._wait()
 
     def _wait(self):

@@ -62,9 +62,10 @@ struct Generator::Impl {
 
 int64_t Generator::Impl::MostTokens(bool prompts) const {
   if (!device.is_cpu()) return prompts ? kPrefillTokens : kGpuSequences;
-  // On the CPU a prompt is work enough by itself, and a library's product of many rows has other
-  // last digits with other rows beside it. Next tokens go through RowProduct, which has not.
-  return prompts ? 1 : kRowProductTokens;
+  // On the CPU, what goes through RowProduct: short prompts together, a longer one by itself. It is
+  // work enough, and a library's product has other last digits with other rows beside it. The delta
+  // rule goes through a prompt's chunks by such products.
+  return prompts && model.config.delta.value_heads > 0 ? 1 : kRowProductTokens;
 }
 
 std::vector<Generator::Impl::Batch> Generator::Impl::Batches() {

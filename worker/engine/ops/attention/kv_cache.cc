@@ -80,7 +80,7 @@ at::Tensor CachedAttention(const at::Tensor& qkv, const AttentionShape& shape,
   for (KvCache* cache : caches) Reserve(cache, cache->tokens + 1, shape, qkv.options());
   if (cpu::TakenByCachedAttention(qkv)) return cpu::CachedAttention(qkv, shape, caches);
   const int64_t queries = shape.heads * shape.head_dim;
-  const at::Tensor out = at::empty({qkv.size(0), queries}, qkv.options());
+  at::Tensor out = at::empty({qkv.size(0), queries}, qkv.options());
   for (size_t b = 0; b < caches.size(); ++b) {
     const auto row = static_cast<int64_t>(b);
     StoreKeysAndValues(qkv, row, row + 1, shape, caches[b]);

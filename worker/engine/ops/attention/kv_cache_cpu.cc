@@ -91,7 +91,7 @@ template <typename Element>
 at::Tensor AttentionOf(const at::Tensor& qkv, const AttentionShape& s,
                        const std::vector<KvCache*>& caches) {
   const int64_t B = qkv.size(0), width = qkv.size(1), queries = s.heads * s.head_dim;
-  const at::Tensor out = at::empty({B, queries}, qkv.options());
+  at::Tensor out = at::empty({B, queries}, qkv.options());
   const Element* in_data = qkv.const_data_ptr<Element>();
   Element* out_data = out.mutable_data_ptr<Element>();
   int64_t longest = 0;

@@ -26,7 +26,7 @@ FTD_MULTIVERSION void Range(const at::BFloat16* w, const float* x, float* y, int
 template <typename Weight>
 at::Tensor Product(const at::Tensor& x, const at::Tensor& w) {
   const int64_t T = x.size(0), I = x.size(1), O = w.size(0);
-  const at::Tensor y = at::empty({T, O}, x.options());
+  at::Tensor y = at::empty({T, O}, x.options());
   const Weight* w_data = w.const_data_ptr<Weight>();
   const float* x_data = x.const_data_ptr<float>();
   float* y_data = y.mutable_data_ptr<float>();
