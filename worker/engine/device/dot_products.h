@@ -37,51 +37,47 @@ using LaneHalves [[gnu::vector_size(kLanes * sizeof(uint16_t))]] = uint16_t;
   return of[0];
 }
 
-// Writes the products of kW rows of w and kX rows of x, all of `length` numbers, to y, whose rows
-// are `stride` apart. Lane l of a sum takes the numbers l, l + 16, … in turn, whatever kW and kX
-// are; those past the last whole 16 follow the lanes' sum.
-template <int kW, int kX, typename Weight>
-[[gnu::always_inline]] inline void DotTile(const Weight* w, const float* x, float* y,
-                                           int64_t length, int64_t stride) {
-  Lanes sums[kW][kX] = {};
-  const int64_t whole = length / kLanes * kLanes;
-  for (int64_t i = 0; i < whole; i += kLanes) {
-    Lanes from_x[kX], from_w;
-    for (int b = 0; b < kX; ++b) Load(x + b * length + i, from_x[b]);
-    for (int a = 0; a < kW; ++a) {
-      Load(w + a * length + i, from_w);
-      for (int b = 0; b < kX; ++b) sums[a][b] += from_w * from_x[b];
-    }
-  }
-  for (int a = 0; a < kW; ++a) {
+// Writes the products of one row w and kX rows of x, all of `length` numbers, to y, whose rows are
+// `stride` apart. The row is read from front to back, as memory is fastest; four running sums of 16
+// lanes hide the latency of an addition. Number i is added to lane i mod 16 of sum i / 16 mod 4,
+// whatever kX is; those past the last whole 16 follow the lanes' sum.
+template <int kX, typename Weight>
+[[gnu::always_inline]] inline void DotRow(const Weight* w, const float* x, float* y, int64_t length,
+                                          int64_t stride) {
+  constexpr int kSums = 4;
+  Lanes sums[kSums][kX] = {};
+  const auto add = [&](int64_t i, int into) __attribute__((always_inline)) {
+    Lanes from_w, from_x;
+    Load(w + i, from_w);
     for (int b = 0; b < kX; ++b) {
-      float sum = Sum(sums[a][b]);
-      for (int64_t i = whole; i < length; ++i)
-        sum += static_cast<float>(w[a * length + i]) * x[b * length + i];
-      y[b * stride + a] = sum;
+      Load(x + b * length + i, from_x);
+      sums[into][b] += from_w * from_x;
     }
+  };
+  int64_t i = 0;
+  for (; i + kSums * kLanes <= length; i += kSums * kLanes)
+    for (int a = 0; a < kSums; ++a) add(i + a * kLanes, a);
+  for (int a = 0; i + kLanes <= length; i += kLanes, ++a) add(i, a);
+  for (int b = 0; b < kX; ++b) {
+    float sum = Sum((sums[0][b] + sums[1][b]) + (sums[2][b] + sums[3][b]));
+    for (int64_t rest = i; rest < length; ++rest)
+      sum += static_cast<float>(w[rest]) * x[b * length + rest];
+    y[b * stride] = sum;
   }
 }
 
-constexpr int64_t kDotRows = 4;  // of w at a time: as many streams of memory
-
-template <int kW, typename Weight>
-[[gnu::always_inline]] inline void DotStrip(const Weight* w, const float* x, float* y, int64_t rows,
-                                            int64_t length, int64_t stride) {
-  int64_t b = 0;
-  for (; b + 4 <= rows; b += 4) DotTile<kW, 4>(w, x + b * length, y + b * stride, length, stride);
-  for (; b < rows; ++b) DotTile<kW, 1>(w, x + b * length, y + b * stride, length, stride);
-}
-
-// Writes y [rows, stride], columns [first, end): x [rows, length] times rows [first, end) of w. A
-// strip of w stays in the cache for all rows of x.
+// Writes y [rows, stride], columns [first, end): x [rows, length] times rows [first, end) of w.
 template <typename Weight>
 [[gnu::always_inline]] inline void DotProducts(const Weight* w, const float* x, float* y,
                                                int64_t rows, int64_t length, int64_t stride,
                                                int64_t first, int64_t end) {
-  for (; first + kDotRows <= end; first += kDotRows)
-    DotStrip<kDotRows>(w + first * length, x, y + first, rows, length, stride);
-  for (; first < end; ++first) DotStrip<1>(w + first * length, x, y + first, rows, length, stride);
+  for (; first < end; ++first) {
+    const Weight* row = w + first * length;
+    int64_t b = 0;
+    for (; b + 4 <= rows; b += 4)
+      DotRow<4>(row, x + b * length, y + b * stride + first, length, stride);
+    for (; b < rows; ++b) DotRow<1>(row, x + b * length, y + b * stride + first, length, stride);
+  }
 }
 
 }  // namespace ftd::engine::cpu

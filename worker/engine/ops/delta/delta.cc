@@ -21,7 +21,15 @@
 namespace ftd::engine {
 namespace {
 
-using namespace delta;
+using delta::Gated;
+using delta::Gates;
+using delta::GatesOf;
+using delta::Heads;
+using delta::HeadsOf;
+using delta::InverseLength;
+using delta::Parts;
+using delta::Split;
+using delta::Steps;
 
 // Returns queries, keys and values after their convolution.
 Heads Convolved(const Parts& parts, const DeltaWeights& weights, const DeltaContext& context) {

@@ -14,7 +14,14 @@
 namespace ftd::engine {
 namespace {
 
-using namespace delta;
+using delta::Gated;
+using delta::Gates;
+using delta::GatesOf;
+using delta::Heads;
+using delta::HeadsOf;
+using delta::InverseLength;
+using delta::Parts;
+using delta::Split;
 
 // Returns the convolution's output for the token whose channels are x [1, C], after the tail; moves
 // the tail on. The convolution of the few tokens together is the batch's own.

@@ -3,9 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
-#include <algorithm>
-
-#include "lib/base/ceil_div.h"
 #include "worker/engine/device/cpu_rows.h"
 #include "worker/engine/device/dot_products.h"
 #include "worker/engine/device/multiversion.h"
@@ -30,10 +27,8 @@ at::Tensor Product(const at::Tensor& x, const at::Tensor& w) {
   const Weight* w_data = w.const_data_ptr<Weight>();
   const float* x_data = x.const_data_ptr<float>();
   float* y_data = y.mutable_data_ptr<float>();
-  // Threads take whole strips of the weight.
-  const int64_t strips = CeilDiv(O, cpu::kDotRows);
-  at::parallel_for(0, strips, cpu::Grain(cpu::kDotRows * I), [&](int64_t begin, int64_t end) {
-    Range(w_data, x_data, y_data, T, I, O, begin * cpu::kDotRows, std::min(end * cpu::kDotRows, O));
+  at::parallel_for(0, O, cpu::Grain(I), [&](int64_t begin, int64_t end) {
+    Range(w_data, x_data, y_data, T, I, O, begin, end);
   });
   return y;
 }
