@@ -62,7 +62,7 @@ class GenerateTest : public ::testing::Test {
   GenerateTest() { at::set_num_threads(1); }
 
   std::filesystem::path Made(const std::string& name) {
-    const std::filesystem::path dir = temp_.path() / name;
+    std::filesystem::path dir = temp_.path() / name;
     testing::WriteTinyModel(dir, /*seed=*/7, Shapes()[name]);
     return dir;
   }
@@ -156,6 +156,7 @@ at::Tensor Next(const Model& model, const std::vector<SequenceCache*>& caches, i
   std::vector<TokenizedRow> rows(caches.size(), TokenizedRow{{token}, {}});
   FlatBatch batch = ToDevice(Pack(rows, at::kCPU), at::kCPU);
   std::vector<int64_t> positions;
+  positions.reserve(caches.size());
   for (const SequenceCache* cache : caches) positions.push_back(cache->tokens);
   batch.positions = at::tensor(positions, at::kLong);
   batch.documents.longest = *std::max_element(positions.begin(), positions.end()) + 1;
@@ -210,6 +211,7 @@ TEST_F(GenerateTest, ASequencesNumbersAreTheSameBesideOthersToTheBit) {
         first += count;
         alone.push_back(std::move(own[0]));
       }
+      together.reserve(beside.size());
       for (SequenceCache& cache : beside) together.push_back(&cache);
       for (int32_t token = 3; token < 9; ++token) {
         const at::Tensor rows = Next(model, together, token);
@@ -308,7 +310,7 @@ TEST(CachedAttentionTest, AgreesWithItsTwinOverWindowsAndCaps) {
       const AttentionShape shape{6, 3, 20, 0.3, softcap, window};
       KvCache own, twin;
       for (int i = 0; i < 270; ++i) {
-        const at::Tensor qkv = at::randn({1, 12 * 20});
+        const at::Tensor qkv = at::randn({1, 240});
         const at::Tensor got = CachedAttention(qkv, shape, {&own});
         const at::Tensor expected = CachedAttention(qkv.to(at::kDouble), shape, {&twin});
         ASSERT_LT(Distance(got, expected), 3e-6) << window << " " << softcap << " " << i;
