@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "lib/spec/train_spec.h"
 #include "worker/engine/model/model.h"
 
 namespace ftd::engine {
