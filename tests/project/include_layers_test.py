@@ -38,7 +38,7 @@ ALLOWED = {
     "lib/data": {"lib/base", "lib/chat", "lib/model", "lib/tokenizer", "lib/data/rows"},
     "lib/data/rows": {"lib/base", "zlib", "zstd", "Arrow"},
     "lib/spec": {"lib/base", "lib/chat", "lib/model", "lib/tokenizer", "lib/data"},
-    "lib/plan": {"lib/base", "lib/model", "lib/spec"},
+    "lib/plan": {"lib/base", "lib/model", "lib/data", "lib/spec"},
     "lib/gguf": {"lib/base", "lib/model", "lib/tokenizer", "lib/chat", "lib/spec"},
     "lib/hub": {"lib/base", "lib/model", "lib/data/rows", "lib/data", "lib/spec", "lib/hub/transport", "yaml-cpp"},
     "lib/hub/transport": {"lib/base", "lib/spec", "libcurl", "OpenSSL"},

@@ -1,9 +1,13 @@
 #include "worker/engine/training/batches.h"
 
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/randperm.h>
+
 #include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "lib/plan/torch_random.h"
 #include "tests/worker/engine/tiny_model.h"
 #include "worker/engine/train.h"
 
@@ -27,6 +31,20 @@ TEST(FlatBatchTest, TargetsAreTheNextTokensOfEachDocument) {
   EXPECT_EQ(CountLabels(RowsInMemory({a, b, c}), {0, 1, 2}), 2);
 }
 
+// The order of a run's rows is planned without torch (lib/plan).
+TEST(TorchRandpermTest, IsTorchs) {
+  for (const int64_t seed :
+       {int64_t{0}, int64_t{42}, int64_t{-3}, int64_t{1} << 40, int64_t{4294967295}}) {
+    for (const int64_t n : {0, 1, 2, 7, 1000, 100'003}) {
+      auto generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed));
+      const at::Tensor order = at::randperm(n, generator, at::TensorOptions(at::kLong));
+      const auto* const first = order.const_data_ptr<int64_t>();
+      EXPECT_EQ(TorchRandperm(n, seed), std::vector<int64_t>(first, first + n))
+          << n << " by seed " << seed;
+    }
+  }
+}
+
 // Rows of one token that is their number.
 RowsInMemory NumberedRows(int32_t count) {
   std::vector<TokenizedRow> rows;
@@ -48,7 +66,7 @@ TEST(BatchLoaderTest, GivesThePlansMicroBatchesInAnyOrder) {
   spec.gradient_accumulation_steps = 2;
   spec.max_steps = 6;
   const RowsInMemory rows = NumberedRows(8);
-  BatchPlan plan(spec, rows);
+  BatchPlan plan = *BatchPlan::Make(spec, rows);
   BatchLoader loader(rows, plan, c10::kCPU);
   EXPECT_EQ(loader.steps_planned(), 6);
   for (const int64_t step :
@@ -82,7 +100,7 @@ TEST(BatchLoaderTest, AnErrorComesWithTheMicroBatchThatItBelongsTo) {
   spec.shuffle = false;
   spec.max_steps = 4;
   const RowsWithAHole rows(std::vector<TokenizedRow>(8, TokenizedRow{{1, 2}, {1, 2}}));
-  BatchLoader loader(rows, BatchPlan(spec, rows), c10::kCPU);
+  BatchLoader loader(rows, *BatchPlan::Make(spec, rows), c10::kCPU);
   loader.Take(1, 0);
   loader.Take(2, 0);
   EXPECT_THROW(loader.Take(3, 0), EngineError);

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "lib/data/row_source.h"
+#include "lib/plan/batch_plan.h"
 #include "worker/engine/model/model.h"
-#include "worker/engine/training/batch_plan.h"
 
 namespace ftd::engine {
 

@@ -23,6 +23,7 @@
 #include "worker/engine/training/activation_budget.h"
 #include "worker/engine/training/batches.h"
 #include "worker/engine/training/optimizer.h"
+#include "worker/engine/training/readable.h"
 
 namespace ftd::engine {
 namespace {
@@ -138,7 +139,7 @@ struct Trainer::Impl {
   }
 
   std::unique_ptr<BatchLoader> LoaderOf(const TrainSpec& of) const {
-    return std::make_unique<BatchLoader>(*rows, BatchPlan(of, *rows), device);
+    return std::make_unique<BatchLoader>(*rows, Readable(BatchPlan::Make(of, *rows)), device);
   }
 
   // Takes the next micro-batch of the step; adds to `result` how long it took and what it holds.
@@ -240,7 +241,7 @@ struct Trainer::Impl {
     once.gradient_accumulation_steps = 1;
     once.num_epochs = 1;
     once.max_steps = 0;
-    return {once, *eval_rows};
+    return Readable(BatchPlan::Make(once, *eval_rows));
   }
 
   std::optional<EvalResult> Evaluate(const std::atomic<bool>& stop,

@@ -1,11 +1,11 @@
-#include "worker/engine/training/batch_plan.h"
+#include "lib/plan/batch_plan.h"
 
 #include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
 
-namespace ftd::engine {
+namespace ftd {
 namespace {
 
 using Batches = std::vector<std::vector<int64_t>>;
@@ -30,10 +30,14 @@ RowsInMemory Rows(int64_t count) {
   return RowsOf(std::vector<size_t>(static_cast<size_t>(count), 2));
 }
 
+BatchPlan PlanOf(const TrainSpec& spec, const RowSource& rows) {
+  return *BatchPlan::Make(spec, rows);
+}
+
 TEST(BatchPlanTest, FileOrderWrapsAndKeepsTheLastPartialBatch) {
   TrainSpec spec = Spec(3, 2, false);
   spec.max_steps = 5;
-  BatchPlan plan(spec, Rows(8));
+  BatchPlan plan = PlanOf(spec, Rows(8));
   EXPECT_EQ(plan.steps_planned(), 5);
   EXPECT_EQ(plan.MicroBatches(1), (Batches{{0, 1, 2}, {3, 4, 5}}));
   EXPECT_EQ(plan.MicroBatches(2), (Batches{{6, 7}}));
@@ -52,7 +56,7 @@ TEST(BatchPlanTest, PlansStepsAsHuggingFaceDoes) {
                        Row{10, 4, 2, 1.25, 3}, Row{1, 8, 4, 3, 3}, Row{100, 1, 100, 0.5, 1}}) {
     TrainSpec spec = Spec(r.batch, r.accumulation, false);
     spec.num_epochs = r.epochs;
-    EXPECT_EQ(BatchPlan(spec, Rows(r.rows)).steps_planned(), r.steps)
+    EXPECT_EQ(PlanOf(spec, Rows(r.rows)).steps_planned(), r.steps)
         << r.rows << "/" << r.batch << "/" << r.accumulation;
   }
 }
@@ -62,7 +66,7 @@ TEST(BatchPlanTest, PlansStepsAsHuggingFaceDoes) {
 TEST(BatchPlanTest, ShufflesAsTorchDoes) {
   TrainSpec spec = Spec(10, 1, true);
   spec.seed = 42;
-  BatchPlan plan(spec, Rows(10));
+  BatchPlan plan = PlanOf(spec, Rows(10));
   EXPECT_EQ(plan.MicroBatches(1), (Batches{{2, 6, 1, 8, 4, 5, 0, 9, 3, 7}}));
   EXPECT_EQ(plan.MicroBatches(2), (Batches{{8, 4, 9, 0, 5, 1, 6, 7, 2, 3}}));
   EXPECT_EQ(plan.MicroBatches(1),
@@ -75,7 +79,7 @@ TEST(BatchPlanTest, BlocksOfRows) {
   spec.seq_length = 10;
   spec.packing = true;
   // 9+1, 6+4, 6, 5: the longest first, each into the fullest block that holds it.
-  BatchPlan plan(spec, RowsOf({1, 6, 9, 4, 6, 5}));
+  BatchPlan plan = PlanOf(spec, RowsOf({1, 6, 9, 4, 6, 5}));
   EXPECT_EQ(plan.steps_planned(), 2);
   EXPECT_EQ(plan.MicroBatches(1), (Batches{{2, 0, 1, 3}}));
   EXPECT_EQ(plan.MicroBatches(2), (Batches{{4, 5}}));
@@ -86,7 +90,7 @@ TEST(BatchPlanTest, TokensFillMicroBatchesInOrder) {
   TrainSpec spec = Spec(8, 2, false);
   spec.batch_tokens = 10;
   spec.num_epochs = 1.5;
-  BatchPlan plan(spec, RowsOf({4, 6, 1, 10, 3, 3, 3, 2}));
+  BatchPlan plan = PlanOf(spec, RowsOf({4, 6, 1, 10, 3, 3, 3, 2}));
   EXPECT_EQ(plan.MicroBatches(1), (Batches{{0, 1}, {2}}));
   EXPECT_EQ(plan.MicroBatches(2), (Batches{{3}, {4, 5, 6}}));
   EXPECT_EQ(plan.MicroBatches(3), (Batches{{7}}));
@@ -107,24 +111,24 @@ TEST(BatchPlanTest, EpochsOfTokensHaveStepsOfTheirOwn) {
   spec.seed = 42;
   spec.batch_tokens = 10;
   spec.num_epochs = 2;
-  BatchPlan plan(spec, rows);
+  BatchPlan plan = PlanOf(spec, rows);
   EXPECT_EQ(plan.steps_planned(), 11);
   for (const int64_t step : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 3, 9, 6}) {
     SCOPED_TRACE(step);
     const Batches batch = {expected[static_cast<size_t>(step - 1)]};
     EXPECT_EQ(plan.MicroBatches(step), batch);
-    EXPECT_EQ(BatchPlan(spec, rows).MicroBatches(step), batch) << "as a resumed run begins";
+    EXPECT_EQ(PlanOf(spec, rows).MicroBatches(step), batch) << "as a resumed run begins";
     EXPECT_DOUBLE_EQ(plan.EpochAfter(step), step <= 6 ? static_cast<double>(step) / 6
                                                       : 1 + static_cast<double>(step - 6) / 5);
   }
   for (const auto& [epochs, steps] : std::vector<std::pair<double, int64_t>>{
            {0.05, 1}, {0.5, 3}, {1, 6}, {1.2, 7}, {1.5, 9}, {2, 11}}) {
     spec.num_epochs = epochs;
-    EXPECT_EQ(BatchPlan(spec, rows).steps_planned(), steps) << epochs;
+    EXPECT_EQ(PlanOf(spec, rows).steps_planned(), steps) << epochs;
   }
   spec.max_steps = int64_t{1} << 40;  // planned without a look at the epochs
-  EXPECT_EQ(BatchPlan(spec, rows).steps_planned(), spec.max_steps);
+  EXPECT_EQ(PlanOf(spec, rows).steps_planned(), spec.max_steps);
 }
 
 }  // namespace
-}  // namespace ftd::engine
+}  // namespace ftd

@@ -1,31 +1,45 @@
-#include "worker/engine/training/batch_plan.h"
-
-#include <ATen/CPUGeneratorImpl.h>
-#include <ATen/ops/randperm.h>
+#include "lib/plan/batch_plan.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "lib/base/ceil_div.h"
-#include "worker/engine/training/readable.h"
+#include "lib/base/error.h"
+#include "lib/plan/torch_random.h"
 
-namespace ftd::engine {
+namespace ftd {
 namespace {
 
-std::vector<int32_t> LengthsOf(const RowSource& rows) {
+absl::StatusOr<std::vector<int32_t>> LengthsOf(const RowSource& rows) {
   std::vector<int32_t> lengths(static_cast<size_t>(rows.size()));
-  for (int64_t row = 0; row < rows.size(); ++row)
-    lengths[static_cast<size_t>(row)] = static_cast<int32_t>(Readable(rows.Length(row)).tokens);
+  for (int64_t row = 0; row < rows.size(); ++row) {
+    FTD_ASSIGN_OR_RETURN(const RowLength length, rows.Length(row));
+    lengths[static_cast<size_t>(row)] = static_cast<int32_t>(length.tokens);
+  }
   return lengths;
 }
 
 }  // namespace
 
-BatchPlan::BatchPlan(const TrainSpec& spec, const RowSource& rows)
-    : blocks_(spec.packing ? Readable(PackRows(rows, spec.seq_length)) : RowBlocks()),
-      lengths_(spec.batch_tokens > 0 ? LengthsOf(rows) : std::vector<int32_t>()),
-      units_(spec.packing ? blocks_.size() : rows.size()),
+absl::StatusOr<BatchPlan> BatchPlan::Make(const TrainSpec& spec, const RowSource& rows) {
+  RowBlocks blocks;
+  std::vector<int32_t> lengths;
+  if (spec.packing) {
+    FTD_ASSIGN_OR_RETURN(blocks, PackRows(rows, spec.seq_length));
+  }
+  if (spec.batch_tokens > 0) {
+    FTD_ASSIGN_OR_RETURN(lengths, LengthsOf(rows));
+  }
+  return BatchPlan(spec, rows.size(), std::move(blocks), std::move(lengths));
+}
+
+BatchPlan::BatchPlan(const TrainSpec& spec, int64_t rows, RowBlocks blocks,
+                     std::vector<int32_t> lengths)
+    : blocks_(std::move(blocks)),
+      lengths_(std::move(lengths)),
+      units_(spec.packing ? blocks_.size() : rows),
       batch_size_(spec.batch_size),
       batch_tokens_(spec.batch_tokens),
       accumulation_(spec.gradient_accumulation_steps),
@@ -65,12 +79,11 @@ int64_t BatchPlan::EpochOf(int64_t step) {
 void BatchPlan::Enter(int64_t epoch) {
   if (epoch == epoch_) return;
   epoch_ = epoch;
-  order_.resize(static_cast<size_t>(units_));
-  std::iota(order_.begin(), order_.end(), 0);
   if (shuffle_) {
-    auto generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed_ + epoch));
-    const at::Tensor permutation = at::randperm(units_, generator, at::TensorOptions(at::kLong));
-    std::copy_n(permutation.const_data_ptr<int64_t>(), units_, order_.begin());
+    order_ = TorchRandperm(units_, seed_ + epoch);
+  } else {
+    order_.resize(static_cast<size_t>(units_));
+    std::iota(order_.begin(), order_.end(), 0);
   }
   if (by_tokens()) cuts_ = FillInOrder(order_, lengths_, batch_tokens_);
 }
@@ -110,4 +123,4 @@ double BatchPlan::EpochAfter(int64_t step) {
   return static_cast<double>(epoch_) + static_cast<double>(done) / static_cast<double>(Count());
 }
 
-}  // namespace ftd::engine
+}  // namespace ftd

@@ -5,11 +5,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "lib/data/row_blocks.h"
 #include "lib/data/row_source.h"
 #include "lib/spec/train_spec.h"
 
-namespace ftd::engine {
+namespace ftd {
 
 // The order of Hugging Face's Trainer: epoch e visits torch.randperm(n, generator(seed + e)), or
 // file order; the last, smaller micro-batch of an epoch is kept, and an epoch's last step may have
@@ -18,8 +19,8 @@ namespace ftd::engine {
 class BatchPlan {
  public:
   // Row lengths are read where the spec asks for packing, which puts blocks of rows in the place of
-  // rows, or for batch_tokens. Throws EngineError when they cannot be read.
-  BatchPlan(const TrainSpec& spec, const RowSource& rows);
+  // rows, or for batch_tokens. Errors: those of RowSource::Length.
+  static absl::StatusOr<BatchPlan> Make(const TrainSpec& spec, const RowSource& rows);
 
   int64_t steps_planned() const { return steps_planned_; }
 
@@ -31,6 +32,8 @@ class BatchPlan {
   double EpochAfter(int64_t step);
 
  private:
+  BatchPlan(const TrainSpec& spec, int64_t rows, RowBlocks blocks, std::vector<int32_t> lengths);
+
   bool by_tokens() const { return batch_tokens_ > 0; }
   // Returns the steps of so many passes over the data, of the epochs before `epoch`, and the epoch
   // that `step` belongs to.
@@ -57,4 +60,4 @@ class BatchPlan {
   int64_t steps_planned_;
 };
 
-}  // namespace ftd::engine
+}  // namespace ftd
