@@ -34,7 +34,7 @@ def help_of(*words):
 def verbs_of(program):
     """Every command of a program by its words: ("ftctl", "models", "pull")."""
     text = help_of(program)
-    names = re.findall(r"^  ([a-z]+)  ", text, re.M) if program in ("ftctl", "ft-worker") else []
+    names = re.findall(r"^  ([a-z][a-z-]*)  ", text, re.M) if program in ("ftctl", "ft-worker") else []
     found = [(program, name) for name in names]
     below = {"data": ("check",), "models": ("ls", "pull", "rm", "verify"), "token": ("ls", "create", "revoke")}
     return found + [("ftctl", verb, name) for verb in below for name in below[verb]] * (program == "ftctl")
