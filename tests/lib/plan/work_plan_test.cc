@@ -7,7 +7,7 @@
 namespace ftd {
 namespace {
 
-// Rows of these lengths, of which the first token is no label, nor is the second.
+// Rows of these lengths; neither the first token nor the second is a label.
 RowsInMemory RowsOf(const std::vector<int>& lengths) {
   std::vector<TokenizedRow> rows;
   for (const int length : lengths) {

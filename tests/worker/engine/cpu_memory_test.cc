@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/full.h>
-#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -19,6 +19,7 @@
 #include "gtest/gtest.h"
 #include "lib/plan/memory_plan.h"
 #include "tests/support/temp_dir.h"
+#include "tests/worker/engine/counted_memory.h"
 #include "tests/worker/engine/tiny_model.h"
 #include "worker/engine/device/large_tensors.h"
 #include "worker/engine/train.h"
@@ -26,25 +27,9 @@
 namespace ftd::engine {
 namespace {
 
+using ::ftd::testing::CountedMemory;
 using ::ftd::testing::TinyShape;
 using ::ftd::testing::TinySpec;
-
-// Bytes of tensors now, and the most there ever were.
-class Counted : public c10::MemoryReportingInfoBase {
- public:
-  void reportMemoryUsage(void* /*ptr*/, int64_t bytes, size_t /*allocated*/, size_t /*reserved*/,
-                         c10::Device /*device*/) override {
-    now_ += bytes;
-    peak_ = std::max(peak_, now_);
-  }
-  bool memoryProfilingEnabled() const override { return true; }
-  int64_t now() const { return now_; }
-  int64_t peak() const { return peak_; }
-  void Restart() { peak_ = now_; }
-
- private:
-  int64_t now_ = 0, peak_ = 0;
-};
 
 struct Job {
   std::string family = "llama";
@@ -116,7 +101,7 @@ struct Measured {
 };
 
 Measured Run(const Job& job, const std::filesystem::path& model) {
-  const auto counted = std::make_shared<Counted>();
+  const auto counted = std::make_shared<CountedMemory>();
   const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, counted);
   Trainer trainer(SpecOf(job), model, std::make_unique<RowsInMemory>(RowsOf(job)), nullptr,
                   nullptr);

@@ -117,7 +117,7 @@ TEST_F(GenerateTest, CachedTokensAreThoseOfTheWholeTextAgain) {
 
 TEST_F(GenerateTest, CachedLogitsAreNearThoseOfTheWholeText) {
   for (const auto& [name, shape] : Shapes()) {
-    if (name == "longrope") continue;  // crossing its context makes the keys anew: the test above
+    if (name == "longrope") continue;  // crossing its context makes the keys again: the test above
     Model model = LoadForInference(Made(name), {}, Dtype::kFloat32, false, at::kCPU);
     std::vector<int32_t> ids = testing::RandomRows(1, 1, 9)[0].input_ids;
     const auto text = testing::RandomRows(40, 1, 8);

@@ -1,33 +1,19 @@
 // Gradient checkpointing pays: the most that a step holds, as ATen's allocator tells it. That it
 // changes no bit is trainer_test's.
 #include <ATen/core/Tensor.h>
-#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 
-#include <algorithm>
 #include <atomic>
 #include <filesystem>
 
 #include "gtest/gtest.h"
 #include "tests/support/temp_dir.h"
+#include "tests/worker/engine/counted_memory.h"
 #include "tests/worker/engine/tiny_model.h"
 #include "worker/engine/train.h"
 
 namespace ftd::engine {
 namespace {
-
-class Peak : public c10::MemoryReportingInfoBase {
- public:
-  void reportMemoryUsage(void* /*ptr*/, int64_t bytes, size_t /*allocated*/, size_t /*reserved*/,
-                         c10::Device /*device*/) override {
-    now_ += bytes;
-    peak_ = std::max(peak_, now_);
-  }
-  bool memoryProfilingEnabled() const override { return true; }
-  int64_t bytes() const { return peak_; }
-
- private:
-  int64_t now_ = 0, peak_ = 0;
-};
 
 // The most memory that one step of the spec takes beyond what is there before it.
 int64_t PeakOfStep(const TrainSpec& spec, const std::filesystem::path& model_dir) {
@@ -37,10 +23,10 @@ int64_t PeakOfStep(const TrainSpec& spec, const std::filesystem::path& model_dir
   Trainer trainer(spec, model_dir, std::make_unique<RowsInMemory>(std::vector(2, row)), nullptr,
                   nullptr);
   const std::atomic<bool> never{false};
-  const auto peak = std::make_shared<Peak>();
-  const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, peak);
+  const auto counted = std::make_shared<ftd::testing::CountedMemory>();
+  const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, counted);
   EXPECT_TRUE(trainer.Step(never, [] {}).has_value());
-  return peak->bytes();
+  return counted->peak();
 }
 
 TEST(RecomputeMemoryTest, AStepHoldsLess) {

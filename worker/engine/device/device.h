@@ -21,10 +21,10 @@ bool DeviceHasFlashAttention();
 // that the allocator keeps for later is given back to the device first.
 int64_t FreeDeviceMemory();
 
-// From now on keeps freed memory for the next step. A step allocates and frees the same large
-// buffers again and again; glibc would hand each back to the kernel and fault it in again, a fifth
-// of a step on the CPU. Allocate before it all that stays for good, which would leave holes that
-// nothing fits.
+// From now on keeps freed memory for the next step. A step allocates and frees the same buffers
+// again and again; glibc would hand each back to the kernel and fault it in again, a fifth of a
+// step on the CPU. Large tensors have an area of their own there (large_tensors.h). Allocate before
+// it all that stays for good, which would leave holes that nothing fits.
 void KeepBuffers();
 
 }  // namespace ftd::engine
