@@ -13,12 +13,6 @@ int64_t Block(int64_t numbers, int64_t element) {
   return CeilDiv(numbers * element, kAllocatedBlock) * kAllocatedBlock;
 }
 
-int64_t NumbersOf(const TensorInfo& tensor) {
-  int64_t numbers = 1;
-  for (const int64_t size : tensor.shape) numbers *= size;
-  return numbers;
-}
-
 // What worker/engine/ops/nf4 keeps of a matrix: codes of half a byte, a scale of a byte for each 64
 // of them, a float for each 256 scales, and their map of 256 floats.
 int64_t Nf4Bytes(int64_t numbers) {
@@ -46,7 +40,8 @@ class Planner {
       plan_.weights += Block(numbers, element_);
     }
     if (spec_.mode == Mode::kFull) return AddTrained(numbers);
-    if (info.is_projection) AddAdapters(info);
+    if (!info.is_projection) return;
+    for (const int64_t numbers_of_factor : AdapterSizes(info, spec_)) AddAdapter(numbers_of_factor);
   }
 
   MemoryPlan Done() {
@@ -59,17 +54,6 @@ class Planner {
     if (trained_ != element_) plan_.masters += Block(numbers, trained_);
     plan_.gradients += Block(numbers, trained_);
     plan_.optimizer += 2 * Block(numbers, trained_);
-  }
-
-  // One A for all adapters of a map, a B for each.
-  void AddAdapters(const ParameterInfo& map) {
-    const int64_t ranks = RanksOf(map, spec_);
-    if (ranks == 0) return;
-    AddAdapter(ranks * map.tensors[0].shape[1]);
-    for (const TensorInfo& tensor : map.tensors) {
-      const ParameterInfo alone{.role = map.role, .tensors = {tensor}};
-      if (const int64_t rank = RanksOf(alone, spec_); rank > 0) AddAdapter(tensor.shape[0] * rank);
-    }
   }
 
   void AddAdapter(int64_t numbers) {

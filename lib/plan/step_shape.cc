@@ -84,6 +84,24 @@ int64_t RanksOf(const ParameterInfo& map, const TrainSpec& spec) {
   return spec.lora.rank * std::count_if(map.tensors.begin(), map.tensors.end(), adapted);
 }
 
+std::vector<int64_t> AdapterSizes(const ParameterInfo& map, const TrainSpec& spec) {
+  const int64_t ranks = RanksOf(map, spec);
+  if (ranks == 0) return {};
+  std::vector<int64_t> sizes = {ranks * map.tensors[0].shape[1]};
+  for (const TensorInfo& tensor : map.tensors) {
+    const ParameterInfo alone{.role = map.role, .tensors = {tensor}};
+    if (const int64_t rank = RanksOf(alone, spec); rank > 0)
+      sizes.push_back(tensor.shape[0] * rank);
+  }
+  return sizes;
+}
+
+int64_t NumbersOf(const TensorInfo& tensor) {
+  int64_t numbers = 1;
+  for (const int64_t size : tensor.shape) numbers *= size;
+  return numbers;
+}
+
 StepShape StepShapeOf(const ModelConfig& config, const TrainSpec& spec, bool on_gpu) {
   const bool full = spec.mode == Mode::kFull;
   const int64_t element = BytesOf(spec.dtype);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "lib/model/model_config.h"
 #include "lib/plan/step_memory.h"
@@ -29,6 +30,13 @@ void SetBatch(const BatchShape& batch, bool accumulated, StepShape& shape);
 
 // Returns how many rows all adapters together have that a map of these tensors gets.
 int64_t RanksOf(const ParameterInfo& map, const TrainSpec& spec);
+
+// Returns the numbers of the adapters' factors that a map of these tensors gets: one A for all of
+// them, if there is one, then a B for each.
+std::vector<int64_t> AdapterSizes(const ParameterInfo& map, const TrainSpec& spec);
+
+// Returns the numbers of a tensor.
+int64_t NumbersOf(const TensorInfo& tensor);
 
 // Returns the bytes of a number of the dtype.
 int64_t BytesOf(Dtype dtype);

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/data/row_source.h"
+#include "lib/model/model_config.h"
 #include "lib/plan/step_shape.h"
 #include "lib/spec/train_spec.h"
 
@@ -13,14 +14,17 @@ namespace ftd {
 struct WorkPlan {
   int64_t steps = 0;
   int64_t micro_batches = 0;
-  int64_t rows = 0, tokens = 0, labels = 0;  // of all steps: a row counts once for each epoch
+  // Of all steps: a row counts once for each epoch.
+  int64_t rows = 0, tokens = 0, labels = 0;
+  double flops = 0;  // flops.h
   // No micro-batch has more of anything. Each number is one that some micro-batch has, but for
   // `distinct`: no more than its tokens and the vocabulary.
   BatchShape largest;
 };
 
-// Counts the tokens of each of the spec's steps, in the order of the training: exact, and a matter
-// of seconds for ten million rows. Errors: those of RowSource::Length.
-absl::StatusOr<WorkPlan> PlanWork(const TrainSpec& spec, const RowSource& rows, int64_t vocabulary);
+// Counts what each of the spec's steps takes, in the order of the training: exact, and a matter of
+// seconds for ten million rows. `config` has been judged. Errors: those of RowSource::Length.
+absl::StatusOr<WorkPlan> PlanWork(const ModelConfig& config, const TrainSpec& spec,
+                                  const RowSource& rows);
 
 }  // namespace ftd

@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+
 namespace ftd {
 namespace {
 
@@ -20,6 +22,14 @@ RowsInMemory RowsOf(const std::vector<int>& lengths) {
   return RowsInMemory(std::move(rows));
 }
 
+ModelConfig ConfigOf(int64_t vocabulary) {
+  return *ParseModelConfig(absl::StrCat(R"({"model_type": "llama", "hidden_size": 24,
+      "intermediate_size": 40, "num_attention_heads": 2, "num_key_value_heads": 1,
+      "num_hidden_layers": 1, "max_position_embeddings": 64, "tie_word_embeddings": true,
+      "vocab_size": )",
+                                        vocabulary, "}"));
+}
+
 TrainSpec SpecOf(int batch_size) {
   TrainSpec spec;
   spec.batch_size = batch_size;
@@ -31,7 +41,7 @@ TEST(WorkPlanTest, CountsWhatEveryStepSees) {
   TrainSpec spec = SpecOf(2);
   spec.gradient_accumulation_steps = 2;
   spec.num_epochs = 1.5;  // of two steps each: three
-  const WorkPlan plan = *PlanWork(spec, RowsOf({5, 70, 3, 9, 6}), 1000);
+  const WorkPlan plan = *PlanWork(ConfigOf(1000), spec, RowsOf({5, 70, 3, 9, 6}));
   EXPECT_EQ(plan.steps, 3);
   EXPECT_EQ(plan.micro_batches, 2 + 1 + 2);
   EXPECT_EQ(plan.rows, 5 + 4);
@@ -43,21 +53,21 @@ TEST(WorkPlanTest, CountsWhatEveryStepSees) {
   EXPECT_EQ(plan.largest.longest, 70);
   EXPECT_EQ(plan.largest.chunks, 3);
   EXPECT_EQ(plan.largest.distinct, 75);
-  EXPECT_EQ(PlanWork(spec, RowsOf({5, 70}), 50)->largest.distinct, 50);
+  EXPECT_EQ(PlanWork(ConfigOf(50), spec, RowsOf({5, 70}))->largest.distinct, 50);
 }
 
 TEST(WorkPlanTest, BlocksOfRowsAndBatchesOfTokens) {
   TrainSpec packed = SpecOf(1);
   packed.packing = true;
   packed.seq_length = 10;
-  const WorkPlan blocks = *PlanWork(packed, RowsOf({1, 6, 9, 4, 6, 5}), 1000);
+  const WorkPlan blocks = *PlanWork(ConfigOf(1000), packed, RowsOf({1, 6, 9, 4, 6, 5}));
   EXPECT_EQ(blocks.steps, 4);
   EXPECT_EQ(blocks.tokens, 31);
   EXPECT_EQ(blocks.largest.tokens, 10);
   EXPECT_EQ(blocks.largest.documents, 2);
   TrainSpec filled = SpecOf(1);
   filled.batch_tokens = 10;
-  const WorkPlan batches = *PlanWork(filled, RowsOf({4, 6, 1, 10, 3, 3, 3, 2}), 1000);
+  const WorkPlan batches = *PlanWork(ConfigOf(1000), filled, RowsOf({4, 6, 1, 10, 3, 3, 3, 2}));
   EXPECT_EQ(batches.tokens, 32);
   EXPECT_EQ(batches.largest.tokens, 10);
 }

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "lib/base/host_memory.h"
+#include "lib/plan/flops.h"
 #include "worker/engine/device/large_tensors.h"
 #include "worker/engine/device/launch.h"
 #include "worker/engine/train.h"
@@ -71,6 +72,10 @@ c10::Device TrainingDevice() {
 }
 
 std::string DeviceName() { return TrainingDevice().is_cuda() ? "cuda:0" : "cpu"; }
+
+double DevicePeakFlops(Dtype dtype) {
+  return TrainingDevice().is_cuda() ? PeakFlops(cuda::DeviceModel(), dtype) : 0;
+}
 
 bool DeviceSharesHostMemory() { return TrainingDevice().is_cuda() && cuda::SharesHostMemory(); }
 

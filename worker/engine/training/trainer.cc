@@ -8,12 +8,12 @@
 
 #include "lib/model/architecture.h"
 #include "lib/model/model_on_disk.h"
+#include "lib/plan/flops.h"
 #include "lib/plan/step_memory.h"
 #include "lib/spec/judge.h"
 #include "worker/engine/device/device.h"
 #include "worker/engine/device/guarded.h"
 #include "worker/engine/model/adapter.h"
-#include "worker/engine/model/flops.h"
 #include "worker/engine/model/load_model.h"
 #include "worker/engine/model/model.h"
 #include "worker/engine/objectives/sft.h"
@@ -126,7 +126,7 @@ struct Trainer::Impl {
       AddAdapters(model, spec.lora, spec.seed);
     }
     trainable = model.TrainableParameters();
-    flops = FlopsOf(model);
+    flops = FlopsOf(model.config, spec);
     if (device.is_cuda() && spec.gradient_checkpointing == Checkpointing::kAuto)
       activation_bytes = ActivationBudget(FreeDeviceMemory());
     shape = StepShapeOf(model.config, spec, device.is_cuda());
@@ -168,7 +168,7 @@ struct Trainer::Impl {
       count = micro_batch.of;
       num_items = std::max<int64_t>(micro_batch.step_labels, 1);
       const FlatBatch batch = ToDevice(micro_batch.packed, device);
-      result.model_flops += flops.Of(batch);
+      result.model_flops += flops.Of(batch.documents.offsets, batch.targets.numel());
       measured.positions.push_back(batch.targets.numel());
       const PassOptions options{spec.lora.dropout, DropoutSeed(spec.seed, step, i),
                                 LayersToRecompute(batch, /*accumulated=*/i > 0)};

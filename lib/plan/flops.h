@@ -4,12 +4,13 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string_view>
 
+#include "lib/model/model_config.h"
 #include "lib/spec/train_spec.h"
-#include "worker/engine/model/model.h"
 
-namespace ftd::engine {
+namespace ftd {
 
 // Floating-point operations of one forward and backward pass; a multiplication and its addition are
 // two. Products with weights, within attention and with the states of a delta rule count, and what
@@ -22,15 +23,17 @@ struct ModelFlops {
   // each other, t² without a window.
   std::map<int64_t, double> per_pair;
 
-  double Of(const FlatBatch& batch) const;
+  // Returns the work of a micro-batch of documents that begin at `offsets`, the last of which is
+  // the end of all, with so many labels.
+  double Of(std::span<const int64_t> offsets, int64_t labels) const;
 };
 
-// Returns the work of the model with its adapters. Call it once it is settled what trains.
-ModelFlops FlopsOf(Model& model);
+// Returns the work of a judged model with the spec's adapters.
+ModelFlops FlopsOf(const ModelConfig& config, const TrainSpec& spec);
 
 // Returns the dense floating-point operations a second of an NVIDIA GPU by its data sheet, at its
 // boost clock: bfloat16 and float16 on tensor cores with float32 sums, float32 without TF32. `name`
 // is CUDA's. 0: not in the table.
 double PeakFlops(std::string_view name, Dtype dtype);
 
-}  // namespace ftd::engine
+}  // namespace ftd

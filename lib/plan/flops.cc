@@ -1,10 +1,9 @@
-#include "worker/engine/model/flops.h"
+#include "lib/plan/flops.h"
 
-#include "worker/engine/device/device.h"
-#include "worker/engine/device/launch.h"
-#include "worker/engine/train.h"
+#include "lib/model/architecture.h"
+#include "lib/plan/step_shape.h"
 
-namespace ftd::engine {
+namespace ftd {
 namespace {
 
 // A row of the data sheets: dense, at the boost clock.
@@ -25,10 +24,6 @@ constexpr Peak kPeaks[] = {
     {"RTX 3090", 71, 35.6},
 };
 
-}  // namespace
-
-namespace {
-
 // Returns twice the pairs of a document of t tokens, half of a token's own included: the area of
 // the causal triangle, or of the band of a window w along its edge.
 double TwicePairs(double t, double w) { return w == 0 || t <= w ? t * t : 2 * w * t - w * w; }
@@ -41,13 +36,18 @@ double OfStates(const DeltaShape& s) {
          static_cast<double>(s.value_dim);
 }
 
+// Returns the work of products with so many numbers for a token. Two operations per number in each:
+// y = x Wᵀ and dx = dy W always, dW = dyᵀ x where the weight trains.
+double OfProducts(int64_t numbers, bool trains) {
+  return (trains ? 6.0 : 4.0) * static_cast<double>(numbers);
+}
+
 }  // namespace
 
 // Attention's work grows with the pairs of tokens, everything else with the documents' lengths.
-double ModelFlops::Of(const FlatBatch& batch) const {
-  const auto& offsets = batch.documents.offsets;
-  double flops = per_token * static_cast<double>(offsets.back()) +
-                 per_label * static_cast<double>(batch.supervised.numel());
+double ModelFlops::Of(std::span<const int64_t> offsets, int64_t labels) const {
+  double flops =
+      per_token * static_cast<double>(offsets.back()) + per_label * static_cast<double>(labels);
   for (const auto& [window, per_one] : per_pair) {
     for (size_t i = 1; i < offsets.size(); ++i) {
       flops += per_one * TwicePairs(static_cast<double>(offsets[i] - offsets[i - 1]),
@@ -57,35 +57,31 @@ double ModelFlops::Of(const FlatBatch& batch) const {
   return flops;
 }
 
-ModelFlops FlopsOf(Model& model) {
-  // Two operations per number and token in each product: y = x Wᵀ and dx = dy W always, dW = dyᵀ x
-  // where the weight trains.
-  const auto products = [](int64_t numbers, bool trains) {
-    return (trains ? 6.0 : 4.0) * static_cast<double>(numbers);
-  };
+ModelFlops FlopsOf(const ModelConfig& config, const TrainSpec& spec) {
+  const bool full = spec.mode == Mode::kFull;
   ModelFlops flops;
-  for (const DecoderLayer& layer : model.layers) {
-    ForEachLinear(layer, [&](const LinearLayer& linear) {
-      flops.per_token += linear.nf4.defined()
-                             ? products(linear.nf4.numel(), false)
-                             : products(linear.weight.value.numel(), linear.weight.trainable());
-      if (linear.adapted()) flops.per_token += products(linear.lora_a.value.numel(), true);
-      for (const Adapter& adapter : linear.adapters)
-        flops.per_token += products(adapter.b.value.numel(), true);
-    });
-  }
-  flops.per_label = products(model.head().value.numel(), model.head().trainable());
-  for (const DecoderLayer& layer : model.layers) {
-    if (layer.kind.delta) {
-      flops.per_token += products(layer.delta.conv.value.numel(), layer.delta.conv.trainable()) +
-                         OfStates(model.config.delta);
+  flops.per_label = OfProducts(config.vocab_size * config.hidden_size, full);
+  VisitParameters(config, [&](const ParameterInfo& info) {
+    if (info.is_projection || info.role == ParameterRole::kDeltaConv) {
+      for (const TensorInfo& tensor : info.tensors)
+        flops.per_token += OfProducts(NumbersOf(tensor), full);
+    }
+    if (info.is_projection) {
+      for (const int64_t numbers : AdapterSizes(info, spec))
+        flops.per_token += OfProducts(numbers, true);
+    }
+    return absl::OkStatus();
+  }).IgnoreError();
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const LayerKind kind = config.KindOf(layer);
+    if (kind.delta) {
+      flops.per_token += OfStates(config.delta);
       continue;
     }
     // Two products forward and four backward, each of features multiplications and additions a
     // pair.
-    flops.per_pair[layer.kind.window] += 6.0 *
-                                         static_cast<double>(model.config.num_attention_heads) *
-                                         static_cast<double>(model.config.head_dim);
+    flops.per_pair[kind.window] += 6.0 * static_cast<double>(config.num_attention_heads) *
+                                   static_cast<double>(config.head_dim);
   }
   return flops;
 }
@@ -107,8 +103,4 @@ double PeakFlops(std::string_view name, Dtype dtype) {
   return 0;
 }
 
-double DevicePeakFlops(Dtype dtype) {
-  return TrainingDevice().is_cuda() ? PeakFlops(cuda::DeviceModel(), dtype) : 0;
-}
-
-}  // namespace ftd::engine
+}  // namespace ftd

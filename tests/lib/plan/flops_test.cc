@@ -1,11 +1,11 @@
 // What GPUs do at most, by the names that CUDA gives them. What a step takes is held against
 // torch's own counter by tests/parity/mfu_test.py.
 
-#include "worker/engine/model/flops.h"
+#include "lib/plan/flops.h"
 
 #include "gtest/gtest.h"
 
-namespace ftd::engine {
+namespace ftd {
 namespace {
 
 double Tflops(std::string_view name, Dtype dtype = Dtype::kBfloat16) {
@@ -36,4 +36,4 @@ TEST(PeakFlops, WhatOnlySoundsAlikeIsNotKnown) {
 }
 
 }  // namespace
-}  // namespace ftd::engine
+}  // namespace ftd
