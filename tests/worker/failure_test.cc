@@ -20,23 +20,28 @@ v1::WorkerEvent::End OutOfMemory(const FailedRun& run) {
 }
 
 TEST(Failure, AFullGpuIsToldWithWhatHelps) {
-  for (const auto asked : {Checkpointing::kAuto, Checkpointing::kOff}) {
-    const auto end = OutOfMemory({.gradient_checkpointing = asked, .on_gpu = true});
+  const std::pair<Mode, const char*> kAdvised[] = {{Mode::kFull, "--mode lora"},
+                                                   {Mode::kLora, "--mode qlora"},
+                                                   {Mode::kQlora, "a smaller model"}};
+  for (const auto& [mode, advice] : kAdvised) {
+    const auto end = OutOfMemory({.on_gpu = true, .mode = mode});
     EXPECT_EQ(end.outcome(), v1::WorkerEvent::End::FAILED);
     EXPECT_EQ(end.failure_reason(), v1::GPU_OUT_OF_MEMORY);
     EXPECT_EQ(end.message(), "4 GiB wanted");
-    EXPECT_THAT(end.hint(), AllOf(HasSubstr("--batch-size"), HasSubstr(kAdvice)));
+    // By then micro-batches are of one row, and all layers are recomputed.
+    EXPECT_THAT(end.hint(), AllOf(HasSubstr("--seq-length"), HasSubstr(advice),
+                                  Not(HasSubstr("--batch")), Not(HasSubstr(kAdvice))));
   }
 }
 
 TEST(Failure, NobodyIsToldToDoWhatIsDoneAlready) {
-  const FailedRun run{.gradient_checkpointing = Checkpointing::kOn, .on_gpu = true};
+  const FailedRun run{.gradient_checkpointing = Checkpointing::kOn};
   EXPECT_THAT(OutOfMemory(run).hint(), AllOf(HasSubstr("--batch-size"), Not(HasSubstr(kAdvice))));
   EXPECT_THAT(FailureOf(std::bad_alloc(), run).hint(), Not(HasSubstr(kAdvice)));
 }
 
 TEST(Failure, ABatchOfTokensIsMadeSmallerByTokens) {
-  EXPECT_THAT(OutOfMemory({.on_gpu = true, .batch_tokens = true}).hint(),
+  EXPECT_THAT(OutOfMemory({.batch_tokens = true}).hint(),
               AllOf(HasSubstr("--batch-tokens"), Not(HasSubstr("--batch-size"))));
 }
 

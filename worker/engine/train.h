@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lib/data/row_source.h"
 #include "lib/model/model_config.h"
@@ -33,6 +34,8 @@ struct StepResult {
   double epoch = 0;                // passes over the data at its end; whole where an epoch ends
   double model_flops = 0;          // floating-point operations that the step takes (flops.h)
   double data_wait_seconds = 0;    // until its rows were read
+  // What has changed since the step before because memory ran out, for the user; mostly empty.
+  std::vector<std::string> memory_notes;
 };
 
 // The measurements of one evaluation, as transformers' Trainer and TRL make them.
@@ -78,13 +81,17 @@ class Trainer {
   int64_t total_parameters() const;
   // Whether the model is the text part of one that sees images too.
   bool is_part() const;
+  // Parts that a micro-batch is computed in, since a whole one did not fit into memory.
+  int64_t micro_batch_parts() const;
   // Layers that gradient checkpointing recomputed, in the micro-batch that had the most of them so
   // far.
   int64_t recomputed_layers() const;
 
   // Takes one optimizer step. When `stop` becomes true meanwhile, the step is abandoned without a
-  // trace and the result is empty. `beat` is called after each micro-batch. Requires: steps_taken()
-  // < steps_planned().
+  // trace and the result is empty. `beat` is called after each micro-batch. Where memory runs out,
+  // the step begins again with micro-batches in twice as many parts, and at last with all layers
+  // recomputed; the next steps keep to that. The batch stays the same, and so does the loss but for
+  // the last digits, or for other dropout masks. Requires: steps_taken() < steps_planned().
   std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat);
 
   // The warm-up of NVIDIA's scripts: 0.05 epochs with a schedule and optimizer state of their own,

@@ -199,6 +199,7 @@ std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
                {"deterministic", spec.deterministic},
                {"gradient_checkpointing", CheckpointingName(spec.gradient_checkpointing)},
                {"recomputed_layers", facts.recomputed_layers},
+               {"micro_batch_parts", facts.micro_batch_parts},
                {"steps", facts.steps},
                {"tokens_total", facts.tokens_total},
                {"trainable_parameters", facts.trainable_parameters},

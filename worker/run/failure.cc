@@ -15,6 +15,19 @@ std::string Smaller(const FailedRun& run) {
                       recomputes_all ? "" : ", or give --gradient-checkpointing on");
 }
 
+// Returns what fits where one row at a time with all layers recomputed does not.
+std::string Lighter(Mode mode) {
+  switch (mode) {
+    case Mode::kFull:
+      return "lower --seq-length, or use --mode lora";
+    case Mode::kLora:
+      return "lower --seq-length, or use --mode qlora";
+    case Mode::kQlora:
+      break;
+  }
+  return "lower --seq-length, or choose a smaller model";
+}
+
 // Returns what a user can do about it.
 std::string HintFor(v1::FailureReason reason, const FailedRun& run) {
   switch (reason) {
@@ -26,7 +39,7 @@ std::string HintFor(v1::FailureReason reason, const FailedRun& run) {
     case v1::MODEL_UNSUPPORTED:
       return "choose a model of a supported family (ftctl models) with a BPE tokenizer.json";
     case v1::GPU_OUT_OF_MEMORY:
-      return Smaller(run);
+      return Lighter(run.mode);
     case v1::HOST_MEMORY_GUARD:
       return absl::StrCat("free memory of the host, or ", Smaller(run),
                           "; what the last checkpoint holds is not lost");

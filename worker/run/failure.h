@@ -15,6 +15,7 @@ struct FailedRun {
   Checkpointing gradient_checkpointing = Checkpointing::kAuto;
   bool on_gpu = false;
   bool batch_tokens = false;  // whether tokens, not rows, fill a micro-batch
+  Mode mode = Mode::kLora;
 };
 
 v1::WorkerEvent::End FailureOf(const absl::Status& status, const FailedRun& run);

@@ -238,6 +238,7 @@ class TrainingRun {
       // Not recorded: the steps before it stand, and the checkpoint before it is still good.
       if (const std::string sentence = NotFinite(*result); !sentence.empty())
         return Diverged(sentence);
+      for (const std::string& note : result->memory_notes) observer_.Warning(note);
       const v1::StepMetrics step = Record(*result, SecondsSince(start));
       FTD_RETURN_IF_ERROR(step_log_->Append(step));
       observer_.Step(step);
@@ -441,7 +442,8 @@ class TrainingRun {
   FailedRun Traits() const {
     return {.gradient_checkpointing = spec_.gradient_checkpointing,
             .on_gpu = engine::UsesGpu(),
-            .batch_tokens = spec_.batch_tokens > 0};
+            .batch_tokens = spec_.batch_tokens > 0,
+            .mode = spec_.mode};
   }
 
   RunFacts Facts() const {
@@ -466,6 +468,7 @@ class TrainingRun {
     facts.trainable_parameters = trainer_->trainable_parameters();
     facts.total_parameters = trainer_->total_parameters();
     facts.recomputed_layers = trainer_->recomputed_layers();
+    facts.micro_batch_parts = trainer_->micro_batch_parts();
     facts.threads = engine::ThreadCount();
     return facts;
   }

@@ -60,6 +60,29 @@ std::vector<int64_t> RowsOf(const MicroBatch& batch) {
   return rows;
 }
 
+TEST(BatchLoaderTest, SplitsMicroBatchesIntoParts) {
+  TrainSpec spec;
+  spec.batch_size = 5;
+  spec.gradient_accumulation_steps = 2;
+  spec.shuffle = false;
+  const RowsInMemory rows = NumberedRows(8);
+  BatchLoader loader(rows, *BatchPlan::Make(spec, rows), c10::kCPU);
+  EXPECT_EQ(loader.Take(1, 0).of, 2u);  // and reads ahead
+  loader.SplitInto(4);
+  std::vector<std::vector<int64_t>> parts;
+  std::vector<bool> continues;
+  for (size_t i = 0; i < 7; ++i) {
+    const MicroBatch part = loader.Take(1, i);
+    EXPECT_EQ(part.of, 7u);
+    EXPECT_EQ(part.step_labels, 8);
+    EXPECT_EQ(part.rows, static_cast<int64_t>(RowsOf(part).size()));
+    parts.push_back(RowsOf(part));
+    continues.push_back(part.continues);
+  }
+  EXPECT_EQ(parts, (std::vector<std::vector<int64_t>>{{0}, {1}, {2}, {3, 4}, {5}, {6}, {7}}));
+  EXPECT_EQ(continues, (std::vector<bool>{false, true, true, true, false, true, true}));
+}
+
 TEST(BatchLoaderTest, GivesThePlansMicroBatchesInAnyOrder) {
   TrainSpec spec;
   spec.batch_size = 3;

@@ -300,7 +300,8 @@ TEST_F(FakeGpuCountsTest, AStepTakesTheMemoryThatWasPredicted) {
                 number - 1, std::string(ModeName(c.mode)).c_str(), recomputed, c.model.layers,
                 predicted, measured, 100 * (predicted / measured - 1));
     EXPECT_NEAR(predicted / measured, 1, 0.05);
-    const MemoryPlan plan = PlanMemory(*ReadModelConfig(model), SpecOf(c), /*on_gpu=*/true, BatchOf(c), recomputed);
+    const MemoryPlan plan =
+        PlanMemory(*ReadModelConfig(model), SpecOf(c), /*on_gpu=*/true, BatchOf(c), recomputed);
     EXPECT_EQ(plan.step, StepPeakBytes(shape, recomputed)) << "the shape by hand";
     const auto kept = static_cast<double>(before - others);
     std::printf("         kept: predicted %ld, measured %.0f, %+.2f %%\n", plan.kept(), kept,

@@ -37,14 +37,13 @@ class FakeGpuGenerateTest : public ::testing::Test {
 };
 
 TEST_F(FakeGpuGenerateTest, GivesTheTokensOfTheCpu) {
-  const std::vector<TinyShape> shapes = {
-      {},
-      {.family = "mistral", .options = {{"sliding_window", 9}}},
-      {.family = "gemma2",
-       .options = {{"sliding_window", 7},
-                   {"query_pre_attn_scalar", 8},
-                   {"attn_logit_softcapping", 2.0}}},
-      ::ftd::testing::DeltaShapeOf(3)};
+  const std::vector<TinyShape> shapes = {{},
+                                         {.family = "mistral", .options = {{"sliding_window", 9}}},
+                                         {.family = "gemma2",
+                                          .options = {{"sliding_window", 7},
+                                                      {"query_pre_attn_scalar", 8},
+                                                      {"attn_logit_softcapping", 2.0}}},
+                                         ::ftd::testing::DeltaShapeOf(3)};
   for (const TinyShape& shape : shapes) {
     const std::filesystem::path model = dir_ / shape.family;
     ::ftd::testing::WriteTinyModel(model, /*seed=*/7, shape);

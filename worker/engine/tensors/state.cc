@@ -13,7 +13,8 @@ namespace ftd::engine {
 namespace {
 
 constexpr int64_t kShardBytes = 5'000'000'000;
-constexpr char kMemoryBudgetFile[] = "memory_budget.json", kActivationBytes[] = "activation_bytes";
+constexpr char kMemoryBudgetFile[] = "memory_budget.json", kActivationBytes[] = "activation_bytes",
+               kParts[] = "micro_batch_parts", kRecomputeAll[] = "recompute_all";
 
 // Returns a tensor per name: views of the stacked parameters, whose rows belong to several names.
 // Nothing is copied, so that Fill can write through them.
@@ -82,20 +83,24 @@ void ReadMoments(const std::vector<Parameter*>& parameters, const std::filesyste
 
 // Bits are the same whichever layers are recomputed; with the budget, a resumed run also takes the
 // first one's time and memory.
-void WriteMemoryBudget(int64_t bytes, const std::filesystem::path& dir) {
-  const nlohmann::json json = {{kActivationBytes, bytes}};
+void WriteMemoryChoices(const MemoryChoices& choices, const std::filesystem::path& dir) {
+  const nlohmann::json json = {{kActivationBytes, choices.activation_bytes},
+                               {kParts, choices.parts},
+                               {kRecomputeAll, choices.recompute_all}};
   ThrowIfError(WriteFileAtomically(dir / kMemoryBudgetFile, json.dump() + "\n"));
 }
 
-int64_t ReadMemoryBudget(const std::filesystem::path& dir) {
+MemoryChoices ReadMemoryChoices(const std::filesystem::path& dir) {
   const std::filesystem::path path = dir / kMemoryBudgetFile;
-  // A state of an older version has no such file; no bound is what it ran with.
-  if (!std::filesystem::exists(path)) return std::numeric_limits<int64_t>::max();
+  if (!std::filesystem::exists(path)) return {};
   const auto json = ParseJsonObject(ValueOrThrow(ReadFile(path)));
-  const int64_t bytes = json.has_value() ? IntegerOr(*json, kActivationBytes, 0) : 0;
-  if (bytes <= 0)
-    throw EngineError(EngineError::Kind::kModel, path.string() + ": no number of bytes");
-  return bytes;
+  if (!json.has_value()) throw EngineError(EngineError::Kind::kModel, path.string() + ": no JSON");
+  const MemoryChoices choices{.activation_bytes = IntegerOr(*json, kActivationBytes, 0),
+                              .parts = IntegerOr(*json, kParts, 1),
+                              .recompute_all = json->value(kRecomputeAll, false)};
+  if (choices.activation_bytes < 0 || choices.parts < 1)
+    throw EngineError(EngineError::Kind::kModel, path.string() + ": numbers out of range");
+  return choices;
 }
 
 void WriteModelShards(const std::vector<Parameter*>& parameters,

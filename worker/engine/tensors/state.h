@@ -24,11 +24,18 @@ void ReadMasters(const std::vector<Parameter*>& parameters, const SafetensorsFil
 void WriteMoments(const std::vector<Parameter*>& parameters, const std::filesystem::path& path);
 void ReadMoments(const std::vector<Parameter*>& parameters, const std::filesystem::path& path);
 
-// Write and read the part of the device's memory that a micro-batch's tensors may take, so that a
-// resumed run recomputes the layers that the first one did. Without the file, as in states of older
-// versions, there is no bound.
-void WriteMemoryBudget(int64_t bytes, const std::filesystem::path& dir);
-int64_t ReadMemoryBudget(const std::filesystem::path& dir);
+// What a run does to fit into its memory. A resumed run does the same.
+struct MemoryChoices {
+  // The part of the device's memory that a micro-batch's tensors may take; 0: all that they need.
+  int64_t activation_bytes = 0;
+  int64_t parts = 1;           // of a micro-batch, computed one after another
+  bool recompute_all = false;  // layers, whatever activation_bytes allows
+  bool operator==(const MemoryChoices&) const = default;
+};
+
+// Write and read them. Without the file, as in states of older versions, they are the default.
+void WriteMemoryChoices(const MemoryChoices& choices, const std::filesystem::path& dir);
+MemoryChoices ReadMemoryChoices(const std::filesystem::path& dir);
 
 // Writes Hugging Face's layout: model.safetensors, or shards of at most 5 GB with their index; each
 // tensor in the dtype that it has in `source`. `beside`: names of tensors of the source that are

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "lib/base/ceil_div.h"
 #include "worker/engine/training/readable.h"
@@ -109,35 +110,66 @@ FlatBatch ToDevice(const PackedBatch& packed, c10::Device device) {
   return batch;
 }
 
+std::vector<std::vector<int64_t>> SplitRows(const std::vector<int64_t>& rows, int64_t parts) {
+  const auto count = static_cast<int64_t>(rows.size());
+  parts = std::min(parts, count);
+  std::vector<std::vector<int64_t>> split;
+  for (int64_t part = 0; part < parts; ++part) {
+    split.emplace_back(rows.begin() + part * count / parts,
+                       rows.begin() + (part + 1) * count / parts);
+  }
+  return split;
+}
+
+// A micro-batch's loss is divided by the labels of the whole step, so these are counted before its
+// first micro-batch is computed; lengths are known without reading tokens.
+void BatchLoader::EnterStep(int64_t step) {
+  step_parts_.clear();
+  step_labels_ = 0;
+  for (const std::vector<int64_t>& rows : plan_.MicroBatches(step)) {
+    step_labels_ += CountLabels(rows_, rows);
+    bool continues = false;
+    for (std::vector<int64_t>& part : SplitRows(rows, parts_))
+      step_parts_.push_back({std::move(part), std::exchange(continues, true)});
+  }
+  epoch_after_ = plan_.EpochAfter(step);
+  step_ = step;
+}
+
 MicroBatch BatchLoader::Load(Place place) {
   const auto [step, index] = place;
-  if (step != step_) {
-    // A micro-batch's loss is divided by the labels of the whole step, so these are counted before
-    // its first micro-batch is computed; lengths are known without reading tokens.
-    step_rows_ = plan_.MicroBatches(step);
-    step_labels_ = 0;
-    for (const auto& indices : step_rows_) step_labels_ += CountLabels(rows_, indices);
-    epoch_after_ = plan_.EpochAfter(step);
-    step_ = step;
-  }
-  const std::vector<TokenizedRow> rows = ReadRows(rows_, step_rows_[index]);
+  if (step != step_) EnterStep(step);
+  const auto& [indices, continues] = step_parts_[index];
+  const std::vector<TokenizedRow> rows = ReadRows(rows_, indices);
   size_t longest = 0;
   for (const TokenizedRow& row : rows) longest = std::max(longest, row.input_ids.size());
   const auto count = static_cast<int64_t>(rows.size());
-  return {Pack(rows, device_), count,        static_cast<int64_t>(longest) * count,
-          step_labels_,        epoch_after_, step_rows_.size()};
+  return {.packed = Pack(rows, device_),
+          .rows = count,
+          .padded_tokens = static_cast<int64_t>(longest) * count,
+          .step_labels = step_labels_,
+          .epoch_after = epoch_after_,
+          .of = step_parts_.size(),
+          .continues = continues};
+}
+
+void BatchLoader::Forget() {
+  if (next_.valid()) next_.wait();
+  next_ = {};
+}
+
+void BatchLoader::SplitInto(int64_t parts) {
+  Forget();
+  parts_ = parts;
+  step_ = 0;  // to be entered once more
 }
 
 MicroBatch BatchLoader::Take(int64_t step, size_t index) {
   const Place place{step, index};
-  std::future<MicroBatch> ahead = std::move(next_);
-  // The thread uses plan_ and step_rows_, so it must end before this one calls Load. An error of
+  // The thread uses plan_ and step_parts_, so it must end before this one calls Load. An error of
   // the thread is thrown by get().
-  if (ahead.valid() && next_place_ != place) {
-    ahead.wait();  // for rows that are not wanted after all
-    ahead = {};
-  }
-  MicroBatch batch = ahead.valid() ? ahead.get() : Load(place);
+  if (next_place_ != place) Forget();
+  MicroBatch batch = next_.valid() ? next_.get() : Load(place);
   next_place_ = index + 1 < batch.of ? Place{step, index + 1} : Place{step + 1, 0};
   // Reads the next micro-batch while this one is computed, up to the last one of the plan.
   if (next_place_.first <= plan_.steps_planned())

@@ -45,7 +45,12 @@ struct MicroBatch {
   int64_t step_labels = 0;    // of the whole step that it belongs to
   double epoch_after = 0;     // passes over the data at the end of that step
   size_t of = 0;              // micro-batches in it
+  bool continues = false;     // it is a part of the plan's micro-batch that the one before is of
 };
+
+// Returns `rows` in their order in at most so many parts of as good as equally many; no part is
+// empty.
+std::vector<std::vector<int64_t>> SplitRows(const std::vector<int64_t>& rows, int64_t parts);
 
 // Reads micro-batches in the order of a plan, on a thread of its own one ahead of the one that is
 // computed with.
@@ -57,22 +62,33 @@ class BatchLoader {
 
   int64_t steps_planned() const { return plan_.steps_planned(); }
 
+  // From the next Take on, a micro-batch of the plan is as many as SplitRows makes of it.
+  void SplitInto(int64_t parts);
+
   // Returns micro-batch `index` of 1-based `step`, in any order; the one after it is read
   // meanwhile. Throws EngineError when rows cannot be read.
   MicroBatch Take(int64_t step, size_t index);
 
  private:
   using Place = std::pair<int64_t, size_t>;  // step, micro-batch
+  struct Part {
+    std::vector<int64_t> rows;
+    bool continues;
+  };
 
   MicroBatch Load(Place place);
+  void EnterStep(int64_t step);
+  // Waits for rows that are read ahead, and forgets them.
+  void Forget();
 
   const RowSource& rows_;
   BatchPlan plan_;
   c10::Device device_;
+  int64_t parts_ = 1;
   // These belong to the step that Load read from last.
   int64_t step_ = 0, step_labels_ = 0;
   double epoch_after_ = 0;
-  std::vector<std::vector<int64_t>> step_rows_;
+  std::vector<Part> step_parts_;
   // Last, so that it ends before what it works with. While it runs, only its thread calls Load.
   Place next_place_;
   std::future<MicroBatch> next_;

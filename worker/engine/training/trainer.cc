@@ -1,9 +1,8 @@
 #include <ATen/Parallel.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/stack.h>
 
 #include <algorithm>
 #include <chrono>
+#include <string>
 #include <utility>
 
 #include "lib/model/architecture.h"
@@ -22,6 +21,7 @@
 #include "worker/engine/train.h"
 #include "worker/engine/training/activation_budget.h"
 #include "worker/engine/training/batches.h"
+#include "worker/engine/training/measurements.h"
 #include "worker/engine/training/optimizer.h"
 #include "worker/engine/training/readable.h"
 
@@ -45,31 +45,6 @@ uint64_t DropoutSeed(int64_t seed, int64_t step, size_t micro_step) {
   return x ^ (x >> 31);
 }
 
-// The measurements of a step's operators. They stay on the device until all of the operators are
-// queued: reading one earlier would leave the device idle while the CPU queues the rest.
-struct Measurements {
-  std::vector<DeviceSums> sums;    // of each micro-batch
-  std::vector<int64_t> positions;  // its labels
-  at::Tensor grad_norm;
-
-  // Waits for the device, once.
-  void Read(int64_t num_items, StepResult& result) const {
-    const at::Tensor numbers =
-        at::cat({at::stack(sums).flatten(), grad_norm.to(at::kDouble).view({1})}).cpu();
-    // The loss is one mean over the step's labels; TRL's metrics are means of micro-batches' means.
-    for (size_t i = 0; i < sums.size(); ++i) {
-      const LossSums of = OnHost(numbers.narrow(0, 3 * static_cast<int64_t>(i), 3), positions[i]);
-      result.loss += of.loss;
-      result.entropy += of.Mean(of.entropy);
-      result.mean_token_accuracy += of.Mean(static_cast<double>(of.correct));
-    }
-    result.loss /= static_cast<double>(num_items);
-    result.entropy /= static_cast<double>(sums.size());
-    result.mean_token_accuracy /= static_cast<double>(sums.size());
-    result.grad_norm = numbers[-1].item<double>();
-  }
-};
-
 }  // namespace
 
 struct Trainer::Impl {
@@ -82,10 +57,11 @@ struct Trainer::Impl {
   std::vector<Parameter*> trainable;
   ModelFlops flops;
   int64_t steps_taken = 0;
-  // The part of the device's memory that a micro-batch's tensors may take; 0: all that they need.
-  int64_t activation_bytes = 0;
-  StepShape shape;              // with the last micro-batch, where that memory is bounded
-  int64_t most_recomputed = 0;  // layers, in a micro-batch so far
+  MemoryChoices memory;
+  std::vector<std::string> notes;  // StepResult's, for the next one
+  int64_t last_rows = 0;           // of the last micro-batch, or the part of it, that was begun
+  StepShape shape;                 // with the last micro-batch, where memory is bounded
+  int64_t most_recomputed = 0;     // layers, in a micro-batch so far
 
   // Returns the tensors that a full result has beside the trained ones: the parts of the model that
   // see images.
@@ -128,7 +104,7 @@ struct Trainer::Impl {
     trainable = model.TrainableParameters();
     flops = FlopsOf(model.config, spec);
     if (device.is_cuda() && spec.gradient_checkpointing == Checkpointing::kAuto)
-      activation_bytes = ActivationBudget(FreeDeviceMemory());
+      memory.activation_bytes = ActivationBudget(FreeDeviceMemory());
     shape = StepShapeOf(model.config, spec, device.is_cuda());
     // Last, since the model and the optimizer's state stay for good.
     KeepBuffers();
@@ -154,9 +130,22 @@ struct Trainer::Impl {
     return micro_batch;
   }
 
-  // A stop is noticed before a micro-batch, when only gradients have changed; the next step
-  // overwrites those. Once the last micro-batch is computed, the step is completed.
+  // Tries a step until there is enough memory for it, or nothing left to change.
   std::optional<StepResult> Step(const std::atomic<bool>& stop, const std::function<void()>& beat) {
+    for (;;) {
+      try {
+        return Guarded([&] { return TryStep(stop, beat); });
+      } catch (const EngineError& error) {
+        if (error.kind() != EngineError::Kind::kOutOfMemory || !TakeLessMemory()) throw;
+      }
+    }
+  }
+
+  // A stop is noticed before a micro-batch, when only gradients have changed; the next step
+  // overwrites those. Once the last micro-batch is computed, the step is completed. The same goes
+  // for memory that runs out.
+  std::optional<StepResult> TryStep(const std::atomic<bool>& stop,
+                                    const std::function<void()>& beat) {
     const int64_t step = steps_taken + 1;
     StepResult result;
     Measurements measured;
@@ -165,14 +154,15 @@ struct Trainer::Impl {
     for (size_t i = 0, count = 1; i < count; ++i) {
       if (stop) return std::nullopt;
       const MicroBatch micro_batch = Take(step, i, result);
+      last_rows = micro_batch.rows;
       count = micro_batch.of;
       num_items = std::max<int64_t>(micro_batch.step_labels, 1);
       const FlatBatch batch = ToDevice(micro_batch.packed, device);
       result.model_flops += flops.Of(batch.documents.offsets, batch.targets.numel());
-      measured.positions.push_back(batch.targets.numel());
       const PassOptions options{spec.lora.dropout, DropoutSeed(spec.seed, step, i),
                                 LayersToRecompute(batch, /*accumulated=*/i > 0)};
-      measured.sums.push_back(ForwardBackward(batch, options, Divisor(num_items)));
+      measured.Add(ForwardBackward(batch, options, Divisor(num_items)), batch.targets.numel(),
+                   micro_batch.continues);
       beat();
     }
     // Parameters that nothing reached this step have a gradient of zero, as the norm and AdamW
@@ -211,12 +201,36 @@ struct Trainer::Impl {
   int64_t LayersToRecompute(const FlatBatch& batch, bool accumulated) {
     const auto layers = static_cast<int64_t>(model.layers.size());
     int64_t recomputed = spec.gradient_checkpointing == Checkpointing::kOn ? layers : 0;
-    if (activation_bytes > 0) {
+    if (memory.activation_bytes > 0) {
       SetBatch(ShapeOf(batch), accumulated, shape);
-      recomputed = ftd::LayersToRecompute(shape, activation_bytes);
+      recomputed = ftd::LayersToRecompute(shape, memory.activation_bytes);
     }
+    if (memory.recompute_all) recomputed = layers;
     most_recomputed = std::max(most_recomputed, recomputed);
     return recomputed;
+  }
+
+  // Changes what the next try of a step does, after one that ran out of memory. Returns whether
+  // anything was left to change.
+  bool TakeLessMemory() {
+    if (SplitFurther()) return true;
+    if (spec.gradient_checkpointing == Checkpointing::kOn ||
+        std::exchange(memory.recompute_all, true))
+      return false;
+    notes.push_back("memory ran out after step " + std::to_string(steps_taken) +
+                    " with one row at a time: all layers are recomputed from now on; the batch "
+                    "stays the same");
+    return true;
+  }
+
+  bool SplitFurther() {
+    if (device.is_cuda()) FreeDeviceMemory();  // gives back blocks that were cached
+    if (last_rows <= 1) return false;
+    loader->SplitInto(memory.parts *= 2);
+    notes.push_back("memory ran out after step " + std::to_string(steps_taken) +
+                    ": micro-batches are computed in " + std::to_string(memory.parts) +
+                    " parts from now on; the batch stays the same");
+    return true;
   }
 
   bool PlaybookWarmUp(const std::atomic<bool>& stop, const std::function<void()>& beat) {
@@ -224,12 +238,14 @@ struct Trainer::Impl {
     warm_up.num_epochs = kWarmUpEpochs;
     warm_up.max_steps = 0;
     auto training = std::exchange(loader, LoaderOf(warm_up));
+    loader->SplitInto(memory.parts);
     while (steps_taken < loader->steps_planned()) {
       if (!Step(stop, beat)) return false;
     }
     // The warm-up has an AdamW of its own, so only the weights carry over.
     ResetMoments(trainable);
     loader = std::move(training);
+    loader->SplitInto(memory.parts);
     steps_taken = 0;
     return true;
   }
@@ -246,6 +262,32 @@ struct Trainer::Impl {
 
   std::optional<EvalResult> Evaluate(const std::atomic<bool>& stop,
                                      const std::function<void(int64_t)>& beat) {
+    for (;;) {
+      try {
+        return Guarded([&] { return TryEvaluate(stop, beat); });
+      } catch (const EngineError& error) {
+        if (error.kind() != EngineError::Kind::kOutOfMemory || !SplitFurther()) throw;
+      }
+    }
+  }
+
+  // Returns the sums of a micro-batch of the evaluation.
+  LossSums EvaluateRows(const std::vector<int64_t>& indices) {
+    DeviceSums sums;
+    int64_t labels = 0;
+    for (const std::vector<int64_t>& part : SplitRows(indices, memory.parts)) {
+      last_rows = static_cast<int64_t>(part.size());
+      const FlatBatch batch = ToDevice(Pack(ReadRows(*eval_rows, part), device), device);
+      const DeviceSums of_part =
+          SftSums(model, batch, Forward(model, batch, {}, /*tape=*/nullptr), spec);
+      sums = sums.defined() ? sums.add(of_part) : of_part;
+      labels += batch.targets.numel();
+    }
+    return OnHost(sums.cpu(), labels);
+  }
+
+  std::optional<EvalResult> TryEvaluate(const std::atomic<bool>& stop,
+                                        const std::function<void(int64_t)>& beat) {
     BatchPlan plan = EvalPlan();
     const int64_t batches = plan.steps_planned();
     int64_t all = 0;
@@ -253,10 +295,7 @@ struct Trainer::Impl {
     for (int64_t i = 1; i <= batches; ++i) {
       if (stop) return std::nullopt;
       const std::vector<int64_t> indices = plan.MicroBatches(i).front();
-      const FlatBatch batch = ToDevice(Pack(ReadRows(*eval_rows, indices), device), device);
-      const DeviceSums on_device =
-          SftSums(model, batch, Forward(model, batch, {}, /*tape=*/nullptr), spec);
-      const LossSums sums = OnHost(on_device.cpu(), batch.targets.numel());
+      const LossSums sums = EvaluateRows(indices);
       // transformers weights each micro-batch's mean loss by its rows; TRL's metrics weigh
       // micro-batches alike.
       result.loss += sums.Mean(sums.loss) * static_cast<double>(indices.size());
@@ -296,11 +335,15 @@ int64_t Trainer::trainable_parameters() const {
 
 int64_t Trainer::total_parameters() const { return impl_->model.CountParameters(); }
 
+int64_t Trainer::micro_batch_parts() const { return impl_->memory.parts; }
+
 int64_t Trainer::recomputed_layers() const { return impl_->most_recomputed; }
 
 std::optional<StepResult> Trainer::Step(const std::atomic<bool>& stop,
                                         const std::function<void()>& beat) {
-  return Guarded([&] { return impl_->Step(stop, beat); });
+  auto result = impl_->Step(stop, beat);
+  if (result) result->memory_notes = std::exchange(impl_->notes, {});
+  return result;
 }
 
 bool Trainer::PlaybookWarmUp(const std::atomic<bool>& stop, const std::function<void()>& beat) {
@@ -309,7 +352,7 @@ bool Trainer::PlaybookWarmUp(const std::atomic<bool>& stop, const std::function<
 
 std::optional<EvalResult> Trainer::Evaluate(const std::atomic<bool>& stop,
                                             const std::function<void(int64_t)>& beat) {
-  return Guarded([&] { return impl_->Evaluate(stop, beat); });
+  return impl_->Evaluate(stop, beat);
 }
 
 void Trainer::SaveState(const std::filesystem::path& dir) const {
@@ -318,7 +361,7 @@ void Trainer::SaveState(const std::filesystem::path& dir) const {
     // half written.
     WriteMasters(impl_->trainable, impl_->StateFile(dir));
     WriteMoments(impl_->trainable, dir / "optimizer.safetensors");
-    if (impl_->activation_bytes > 0) WriteMemoryBudget(impl_->activation_bytes, dir);
+    if (impl_->memory != MemoryChoices()) WriteMemoryChoices(impl_->memory, dir);
   });
 }
 
@@ -327,8 +370,14 @@ void Trainer::LoadState(const std::filesystem::path& dir, int64_t steps_taken) {
     ReadMasters(impl_->trainable, impl_->StateFile(dir));
     ReadMoments(impl_->trainable, dir / "optimizer.safetensors");
     // As before where that fits, so that a run can also be resumed on a smaller card.
-    if (impl_->activation_bytes > 0)
-      impl_->activation_bytes = std::min(impl_->activation_bytes, ReadMemoryBudget(dir));
+    MemoryChoices stored = ReadMemoryChoices(dir);
+    if (const int64_t bytes = impl_->memory.activation_bytes; bytes == 0) {
+      stored.activation_bytes = 0;
+    } else if (stored.activation_bytes == 0 || stored.activation_bytes > bytes) {
+      stored.activation_bytes = bytes;
+    }
+    impl_->memory = stored;
+    impl_->loader->SplitInto(stored.parts);
     impl_->steps_taken = steps_taken;
   });
 }

@@ -31,6 +31,7 @@ c10::Device TrainingDevice() {
 
 std::string DeviceName() { return use_fake_gpu ? "cuda:0" : "cpu"; }
 bool DeviceSharesHostMemory() { return false; }
+double DevicePeakFlops(Dtype /*dtype*/) { return 0; }
 int ThreadCount() { return at::get_num_threads(); }
 bool DeviceHasFlashAttention() { return true; }
 void InitializeProcess() {}

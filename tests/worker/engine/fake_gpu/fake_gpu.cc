@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -27,6 +28,7 @@ namespace ftd::engine {
 namespace {
 
 FakeGpuCounts counts;
+int64_t memory_bytes = std::numeric_limits<int64_t>::max();
 
 const c10::Device kGpu(c10::kCUDA, 0);
 
@@ -105,6 +107,8 @@ REGISTER_CUDA_HOOKS(CUDAHooks);
 at::Tensor OnGpu(const at::Tensor& host) {
   constexpr int64_t kBlock = 512;
   const int64_t bytes = CeilDiv(static_cast<int64_t>(host.nbytes()), kBlock) * kBlock;
+  TORCH_CHECK_WITH(OutOfMemoryError, counts.bytes + bytes <= memory_bytes,
+                   "CUDA out of memory. Tried to allocate ", bytes, " bytes");
   counts.bytes += bytes;
   counts.peak_bytes = std::max(counts.peak_bytes, counts.bytes);
   return at::for_blob(host.mutable_data_ptr(), host.sizes())
@@ -353,6 +357,8 @@ FakeGpuCounts CountsOfFakeGpu() {
   result.kernels = cuda_on_cpu::Launches() - counts.kernels;
   return result;
 }
+
+void SetMemoryOfFakeGpu(int64_t bytes) { memory_bytes = bytes; }
 
 void ResetFakeGpuCounts() {
   const int64_t bytes = counts.bytes;

@@ -34,4 +34,7 @@ void UseFakeGpu(bool use);
 // What it says is free of its memory; 80 GiB at first.
 void SetFreeBytesOfFakeGpu(int64_t bytes);
 
+// How many bytes its tensors may take in all; no limit at first.
+void SetMemoryOfFakeGpu(int64_t bytes);
+
 }  // namespace ftd::engine

@@ -1,0 +1,160 @@
+// Runs whose device has less memory than they want (fake_gpu.h): they take less of it at a time,
+// and come to the same losses.
+
+#include <atomic>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/support/temp_dir.h"
+#include "tests/worker/engine/fake_gpu/fake_gpu.h"
+#include "tests/worker/engine/tiny_model.h"
+#include "worker/engine/train.h"
+
+namespace ftd::engine {
+namespace {
+
+constexpr int kSteps = 4, kLayers = 6;
+const std::atomic<bool> kNeverStop{false};
+
+// What a run is compared by, and what it took.
+struct Course {
+  std::vector<double> numbers;  // of each step: loss, gradient norm, entropy, accuracy
+  std::vector<std::string> notes;
+  int64_t kept_bytes = 0, peak_bytes = 0;
+  int64_t parts = 1, recomputed = 0;
+};
+
+void TakeStep(Trainer& trainer, Course& course) {
+  const StepResult step = *trainer.Step(kNeverStop, [] {});
+  course.numbers.insert(course.numbers.end(),
+                        {step.loss, step.grad_norm, step.entropy, step.mean_token_accuracy});
+  course.notes.insert(course.notes.end(), step.memory_notes.begin(), step.memory_notes.end());
+}
+
+class FakeGpuMemoryTest : public ::testing::TestWithParam<Mode> {
+ protected:
+  FakeGpuMemoryTest() {
+    UseFakeGpu(true);
+    ftd::testing::WriteTinyModel(dir_.path(), 1, {.layers = kLayers});
+  }
+  ~FakeGpuMemoryTest() override {
+    Unlimited();
+    UseFakeGpu(false);
+  }
+
+  static void Unlimited() { SetMemoryOfFakeGpu(std::numeric_limits<int64_t>::max()); }
+
+  static TrainSpec Spec(int batch_size) {
+    TrainSpec spec = ftd::testing::TinySpec(GetParam(), kSteps);
+    spec.batch_size = batch_size;
+    spec.gradient_accumulation_steps = 2;
+    spec.gradient_checkpointing = Checkpointing::kOff;
+    return spec;
+  }
+
+  Trainer TrainerOf(const TrainSpec& spec) const {
+    const auto rows = [](uint32_t seed) {
+      return std::make_unique<RowsInMemory>(ftd::testing::RandomRows(13, 40, seed));
+    };
+    return {spec, dir_.path(), rows(3), rows(4), nullptr};
+  }
+
+  // A run that may take `more` bytes than the model and its state; -1: as many as it likes.
+  Course Run(const TrainSpec& spec, int64_t more = -1) const {
+    Unlimited();
+    Trainer trainer = TrainerOf(spec);
+    Course course{.kept_bytes = CountsOfFakeGpu().bytes};
+    if (more >= 0) SetMemoryOfFakeGpu(course.kept_bytes + more);
+    ResetFakeGpuCounts();
+    for (int step = 0; step < kSteps; ++step) TakeStep(trainer, course);
+    course.peak_bytes = CountsOfFakeGpu().peak_bytes - course.kept_bytes;
+    course.parts = trainer.micro_batch_parts();
+    course.recomputed = trainer.recomputed_layers();
+    return course;
+  }
+
+  static void ExpectSame(const std::vector<double>& actual, const std::vector<double>& expected) {
+    ASSERT_EQ(actual.size(), expected.size());
+    for (size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 1e-6);
+  }
+
+  const TempDir dir_;
+};
+
+TEST_P(FakeGpuMemoryTest, MicroBatchesAreSplit) {
+  const Course whole = Run(Spec(6));
+  EXPECT_EQ(whole.parts, 1);
+  EXPECT_TRUE(whole.notes.empty());
+  for (const double share : {0.7, 0.4}) {
+    const auto limit = static_cast<int64_t>(share * static_cast<double>(whole.peak_bytes));
+    const Course split = Run(Spec(6), limit);
+    ExpectSame(split.numbers, whole.numbers);
+    EXPECT_LE(split.peak_bytes, limit);
+    EXPECT_EQ(split.parts, share > 0.5 ? 2 : 4);
+    ASSERT_FALSE(split.notes.empty());
+    EXPECT_NE(split.notes.back().find(std::to_string(split.parts) + " parts"), std::string::npos);
+    EXPECT_EQ(split.recomputed, 0);
+  }
+}
+
+TEST_P(FakeGpuMemoryTest, OfOneRowAllLayersAreRecomputed) {
+  const Course whole = Run(Spec(2));
+  TrainSpec least = Spec(1);
+  least.gradient_checkpointing = Checkpointing::kOn;
+  const Course split = Run(Spec(2), Run(least).peak_bytes);
+  ExpectSame(split.numbers, whole.numbers);
+  EXPECT_EQ(split.parts, 2);
+  EXPECT_EQ(split.recomputed, kLayers);
+  EXPECT_NE(split.notes.back().find("recomputed"), std::string::npos);
+}
+
+TEST_P(FakeGpuMemoryTest, WhatNothingHelpsFails) {
+  try {
+    Run(Spec(2), 1000);
+    FAIL() << "a step without memory";
+  } catch (const EngineError& error) {
+    EXPECT_EQ(error.kind(), EngineError::Kind::kOutOfMemory);
+  }
+}
+
+TEST_P(FakeGpuMemoryTest, AResumedRunKeepsToIt) {
+  const Course whole = Run(Spec(6));
+  Course course;
+  const TempDir state;
+  Trainer first = TrainerOf(Spec(6));
+  SetMemoryOfFakeGpu(CountsOfFakeGpu().bytes + whole.peak_bytes * 7 / 10);
+  TakeStep(first, course);
+  TakeStep(first, course);
+  first.SaveState(state.path());
+  EXPECT_EQ(course.notes.size(), 1u);
+  Unlimited();
+  Trainer second = TrainerOf(Spec(6));
+  second.LoadState(state.path(), 2);
+  EXPECT_EQ(second.micro_batch_parts(), 2);
+  TakeStep(first, course);
+  Course resumed;
+  TakeStep(second, resumed);
+  EXPECT_EQ(resumed.numbers, std::vector<double>(course.numbers.end() - 4, course.numbers.end()))
+      << "to the bit";
+}
+
+TEST_P(FakeGpuMemoryTest, AnEvaluationIsSplitToo) {
+  Trainer trainer = TrainerOf(Spec(6));
+  const auto evaluate = [&] { return trainer.Evaluate(kNeverStop, [](int64_t) {})->loss; };
+  ResetFakeGpuCounts();
+  const int64_t before = CountsOfFakeGpu().bytes;
+  const double loss = evaluate();
+  SetMemoryOfFakeGpu(before + (CountsOfFakeGpu().peak_bytes - before) * 7 / 10);
+  EXPECT_NEAR(evaluate(), loss, 1e-6);
+  EXPECT_EQ(trainer.micro_batch_parts(), 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, FakeGpuMemoryTest,
+                         ::testing::Values(Mode::kLora, Mode::kQlora, Mode::kFull),
+                         [](const auto& test) { return std::string(ModeName(test.param)); });
+
+}  // namespace
+}  // namespace ftd::engine
