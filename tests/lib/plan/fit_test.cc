@@ -1,0 +1,69 @@
+// Llama 3.1 8B on cards of several sizes.
+#include "lib/plan/fit.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace ftd {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr int64_t kGigabyte = 1'000'000'000;
+
+ModelConfig Llama8B() {
+  return *ParseModelConfig(R"({"model_type": "llama", "hidden_size": 4096,
+      "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
+      "num_hidden_layers": 32, "vocab_size": 128256, "max_position_embeddings": 131072,
+      "rope_theta": 500000.0, "tie_word_embeddings": false})");
+}
+
+TrainSpec Spec(const char* more) {
+  TrainSpec spec = *ResolveTrainSpec(
+      absl::StrCat(R"({"model": "m", "dataset": {"path": "d"}, "seq_length": 8192, )", more, "}"),
+      Dtype::kBfloat16);
+  if (spec.mode != Mode::kFull) spec.lora.target_modules = TargetModulesOf(*Llama8B().family);
+  return spec;
+}
+
+std::vector<std::string> Flags(const TrainSpec& spec, int64_t gigabytes) {
+  std::vector<std::string> flags;
+  for (const SpecChange& change :
+       ChangesThatFit(Llama8B(), spec, /*on_gpu=*/true, 8192, gigabytes * kGigabyte)) {
+    EXPECT_LE(change.bytes, gigabytes * kGigabyte) << change.flags;
+    flags.push_back(change.flags);
+  }
+  return flags;
+}
+
+TEST(FitTest, TheLeastIsTheModelAndOneRow) {
+  const MemoryPlan lora =
+      LeastMemory(Llama8B(), Spec(R"("mode": "LORA", "lora": {"rank": 8})"), /*on_gpu=*/true, 8192);
+  EXPECT_EQ(lora.recomputed, 32);
+  EXPECT_EQ(lora.weights, 2 * int64_t{8030261248});
+  // The inputs of 32 layers are 64 MiB each, and a layer's own tensors about 1.5 GB.
+  EXPECT_GT(lora.step, int64_t{32} << 26);
+  EXPECT_LT(lora.step, 6 * kGigabyte);
+}
+
+TEST(FitTest, OffersWhatChangesLittleFirst) {
+  // 18 bytes a number with masters: 144.5 GB; 8 without: 64.2.
+  const TrainSpec full = Spec(R"("mode": "FULL")");
+  EXPECT_THAT(Flags(full, 80), ElementsAre("--precision hf_parity", "--mode lora", "--mode qlora"));
+  EXPECT_THAT(Flags(full, 24), ElementsAre("--mode lora", "--mode qlora"));
+  EXPECT_THAT(Flags(full, 12), ElementsAre("--mode qlora"));
+  EXPECT_THAT(Flags(full, 4), ElementsAre());
+  EXPECT_THAT(Flags(Spec(R"("mode": "LORA", "dtype": "FLOAT32")"), 24),
+              ElementsAre("--dtype bfloat16", "--mode qlora"));
+}
+
+TEST(FitTest, TellsTheWork) {
+  const auto changes =
+      ChangesThatFit(Llama8B(), Spec(R"("mode": "FULL")"), /*on_gpu=*/true, 8192, 24 * kGigabyte);
+  ASSERT_FALSE(changes.empty());
+  // Frozen weights take 4 of 6 operations, attention as many as before.
+  EXPECT_NEAR(changes[0].work, 0.7, 0.05);
+}
+
+}  // namespace
+}  // namespace ftd
