@@ -1,6 +1,7 @@
 // Runs whose device has less memory than they want (fake_gpu.h): they take less of it at a time,
 // and come to the same losses.
 
+#include <algorithm>
 #include <atomic>
 #include <limits>
 #include <memory>
@@ -16,7 +17,7 @@
 namespace ftd::engine {
 namespace {
 
-constexpr int kSteps = 4, kLayers = 6;
+constexpr int kSteps = 3, kLayers = 3;
 const std::atomic<bool> kNeverStop{false};
 
 // What a run is compared by, and what it took.
@@ -52,14 +53,22 @@ class FakeGpuMemoryTest : public ::testing::TestWithParam<Mode> {
     spec.batch_size = batch_size;
     spec.gradient_accumulation_steps = 2;
     spec.gradient_checkpointing = Checkpointing::kOff;
+    spec.learning_rate = 1e-4;  // AdamW makes large steps of the last digits of small gradients
     return spec;
   }
 
   Trainer TrainerOf(const TrainSpec& spec) const {
-    const auto rows = [](uint32_t seed) {
-      return std::make_unique<RowsInMemory>(ftd::testing::RandomRows(13, 40, seed));
-    };
-    return {spec, dir_.path(), rows(3), rows(4), nullptr};
+    return {spec, dir_.path(), Rows(3), Rows(4), nullptr};
+  }
+
+  // Equally long, so that half of them take half the memory.
+  static std::unique_ptr<RowSource> Rows(uint32_t seed) {
+    std::vector<TokenizedRow> rows = ftd::testing::RandomRows(9, 20, seed);
+    for (TokenizedRow& row : rows) {
+      row.input_ids.resize(20, static_cast<int32_t>(row.input_ids.size()));
+      row.labels = row.input_ids;
+    }
+    return std::make_unique<RowsInMemory>(std::move(rows));
   }
 
   // A run that may take `more` bytes than the model and its state; -1: as many as it likes.
@@ -78,19 +87,20 @@ class FakeGpuMemoryTest : public ::testing::TestWithParam<Mode> {
 
   static void ExpectSame(const std::vector<double>& actual, const std::vector<double>& expected) {
     ASSERT_EQ(actual.size(), expected.size());
-    for (size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 1e-6);
+    for (size_t i = 0; i < actual.size(); ++i)
+      EXPECT_NEAR(actual[i], expected[i], 1e-6 * std::max(1.0, expected[i]));
   }
 
   const TempDir dir_;
 };
 
 TEST_P(FakeGpuMemoryTest, MicroBatchesAreSplit) {
-  const Course whole = Run(Spec(6));
+  const Course whole = Run(Spec(4));
   EXPECT_EQ(whole.parts, 1);
   EXPECT_TRUE(whole.notes.empty());
-  for (const double share : {0.7, 0.4}) {
+  for (const double share : {0.7, 0.45}) {
     const auto limit = static_cast<int64_t>(share * static_cast<double>(whole.peak_bytes));
-    const Course split = Run(Spec(6), limit);
+    const Course split = Run(Spec(4), limit);
     ExpectSame(split.numbers, whole.numbers);
     EXPECT_LE(split.peak_bytes, limit);
     EXPECT_EQ(split.parts, share > 0.5 ? 2 : 4);
@@ -104,7 +114,8 @@ TEST_P(FakeGpuMemoryTest, OfOneRowAllLayersAreRecomputed) {
   const Course whole = Run(Spec(2));
   TrainSpec least = Spec(1);
   least.gradient_checkpointing = Checkpointing::kOn;
-  const Course split = Run(Spec(2), Run(least).peak_bytes);
+  constexpr int64_t kSums = 4096;  // of more parts in a step
+  const Course split = Run(Spec(2), Run(least).peak_bytes + kSums);
   ExpectSame(split.numbers, whole.numbers);
   EXPECT_EQ(split.parts, 2);
   EXPECT_EQ(split.recomputed, kLayers);
@@ -121,17 +132,17 @@ TEST_P(FakeGpuMemoryTest, WhatNothingHelpsFails) {
 }
 
 TEST_P(FakeGpuMemoryTest, AResumedRunKeepsToIt) {
-  const Course whole = Run(Spec(6));
+  const Course whole = Run(Spec(4));
   Course course;
   const TempDir state;
-  Trainer first = TrainerOf(Spec(6));
+  Trainer first = TrainerOf(Spec(4));
   SetMemoryOfFakeGpu(CountsOfFakeGpu().bytes + whole.peak_bytes * 7 / 10);
   TakeStep(first, course);
   TakeStep(first, course);
   first.SaveState(state.path());
   EXPECT_EQ(course.notes.size(), 1u);
   Unlimited();
-  Trainer second = TrainerOf(Spec(6));
+  Trainer second = TrainerOf(Spec(4));
   second.LoadState(state.path(), 2);
   EXPECT_EQ(second.micro_batch_parts(), 2);
   TakeStep(first, course);
@@ -142,7 +153,7 @@ TEST_P(FakeGpuMemoryTest, AResumedRunKeepsToIt) {
 }
 
 TEST_P(FakeGpuMemoryTest, AnEvaluationIsSplitToo) {
-  Trainer trainer = TrainerOf(Spec(6));
+  Trainer trainer = TrainerOf(Spec(4));
   const auto evaluate = [&] { return trainer.Evaluate(kNeverStop, [](int64_t) {})->loss; };
   ResetFakeGpuCounts();
   const int64_t before = CountsOfFakeGpu().bytes;
