@@ -109,7 +109,7 @@ def test_the_report_is_what_transformers_counts(ftd, model, tmp_path, rows, flag
 def test_everybody_tells_the_same(ftd, model, tmp_path):
     """The check before the job, the judgement of a submit, the job while it waits, and when it has ended."""
     dataset = write_jsonl(tmp_path / "rows.jsonl", texts())
-    flags = {"seq_length": SEQ_LENGTH, "eval_split": 0.25, "batch_size": 4}
+    flags = {"seq_length": SEQ_LENGTH, "eval_split": 0.25, "batch_size": 4, "max_steps": 3}
     args = [str(word) for name, value in flags.items() for word in ("--" + name.replace("_", "-"), value)]
     report = data_check(ftd, model, dataset, *args)
     validated = ftd.ftctl("submit", "--mode", "lora", "--model", model, "--dataset", dataset, *args, "--validate-only", "-o", "json")
@@ -121,12 +121,16 @@ def test_everybody_tells_the_same(ftd, model, tmp_path):
 
     running = submit(ftd, model, write_jsonl(tmp_path / "other.jsonl", alpaca_rows(8)), max_steps=ENDLESS)
     wait_for_step(ftd, running, 1)
-    waiting = ftd.ftctl("submit", "--quiet", "--mode", "lora", "--model", model, "--dataset", dataset, *args, "--max-steps", 3).stdout.strip()
+    waiting = ftd.ftctl("submit", "--quiet", "--mode", "lora", "--model", model, "--dataset", dataset, *args).stdout.strip()
     assert wait_until(lambda: shown(waiting), "the look at the rows that wait") == report
     assert not ftd.job(waiting).attempts
     ftd.ftctl("cancel", running)
     ftd.wait(waiting, "SUCCEEDED")
     assert shown(waiting) == report and ftd.job(waiting).attempts
+    plan = report["plan"]
+    assert (plan["steps"], plan["rows"]) == (3, 12)
+    assert plan["tokens"] == ftd.job(waiting).last_step.tokens_total
+    assert 0 < plan["memory"]["step_least_bytes"] <= plan["memory"]["step_recomputed_bytes"] <= plan["memory"]["step_bytes"]
     listed = next(job for job in ftd.stub.ListJobs(api.ListJobsRequest()).jobs if job.id == waiting)
     assert not listed.HasField("data_report")
     # A job of its own tokens, that nobody looked at before.

@@ -16,6 +16,7 @@
 #include "lib/tokenizer/tokenizer.h"
 #include "worker/run/columnar.h"
 #include "worker/run/data_report.h"
+#include "worker/run/job_plan.h"
 
 namespace ftd {
 namespace {
@@ -176,8 +177,8 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
   FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request.model_dir()));
   WarnOf(dataset, spec, encoder, config.max_position_embeddings, observer);
   FTD_ASSIGN_OR_RETURN(PreparedRows prepared, Arrange(std::move(dataset), spec));
-  FTD_ASSIGN_OR_RETURN(const v1::DataReport report,
-                       MakeDataReport(prepared.report, prepared.eval.get()));
+  FTD_ASSIGN_OR_RETURN(v1::DataReport report, MakeDataReport(prepared.report, prepared.eval.get()));
+  FTD_ASSIGN_OR_RETURN(*report.mutable_plan(), MakeJobPlan(config, spec, *prepared.train));
   observer.Data(report);
   return prepared;
 }
