@@ -26,6 +26,7 @@ constexpr Verb kVerbs[] = {
     {"retry", "Queue a job that has ended once more", RetryVerb},
     {"rm", "Forget a job that has ended", RmVerb},
     {"prune", "Remove what no job needs any more", PruneVerb},
+    {"estimate", "Tell what a job would need, and how long it would take", EstimateVerb},
     {"data", "Look at the rows of a job before there is one", DataVerb},
     {"models", "List, fetch, verify and remove the hub's models", ModelsVerb},
     {"login", "Store a Hugging Face token", LoginVerb},

@@ -63,7 +63,8 @@ SubmitRules RulesOf(const Options& options, const Device& device) {
           .visibility = VisibilityOf(options),
           .max_queued = options.max_queued,
           .max_queued_per_owner = options.max_queued_per_owner,
-          .worker = options.worker};
+          .worker = options.worker,
+          .room = device.room};
 }
 
 TlsFiles TlsFilesOf(const Options& options) {
@@ -95,7 +96,7 @@ void BlockSignals() {
 Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> store)
     : options_(std::move(options)),
       state_dir_(std::move(state_dir)),
-      device_(FindDevice(state_dir_, options_)),
+      device_(FindDevice(state_dir_, options_, gpus_)),
       start_time_(absl::Now()),
       store_(std::move(store)),
       uploads_{state_dir_.Uploads(), hub_, std::chrono::seconds(options_.upload_idle_seconds)},
@@ -108,7 +109,8 @@ Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> st
               {.streams = options_.max_streams_per_owner,
                .upload_bytes = options_.max_upload_mib_per_owner << 20,
                .stored_bytes = options_.max_stored_mib_per_owner << 20}),
-      exporter_(*store_, state_dir_, options_.worker) {}
+      exporter_(*store_, state_dir_, options_.worker),
+      forecast_(*store_, state_dir_, device_, gpus_) {}
 
 absl::Status Daemon::CheckFiles(const Options& options) {
   return CheckTlsFiles(TlsFilesOf(options));
@@ -190,7 +192,7 @@ absl::Status Daemon::MakeRunner() {
       *store_, state_dir_, RetentionOf(options_),
       absl::Seconds(options_.retention_interval_seconds),
       [this](RemovalKind kind, int64_t bytes) { metrics_->OnPruned(kind, bytes); });
-  row_checker_ = std::make_unique<RowChecker>(*store_, state_dir_, options_.worker);
+  row_checker_ = std::make_unique<RowChecker>(*store_, state_dir_, options_.worker, device_.room);
   const NotifySettings notify{.command = options_.notify_command, .url = options_.notify_url};
   FTD_RETURN_IF_ERROR(store_->SetChannels(Notifier::Channels(notify)));
   notifier_ = std::make_unique<Notifier>(*store_, state_dir_, notify);
@@ -260,6 +262,7 @@ void Daemon::MakeService() {
       .pruner = *pruner_,
       .exporter = exporter_,
       .gpus = gpus_,
+      .forecast = forecast_,
       .device = device_.Name(),
       .caller_of = [this](const auto& context) { return callers_.Of(context, listeners_); },
       .server_info = [this] { return Info(); },

@@ -29,6 +29,7 @@
 #include "server/net/unix_listener.h"
 #include "server/notify/notifier.h"
 #include "server/requests/exporter.h"
+#include "server/requests/forecast.h"
 #include "server/requests/pruner.h"
 #include "server/requests/submission.h"
 #include "server/streams/watch_hub.h"
@@ -110,6 +111,7 @@ class Daemon {
   Access access_;
   OwnerQuotas quotas_;
   Exporter exporter_;
+  const Forecast forecast_;
   std::unique_ptr<Pruner> pruner_;
   std::unique_ptr<grpc::Server> server_;
 };

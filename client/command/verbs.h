@@ -35,6 +35,7 @@ int LogsVerb(const Invocation& call);
 int LsVerb(const Invocation& call);
 int MetricsVerb(const Invocation& call);
 int DataVerb(const Invocation& call);
+int EstimateVerb(const Invocation& call);
 int ModelsVerb(const Invocation& call);
 int PauseVerb(const Invocation& call);
 int PruneVerb(const Invocation& call);

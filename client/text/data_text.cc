@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "client/text/plan_text.h"
 #include "client/text/text.h"
 
 namespace ftd {
@@ -68,45 +69,26 @@ std::string BarOfShare(double share, int columns, bool unicode) {
   return Bar(share > 0 ? std::max(eighths, least) : 0, unicode);
 }
 
-// "18.4 GB of the GPU: weights 16.1, what trains 0.3, a micro-batch 2.0 (1.1 with all layers
-// recomputed)"
-std::string MemoryText(const ftd::v1::JobPlan::Memory& memory) {
-  const int64_t trained = memory.adapters_bytes() + memory.masters_bytes() +
-                          memory.gradients_bytes() + memory.optimizer_bytes();
-  const int64_t all = memory.weights_bytes() + trained + memory.step_bytes();
-  std::string text =
-      absl::StrCat(ShortBytes(all), memory.on_gpu() ? " of the GPU" : "", ": weights ",
-                   ShortBytes(memory.weights_bytes()), ", what trains ", ShortBytes(trained),
-                   ", the largest micro-batch ", ShortBytes(memory.step_bytes()));
-  if (memory.step_recomputed_bytes() < memory.step_bytes()) {
-    absl::StrAppend(&text, " (", ShortBytes(memory.step_recomputed_bytes()),
-                    " with all layers recomputed)");
-  }
-  return text;
-}
-
-std::string StepsText(const ftd::v1::JobPlan& plan) {
-  return absl::StrCat(plan.steps(), " with ", plan.rows(), " rows of ", plan.tokens(),
-                      " tokens in all");
-}
-
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> DataSummary(const DataReport& report) {
-  return {{"rows", RowsText(report)},
-          {"left out", DroppedText(report)},
-          {"skipped", SkippedText(report)},
-          {"cut", CutText(report)},
-          {"empty", RowCount(report.rows_empty(), report.rows_read())},
-          {"duplicates", RowCount(report.rows_duplicate(), report.rows_kept())},
-          {"tokens", absl::StrCat(report.tokens_per_epoch(), " in an epoch; ",
-                                  Percent(report.tokens_learned(), report.tokens()), " of ",
-                                  report.tokens(), " are learned")},
-          {"lengths", absl::StrCat("half of the rows have at most ", report.length_median(),
-                                   " tokens, 90% ", report.length_p90(), ", 99% ",
-                                   report.length_p99(), ", the longest ", report.length_longest())},
-          {"steps", report.has_plan() ? StepsText(report.plan()) : ""},
-          {"memory", report.has_plan() ? MemoryText(report.plan().memory()) : ""}};
+  std::vector<std::pair<std::string, std::string>> summary = {
+      {"rows", RowsText(report)},
+      {"left out", DroppedText(report)},
+      {"skipped", SkippedText(report)},
+      {"cut", CutText(report)},
+      {"empty", RowCount(report.rows_empty(), report.rows_read())},
+      {"duplicates", RowCount(report.rows_duplicate(), report.rows_kept())},
+      {"tokens", absl::StrCat(report.tokens_per_epoch(), " in an epoch; ",
+                              Percent(report.tokens_learned(), report.tokens()), " of ",
+                              report.tokens(), " are learned")},
+      {"lengths", absl::StrCat("half of the rows have at most ", report.length_median(),
+                               " tokens, 90% ", report.length_p90(), ", 99% ", report.length_p99(),
+                               ", the longest ", report.length_longest())}};
+  if (report.has_plan()) {
+    for (auto& line : PlanSummary(report.plan())) summary.push_back(std::move(line));
+  }
+  return summary;
 }
 
 std::vector<StyledLine> LengthHistogram(const DataReport& report, int columns, bool unicode) {

@@ -150,6 +150,10 @@ std::string Time(bool has, const google::protobuf::Timestamp& time) {
   return has ? LocalTime(time) : "";
 }
 
+std::string About(bool has, const google::protobuf::Timestamp& time) {
+  return has ? absl::StrCat("about ", LocalTime(time)) : "";
+}
+
 // Empty values are left out by KeyValues, so the list fits every state.
 void PrintJob(const Job& job) {
   std::cout << KeyValues({
@@ -163,6 +167,10 @@ void PrintJob(const Job& job) {
       {"dataset", job.spec().dataset().file_name()},
       {"settings", Hyperparameters(job.spec())},
       {"data", DataText(job)},
+      {"memory used",
+       job.progress().peak_memory_bytes() == 0
+           ? ""
+           : absl::StrCat(ShortBytes(job.progress().peak_memory_bytes()), " at most")},
       {"step", StepText(job)},
       {"evaluation", EvaluationsText(job)},
       {"priority", job.priority() == 0 ? "" : absl::StrCat(job.priority())},
@@ -175,6 +183,8 @@ void PrintJob(const Job& job) {
       {"owner", job.owner()},
       {"created", Time(job.has_create_time(), job.create_time())},
       {"started", Time(job.has_start_time(), job.start_time())},
+      {"will start", About(job.has_estimated_start_time(), job.estimated_start_time())},
+      {"will end", About(job.has_estimated_end_time(), job.estimated_end_time())},
       {"ended", Time(job.has_end_time(), job.end_time())},
       {"checkpoints", Checkpoints(job)},
       {"removed", absl::StrJoin(job.removals(), "\n",

@@ -1,22 +1,35 @@
 #include "lib/base/host_memory.h"
 
+#include <cstdlib>
 #include <fstream>
 #include <string>
+#include <string_view>
 
 namespace ftd {
+namespace {
 
-// 0 without /proc, which callers take for "not known".
-int64_t AvailableHostMemory() {
-  std::ifstream meminfo("/proc/meminfo");
-  std::string key;
-  int64_t kibibytes = 0;
-  // "MemAvailable:   12345 kB". It counts caches that the kernel can give up, which MemFree does
-  // not.
-  while (meminfo >> key >> kibibytes) {
-    if (key == "MemAvailable:") return kibibytes * 1024;
-    meminfo.ignore(64, '\n');
+// Returns a line's figure ("MemTotal:   12345 kB") in bytes. 0 without /proc, which callers take
+// for "not known".
+int64_t FigureOf(const char* file, std::string_view wanted) {
+  std::ifstream lines(file);
+  std::string line;
+  while (std::getline(lines, line)) {
+    if (line.starts_with(wanted))
+      return std::strtoll(line.c_str() + wanted.size(), nullptr, 10) * 1024;
   }
   return 0;
+}
+
+}  // namespace
+
+// It counts caches that the kernel can give up, which MemFree does not.
+int64_t AvailableHostMemory() { return FigureOf("/proc/meminfo", "MemAvailable:"); }
+
+int64_t TotalHostMemory() { return FigureOf("/proc/meminfo", "MemTotal:"); }
+
+ProcessMemoryUse ProcessMemory() {
+  constexpr const char* kStatus = "/proc/self/status";
+  return {.now = FigureOf(kStatus, "VmRSS:"), .peak = FigureOf(kStatus, "VmHWM:")};
 }
 
 }  // namespace ftd

@@ -36,6 +36,8 @@ constexpr ReasonRow kTable[] = {
      "free space where the message says, then retry"},
     {Reason::kDiskReserve, "DISK_RESERVE", Code::kResourceExhausted, 75,
      "free space on the server, then retry"},
+    {Reason::kDoesNotFit, "DOES_NOT_FIT", Code::kFailedPrecondition, 1,
+     "change the job as the message says, or choose a smaller model"},
     {Reason::kFieldInvalid, "FIELD_INVALID", Code::kInvalidArgument, 65,
      "correct the fields that BadRequest names"},
     {Reason::kFtdMissing, "FTD_MISSING", Code::kUnavailable, 69, "install ftd beside ftctl",

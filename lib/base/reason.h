@@ -24,6 +24,7 @@ enum class Reason {
   kDbIo,
   kDiskFull,
   kDiskReserve,
+  kDoesNotFit,
   kFieldInvalid,
   kFtdMissing,
   kHashMismatch,

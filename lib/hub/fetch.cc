@@ -130,13 +130,17 @@ bool HasFiles(const Cache& cache, const RepoRevision& revision) {
                      [&](const RepoFile& file) { return cache.Has(revision, file); });
 }
 
-// Bytes that were fetched before count as there. kDiskReserve stays free for the rest of the
-// machine.
-absl::Status CheckDisk(const Cache& cache, const RepoRevision& revision) {
+int64_t MissingBytes(const Cache& cache, const RepoRevision& revision) {
   int64_t missing = 0;
   for (const RepoFile& file : revision.files) {
     if (!cache.Has(revision, file)) missing += file.size - cache.FetchedBytes(revision.repo, file);
   }
+  return missing;
+}
+
+// kDiskReserve stays free for the rest of the machine.
+absl::Status CheckDisk(const Cache& cache, const RepoRevision& revision) {
+  const int64_t missing = MissingBytes(cache, revision);
   std::error_code error;
   std::filesystem::create_directories(cache.root(), error);
   const auto space = std::filesystem::space(cache.root(), error);

@@ -38,6 +38,9 @@ absl::Status FetchFiles(const Settings& settings, const std::string& token, cons
 // Returns whether the snapshot has all of `revision.files`.
 bool HasFiles(const Cache& cache, const RepoRevision& revision);
 
+// Returns the bytes that the snapshot still misses: what was fetched before counts as there.
+int64_t MissingBytes(const Cache& cache, const RepoRevision& revision);
+
 // RESOURCE_EXHAUSTED DISK_FULL, with both sizes, when the cache's disk cannot hold what the
 // snapshot still misses.
 absl::Status CheckDisk(const Cache& cache, const RepoRevision& revision);

@@ -59,8 +59,8 @@ absl::StatusOr<Plan> MakePlan(TrainSpec spec, const PlanMeans& means) {
   Plan plan{.spec = std::move(spec)};
   const hub::Settings settings = hub::SettingsFromEnvironment();
   hub::Sources sources{settings.endpoint, settings.cache_dir, {}};
-  FTD_ASSIGN_OR_RETURN(const ModelConfig model, FindModel(means, plan, sources));
-  FTD_RETURN_IF_ERROR(FindAdapter(means, model, plan.spec.lora));
+  FTD_ASSIGN_OR_RETURN(plan.model, FindModel(means, plan, sources));
+  FTD_RETURN_IF_ERROR(FindAdapter(means, plan.model, plan.spec.lora));
   PinDate(plan.model_dir, &plan.spec.dataset.rules);
   FTD_ASSIGN_OR_RETURN(FoundDataset dataset, means.find_dataset(plan.spec.dataset));
   plan.spec.dataset.sha256 = DatasetSha256(FilesOf(plan.spec.dataset));

@@ -19,6 +19,7 @@ struct Plan {
   // branches, the dataset's files with their digests.
   TrainSpec spec;
   std::filesystem::path model_dir;
+  ModelConfig model;
   std::filesystem::path dataset_path;  // for people
   std::string sources_json;            // what has to be fetched first (sources.h); empty: nothing
 };

@@ -68,6 +68,13 @@ bool HasSources(const Sources& sources) {
                      [&](const RepoRevision& repo) { return HasFiles(cache, repo); });
 }
 
+int64_t MissingBytes(const Sources& sources) {
+  const Cache cache(sources.cache_dir);
+  int64_t missing = 0;
+  for (const RepoRevision& revision : sources.repos) missing += MissingBytes(cache, revision);
+  return missing;
+}
+
 absl::Status CheckDiskFor(const Sources& sources) {
   const Cache cache(sources.cache_dir);
   for (const RepoRevision& revision : sources.repos)

@@ -28,6 +28,9 @@ absl::StatusOr<Sources> SourcesFromJson(std::string_view json);
 // Returns whether every file of every repository is in the cache.
 bool HasSources(const Sources& sources);
 
+// Returns the bytes that the cache still misses of them.
+int64_t MissingBytes(const Sources& sources);
+
 // RESOURCE_EXHAUSTED DISK_FULL when the cache's disk cannot hold what is missing of a repository.
 absl::Status CheckDiskFor(const Sources& sources);
 

@@ -23,6 +23,8 @@ class BatchPlan {
   static absl::StatusOr<BatchPlan> Make(const TrainSpec& spec, const RowSource& rows);
 
   int64_t steps_planned() const { return steps_planned_; }
+  // Returns the steps of so many passes over the data.
+  int64_t StepsOfEpochs(double epochs);
 
   // Returns the row indices of each micro-batch of 1-based `step`.
   std::vector<std::vector<int64_t>> MicroBatches(int64_t step);
@@ -35,9 +37,7 @@ class BatchPlan {
   BatchPlan(const TrainSpec& spec, int64_t rows, RowBlocks blocks, std::vector<int32_t> lengths);
 
   bool by_tokens() const { return batch_tokens_ > 0; }
-  // Returns the steps of so many passes over the data, of the epochs before `epoch`, and the epoch
-  // that `step` belongs to.
-  int64_t StepsOfEpochs(double epochs);
+  // Returns the steps of the epochs before `epoch`, and the epoch that `step` belongs to.
   int64_t StepsBefore(int64_t epoch);
   int64_t EpochOf(int64_t step);
   // Makes `epoch` the present one, unless it is.

@@ -3,7 +3,10 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "lib/base/ceil_div.h"
+#include "lib/base/error.h"
 #include "lib/model/architecture.h"
 #include "lib/plan/flops.h"
 #include "lib/plan/work_sizes.h"
@@ -94,6 +97,21 @@ class Search {
   std::vector<SpecChange> found_;
 };
 
+std::string BytesText(int64_t bytes) {
+  const auto number = static_cast<double>(bytes);
+  return bytes < 1'000'000'000 ? absl::StrFormat("%.1f MB", number / 1e6)
+                               : absl::StrFormat("%.1f GB", number / 1e9);
+}
+
+// "--mode lora (17.4 GB, 0.7 times the work: an adapter instead of all weights)"
+std::string TextOf(const SpecChange& change) {
+  const bool other_work = change.work < 0.95 || change.work > 1.05;
+  return absl::StrCat(
+      change.flags, " (", BytesText(change.bytes),
+      other_work ? absl::StrFormat(", %.1f times the work for a token", change.work) : "",
+      change.price.empty() ? "" : ": ", change.price, ")");
+}
+
 }  // namespace
 
 MemoryPlan LeastMemory(const ModelConfig& config, const TrainSpec& spec, bool on_gpu,
@@ -110,6 +128,28 @@ MemoryPlan LeastMemory(const ModelConfig& config, const TrainSpec& spec, bool on
 std::vector<SpecChange> ChangesThatFit(const ModelConfig& config, const TrainSpec& spec,
                                        bool on_gpu, int64_t longest_row, int64_t room) {
   return Search(config, spec, on_gpu, longest_row, room).Run();
+}
+
+absl::Status CheckFits(const ModelConfig& config, const TrainSpec& spec, const MemoryRoom& room,
+                       int64_t longest_row) {
+  if (room.bytes <= 0) return absl::OkStatus();
+  const MemoryPlan least = LeastMemory(config, spec, room.on_gpu, longest_row);
+  if (least.total() <= room.bytes) return absl::OkStatus();
+  std::vector<std::string> fitting;
+  for (const SpecChange& change :
+       ChangesThatFit(config, spec, room.on_gpu, longest_row, room.bytes))
+    fitting.push_back(TextOf(change));
+  return Error(
+      Reason::kDoesNotFit,
+      absl::StrCat("training ", spec.model, " in mode ", std::string(ModeName(spec.mode)),
+                   " needs at least ", BytesText(least.total()),
+                   " of memory: ", BytesText(least.weights + least.scratch), " for the weights, ",
+                   BytesText(least.kept() - least.weights - least.scratch), " for what trains, ",
+                   BytesText(least.step), " for a row of ", longest_row, " tokens; jobs may have ",
+                   BytesText(room.bytes), room.on_gpu ? " of the GPU. " : " of the machine. ",
+                   fitting.empty()
+                       ? "No other mode, dtype or row length would fit: choose a smaller model"
+                       : "It would fit with " + absl::StrJoin(fitting, ", or with ")));
 }
 
 }  // namespace ftd

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "lib/model/model_config.h"
 #include "lib/plan/memory_plan.h"
 #include "lib/spec/train_spec.h"
@@ -28,5 +29,16 @@ struct SpecChange {
 // those that change the least first.
 std::vector<SpecChange> ChangesThatFit(const ModelConfig& config, const TrainSpec& spec,
                                        bool on_gpu, int64_t longest_row, int64_t room);
+
+// The memory that a job may have.
+struct MemoryRoom {
+  bool on_gpu = false;
+  int64_t bytes = 0;  // 0: not known
+};
+
+// FAILED_PRECONDITION DOES_NOT_FIT, with what would fit, when a job whose longest row has so many
+// tokens needs more. OK where the room is not known.
+absl::Status CheckFits(const ModelConfig& config, const TrainSpec& spec, const MemoryRoom& room,
+                       int64_t longest_row);
 
 }  // namespace ftd

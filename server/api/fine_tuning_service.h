@@ -41,6 +41,7 @@ struct ServiceParts {
   Pruner& pruner;
   Exporter& exporter;
   const GpuSampler& gpus;
+  const Forecast& forecast;
   const char* device;  // the name of what jobs train on
   std::function<Caller(const grpc::CallbackServerContext&)> caller_of;
   // Everything of GetServerInfo but the counts.
@@ -60,7 +61,7 @@ class FineTuningService final
   explicit FineTuningService(ServiceParts parts)
       : parts_(std::move(parts)),
         models_(parts_.store, parts_.submitter.model_finder()),
-        queue_(parts_.store, parts_.state_dir, parts_.gpus, parts_.device) {}
+        queue_(parts_.store, parts_.state_dir, parts_.gpus, parts_.forecast, parts_.device) {}
 
   // Whether this program knows a method "ftd.v1.FineTuning.GetJob".
   static bool IsMethod(const std::string& name);
@@ -71,6 +72,8 @@ class FineTuningService final
   Unary* SubmitJob(Context*, const v1::SubmitJobRequest*, v1::Job*) override;
   grpc::ServerWriteReactor<v1::CheckDataResponse>* CheckData(
       Context*, const v1::CheckDataRequest* request) override;
+  grpc::ServerWriteReactor<v1::EstimateJobResponse>* EstimateJob(
+      Context*, const v1::EstimateJobRequest* request) override;
   Unary* GetJob(Context*, const v1::GetJobRequest*, v1::Job*) override;
   Unary* ListJobs(Context*, const v1::ListJobsRequest*, v1::ListJobsResponse*) override;
   Unary* CancelJob(Context*, const v1::CancelJobRequest*, v1::Job*) override;
@@ -158,6 +161,12 @@ class FineTuningService final
       std::function<typename ClientTask<Message>::Work(const Caller&, const std::string& job)>;
   template <typename Message>
   grpc::ServerWriteReactor<Message>* Task(Context* context, Asked asked, TaskWork<Message> work);
+  // A task that reads all rows of a spec, and `answer`s with what they are and what a job would
+  // need.
+  template <typename Message>
+  grpc::ServerWriteReactor<Message>* CheckSpec(
+      Context* context, const char* method, const v1::JobSpec& spec,
+      std::function<void(Submitter::Checked, Message&)> answer);
   // Returns UNAVAILABLE while the daemon is stopping: nothing is queued then.
   absl::Status CheckServing() const;
   // The bodies of SubmitJob and ListJobs; View turns a job into a response.

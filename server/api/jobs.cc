@@ -135,6 +135,7 @@ FineTuningService::Unary* FineTuningService::StartOnPool(TaskPool& pool, Context
 absl::Status FineTuningService::View(const absl::StatusOr<Job>& job, v1::Job* response) {
   FTD_RETURN_IF_ERROR(job.status());
   FTD_ASSIGN_OR_RETURN(*response, ViewJob(parts_.store, parts_.state_dir, *job));
+  parts_.forecast.AddTo(*job, response);
   return absl::OkStatus();
 }
 
@@ -149,6 +150,8 @@ absl::Status FineTuningService::Validate(const Context& context, const Submissio
   FTD_ASSIGN_OR_RETURN(auto validated, parts_.submitter.Validate(submission, go_on));
   *response = ToWire(validated.job);
   if (validated.report.has_value()) *response->mutable_data_report() = *std::move(validated.report);
+  if (response->data_report().has_plan())
+    parts_.forecast.Complete(validated.job, response->mutable_data_report()->mutable_plan());
   return absl::OkStatus();
 }
 
@@ -179,20 +182,47 @@ void FineTuningService::Submit(const Context& context, const Caller& caller,
 }
 
 // Reads all rows, which takes minutes for a large file, so it is a task with a thread of its own.
-grpc::ServerWriteReactor<v1::CheckDataResponse>* FineTuningService::CheckData(
-    Context* context, const v1::CheckDataRequest* request) {
-  using Message = v1::CheckDataResponse;
+template <typename Message>
+grpc::ServerWriteReactor<Message>* FineTuningService::CheckSpec(
+    Context* context, const char* method, const v1::JobSpec& spec,
+    std::function<void(Submitter::Checked, Message&)> answer) {
   v1::SubmitJobRequest asked;
-  *asked.mutable_spec() = request->spec();
+  *asked.mutable_spec() = spec;
   return Task<Message>(
-      context, {"CheckData", ""}, [this, asked](const Caller& caller, const auto&) {
-        return [this, asked, caller](const auto& controls) -> absl::StatusOr<Message> {
+      context, {method, ""}, [this, asked, answer](const Caller& caller, const auto&) {
+        return [this, asked, answer, caller](const auto& controls) -> absl::StatusOr<Message> {
           const auto submission = ToSubmission(asked, caller);
           if (!submission.ok()) return ByRequestPath(submission.status());
-          auto response = parts_.submitter.CheckData(*submission, controls);
-          if (!response.ok()) return ByRequestPath(response.status());
-          return response;
+          auto checked = parts_.submitter.CheckData(*submission, controls);
+          if (!checked.ok()) return ByRequestPath(checked.status());
+          parts_.forecast.Complete(checked->job, checked->report->mutable_plan());
+          Message message;
+          answer(*std::move(checked), message);
+          return message;
         };
+      });
+}
+
+grpc::ServerWriteReactor<v1::CheckDataResponse>* FineTuningService::CheckData(
+    Context* context, const v1::CheckDataRequest* request) {
+  return CheckSpec<v1::CheckDataResponse>(
+      context, "CheckData", request->spec(),
+      [](Submitter::Checked checked, v1::CheckDataResponse& response) {
+        *response.mutable_report() = *std::move(checked.report);
+        for (std::string& warning : checked.warnings) response.add_warnings(std::move(warning));
+      });
+}
+
+grpc::ServerWriteReactor<v1::EstimateJobResponse>* FineTuningService::EstimateJob(
+    Context* context, const v1::EstimateJobRequest* request) {
+  return CheckSpec<v1::EstimateJobResponse>(
+      context, "EstimateJob", request->spec(),
+      [this](Submitter::Checked checked, v1::EstimateJobResponse& response) {
+        v1::Estimate& estimate = *response.mutable_estimate();
+        *estimate.mutable_spec() = *SpecOf(checked.job);
+        *estimate.mutable_plan() = std::move(*checked.report->mutable_plan());
+        for (std::string& warning : checked.warnings) estimate.add_warnings(std::move(warning));
+        parts_.forecast.AddPlace(&estimate);
       });
 }
 

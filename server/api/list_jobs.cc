@@ -58,6 +58,7 @@ absl::Status FineTuningService::List(const Caller& caller, const v1::ListJobsReq
   int64_t last = before;
   for (const Job& job : page.jobs) {
     FTD_ASSIGN_OR_RETURN(v1::Job view, ViewJobBriefly(parts_.store, parts_.state_dir, job));
+    parts_.forecast.AddTo(job, &view);
     if (!views.Add(std::move(view))) {
       more = true;
       break;

@@ -122,6 +122,7 @@ absl::Status WriteAttemptRequest(const StateDir& state_dir, const Job& job,
   request.set_device_lock(device.lock);
   request.set_peak_tflops(device.peak_tflops);
   request.set_host_memory_reserve_bytes(device.host_memory_reserve_bytes);
+  request.set_device_memory_bytes(device.room().bytes);
   request.set_job_name(job.name);
   request.set_sources_json(job.sources_json);
   request.set_finish(job.keep);
@@ -153,10 +154,12 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
   return prepared;
 }
 
-absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job, const fs::path& dir) {
+absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job,
+                                   const MemoryRoom& room, const fs::path& dir) {
   FTD_ASSIGN_OR_RETURN(Fd lock, LockForWorker(dir));
   v1::AttemptRequest request = RequestOf(state_dir, job);
   request.mutable_row_check()->set_daemon_pid(getpid());
+  request.set_device_memory_bytes(room.bytes);
   FTD_RETURN_IF_ERROR(WriteRequest(request, dir));
   return lock;
 }

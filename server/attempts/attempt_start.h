@@ -34,7 +34,7 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
 // Writes request.json for a look at a job's rows (row_check.h) into an empty directory. Returns the
 // held worker.lock.
 absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job,
-                                   const std::filesystem::path& dir);
+                                   const MemoryRoom& room, const std::filesystem::path& dir);
 
 // The same for an export of a job's result: `base` is the model's directory, or, of a full job, the
 // result's.

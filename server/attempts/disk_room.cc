@@ -2,11 +2,10 @@
 
 #include <algorithm>
 
-#include "absl/algorithm/container.h"
 #include "absl/strings/str_format.h"
 #include "lib/base/error.h"
 #include "lib/hub/sources.h"
-#include "lib/model/architecture.h"
+#include "lib/plan/disk_plan.h"
 #include "lib/spec/train_spec.h"
 
 namespace ftd {
@@ -15,47 +14,14 @@ namespace {
 constexpr int64_t kMargin = StateDir::kReserveBytes;
 constexpr double kGigabyte = 1e9;
 
-struct Parameters {
-  int64_t all = 0;
-  int64_t of_adapters = 0;
-};
-
-int64_t ElementsOf(const TensorInfo& tensor) {
-  int64_t elements = 1;
-  for (const int64_t size : tensor.shape) elements *= size;
-  return elements;
-}
-
-absl::StatusOr<Parameters> CountParameters(const Job& job, const LoraSpec& lora) {
-  FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(job.model_dir));
-  Parameters parameters;
-  FTD_RETURN_IF_ERROR(VisitParameters(config, [&](const ParameterInfo& parameter) {
-    for (const TensorInfo& tensor : parameter.tensors) {
-      parameters.all += ElementsOf(tensor);
-      if (!parameter.is_projection || tensor.shape.size() != 2) continue;
-      if (!absl::c_linear_search(lora.target_modules, ModuleOf(tensor.name))) continue;
-      parameters.of_adapters += lora.rank * (tensor.shape[0] + tensor.shape[1]);
-    }
-    return absl::OkStatus();
-  }));
-  return parameters;
-}
-
 }  // namespace
 
 int64_t BytesOfAttempt(const Job& job) {
   const auto spec = ResolveTrainSpec(job.spec_json, Dtype::kFloat32);
-  if (!spec.ok()) return 0;
-  const auto parameters = CountParameters(job, spec->lora);
-  if (!parameters.ok()) return 0;
-  // A checkpoint has the weights that are trained and two moments of each; the result the weights
-  // once more.
-  constexpr int64_t kFloat32Bytes = 4;
-  if (spec->mode != Mode::kFull) return parameters->of_adapters * kFloat32Bytes * 4;
-  const int64_t weight_bytes = spec->dtype == Dtype::kFloat32 ? kFloat32Bytes : 2;
-  const int64_t state_bytes =
-      spec->precision == Precision::kHfParity ? weight_bytes : kFloat32Bytes;
-  return parameters->all * (3 * state_bytes + weight_bytes);
+  const auto config = ReadModelConfig(job.model_dir);
+  if (!spec.ok() || !config.ok()) return 0;
+  const DiskPlan plan = PlanDisk(*config, *spec);
+  return plan.checkpoint + plan.result;
 }
 
 absl::Status CheckCanFit(const StateDir& state_dir, const Job& job) {

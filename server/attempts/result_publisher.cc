@@ -9,6 +9,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "server/attempts/attempt_files.h"
+#include "server/attempts/latest_result.h"
 
 namespace ftd {
 namespace {
@@ -37,6 +38,11 @@ absl::StatusOr<std::string> ChoosePlace(const StateDir& state_dir, const Job& jo
   }
   return absl::AlreadyExistsError(
       absl::StrCat(PublishedResult(state_dir, job).string(), " exists already; move it away"));
+}
+
+fs::path Published(const StateDir& state_dir, const std::string& name) {
+  PointLatestAt(state_dir, name);
+  return state_dir.Results() / name;
 }
 
 }  // namespace
@@ -69,11 +75,11 @@ absl::StatusOr<fs::path> PublishResult(const StateDir& state_dir, const Job& job
     const auto place = ReadFile(attempt_dir / kPublishingMark);
     if (!place.ok() && !absl::IsNotFound(place.status())) return place.status();
     FTD_RETURN_IF_ERROR(SyncPath(state_dir.Results()));
-    return place.ok() ? state_dir.Results() / *place : PublishedResult(state_dir, job);
+    return Published(state_dir, place.value_or(job.DisplayName()));
   }
   FTD_ASSIGN_OR_RETURN(const std::string place, ChoosePlace(state_dir, job, attempt_dir));
   const absl::Status renamed = RenameDurably(from, state_dir.Results() / place);
-  if (renamed.ok()) return state_dir.Results() / place;
+  if (renamed.ok()) return Published(state_dir, place);
   const auto still_waits = IsThere(from);
   if (still_waits.ok() && *still_waits) unlink((attempt_dir / kPublishingMark).c_str());
   return renamed;

@@ -229,6 +229,13 @@ constexpr Option kTable[] = {
      .number = &Options::host_memory_reserve_mib,
      .least = -1,
      .greatest = 1 << 30},
+    {.key = "device_memory_mib",
+     .type = "MIB",
+     .help = "What jobs may have of the device's memory: one that needs more at least is refused. "
+             "Default: 0, what the device has.",
+     .number = &Options::device_memory_mib,
+     .least = 0,
+     .greatest = 1 << 30},
     {.key = "log_format",
      .type = "FORMAT",
      .help = "How lines of the log look: text, logfmt or json. Default: text.",

@@ -84,6 +84,9 @@ struct Options {
   // at less than half it ends at once. 0: no limit. -1: 8192 where the GPU shares the host's
   // memory, else 0.
   int64_t host_memory_reserve_mib = -1;
+  // What jobs may have of the device's memory, MiB: a job that needs more at least is refused. 0:
+  // what the device has.
+  int64_t device_memory_mib = 0;
   // How the log's lines look, and the least level that is written: words of kLogFormats and
   // kLogLevels (log.h).
   std::string log_format = "text";

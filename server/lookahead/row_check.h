@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "lib/plan/fit.h"
 #include "server/attempts/side_worker.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job.h"
@@ -13,9 +14,10 @@
 namespace ftd {
 
 // Runs `worker` in `dir`, which is made and removed, until it has tokenised the job's rows into the
-// cache, or `go_on` returns false. Errors: RunSideWorker's.
+// cache and has seen whether it fits into `room`, or `go_on` returns false. Errors:
+// RunSideWorker's.
 absl::StatusOr<SideWork> CheckRows(const std::string& worker, const StateDir& state_dir,
                                    const std::filesystem::path& dir, const Job& job,
-                                   const SideWorkObserver& observer);
+                                   const MemoryRoom& room, const SideWorkObserver& observer);
 
 }  // namespace ftd

@@ -21,10 +21,12 @@ bool IsFetched(const Job& job) {
 }  // namespace
 
 // The thread is the last member, so all others exist when it starts.
-RowChecker::RowChecker(JobStore& store, const StateDir& state_dir, std::string worker)
+RowChecker::RowChecker(JobStore& store, const StateDir& state_dir, std::string worker,
+                       std::function<MemoryRoom()> room)
     : store_(store),
       state_dir_(state_dir),
       worker_(std::move(worker)),
+      room_(std::move(room)),
       thread_([this] { Run(); }) {}
 
 void RowChecker::Stop() {
@@ -80,7 +82,7 @@ void RowChecker::Check(const Job& job) {
     const auto now = store_.Get(job.id);
     return now.ok() && now->state == JobState::kQueued;
   };
-  const auto check = CheckRows(worker_, state_dir_, state_dir_.RowCheck(job.id), job,
+  const auto check = CheckRows(worker_, state_dir_, state_dir_.RowCheck(job.id), job, room_(),
                                {.go_on = still_wanted, .progress = {}});
   if (absl::IsCancelled(check.status())) return;  // it is looked at again, if it is still queued
   seen_.insert(job.id);
@@ -88,12 +90,11 @@ void RowChecker::Check(const Job& job) {
   if (!check.ok())
     return LogWarning(about, "its rows could not be looked at: ", check.status().message());
   const v1::WorkerEvent::End& end = check->end;
-  if (end.outcome() != v1::WorkerEvent::End::FAILED) {
-    if (check->report.has_value()) KeepDataReport(state_dir_, job.id, *check->report);
+  if (check->report.has_value()) KeepDataReport(state_dir_, job.id, *check->report);
+  if (end.outcome() != v1::WorkerEvent::End::FAILED)
     return LogInfo(about, "its rows are tokenised");
-  }
   // Whatever else is wrong may be right when its turn comes.
-  if (end.failure_reason() != v1::DATASET_INVALID)
+  if (end.failure_reason() != v1::DATASET_INVALID && end.failure_reason() != v1::DOES_NOT_FIT)
     return LogWarning(about, "its rows could not be tokenised ahead: ", end.message());
   const Move failed{.to = JobState::kFailed,
                     .message = end.message(),

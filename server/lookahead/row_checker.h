@@ -1,13 +1,16 @@
-// Tokenises the rows of queued jobs while another job trains. A job whose rows are bad fails before
-// its turn; of the others the tokens are in the cache when it comes.
+// Tokenises the rows of queued jobs while another job trains. A job whose rows are bad, or so long
+// that the device's memory cannot hold one, fails before its turn; of the others the tokens are in
+// the cache when it comes.
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
 
 #include "absl/container/flat_hash_set.h"
+#include "lib/plan/fit.h"
 #include "server/host/state_dir.h"
 #include "server/host/waker.h"
 #include "server/jobs/job_store.h"
@@ -20,7 +23,8 @@ namespace ftd {
 class RowChecker {
  public:
   // `store` and `state_dir` must outlive it.
-  RowChecker(JobStore& store, const StateDir& state_dir, std::string worker);
+  RowChecker(JobStore& store, const StateDir& state_dir, std::string worker,
+             std::function<MemoryRoom()> room);
   ~RowChecker() { Stop(); }
   RowChecker(const RowChecker&) = delete;
   RowChecker& operator=(const RowChecker&) = delete;
@@ -41,6 +45,7 @@ class RowChecker {
   JobStore& store_;
   const StateDir& state_dir_;
   const std::string worker_;
+  const std::function<MemoryRoom()> room_;
   absl::flat_hash_set<std::string> seen_;  // jobs that need no other look
   Waker waker_;
   Moment looked_ = SteadyNow() - kLookPause;

@@ -10,6 +10,7 @@ constexpr bool kLocal = true;
 constexpr AccessRow kTable[] = {
     {"SubmitJob", Role::kSubmit},
     {"CheckData", Role::kSubmit},
+    {"EstimateJob", Role::kSubmit},
     {"GetJob", Role::kRead, Touches::kReads},
     {"ListJobs", Role::kRead},
     {"WatchJob", Role::kRead, Touches::kReads},

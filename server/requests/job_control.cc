@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "server/attempts/attempt_files.h"
+#include "server/attempts/latest_result.h"
 #include "server/jobs/job_states.h"
 #include "server/requests/job_metadata.h"
 #include "server/requests/stored_files.h"
@@ -217,7 +218,10 @@ absl::Status DeleteJob(JobStore& store, const StateDir& state_dir, const std::st
   }
   // Files before the row: if this fails half-way, the job is still listed and can be removed again.
   FTD_RETURN_IF_ERROR(RemoveTree(state_dir.Attempts(job.id).parent_path()));
-  if (results && !job.result_dir.empty()) FTD_RETURN_IF_ERROR(RemoveResult(job.result_dir));
+  if (results && !job.result_dir.empty()) {
+    FTD_RETURN_IF_ERROR(RemoveResult(job.result_dir));
+    DropBrokenLatest(state_dir);
+  }
   return store.Delete(job.id);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "server/attempts/latest_result.h"
 
 namespace ftd {
 namespace {
@@ -27,6 +28,8 @@ void CheckName(const std::string& name, std::vector<FieldViolation>& bad) {
   }
   // It would be taken for a flag.
   if (name.starts_with('-')) bad.push_back({"name", "must not begin with -"});
+  if (name == kLatestResult)
+    bad.push_back({"name", "must not be latest, which results/latest is named for"});
   if (name.rfind("ft-", 0) == 0) bad.push_back({"name", "must not begin with ft-, as ids do"});
 }
 

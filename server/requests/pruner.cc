@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "server/attempts/attempt_files.h"
+#include "server/attempts/latest_result.h"
 #include "server/host/log.h"
 #include "server/requests/exporter.h"
 #include "server/requests/stored_files.h"
@@ -186,6 +187,7 @@ absl::Status Pruner::Remove(const StoredFile& file, const std::string& asked_by)
       break;
   }
   FTD_ASSIGN_OR_RETURN(const fs::path trash, MoveToTrash(file.path));
+  if (file.kind == RemovalKind::kResult) DropBrokenLatest(state_dir_);
   if (file.kind == RemovalKind::kCheckpoints) FTD_RETURN_IF_ERROR(Record(file, asked_by));
   return RemoveTree(trash);
 }

@@ -7,9 +7,7 @@
 
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
-#include "lib/runlog/step_log.h"
 #include "lib/runlog/timestamp.h"
-#include "server/attempts/attempt_files.h"
 #include "server/jobs/wire.h"
 #include "server/requests/job_view.h"
 
@@ -18,7 +16,6 @@ namespace {
 
 constexpr int64_t kMostQueued = 50, kMostEnded = 5;
 constexpr auto kShared = std::chrono::milliseconds(500);
-constexpr int64_t kPaceSteps = 20;  // as many as ftctl watch takes the mean of
 
 // A whole spec would be most of the message.
 v1::Job WithBriefSpec(v1::Job job) {
@@ -30,34 +27,14 @@ v1::Job WithBriefSpec(v1::Job job) {
   return job;
 }
 
-// The mean time of an attempt's last steps; nullopt: it has taken none.
-std::optional<double> SecondsPerStep(const std::filesystem::path& attempt_dir) {
-  const auto range = ReadStepRange(attempt_dir).value_or(std::nullopt);
-  if (!range.has_value()) return std::nullopt;
-  const int64_t rows = range->last.step() - range->first + 1;
-  const auto steps =
-      ReadSteps(attempt_dir / kStepsLog, std::max<int64_t>(0, rows - kPaceSteps), kPaceSteps);
-  if (!steps.ok() || steps->empty()) return std::nullopt;
-  double sum = 0;
-  for (const v1::StepMetrics& step : *steps) sum += step.step_seconds();
-  return sum / static_cast<double>(steps->size());
-}
-
 absl::StatusOr<v1::WatchQueueResponse::RunningJob> ViewRunning(JobStore& store,
                                                                const StateDir& state_dir,
                                                                const Job& job) {
   v1::WatchQueueResponse::RunningJob running;
   FTD_ASSIGN_OR_RETURN(v1::Job view, ViewJobBriefly(store, state_dir, job));
   *running.mutable_job() = WithBriefSpec(std::move(view));
-  const v1::Job& shown = running.job();
-  const int64_t planned = std::max(shown.progress().steps_planned(), shown.spec().max_steps());
-  if (job.state != JobState::kRunning || planned == 0) return running;
-  FTD_ASSIGN_OR_RETURN(const auto attempts, store.Attempts(job.id));
-  if (attempts.empty()) return running;
-  const auto pace = SecondsPerStep(state_dir.AttemptDir(job.id, attempts.back().number));
-  if (!pace.has_value()) return running;
-  const int64_t left = std::max<int64_t>(0, planned - shown.last_step().step());
-  running.set_eta_seconds(*pace * static_cast<double>(left));
+  if (const auto left = SecondsLeft(store, state_dir, job, running.job()))
+    running.set_eta_seconds(*left);
   return running;
 }
 
@@ -101,8 +78,10 @@ absl::StatusOr<v1::WatchQueueResponse> QueueView::Make() const {
   }
   FTD_ASSIGN_OR_RETURN(const auto queued, store_.Queued(kMostQueued));
   for (const Job& job : queued) {
-    *view.add_queued() = WithBriefSpec(
-        ViewQueuedJob(job, view.queued_size() + 1, !active.empty(), store_.drained()));
+    v1::Job& shown = *view.add_queued();
+    shown =
+        WithBriefSpec(ViewQueuedJob(job, view.queued_size(), !active.empty(), store_.drained()));
+    forecast_.AddTo(job, &shown);
   }
   FTD_ASSIGN_OR_RETURN(
       const auto ended,

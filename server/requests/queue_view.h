@@ -13,6 +13,7 @@
 #include "server/host/gpus.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job_store.h"
+#include "server/requests/forecast.h"
 
 namespace ftd {
 
@@ -27,8 +28,9 @@ class QueueView {
   };
 
   // All outlive it. `device`: the name of what jobs train on.
-  QueueView(JobStore& store, const StateDir& state_dir, const GpuSampler& gpus, const char* device)
-      : store_(store), state_dir_(state_dir), gpus_(gpus), device_(device) {}
+  QueueView(JobStore& store, const StateDir& state_dir, const GpuSampler& gpus,
+            const Forecast& forecast, const char* device)
+      : store_(store), state_dir_(state_dir), gpus_(gpus), forecast_(forecast), device_(device) {}
 
   absl::StatusOr<std::shared_ptr<const Snapshot>> Take() const;
   // Whether Take would show a change of a job since `changes`.
@@ -44,6 +46,7 @@ class QueueView {
   JobStore& store_;
   const StateDir& state_dir_;
   const GpuSampler& gpus_;
+  const Forecast& forecast_;
   const char* const device_;
   mutable absl::Mutex mutex_;
   mutable std::shared_ptr<const Snapshot> last_ ABSL_GUARDED_BY(mutex_);

@@ -1,5 +1,6 @@
 #include "server/requests/submission.h"
 
+#include <algorithm>
 #include <chrono>
 #include <system_error>
 
@@ -26,6 +27,8 @@ namespace fs = std::filesystem;
 // The rows that are read before a submit is answered. All of them are while the job is queued.
 constexpr int64_t kFirstRows = 1000;
 constexpr absl::Duration kFirstRowsTime = absl::Milliseconds(200);
+// No row is tokenised before a submit is answered, so the longest may be as short as this.
+constexpr int32_t kShortRow = 64;
 constexpr auto kValidateTime = std::chrono::seconds(20);
 
 // The form alone: any version and variant will do as a key.
@@ -95,6 +98,8 @@ absl::StatusOr<Job> Submitter::JudgeSpec(const std::string& spec_json, const Cal
       .find_dataset = [&](DatasetSpec& dataset) { return datasets_.Find(dataset, caller); },
       .check_dir = [&](const fs::path& dir) { return source_access_.CheckModelDir(dir, caller); }};
   FTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(std::move(spec), means));
+  FTD_RETURN_IF_ERROR(
+      CheckFits(plan.model, plan.spec, rules_.room(), std::min(kShortRow, plan.spec.seq_length)));
   FTD_RETURN_IF_ERROR(JudgeFirstRows(datasets_.OptionsOf(plan.spec.dataset, plan.model_dir),
                                      kFirstRows, kFirstRowsTime));
   Job job;
@@ -149,24 +154,26 @@ absl::StatusOr<Job> Submitter::Judge(const Submission& submission,
   return job;
 }
 
-absl::StatusOr<Submitter::Validated> Submitter::Validate(const Submission& submission,
-                                                         const std::function<bool()>& go_on) const {
+absl::StatusOr<Submitter::Checked> Submitter::Validate(const Submission& submission,
+                                                       const std::function<bool()>& go_on) const {
   FTD_ASSIGN_OR_RETURN(Job job, Judge(submission));
   FTD_ASSIGN_OR_RETURN(const hub::Sources data, DataSources(job));
-  if (!hub::HasSources(data)) return Validated{.job = std::move(job), .report = {}};
+  if (!hub::HasSources(data)) return Checked{.job = std::move(job)};
   const auto until = std::chrono::steady_clock::now() + kValidateTime;
   const auto check =
       ReadRows(job, {.go_on = [&] { return go_on() && std::chrono::steady_clock::now() < until; },
                      .progress = {}});
   // So far the rows were good.
-  if (absl::IsCancelled(check.status())) return Validated{.job = std::move(job), .report = {}};
+  if (absl::IsCancelled(check.status())) return Checked{.job = std::move(job)};
   FTD_RETURN_IF_ERROR(check.status());
-  return Validated{.job = std::move(job), .report = check->report};
+  if (const std::string& why = check->report->plan().does_not_fit(); !why.empty())
+    return Error(Reason::kDoesNotFit, why);
+  return Checked{.job = std::move(job), .report = check->report};
 }
 
-absl::StatusOr<v1::CheckDataResponse> Submitter::CheckData(
-    const Submission& submission, const ClientTaskControls& controls) const {
-  FTD_ASSIGN_OR_RETURN(const Job job, Judge(submission));
+absl::StatusOr<Submitter::Checked> Submitter::CheckData(const Submission& submission,
+                                                        const ClientTaskControls& controls) const {
+  FTD_ASSIGN_OR_RETURN(Job job, Judge(submission));
   FTD_ASSIGN_OR_RETURN(const hub::Sources data, DataSources(job));
   FTD_RETURN_IF_ERROR(
       hub::FetchSources(data, hub::FindToken(hub::SettingsFromEnvironment()),
@@ -179,20 +186,21 @@ absl::StatusOr<v1::CheckDataResponse> Submitter::CheckData(
                            if (progress.phase() == v1::Progress::TOKENIZE)
                              controls.progress({progress.done(), progress.total(), 0});
                          }}));
-  v1::CheckDataResponse response;
-  *response.mutable_report() = *std::move(check.report);
-  for (std::string& warning : check.warnings) response.add_warnings(std::move(warning));
-  return response;
+  return Checked{.job = std::move(job),
+                 .report = std::move(check.report),
+                 .warnings = std::move(check.warnings)};
 }
 
-// In a directory of its own, since there is no job. A worker that ends well has reported the rows.
+// In a directory of its own, since there is no job. A worker that ends well has reported the rows,
+// and so has one that finds that the job does not fit.
 absl::StatusOr<SideWork> Submitter::ReadRows(const Job& judged,
                                              const SideWorkObserver& observer) const {
-  FTD_ASSIGN_OR_RETURN(
-      SideWork check,
-      CheckRows(rules_.worker, state_dir_, state_dir_.RowChecks() / NewJobId(), judged, observer));
-  if (check.end.outcome() == v1::WorkerEvent::End::SUCCEEDED && check.report.has_value())
-    return check;
+  FTD_ASSIGN_OR_RETURN(SideWork check,
+                       CheckRows(rules_.worker, state_dir_, state_dir_.RowChecks() / NewJobId(),
+                                 judged, rules_.room(), observer));
+  const bool read = check.end.outcome() == v1::WorkerEvent::End::SUCCEEDED ||
+                    check.end.failure_reason() == v1::DOES_NOT_FIT;
+  if (read && check.report.has_value()) return check;
   const Reason reason = ReasonNamed(v1::FailureReason_Name(check.end.failure_reason()));
   return Error(reason == Reason::kNone ? Reason::kInternal : reason, check.end.message());
 }

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "ftd/v1/fine_tuning.pb.h"
 #include "lib/hub/model_finder.h"
+#include "lib/plan/fit.h"
 #include "lib/spec/train_spec.h"
 #include "server/host/log.h"
 #include "server/host/state_dir.h"
@@ -47,7 +48,8 @@ struct SubmitRules {
   Visibility visibility = Visibility::kGroup;
   int64_t max_queued = 1000;
   int64_t max_queued_per_owner = 500;
-  std::string worker;  // program
+  std::string worker;                // program
+  std::function<MemoryRoom()> room;  // that jobs may have on the device
 };
 
 // Thread-safe.
@@ -69,18 +71,21 @@ class Submitter {
   // that would be queued, without an id. Errors: those of SubmitJob in fine_tuning.proto.
   absl::StatusOr<Job> Judge(const Submission& submission) const;
 
-  struct Validated {
+  struct Checked {
     Job job;
     std::optional<v1::DataReport> report;
+    std::vector<std::string> warnings;
   };
   // Judge, and a worker that reads all rows; without its report where `go_on` returned false or 20
-  // s did not suffice, or where the data would have to be fetched.
-  absl::StatusOr<Validated> Validate(const Submission& submission,
-                                     const std::function<bool()>& go_on) const;
-  // Judge, and a worker that reads all rows, however long that takes. What is missing of the data
-  // is fetched from the hub.
-  absl::StatusOr<v1::CheckDataResponse> CheckData(const Submission& submission,
-                                                  const ClientTaskControls& controls) const;
+  // s did not suffice, or where the data would have to be fetched. FAILED_PRECONDITION DOES_NOT_FIT
+  // also when a row is too long for the device's memory.
+  absl::StatusOr<Checked> Validate(const Submission& submission,
+                                   const std::function<bool()>& go_on) const;
+  // Judge, and a worker that reads all rows, however long that takes; it always has the report.
+  // What is missing of the data is fetched from the hub. A row that is too long for the device's
+  // memory is in the report's plan.
+  absl::StatusOr<Checked> CheckData(const Submission& submission,
+                                    const ClientTaskControls& controls) const;
 
   // Judge, then one durable transaction. A submission whose request is known gives the job that it
   // made before. `done` is called on this thread or later on the store's, which it must not keep.

@@ -178,9 +178,10 @@ def test_people_read_numbers_bars_and_rows(ftd, model, tmp_path):
     assert code == 0 and "Say:\x1b[32m rain 0?[31m\x1b[0m\n\x1b[32mfalls<|end|>\x1b[0m" in coloured and "⟦" not in coloured
     code, sober = on_a_terminal(ftd, "data", "check", dataset, *args, NO_COLOR="1")
     assert code == 0 and "\x1b[32m" not in sober and "⟦ rain 0" in sober
+    assert re.search(r"^memory +\d.* weights \d", plain.stdout, re.M)
     validated = ftd.ftctl("submit", "--mode", "lora", "--dataset", dataset, *args, "--validate-only")
     assert validated.stdout == plain.stdout and "would accept" in validated.stderr
-    job = ftd.ftctl("submit", "--quiet", "--mode", "lora", "--dataset", dataset, *args, "--max-steps", 1).stdout.strip()
+    job = ftd.ftctl("submit", "--quiet", "--mode", "lora", "--dataset", dataset, *args).stdout.strip()
     ftd.wait(job, "SUCCEEDED")
     assert ftd.ftctl("show", job, "--data").stdout == plain.stdout
     assert re.search(r"^data +rows: 30 of 31$", ftd.ftctl("show", job).stdout, re.M)

@@ -482,8 +482,12 @@ def test_rm_forgets_a_job_that_has_ended(results):
     with fake_ftd("save=2") as ftd:
         job = submit(ftd, name="first")
         done = ftd.wait(job.id, "SUCCEEDED")
+        latest = ftd.state_dir / "results" / "latest"
+        assert os.readlink(latest) == "first"
+        expect_error(lambda: submit(ftd, name="latest"), Code.INVALID_ARGUMENT, "FIELD_INVALID")
         flags = ["--results"] if results else []
         ftd.ftctl("rm", *flags, "first")
+        assert os.path.lexists(latest) != results
         for name in ("first", job.id):
             expect_error(lambda: ftd.job(name), Code.NOT_FOUND, "JOB_NOT_FOUND")
         assert not (ftd.state_dir / "jobs" / job.id).exists()

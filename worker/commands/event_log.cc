@@ -104,6 +104,7 @@ void EventLog::Progress(v1::Progress::Phase phase, const Amount& amount) {
   last_progress_.set_unit(amount.unit);
   last_progress_.set_rate(amount.rate);
   last_progress_.set_steps_planned(steps_planned_);
+  if (amount.peak_memory > 0) last_progress_.set_peak_memory_bytes(amount.peak_memory);
   v1::WorkerEvent event;
   *event.mutable_progress() = last_progress_;
   Append(std::move(event), false);

@@ -62,6 +62,11 @@ int ThreadCount();
 // Sets the process up for training: loads CUDA where there is a GPU. Call first.
 void InitializeProcess();
 
+// Returns the most bytes that were allocated on the training device at a time; on a CPU, the most
+// that the process had of the host's memory beyond what it had when it was initialised. 0: not
+// known.
+int64_t PeakDeviceMemory();
+
 // Trains one model on one device. The state between two steps is a function of the spec, the rows
 // and the number of steps taken alone: a Trainer that loads a state continues bit for bit as the
 // one that saved it would have.

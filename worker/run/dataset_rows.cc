@@ -178,8 +178,12 @@ absl::StatusOr<PreparedRows> PrepareRows(const v1::AttemptRequest& request, cons
   WarnOf(dataset, spec, encoder, config.max_position_embeddings, observer);
   FTD_ASSIGN_OR_RETURN(PreparedRows prepared, Arrange(std::move(dataset), spec));
   FTD_ASSIGN_OR_RETURN(v1::DataReport report, MakeDataReport(prepared.report, prepared.eval.get()));
-  FTD_ASSIGN_OR_RETURN(*report.mutable_plan(), MakeJobPlan(config, spec, *prepared.train));
+  FTD_ASSIGN_OR_RETURN(*report.mutable_plan(),
+                       MakeJobPlan(config, spec, *prepared.train, prepared.eval.get(),
+                                   request.device_memory_bytes()));
   observer.Data(report);
+  if (const std::string& why = report.plan().does_not_fit(); !why.empty())
+    return Error(Reason::kDoesNotFit, why);
   return prepared;
 }
 

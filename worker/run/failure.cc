@@ -38,6 +38,8 @@ std::string HintFor(v1::FailureReason reason, const FailedRun& run) {
       return "check the model directory, download it again if in doubt, then try again";
     case v1::MODEL_UNSUPPORTED:
       return "choose a model of a supported family (ftctl models) with a BPE tokenizer.json";
+    case v1::DOES_NOT_FIT:
+      return "submit it again with a change that the message names; `ftctl estimate` tells ahead";
     case v1::GPU_OUT_OF_MEMORY:
       return Lighter(run.mode);
     case v1::HOST_MEMORY_GUARD:

@@ -9,9 +9,12 @@
 
 namespace ftd {
 
-// `config` has been judged; `rows` are those to train on, of which there is one at least. For the
-// GPU where this machine has one; nothing is asked of it. Errors: their lengths cannot be read.
+// `config` has been judged; `rows` are those to train on, of which there is one at least, `eval`
+// those to evaluate on, or null. For the
+// GPU where this machine has one, of whose memory jobs may have `device_memory` bytes (0: not
+// known); nothing is asked of it. Errors: their lengths cannot be read.
 absl::StatusOr<v1::JobPlan> MakeJobPlan(const ModelConfig& config, const TrainSpec& spec,
-                                        const RowSource& rows);
+                                        const RowSource& rows, const RowSource* eval,
+                                        int64_t device_memory);
 
 }  // namespace ftd

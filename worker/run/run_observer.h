@@ -14,7 +14,8 @@ struct Amount {
   int64_t done = 0;
   int64_t total = 0;
   std::string unit;
-  double rate = 0;  // units a second; 0: not known
+  double rate = 0;          // units a second; 0: not known
+  int64_t peak_memory = 0;  // of the device by now, bytes; 0: not known
 };
 
 // A run's plan, reported before its first step.

@@ -165,7 +165,7 @@ class TrainingRun {
     FTD_RETURN_IF_ERROR(Train(tensorboard));
     // A stop with a checkpoint leaves no result; the next attempt continues.
     if (stopped_) return absl::OkStatus();
-    observer_.Progress(v1::Progress::EXPORT, {0, 1, "result"});
+    Tell(v1::Progress::EXPORT, {0, 1, "result"});
     FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
     // Everything of the log that a result rests on is on disk before the result appears.
     FTD_RETURN_IF_ERROR(step_log_->Sync());
@@ -363,7 +363,7 @@ class TrainingRun {
     // The best weights so far must outlive training, unless the result has them anyway.
     if (BestStep() == last_step_ && last_step_ < trainer_->steps_planned())
       FTD_RETURN_IF_ERROR(KeepCheckpoint());
-    observer_.Progress(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
+    Tell(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
     return absl::OkStatus();
   }
 
@@ -399,12 +399,17 @@ class TrainingRun {
     return absl::OkStatus();
   }
 
+  void Tell(v1::Progress::Phase phase, Amount amount) {
+    amount.peak_memory = engine::PeakDeviceMemory();
+    observer_.Progress(phase, amount);
+  }
+
   // Writes a checkpoint of last_step_, unless there is one. The order: the log is flushed, the
   // directory sealed and renamed, the event sent, older ones removed. A crash between any two costs
   // no checkpoint that was there before.
   absl::Status Checkpoint() {
     if (saved_step_ == last_step_) return absl::OkStatus();
-    observer_.Progress(v1::Progress::CHECKPOINT, {0, 1, "checkpoint"});
+    Tell(v1::Progress::CHECKPOINT, {0, 1, "checkpoint"});
     FTD_RETURN_IF_ERROR(
         step_log_->Sync());  // the steps that a checkpoint stands on last as long as it does
     FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
@@ -415,7 +420,7 @@ class TrainingRun {
     checkpoint.set_attempt(request_.attempt());
     observer_.Checkpoint(checkpoint);
     PruneCheckpoints(places_.dir, spec_.save_total_limit, BestStep());
-    observer_.Progress(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
+    Tell(v1::Progress::TRAIN, {last_step_, trainer_->steps_planned(), "steps"});
     return absl::OkStatus();
   }
 

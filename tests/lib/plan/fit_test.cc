@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/expect_status.h"
+
 namespace ftd {
 namespace {
 
@@ -55,6 +57,21 @@ TEST(FitTest, OffersWhatChangesLittleFirst) {
   EXPECT_THAT(Flags(full, 4), ElementsAre());
   EXPECT_THAT(Flags(Spec(R"("mode": "LORA", "dtype": "FLOAT32")"), 24),
               ElementsAre("--dtype bfloat16", "--mode qlora"));
+}
+
+TEST(FitTest, RefusesWithWhatWouldFit) {
+  const TrainSpec full = Spec(R"("mode": "FULL")");
+  const auto fits = [&](const TrainSpec& spec, int64_t gigabytes) {
+    return CheckFits(Llama8B(), spec, {.on_gpu = true, .bytes = gigabytes * kGigabyte}, 8192);
+  };
+  EXPECT_TRUE(fits(full, 200).ok());
+  EXPECT_TRUE(fits(full, 0).ok());  // not known
+  EXPECT_ERROR(fits(full, 24), absl::StatusCode::kFailedPrecondition, "DOES_NOT_FIT",
+               "jobs may have 24.0 GB of the GPU. It would fit with --mode lora (");
+  EXPECT_ERROR(fits(full, 24), absl::StatusCode::kFailedPrecondition, "DOES_NOT_FIT",
+               ", or with --mode qlora (");
+  EXPECT_ERROR(fits(full, 4), absl::StatusCode::kFailedPrecondition, "DOES_NOT_FIT",
+               "choose a smaller model");
 }
 
 TEST(FitTest, TellsTheWork) {

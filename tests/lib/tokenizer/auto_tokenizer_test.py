@@ -230,9 +230,9 @@ def random_folder(rng, folder):
     return base, config, tokenizer_config, files
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("FTD_RANDOM_FOLDERS", "40"))))
-def test_random_folder(seed, texts, tmp_path):
-    rng = random.Random(seed)
+@pytest.mark.parametrize("number", range(int(os.environ.get("FTD_RANDOM_FOLDERS", "12"))))
+def test_random_folder(number, texts, tmp_path):
+    rng = random.Random(f"{os.environ.get('FTD_TEST_SEED', '0')} {number}")
     what = random_folder(rng, tmp_path)
     few = rng.sample(texts, 150)
     try:

@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -34,6 +35,8 @@ bool CudaIsUsable() {
   }
   return at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0;
 }
+
+int64_t memory_at_start = 0;
 
 // Sums of products stay in float32 to their end, however a product is split up.
 void ForbidShortSums() {
@@ -99,7 +102,10 @@ void InitializeProcess() {
   // Both before anything loads CUDA's libraries, which read the environment once.
   SetCublasWorkspace();
   SetAllocator();
-  if (!TrainingDevice().is_cuda()) return PlaceLargeTensors();
+  if (!TrainingDevice().is_cuda()) {
+    memory_at_start = ProcessMemory().now;
+    return PlaceLargeTensors();
+  }
   SetDeterministic(true);
   ForbidShortSums();
 }
@@ -112,6 +118,14 @@ int64_t FreeDeviceMemory() {
   // On a device that shares the host's memory, the page cache makes room.
   if (DeviceSharesHostMemory()) return AvailableHostMemory();
   return static_cast<int64_t>(allocator->getMemoryInfo(device.index()).first);
+}
+
+int64_t PeakDeviceMemory() {
+  const c10::Device device = TrainingDevice();
+  if (!device.is_cuda()) return std::max<int64_t>(0, ProcessMemory().peak - memory_at_start);
+  const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  constexpr size_t kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return stats.allocated_bytes[kAll].peak;
 }
 
 // Without mmap, large blocks come from the heap too, which never shrinks and grows by 64 MiB more

@@ -37,6 +37,7 @@ bool DeviceHasFlashAttention() { return true; }
 void InitializeProcess() {}
 void SetDeterministic(bool /*deterministic*/) {}
 int64_t FreeDeviceMemory() { return fake_gpu_free_bytes; }
+int64_t PeakDeviceMemory() { return 0; }
 void KeepBuffers() {}
 
 }  // namespace ftd::engine

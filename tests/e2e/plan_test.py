@@ -1,0 +1,103 @@
+"""What a job would need and how long it would take, told before it: `ftctl estimate`, the queue's times, and DOES_NOT_FIT."""
+import json
+
+import grpc
+import pytest
+from conftest import ENDLESS, submit, submit_args, wait_for_step
+from ftd_fixture import Ftd, alpaca_rows, api, jobs, wait_until, write_jsonl
+from helpers import expect_error
+from tiny_model import make_tiny_llama
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Large enough for its parts to be told apart in MiB."""
+    return make_tiny_llama(tmp_path_factory.mktemp("model") / "wide", hidden=256, intermediate=512)
+
+
+def estimate(ftd, model, dataset, *flags, code=0):
+    done = ftd.ftctl("estimate", "--model", model, "--dataset", dataset, "--seq-length", 96, *flags, "-o", "json", check=False)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+def least_bytes(plan):
+    memory = plan["memory"]
+    return sum(memory[f"{part}_bytes"] for part in ("weights", "adapters", "masters", "gradients", "optimizer", "step_least"))
+
+
+def seconds(timestamp):
+    return timestamp.seconds + timestamp.nanos / 1e9
+
+
+def test_jobs_that_ran_tell_how_long_others_take(ftd, model, dataset, tmp_path):
+    """Nothing is known of a CPU's pace before a job ran; then the next one takes as long as told, and the queue has times."""
+    flags = ["--mode", "lora", "--batch-size", 4, "--max-steps", 60]
+    told = estimate(ftd, model, dataset, *flags)
+    assert told["plan"]["time"] is None and told["jobs_ahead"] == 0 and told["start_time"]
+    assert told["plan"]["disk"]["checkpoint_bytes"] > 0
+    first = submit(ftd, model, dataset, max_steps=60)
+    ftd.wait(first, "SUCCEEDED")
+    # Twice as many steps, of rows of the same length.
+    other = write_jsonl(tmp_path / "other.jsonl", alpaca_rows(32, seed=5))
+    time = wait_until(lambda: estimate(ftd, model, other, *flags[:-1], 120)["plan"]["time"], "the pace")
+    assert (time["basis"], time["jobs"]) == ("SAME_SHAPE", 1) and time["low_seconds"] < time["high_seconds"]
+    full = estimate(ftd, model, dataset, "--mode", "full", "--max-steps", 9)["plan"]["time"]
+    assert full["basis"] == "OTHER_JOBS" and full["high_seconds"] / full["low_seconds"] > 5
+    second = submit(ftd, model, other, max_steps=120)
+    done = ftd.wait(second, "SUCCEEDED")
+    took = seconds(done.end_time) - seconds(done.start_time)
+    # A short job on a busy machine: bench/ has the accuracy.
+    assert time["low_seconds"] / 3 < took < 3 * time["high_seconds"]
+    assert not done.data_report.plan.HasField("time") and not done.HasField("estimated_end_time")
+    text = ftd.ftctl("estimate", "--model", model, "--dataset", dataset, *flags).stdout
+    assert "jobs of this model, mode and dtype" in text and "at once" in text and "optimizer" in text
+    running = submit(ftd, model, dataset, max_steps=ENDLESS)
+    wait_for_step(ftd, running, 2)
+    waiting = [submit(ftd, model, dataset, max_steps=steps) for steps in (20, 30)]
+    ends = wait_until(lambda: all((j := ftd.job(job)).HasField("estimated_end_time") for job in waiting) and
+                      [(seconds(j.estimated_start_time), seconds(j.estimated_end_time)) for j in map(ftd.job, waiting)], "the times")
+    end = seconds(ftd.job(running).estimated_end_time)
+    assert end > seconds(ftd.job(running).start_time) + 1000
+    assert ends[0][0] < ends[0][1] <= ends[1][0] < ends[1][1] and abs(ends[0][0] - end) < 0.2 * end
+    listed = {job.id: job for job in ftd.stub.ListJobs(api.ListJobsRequest()).jobs}
+    assert all(listed[job].HasField("estimated_start_time") for job in waiting)
+    told = estimate(ftd, model, dataset, "--mode", "lora")
+    assert told["jobs_ahead"] == 3 and told["start_time"]
+    assert "will start" in ftd.ftctl("show", waiting[0]).stdout
+    ftd.ftctl("cancel", running)
+
+
+def test_what_cannot_fit_is_refused_with_what_would(wide, tmp_path):
+    """Limits between what lora and full need at least: full is refused at submit, a row that is too long before it is trained."""
+    short = write_jsonl(tmp_path / "short.jsonl", [{"text": "rain falls on the hills"}] * 8)
+    long = write_jsonl(tmp_path / "long.jsonl", [{"text": "rain falls"}, {"text": "rain falls on the hills " * 400}])
+    with Ftd() as ftd:
+        lora = estimate(ftd, wide, short, "--mode", "lora")["plan"]
+        full = estimate(ftd, wide, short, "--mode", "full")["plan"]
+        longest = estimate(ftd, wide, long, "--mode", "lora", "--seq-length", 2048)["plan"]
+    limit = 2 * least_bytes(lora) // MIB + 1
+    assert least_bytes(lora) < limit * MIB < min(least_bytes(full), least_bytes(longest))
+    with Ftd(args=("--device-memory-mib", str(limit))) as ftd:
+        ftd.wait(submit(ftd, wide, short, max_steps=2), "SUCCEEDED")
+        refused = ftd.ftctl(*submit_args(wide, short, mode="full", max_steps=2), check=False)
+        assert refused.returncode == 1 and "--mode lora (" in refused.stderr, refused.stderr
+        spec = ftd.spec(wide, [{"text": "rain"}], mode="FULL")
+        expect_error(lambda: ftd.submit(spec), grpc.StatusCode.FAILED_PRECONDITION, "DOES_NOT_FIT")
+        # Submitted all the same, since no row is tokenised by then.
+        args = ("--mode", "lora", "--seq-length", 2048, "--batch-size", 1)
+        told = estimate(ftd, wide, long, *args, code=1)["plan"]
+        assert "--seq-length" in told["does_not_fit"] and least_bytes(told) == least_bytes(longest)
+        validated = ftd.ftctl("submit", "--model", wide, "--dataset", long, *args, "--validate-only", check=False)
+        assert validated.returncode == 1 and "for a row of " in validated.stderr
+        failed = ftd.wait(ftd.ftctl("submit", "--quiet", "--model", wide, "--dataset", long, *args).stdout.strip(), "FAILED")
+        assert failed.failure_reason == jobs.DOES_NOT_FIT and "--seq-length" in failed.message and failed.hint
+        assert failed.data_report.plan.does_not_fit == failed.message
+        # In the queue the look at the rows finds it.
+        running = submit(ftd, wide, short, max_steps=ENDLESS)
+        wait_for_step(ftd, running, 1)
+        behind = ftd.wait(ftd.ftctl("submit", "--quiet", "--model", wide, "--dataset", long, *args).stdout.strip(), "FAILED")
+        assert behind.failure_reason == jobs.DOES_NOT_FIT and not behind.attempts
+        ftd.ftctl("cancel", running)
