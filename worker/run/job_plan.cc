@@ -1,7 +1,5 @@
 #include "worker/run/job_plan.h"
 
-#include <algorithm>
-
 #include "lib/base/device_lock.h"
 #include "lib/base/error.h"
 #include "lib/plan/disk_plan.h"
@@ -11,12 +9,6 @@
 
 namespace ftd {
 namespace {
-
-// Returns the tokens of the longest row that a micro-batch of one row has: of a packed one, a
-// block.
-int64_t LongestRow(const TrainSpec& spec, const BatchShape& largest) {
-  return spec.packing ? std::min<int64_t>(spec.seq_length, largest.tokens) : largest.longest;
-}
 
 v1::JobPlan::Memory MemoryOf(const ModelConfig& config, const TrainSpec& spec,
                              const BatchShape& largest, bool on_gpu) {
@@ -33,7 +25,7 @@ v1::JobPlan::Memory MemoryOf(const ModelConfig& config, const TrainSpec& spec,
   memory.set_optimizer_bytes(kept.optimizer);
   memory.set_step_bytes(kept.step);
   memory.set_step_recomputed_bytes(recomputed.step);
-  memory.set_step_least_bytes(LeastMemory(config, spec, on_gpu, LongestRow(spec, largest)).step);
+  memory.set_step_least_bytes(LeastMemory(config, spec, on_gpu, largest.longest).step);
   return memory;
 }
 
@@ -61,8 +53,8 @@ absl::StatusOr<v1::JobPlan> MakeJobPlan(const ModelConfig& config, const TrainSp
   *plan.mutable_disk() = DiskOf(PlanDisk(config, spec));
   const bool on_gpu = !GpuLockFile().empty();
   *plan.mutable_memory() = MemoryOf(config, spec, work.largest, on_gpu);
-  const absl::Status fits = CheckFits(config, spec, {.on_gpu = on_gpu, .bytes = device_memory},
-                                      LongestRow(spec, work.largest));
+  const absl::Status fits =
+      CheckFits(config, spec, {.on_gpu = on_gpu, .bytes = device_memory}, work.largest.longest);
   plan.set_does_not_fit(std::string(fits.message()));
   return plan;
 }
