@@ -31,7 +31,7 @@ STEPS = [  # the most important first; seconds that a step may take
     ("peer", speed.peer, 180),
     ("8B QLoRA", speed.qlora_8b, 70),
     ("3B full", speed.full_3b, 110),
-    ("out of memory", speed.out_of_memory, 80),
+    ("out of memory", speed.out_of_memory, 110),
     ("NF4 model", speed.nf4_tiny, 40),
     ("70B QLoRA", speed.qlora_70b, 220),
 ]

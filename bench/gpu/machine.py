@@ -107,11 +107,12 @@ class Machine:
     @staticmethod
     def _ask_torch():
         code = ("import json, torch; print(json.dumps([torch.__path__[0], torch.__version__, torch.cuda.is_available(), "
-                "torch.cuda.is_available() and torch.cuda.get_device_name(0)]))")
+                "torch.cuda.is_available() and torch.cuda.get_device_name(0), "
+                "torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory]))")
         asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         if asked.returncode:
             raise SystemExit(f"torch does not load:\n{asked.stderr}")
-        return dict(zip(("path", "version", "cuda", "card"), json.loads(asked.stdout.splitlines()[-1])))
+        return dict(zip(("path", "version", "cuda", "card", "bytes"), json.loads(asked.stdout.splitlines()[-1])))
 
     @property
     def gpu(self):
@@ -179,18 +180,22 @@ class Machine:
     def train_words(self, directory, *flags):
         return [self.program("ft-worker"), "train", *flags, "--output_dir", directory]
 
-    def train(self, name, *flags, limit, cpu=False):
-        """`ft-worker train` to its end. What it wrote stays until `forget`."""
+    def train(self, name, *flags, limit, cpu=False, most_bytes=None):
+        """`ft-worker train` to its end. What it wrote stays until `forget`. `most_bytes`: of the card, for its allocator."""
         directory = self.forget(name)
+        environment = self.environment(cpu)
+        if most_bytes is not None:
+            fraction = most_bytes / self.torch["bytes"]
+            environment["PYTORCH_ALLOC_CONF"] = f"expandable_segments:True,per_process_memory_fraction:{fraction:.4f}"
         begin = time.monotonic()
         with CardMemory() as card:
-            rc = self.run(name, self.train_words(directory, "--save_steps", 0, *flags), limit, self.environment(cpu))
+            rc = self.run(name, self.train_words(directory, "--save_steps", 0, *flags), limit, environment)
         metrics = directory / "metrics.jsonl"
         rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
         return Training(rc, time.monotonic() - begin, directory, self.out / f"{name}.log", rows, card.most_gb)
 
-    def train_well(self, name, *flags, limit, cpu=False):
-        training = self.train(name, *flags, limit=limit, cpu=cpu)
+    def train_well(self, name, *flags, limit, cpu=False, most_bytes=None):
+        training = self.train(name, *flags, limit=limit, cpu=cpu, most_bytes=most_bytes)
         if training.rc or not training.rows:
             raise Failed(f"{name}: exit status {training.rc}: {training.message}")
         self.trained[name] = training

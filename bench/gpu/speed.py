@@ -11,7 +11,7 @@ QLORA = ["--mode", "qlora", "--dtype", "bfloat16", "--learning_rate", 1e-4]
 FULL = ["--mode", "full", "--dtype", "bfloat16", "--learning_rate", 1e-5]
 PLANNED = 8  # steps of the 8B LoRA runs; the learning rate falls to 0 over them
 # As failure.cc advises on GPU_OUT_OF_MEMORY, and on nothing else.
-OUT_OF_MEMORY = re.compile(r"^hint: lower --batch-", re.MULTILINE)
+OUT_OF_MEMORY = re.compile(r"^hint: lower --seq-length", re.MULTILINE)
 LOSS_BOUND, NORM_BOUND = 1e-3, 2e-2  # relative, bfloat16 against transformers' bfloat16
 LOSS_BOUND_FP32 = 1e-5
 NF4_70B_BYTES = 46e9
@@ -147,13 +147,20 @@ def full_3b(machine, step):
 
 
 def out_of_memory(machine, step):
-    """A batch that no card holds ends with the product's reason; then the next run works."""
+    """With little of the card's memory a batch is computed in parts; with less than the weights take, the run ends with the
+    product's reason; then the next run works.
+    """
     machine.need_gpu()
-    words = [*adapter(machine, "8b"), *LORA]
-    run = machine.train("8b-too-large", *words, *long_rows(machine, 512), "--max_steps", 2, limit=60)
+    words = [*adapter(machine, "8b"), *LORA, *long_rows(machine, 8), "--max_steps", 2]
+    parted = machine.train_well("8b-parted", *words, limit=50, most_bytes=28e9)
+    parts = json.loads((parted.directory / "ftd_run.json").read_text())["micro_batch_parts"]
+    step.expect(parts > 1, "28 GB sufficed for a whole batch")
+    whole = machine.train_well("8b-after", *words, limit=40)
+    apart = distance(parted.rows[:1], whole.rows[:1], "loss")
+    step.expect(apart <= LOSS_BOUND, f"in parts, the loss is {apart:.2g} from the whole batch's (≤ {LOSS_BOUND})")
+    run = machine.train("8b-too-large", *words, limit=40, most_bytes=10e9)
     step.expect(run.rc == 1 and OUT_OF_MEMORY.search(run.message), f"exit status {run.rc}, not GPU_OUT_OF_MEMORY: {run.message}")
-    machine.train_well("8b-after", *words, *long_rows(machine, 1), "--max_steps", 2, limit=40)
-    step.note("512 × 2048, then 1 × 2048")
+    step.note(f"8 × 2048 in {parts} parts, whole, and without room")
 
 
 def nf4_tiny(machine, step):

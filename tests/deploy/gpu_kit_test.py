@@ -98,6 +98,7 @@ def test_with_a_gpu_every_step_runs(pretended, tmp_path):
     ("bits", "8B LoRA", "two runs have different bits"),
     ("peer", "peer", "loss 0.0099 from PEFT's"),
     ("memory", "out of memory", "not GPU_OUT_OF_MEMORY"),
+    ("parts", "out of memory", "sufficed for a whole batch"),
 ])
 def test_a_wrong_result_fails_its_step_alone(fault, step, said, pretended, tmp_path):
     rc, steps, _ = run_kit(pretended, tmp_path / "out", "--only", step, "--only", "3B full", FAULT=fault)
@@ -137,8 +138,10 @@ def test_the_predictions_are_the_documents(tmp_path):
 def test_the_reason_that_the_kit_looks_for_is_the_products():
     import speed
     source = (REPO / "worker/run/failure.cc").read_text()
-    smaller = re.search(r'std::string Smaller\(.*?return absl::StrCat\("([^"]*)"', source, re.DOTALL)[1]
-    hints = re.findall(r'case v1::(\w+):\n\s+return (?:absl::StrCat\()?(Smaller\(run\)|"[^"]*)', source)
-    begins = {reason: smaller if text.startswith("Smaller") else text[1:] for reason, text in hints}
-    assert len(begins) > 5
-    assert [reason for reason, hint in begins.items() if speed.OUT_OF_MEMORY.search(f"hint: {hint}")] == ["GPU_OUT_OF_MEMORY"]
+    helper = {name: re.findall(r'return (?:absl::StrCat\()?"([^"]*)"', body)
+              for name, body in re.findall(r"std::string (Smaller|Lighter)\((.*?)\n}", source, re.DOTALL)}
+    hints = re.findall(r'case v1::(\w+):\n\s+return (?:absl::StrCat\()?(?:(\w+)\(|"([^"]*))', source)
+    begins = {reason: helper[called] if called else [text] for reason, called, text in hints}
+    assert len(begins) > 5 and len(begins["GPU_OUT_OF_MEMORY"]) == 3
+    found = {reason: [bool(speed.OUT_OF_MEMORY.search(f"hint: {hint}")) for hint in texts] for reason, texts in begins.items()}
+    assert all(found.pop("GPU_OUT_OF_MEMORY")) and not any(map(any, found.values()))

@@ -57,8 +57,8 @@ def test_jobs_that_ran_tell_how_long_others_take(ftd, model, dataset, tmp_path):
     running = submit(ftd, model, dataset, max_steps=ENDLESS)
     wait_for_step(ftd, running, 2)
     waiting = [submit(ftd, model, dataset, max_steps=steps) for steps in (20, 30)]
-    ends = wait_until(lambda: all((j := ftd.job(job)).HasField("estimated_end_time") for job in waiting) and
-                      [(seconds(j.estimated_start_time), seconds(j.estimated_end_time)) for j in map(ftd.job, waiting)], "the times")
+    wait_until(lambda: all(ftd.job(job).HasField("estimated_end_time") for job in waiting), "the times")
+    ends = [(seconds(job.estimated_start_time), seconds(job.estimated_end_time)) for job in map(ftd.job, waiting)]
     end = seconds(ftd.job(running).estimated_end_time)
     assert end > seconds(ftd.job(running).start_time) + 1000
     assert ends[0][0] < ends[0][1] <= ends[1][0] < ends[1][1] and abs(ends[0][0] - end) < 0.2 * end

@@ -28,8 +28,9 @@ def step(number, batch):
 
 def train():
     out, batch = pathlib.Path(flag("--output_dir")), int(flag("--batch_size", 8))
-    if batch == 512 and FAULT != "memory":
-        print("\nft-train: CUDA out of memory\nhint: lower --batch-size or --seq-length", file=sys.stderr)
+    fraction = float(os.environ.get("PYTORCH_ALLOC_CONF", "1").rpartition(":")[2])
+    if fraction < 0.2 and FAULT != "memory":
+        print("\nft-train: CUDA out of memory\nhint: lower --seq-length, or use --mode qlora", file=sys.stderr)
         sys.exit(1)
     if ON_GPU and "8b" in out.name or "3b" in out.name or "70b" in out.name:
         time.sleep(0.3)  # for the card's memory to be seen
@@ -39,7 +40,7 @@ def train():
         signal.pause()
     rows = [step(number, batch) for number in range(int(flag("--max_steps", 8)))]
     (out / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (out / "ftd_run.json").write_text(json.dumps({"recomputed_layers": 8}))
+    (out / "ftd_run.json").write_text(json.dumps({"recomputed_layers": 8, "micro_batch_parts": 2 if fraction < 1 and FAULT != "parts" else 1}))
     bits = {"bits": out.name, "resume": "--resume" in sys.argv}.get(FAULT, "")
     for file in ("adapter_model.safetensors", "model.safetensors"):
         (out / file).write_text(f"weights {bits}")
