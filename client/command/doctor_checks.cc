@@ -15,6 +15,7 @@
 #include "lib/base/child_process.h"
 #include "lib/base/json.h"
 #include "lib/base/libtorch_path.h"
+#include "lib/base/short_bytes.h"
 
 namespace ftd {
 namespace {

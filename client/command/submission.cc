@@ -34,6 +34,14 @@ absl::Status BringDataset(Connection& connection, SubmitFlags* submit) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<Connection>> ConnectWithRows(const ServerAddress& server,
+                                                            SubmitFlags* submit) {
+  FTD_RETURN_IF_ERROR(CompleteRequest(submit));
+  FTD_ASSIGN_OR_RETURN(auto connection, Connect(server));
+  FTD_RETURN_IF_ERROR(BringDataset(*connection, submit));
+  return connection;
+}
+
 absl::StatusOr<ftd::v1::Job> Submit(Connection& connection, SubmitFlags* submit) {
   FTD_RETURN_IF_ERROR(BringDataset(connection, submit));
   return connection.Call(&ftd::v1::FineTuning::Stub::SubmitJob, submit->request);

@@ -11,6 +11,7 @@
 #include "client/text/text.h"
 #include "lib/base/error.h"
 #include "lib/base/sha256.h"
+#include "lib/base/short_bytes.h"
 #include "lib/data/dataset_files.h"
 
 namespace ftd {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
+#include "lib/base/short_bytes.h"
 
 namespace ftd {
 

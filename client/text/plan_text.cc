@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/text/text.h"
+#include "lib/base/short_bytes.h"
 
 namespace ftd {
 namespace {

@@ -40,9 +40,6 @@ std::string ShortDuration(double seconds);
 // does not read so.
 std::optional<int64_t> ParseDuration(std::string_view text);
 
-// "512 B", "12.3 MB" (decimal units).
-std::string ShortBytes(int64_t bytes);
-
 // printf("%.*f") and printf("%.*e").
 std::string Fixed(double value, int digits);
 std::string Scientific(double value, int digits);

@@ -7,6 +7,7 @@
 #include "client/rpc/backup.h"
 #include "client/rpc/connection.h"
 #include "client/text/text.h"
+#include "lib/base/short_bytes.h"
 
 namespace ftd {
 

@@ -12,6 +12,7 @@
 #include "client/rpc/connection.h"
 #include "client/text/names.h"
 #include "client/text/text.h"
+#include "lib/base/short_bytes.h"
 #include "lib/cli/generate.h"
 #include "lib/spec/aliases.h"
 

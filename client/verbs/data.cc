@@ -61,11 +61,8 @@ int Check(const Invocation& call) {
         Error(Reason::kUsage, "the rows are given twice, as FILE and as --dataset; leave one out"));
   }
   if (!file.empty()) submit.dataset = file;
-  if (const absl::Status status = CompleteRequest(&submit); !status.ok()) return Fail(status);
-  auto connection = Connect(flags.address());
+  auto connection = ConnectWithRows(flags.address(), &submit);
   if (!connection.ok()) return Fail(connection.status());
-  if (const absl::Status status = BringDataset(**connection, &submit); !status.ok())
-    return Fail(status);
   ftd::v1::CheckDataRequest request;
   *request.mutable_spec() = submit.request.spec();
   grpc::ClientContext context;

@@ -45,8 +45,7 @@ void PrintEstimate(const Estimate& estimate) {
       {"mode", ModeName(estimate.spec().mode())}, {"model", estimate.spec().model()}};
   for (auto& line : PlanSummary(estimate.plan())) lines.push_back(std::move(line));
   lines.emplace_back("would start", StartText(estimate));
-  ScreenStyle style = TerminalStyle();
-  style.color = style.color && StdoutIsTerminal();
+  const ScreenStyle style = StdoutStyle();
   std::cout << KeyValues(lines) << "\n";
   for (const StyledLine& line : MemoryBars(estimate.plan().memory(), style.columns, style.unicode))
     std::cout << line.Render(style.columns, style.color, style.unicode) << "\n";
@@ -78,11 +77,8 @@ int EstimateVerb(const Invocation& call) {
   AddSubmitFlags(flags, &submit);
   flags.Choice("-o,--output", "Format [text]", {"text", "json", "yaml"}, &output);
   if (const auto code = flags.Parse()) return *code;
-  if (const absl::Status status = CompleteRequest(&submit); !status.ok()) return Fail(status);
-  auto connection = Connect(flags.address());
+  auto connection = ConnectWithRows(flags.address(), &submit);
   if (!connection.ok()) return Fail(connection.status());
-  if (const absl::Status status = BringDataset(**connection, &submit); !status.ok())
-    return Fail(status);
   ftd::v1::EstimateJobRequest request;
   *request.mutable_spec() = submit.request.spec();
   grpc::ClientContext context;

@@ -17,6 +17,7 @@
 #include "client/text/table.h"
 #include "client/text/text.h"
 #include "client/watch/terminal.h"
+#include "lib/base/short_bytes.h"
 #include "lib/runlog/plain_json.h"
 
 namespace ftd {

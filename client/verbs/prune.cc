@@ -11,6 +11,7 @@
 #include "client/text/table.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
+#include "lib/base/short_bytes.h"
 #include "lib/runlog/plain_json.h"
 
 namespace ftd {

@@ -18,6 +18,7 @@
 #include "client/text/times.h"
 #include "client/watch/data_report.h"
 #include "lib/base/error.h"
+#include "lib/base/short_bytes.h"
 #include "lib/runlog/plain_json.h"
 #include "lib/spec/job_fields.h"
 

@@ -15,8 +15,7 @@ constexpr int kUncut = std::numeric_limits<int>::max();
 }  // namespace
 
 void PrintDataReport(const ftd::v1::DataReport& report) {
-  ScreenStyle style = TerminalStyle();
-  style.color = style.color && StdoutIsTerminal();
+  const ScreenStyle style = StdoutStyle();
   const auto print = [&](const std::vector<StyledLine>& lines, int columns) {
     for (const StyledLine& line : lines)
       std::cout << line.Render(columns, style.color, style.unicode) << "\n";

@@ -59,6 +59,12 @@ ScreenStyle TerminalStyle() {
   return style;
 }
 
+ScreenStyle StdoutStyle() {
+  ScreenStyle style = TerminalStyle();
+  style.color = style.color && StdoutIsTerminal();
+  return style;
+}
+
 void PrintLines(const std::vector<std::string>& lines) {
   for (const std::string& line : lines) std::cout << line << '\n';
   std::cout << std::flush;

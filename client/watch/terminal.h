@@ -19,6 +19,9 @@ bool StderrIsTerminal();
 // Size, NO_COLOR and the locale of the moment.
 ScreenStyle TerminalStyle();
 
+// The same for what is printed on stdout and stays there: without colour unless it is a terminal.
+ScreenStyle StdoutStyle();
+
 // Prints the lines of a frame on stdout and flushes it, terminal or not.
 void PrintLines(const std::vector<std::string>& lines);
 

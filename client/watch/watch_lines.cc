@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/text/names.h"
 #include "client/text/text.h"
+#include "lib/base/short_bytes.h"
 #include "lib/runlog/step_metrics.h"
 
 namespace ftd {

@@ -13,6 +13,7 @@
 #include "client/text/styled_line.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
+#include "lib/base/short_bytes.h"
 #include "lib/runlog/step_metrics.h"
 
 namespace ftd {

@@ -13,8 +13,6 @@ struct DiskPlan {
   int64_t checkpoint = 0;  // one
   int64_t kept = 0;        // checkpoints that are there at once, at most
   int64_t result = 0;      // the merged model included, where the spec asks for it
-
-  int64_t total() const { return checkpoint * kept + result; }
 };
 
 DiskPlan PlanDisk(const ModelConfig& config, const TrainSpec& spec);

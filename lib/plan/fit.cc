@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/ceil_div.h"
 #include "lib/base/error.h"
+#include "lib/base/short_bytes.h"
 #include "lib/model/architecture.h"
 #include "lib/plan/flops.h"
 #include "lib/plan/work_sizes.h"
@@ -33,6 +34,14 @@ class Search {
         room_(room),
         work_(WorkOfToken(config, spec, longest_row)) {}
 
+  std::vector<SpecChange> Run() {
+    Halves();
+    Modes();
+    Rows();
+    return std::move(found_);
+  }
+
+ private:
   // Takes the change in if it suffices.
   void Try(std::string flags, std::string price, const TrainSpec& changed, int64_t row) {
     if (found_.size() == kMostChanges) return;
@@ -42,14 +51,6 @@ class Search {
         {std::move(flags), std::move(price), bytes, WorkOfToken(config_, changed, row) / work_});
   }
 
-  std::vector<SpecChange> Run() {
-    Halves();
-    Modes();
-    Rows();
-    return std::move(found_);
-  }
-
- private:
   // The same job in fewer bits.
   void Halves() {
     TrainSpec halved = spec_;
@@ -97,19 +98,13 @@ class Search {
   std::vector<SpecChange> found_;
 };
 
-std::string BytesText(int64_t bytes) {
-  const auto number = static_cast<double>(bytes);
-  return bytes < 1'000'000'000 ? absl::StrFormat("%.1f MB", number / 1e6)
-                               : absl::StrFormat("%.1f GB", number / 1e9);
-}
-
 // "--mode lora (17.4 GB, 0.7 times the work: an adapter instead of all weights)"
 std::string TextOf(const SpecChange& change) {
   const bool other_work = change.work < 0.95 || change.work > 1.05;
   return absl::StrCat(
-      change.flags, " (", BytesText(change.bytes),
-      other_work ? absl::StrFormat(", %.1f times the work for a token", change.work) : "",
-      change.price.empty() ? "" : ": ", change.price, ")");
+      change.flags, " (", ShortBytes(change.bytes),
+      other_work ? absl::StrFormat(", %.1f times the work for a token", change.work) : "", ": ",
+      change.price, ")");
 }
 
 }  // namespace
@@ -142,11 +137,11 @@ absl::Status CheckFits(const ModelConfig& config, const TrainSpec& spec, const M
   return Error(
       Reason::kDoesNotFit,
       absl::StrCat("training ", spec.model, " in mode ", std::string(ModeName(spec.mode)),
-                   " needs at least ", BytesText(least.total()),
-                   " of memory: ", BytesText(least.weights + least.scratch), " for the weights, ",
-                   BytesText(least.kept() - least.weights - least.scratch), " for what trains, ",
-                   BytesText(least.step), " for a row of ", longest_row, " tokens; jobs may have ",
-                   BytesText(room.bytes), room.on_gpu ? " of the GPU. " : " of the machine. ",
+                   " needs at least ", ShortBytes(least.total()),
+                   " of memory: ", ShortBytes(least.weights + least.scratch), " for the weights, ",
+                   ShortBytes(least.kept() - least.weights - least.scratch), " for what trains, ",
+                   ShortBytes(least.step), " for a row of ", longest_row, " tokens; jobs may have ",
+                   ShortBytes(room.bytes), room.on_gpu ? " of the GPU. " : " of the machine. ",
                    fitting.empty()
                        ? "No other mode, dtype or row length would fit: choose a smaller model"
                        : "It would fit with " + absl::StrJoin(fitting, ", or with ")));

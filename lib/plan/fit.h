@@ -20,7 +20,7 @@ MemoryPlan LeastMemory(const ModelConfig& config, const TrainSpec& spec, bool on
 // A change of the spec, and what comes of it.
 struct SpecChange {
   std::string flags;  // "--mode qlora"
-  std::string price;  // what it does to the result, where it does something
+  std::string price;  // what it does to the result
   int64_t bytes = 0;  // the least that the job then needs
   double work = 1;    // operations for a token of the longest row, as a multiple of before
 };

@@ -66,8 +66,10 @@ double ForwardShare(Mode mode) { return mode == Mode::kFull ? 1.0 / 3 : 1.0 / 2;
 absl::StatusOr<double> EvaluationFlops(const ModelFlops& flops, Mode mode, const RowSource& eval) {
   FTD_ASSIGN_OR_RETURN(const std::vector<RowLength> lengths, LengthsOf(eval));
   double sum = 0;
-  for (const RowLength& row : lengths)
-    sum += flops.Of(std::vector<int64_t>{0, row.tokens}, row.labels);
+  for (const RowLength& row : lengths) {
+    const int64_t offsets[] = {0, row.tokens};
+    sum += flops.Of(offsets, row.labels);
+  }
   return sum * ForwardShare(mode);
 }
 

@@ -37,13 +37,11 @@ std::optional<double> SecondsPerStep(const std::filesystem::path& attempt_dir) {
   return sum / static_cast<double>(steps->size());
 }
 
-double FlopsOf(const v1::JobPlan& plan) { return plan.model_flops() + plan.evaluation_flops(); }
-
 PacedWork WorkOf(const Job& job, const TrainSpec& spec, const v1::JobPlan& plan) {
   return {.model = job.model_dir,
           .mode = spec.mode,
           .dtype = spec.dtype,
-          .flops = FlopsOf(plan),
+          .flops = plan.model_flops() + plan.evaluation_flops(),
           .tokens_in_step = static_cast<double>(plan.tokens()) / std::max<double>(1, plan.steps())};
 }
 
@@ -113,16 +111,21 @@ std::shared_ptr<const v1::JobPlan> Forecast::PlanOf(const Job& job) const {
 
 // Of an attempt that ran to the job's end: those before it may have been broken off in their first
 // step.
-std::optional<PastRun> Forecast::RunOf(const Job& job) const {
-  if (const auto known = runs_.Find(job.id)) return *known;
+std::optional<PastRun> Forecast::TimedRunOf(const Job& job) const {
   const auto plan = PlanOf(job);
   const auto spec = ResolveTrainSpec(job.spec_json, Dtype::kFloat32);
   const auto attempts = store_.Attempts(job.id);
   if (plan == nullptr || !spec.ok() || !attempts.ok() || attempts->empty()) return std::nullopt;
   const Attempt& last = attempts->back();
-  auto run = TimedRun(state_dir_.AttemptDir(job.id, last.number), last, WorkOf(job, *spec, *plan),
-                      plan->tokens());
-  if (run.has_value()) runs_.Keep(job.id, std::make_shared<const PastRun>(*run));
+  return TimedRun(state_dir_.AttemptDir(job.id, last.number), last, WorkOf(job, *spec, *plan),
+                  plan->tokens());
+}
+
+// That nothing is known of a job is remembered too: looks come up to ten times a second.
+std::shared_ptr<const std::optional<PastRun>> Forecast::RunOf(const Job& job) const {
+  if (auto known = runs_.Find(job.id)) return known;
+  auto run = std::make_shared<const std::optional<PastRun>>(TimedRunOf(job));
+  runs_.Keep(job.id, run);
   return run;
 }
 
@@ -131,7 +134,7 @@ std::vector<PastRun> Forecast::PastRuns() const {
   const auto ended = store_.List(INT64_MAX, {JobState::kSucceeded}, kMostRuns);
   if (!ended.ok()) return runs;
   for (const Job& job : *ended) {
-    if (auto run = RunOf(job)) runs.push_back(*std::move(run));
+    if (const auto run = RunOf(job); run->has_value()) runs.push_back(**run);
   }
   return runs;
 }
@@ -151,7 +154,8 @@ std::optional<TimeRange> Forecast::Estimate(const Job& job, const v1::JobPlan& p
 }
 
 void Forecast::Complete(const Job& job, v1::JobPlan* plan) const {
-  if (!job.sources_json.empty()) {
+  // A worker fetches before it counts, so an active job misses nothing.
+  if (!job.sources_json.empty() && !IsActive(job.state)) {
     if (const auto sources = hub::SourcesFromJson(job.sources_json); sources.ok())
       plan->mutable_disk()->set_download_bytes(hub::MissingBytes(*sources));
   }
@@ -172,8 +176,8 @@ std::optional<absl::Duration> Forecast::TimeOf(const Job& job, const Outlook& ou
   return Middle(*range);
 }
 
-// While it prepares, by its plan; once it takes steps, by their pace. What follows the last step is
-// taken from the plan's range too seldom to matter, and left out.
+// While it prepares, by its plan; once it takes steps, by their pace, without what follows the last
+// of them.
 std::optional<absl::Time> Forecast::EndOf(const Job& active, const Outlook& outlook) const {
   const absl::Time now = absl::Now();
   if (active.state == JobState::kRunning) {

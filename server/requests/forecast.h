@@ -58,7 +58,9 @@ class Forecast {
   };
 
   std::vector<PastRun> PastRuns() const;
-  std::optional<PastRun> RunOf(const Job& job) const;
+  // Of a job that has succeeded.
+  std::optional<PastRun> TimedRunOf(const Job& job) const;
+  std::shared_ptr<const std::optional<PastRun>> RunOf(const Job& job) const;
   std::shared_ptr<const v1::JobPlan> PlanOf(const Job& job) const;
   std::optional<TimeRange> Estimate(const Job& job, const v1::JobPlan& plan,
                                     const Outlook& outlook) const;
@@ -75,7 +77,8 @@ class Forecast {
   const StateDir& state_dir_;
   const Device& device_;
   const GpuSampler& gpus_;
-  mutable SmallCache<PastRun> runs_{/*most_entries=*/256, /*most_bytes=*/64};        // by job
+  mutable SmallCache<std::optional<PastRun>> runs_{/*most_entries=*/256,
+                                                   /*most_bytes=*/64};               // by job
   mutable SmallCache<v1::JobPlan> plans_{/*most_entries=*/1024, /*most_bytes=*/64};  // by job
   mutable absl::Mutex mutex_;
   mutable std::shared_ptr<const Outlook> recent_ ABSL_GUARDED_BY(mutex_);

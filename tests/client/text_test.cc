@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "client/text/table.h"
+#include "lib/base/short_bytes.h"
 
 namespace ftd {
 namespace {
