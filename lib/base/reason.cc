@@ -51,6 +51,8 @@ constexpr ReasonRow kTable[] = {
      "fetch the model first, or unset `HF_HUB_OFFLINE`"},
     {Reason::kHubProtocol, "HUB_PROTOCOL", Code::kDataLoss, 74,
      "retry; if it stays, the hub's answer is not what it should be"},
+    {Reason::kHubRefused, "HUB_REFUSED", Code::kFailedPrecondition, 1,
+     "do as the hub's message says, then retry"},
     {Reason::kHubUnreachable, "HUB_UNREACHABLE", Code::kUnavailable, 69,
      "check the server's network, then retry: what was fetched is kept"},
     {Reason::kInternal, "INTERNAL", Code::kInternal, 70, "report it: this is a defect of ftd"},

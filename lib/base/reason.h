@@ -32,6 +32,7 @@ enum class Reason {
   kHostMemoryGuard,
   kHubOffline,
   kHubProtocol,
+  kHubRefused,
   kHubUnreachable,
   kInternal,
   kInterrupted,
