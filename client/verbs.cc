@@ -17,6 +17,8 @@ constexpr Verb kVerbs[] = {
     {"checkpoints", "List a job's checkpoints", CheckpointsVerb},
     {"get", "Take a job's result home", GetVerb},
     {"export", "Take it home merged, or as a GGUF file for llama.cpp and Ollama", ExportVerb},
+    {"generate", "Continue a text with a job's result or a model", GenerateVerb},
+    {"chat", "Talk with a job's result or a model", ChatVerb},
     {"cancel", "End a job", CancelVerb},
     {"pause", "Stop a running job with a checkpoint, and free the device", PauseVerb},
     {"resume", "Resume a paused job", ResumeVerb},

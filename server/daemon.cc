@@ -110,6 +110,11 @@ Daemon::Daemon(Options options, StateDir state_dir, std::unique_ptr<JobStore> st
                .upload_bytes = options_.max_upload_mib_per_owner << 20,
                .stored_bytes = options_.max_stored_mib_per_owner << 20}),
       exporter_(*store_, state_dir_, options_.worker),
+      model_hosts_(state_dir_, {.worker = options_.worker,
+                                .device_lock = device_.lock,
+                                .idle_seconds = options_.generate_idle_seconds,
+                                .most_models = options_.generate_models}),
+      generator_(*store_, submitter_, device_, model_hosts_),
       forecast_(*store_, state_dir_, device_, gpus_) {}
 
 absl::Status Daemon::CheckFiles(const Options& options) {
@@ -125,6 +130,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
   RemoveStaleUploads(state_dir.Uploads());
   std::error_code ignored;
   std::filesystem::remove_all(state_dir.RowChecks(), ignored);
+  std::filesystem::remove_all(state_dir.Generation(), ignored);
   RemoveUnfinished(state_dir.root());  // a copy of the database
   Pruner::Sweep(state_dir);
   Exporter::Sweep(state_dir);
@@ -180,6 +186,7 @@ absl::Status Daemon::MakeRunner() {
     hub_.Notify(job.id);
     hub_.Notify(WatchHub::kQueue);
     if (IsFinal(job.state)) pruner_->OnJobEnded();
+    if (IsActive(job.state)) model_hosts_.FreeDevice();
     prefetcher_->Wake();
     row_checker_->Wake();
     if (IsFinal(event.to)) notifier_->Wake();
@@ -261,6 +268,7 @@ void Daemon::MakeService() {
       .quotas = quotas_,
       .pruner = *pruner_,
       .exporter = exporter_,
+      .generator = generator_,
       .gpus = gpus_,
       .forecast = forecast_,
       .device = device_.Name(),

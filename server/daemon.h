@@ -16,6 +16,8 @@
 #include "server/attempts/pulse.h"
 #include "server/attempts/runner.h"
 #include "server/callers.h"
+#include "server/generation/generator.h"
+#include "server/generation/model_hosts.h"
 #include "server/host/gpus.h"
 #include "server/host/options.h"
 #include "server/host/state_dir.h"
@@ -111,6 +113,8 @@ class Daemon {
   Access access_;
   OwnerQuotas quotas_;
   Exporter exporter_;
+  ModelHosts model_hosts_;
+  Generator generator_;
   const Forecast forecast_;
   std::unique_ptr<Pruner> pruner_;
   std::unique_ptr<grpc::Server> server_;

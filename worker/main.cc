@@ -249,18 +249,6 @@ int WorkerMain(int argc, char** argv) {
   AddGenerateOptions(*generate, generate_options);
   AddSamplingOptions(*generate, generate_options.request.sampling);
 
-  ftd::ServeGenerationOptions serve_options;
-  CLI::App* serve =
-      app.add_subcommand("serve-generation", "Answer requests for text over a socket (for ftd).");
-  AddGenerationModelOptions(*serve, serve_options.model, serve_options.dtype);
-  serve->add_option("--socket", serve_options.socket, "Unix socket to listen on")
-      ->type_name("PATH")
-      ->required();
-  serve
-      ->add_option("--idle-seconds,--idle_seconds", serve_options.idle_seconds,
-                   "End when nobody has asked for so long")
-      ->capture_default_str();
-
   ftd::TrainOptions train_options;
   CLI::App* train = app.add_subcommand("train", "Fine-tune in the foreground (also: ft-train).");
   ftd::AddTrainOptions(*train, train_options);
@@ -272,13 +260,11 @@ int WorkerMain(int argc, char** argv) {
   // A model's files are read where its directory really is.
   for (auto* dir :
        {&preview_options.model_dir, &logits_options.model_dir, &logits_options.adapter_dir,
-        &export_options.model_dir, &export_options.adapter_dir, &serve_options.model.model_dir,
-        &serve_options.model.adapter_dir, &generate_options.model.model_dir,
+        &export_options.model_dir, &export_options.adapter_dir, &generate_options.model.model_dir,
         &generate_options.model.adapter_dir})
     if (!dir->empty()) *dir = ftd::WithoutLinks(*dir);
   if (*preview) return ExitStatus(ftd::Preview(preview_options, std::cout));
   if (*exporting) return ExitStatus(ftd::RunExport(export_options, std::cerr));
-  if (*serve) return ExitStatus(ftd::ServeGeneration(serve_options));
   if (*generate) return ExitStatus(ftd::Generate(generate_options, std::cout));
   return ExitStatus(ftd::Logits(logits_options));
 }

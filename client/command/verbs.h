@@ -22,12 +22,14 @@ struct Invocation {
 // data only.
 int BackupVerb(const Invocation& call);
 int CancelVerb(const Invocation& call);
+int ChatVerb(const Invocation& call);
 int CheckpointsVerb(const Invocation& call);
 int CompletionVerb(const Invocation& call);
 int DoctorVerb(const Invocation& call);
 int DrainVerb(const Invocation& call);
 int GetVerb(const Invocation& call);
 int ExportVerb(const Invocation& call);
+int GenerateVerb(const Invocation& call);
 int HoldVerb(const Invocation& call);
 int InfoVerb(const Invocation& call);
 int LoginVerb(const Invocation& call);

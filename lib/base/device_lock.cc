@@ -23,6 +23,18 @@ bool IsBelow(const fs::path& path, const fs::path& dir) {
   return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
 }
 
+absl::StatusOr<Fd> Lock(const fs::path& path, const fs::path& dev, int operation) {
+  // A device's node is never created; a lock file of our own is.
+  const int create = IsBelow(path, dev) ? 0 : O_CREAT;
+  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | create));
+  while (::flock(fd.get(), operation) != 0) {
+    if (errno == EWOULDBLOCK)
+      return absl::UnavailableError(absl::StrCat("another process has locked ", path.string()));
+    if (errno != EINTR) return ErrnoError(errno, absl::StrCat("lock ", path.string()));
+  }
+  return fd;
+}
+
 }  // namespace
 
 // nvidiactl first: without it no GPU can be used, whatever other nodes there are.
@@ -38,13 +50,11 @@ fs::path GpuLockFile(const fs::path& dev) {
 
 // Waits for as long as it takes: another process computes until it ends.
 absl::StatusOr<Fd> LockFile(const fs::path& path, const fs::path& dev) {
-  // A device's node is never created; a lock file of our own is.
-  const int create = IsBelow(path, dev) ? 0 : O_CREAT;
-  FTD_ASSIGN_OR_RETURN(Fd fd, OpenFile(path, O_RDWR | create));
-  while (::flock(fd.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return ErrnoError(errno, absl::StrCat("lock ", path.string()));
-  }
-  return fd;
+  return Lock(path, dev, LOCK_EX);
+}
+
+absl::StatusOr<Fd> TryLockFile(const fs::path& path, const fs::path& dev) {
+  return Lock(path, dev, LOCK_EX | LOCK_NB);
 }
 
 }  // namespace ftd

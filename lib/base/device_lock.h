@@ -19,5 +19,8 @@ std::filesystem::path GpuLockFile(const std::filesystem::path& dev = "/dev");
 // descriptor holds the lock. Errors: ErrnoError's.
 absl::StatusOr<Fd> LockFile(const std::filesystem::path& path,
                             const std::filesystem::path& dev = "/dev");
+// The same without waiting. UNAVAILABLE: another process holds it.
+absl::StatusOr<Fd> TryLockFile(const std::filesystem::path& path,
+                               const std::filesystem::path& dev = "/dev");
 
 }  // namespace ftd

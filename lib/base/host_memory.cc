@@ -27,9 +27,12 @@ int64_t AvailableHostMemory() { return FigureOf("/proc/meminfo", "MemAvailable:"
 
 int64_t TotalHostMemory() { return FigureOf("/proc/meminfo", "MemTotal:"); }
 
+// The kernel keeps the peak of all pages alone. Those of files grow while new code runs, and hardly
+// shrink.
 ProcessMemoryUse ProcessMemory() {
   constexpr const char* kStatus = "/proc/self/status";
-  return {.now = FigureOf(kStatus, "VmRSS:"), .peak = FigureOf(kStatus, "VmHWM:")};
+  return {.now = FigureOf(kStatus, "RssAnon:"),
+          .peak = FigureOf(kStatus, "VmHWM:") - FigureOf(kStatus, "RssFile:")};
 }
 
 }  // namespace ftd

@@ -9,7 +9,8 @@ namespace ftd {
 // included. 0 when it cannot be read.
 int64_t AvailableHostMemory();
 
-// This process's own, in bytes: resident now, and at most by now. 0 when it cannot be read.
+// What this process has allocated and touched, in bytes: now, and at most by now. Pages of programs
+// and of other mapped files do not count. 0 when it cannot be read.
 struct ProcessMemoryUse {
   int64_t now = 0, peak = 0;
 };

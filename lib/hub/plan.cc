@@ -15,16 +15,11 @@ namespace {
 // Judged by its config, and by the headers of its weights if they are here.
 absl::StatusOr<ModelConfig> FindModel(const PlanMeans& means, Plan& plan, hub::Sources& sources) {
   TrainSpec& spec = plan.spec;
-  FTD_ASSIGN_OR_RETURN(const FoundModel found, means.models.Find(spec.model, spec.revision));
+  FTD_ASSIGN_OR_RETURN(const FoundModel found,
+                       FindAllowedModel(means.models, spec.model, spec.revision, means.check_dir));
   spec.model = found.name;
   spec.revision = found.revision;
   plan.model_dir = found.dir;
-  if (means.check_dir && !found.source.has_value() && !found.is_configured) {
-    const absl::Status checked = means.check_dir(found.dir);
-    // In the words for one that is not there, so that nobody can feel about for directories.
-    if (absl::IsNotFound(checked)) return means.models.Unknown(found.name);
-    FTD_RETURN_IF_ERROR(checked);
-  }
   if (found.source.has_value()) sources.repos.push_back(*found.source);
   FTD_ASSIGN_OR_RETURN(const ModelConfig model, found.is_complete
                                                     ? means.judge_model(found.dir)
@@ -52,6 +47,18 @@ void PinDate(const std::filesystem::path& model_dir, RowRules* rules) {
 }
 
 }  // namespace
+
+absl::StatusOr<FoundModel> FindAllowedModel(
+    const ModelFinder& models, const std::string& name, const std::string& revision,
+    const std::function<absl::Status(const std::filesystem::path& dir)>& check_dir) {
+  FTD_ASSIGN_OR_RETURN(FoundModel found, models.Find(name, revision));
+  if (!check_dir || found.source.has_value() || found.is_configured) return found;
+  const absl::Status checked = check_dir(found.dir);
+  // In the words for one that is not there, so that nobody can feel about for directories.
+  if (absl::IsNotFound(checked)) return models.Unknown(found.name);
+  FTD_RETURN_IF_ERROR(checked);
+  return found;
+}
 
 absl::StatusOr<Plan> MakePlan(TrainSpec spec, const PlanMeans& means) {
   // Each step binds the spec to what it found. The adapter is judged by its model, so it comes

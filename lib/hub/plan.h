@@ -36,6 +36,12 @@ struct PlanMeans {
   std::function<absl::Status(const std::filesystem::path& dir)> check_dir;
 };
 
+// Finds a model by its name. `check_dir` as of PlanMeans. Errors: ModelFinder::Find's, and those of
+// `check_dir`; NOT_FOUND MODEL_NOT_FOUND for a directory of which it says NOT_FOUND.
+absl::StatusOr<FoundModel> FindAllowedModel(
+    const ModelFinder& models, const std::string& name, const std::string& revision,
+    const std::function<absl::Status(const std::filesystem::path& dir)>& check_dir);
+
 // Finds model and dataset, asks whether the model can be trained as `spec` says and whether the
 // adapter to start from fits it, and pins the spec. Reads headers only. Requires: paths in `spec`
 // are absolute. Errors: those of SubmitJob about model, adapter and dataset.

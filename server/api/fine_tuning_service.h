@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "ftd/v1/fine_tuning.grpc.pb.h"
 #include "server/api/lanes.h"
+#include "server/generation/generator.h"
 #include "server/host/gpus.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job_store.h"
@@ -40,6 +41,7 @@ struct ServiceParts {
   OwnerQuotas& quotas;
   Pruner& pruner;
   Exporter& exporter;
+  Generator& generator;
   const GpuSampler& gpus;
   const Forecast& forecast;
   const char* device;  // the name of what jobs train on
@@ -116,6 +118,8 @@ class FineTuningService final
       Context*, const v1::DownloadResultRequest*) override;
   grpc::ServerWriteReactor<v1::ExportJobResponse>* ExportJob(
       Context*, const v1::ExportJobRequest* request) override;
+  grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
+      Context*, const v1::GenerateRequest* request) override;
 
  private:
   // What a call asks for: a method of AccessTable, and the job that its request names, if any.

@@ -1,7 +1,11 @@
-// The calls about the hub's cache.
+// The calls about the hub's cache, and those that models answer.
+#include <memory>
+#include <utility>
+
 #include "lib/base/error.h"
 #include "server/api/fine_tuning_service.h"
 #include "server/api/page.h"
+#include "server/generation/answer_source.h"
 
 namespace ftd {
 
@@ -53,6 +57,24 @@ grpc::ServerWriteReactor<v1::VerifyModelResponse>* FineTuningService::VerifyMode
   return Task<Message>(
       context, {"VerifyModel", ""}, [this, request = *request](const auto&, const auto&) {
         return [this, request](const auto& controls) { return models_.Verify(request, controls); };
+      });
+}
+
+grpc::ServerWriteReactor<v1::GenerateResponse>* FineTuningService::Generate(
+    Context* context, const v1::GenerateRequest* request) {
+  using Message = v1::GenerateResponse;
+  return Stream<Message>(
+      parts_.lanes.follows, context, {"Generate", request->job()},
+      [this, request = *request](const Caller& caller,
+                                 const std::string& job) -> absl::StatusOr<OpenedStream<Message>> {
+        FTD_RETURN_IF_ERROR(CheckServing());
+        const std::string key = parts_.hub.NewKey();
+        auto source = std::make_unique<AnswerSource>([&hub = parts_.hub, key] { hub.Notify(key); },
+                                                     [=, this](const GenerateObserver& observer) {
+                                                       return parts_.generator.Generate(
+                                                           request, job, caller, observer);
+                                                     });
+        return OpenedStream<Message>{.source = std::move(source), .hub = &parts_.hub, .key = key};
       });
 }
 

@@ -178,6 +178,12 @@ absl::StatusOr<Fd> PrepareExport(const StateDir& state_dir, const Job& job, cons
   return lock;
 }
 
+absl::StatusOr<Fd> PrepareGeneration(const fs::path& dir, const v1::AttemptRequest& request) {
+  FTD_ASSIGN_OR_RETURN(Fd lock, LockForWorker(dir));
+  FTD_RETURN_IF_ERROR(WriteRequest(request, dir));
+  return lock;
+}
+
 // Tries to take the lock. Closing the descriptor gives it back where that succeeded.
 absl::StatusOr<bool> WorkerLives(const fs::path& attempt_dir) {
   const auto lock = OpenFile(attempt_dir / kWorkerLock, O_RDWR);

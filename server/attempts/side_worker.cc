@@ -54,4 +54,10 @@ absl::StatusOr<SideWork> RunSideWorker(const std::string& worker, const std::fil
                                 FileTail(dir / kWorkerLog, kLastWords).value_or(""))));
 }
 
+absl::Status StatusOf(const v1::WorkerEvent::End& end) {
+  if (end.outcome() == v1::WorkerEvent::End::SUCCEEDED) return absl::OkStatus();
+  const Reason reason = ReasonNamed(v1::FailureReason_Name(end.failure_reason()));
+  return Error(reason == Reason::kNone ? Reason::kInternal : reason, end.message());
+}
+
 }  // namespace ftd

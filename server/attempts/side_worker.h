@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ftd/v1/worker.pb.h"
 #include "lib/base/file.h"
@@ -32,5 +33,8 @@ struct SideWorkObserver {
 // worker does not outlive the calling thread.
 absl::StatusOr<SideWork> RunSideWorker(const std::string& worker, const std::filesystem::path& dir,
                                        Fd lock, const SideWorkObserver& observer);
+
+// OK for a worker that did what it had to do; else why not, with the reason of its end.
+absl::Status StatusOf(const v1::WorkerEvent::End& end);
 
 }  // namespace ftd

@@ -87,6 +87,10 @@ struct Options {
   // What jobs may have of the device's memory, MiB: a job that needs more at least is refused. 0:
   // what the device has.
   int64_t device_memory_mib = 0;
+  // Models that may be loaded at once to answer, each by a worker of its own, and seconds after
+  // which one that nobody has asked ends.
+  int64_t generate_models = 2;
+  int64_t generate_idle_seconds = 300;
   // How the log's lines look, and the least level that is written: words of kLogFormats and
   // kLogLevels (log.h).
   std::string log_format = "text";

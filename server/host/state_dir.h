@@ -6,6 +6,7 @@
 //   jobs/<id>/attempts/<n>/             the contract with the worker (proto/ftd/v1/worker.proto)
 //   jobs/<id>/exports/<form>/           results in another form
 //   row_checks/                         looks at rows that no job has yet
+//   generation/<n>/                     workers that answer with a model, of the running daemon
 //   results/<name or id>/               published results
 //   device.lock                         held by the worker that computes, without a GPU
 //   addresses.json                      where the running daemon listens
@@ -61,6 +62,8 @@ class StateDir {
   }
   // Of looks at rows that no job has yet. Emptied at each start.
   std::filesystem::path RowChecks() const { return root_ / "row_checks"; }
+  // Of workers that generate. Emptied at each start.
+  std::filesystem::path Generation() const { return root_ / "generation"; }
   std::filesystem::path Results() const { return root_ / "results"; }
   std::filesystem::path DeviceLock() const { return root_ / "device.lock"; }
   std::filesystem::path Addresses() const { return root_ / "addresses.json"; }

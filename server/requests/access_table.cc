@@ -35,6 +35,10 @@ constexpr AccessRow kTable[] = {
     {"UploadFile", Role::kSubmit},
     {"DownloadResult", Role::kRead, Touches::kReads},
     {"ExportJob", Role::kSubmit, Touches::kReads},
+    {.method = "Generate",
+     .least = Role::kSubmit,
+     .touches = Touches::kReads,
+     .may_name_none = true},
     // With one token a caller could otherwise make others, which would outlive its revocation.
     {"CreateToken", Role::kAdmin, Touches::kNoJob, kLocal},
     {"ListTokens", Role::kAdmin, Touches::kNoJob, kLocal},

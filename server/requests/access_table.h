@@ -17,7 +17,8 @@ struct AccessRow {
   const char* method;  // of ftd.v1.FineTuning
   Role least;          // the role that it takes
   Touches touches = Touches::kNoJob;
-  bool local = false;  // on a unix socket alone
+  bool local = false;          // on a unix socket alone
+  bool may_name_none = false;  // without a job it touches none
 };
 
 // All methods, in the order of the API.

@@ -63,12 +63,6 @@ void MarkUsed(const fs::path& form) {
   fs::last_write_time(form, fs::file_time_type::clock::now(), gone);
 }
 
-absl::Status StatusOf(const v1::WorkerEvent::End& end) {
-  if (end.outcome() == v1::WorkerEvent::End::SUCCEEDED) return absl::OkStatus();
-  const Reason reason = ReasonNamed(v1::FailureReason_Name(end.failure_reason()));
-  return Error(reason == Reason::kNone ? Reason::kInternal : reason, end.message());
-}
-
 }  // namespace
 
 void Exporter::Sweep(const StateDir& state_dir) {

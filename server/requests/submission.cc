@@ -119,6 +119,18 @@ absl::StatusOr<Job> Submitter::JudgeSpec(const std::string& spec_json, const Cal
   return job;
 }
 
+absl::StatusOr<fs::path> Submitter::FindModel(const std::string& model,
+                                              const Caller& caller) const {
+  FTD_ASSIGN_OR_RETURN(const FoundModel found,
+                       FindAllowedModel(finder_, model, /*revision=*/"", [&](const fs::path& dir) {
+                         return source_access_.CheckModelDir(dir, caller);
+                       }));
+  if (found.is_complete) return found.dir;
+  return Error(
+      Reason::kModelNotFound,
+      absl::StrCat(model, " is not in the cache; fetch it first: `ftctl models pull ", model, "`"));
+}
+
 absl::StatusOr<std::optional<Origin>> Submitter::OriginOf(const Submission& submission) const {
   if (submission.start_from.empty()) return std::nullopt;
   return FindOrigin(store_, state_dir_, access_, submission.caller, submission.start_from);

@@ -96,6 +96,11 @@ class Submitter {
   absl::StatusOr<Job> Retry(const std::string& job, const Caller& caller,
                             const std::optional<RequestKey>& request);
 
+  // Returns the directory of a model that the caller may use, with all of its files. Errors: those
+  // of SubmitJob about models; NOT_FOUND MODEL_NOT_FOUND also for one that has to be fetched first.
+  absl::StatusOr<std::filesystem::path> FindModel(const std::string& model,
+                                                  const Caller& caller) const;
+
   const ModelFinder& model_finder() const { return finder_; }
 
  private:

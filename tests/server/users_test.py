@@ -216,7 +216,7 @@ def test_over_tcp_nothing_is_known_outside_the_roots(tmp_path):
 
 METHODS = {method.name: method for method in api.DESCRIPTOR.services_by_name["FineTuning"].methods}
 CHANGES = {"CancelJob", "PauseJob", "ResumeJob", "HoldJob", "ReleaseJob", "UpdateJob", "RetryJob", "DeleteJob"}
-SUBMITS = {"SubmitJob", "CheckData", "EstimateJob", "UploadFile", "PullModel", "VerifyModel", "ExportJob", "Prune"}
+SUBMITS = {"SubmitJob", "CheckData", "EstimateJob", "UploadFile", "PullModel", "VerifyModel", "ExportJob", "Generate", "Prune"}
 ADMINS = {"DeleteModel", "BackUpDatabase", "DrainQueue", "UndrainQueue"}
 LOCAL = {"CreateToken", "ListTokens", "RevokeToken"}
 

@@ -337,13 +337,13 @@ class Ftd:
 
     # The command line.
 
-    def ftctl(self, *args, check: bool = True, timeout: float = DEADLINE_S, env=None) -> subprocess.CompletedProcess:
-        """Runs ftctl against this daemon; stdout and stderr as text."""
+    def ftctl(self, *args, check: bool = True, timeout: float = DEADLINE_S, env=None, input="") -> subprocess.CompletedProcess:
+        """Runs ftctl against this daemon, with `input` on stdin; stdout and stderr as text."""
         full_env = {k: v for k, v in os.environ.items() if not k.startswith(("FTD_", "FTCTL_"))}
         full_env.update(env or {})
         result = subprocess.run([str(BIN / "ftctl"), "--address", self.address, *map(str, args)],
                                 capture_output=True, text=True, timeout=timeout, env=full_env,
-                                stdin=subprocess.DEVNULL)
+                                input=input)
         if check and result.returncode != 0:
             raise AssertionError(f"ftctl {' '.join(map(str, args))} exited {result.returncode}\n"
                                  f"{result.stdout}\n{result.stderr}\n--- ftd's log\n{self.log()}")

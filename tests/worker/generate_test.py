@@ -1,5 +1,5 @@
 """`ft-worker generate` against transformers' `generate`: the same greedy tokens, with every family, an adapter and a chat
-template; and `ft-worker serve-generation` against it. Models are those of tests/lib/gguf/gguf_models.py, tiny with random weights."""
+template; and what it answers a daemon over a socket against it. Models are those of tests/lib/gguf/gguf_models.py, tiny with random weights."""
 import concurrent.futures
 import json
 import os
@@ -165,12 +165,16 @@ def test_what_is_out_of_range_is_named(llama):
 
 
 class Server:
-    """`ft-worker serve-generation`; as a context, ended by SIGTERM."""
+    """A worker that a daemon, which is this process, has started to generate; as a context, ended by SIGTERM."""
 
-    def __init__(self, socket_path, model_dir, idle_seconds=60):
-        self.path = socket_path
-        self.process = subprocess.Popen([BIN / "ft-worker", "serve-generation", "--model", model_dir, "--cpu", "--socket", socket_path,
-                                         "--idle-seconds", str(idle_seconds)], stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    def __init__(self, directory, model_dir, idle_seconds=60):
+        directory.mkdir()
+        self.path = directory / "generation.sock"
+        (directory / "request.json").write_text(json.dumps({
+            "spec": {"mode": "FULL", "model": str(model_dir), "dtype": "FLOAT32"}, "model_dir": str(model_dir),
+            "generation": {"daemon_pid": os.getpid(), "idle_seconds": idle_seconds, "on_cpu": True}}))
+        self.process = subprocess.Popen([BIN / "ft-worker", "attempt", "--dir", directory], stderr=subprocess.PIPE, text=True,
+                                        env=ONE_THREAD)
         self._wait()
 
     def _wait(self):
@@ -206,7 +210,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(root, llama):
-    with Server(root / "generation.sock", llama) as running:
+    with Server(root / "generation", llama) as running:
         yield running
 
 
@@ -241,8 +245,7 @@ def test_a_request_that_is_wrong_is_told_so(server):
 
 
 def test_a_server_ends_when_nobody_asks(root, llama):
-    path = root / "idle.sock"
-    server = Server(path, llama, idle_seconds=1)
+    server = Server(root / "idle", llama, idle_seconds=1)
     text, _ = server.answer(prompt="the", max_new_tokens=4)
     assert text and server.process.wait(timeout=60) == 0
-    assert not path.exists()
+    assert not server.path.exists()

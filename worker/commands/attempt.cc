@@ -12,6 +12,7 @@
 #include "worker/engine/train.h"
 #include "worker/run/attempt_request.h"
 #include "worker/run/control_server.h"
+#include "worker/run/generation_work.h"
 #include "worker/run/result_export.h"
 #include "worker/run/row_check.h"
 #include "worker/run/sources.h"
@@ -36,6 +37,11 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
   FTD_ASSIGN_OR_RETURN(v1::AttemptRequest request, ReadAttemptRequest(dir / "request.json"));
   FTD_ASSIGN_OR_RETURN(TrainSpec spec, SpecOf(request));
   FTD_ASSIGN_OR_RETURN(std::unique_ptr<EventLog> events, EventLog::Create(dir / "events.log"));
+  if (request.has_generation()) {
+    const v1::WorkerEvent::End end = GenerateForDaemon(request, spec, dir);
+    events->End(end);
+    return end.outcome() == v1::WorkerEvent::End::FAILED ? 1 : 0;
+  }
   StopFlags flags;
   // Called on the control thread. Whoever writes the end record first ends the process; the other
   // returns.

@@ -11,7 +11,6 @@
 #include "lib/base/file.h"
 #include "nlohmann/json.hpp"
 #include "worker/commands/prompt_file.h"
-#include "worker/run/generation_server.h"
 
 namespace ftd {
 namespace {
@@ -112,16 +111,6 @@ absl::Status Generate(GenerateOptions options, std::ostream& out) {
   out.flush();
   return out ? absl::OkStatus()
              : absl::UnavailableError("cannot write the answers: the output is closed or full");
-}
-
-absl::Status ServeGeneration(ServeGenerationOptions options) {
-  const std::optional<Dtype> dtype = ParseDtype(options.dtype);
-  if (!dtype) return FieldError({{"dtype", "must be float32, bfloat16 or float16"}});
-  if (options.idle_seconds < 1) return FieldError({{"idle-seconds", "must be at least 1"}});
-  options.model.dtype = *dtype;
-  FTD_ASSIGN_OR_RETURN(const auto server, GenerationServer::Start(options.socket));
-  FTD_ASSIGN_OR_RETURN(const auto generation, Generation::Load(options.model));
-  return server->Serve(*generation, std::chrono::seconds(options.idle_seconds));
 }
 
 }  // namespace ftd

@@ -1,5 +1,4 @@
-// `ft-worker generate`: the texts with which a model continues prompts; and `ft-worker
-// serve-generation`, which answers over a socket.
+// `ft-worker generate`: the texts with which a model continues prompts.
 #pragma once
 
 #include <cstdint>
@@ -27,15 +26,5 @@ struct GenerateOptions {
 // Generates for all prompts at once and writes the answers in the order of the prompts: the text of
 // a single one as it comes.
 absl::Status Generate(GenerateOptions options, std::ostream& out);
-
-struct ServeGenerationOptions {
-  engine::GeneratorOptions model;
-  std::string dtype = "float32";
-  std::filesystem::path socket;  // replaced when there is one
-  int64_t idle_seconds = 300;    // until it ends, when nobody asks for anything
-};
-
-// Serves as generation_server.h says.
-absl::Status ServeGeneration(ServeGenerationOptions options);
 
 }  // namespace ftd

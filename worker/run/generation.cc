@@ -9,6 +9,7 @@
 #include "lib/data/row_encoder.h"
 #include "lib/spec/judge.h"
 #include "worker/engine/train.h"
+#include "worker/run/failure.h"
 
 namespace ftd {
 
@@ -33,7 +34,7 @@ absl::StatusOr<std::unique_ptr<Generation>> Generation::Load(
     engine::InitializeProcess();
     generation->generator_ = std::make_unique<engine::Generator>(options);
   } catch (const engine::EngineError& error) {
-    return absl::FailedPreconditionError(error.what());
+    return StatusOf(error);
   }
   return generation;
 }
@@ -77,7 +78,7 @@ absl::StatusOr<std::vector<AnswerPiece>> Generation::Step() {
   try {
     for (const engine::NextToken& next : generator_->Step()) pieces.push_back(Take(next));
   } catch (const engine::EngineError& error) {
-    return absl::FailedPreconditionError(error.what());
+    return StatusOf(error);
   }
   return pieces;
 }

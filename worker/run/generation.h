@@ -40,7 +40,7 @@ struct AnswerPiece {
 // Not thread-safe.
 class Generation {
  public:
-  // Errors: those of JudgeModel and Tokenizer::Load; FAILED_PRECONDITION with the engine's message.
+  // Errors: those of JudgeModel and Tokenizer::Load, and the engine's (failure.h).
   static absl::StatusOr<std::unique_ptr<Generation>> Load(const engine::GeneratorOptions& options);
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }

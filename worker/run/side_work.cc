@@ -7,18 +7,13 @@
 #include <csignal>
 
 namespace ftd {
-namespace {
 
-constexpr int kLowest = 19;
-
-}  // namespace
-
-absl::Status BecomeSideWorker(int64_t daemon_pid) {
+absl::Status BecomeSideWorker(int64_t daemon_pid, int niceness) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   // It may have ended before that.
   if (daemon_pid != 0 && ::getppid() != daemon_pid)
     return absl::CancelledError("the daemon that asked has ended");
-  ::setpriority(PRIO_PROCESS, 0, kLowest);
+  ::setpriority(PRIO_PROCESS, 0, niceness);
   return absl::OkStatus();
 }
 

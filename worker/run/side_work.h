@@ -7,8 +7,11 @@
 
 namespace ftd {
 
-// From now on this process has the lowest priority, and ends with the thread that started it.
+// The lowest priority (nice(2)).
+inline constexpr int kLowestPriority = 19;
+
+// From now on this process has a lower priority, and ends with the thread that started it.
 // CANCELLED: the daemon of that pid (0: not known) has ended already.
-absl::Status BecomeSideWorker(int64_t daemon_pid);
+absl::Status BecomeSideWorker(int64_t daemon_pid, int niceness = kLowestPriority);
 
 }  // namespace ftd
