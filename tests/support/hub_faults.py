@@ -7,6 +7,8 @@ In place of the answer:
   status         code, retry_after (seconds, or an HTTP date as text), ratelimit (seconds: RateLimit says none are
                  left until then), error_code, error_message
   stall          silence; with after=N: in the body, when N bytes of it are sent. Lifting the fault lets it go on
+  late           the answer, and all that is done for it, comes after some seconds
+  lost_answer    what was asked is done, and RST comes in place of the answer
   reset          RST
   redirect_loop  302 to the same address
   garbage        200 with a body that is no JSON (body, content_type)
@@ -17,6 +19,9 @@ In the body of a file that the hub or the CDN sends (GET only, and not used up b
   wrong_bytes    the byte at offset (of the file) is flipped
   ignore_range   200 with everything although a range was asked for
   no_content_length   chunked
+In the body of a request:
+  slow_in        rate bytes per second are taken
+  cut_in         RST when N bytes (after) of it have come
 """
 
 from __future__ import annotations
@@ -25,8 +30,9 @@ import dataclasses
 import re
 import threading
 
-IN_PLACE = ("status", "stall", "reset", "redirect_loop", "garbage", "huge")
+IN_PLACE = ("status", "stall", "late", "lost_answer", "reset", "redirect_loop", "garbage", "huge")
 IN_BODY = ("cut", "slow", "wrong_bytes", "ignore_range", "no_content_length")
+IN_REQUEST = ("slow_in", "cut_in")
 PIECE = 64 * 1024
 
 
@@ -41,8 +47,10 @@ class Fault:
     lifted: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     @property
-    def in_body(self) -> bool:
-        return self.kind in IN_BODY or (self.kind == "stall" and "after" in self.args)
+    def where(self) -> tuple[str, ...]:
+        if self.kind in IN_REQUEST:
+            return IN_REQUEST
+        return IN_BODY if self.kind in IN_BODY or (self.kind == "stall" and "after" in self.args) else IN_PLACE
 
     def matches(self, listener: str, method: str, target: str) -> bool:
         return (self.listener in (None, listener) and self.method in (None, method)
@@ -57,7 +65,7 @@ class Faults:
 
     def order(self, pattern: str, kind: str, times: int | None = 1, listener: str | None = None,
               method: str | None = None, **args) -> None:
-        if kind not in IN_PLACE + IN_BODY:
+        if kind not in IN_PLACE + IN_BODY + IN_REQUEST:
             raise ValueError(f"no such fault: {kind}")
         re.compile(pattern)
         with self._lock:
@@ -71,15 +79,18 @@ class Faults:
             self._armed, self._taken = [], []
 
     def in_place(self, listener: str, method: str, target: str) -> Fault | None:
-        taken = self._take(listener, method, target, in_body=False, most=1)
+        taken = self._take(listener, method, target, IN_PLACE, most=1)
         return taken[0] if taken else None
 
     def in_body(self, listener: str, method: str, target: str) -> dict[str, Fault]:
-        return {fault.kind: fault for fault in self._take(listener, method, target, in_body=True)}
+        return {fault.kind: fault for fault in self._take(listener, method, target, IN_BODY)}
 
-    def _take(self, listener: str, method: str, target: str, in_body: bool, most: int | None = None) -> list[Fault]:
+    def in_request(self, listener: str, method: str, target: str) -> dict[str, Fault]:
+        return {fault.kind: fault for fault in self._take(listener, method, target, IN_REQUEST)}
+
+    def _take(self, listener: str, method: str, target: str, where: tuple[str, ...], most: int | None = None) -> list[Fault]:
         with self._lock:
-            taken = [f for f in self._armed if f.in_body == in_body and f.matches(listener, method, target)][:most]
+            taken = [f for f in self._armed if f.where == where and f.matches(listener, method, target)][:most]
             for fault in taken:
                 if fault.times is not None:
                     fault.times -= 1

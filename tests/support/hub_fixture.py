@@ -50,7 +50,7 @@ class Hub:
         self._dir = tempfile.TemporaryDirectory(prefix="test-hub-")
         self.root = pathlib.Path(self._dir.name)
         (self.root / "files").mkdir()
-        command, self.ca_file = [*enter, sys.executable, str(SERVER)], None
+        command, self.ca_file = [*enter, sys.executable, str(SERVER), str(self.root / "files")], None
         if tls:
             self.ca_file, key = make_certificate(self.root)
             command += ["--tls", str(self.ca_file), str(key)]
@@ -117,9 +117,20 @@ class Hub:
     def tag(self, repo_id: str, name: str, rev: str = "main", type: str = "model") -> None:
         self._order("tag", id=repo_id, name=name, rev=rev, type=type)
 
-    def add_token(self, token: str, user: str = "ann", may_read=(), expired: bool = False) -> None:
-        """`user` may read the private and gated repositories in `may_read`, and those under its own name."""
-        self._order("add_token", token=token, name=user, may_read=list(may_read), expired=expired)
+    def add_token(self, token: str, user: str = "ann", may_read=(), expired: bool = False, role: str = "read",
+                  may_write=()) -> None:
+        """`user` may read the private and gated repositories in `may_read`, and those under its own name. With the role
+        "write" it may write to the latter and to those in `may_write`."""
+        self._order("add_token", token=token, name=user, may_read=list(may_read), expired=expired, role=role,
+                    may_write=list(may_write))
+
+    def part_size(self, size: int | None) -> None:
+        """Large files of more bytes than that are to be sent in parts of that size; None: none are."""
+        self._order("part_size", size=size)
+
+    def ignore(self, *paths: str) -> None:
+        """Tells clients of these paths that the repository's .gitignore names them."""
+        self._order("ignore", paths=paths)
 
     def page_size(self, size: int | None) -> None:
         """Rows per page of a tree listing; None: 1000, or 50 with expand, as the public hub has it."""
@@ -139,7 +150,7 @@ class Hub:
 
     def requests(self, clear: bool = False) -> list[dict]:
         """In the order of arrival: listener, method, path (decoded), query (raw), range, has_auth, status (None while
-        it stalls, and after a reset), bytes_sent (of the body), user_agent, headers (lower case, no authorization)."""
+        it stalls, and after a reset), bytes_sent and bytes_received (of the bodies), user_agent, headers (lower case, no authorization)."""
         return self._order("requests", clear=clear)
 
     def bytes_sent(self, path_regex: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import socket
@@ -50,23 +52,47 @@ class Handler(BaseHTTPRequestHandler):
         self.query = parse_qs(url.query, keep_blank_values=True)
         self.raw = url.path.split("/")[1:]
         self.target = f"{unquote(url.path)}?{url.query}"
-        self.sent_in = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         # The entry is in the log before a byte of the answer is out, so a client that has its answer finds it there.
         self.entry = {"listener": self.listener, "method": self.command, "path": unquote(url.path), "query": url.query,
                       "range": self.headers.get("Range"), "has_auth": "Authorization" in self.headers, "status": None,
-                      "bytes_sent": 0, "user_agent": self.headers.get("User-Agent"),
+                      "bytes_sent": 0, "bytes_received": 0, "user_agent": self.headers.get("User-Agent"),
                       "headers": {name.lower(): value for name, value in self.headers.items()
                                   if name.lower() != "authorization"}}
         with self.hub.lock:
             self.hub.log.append(self.entry)
             self.hub.lock.notify_all()
+        if (sent_in := self.receive()) is None:
+            return self.drop(reset=True)
+        self.sent_in = sent_in
         try:
             fault = self.hub.faults.in_place(self.listener, self.command, self.target)
             self.misbehave(fault) if fault else self.answer()
         except Answer as answer:
             self.send_answer(answer)
 
-    do_GET = do_HEAD = do_POST = serve
+    do_GET = do_HEAD = do_POST = do_PUT = serve
+
+    def receive(self) -> bytes | None:
+        """The request's body; None: the connection is to end before all of it is there."""
+        left, body = int(self.headers.get("Content-Length") or 0), b""
+        if left == 0:
+            return body
+        faults = self.hub.faults.in_request(self.listener, self.command, self.target)
+        rate = faults["slow_in"].args["rate"] if "slow_in" in faults else None
+        stop = faults["cut_in"].args["after"] if "cut_in" in faults else left
+        while left:
+            piece = self.rfile.read(min(left, max(1, rate // 50) if rate else left, max(1, stop - len(body))))
+            if not piece:  # the client has gone
+                self.close_connection = True
+                return None
+            body += piece
+            left -= len(piece)
+            self.entry["bytes_received"] = len(body)
+            if rate:
+                faults["slow_in"].lifted.wait(len(piece) / rate)
+            if len(body) >= stop and "cut_in" in faults:
+                return None
+        return body
 
     @property
     def bucket(self) -> str:
@@ -81,6 +107,15 @@ class Handler(BaseHTTPRequestHandler):
         if fault.kind == "stall":
             fault.lifted.wait()
             self.answer()
+        elif fault.kind == "late":
+            fault.lifted.wait(args["seconds"])
+            self.answer()
+        elif fault.kind == "lost_answer":
+            connection, self.wfile = self.wfile, io.BytesIO()
+            with contextlib.suppress(Answer):
+                self.answer()
+            self.wfile = connection
+            self.drop(reset=True)
         elif fault.kind == "reset":
             self.drop(reset=True)
         elif fault.kind == "redirect_loop":

@@ -51,14 +51,24 @@ def is_lfs(path: str, size: int, patterns) -> bool:
 def blob_of(path: str, source: str, patterns) -> Blob:
     """Reads `source` once to learn its ids."""
     size = os.path.getsize(source)
-    lfs = is_lfs(path, size, patterns)
-    content = hashlib.sha256() if lfs else hashlib.sha1(b"blob %d\0" % size)
+    return lfs_blob(source) if is_lfs(path, size, patterns) else regular_blob(source)
+
+
+def digest_of(source: str, content) -> str:
     with open(source, "rb") as f:
         while chunk := f.read(1 << 20):
             content.update(chunk)
-    if not lfs:
-        return Blob(source, size, content.hexdigest())
-    sha256 = content.hexdigest()
+    return content.hexdigest()
+
+
+def regular_blob(source: str) -> Blob:
+    size = os.path.getsize(source)
+    return Blob(source, size, digest_of(source, hashlib.sha1(b"blob %d\0" % size)))
+
+
+def lfs_blob(source: str) -> Blob:
+    size = os.path.getsize(source)
+    sha256 = digest_of(source, hashlib.sha256())
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
     return Blob(source, size, git_oid("blob", pointer), sha256, len(pointer))
 
@@ -119,14 +129,18 @@ class Repo:
 
     def commit(self, changes: dict[str, str | None], branch: str, title: str) -> str:
         """Adds a commit on `branch` (a new one starts from main) with `changes`: path → file, or None to delete."""
+        return self.commit_blobs({path: source and blob_of(path, source, self.lfs) for path, source in changes.items()},
+                                 branch, title)
+
+    def commit_blobs(self, changes: dict[str, Blob | None], branch: str, title: str) -> str:
         ref = full_ref(branch)
         parent = self.refs.get(ref) or self.refs.get("refs/heads/main")
         files = dict(self.commits[parent].files) if parent else {}
-        for path, source in changes.items():
-            if source is None:
+        for path, blob in changes.items():
+            if blob is None:
                 files.pop(path, None)
             else:
-                files[path] = blob_of(path, source, self.lfs)
+                files[path] = blob
         folders = tree_ids(files)
         at = EPOCH + 60 * len(self.commits)
         author = f"Ann <ann@example.com> {at} +0000"

@@ -1,19 +1,17 @@
 """A hub of model and dataset repositories over real HTTP, answering as the public one does, in its own process.
 
-    python hub_server.py [--tls CERT KEY]
+    python hub_server.py FILES [--tls CERT KEY]
 
 Two listeners: the hub (127.0.0.1:PORT) and the CDN (localhost:PORT2, so another host to a client), to which LFS files
 are redirected with a signed address. The first line on stdout tells the ports. Then one JSON request a line on stdin
 ({"op": …}), one JSON answer a line on stdout; the process ends when its stdin closes, so it never outlives a test.
-hub_fixture.py drives it; hub_server_test.py holds it against huggingface_hub and datasets.
+FILES is the folder for what clients write. hub_fixture.py drives it; hub_server_test.py holds it against huggingface_hub and datasets.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
-import hmac
 import json
 import os
 import re
@@ -24,20 +22,20 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import hub_repos
 from hub_http import Answer, Handler, Listener
-from hub_state import Hub
+from hub_state import Hub, signature
+from hub_writes import Storage, Writes, Written
 
 API_TYPES = {"models": "model", "datasets": "dataset"}
 VERBS = ("revision", "tree", "refs", "commits", "paths-info", "auth-check")
 TEXT = (".json", ".txt", ".md", ".jsonl", ".csv", ".yaml", ".py", ".jinja", ".gitattributes")
 GZIP_FROM = 1000  # bytes: the public hub's cache compresses text of at least that size, if asked
-SECRET = b"signs the CDN's addresses"
 EXPOSED = ("X-Repo-Commit,X-Request-Id,X-Error-Code,X-Error-Message,X-Total-Count,ETag,Link,Accept-Ranges,"
            "Content-Range,X-Linked-Size,X-Linked-ETag,X-Xet-Hash")
 BAD_TOKEN = "Invalid credentials in Authorization header"
 NO_TOKEN = "Invalid username or password."
 
 
-class HubHandler(Handler):
+class HubHandler(Writes, Handler):
     listener = "hub"
 
     def send_head(self, status: int, headers=(), **more: str):
@@ -50,6 +48,8 @@ class HubHandler(Handler):
 
     def answer(self):
         head, *rest = self.raw
+        if self.command == "POST" and self.answer_write():
+            return
         if head == "api":
             self.answer_api(rest)
         elif "resolve" in self.raw:
@@ -137,7 +137,7 @@ class HubHandler(Handler):
             raise Answer(401, NO_TOKEN)
         self.send_json({"type": "user", "id": "0" * 24, "name": user["name"], "fullname": user["name"].title(),
                         "isPro": False, "orgs": [], "auth": {"type": "access_token", "accessToken": {
-                            "displayName": f"{user['name']}-laptop", "role": "read"}}})
+                            "displayName": f"{user['name']}-laptop", "role": user["role"]}}})
 
     def answer_revision(self, repo, tail):
         commit, _, _ = self.revision(repo, tail)
@@ -251,7 +251,7 @@ class HubHandler(Handler):
         self.wfile.write(b"\r\n0\r\n\r\n")
 
 
-class CdnHandler(Handler):
+class CdnHandler(Storage, Handler):
     listener = "cdn"
 
     def send_answer(self, answer: Answer):
@@ -265,6 +265,8 @@ class CdnHandler(Handler):
         blob = self.hub.blobs.get(self.raw[-1])
         if "Authorization" in self.headers:  # a token that reached another company's servers
             raise Answer(400, "Only one auth mechanism allowed")
+        if self.command == "PUT":
+            return self.answer_put()
         expires = self.query.get("Expires", [""])[0]
         if blob is None or self.query.get("Signature") != [signature(path, expires)] or int(expires) < time.time():
             raise Answer(403, "Access denied")
@@ -273,12 +275,14 @@ class CdnHandler(Handler):
             "Content-Disposition": self.query["response-content-disposition"][0]})
 
 
-def signature(path: str, expires: str) -> str:
-    return hmac.new(SECRET, f"{path} {expires}".encode(), hashlib.sha256).hexdigest()
+class WritableHub(Hub, Written):
+    def __init__(self, files: str):
+        Hub.__init__(self)
+        Written.__init__(self, files)
 
 
-def main(tls: list[str] | None):
-    hub = Hub()
+def main(files: str, tls: list[str] | None):
+    hub = WritableHub(files)
     scheme = "https" if tls else "http"
     hub_port = Listener(hub, HubHandler, tls).server_address[1]
     cdn_port = Listener(hub, CdnHandler, tls).server_address[1]
@@ -294,4 +298,4 @@ def main(tls: list[str] | None):
 
 
 if __name__ == "__main__":
-    main(sys.argv[2:4] if sys.argv[1:2] == ["--tls"] else None)
+    main(sys.argv[1], sys.argv[3:5] if sys.argv[2:3] == ["--tls"] else None)

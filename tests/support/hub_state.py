@@ -5,11 +5,19 @@ The operations (op_…) are what a test orders through the server's stdin; hub_f
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import threading
 
 import hub_repos
 from hub_faults import Faults
+
+SECRET = b"signs the CDN's addresses"
+
+
+def signature(what: str, expires: str) -> str:
+    return hmac.new(SECRET, f"{what} {expires}".encode(), hashlib.sha256).hexdigest()
 
 
 class Hub:
@@ -41,7 +49,7 @@ class Hub:
         repo.refs |= {f"refs/tags/{tag}": sha for tag in tags}
         with self.lock:
             self.repos[type, id.lower()] = repo
-            self._publish(repo, sha)
+            self.publish(repo, sha)
             if renamed_from:
                 self.moved[type, renamed_from.lower()] = id
         return sha
@@ -50,10 +58,10 @@ class Hub:
         repo = self.repos[type, id.lower()]
         with self.lock:
             sha = repo.commit(files, branch, title)
-            self._publish(repo, sha)
+            self.publish(repo, sha)
         return sha
 
-    def _publish(self, repo, sha):
+    def publish(self, repo, sha):
         self.blobs |= {blob.xet_hash: blob for blob in repo.commits[sha].files.values() if blob.sha256}
 
     def op_tag(self, id, type, name, rev):
