@@ -83,7 +83,7 @@ absl::Status CheckDiskFor(const Sources& sources) {
 }
 
 absl::Status FetchSources(const Sources& sources, const std::string& token,
-                          const FetchOptions& options) {
+                          const TransferOptions& options) {
   Settings settings;
   settings.endpoint = sources.endpoint;
   settings.cache_dir = sources.cache_dir;
@@ -92,9 +92,9 @@ absl::Status FetchSources(const Sources& sources, const std::string& token,
   int64_t total = 0, before = 0;
   for (const RepoRevision& revision : sources.repos) total += TotalBytes(revision);
   for (const RepoRevision& revision : sources.repos) {
-    FetchOptions part = options;
+    TransferOptions part = options;
     if (options.progress) {
-      part.progress = [&](const FetchProgress& progress) {
+      part.progress = [&](const TransferProgress& progress) {
         options.progress({before + progress.done_bytes, total, progress.bytes_per_second});
       };
     }

@@ -36,6 +36,6 @@ absl::Status CheckDiskFor(const Sources& sources);
 
 // FetchFiles of all repositories; `options.progress` gets their sum.
 absl::Status FetchSources(const Sources& sources, const std::string& token,
-                          const FetchOptions& options);
+                          const TransferOptions& options);
 
 }  // namespace ftd::hub

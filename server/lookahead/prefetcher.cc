@@ -43,8 +43,8 @@ void Prefetcher::FetchForNext() {
     return now.ok() && now->has_value() && (*now)->id == id;
   };
   std::atomic<bool> dropped{false};
-  hub::FetchOptions options;
-  options.progress = [&](const hub::FetchProgress&) { dropped = dropped || !still_next(); };
+  hub::TransferOptions options;
+  options.progress = [&](const hub::TransferProgress&) { dropped = dropped || !still_next(); };
   options.cancelled = [&] { return ending_ || dropped; };
   const absl::Status fetched =
       hub::FetchSources(*sources, hub::FindToken(hub::SettingsFromEnvironment()), options);

@@ -12,14 +12,14 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "ftd/v1/fine_tuning.pb.h"
-#include "lib/hub/fetch.h"
+#include "lib/hub/transfer.h"
 #include "server/host/stream_source.h"
 
 namespace ftd {
 
 // The means that the work has.
 struct ClientTaskControls {
-  std::function<void(const hub::FetchProgress&)> progress;
+  std::function<void(const hub::TransferProgress&)> progress;
   std::function<bool()> cancelled;
 };
 
@@ -72,7 +72,7 @@ class ClientTask : public StreamSource<Message> {
   }
 
   // Only the latest progress is kept: a slow client skips some.
-  void SetProgress(const hub::FetchProgress& progress) {
+  void SetProgress(const hub::TransferProgress& progress) {
     Message message;
     message.mutable_progress()->set_done(progress.done_bytes);
     message.mutable_progress()->set_total(progress.total_bytes);

@@ -13,7 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "ftd/v1/fine_tuning.pb.h"
-#include "lib/hub/fetch.h"
+#include "lib/hub/transfer.h"
 #include "server/attempts/side_worker.h"
 #include "server/host/state_dir.h"
 #include "server/jobs/job_store.h"
@@ -56,7 +56,7 @@ class Exporter {
   };
   struct Work {
     int waiters = 0;
-    hub::FetchProgress progress;
+    hub::TransferProgress progress;
     std::optional<absl::Status> end;
     std::thread thread;
   };

@@ -26,9 +26,9 @@ absl::Status BringSources(const std::string& sources_json, const std::string& to
   FTD_ASSIGN_OR_RETURN(const hub::Sources sources, hub::SourcesFromJson(sources_json));
   // The daemon may have fetched everything while another job ran.
   if (hub::HasSources(sources)) return absl::OkStatus();
-  hub::FetchOptions options;
+  hub::TransferOptions options;
   options.cancelled = [&flags] { return flags.stop.load(); };
-  options.progress = [&observer](const hub::FetchProgress& progress) {
+  options.progress = [&observer](const hub::TransferProgress& progress) {
     observer.Progress(v1::Progress::DOWNLOAD, {progress.done_bytes, progress.total_bytes, "bytes",
                                                progress.bytes_per_second});
   };
