@@ -72,13 +72,14 @@ absl::StatusOr<bool> IsDamaged(const fs::path& blob,
   std::error_code error;
   const auto size = static_cast<int64_t>(fs::file_size(blob, error));
   if (error) return true;
-  BlobDigest digest(blob.filename(), size);
+  const std::string etag = blob.filename();
+  BlobDigest digest(KindOf(etag), size);
   FTD_ASSIGN_OR_RETURN(const Fd fd, OpenFile(blob, O_RDONLY));
   std::string buffer(kReadBytes, '\0');
   while (true) {
     const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
     if (got < 0) return true;
-    if (got == 0) return !digest.Matches();
+    if (got == 0) return digest.Hex() != etag;
     digest.Update({buffer.data(), static_cast<size_t>(got)});
     FTD_RETURN_IF_ERROR(read(got));
   }

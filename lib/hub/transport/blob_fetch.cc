@@ -37,7 +37,7 @@ class PartialBlob : public BodySink {
     if (fstat(fd_.get(), &info) != 0) return Failed("stat");
     // Longer than the file: it cannot be the beginning of it.
     if (info.st_size > file_.size) return Restart();
-    digest_.emplace(file_.etag, file_.size);
+    digest_.emplace(KindOf(file_.etag), file_.size);
     std::string buffer(kReadBytes, '\0');
     while (size_ < info.st_size) {
       const ssize_t got = pread(fd_.get(), buffer.data(), buffer.size(), size_);
@@ -54,7 +54,7 @@ class PartialBlob : public BodySink {
   absl::Status Restart() {
     if (ftruncate(fd_.get(), 0) != 0 || lseek(fd_.get(), 0, SEEK_SET) < 0)
       return Failed("truncate");
-    digest_.emplace(file_.etag, file_.size);
+    digest_.emplace(KindOf(file_.etag), file_.size);
     size_ = 0;
     fetched_(0);
     return absl::OkStatus();
@@ -80,7 +80,7 @@ class PartialBlob : public BodySink {
   int64_t size() const { return size_; }
   bool IsWhole() const { return size_ == file_.size; }
   // Once, when it is whole.
-  bool IsRight() { return digest_->Matches(); }
+  bool IsRight() { return digest_->Hex() == file_.etag; }
 
   // Only bytes that are on disk get the name under which everybody trusts them.
   absl::Status Publish(const std::filesystem::path& blob) {

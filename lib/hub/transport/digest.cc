@@ -16,10 +16,13 @@ EVP_MD_CTX* Context(void* context) { return static_cast<EVP_MD_CTX*>(context); }
 
 }  // namespace
 
-BlobDigest::BlobDigest(const std::string& etag, int64_t size)
-    : etag_(etag),
-      context_(EVP_MD_CTX_new(), [](void* context) { EVP_MD_CTX_free(Context(context)); }) {
-  const bool git = etag.size() == kSha1HexDigits;
+DigestKind KindOf(const std::string& etag) {
+  return etag.size() == kSha1HexDigits ? DigestKind::kGit : DigestKind::kSha256;
+}
+
+BlobDigest::BlobDigest(DigestKind kind, int64_t size)
+    : context_(EVP_MD_CTX_new(), [](void* context) { EVP_MD_CTX_free(Context(context)); }) {
+  const bool git = kind == DigestKind::kGit;
   EVP_DigestInit_ex(Context(context_.get()), git ? EVP_sha1() : EVP_sha256(), nullptr);
   // git hashes "blob SIZE\0" before the content.
   if (git) Update(absl::StrCat("blob ", size) + std::string(1, '\0'));
@@ -30,11 +33,11 @@ void BlobDigest::Update(std::string_view data) {
 }
 
 // The context cannot be used after its final digest.
-bool BlobDigest::Matches() {
+std::string BlobDigest::Hex() {
   unsigned char bytes[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
   EVP_DigestFinal_ex(Context(context_.get()), bytes, &size);
-  return absl::BytesToHexString({reinterpret_cast<const char*>(bytes), size}) == etag_;
+  return absl::BytesToHexString({reinterpret_cast<const char*>(bytes), size});
 }
 
 }  // namespace ftd::hub

@@ -8,17 +8,21 @@
 
 namespace ftd::hub {
 
+enum class DigestKind { kSha256, kGit };
+
+// The kind of a digest that is given in hex.
+DigestKind KindOf(const std::string& etag);
+
 // Incremental. Not thread-safe.
 class BlobDigest {
  public:
-  // The kind goes by the length of `etag`; git's digest covers the file's size as well.
-  BlobDigest(const std::string& etag, int64_t size);
+  // git's digest covers the file's size as well.
+  BlobDigest(DigestKind kind, int64_t size);
   void Update(std::string_view data);
-  // Returns whether the bytes so far are those of the etag. Call once.
-  bool Matches();
+  // Lower-case hex. Call once.
+  std::string Hex();
 
  private:
-  std::string etag_;
   std::unique_ptr<void, void (*)(void*)> context_;
 };
 

@@ -1,8 +1,10 @@
 #include "lib/hub/transport/http_client.h"
 
 #include <curl/curl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
@@ -14,71 +16,42 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/hub/transport/url.h"
 
 namespace ftd::hub {
 namespace {
 
 constexpr int kMostRedirects = 10;
 constexpr size_t kMostBody = 64u << 20;
-// A transfer that moves less than a byte a second for kSilenceSeconds is given up.
-constexpr long kConnectTimeoutMs = 10000, kSilenceSeconds = 30, kBufferBytes = 512 << 10;
-
-struct UrlDeleter {
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
-};
-using Url = std::unique_ptr<CURLU, UrlDeleter>;
-
-// Null for text that is not a URL.
-Url ParseUrl(const std::string& text) {
-  Url url(curl_url());
-  if (curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return nullptr;
-  return url;
-}
-
-// With the scheme's port if the URL names none, so that https://a and https://a:443 are the same.
-std::string Part(const Url& url, CURLUPart part) {
-  char* text = nullptr;
-  if (curl_url_get(url.get(), part, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) return "";
-  std::string copy = text;
-  curl_free(text);
-  return copy;
-}
-
-bool SameOrigin(const Url& a, const Url& b) {
-  return Part(a, CURLUPART_SCHEME) == Part(b, CURLUPART_SCHEME) &&
-         absl::EqualsIgnoreCase(Part(a, CURLUPART_HOST), Part(b, CURLUPART_HOST)) &&
-         Part(a, CURLUPART_PORT) == Part(b, CURLUPART_PORT);
-}
+constexpr long kConnectTimeoutMs = 10000, kBufferBytes = 512 << 10;
 
 // Returns scheme, host and path: a query may be a signature that opens the file to whoever reads
 // the log. Of a webhook the path does.
 std::string Shown(const HttpRequest& request) {
-  if (!request.json.has_value()) return request.url.substr(0, request.url.find('?'));
-  const Url url = ParseUrl(request.url);
-  return url == nullptr ? "the address" : Part(url, CURLUPART_HOST);
+  if (!request.path_is_secret) return request.url.substr(0, request.url.find('?'));
+  const std::string host = HostOf(request.url);
+  return host.empty() ? "the address" : host;
 }
 
 absl::Status Protocol(const HttpRequest& request, absl::string_view what) {
   return Error(Reason::kHubProtocol, absl::StrCat(Shown(request), ": ", what));
 }
 
+bool KeepsBody(int status) { return status == 307 || status == 308; }
 bool IsRedirect(int status) {
-  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+  return status == 301 || status == 302 || status == 303 || KeepsBody(status);
 }
 
 // Points the request at a redirect's target. The hub redirects large files to another host with a
 // signed URL; the token must not go there, and https must not become http.
-absl::Status Follow(const HttpResponse& response, HttpRequest& request) {
-  const Url from = ParseUrl(request.url);
-  // Set on a copy of the old URL, a relative location is resolved against it.
-  Url to = ParseUrl(request.url);
-  if (curl_url_set(to.get(), CURLUPART_URL, response.Header("location").c_str(), 0) != CURLUE_OK)
-    return Protocol(request, "redirects to an address that is none");
-  const std::string scheme = Part(to, CURLUPART_SCHEME);
-  if (scheme != "https" && !(scheme == "http" && Part(from, CURLUPART_SCHEME) == "http"))
+absl::Status PointAtTarget(const HttpResponse& response, HttpRequest& request) {
+  const auto to = ResolveUrl(request.url, response.Header("location"));
+  if (!to.has_value()) return Protocol(request, "redirects to an address that is none");
+  const std::string scheme = SchemeOf(*to);
+  if (scheme != "https" && !(scheme == "http" && SchemeOf(request.url) == "http"))
     return Protocol(request, absl::StrCat("redirects from https to ", scheme));
-  if (!SameOrigin(from, to)) request.bearer.clear();
-  request.url = Part(to, CURLUPART_URL);
+  if (!SameOrigin(request.url, *to)) request.bearer.clear();
+  request.url = *to;
   return absl::OkStatus();
 }
 
@@ -114,6 +87,7 @@ struct HttpClient::Transfer {
   CURL* curl;
   HttpResponse response;
   bool begun = false;
+  int64_t sent = 0;     // of the request's part
   absl::Status status;  // why a callback ended it
 
   // Called for each line of the header, also of a proxy's answer to CONNECT.
@@ -135,6 +109,20 @@ struct HttpClient::Transfer {
     return transfer->status.ok() ? size : CURL_WRITEFUNC_ERROR;
   }
 
+  static size_t OnPart(char* buffer, size_t, size_t size, void* self) {
+    auto* transfer = static_cast<Transfer*>(self);
+    const auto read = transfer->Read(buffer, size);
+    if (read.ok()) return *read;
+    transfer->status = read.status();
+    return CURL_READFUNC_ABORT;
+  }
+
+  // Called when the part has to be sent again, on another connection.
+  static int OnSeek(void* self, curl_off_t offset, int) {
+    static_cast<Transfer*>(self)->sent = offset;
+    return CURL_SEEKFUNC_OK;
+  }
+
   // Called about once a second while nothing comes, and more often with data.
   static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
     return static_cast<Transfer*>(self)->client->cancelled() ? 1 : 0;
@@ -146,6 +134,43 @@ struct HttpClient::Transfer {
     response.status = static_cast<int>(status);
     begun = true;
     return ToSink() ? sink->Begin(response) : absl::OkStatus();
+  }
+
+  absl::StatusOr<size_t> Read(char* buffer, size_t size) {
+    const FilePart& part = *request->part;
+    size = static_cast<size_t>(std::min<int64_t>(static_cast<int64_t>(size), part.size - sent));
+    if (size == 0) return size;
+    const ssize_t got = pread(part.fd, buffer, size, part.first_byte + sent);
+    if (got < 0) return ErrnoError(errno, "read a file that is sent");
+    if (got == 0)
+      return Error(Reason::kResultMissing,
+                   "a file became shorter while it was sent; send it again");
+    sent += got;
+    if (part.sent) part.sent(sent);
+    return static_cast<size_t>(got);
+  }
+
+  // Sets what is sent beside the header, and adds the lines of the header that go with it.
+  void SetBody(std::vector<std::string>& lines) {
+    if (request->body.has_value()) {
+      lines.push_back("Content-Type: " + request->content_type);
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                       static_cast<curl_off_t>(request->body->size()));
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body->c_str());
+    } else if (request->part.has_value()) {
+      curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+      curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE,
+                       static_cast<curl_off_t>(request->part->size));
+      curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
+      curl_easy_setopt(curl, CURLOPT_READFUNCTION, OnPart);
+      curl_easy_setopt(curl, CURLOPT_READDATA, this);
+      curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, OnSeek);
+      curl_easy_setopt(curl, CURLOPT_SEEKDATA, this);
+    } else {
+      return;
+    }
+    // Without "Expect", for which curl would wait a second where a server does not know it.
+    lines.emplace_back("Expect:");
   }
 
   // The body of an error is kept for the message, not given to the sink.
@@ -167,12 +192,21 @@ HttpClient::HttpClient(std::function<bool()> cancelled)
 HttpClient::~HttpClient() = default;
 
 absl::StatusOr<HttpResponse> HttpClient::Get(const HttpRequest& request, BodySink* sink) {
+  return Follow(request, sink, IsRedirect);
+}
+
+absl::StatusOr<HttpResponse> HttpClient::Send(const HttpRequest& request) {
+  return Follow(request, nullptr, KeepsBody);
+}
+
+absl::StatusOr<HttpResponse> HttpClient::Follow(const HttpRequest& request, BodySink* sink,
+                                                bool (*is_redirect)(int status)) {
   // Redirects are followed here and not by curl, which would decide about the token by itself.
   HttpRequest next = request;
   for (int redirects = 0; redirects <= kMostRedirects; ++redirects) {
     FTD_ASSIGN_OR_RETURN(HttpResponse response, Perform(next, sink));
-    if (!IsRedirect(response.status) || response.Header("location").empty()) return response;
-    FTD_RETURN_IF_ERROR(Follow(response, next));
+    if (!is_redirect(response.status) || response.Header("location").empty()) return response;
+    FTD_RETURN_IF_ERROR(PointAtTarget(response, next));
   }
   return Protocol(request, "redirects without end");
 }
@@ -180,16 +214,11 @@ absl::StatusOr<HttpResponse> HttpClient::Get(const HttpRequest& request, BodySin
 absl::StatusOr<HttpResponse> HttpClient::Perform(const HttpRequest& request, BodySink* sink) {
   CURL* curl = curl_.get();
   curl_easy_reset(curl);  // keeps the connections
-  Transfer transfer{this, &request, sink, curl, {}, false, {}};
+  Transfer transfer{this, &request, sink, curl, {}, false, 0, {}};
   std::vector<std::string> lines;
   if (!request.bearer.empty()) lines.push_back("Authorization: Bearer " + request.bearer);
-  if (request.json.has_value()) {
-    // Without "Expect", for which curl would wait a second where a server does not know it.
-    lines.insert(lines.end(), {"Content-Type: application/json", "Expect:"});
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
-                     static_cast<curl_off_t>(request.json->size()));
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.json->c_str());
-  }
+  transfer.SetBody(lines);
+  if (!request.accept.empty()) lines.push_back("Accept: " + request.accept);
   const HeaderList headers = MakeHeaders(lines);
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
   // Proxies come from the environment, as curl reads it.
@@ -200,7 +229,8 @@ absl::StatusOr<HttpResponse> HttpClient::Perform(const HttpRequest& request, Bod
   curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, kBufferBytes);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
   curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kSilenceSeconds);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
+                   static_cast<long>(absl::ToInt64Seconds(request.silence)));
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, Transfer::OnHeader);
   curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, Transfer::OnBody);
@@ -230,7 +260,7 @@ absl::StatusOr<HttpResponse> HttpClient::Perform(const HttpRequest& request, Bod
 }
 
 absl::StatusOr<HttpResponse> HttpClient::Post(const std::string& url, const std::string& json) {
-  return Perform({.url = url, .json = json}, nullptr);
+  return Perform({.url = url, .body = json, .path_is_secret = true}, nullptr);
 }
 
 // In pieces of 100 ms, because `cancelled` can only be polled.

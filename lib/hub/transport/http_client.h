@@ -18,12 +18,28 @@
 
 namespace ftd::hub {
 
+// Bytes of an open file, which have to stay until they are sent.
+struct FilePart {
+  int fd = -1;
+  int64_t first_byte = 0;
+  int64_t size = 0;
+  // Called on the client's thread with the bytes that are on their way; may be empty.
+  std::function<void(int64_t bytes)> sent;
+};
+
 struct HttpRequest {
   std::string url;
   // Sent as `Authorization: Bearer` to the host of `url`, never to a host that it redirects to.
   std::string bearer;
   int64_t first_byte = 0;           // > 0: asks for the rest of the file from here on (Range)
-  std::optional<std::string> json;  // sent with POST
+  std::optional<std::string> body;  // sent with POST
+  std::string content_type = "application/json";
+  std::string accept;            // "": anything
+  std::optional<FilePart> part;  // sent with PUT
+  // Messages name only the host of `url`: its path opens something to whoever reads it.
+  bool path_is_secret = false;
+  // A transfer in which nothing moves for so long is given up. Whole seconds.
+  absl::Duration silence = absl::Seconds(30);
 };
 
 struct HttpResponse {
@@ -54,10 +70,13 @@ class HttpClient {
   HttpClient& operator=(const HttpClient&) = delete;
 
   // Follows redirects. Any answer of a server is a response, whatever its status. UNAVAILABLE
-  // reason HUB_UNREACHABLE when there was none or it broke off (nothing for 30 s counts as that
-  // too), CANCELLED, DATA_LOSS reason HUB_PROTOCOL when it makes no sense (too many redirects, a
-  // body beyond 64 MiB without a sink).
+  // reason HUB_UNREACHABLE when there was none or it broke off, CANCELLED, DATA_LOSS reason
+  // HUB_PROTOCOL when it makes no sense (too many redirects, a body beyond 64 MiB without a sink).
   absl::StatusOr<HttpResponse> Get(const HttpRequest& request, BodySink* sink = nullptr);
+
+  // Sends the request's body or part. Follows the redirects that keep it (307, 308). Errors as
+  // Get's; DATA_LOSS reason RESULT_MISSING when the file ends before its part does.
+  absl::StatusOr<HttpResponse> Send(const HttpRequest& request);
 
   // Sends `json`. Follows no redirect. Messages name only the host of `url`, whose path may be a
   // secret. Errors as Get's.
@@ -70,6 +89,8 @@ class HttpClient {
 
  private:
   struct Transfer;
+  absl::StatusOr<HttpResponse> Follow(const HttpRequest& request, BodySink* sink,
+                                      bool (*is_redirect)(int status));
   absl::StatusOr<HttpResponse> Perform(const HttpRequest& request, BodySink* sink);
 
   std::function<bool()> cancelled_;

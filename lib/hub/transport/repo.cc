@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "lib/base/error.h"
 #include "lib/base/json.h"
+#include "lib/hub/transport/url.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd::hub {
@@ -28,7 +29,6 @@ bool IsHex(std::string_view text) {
                      [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-bool IsCommit(std::string_view text) { return text.size() == 40 && IsHex(text); }
 bool IsEtag(std::string_view text) {
   return (text.size() == 40 || text.size() == 64) && IsHex(text);
 }
@@ -43,22 +43,6 @@ bool IsSafePath(const std::string& path) {
       return false;
   }
   return true;
-}
-
-// Percent-encoding as in RFC 3986. A branch "refs/pr/1" is one segment of the URL, so its slashes
-// are encoded.
-std::string Escaped(const std::string& text, bool keep_slashes) {
-  std::string escaped;
-  for (const char c : text) {
-    const bool plain = absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' ||
-                       c == '.' || c == '~' || (keep_slashes && c == '/');
-    if (plain) {
-      escaped += c;
-    } else {
-      absl::StrAppend(&escaped, "%", absl::Hex(static_cast<unsigned char>(c), absl::kZeroPad2));
-    }
-  }
-  return escaped;
 }
 
 // The repository's page, which is also the base of its files' URLs.
@@ -100,14 +84,6 @@ absl::StatusOr<HttpResponse> GetPatiently(HttpClient& http, const HttpRequest& r
   }
 }
 
-absl::Status TokenInvalid(const Settings& settings) {
-  return Error(Reason::kTokenInvalid,
-               absl::StrCat(settings.endpoint,
-                            " does not accept the token: it is mistyped, expired or revoked; make "
-                            "one at ",
-                            settings.endpoint, "/settings/tokens and store it with `ftctl login`"));
-}
-
 // A gated repository needs a click on its page, which no program can make.
 absl::Status Gated(const Settings& settings, const RepoId& repo, bool has_token) {
   return Error(Reason::kModelGated,
@@ -126,6 +102,16 @@ absl::Status NotFound(const Settings& settings, const RepoId& repo, absl::string
 
 }  // namespace
 
+bool IsCommit(std::string_view text) { return text.size() == 40 && IsHex(text); }
+
+absl::Status TokenInvalid(const Settings& settings) {
+  return Error(Reason::kTokenInvalid,
+               absl::StrCat(settings.endpoint,
+                            " does not accept the token: it is mistyped, expired or revoked; make "
+                            "one at ",
+                            settings.endpoint, "/settings/tokens and store it with `ftctl login`"));
+}
+
 std::string Described(const RepoId& repo) {
   return absl::StrCat(repo.type == RepoType::kModel ? "model " : "dataset ", repo.name);
 }
@@ -137,6 +123,7 @@ absl::StatusOr<RepoRevision> ParseRevision(const RepoId& repo, const std::string
   if (!info) return Protocol(repo, "it is not a JSON object");
   try {
     RepoRevision revision{repo, info->value("sha", ""), {}};
+    revision.is_private = info->value("private", false);
     if (!IsCommit(revision.commit)) return Protocol(repo, "it names no commit");
     for (const Json& sibling : info->at("siblings")) {
       FTD_ASSIGN_OR_RETURN(RepoFile file, ParseFile(repo, sibling));
@@ -150,7 +137,7 @@ absl::StatusOr<RepoRevision> ParseRevision(const RepoId& repo, const std::string
 
 std::string FileUrl(const Settings& settings, const RepoRevision& revision, const RepoFile& file) {
   return absl::StrCat(Page(settings, revision.repo), "/resolve/", revision.commit, "/",
-                      Escaped(file.path, /*keep_slashes=*/true));
+                      EscapeUrl(file.path, /*keep_slashes=*/true));
 }
 
 absl::StatusOr<RepoRevision> GetRevision(HttpClient& http, const Settings& settings,
@@ -159,7 +146,7 @@ absl::StatusOr<RepoRevision> GetRevision(HttpClient& http, const Settings& setti
   // blobs=true adds sizes and digests.
   const std::string url = absl::StrCat(
       settings.endpoint, "/api/", repo.type == RepoType::kModel ? "models/" : "datasets/",
-      repo.name, "/revision/", Escaped(revision, /*keep_slashes=*/false), "?blobs=true");
+      repo.name, "/revision/", EscapeUrl(revision, /*keep_slashes=*/false), "?blobs=true");
   FTD_ASSIGN_OR_RETURN(const HttpResponse response, GetPatiently(http, {url, token}, retries));
   if (response.status != 200) return HubError(response, settings, repo, revision, !token.empty());
   return ParseRevision(repo, response.body);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,6 +25,9 @@ struct RepoId {
 // "model meta-llama/Llama-3.1-8B-Instruct", for messages.
 std::string Described(const RepoId& repo);
 
+// Returns whether that is a commit's id: 40 hex digits.
+bool IsCommit(std::string_view text);
+
 struct RepoFile {
   std::string path;  // relative, '/' between its parts, checked against leaving its directory
   int64_t size = 0;
@@ -35,6 +39,7 @@ struct RepoRevision {
   RepoId repo;
   std::string commit;  // 40 hex digits
   std::vector<RepoFile> files;
+  bool is_private = false;  // as far as an answer of the hub says
 };
 
 // Reads the hub's answer about a repository at a revision (api/models/…?blobs=true). DATA_LOSS
@@ -53,6 +58,9 @@ absl::StatusOr<RepoRevision> GetRevision(HttpClient& http, const Settings& setti
 // The name of the token's user. UNAUTHENTICATED TOKEN_INVALID when the hub does not know it.
 absl::StatusOr<std::string> WhoAmI(HttpClient& http, const Settings& settings,
                                    const std::string& token);
+
+// The error of a token that the hub does not know: UNAUTHENTICATED TOKEN_INVALID.
+absl::Status TokenInvalid(const Settings& settings);
 
 // Address of a file's bytes.
 std::string FileUrl(const Settings& settings, const RepoRevision& revision, const RepoFile& file);
