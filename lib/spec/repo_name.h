@@ -9,4 +9,7 @@ namespace ftd::hub {
 // '.'.
 bool IsRepoName(const std::string& name);
 
+// Returns whether `name` may be a branch's, by git's rules, and is not a commit's id or a full ref.
+bool IsBranchName(const std::string& name);
+
 }  // namespace ftd::hub

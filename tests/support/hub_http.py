@@ -28,7 +28,7 @@ class Answer(Exception):
         self.status, self.message = status, message
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if status >= 400:
-            self.headers["X-Error-Message"] = message
+            self.headers["X-Error-Message"] = message.replace("\n", " ")
         if code:
             self.headers["X-Error-Code"] = code
         if status == 401:

@@ -4,15 +4,40 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "lib/base/json.h"
 #include "lib/hub/selection.h"
 #include "lib/hub/sources.h"
+#include "lib/hub/transport/blob_upload.h"
 #include "lib/hub/transport/cache.h"
+#include "lib/hub/transport/repo_writes.h"
 
 namespace ftd::hub {
 namespace {
 
 void Require(bool condition) {
   if (!condition) std::abort();
+}
+
+// The answers to what is written.
+void TryWrites(const RepoId& repo, const std::string& bytes) {
+  const Settings settings{.endpoint = "https://hub", .cache_dir = "", .token_path = ""};
+  const std::string token = "hf_secret", branch = "main";
+  const WriteTarget target{settings, token, repo, branch, absl::ZeroDuration()};
+  HttpResponse response;
+  response.body = bytes;
+  for (response.status = 400; response.status < 430; ++response.status) {
+    const absl::Status error = WriteError(response, target, "a step");
+    Require(!error.ok() && error.message().find(token) == absl::string_view::npos);
+  }
+  if (const auto commit = ParseCommit(repo, bytes); commit.ok()) Require(IsCommit(*commit));
+  const auto json = ParseJsonObject(bytes);
+  if (!json.has_value()) return;
+  if (const auto modes = ParseUploadModes(repo, *json, {"a"}); modes.ok())
+    Require(modes->contains("a"));
+  const auto plan = ParseUploadPlan(target, *json, 100);
+  if (!plan.ok()) return;
+  for (const std::string& part : plan->parts) Require(part.starts_with("https:"));
+  Require(plan->parts.empty() || plan->part_size > 0);
 }
 
 void Try(const std::string& bytes) {
@@ -29,6 +54,7 @@ void Try(const std::string& bytes) {
   if (IsRepoName(bytes))
     Require(cache.RepoDir({RepoType::kModel, bytes}).parent_path() == "/cache");
   SourcesFromJson(bytes).status().IgnoreError();
+  TryWrites(repo, bytes);
 
   const auto revision = ParseRevision(repo, bytes);
   if (!revision.ok()) return;
