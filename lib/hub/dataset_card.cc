@@ -8,6 +8,7 @@
 #include "lib/base/error.h"
 #include "lib/data/rows/row.h"
 #include "lib/data/splits.h"
+#include "lib/hub/front_matter.h"
 #include "yaml-cpp/yaml.h"
 
 namespace ftd::hub {
@@ -16,16 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kMaxYamlBytes = 1 << 20;
-
-// Returns the YAML between the first line, "---", and the next such line.
-std::string FrontMatter(std::string_view readme) {
-  const size_t begin = readme.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos || !readme.substr(begin).starts_with("---")) return "";
-  const size_t line = readme.find_first_of("\r\n", begin);
-  if (line != begin + 3) return "";
-  const size_t end = std::min(readme.find("\n---", line), readme.find("\r---", line));
-  return end == std::string_view::npos ? "" : std::string(readme.substr(line, end - line + 1));
-}
 
 // Reports a card's mistake with its line. Caught in ConfigsOfCard, as YAML's own exceptions are.
 [[noreturn]] void Complain(const YAML::Node& node, const std::string& what) {

@@ -2,8 +2,10 @@
 
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "lib/spec/repo_name.h"
 #include "nlohmann/json.hpp"
 #include "worker/records/version.h"
@@ -37,14 +39,31 @@ std::string EvaluationYaml(const TrainSpec& spec, const std::string& name,
       evaluation.mean_token_accuracy());
 }
 
+// What is made of a model is under its license. A path in its repository leads nowhere in another.
+std::string LicenseYaml(const TrainSpec& spec, const hub::License& license, bool base_on_hub) {
+  std::string yaml;
+  if (license.ids.size() == 1) absl::StrAppend(&yaml, "license: ", license.ids[0], "\n");
+  if (license.ids.size() > 1)
+    absl::StrAppend(&yaml, "license:\n- ", absl::StrJoin(license.ids, "\n- "), "\n");
+  if (!license.name.empty()) absl::StrAppend(&yaml, "license_name: ", Quoted(license.name), "\n");
+  const bool is_url = absl::StartsWith(license.link, "https://");
+  if (is_url || (base_on_hub && !license.link.empty())) {
+    const std::string repo =
+        is_url ? "" : absl::StrCat("https://huggingface.co/", spec.model, "/blob/main/");
+    absl::StrAppend(&yaml, "license_link: ", Quoted(repo + license.link), "\n");
+  }
+  return yaml;
+}
+
 std::string Metadata(const TrainSpec& spec, const std::string& name, bool base_on_hub,
-                     const v1::Evaluation* evaluation) {
+                     const hub::License& license, const v1::Evaluation* evaluation) {
   const bool full = spec.mode == Mode::kFull;
   std::string yaml;
   if (base_on_hub) {
     absl::StrAppend(&yaml, "base_model: ", Quoted(spec.model),
                     "\nbase_model_relation: ", full ? "finetune" : "adapter", "\n");
   }
+  yaml += LicenseYaml(spec, license, base_on_hub);
   absl::StrAppend(&yaml, "library_name: ", full ? "transformers" : "peft",
                   "\npipeline_tag: text-generation\ntags:\n- ftd\n- sft\n");
   if (!full) absl::StrAppend(&yaml, "- ", std::string(ModeName(spec.mode)), "\n");
@@ -81,13 +100,14 @@ std::string HowToLoad(const TrainSpec& spec, const std::string& base) {
 
 }  // namespace
 
-std::string ModelCard(const TrainSpec& spec, const RunFacts& facts, const RunHistory& history) {
+std::string ModelCard(const TrainSpec& spec, const RunFacts& facts, const hub::License& license,
+                      const RunHistory& history) {
   const bool base_on_hub = hub::IsRepoName(spec.model);
   const std::string base = base_on_hub ? spec.model : NameOfPath(facts.model_dir);
   const std::string name = facts.job_name.empty() ? NameOfPath(base) : facts.job_name;
   const v1::Evaluation* evaluation = EvaluationOf(spec, history);
-  std::string card = absl::StrCat("---\n", Metadata(spec, name, base_on_hub, evaluation), "---\n\n",
-                                  WhatWasTrained(spec, base));
+  std::string card = absl::StrCat("---\n", Metadata(spec, name, base_on_hub, license, evaluation),
+                                  "---\n\n", WhatWasTrained(spec, base));
   if (const auto& steps = history.steps; !steps.empty()) {
     absl::StrAppendFormat(&card,
                           "\n%d steps, %d tokens; loss %.4f at the first step, %.4f at the last.\n",

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "lib/hub/model_license.h"
 #include "lib/spec/train_spec.h"
 #include "worker/records/run_history.h"
 #include "worker/records/run_record.h"
@@ -11,7 +12,8 @@ namespace ftd {
 
 // Metadata in YAML, then what was trained, how it came out, and how to load it. It has no path of
 // this machine: a base model or dataset that is not from the hub goes by its own name or is left
-// out.
-std::string ModelCard(const TrainSpec& spec, const RunFacts& facts, const RunHistory& history);
+// out. `license` is the base model's.
+std::string ModelCard(const TrainSpec& spec, const RunFacts& facts, const hub::License& license,
+                      const RunHistory& history);
 
 }  // namespace ftd

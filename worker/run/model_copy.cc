@@ -59,4 +59,12 @@ absl::Status CopyChatTemplates(const fs::path& model_dir, std::optional<uid_t> r
   return SyncPath(dir / kMoreChatTemplates);
 }
 
+hub::License ReadLicense(const fs::path& model_dir, std::optional<uid_t> reader) {
+  const auto opened = OpenContained(model_dir, "README.md");
+  if (!opened.ok()) return {};
+  if (reader.has_value() && !CheckReadable(*opened, FindUser(*reader)).ok()) return {};
+  const auto card = ReadFile(opened->fd, "README.md");
+  return card.ok() ? hub::LicenseOfCard(*card) : hub::License();
+}
+
 }  // namespace ftd

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "absl/status/status.h"
+#include "lib/hub/model_license.h"
 
 namespace ftd {
 
@@ -25,5 +26,9 @@ absl::Status CopyTokenizer(const std::filesystem::path& model_dir, std::optional
 // Copies the chat templates that are files of their own.
 absl::Status CopyChatTemplates(const std::filesystem::path& model_dir, std::optional<uid_t> reader,
                                const std::filesystem::path& dir);
+
+// Returns what the model's own card says of its license; nothing where there is no card that
+// `reader` may read.
+hub::License ReadLicense(const std::filesystem::path& model_dir, std::optional<uid_t> reader);
 
 }  // namespace ftd

@@ -44,7 +44,8 @@ absl::Status WriteModelFiles(const engine::Trainer& trainer, const TrainSpec& sp
     FTD_RETURN_IF_ERROR(WriteFileAtomically(
         dir / "adapter_config.json", AdapterConfigJson(spec, facts.base_model, trainer.is_part())));
   }
-  return WriteFileAtomically(dir / "README.md", ModelCard(spec, facts, history));
+  const hub::License license = ReadLicense(facts.model_dir, facts.model_reader);
+  return WriteFileAtomically(dir / "README.md", ModelCard(spec, facts, license, history));
 }
 
 // A downloaded result has its curves: one TensorBoard log of the whole run. Those of its attempts

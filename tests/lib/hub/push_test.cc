@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/json.h"
+#include "lib/hub/model_license.h"
 #include "lib/hub/push.h"
 #include "lib/hub/transport/blob_upload.h"
 #include "lib/hub/transport/repo_writes.h"
@@ -51,6 +52,25 @@ TEST(Url, SameOriginIsSchemeHostAndPort) {
   for (const char* other :
        {"http://a/x", "https://b/x", "https://a:444/x", "https://a.b/x", "https://a@b/x", "a", ""})
     EXPECT_FALSE(SameOrigin("https://a/x", other)) << other;
+}
+
+// As in cards on the hub: https://huggingface.co/docs/hub/model-cards.
+TEST(LicenseOfCard, IsWhatTheMetadataSays) {
+  const auto ids = [](const std::string& yaml) {
+    return LicenseOfCard(absl::StrCat("---\n", yaml, "\n---\n# A model\n")).ids;
+  };
+  using Ids = std::vector<std::string>;
+  EXPECT_EQ(ids("license: apache-2.0\ntags: [a]"), Ids{"apache-2.0"});
+  EXPECT_EQ(ids("license: [mit, llama3.1]"), (Ids{"mit", "llama3.1"}));
+  EXPECT_EQ(ids("license:\n- mit\n- 'no such: one'"), Ids{"mit"});
+  for (const char* none : {"", "tags: [a]", "license: Apache 2.0", "license: {a: b}",
+                           "license:", "license: [", "license: \"a\\nb: c\"", "- license: mit"})
+    EXPECT_EQ(ids(none), Ids()) << none;
+  EXPECT_EQ(LicenseOfCard("license: mit\n").ids, Ids()) << "no metadata";
+  const License other =
+      LicenseOfCard("---\nlicense: other\nlicense_name: house\nlicense_link: LICENSE\n---\n");
+  EXPECT_EQ(other.name, "house");
+  EXPECT_EQ(other.link, "LICENSE");
 }
 
 TEST_F(Writes, ModesAreOfAllFiles) {
