@@ -19,6 +19,7 @@ constexpr Verb kVerbs[] = {
     {"export", "Take it home merged, or as a GGUF file for llama.cpp and Ollama", ExportVerb},
     {"generate", "Continue a text with a job's result or a model", GenerateVerb},
     {"chat", "Talk with a job's result or a model", ChatVerb},
+    {"push", "Put it into a repository of the Hugging Face hub", PushVerb},
     {"cancel", "End a job", CancelVerb},
     {"pause", "Stop a running job with a checkpoint, and free the device", PauseVerb},
     {"resume", "Resume a paused job", ResumeVerb},

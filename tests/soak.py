@@ -4,6 +4,7 @@
     ./dev soak [--shard I/N] [--seed S] [NAME…]       all of them unless some are named
 
     hub-kills         300 downloads from the test hub, killed at random and resumed
+    push-kills        100 kills of ftd or ftctl while a result is pushed to the test hub: one commit, right bytes
     daemon-kills      2,000 kills of the daemon in a storm of two users, all verbs, killed workers and a disk that fails
     failpoints        50 rounds of a crash, an error and a delay at each of the named places (tests/chaos/places.py)
     power-cuts        300 cuts of the power in such a storm: what was not flushed is lost, in part or as a whole
@@ -185,6 +186,7 @@ def fuzz(name, runs, seed, cpu_seconds):
 
 SOAKS = {
     "hub-kills": (300, lambda n, seed: (n, run_pytest("lib/hub/ftd_fetch_test.py", seed, "test_kills", FTD_HUB_KILLS=n))),
+    "push-kills": (100, lambda n, seed: (n, run_pytest("server/push_test.py", seed, "test_kills", FTD_PUSH_KILLS=n))),
     "daemon-kills": (2000, daemon_kills),
     "failpoints": (50, lambda n, seed: (n, run_pytest("chaos/failpoints_test.py", seed, FTD_CHAOS_ROUNDS=n))),
     "power-cuts": (300, lambda n, seed: (n, run_pytest("chaos/power_cut_test.py", seed, FTD_POWER_CUTS=n))),

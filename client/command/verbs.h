@@ -41,6 +41,7 @@ int EstimateVerb(const Invocation& call);
 int ModelsVerb(const Invocation& call);
 int PauseVerb(const Invocation& call);
 int PruneVerb(const Invocation& call);
+int PushVerb(const Invocation& call);
 int ReleaseVerb(const Invocation& call);
 int ResumeVerb(const Invocation& call);
 int RetryVerb(const Invocation& call);

@@ -9,6 +9,7 @@
 #include "server/api/page.h"
 #include "server/attempts/attempt_files.h"
 #include "server/requests/result_lookup.h"
+#include "server/requests/result_push.h"
 #include "server/streams/log_source.h"
 #include "server/streams/result_source.h"
 #include "server/streams/steps_source.h"
@@ -120,6 +121,21 @@ grpc::ServerWriteReactor<v1::ExportJobResponse>* FineTuningService::ExportJob(
                            Message message;
                            FTD_ASSIGN_OR_RETURN(*message.mutable_outcome(),
                                                 parts_.exporter.Export(job, request, controls));
+                           return message;
+                         };
+                       });
+}
+
+grpc::ServerWriteReactor<v1::PushResultResponse>* FineTuningService::PushResult(
+    Context* context, const v1::PushResultRequest* request) {
+  using Message = v1::PushResultResponse;
+  return Task<Message>(context, {"PushResult", request->job()},
+                       [this, request = *request](const auto&, const std::string& job) {
+                         return [=, this](const auto& controls) -> absl::StatusOr<Message> {
+                           Message message;
+                           FTD_ASSIGN_OR_RETURN(
+                               *message.mutable_outcome(),
+                               ftd::PushResult(parts_.store, job, request, controls));
                            return message;
                          };
                        });

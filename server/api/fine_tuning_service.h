@@ -120,6 +120,8 @@ class FineTuningService final
       Context*, const v1::ExportJobRequest* request) override;
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       Context*, const v1::GenerateRequest* request) override;
+  grpc::ServerWriteReactor<v1::PushResultResponse>* PushResult(
+      Context*, const v1::PushResultRequest* request) override;
 
  private:
   // What a call asks for: a method of AccessTable, and the job that its request names, if any.

@@ -39,6 +39,8 @@ constexpr AccessRow kTable[] = {
      .least = Role::kSubmit,
      .touches = Touches::kReads,
      .may_name_none = true},
+    // Publishing what is another's is not for everybody who may read it.
+    {"PushResult", Role::kSubmit, Touches::kChanges},
     // With one token a caller could otherwise make others, which would outlive its revocation.
     {"CreateToken", Role::kAdmin, Touches::kNoJob, kLocal},
     {"ListTokens", Role::kAdmin, Touches::kNoJob, kLocal},

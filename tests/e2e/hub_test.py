@@ -17,6 +17,7 @@ from huggingface_hub import ModelCard
 from mounted_ftd import MountedFtd
 from tiny_model import make_tiny_llama
 
+from hf_client import value  # noqa: E402
 from hub_fixture import Hub  # noqa: E402
 
 PROMPT = (
@@ -34,7 +35,7 @@ def hub(model):
     with Hub() as hub:
         files = {p.name: p for p in model.iterdir() if p.is_file()}
         hub.add_repo(REPO, {**files, "original/consolidated.00.pth": b"x" * 5000, "README.md": b"hello"}, gated="manual")
-        hub.add_token(TOKEN, user="ann", may_read=[REPO])
+        hub.add_token(TOKEN, user="ann", may_read=[REPO], role="write")
         yield hub
 
 
@@ -79,6 +80,30 @@ def test_a_name_and_a_token(ftd, hub, home, dataset):
     again = submit(ftd, "llama3.1-8b", dataset, max_steps=3)
     ftd.wait(again, "SUCCEEDED")
     assert [r["path"] for r in hub.requests()] == [f"/api/models/{REPO}/revision/main"]
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_result_goes_back_to_the_hub(ftd, hub, home, dataset, tmp_path, mode):
+    """Its card has what the hub reads, the license too, where Python has fetched the base model's own card."""
+    hub.commit(REPO, {"README.md": b"---\nlicense: other\nlicense_name: house\nlicense_link: LICENSE.txt\n---\n# Llama\n"})
+    if mode == "lora":
+        value(hub, home, f"hf.snapshot_download({REPO!r})", token=TOKEN)
+    done = ftd.wait(submit(ftd, "llama3.1-8b", dataset, mode=mode, max_steps=3, name=f"mine-{mode}"), "SUCCEEDED")
+    url = ftd.ftctl("push", f"mine-{mode}", "ann/mine").stdout.strip()
+    assert url == f"{hub.endpoint}/ann/mine"
+    got = pathlib.Path(value(hub, tmp_path / "reader", "hf.snapshot_download('ann/mine')", token=TOKEN))
+    result = pathlib.Path(done.result_dir)
+    names = {str(p.relative_to(result)) for p in result.rglob("*") if p.is_file()}
+    assert names == {str(p.relative_to(got)) for p in got.rglob("*") if p.is_file()} - {".gitattributes"}
+    assert all((got / name).read_bytes() == (result / name).read_bytes() for name in names)
+    card = ModelCard.load(got / "README.md").data
+    assert (card.base_model, card.pipeline_tag, "ftd" in card.tags) == (REPO, "text-generation", True)
+    assert card.library_name == ("peft" if mode == "lora" else "transformers")
+    link = f"https://huggingface.co/{REPO}/blob/main/LICENSE.txt"
+    assert (card.license, card.license_name, card.license_link) == (
+        ("other", "house", link) if mode == "lora" else (None, None, None))
+    told = value(hub, tmp_path / "reader", "hf.HfApi()._validate_yaml(open({!r}).read())".format(str(got / "README.md")), token=TOKEN)
+    assert told is None, "no error, as the test hub judges it"
 
 
 def parquet(rows):

@@ -215,7 +215,8 @@ def test_over_tcp_nothing_is_known_outside_the_roots(tmp_path):
 # Jobs.
 
 METHODS = {method.name: method for method in api.DESCRIPTOR.services_by_name["FineTuning"].methods}
-CHANGES = {"CancelJob", "PauseJob", "ResumeJob", "HoldJob", "ReleaseJob", "UpdateJob", "RetryJob", "DeleteJob"}
+CHANGES = {"CancelJob", "PauseJob", "ResumeJob", "HoldJob", "ReleaseJob", "UpdateJob", "RetryJob", "DeleteJob",
+           "PushResult"}
 SUBMITS = {"SubmitJob", "CheckData", "EstimateJob", "UploadFile", "PullModel", "VerifyModel", "ExportJob", "Generate", "Prune"}
 ADMINS = {"DeleteModel", "BackUpDatabase", "DrainQueue", "UndrainQueue"}
 LOCAL = {"CreateToken", "ListTokens", "RevokeToken"}
@@ -339,7 +340,8 @@ def test_what_visibility_owner_hides(pki):
                         (stub.QueryMetrics, api.QueryMetricsRequest), (stub.DownloadResult, api.DownloadResultRequest),
                         (stub.ListCheckpoints, api.ListCheckpointsRequest), (stub.CancelJob, api.CancelJobRequest),
                         (stub.DeleteJob, api.DeleteJobRequest), (stub.UpdateJob, api.UpdateJobRequest),
-                        (stub.RetryJob, api.RetryJobRequest), (stub.ExportJob, api.ExportJobRequest)]:
+                        (stub.RetryJob, api.RetryJobRequest), (stub.ExportJob, api.ExportJobRequest),
+                        (stub.PushResult, api.PushResultRequest)]:
                     error = expect_error(lambda: call(request(job=name), timeout=30), Code.NOT_FOUND, "JOB_NOT_FOUND")
                     assert error.details() == f'no job "{name}"; `ftctl ls` lists the jobs'
             assert [job.id for job in stub.ListJobs(api.ListJobsRequest(), timeout=30).jobs] == [own.id]
