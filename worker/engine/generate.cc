@@ -156,6 +156,14 @@ Generator::Generator(const GeneratorOptions& options) {
   });
 }
 
+Generator::Generator() = default;
+
+std::unique_ptr<Generator> Generator::Of(GeneratorModel model) {
+  std::unique_ptr<Generator> generator(new Generator);
+  generator->impl_ = std::make_unique<Impl>(Impl{std::move(model.model), model.device, {}});
+  return generator;
+}
+
 Generator::~Generator() = default;
 
 std::string Generator::device() const { return impl_->device.is_cpu() ? "cpu" : "cuda:0"; }

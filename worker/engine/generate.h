@@ -15,6 +15,8 @@
 
 namespace ftd::engine {
 
+struct GeneratorModel;  // model/inference.h
+
 struct GeneratorOptions {
   std::filesystem::path model_dir;
   std::filesystem::path adapter_dir;  // PEFT's, used beside the base model; empty: none
@@ -50,6 +52,8 @@ class Generator {
  public:
   // Loads the model.
   explicit Generator(const GeneratorOptions& options);
+  // Returns one of a model that is in memory already: Trainer::NewGenerator.
+  static std::unique_ptr<Generator> Of(GeneratorModel model);
   ~Generator();
 
   // Returns "cpu" or "cuda:0".
@@ -70,6 +74,8 @@ class Generator {
   std::vector<NextToken> Step();
 
  private:
+  Generator();
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

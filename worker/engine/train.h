@@ -20,6 +20,8 @@
 
 namespace ftd::engine {
 
+class Generator;  // generate.h
+
 // The measurements of one optimizer step.
 struct StepResult {
   double loss = 0;  // Σ nll / labels of the step, nats
@@ -109,6 +111,11 @@ class Trainer {
   // micro-batch. Requires: eval_rows() > 0.
   std::optional<EvalResult> Evaluate(const std::atomic<bool>& stop,
                                      const std::function<void(int64_t rows)>& beat);
+
+  // Returns a generator of the weights as they are being trained, whose tensors it shares: after a
+  // step it continues its sequences with the new ones. It changes nothing that a step or an
+  // evaluation depends on. The Trainer must outlive it.
+  std::unique_ptr<Generator> NewGenerator() const;
 
   // Writes weights and optimizer state into an existing directory; LoadState reads them back.
   void SaveState(const std::filesystem::path& dir) const;

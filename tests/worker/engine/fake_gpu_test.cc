@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <memory>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "tests/worker/engine/tiny_model.h"
 #include "tests/worker/engine/whole_run.h"
 #include "worker/engine/device/device.h"
+#include "worker/engine/generate.h"
 #include "worker/engine/ops/linear/linear.h"
 #include "worker/engine/train.h"
 
@@ -104,6 +106,33 @@ TEST_P(FakeGpuTest, ResumedRunHasTheUnbrokenRunsBits) {
                                       expected.end()));
   EXPECT_EQ(Sha256File(Export(second, "resumed")).value(),
             Sha256File(Export(unbroken, "unbroken")).value());
+}
+
+// Answers before and between the steps, one of which is not complete when a step comes.
+TEST_P(FakeGpuTest, GenerationChangesNoBitOfTraining) {
+  const TrainSpec spec = Spec();
+  for (const bool on_gpu : {false, true}) {
+    UseFakeGpu(on_gpu);
+    const std::string device = on_gpu ? "gpu" : "cpu";
+    Trainer plain = Make(spec);
+    const std::vector<double> expected = FinishRun(plain);
+    Trainer sampled = Make(spec);
+    const std::unique_ptr<Generator> generator = sampled.NewGenerator();
+    EXPECT_EQ(generator->device(), on_gpu ? "cuda:0" : "cpu");
+    for (int i = 0; i < 2; ++i) {
+      generator->Add({{3, 1, 4, 1, 5}, {}, 6, {}});
+      generator->Add({{2, 7}, {}, 20, {}});
+      for (int token = 0; token < 10; ++token) EXPECT_FALSE(generator->Step().empty());
+      ftd::testing::TakeStep(sampled);
+    }
+    generator->Step();
+    const std::vector<double> rest = FinishRun(sampled);
+    EXPECT_EQ(rest, std::vector<double>(expected.end() - static_cast<int64_t>(rest.size()),
+                                        expected.end()))
+        << device;
+    EXPECT_EQ(Sha256File(Export(sampled, "sampled-" + device)).value(),
+              Sha256File(Export(plain, "plain-" + device)).value());
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -11,19 +11,33 @@
 #include "worker/engine/tensors/tensor_io.h"
 
 namespace ftd::engine {
+namespace {
+
+// A token's numbers are not to depend on the sequences beside it.
+void ComputeByRows(Model& model) {
+  for (DecoderLayer& layer : model.layers)
+    ForEachLinear(layer, [](LinearLayer& linear) { linear.by_rows = true; });
+}
+
+}  // namespace
 
 Model LoadForInference(const std::filesystem::path& model_dir,
                        const std::filesystem::path& adapter_dir, Dtype dtype, bool nf4,
                        c10::Device device) {
   const auto [config, weights] = ValueOrThrow(OpenModel(model_dir));
   Model model = LoadModel(config, weights, dtype, nf4 || config.nf4, device, nullptr);
-  for (DecoderLayer& layer : model.layers)
-    ForEachLinear(layer, [](LinearLayer& linear) { linear.by_rows = true; });
+  ComputeByRows(model);
   if (adapter_dir.empty()) return model;
   const LoraSpec lora = ValueOrThrow(ReadAdapterConfig(adapter_dir));
   ThrowIfError(JudgeAdapter(adapter_dir, config, lora));
   // Any seed will do: the adapter's tensors overwrite every number that is drawn.
   AddAdapters(model, lora, /*seed=*/0);
+  return model;
+}
+
+Model SharedForInference(const Model& trained) {
+  Model model = trained;
+  ComputeByRows(model);
   return model;
 }
 

@@ -12,7 +12,9 @@
 #include "lib/spec/judge.h"
 #include "worker/engine/device/device.h"
 #include "worker/engine/device/guarded.h"
+#include "worker/engine/generate.h"
 #include "worker/engine/model/adapter.h"
+#include "worker/engine/model/inference.h"
 #include "worker/engine/model/load_model.h"
 #include "worker/engine/model/model.h"
 #include "worker/engine/objectives/sft.h"
@@ -353,6 +355,10 @@ bool Trainer::PlaybookWarmUp(const std::atomic<bool>& stop, const std::function<
 std::optional<EvalResult> Trainer::Evaluate(const std::atomic<bool>& stop,
                                             const std::function<void(int64_t)>& beat) {
   return impl_->Evaluate(stop, beat);
+}
+
+std::unique_ptr<Generator> Trainer::NewGenerator() const {
+  return Generator::Of({SharedForInference(impl_->model), impl_->device});
 }
 
 void Trainer::SaveState(const std::filesystem::path& dir) const {
