@@ -1,5 +1,6 @@
 #include "lib/hub/plan.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "lib/base/contained_file.h"
@@ -8,6 +9,8 @@
 #include "lib/hub/sources.h"
 #include "lib/hub/transport/settings.h"
 #include "lib/spec/judge.h"
+#include "lib/spec/sample_prompts.h"
+#include "lib/spec/sample_tokens.h"
 
 namespace ftd {
 namespace {
@@ -40,10 +43,10 @@ absl::Status FindAdapter(const PlanMeans& means, const ModelConfig& model, LoraS
 }
 
 // What is trained must not depend on the day on which a job runs, or is resumed.
-void PinDate(const std::filesystem::path& model_dir, RowRules* rules) {
+void PinDate(const std::filesystem::path& model_dir, bool has_messages, RowRules* rules) {
   std::string& date = rules->chat.chat_template_date;
-  if (!date.empty() || !MayHoldConversations(*rules) || !PrintsDate(model_dir, rules->chat)) return;
-  date = Today();
+  const bool asked = MayHoldConversations(*rules) || has_messages;
+  if (date.empty() && asked && PrintsDate(model_dir, rules->chat)) date = Today();
 }
 
 }  // namespace
@@ -68,7 +71,10 @@ absl::StatusOr<Plan> MakePlan(TrainSpec spec, const PlanMeans& means) {
   hub::Sources sources{settings.endpoint, settings.cache_dir, {}};
   FTD_ASSIGN_OR_RETURN(plan.model, FindModel(means, plan, sources));
   FTD_RETURN_IF_ERROR(FindAdapter(means, plan.model, plan.spec.lora));
-  PinDate(plan.model_dir, &plan.spec.dataset.rules);
+  const auto& prompts = plan.spec.sample_prompts;
+  PinDate(plan.model_dir, std::any_of(prompts.begin(), prompts.end(), IsMessages),
+          &plan.spec.dataset.rules);
+  FTD_RETURN_IF_ERROR(JudgeSamplePrompts(plan.spec, plan.model_dir, plan.model));
   FTD_ASSIGN_OR_RETURN(FoundDataset dataset, means.find_dataset(plan.spec.dataset));
   plan.spec.dataset.sha256 = DatasetSha256(FilesOf(plan.spec.dataset));
   plan.dataset_path = dataset.path;

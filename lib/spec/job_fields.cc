@@ -10,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "lib/base/concat.h"
 #include "lib/base/error.h"
+#include "lib/spec/sample_prompts.h"
 
 namespace ftd {
 namespace {
@@ -59,6 +60,7 @@ bool HasMinimum(const TrainSpec& spec) {
 bool HasTokensOfBatch(const TrainSpec& spec) { return spec.batch_tokens > 0; }
 bool HasRowsOfBatch(const TrainSpec& spec) { return spec.batch_tokens == 0; }
 bool HasAdapter(const TrainSpec& spec) { return spec.mode != Mode::kFull; }
+bool HasSamples(const TrainSpec& spec) { return !spec.sample_prompts.empty(); }
 
 // The rows of `lora` are in a spec with an adapter only.
 constexpr JobField OfAdapter(JobField field) {
@@ -264,6 +266,12 @@ void GivenFields::SetText(const JobField& field, const std::string& text) {
     const auto chat_template = ChatTemplateMeant(text);
     status_.Update(Prefixed(chat_template.status(), Concat("--", field.flag, ": ")));
     if (chat_template.ok()) Set(field, *chat_template);
+    return;
+  }
+  if (field.plain == Plain::kPrompts) {
+    const auto prompts = ReadSamplePrompts(text);
+    status_.Update(Prefixed(prompts.status(), Concat("--", field.flag, ": ")));
+    if (prompts.ok()) Set(field, *prompts);
     return;
   }
   if (field.plain == Plain::kColumns) {

@@ -46,7 +46,17 @@ struct JobField {
                                Ref<Objective>, Ref<Dtype>, Ref<Precision>, Ref<Checkpointing>,
                                Ref<LrSchedule::Type>, Ref<OnDivergence>>;
   // The way in which the flag of a field without a binding is read.
-  enum class Plain { kNone, kText, kInteger, kReal, kWord, kColumns, kTemplate, kChatTemplate };
+  enum class Plain {
+    kNone,
+    kText,
+    kInteger,
+    kReal,
+    kWord,
+    kColumns,
+    kTemplate,
+    kChatTemplate,
+    kPrompts
+  };
 
   const char* path;               // "lora.rank": in ftd.v1.JobSpec and its JSON
   Binding binding = {};           // none: code of its own reads the field

@@ -12,6 +12,7 @@
 #include "lib/base/field_reader.h"
 #include "lib/base/json.h"
 #include "lib/spec/job_fields.h"
+#include "lib/spec/sample_prompts.h"
 #include "nlohmann/json.hpp"
 
 namespace ftd {
@@ -122,6 +123,12 @@ void JudgeBatch(FieldReader& fields, const TrainSpec& spec) {
   }
 }
 
+void JudgeSamples(FieldReader& fields, const TrainSpec& spec) {
+  if (!spec.sample_prompts.empty()) return;
+  for (const char* name : {"sample_steps", "sample_max_new_tokens"})
+    if (fields.Has(name)) fields.Violate(name, "needs prompts to answer: sample_prompts");
+}
+
 // Judges fields that depend on each other; FieldFiller takes one at a time.
 void JudgeTogether(FieldReader& fields, TrainSpec* spec) {
   if (spec->model.empty()) fields.Violate("model", "is required: a model directory or an alias");
@@ -136,6 +143,7 @@ void JudgeTogether(FieldReader& fields, TrainSpec* spec) {
     fields.Violate("merge",
                    "is only for adapter modes; the result of mode full is a model already");
   JudgeBatch(fields, *spec);
+  JudgeSamples(fields, *spec);
   JudgeLrSchedule(fields, spec->learning_rate, &spec->lr_schedule);
   if (spec->eval_split > 0) {
     if (spec->seed < 0) fields.Violate("seed", "must not be negative: eval_split shuffles with it");
@@ -167,6 +175,7 @@ absl::StatusOr<TrainSpec> Resolve(const Json& json, Dtype default_dtype) {
   if (spec.mode == Mode::kFull && !lora_json.empty())
     fields.Violate("lora", "is only for adapter modes; mode is full, so leave it out");
   ReadDatasetSpec(json.value("dataset", Json::object()), &spec.dataset, &violations);
+  ReadSamplePrompts(json, &spec.sample_prompts, &violations);
   JudgeTogether(fields, &spec);
   // All violations at once.
   if (!violations.empty()) return FieldError(violations);
@@ -207,6 +216,7 @@ std::string TrainSpecToJson(const TrainSpec& spec) {
     json[PointerTo(field)] = ValueJson(field, spec);
   }
   json["dataset"] = DatasetSpecToJson(spec.dataset);
+  if (!spec.sample_prompts.empty()) json["sample_prompts"] = spec.sample_prompts;
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 

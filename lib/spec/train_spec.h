@@ -69,6 +69,7 @@ struct TrainSpec {
   DatasetSpec dataset;
   LrSchedule lr_schedule;
   LoraSpec lora;  // meaningless when mode is kFull
+  std::vector<std::string> sample_prompts;
 };
 
 // Returns the size of a micro-batch as people read it: "8", "up to 8192 tokens".

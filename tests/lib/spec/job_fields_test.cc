@@ -88,6 +88,7 @@ TEST(JobFields, RangesAreThoseOfTheTable) {
     SCOPED_TRACE(field.path);
     json spec = Least(Mode::kLora);
     spec["eval_split"] = 0.5;  // what others ask for
+    spec["sample_prompts"] = json::array({"Once"});
     if (field.path == std::string_view("min_lr_rate"))
       spec["lr_scheduler_type"] = "COSINE_WITH_MIN_LR";
     const Range& range = field.range;

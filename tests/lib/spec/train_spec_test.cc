@@ -63,6 +63,22 @@ TEST(TrainSpec, ItsJsonResolvesToItself) {
   EXPECT_EQ(second->dtype, Dtype::kFloat16);
 }
 
+TEST(TrainSpec, SamplesAreThereOnlyWithPrompts) {
+  json spec = Minimal("LORA");
+  const json without = json::parse(TrainSpecToJson(*Resolve(spec)));
+  for (const char* name : {"sample_prompts", "sample_steps", "sample_max_new_tokens"})
+    EXPECT_FALSE(without.contains(name)) << name;
+  spec["sample_prompts"] = {"Once", R"([{"role": "user", "content": "Hi"}])", "[1, 2]", "[{"};
+  const auto resolved = Resolve(spec);
+  ASSERT_OK(resolved);
+  EXPECT_EQ(json(resolved->sample_prompts), spec["sample_prompts"]);
+  const auto again = Resolve(json::parse(TrainSpecToJson(*resolved)));
+  ASSERT_OK(again);
+  EXPECT_EQ(again->sample_prompts, resolved->sample_prompts);
+  EXPECT_EQ(again->sample_steps, 100);
+  EXPECT_EQ(again->sample_max_new_tokens, 64);
+}
+
 // Specs that a release without auto stored hold true or false; none of before held `deterministic`.
 TEST(TrainSpec, AbsentIsAutoAndDeterministic) {
   const struct {
@@ -128,6 +144,14 @@ TEST(TrainSpec, RangesNameTheField) {
       {"logging_steps", 0},
       {"save_steps", -1},
       {"save_total_limit", 0},
+      {"sample_steps", 10},  // without prompts
+      {"sample_max_new_tokens", 10},
+      {"sample_prompts", "Once"},
+      {"sample_prompts", {1}},
+      {"sample_prompts", {""}},
+      {"sample_prompts", {"[{}]"}},
+      {"sample_prompts", json::array({"a", "a", "a", "a", "a", "a", "a", "a", "a", "a", "a", "a",
+                                      "a", "a", "a", "a", "a"})},
       {"eval_split", -0.1},
       {"eval_split", 1.5},
       {"eval_split", "some"},
