@@ -60,6 +60,7 @@ class Starved : public RunObserver {
   void Outline(const RunOutline&) override {}
   void Step(const v1::StepMetrics&) override {}
   void Evaluation(const v1::Evaluation&) override {}
+  void Sample(const v1::GeneratedSample&) override {}
   void Checkpoint(const v1::Checkpoint&) override {}
   void Warning(const std::string&) override {}
 };

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "lib/base/error.h"
+#include "worker/records/sample_log.h"
 #include "worker/records/version.h"
 #include "worker/run/data_report.h"
 
@@ -116,6 +117,14 @@ void EventLog::Evaluation(const v1::Evaluation& evaluation) {
                       evaluation.loss(), evaluation.rows()));
   v1::WorkerEvent event;
   *event.mutable_evaluation() = evaluation;
+  Append(std::move(event), false);
+}
+
+void EventLog::Sample(const v1::GeneratedSample& sample) {
+  const std::lock_guard lock(mutex_);
+  Say(SampleLine(sample));
+  v1::WorkerEvent event;
+  *event.mutable_sample() = sample;
   Append(std::move(event), false);
 }
 

@@ -31,6 +31,7 @@ class EventLog : public RunObserver {
   // Nothing: the daemon reads the step log.
   void Step(const v1::StepMetrics& step) override;
   void Evaluation(const v1::Evaluation& evaluation) override;
+  void Sample(const v1::GeneratedSample& sample) override;
   void Checkpoint(const v1::Checkpoint& checkpoint) override;
   void Warning(const std::string& message) override;
   // The first end counts; returns whether this was it. Synced to disk.

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "lib/base/concat.h"
 #include "lib/runlog/step_metrics.h"
+#include "worker/records/sample_log.h"
 #include "worker/run/data_report.h"
 
 namespace ftd {
@@ -64,7 +65,8 @@ void TrainConsole::Progress(v1::Progress::Phase phase, const Amount& amount) {
     // The time of training alone, without the export.
     seconds_ = std::chrono::duration<double>(Clock::now() - start_).count();
   }
-  const char* doing = DoingWhat(phase);
+  // Answers show themselves.
+  const char* doing = amount.unit == kAnswerUnit ? nullptr : DoingWhat(phase);
   if (doing == nullptr) return;
   if (changed) EndLine();
   // Rewritten in place on a terminal. Elsewhere a phase is one line.
@@ -128,6 +130,11 @@ void TrainConsole::Evaluation(const v1::Evaluation& evaluation) {
   std::fprintf(stderr, "evaluated after step %lld: loss %.4f, token accuracy %.1f %%, %lld rows\n",
                static_cast<long long>(evaluation.step()), evaluation.loss(),
                100 * evaluation.mean_token_accuracy(), static_cast<long long>(evaluation.rows()));
+}
+
+void TrainConsole::Sample(const v1::GeneratedSample& sample) {
+  EndLine();
+  std::fprintf(stderr, "%s\n", SampleLine(sample).c_str());
 }
 
 void TrainConsole::Checkpoint(const v1::Checkpoint& checkpoint) {

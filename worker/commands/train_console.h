@@ -22,6 +22,7 @@ class TrainConsole : public RunObserver {
   void Outline(const RunOutline& outline) override;
   void Step(const v1::StepMetrics& step) override;
   void Evaluation(const v1::Evaluation& evaluation) override;
+  void Sample(const v1::GeneratedSample& sample) override;
   void Checkpoint(const v1::Checkpoint& checkpoint) override;
   void Warning(const std::string& message) override;
 

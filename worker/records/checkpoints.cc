@@ -9,6 +9,7 @@
 #include "lib/base/file.h"
 #include "lib/base/linked_copy.h"
 #include "lib/base/manifest.h"
+#include "worker/records/sample_log.h"
 
 namespace ftd {
 
@@ -19,7 +20,8 @@ namespace fs = std::filesystem;
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
                                                const fs::path& run_dir,
                                                const std::string& spec_hash,
-                                               const std::string& trainer_state_json) {
+                                               const std::string& trainer_state_json,
+                                               const std::string& samples_jsonl) {
   const auto start = std::chrono::steady_clock::now();
   const std::string name = CheckpointName(trainer.steps_taken());
   const fs::path final_dir = run_dir / name;
@@ -28,6 +30,8 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
   trainer.SaveState(scratch.path());
   FTD_RETURN_IF_ERROR(
       WriteFileAtomically(scratch.path() / "trainer_state.json", trainer_state_json));
+  if (!samples_jsonl.empty())
+    FTD_RETURN_IF_ERROR(WriteFileAtomically(scratch.path() / kSamplesFile, samples_jsonl));
   Manifest manifest{trainer.steps_taken(), spec_hash, 0};
   FTD_RETURN_IF_ERROR(SealDirectory(scratch.path(), final_dir, manifest));
   FTD_ASSIGN_OR_RETURN(manifest, ReadManifest(final_dir));

@@ -12,12 +12,13 @@
 namespace ftd {
 
 // Writes `run_dir`/checkpoint-N for the trainer's current step, sealed with a manifest
-// (lib/base/manifest.h), with `trainer_state_json` beside the state. A leftover of an unfinished
-// one is replaced.
+// (lib/base/manifest.h), with `trainer_state_json` beside the state, and samples.jsonl unless that
+// is empty. A leftover of an unfinished one is replaced.
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
                                                const std::filesystem::path& run_dir,
                                                const std::string& spec_hash,
-                                               const std::string& trainer_state_json);
+                                               const std::string& trainer_state_json,
+                                               const std::string& samples_jsonl);
 
 // Makes another attempt's checkpoint one of `run_dir` as well, by links where the file system has
 // them, so that it outlasts that attempt.

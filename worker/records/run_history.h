@@ -13,6 +13,7 @@ namespace ftd {
 struct RunHistory {
   std::vector<v1::StepMetrics> steps;
   std::vector<v1::Evaluation> evaluations;
+  std::vector<v1::GeneratedSample> samples;
 };
 
 // Returns the evaluation with the least loss, the first of equals; null when none has a number for

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "lib/runlog/step_metrics.h"
@@ -87,6 +88,25 @@ absl::Status TensorboardWriter::Append(const v1::Evaluation& evaluation, absl::T
                         {"eval/entropy", evaluation.entropy()},
                         {"eval/mean_token_accuracy", evaluation.mean_token_accuracy()},
                         {"eval/runtime", evaluation.seconds()}});
+}
+
+// TensorBoard shows Markdown: an indented block stays as it is.
+absl::Status TensorboardWriter::Append(const v1::GeneratedSample& sample) {
+  const auto block = [](const std::string& text) {
+    return absl::StrCat("\n\n    ", absl::StrReplaceAll(text, {{"\n", "\n    "}}), "\n\n");
+  };
+  tensorboard::Event event;
+  event.set_wall_time(ToUnixDouble(ToTime(sample.time())));
+  event.set_step(sample.step());
+  auto* entry = event.mutable_summary()->add_value();
+  entry->set_tag(absl::StrCat("samples/", sample.index()));
+  entry->mutable_metadata()->mutable_plugin_data()->set_plugin_name("text");
+  constexpr int32_t kString = 7;  // DT_STRING
+  entry->mutable_tensor()->set_dtype(kString);
+  entry->mutable_tensor()->mutable_tensor_shape()->add_dim()->set_size(1);
+  entry->mutable_tensor()->add_string_val(
+      absl::StrCat("Prompt:", block(sample.prompt()), "Answer:", block(sample.text())));
+  return AppendRecord(event.SerializeAsString());
 }
 
 // TensorBoard wants float32; the exact values are in metrics.jsonl.

@@ -1,4 +1,4 @@
-// TensorBoard event files (scalars), tags as transformers' Trainer writes them.
+// TensorBoard event files (scalars and texts), tags as transformers' Trainer writes them.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,8 @@ class TensorboardWriter {
   // eval/loss, eval/entropy, eval/mean_token_accuracy, eval/runtime; at its own time if it has one,
   // else at `otherwise`.
   absl::Status Append(const v1::Evaluation& evaluation, absl::Time otherwise);
+  // The answer and its prompt as the text samples/INDEX, at the sample's own time.
+  absl::Status Append(const v1::GeneratedSample& sample);
   // fsync.
   absl::Status Sync();
 

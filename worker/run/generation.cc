@@ -24,18 +24,25 @@ absl::Status JudgeAnswerRequest(const AnswerRequest& request) {
 absl::StatusOr<std::unique_ptr<Generation>> Generation::Load(
     const engine::GeneratorOptions& options) {
   FTD_RETURN_IF_ERROR(JudgeModel(options.model_dir).status());
-  std::unique_ptr<Generation> generation(new Generation);
-  generation->model_dir_ = options.model_dir;
-  FTD_ASSIGN_OR_RETURN(generation->tokenizer_, Tokenizer::Load(options.model_dir));
-  // A model that names no end of a sequence has none.
-  const auto encoder = MakeRowEncoder(options.model_dir, *generation->tokenizer_, /*seq_length=*/0);
-  if (encoder.ok()) generation->stop_ids_ = encoder->stop_ids;
+  FTD_ASSIGN_OR_RETURN(auto generation, Over(nullptr, options.model_dir));
   try {
     engine::InitializeProcess();
     generation->generator_ = std::make_unique<engine::Generator>(options);
   } catch (const engine::EngineError& error) {
     return StatusOf(error);
   }
+  return generation;
+}
+
+absl::StatusOr<std::unique_ptr<Generation>> Generation::Over(
+    std::unique_ptr<engine::Generator> generator, const std::filesystem::path& model_dir) {
+  std::unique_ptr<Generation> generation(new Generation);
+  generation->model_dir_ = model_dir;
+  FTD_ASSIGN_OR_RETURN(generation->tokenizer_, Tokenizer::Load(model_dir));
+  // A model that names no end of a sequence has none.
+  const auto encoder = MakeRowEncoder(model_dir, *generation->tokenizer_, /*seq_length=*/0);
+  if (encoder.ok()) generation->stop_ids_ = encoder->stop_ids;
+  generation->generator_ = std::move(generator);
   return generation;
 }
 

@@ -42,6 +42,9 @@ class Generation {
  public:
   // Errors: those of JudgeModel and Tokenizer::Load, and the engine's (failure.h).
   static absl::StatusOr<std::unique_ptr<Generation>> Load(const engine::GeneratorOptions& options);
+  // Asks a generator of the folder's model. Errors: those of Tokenizer::Load.
+  static absl::StatusOr<std::unique_ptr<Generation>> Over(
+      std::unique_ptr<engine::Generator> generator, const std::filesystem::path& model_dir);
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   std::string device() const { return generator_->device(); }

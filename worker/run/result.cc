@@ -9,6 +9,7 @@
 #include "lib/runlog/timestamp.h"
 #include "worker/records/logging_window.h"
 #include "worker/records/model_card.h"
+#include "worker/records/sample_log.h"
 #include "worker/records/tensorboard.h"
 #include "worker/run/export.h"
 #include "worker/run/model_copy.h"
@@ -59,6 +60,7 @@ absl::Status WriteLog(const RunHistory& history, int64_t logging_steps, const fs
       [&](const v1::Evaluation& evaluation, const v1::StepMetrics& step) {
         written.Update(log.Append(evaluation, ToTime(step.time())));
       });
+  for (const v1::GeneratedSample& sample : history.samples) written.Update(log.Append(sample));
   FTD_RETURN_IF_ERROR(written);
   FTD_RETURN_IF_ERROR(log.Sync());
   return SyncPath(dir);
@@ -87,6 +89,10 @@ absl::Status WriteResult(const engine::Trainer& trainer, const TrainSpec& spec,
   FTD_RETURN_IF_ERROR(WriteFileAtomically(
       temporary / "trainer_state.json", TrainerStateJson(spec, history, trainer.steps_planned())));
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "metrics.jsonl", MetricsJsonl(history)));
+  if (!history.samples.empty()) {
+    FTD_RETURN_IF_ERROR(
+        WriteFileAtomically(temporary / kSamplesFile, SamplesJsonl(history.samples)));
+  }
   FTD_RETURN_IF_ERROR(WriteFileAtomically(temporary / "ftd_run.json", RunRecordJson(spec, facts)));
   if (spec.merge) FTD_RETURN_IF_ERROR(WriteMergedModel(facts, temporary));
   if (places.logs_in_result) {

@@ -9,6 +9,9 @@
 
 namespace ftd {
 
+// The unit of an evaluation's amount while sample_prompts are answered.
+inline constexpr char kAnswerUnit[] = "tokens";
+
 // The progress within a phase.
 struct Amount {
   int64_t done = 0;
@@ -37,6 +40,7 @@ class RunObserver {
   // The step is in the step log already.
   virtual void Step(const v1::StepMetrics& step) = 0;
   virtual void Evaluation(const v1::Evaluation& evaluation) = 0;
+  virtual void Sample(const v1::GeneratedSample& sample) = 0;
   virtual void Checkpoint(const v1::Checkpoint& checkpoint) = 0;
   virtual void Warning(const std::string& message) = 0;
 };

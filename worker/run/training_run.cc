@@ -28,12 +28,14 @@
 #include "worker/records/logging_window.h"
 #include "worker/records/run_history.h"
 #include "worker/records/run_record.h"
+#include "worker/records/sample_log.h"
 #include "worker/records/tensorboard.h"
 #include "worker/run/attempt_request.h"
 #include "worker/run/dataset_rows.h"
 #include "worker/run/failure.h"
 #include "worker/run/memory_guard.h"
 #include "worker/run/result.h"
+#include "worker/run/samples.h"
 #include "worker/run/sources.h"
 #include "worker/run/training_health.h"
 
@@ -148,6 +150,7 @@ class TrainingRun {
         [this](int64_t done, int64_t total) {
           observer_.Progress(v1::Progress::LOAD, {done, total, "bytes"});
         });
+    FTD_ASSIGN_OR_RETURN(samples_, Samples::Of(spec_, request_.model_dir(), *trainer_));
     FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request_.model_dir()));
     divergence_.emplace(config.vocab_size, trainer_->steps_planned());
     // The log is created after this, because its first step is the one after the checkpoint's.
@@ -200,6 +203,8 @@ class TrainingRun {
     last_step_ = saved_step_ = manifest.step;
     const fs::path checkpoint = request_.resume_from();
     FTD_ASSIGN_OR_RETURN(evaluations_, ReadEvaluations(checkpoint / "trainer_state.json"));
+    FTD_ASSIGN_OR_RETURN(auto samples, ReadSamples(checkpoint / kSamplesFile));
+    samples_->Resume(std::move(samples));
     FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
     for (const v1::StepMetrics& step : history.steps) {
       window_.Add(step);  // the last point of the log may be half done
@@ -228,7 +233,8 @@ class TrainingRun {
     const auto beat = [this] { step_log_->Beat(); };
     if (spec_.playbook_warmup && last_step_ == 0 && !trainer_->PlaybookWarmUp(flags_.halt, beat))
       return Stopped();
-    // The checkpoint may be of a stop that came into an evaluation.
+    // The checkpoint may be of a stop that came into one of them.
+    FTD_RETURN_IF_ERROR(SampleIfDue(tensorboard));
     FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
     while (last_step_ < planned && !stopped_ && !EndsEarly()) {
       const auto start = Clock::now();
@@ -245,13 +251,16 @@ class TrainingRun {
       FTD_RETURN_IF_ERROR(CheckDivergence(step));
       if (stopped_) break;
       if (const auto point = window_.Add(step)) FTD_RETURN_IF_ERROR(tensorboard.Append(*point));
+      // Samples first: an evaluation may write a checkpoint, which stands on both.
+      FTD_RETURN_IF_ERROR(SampleIfDue(tensorboard));
       FTD_RETURN_IF_ERROR(EvaluateIfDue(tensorboard));
       // After the last step there is a result instead.
       const bool due = spec_.save_steps > 0 && last_step_ % spec_.save_steps == 0 &&
                        last_step_ < planned && IsWorthKeeping();
       if (due) FTD_RETURN_IF_ERROR(Checkpoint());
     }
-    return absl::OkStatus();
+    // After an early end, which the evaluation decided upon.
+    return stopped_ ? absl::OkStatus() : SampleIfDue(tensorboard);
   }
 
   v1::StepMetrics Record(const engine::StepResult& result, double seconds) {
@@ -325,6 +334,31 @@ class TrainingRun {
   bool EndsEarly() const {
     return spec_.early_stopping_patience > 0 &&
            EvaluationsWithoutGain(evaluations_) >= spec_.early_stopping_patience;
+  }
+
+  // Tells the answers to the spec's prompts where they are due.
+  absl::Status SampleIfDue(TensorboardWriter& tensorboard) {
+    const int64_t planned = trainer_->steps_planned();
+    if (!samples_->Due(last_step_, last_step_ == planned || EndsEarly())) return absl::OkStatus();
+    const auto beat = [this](int64_t tokens) {
+      step_log_->Beat();
+      observer_.Progress(v1::Progress::EVAL, {tokens, samples_->most_tokens(), kAnswerUnit});
+    };
+    beat(0);
+    const auto round = samples_->Take(last_step_, flags_.halt, beat);
+    if (!round.ok()) {
+      observer_.Warning(absl::StrCat("sample_prompts get no answers in this attempt any more: ",
+                                     round.status().message()));
+    } else if (!*round) {
+      return Halted();
+    } else {
+      for (const v1::GeneratedSample& sample : **round) {
+        observer_.Sample(sample);
+        FTD_RETURN_IF_ERROR(tensorboard.Append(sample));
+      }
+    }
+    Tell(v1::Progress::TRAIN, {last_step_, planned, "steps"});
+    return absl::OkStatus();
   }
 
   // At each multiple of eval_steps (or at each epoch's end) and after the last step, once for a
@@ -414,8 +448,9 @@ class TrainingRun {
         step_log_->Sync());  // the steps that a checkpoint stands on last as long as it does
     FTD_ASSIGN_OR_RETURN(const RunHistory history, History());
     const std::string state = TrainerStateJson(spec_, history, trainer_->steps_planned());
-    FTD_ASSIGN_OR_RETURN(v1::Checkpoint checkpoint,
-                         WriteCheckpoint(*trainer_, places_.dir, spec_hash_, state));
+    FTD_ASSIGN_OR_RETURN(
+        v1::Checkpoint checkpoint,
+        WriteCheckpoint(*trainer_, places_.dir, spec_hash_, state, SamplesJsonl(samples_->all())));
     saved_step_ = last_step_;
     checkpoint.set_attempt(request_.attempt());
     observer_.Checkpoint(checkpoint);
@@ -441,7 +476,7 @@ class TrainingRun {
     FTD_ASSIGN_OR_RETURN(std::vector<v1::StepMetrics> steps, MergeStepLogs(logs));
     // Steps that earlier attempts took after this run's checkpoint, and that it has yet to repeat.
     while (!steps.empty() && steps.back().step() > last_step_) steps.pop_back();
-    return RunHistory{std::move(steps), evaluations_};
+    return RunHistory{std::move(steps), evaluations_, samples_->all()};
   }
 
   FailedRun Traits() const {
@@ -489,6 +524,7 @@ class TrainingRun {
   std::unique_ptr<engine::Trainer> trainer_;
   std::optional<StepLogWriter> step_log_;
   std::vector<v1::Evaluation> evaluations_;
+  std::optional<Samples> samples_;  // set with the trainer
   LoggingWindow window_;
   std::optional<DivergenceWatch> divergence_;
   std::string rolled_back_;  // why
