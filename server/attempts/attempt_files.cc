@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <system_error>
 
 #include "absl/strings/match.h"
@@ -48,13 +49,18 @@ absl::StatusOr<std::vector<fs::path>> EntriesOf(const fs::path& dir) {
 std::optional<v1::WorkerEvent> ParseEvent(const std::string& record) {
   constexpr size_t kMaxTextBytes =
       4096;  // each is stored with the job and sent with each look at it
+  constexpr size_t kMaxAnswerBytes = 16 << 10;  // a look has sixteen of them
   v1::WorkerEvent event;
   if (!ParseRepairingText(record, &event)) return std::nullopt;
-  const auto shorten = [](std::string* text) { *text = Shortened(*text, kMaxTextBytes); };
-  if (event.has_warning()) shorten(event.mutable_warning()->mutable_message());
+  const auto shorten = [](std::string* text, size_t most) { *text = Shortened(*text, most); };
+  if (event.has_warning()) shorten(event.mutable_warning()->mutable_message(), kMaxTextBytes);
+  if (event.has_sample()) {
+    shorten(event.mutable_sample()->mutable_prompt(), kMaxTextBytes);
+    shorten(event.mutable_sample()->mutable_text(), kMaxAnswerBytes);
+  }
   if (event.has_end()) {
-    shorten(event.mutable_end()->mutable_message());
-    shorten(event.mutable_end()->mutable_hint());
+    shorten(event.mutable_end()->mutable_message(), kMaxTextBytes);
+    shorten(event.mutable_end()->mutable_hint(), kMaxTextBytes);
   }
   return event;
 }
@@ -99,6 +105,29 @@ std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std:
     }
   }
   return evaluations;
+}
+
+std::vector<v1::GeneratedSample> JobLastSamples(const StateDir& state_dir,
+                                                const std::string& job_id, int32_t attempts) {
+  std::map<int64_t, std::map<int32_t, v1::GeneratedSample>> by_step;
+  for (int32_t number = 1; number <= attempts; ++number) {
+    const fs::path dir = state_dir.AttemptDir(job_id, number);
+    // As for evaluations.
+    if (const auto info = ReadStepLogInfo(dir / kStepsLog); info.ok())
+      by_step.erase(by_step.lower_bound(info->first_step), by_step.end());
+    auto events = ReadEvents(dir);
+    if (!events.ok()) continue;
+    for (v1::WorkerEvent& event : *events) {
+      if (!event.has_sample()) continue;
+      const v1::GeneratedSample& sample = event.sample();
+      by_step.erase(by_step.upper_bound(sample.step()), by_step.end());
+      by_step[sample.step()][sample.index()] = std::move(*event.mutable_sample());
+    }
+  }
+  std::vector<v1::GeneratedSample> last;
+  if (by_step.empty()) return last;
+  for (auto& [index, sample] : by_step.rbegin()->second) last.push_back(std::move(sample));
+  return last;
 }
 
 void KeepDataReport(const StateDir& state_dir, const std::string& job_id,

@@ -47,6 +47,11 @@ absl::StatusOr<std::optional<StepRange>> ReadStepRange(const std::filesystem::pa
 std::vector<v1::Evaluation> JobEvaluations(const StateDir& state_dir, const std::string& job_id,
                                            int32_t attempts);
 
+// What a job's model last answered to its sample_prompts, in their order. It leaves out what cannot
+// be read too.
+std::vector<v1::GeneratedSample> JobLastSamples(const StateDir& state_dir,
+                                                const std::string& job_id, int32_t attempts);
+
 // Keeps what a job's rows are until its first attempt says so; a failure is logged, and the report
 // then missing.
 void KeepDataReport(const StateDir& state_dir, const std::string& job_id,

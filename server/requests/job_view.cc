@@ -104,6 +104,12 @@ void AddEvaluations(const StateDir& state_dir, int32_t attempts, v1::Job& view) 
   }
 }
 
+void AddSamples(const StateDir& state_dir, int32_t attempts, v1::Job& view) {
+  if (view.spec().sample_prompts().empty()) return;
+  for (v1::GeneratedSample& sample : JobLastSamples(state_dir, view.id(), attempts))
+    *view.add_last_samples() = std::move(sample);
+}
+
 // Adds the steps of an active attempt, which are in its log only; the row gets them when it ends.
 void AddLiveSteps(const StateDir& state_dir, v1::Job& view) {
   for (v1::Attempt& attempt : *view.mutable_attempts()) {
@@ -142,12 +148,14 @@ absl::StatusOr<v1::Job> ViewJob(JobStore& store, const StateDir& state_dir, cons
   AddLastStep(state_dir, job, attempts, view);
   AddEarlierDataReport(state_dir, static_cast<int32_t>(attempts.size()), view);
   AddEvaluations(state_dir, static_cast<int32_t>(attempts.size()), view);
+  AddSamples(state_dir, static_cast<int32_t>(attempts.size()), view);
   if (auto checkpoints = ListCheckpointDirs(state_dir, job.id); checkpoints.ok()) {
     for (v1::Checkpoint& checkpoint : *checkpoints) *view.add_checkpoints() = std::move(checkpoint);
   }
   FTD_RETURN_IF_ERROR(AddRemovals(store, job, view));
   KeepNewest(view.mutable_attempts());
   KeepNewest(view.mutable_checkpoints());
+  KeepNewest(view.mutable_last_samples());
   return view;
 }
 

@@ -231,6 +231,8 @@ std::optional<v1::WatchJobResponse> WatchReader::TakeEvent() {
     *message.mutable_checkpoint() = event.checkpoint();
   } else if (event.has_evaluation()) {
     *message.mutable_evaluation() = event.evaluation();
+  } else if (event.has_sample()) {
+    *message.mutable_sample() = event.sample();
   } else if (event.has_warning()) {
     message.set_warning(event.warning().message());
   } else if (event.has_started()) {
