@@ -13,6 +13,7 @@
 #include "client/text/data_text.h"
 #include "client/text/json_output.h"
 #include "client/text/names.h"
+#include "client/text/sample_text.h"
 #include "client/text/table.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
@@ -61,6 +62,16 @@ std::string EvaluationsText(const Job& job) {
   std::string text = at(job.last_evaluation());
   if (job.has_best_evaluation() && job.best_evaluation().step() != job.last_evaluation().step())
     absl::StrAppend(&text, "\nbest: ", at(job.best_evaluation()));
+  return text;
+}
+
+// What the model last answered, a line for each prompt.
+std::string Samples(const Job& job) {
+  constexpr int kAnswerColumns = 500;
+  if (job.last_samples().empty()) return "";
+  std::string text = absl::StrCat("at step ", job.last_samples(0).step());
+  for (const auto& sample : job.last_samples())
+    absl::StrAppend(&text, "\n", SampleText(sample, kAnswerColumns));
   return text;
 }
 
@@ -174,6 +185,7 @@ void PrintJob(const Job& job) {
            : absl::StrCat(ShortBytes(job.progress().peak_memory_bytes()), " at most")},
       {"step", StepText(job)},
       {"evaluation", EvaluationsText(job)},
+      {"samples", Samples(job)},
       {"priority", job.priority() == 0 ? "" : absl::StrCat(job.priority())},
       {"after", absl::StrJoin(job.after(), ", ")},
       {"starts from", job.start_from()},

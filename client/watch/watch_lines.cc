@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/text/names.h"
+#include "client/text/sample_text.h"
 #include "client/text/text.h"
 #include "lib/base/short_bytes.h"
 #include "lib/runlog/step_metrics.h"
@@ -13,6 +14,8 @@ namespace {
 
 using ftd::v1::Job;
 using ftd::v1::WatchJobResponse;
+
+constexpr int kAnswerColumns = 300;
 
 // A word first and "  " between parts, so that lines can be searched.
 std::string StateText(const WatchState& state) {
@@ -80,6 +83,9 @@ std::string WatchLine(const WatchState& state, const WatchJobResponse& event) {
     case WatchJobResponse::kEvaluation:
       return absl::StrCat("evaluation step ", event.evaluation().step(), "  ",
                           EvaluationText(event.evaluation()));
+    case WatchJobResponse::kSample:
+      return absl::StrCat("sample step ", event.sample().step(), "  ",
+                          SampleText(event.sample(), kAnswerColumns));
     case WatchJobResponse::kWarning:
       return absl::StrCat("warning ", Printable(event.warning()));
     case WatchJobResponse::kRolledBackToStep:

@@ -10,6 +10,7 @@
 #include "client/text/names.h"
 #include "client/text/plot.h"
 #include "client/text/progress_text.h"
+#include "client/text/sample_text.h"
 #include "client/text/styled_line.h"
 #include "client/text/text.h"
 #include "client/text/times.h"
@@ -23,7 +24,7 @@ using ftd::v1::Job;
 using Lines = std::vector<StyledLine>;
 
 constexpr int kFewestPlotRows = 6;
-constexpr int kWarningsShown = 3;
+constexpr int kWarningsShown = 3, kSamplesShown = 4;
 
 StyledLine Title(const Job& job) {
   StyledLine line;
@@ -148,6 +149,11 @@ Lines Notes(const WatchState& state, const ScreenStyle& style, double now,
     if (last.has_create_time())
       absl::StrAppend(&text, ", ", ShortDuration(now - Seconds(last.create_time())), " ago");
     lines.emplace_back().Add(Ink::kDim, text);
+  }
+  for (const auto& sample : job.last_samples()) {
+    if (sample.index() >= kSamplesShown) break;
+    lines.emplace_back().Add(Ink::kDim, absl::StrCat("sample  step ", sample.step(), ", "));
+    lines.back().Add(SampleText(sample, style.columns));
   }
   if (!IsFinal(job.state()))
     lines.emplace_back().Add(Ink::kDim, ctrl_c.empty() ? CtrlC(job) : ctrl_c);

@@ -58,6 +58,9 @@ void WatchState::Apply(const WatchJobResponse& event) {
       RollBackEvaluations(event.evaluation().step() - 1);
       evaluations_.push_back(event.evaluation());
       break;
+    case WatchJobResponse::kSample:
+      ApplySample(event.sample());
+      break;
     case WatchJobResponse::kWarning:
       if (job_.warnings_size() == kWarningsKept) job_.mutable_warnings()->DeleteSubrange(0, 1);
       job_.add_warnings(event.warning());
@@ -78,6 +81,18 @@ void WatchState::ApplyStep(const ftd::v1::StepMetrics& step) {
   if (recent_seconds_.size() > kRecentSteps) recent_seconds_.pop_front();
 }
 
+// Those of one step are shown together: the first of a step takes the place of all before it.
+void WatchState::ApplySample(const ftd::v1::GeneratedSample& sample) {
+  auto& samples = *job_.mutable_last_samples();
+  if (!samples.empty() && samples.rbegin()->step() != sample.step()) samples.Clear();
+  for (ftd::v1::GeneratedSample& known : samples) {
+    if (known.index() != sample.index()) continue;
+    known = sample;
+    return;
+  }
+  *samples.Add() = sample;
+}
+
 void WatchState::ApplyStateChange(const WatchJobResponse::StateChange& change) {
   job_.set_state(change.to());
   job_.set_message(change.message());
@@ -96,6 +111,8 @@ void WatchState::ApplyStateChange(const WatchJobResponse::StateChange& change) {
 void WatchState::RollBack(int64_t step) {
   while (!losses_.empty() && losses_.back().step > step) losses_.pop_back();
   RollBackEvaluations(step);
+  auto& samples = *job_.mutable_last_samples();
+  if (!samples.empty() && samples.rbegin()->step() > step) samples.Clear();
   // Speed before a roll-back says little about the attempt that follows.
   recent_seconds_.clear();
   step_.set_step(step);

@@ -45,6 +45,7 @@ class WatchState {
 
  private:
   void ApplyStep(const ftd::v1::StepMetrics& step);
+  void ApplySample(const ftd::v1::GeneratedSample& sample);
   void ApplyStateChange(const ftd::v1::WatchJobResponse::StateChange& change);
   void RollBack(int64_t step);
   void RollBackEvaluations(int64_t step);

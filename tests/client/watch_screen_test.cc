@@ -119,6 +119,29 @@ TEST(WatchScreen, EvaluationsAreInThePlot) {
   EXPECT_THAT(screen.substr(screen.find("● eval loss") + 1), HasSubstr("●"));
 }
 
+TEST(WatchScreen, SamplesOfTheNewestStep) {
+  WatchState state = Training();
+  WatchJobResponse event;
+  ftd::v1::GeneratedSample& sample = *event.mutable_sample();
+  for (const int64_t step : {20, 25}) {
+    for (int32_t index = 0; index < 6; ++index) {
+      sample.set_step(step);
+      sample.set_index(index);
+      sample.set_prompt(index == 0 ? R"([{"role":"user","content":"Hi"}])" : "Once\nupon");
+      sample.set_text(index == 0 ? "\x1b[2J" + std::string(300, 'x') : "a time");
+      state.Apply(event);
+    }
+  }
+  const std::string screen = Render(state, {80, 30, false, true});
+  EXPECT_THAT(screen, HasSubstr("sample  step 25, \"Hi\" -> \"?[2Jxxx"));
+  EXPECT_THAT(screen, HasSubstr("sample  step 25, \"Once upon\" -> \"a time\"\n"));
+  EXPECT_THAT(screen, Not(HasSubstr("step 20, \"")));
+  EXPECT_THAT(screen, HasSubstr("· loss"));
+  for (const std::string& line : RenderWatchScreen(state, {}, {80, 30, false, true}, kNow))
+    EXPECT_LE(DisplayWidth(line), 80);
+  EXPECT_THAT(Render(state, {80, 12, false, true}), HasSubstr("Ctrl-C"));
+}
+
 TEST(WatchScreen, ThePlotTakesTheRoomThatThereIs) {
   const auto lines = RenderWatchScreen(Training(), {}, {200, 60, false, true}, kNow);
   EXPECT_EQ(lines.size(), 60u);

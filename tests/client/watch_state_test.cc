@@ -58,6 +58,39 @@ WatchJobResponse Evaluated(int64_t step, double loss) {
   return event;
 }
 
+WatchJobResponse Sampled(int64_t step, int32_t index, const std::string& answer) {
+  WatchJobResponse event;
+  event.mutable_sample()->set_step(step);
+  event.mutable_sample()->set_index(index);
+  event.mutable_sample()->set_text(answer);
+  return event;
+}
+
+std::vector<std::string> Answers(const WatchState& state) {
+  std::vector<std::string> answers;
+  for (const auto& sample : state.job().last_samples()) answers.push_back(sample.text());
+  return answers;
+}
+
+TEST(WatchState, SamplesAreThoseOfTheNewestStep) {
+  WatchState state;
+  WatchJobResponse snapshot = Snapshot(Job::RUNNING);
+  *snapshot.mutable_snapshot()->add_last_samples() = Sampled(90, 0, "of the snapshot").sample();
+  state.Apply(snapshot);
+  EXPECT_EQ(Answers(state), (std::vector<std::string>{"of the snapshot"}));
+  for (int32_t i : {0, 1}) state.Apply(Sampled(10, i, i == 0 ? "a" : "b"));
+  EXPECT_EQ(Answers(state), (std::vector<std::string>{"a", "b"}));
+  state.Apply(Sampled(20, 0, "c"));
+  EXPECT_EQ(Answers(state), (std::vector<std::string>{"c"}));
+  // Told again by an attempt that could not know of it.
+  state.Apply(Sampled(20, 0, "d"));
+  EXPECT_EQ(Answers(state), (std::vector<std::string>{"d"}));
+  state.Apply(RolledBack(20));
+  EXPECT_EQ(Answers(state), (std::vector<std::string>{"d"}));
+  state.Apply(RolledBack(15));
+  EXPECT_EQ(Answers(state), (std::vector<std::string>{}));
+}
+
 TEST(WatchState, RollBackForgetsEvaluations) {
   WatchState state;
   state.Apply(Snapshot(Job::RUNNING));

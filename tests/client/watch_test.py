@@ -67,15 +67,16 @@ def test_the_lines_of_the_documentation():
     losses = {10: 1.2345}
     events = [change("RUNNING", attempt=1), *[step(i, losses.get(i, 1.2), step_seconds=1.6) for i in range(1, 61)],
               change("SUCCEEDED", result_dir="/var/lib/ftd/results/first")]
-    events[41:41] = [api.WatchJobResponse(evaluation=jobs.Evaluation(step=40, loss=1.3012, mean_token_accuracy=0.684, rows=50))]
-    events[52:52] = [api.WatchJobResponse(checkpoint=jobs.Checkpoint(step=50, size_bytes=12_300_000)),
+    events[41:41] = [api.WatchJobResponse(evaluation=jobs.Evaluation(step=40, loss=1.3012, mean_token_accuracy=0.684, rows=50)),
+                     api.WatchJobResponse(sample=jobs.GeneratedSample(step=40, prompt="Once upon a time", text="there was a fox"))]
+    events[53:53] = [api.WatchJobResponse(checkpoint=jobs.Checkpoint(step=50, size_bytes=12_300_000)),
                      api.WatchJobResponse(warning="3 of 40 rows (7.5%) were cut to --seq-length 96; the longest has 412 tokens"),
                      api.WatchJobResponse(rolled_back_to_step=50)]
     events[-2].collapsed = 9
     job = make_job("PREPARING", spec=jobs.JobSpec(mode=jobs.JobSpec.LORA, model="/models/tiny", max_steps=60, logging_steps=10))
     printed = iter(play(Script(job, events), "watch", "first").stdout.splitlines())
     shown = fenced("docs/cli.md", "## Output of watch in a pipe")
-    assert len(shown) == 8 and [line for line in shown if line not in printed] == []
+    assert len(shown) == 9 and [line for line in shown if line not in printed] == []
 
 
 @pytest.mark.parametrize("verb", ["watch", "wait"])
