@@ -18,6 +18,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "client/command/yaml_json.h"
 #include "client/text/text.h"
 #include "ftd/v1/job.pb.h"
 #include "lib/base/error.h"
@@ -128,6 +129,8 @@ json Reader::Value(const YAML::Node& node, const FieldDescriptor& field, const s
   }
   json list = json::array();
   const auto add = [&](const YAML::Node& item) {
+    // A list of messages is a prompt too: as a text, which the field is.
+    if (path == "sample_prompts" && item.IsSequence()) return list.push_back(JsonOf(item).dump());
     list.push_back(field.message_type() == nullptr
                        ? Scalar(item, field, path)
                        : Message(item, *field.message_type(), path, {}));

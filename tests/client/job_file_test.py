@@ -168,6 +168,14 @@ def test_a_dataset_is_sent_as_with_its_flag(fake, tmp_path, text):
     assert submit(fake, text.format(rows)).spec.dataset.upload_sha256 in fake.uploads
 
 
+def test_prompts_are_texts_or_messages(fake):
+    text = "sample_prompts:\n- '1'\n- [{role: user, content: '7', weight: 0, x: {y: true}}]\n- {json}\n"
+    prompts = submit(fake, text.replace("{json}", "'[1]'")).spec.sample_prompts
+    assert prompts[0] == "1" and prompts[2] == "[1]"
+    assert prompts[1] == '[{"role":"user","content":"7","weight":0,"x":{"y":true}}]'
+    assert list(submit(fake, "sample_prompts: Once").spec.sample_prompts) == ["Once"]
+
+
 def test_anchors(fake):
     assert list(submit(fake, "lora: {target_modules: [&q q_proj, *q]}").spec.lora.target_modules) == ["q_proj", "q_proj"]
 
@@ -183,6 +191,8 @@ def test_anchors(fake):
     ("gradient_checkpointing: some", "or auto"), ("lora: 3", "lora must be keys and values"), ("a: [", "line 1: not YAML"), ("a:\n\t- b", "not YAML"),
     ("- mode", "must be keys and values"), ("", "says nothing"), ("# nothing", "says nothing"), ("mode: lora\n---\nmode: full", "more than one document"),
     ("dataset: {path: x, hub: {name: a/b}}", "dataset.path and dataset.hub contradict"), ("spec: {mode: lora}\nmode: full", "'mode' belongs below spec"),
+    ("sample_prompts: [&a [*a]]", "nested too deep"), ("sample_prompts: [[{? [a] : b}]]", "a key must be a text"),
+    ("sample_prompts:\n- {a: 1}", "must be one value"),
     ("spec: {moode: lora}", "did you mean mode?"), ("spec: 3", "must be keys and values"), ("? [a]\n: b", "a key must be a text"),
     ("[" * 5000, "not YAML"), ("mode: \xff", "not UTF-8"), ("priority: high", "priority needs a whole number"),
     ("a: &a [x]\nlora: *b", "line 2"), ("x" * (1 << 20) + ": 1", "1 MiB"), ("zz\x1b[31m: 1", "unknown key"),

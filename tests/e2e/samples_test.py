@@ -208,6 +208,8 @@ def test_files(ftd, chat_model, dataset, tmp_path):
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
         done = ftd.ftctl("submit", "--mode", "lora", "--model", chat_model, "--dataset", dataset, "--sample-prompts", tmp_path / name, check=False)
         assert done.returncode == 2 and said in done.stderr, done.stderr
-    (tmp_path / "job.yaml").write_text(f"mode: lora\nmodel: {chat_model}\ndataset: {dataset}\nsample_prompts:\n- one\n- '{json.dumps(hello)}'\nsample_steps: 3\n")
+    (tmp_path / "job.yaml").write_text(f"mode: lora\nmodel: {chat_model}\ndataset: {dataset}\nsample_prompts:\n- one\n- '{json.dumps(hello)}'\n"
+                                       "- - role: user\n    content: Hi\nsample_steps: 3\n")
     given = ftd.job(ftd.ftctl("submit", "--quiet", "-f", tmp_path / "job.yaml").stdout.strip()).spec
-    assert given.sample_prompts[0] == "one" and json.loads(given.sample_prompts[1]) == hello and given.sample_steps == 3
+    assert given.sample_prompts[0] == "one" and given.sample_steps == 3
+    assert [json.loads(prompt) for prompt in given.sample_prompts[1:]] == [hello, hello]
