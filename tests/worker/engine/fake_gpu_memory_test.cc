@@ -35,7 +35,7 @@ void TakeStep(Trainer& trainer, Course& course) {
   course.notes.insert(course.notes.end(), step.memory_notes.begin(), step.memory_notes.end());
 }
 
-class FakeGpuMemoryTest : public ::testing::TestWithParam<Mode> {
+class FakeGpuMemoryTest : public ::testing::Test {
  protected:
   FakeGpuMemoryTest() {
     UseFakeGpu(true);
@@ -48,8 +48,8 @@ class FakeGpuMemoryTest : public ::testing::TestWithParam<Mode> {
 
   static void Unlimited() { SetMemoryOfFakeGpu(std::numeric_limits<int64_t>::max()); }
 
-  static TrainSpec Spec(int batch_size) {
-    TrainSpec spec = ftd::testing::TinySpec(GetParam(), kSteps);
+  static TrainSpec Spec(int batch_size, Mode mode = Mode::kLora) {
+    TrainSpec spec = ftd::testing::TinySpec(mode, kSteps);
     spec.batch_size = batch_size;
     spec.gradient_accumulation_steps = 2;
     spec.gradient_checkpointing = Checkpointing::kOff;
@@ -94,13 +94,17 @@ class FakeGpuMemoryTest : public ::testing::TestWithParam<Mode> {
   const TempDir dir_;
 };
 
-TEST_P(FakeGpuMemoryTest, MicroBatchesAreSplit) {
-  const Course whole = Run(Spec(4));
+class FakeGpuMemoryOfModesTest : public FakeGpuMemoryTest,
+                                 public ::testing::WithParamInterface<Mode> {};
+
+TEST_P(FakeGpuMemoryOfModesTest, MicroBatchesAreSplit) {
+  const TrainSpec spec = Spec(4, GetParam());
+  const Course whole = Run(spec);
   EXPECT_EQ(whole.parts, 1);
   EXPECT_TRUE(whole.notes.empty());
   for (const double share : {0.7, 0.45}) {
     const auto limit = static_cast<int64_t>(share * static_cast<double>(whole.peak_bytes));
-    const Course split = Run(Spec(4), limit);
+    const Course split = Run(spec, limit);
     ExpectSame(split.numbers, whole.numbers);
     EXPECT_LE(split.peak_bytes, limit);
     EXPECT_EQ(split.parts, share > 0.5 ? 2 : 4);
@@ -110,7 +114,7 @@ TEST_P(FakeGpuMemoryTest, MicroBatchesAreSplit) {
   }
 }
 
-TEST_P(FakeGpuMemoryTest, OfOneRowAllLayersAreRecomputed) {
+TEST_F(FakeGpuMemoryTest, OfOneRowAllLayersAreRecomputed) {
   const Course whole = Run(Spec(2));
   TrainSpec least = Spec(1);
   least.gradient_checkpointing = Checkpointing::kOn;
@@ -122,7 +126,7 @@ TEST_P(FakeGpuMemoryTest, OfOneRowAllLayersAreRecomputed) {
   EXPECT_NE(split.notes.back().find("recomputed"), std::string::npos);
 }
 
-TEST_P(FakeGpuMemoryTest, WhatNothingHelpsFails) {
+TEST_F(FakeGpuMemoryTest, WhatNothingHelpsFails) {
   try {
     Run(Spec(2), 1000);
     FAIL() << "a step without memory";
@@ -131,7 +135,7 @@ TEST_P(FakeGpuMemoryTest, WhatNothingHelpsFails) {
   }
 }
 
-TEST_P(FakeGpuMemoryTest, AResumedRunKeepsToIt) {
+TEST_F(FakeGpuMemoryTest, AResumedRunKeepsToIt) {
   const Course whole = Run(Spec(4));
   Course course;
   const TempDir state;
@@ -152,7 +156,7 @@ TEST_P(FakeGpuMemoryTest, AResumedRunKeepsToIt) {
       << "to the bit";
 }
 
-TEST_P(FakeGpuMemoryTest, AnEvaluationIsSplitToo) {
+TEST_F(FakeGpuMemoryTest, AnEvaluationIsSplitToo) {
   Trainer trainer = TrainerOf(Spec(4));
   const auto evaluate = [&] { return trainer.Evaluate(kNeverStop, [](int64_t) {})->loss; };
   ResetFakeGpuCounts();
@@ -163,7 +167,7 @@ TEST_P(FakeGpuMemoryTest, AnEvaluationIsSplitToo) {
   EXPECT_EQ(trainer.micro_batch_parts(), 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, FakeGpuMemoryTest,
+INSTANTIATE_TEST_SUITE_P(Modes, FakeGpuMemoryOfModesTest,
                          ::testing::Values(Mode::kLora, Mode::kQlora, Mode::kFull),
                          [](const auto& test) { return std::string(ModeName(test.param)); });
 
