@@ -217,11 +217,14 @@ int64_t StepPeakBytes(const StepShape& shape, int64_t recomputed) {
   return Replay(shape, tally).ForwardBackward(recomputed);
 }
 
+bool StepFits(const StepShape& shape, int64_t recomputed, int64_t available) {
+  return StepPeakBytes(shape, recomputed) <= available - WithinOperators(shape);
+}
+
 int64_t LayersToRecompute(const StepShape& shape, int64_t available) {
   // From none upwards, so the first number that fits is the smallest.
-  const int64_t for_tensors = available - WithinOperators(shape);
   int64_t recomputed = 0;
-  while (recomputed < shape.layers && StepPeakBytes(shape, recomputed) > for_tensors) ++recomputed;
+  while (recomputed < shape.layers && !StepFits(shape, recomputed, available)) ++recomputed;
   return recomputed;
 }
 

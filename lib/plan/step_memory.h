@@ -80,8 +80,11 @@ struct StepShape {
 // included, when the first `recomputed` layers are.
 int64_t StepPeakBytes(const StepShape& shape, int64_t recomputed);
 
-// Returns the fewest layers to recompute so that the step takes at most `available` bytes, with
-// what operators take within themselves; all of them when nothing suffices.
+// Returns whether the step, with the first `recomputed` layers so and with what operators take
+// within themselves, takes at most `available` bytes.
+bool StepFits(const StepShape& shape, int64_t recomputed, int64_t available);
+
+// Returns the fewest layers to recompute so that it does; all of them when nothing suffices.
 int64_t LayersToRecompute(const StepShape& shape, int64_t available);
 
 }  // namespace ftd

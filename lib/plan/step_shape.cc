@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "lib/base/ceil_div.h"
+#include "lib/plan/work_sizes.h"
+
 namespace ftd {
 namespace {
 
@@ -72,6 +75,23 @@ DeltaLayers DeltaLayersOf(const ModelConfig& config) {
 }
 
 }  // namespace
+
+void AddRow(const RowLength& row, BatchShape& batch) {
+  batch.tokens += row.tokens;
+  batch.labels += row.labels;
+  ++batch.documents;
+  batch.longest = std::max(batch.longest, row.tokens);
+  batch.chunks += CeilDiv(row.tokens, kChunkTokens);
+}
+
+BatchShape MostOf(const BatchShape& a, const BatchShape& b) {
+  return {.tokens = std::max(a.tokens, b.tokens),
+          .labels = std::max(a.labels, b.labels),
+          .documents = std::max(a.documents, b.documents),
+          .distinct = std::max(a.distinct, b.distinct),
+          .longest = std::max(a.longest, b.longest),
+          .chunks = std::max(a.chunks, b.chunks)};
+}
 
 int64_t BytesOf(Dtype dtype) { return dtype == Dtype::kFloat32 ? 4 : 2; }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lib/data/row_source.h"
 #include "lib/model/model_config.h"
 #include "lib/plan/step_memory.h"
 #include "lib/spec/train_spec.h"
@@ -19,6 +20,12 @@ struct BatchShape {
   int64_t longest = 0;    // tokens of the longest document
   int64_t chunks = 0;     // of kChunkTokens, of all documents
 };
+
+// Adds a row to a micro-batch, but for its different tokens, which its length does not say.
+void AddRow(const RowLength& row, BatchShape& batch);
+
+// Returns of each number the larger one.
+BatchShape MostOf(const BatchShape& a, const BatchShape& b);
 
 // Returns the shape of a step whose micro-batch is not known yet. `on_gpu`: by our kernels, else on
 // a CPU.

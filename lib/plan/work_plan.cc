@@ -9,7 +9,6 @@
 #include "lib/base/error.h"
 #include "lib/plan/batch_plan.h"
 #include "lib/plan/flops.h"
-#include "lib/plan/work_sizes.h"
 
 namespace ftd {
 namespace {
@@ -21,14 +20,10 @@ class Counter {
 
   // Takes in a micro-batch of those rows.
   void Add(const std::vector<int64_t>& rows, WorkPlan& plan) {
-    BatchShape batch{.documents = static_cast<int64_t>(rows.size())};
+    BatchShape batch;
     offsets_ = {0};
     for (const int64_t row : rows) {
-      const RowLength& length = lengths_[static_cast<size_t>(row)];
-      batch.tokens += length.tokens;
-      batch.labels += length.labels;
-      batch.longest = std::max(batch.longest, length.tokens);
-      batch.chunks += CeilDiv(length.tokens, kChunkTokens);
+      AddRow(lengths_[static_cast<size_t>(row)], batch);
       offsets_.push_back(batch.tokens);
     }
     ++plan.micro_batches;
@@ -36,12 +31,7 @@ class Counter {
     plan.tokens += batch.tokens;
     plan.labels += batch.labels;
     plan.flops += flops_.Of(offsets_, batch.labels);
-    const BatchShape& most = plan.largest;
-    plan.largest = {.tokens = std::max(most.tokens, batch.tokens),
-                    .labels = std::max(most.labels, batch.labels),
-                    .documents = std::max(most.documents, batch.documents),
-                    .longest = std::max(most.longest, batch.longest),
-                    .chunks = std::max(most.chunks, batch.chunks)};
+    plan.largest = MostOf(plan.largest, batch);
   }
 
  private:
@@ -72,10 +62,6 @@ absl::StatusOr<double> EvaluationFlops(const ModelFlops& flops, Mode mode, const
   }
   return sum * ForwardShare(mode);
 }
-
-// Every epoch sees the same rows, so of many only the first are counted; the largest micro-batch is
-// then that of some million rows.
-constexpr int64_t kRowsCounted = 4'000'000;
 
 // Makes a plan of `counted` epochs, or steps, one of `all`.
 void Extend(int64_t counted, int64_t all, WorkPlan& plan) {

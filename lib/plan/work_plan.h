@@ -11,6 +11,10 @@
 
 namespace ftd {
 
+// Every epoch sees the same rows, so of many only the first are counted: the largest micro-batch is
+// then that of some million rows.
+constexpr int64_t kRowsCounted = 4'000'000;
+
 struct WorkPlan {
   int64_t steps = 0;
   int64_t micro_batches = 0;
@@ -24,7 +28,7 @@ struct WorkPlan {
 };
 
 // Counts what each of the spec's steps takes, in the order of the training: exact, and a matter of
-// seconds for ten million rows. Of more rows than four million, epochs included, the largest
+// seconds for ten million rows. Of more rows than kRowsCounted, epochs included, the largest
 // micro-batch is that of the first epochs, and where batch_tokens fills the micro-batches the other
 // numbers are extrapolated too. `config` has been judged; `eval`: the rows to evaluate on, or null.
 // Errors: those of RowSource::Length.

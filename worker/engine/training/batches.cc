@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lib/base/ceil_div.h"
+#include "lib/plan/step_fit.h"
 #include "worker/engine/training/readable.h"
 
 namespace ftd::engine {
@@ -115,8 +116,8 @@ std::vector<std::vector<int64_t>> SplitRows(const std::vector<int64_t>& rows, in
   parts = std::min(parts, count);
   std::vector<std::vector<int64_t>> split;
   for (int64_t part = 0; part < parts; ++part) {
-    split.emplace_back(rows.begin() + part * count / parts,
-                       rows.begin() + (part + 1) * count / parts);
+    const auto [begin, end] = PartOf(count, part, parts);
+    split.emplace_back(rows.begin() + begin, rows.begin() + end);
   }
   return split;
 }
