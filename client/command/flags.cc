@@ -6,6 +6,7 @@
 #include <iostream>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -160,6 +161,19 @@ void Flags::Int32(const std::string& names, const std::string& help,
     if (!absl::SimpleAtoi(text, &value)) throw NotA("a whole number of at most 32 bits", text);
     set(value);
   });
+}
+
+void Flags::Int32Or(const std::string& names, const std::string& help, const std::string& word,
+                    std::function<void(int32_t)> set, std::function<void()> set_word) {
+  const auto read = [word, set = std::move(set),
+                     set_word = std::move(set_word)](const std::string& text) {
+    int32_t value = 0;
+    if (absl::EqualsIgnoreCase(text, word)) return set_word();
+    if (!absl::SimpleAtoi(text, &value))
+      throw NotA(absl::StrCat("a whole number of at most 32 bits, or ", word), text);
+    set(value);
+  };
+  impl_->Add(names, help, absl::StrCat("INT|", word), read);
 }
 
 void Flags::Int64(const std::string& names, const std::string& help,

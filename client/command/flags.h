@@ -45,6 +45,9 @@ class Flags {
                     const std::vector<std::string>& choices, const std::string& bare,
                     std::function<void(const std::string&)> set);
   void Int32(const std::string& names, const std::string& help, std::function<void(int32_t)> set);
+  // The same, or `word`, in any case.
+  void Int32Or(const std::string& names, const std::string& help, const std::string& word,
+               std::function<void(int32_t)> set, std::function<void()> set_word);
   void Int64(const std::string& names, const std::string& help, std::function<void(int64_t)> set);
   // Correctly rounded; "nan" and "inf" are not numbers here.
   void Double(const std::string& names, const std::string& help, std::function<void(double)> set);

@@ -115,6 +115,11 @@ json Reader::Message(const YAML::Node& node, const Descriptor& message, const st
     const FieldDescriptor* field = message.FindFieldByName(name);
     if (field == nullptr) ComplainOfKey(key, message, path, extra);
     if (value.IsNull()) return;
+    const JobField* known = FindField(Below(path, name));
+    if (known != nullptr && value.IsScalar() && MeansAuto(*known, value.Scalar())) {
+      values[known->automatic] = true;
+      return;
+    }
     if (json made = Value(value, *field, Below(path, name)); !made.is_null())
       values[name] = std::move(made);
   });
@@ -384,8 +389,12 @@ void Override(const json& given, bool dataset_given, json* spec) {
       dataset.erase("columns");
   }
   // The size of a micro-batch is one value too, in rows or in tokens.
-  if (given.contains("batch_tokens")) spec->erase("batch_size");
-  if (given.contains("batch_size")) spec->erase("batch_tokens");
+  const bool in_rows = given.contains("batch_size") || given.value("auto_batch_size", false);
+  if (in_rows) spec->erase("batch_tokens");
+  if (given.contains("batch_tokens")) {
+    spec->erase("batch_size");
+    spec->erase("auto_batch_size");
+  }
   spec->merge_patch(given);
 }
 

@@ -56,7 +56,10 @@ void AddField(Flags& flags, const JobField& field, GivenFields* given) {
                    [&field](const std::string& text) { return WordMeant(field, text); });
       break;
     case FlagKind::kInteger:
-      if (std::holds_alternative<JobField::Ref<int32_t>>(field.binding)) {
+      if (field.automatic != nullptr) {
+        flags.Int32Or(names, help, kAutoWord, set,
+                      [given, &field] { given->SetText(field, kAutoWord); });
+      } else if (std::holds_alternative<JobField::Ref<int32_t>>(field.binding)) {
         flags.Int32(names, help, set);
       } else {
         flags.Int64(names, help, set);

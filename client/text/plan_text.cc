@@ -80,6 +80,10 @@ std::vector<std::pair<std::string, std::string>> PlanSummary(const JobPlan& plan
           {"does not fit", plan.does_not_fit()}};
 }
 
+int64_t LeastBytes(const JobPlan::Memory& memory) {
+  return memory.weights_bytes() + TrainedBytes(memory) + memory.step_least_bytes();
+}
+
 std::vector<StyledLine> MemoryBars(const JobPlan::Memory& memory, int columns, bool unicode) {
   const std::pair<const char*, int64_t> parts[] = {{"weights", memory.weights_bytes()},
                                                    {"adapters", memory.adapters_bytes()},

@@ -19,6 +19,7 @@
 #include "client/text/times.h"
 #include "client/watch/terminal.h"
 #include "lib/base/error.h"
+#include "lib/base/short_bytes.h"
 #include "lib/runlog/plain_json.h"
 
 namespace ftd {
@@ -40,10 +41,19 @@ std::string StartText(const Estimate& estimate) {
              : absl::StrCat("after ", jobs, ", at a time that is not known yet");
 }
 
+// "8 rows in as few parts as fit; one row, with all layers recomputed, takes 1.1 GB in all"
+std::string AutoBatchText(const Estimate& estimate) {
+  if (!estimate.spec().auto_batch_size()) return "";
+  return absl::StrCat(estimate.spec().batch_size(),
+                      " rows in as few parts as fit; one row, with all layers recomputed, takes ",
+                      ShortBytes(LeastBytes(estimate.plan().memory())), " in all");
+}
+
 void PrintEstimate(const Estimate& estimate) {
   std::vector<std::pair<std::string, std::string>> lines = {
       {"mode", ModeName(estimate.spec().mode())}, {"model", estimate.spec().model()}};
   for (auto& line : PlanSummary(estimate.plan())) lines.push_back(std::move(line));
+  lines.emplace_back("micro-batch", AutoBatchText(estimate));
   lines.emplace_back("would start", StartText(estimate));
   const ScreenStyle style = StdoutStyle();
   std::cout << KeyValues(lines) << "\n";

@@ -30,6 +30,7 @@ void SetValue(const std::string& type, ArgumentDoc* argument) {
   const std::vector<std::string> words = absl::StrSplit(type, '|');
   if (words.size() > 1 && std::all_of(words.begin(), words.end(), IsWord)) {
     argument->choices = words;
+    std::erase(argument->choices, "INT");  // a number, or one of the words
   }
 }
 

@@ -16,7 +16,7 @@ struct ArgumentDoc {
   // The kind of its value: "INT", "table|json"; a switch takes "". FILE, DIR, PATH (either),
   // PROGRAM, JOB, MODEL and VERB are words that completion knows how to continue.
   std::string value;
-  std::vector<std::string> choices;  // all that it takes, where that can be listed
+  std::vector<std::string> choices;  // the words that it takes, where they can be listed
   std::string help;
   std::string group;
   bool required = false;

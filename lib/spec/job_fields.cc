@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
@@ -165,6 +166,10 @@ std::string FlagHelp(const JobField& field) {
   return absl::StrCat(field.help, text.empty() ? "" : absl::StrCat(" [", text, "]"));
 }
 
+bool MeansAuto(const JobField& field, const std::string& text) {
+  return field.automatic != nullptr && absl::EqualsIgnoreCase(text, kAutoWord);
+}
+
 std::string WordMeant(const JobField& field, const std::string& text) {
   constexpr std::pair<const char*, const char*> kOtherDtypes[] = {
       {"bf16", "bfloat16"}, {"fp16", "float16"}, {"fp32", "float32"}};
@@ -259,6 +264,7 @@ void GivenFields::SetText(const JobField& field, const std::string& text) {
     const auto& words = field.words.words;
     return Set(field, text == words[0] ? Json(nullptr) : Json(text == words[1]));
   }
+  if (MeansAuto(field, text)) return Set(*FindField(field.automatic), true);
   if (!field.words.words.empty()) return Set(field, EnumWord(text));
   if (field.plain == Plain::kTemplate) return Set(field, UnescapedTemplate(text));
   // Of errors only the first one is kept; Text returns it.

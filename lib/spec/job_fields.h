@@ -73,7 +73,15 @@ struct JobField {
   const char* help = "";                          // for people, without the default
   const char* shown_default = nullptr;            // where the value alone would not tell
   const char* label = nullptr;                    // what `ftctl show` always has, by this name
+  // Of an integer: the switch that the word "auto" sets in its place.
+  const char* automatic = nullptr;
 };
+
+// What the fields that have an `automatic` take in place of a number.
+inline constexpr char kAutoWord[] = "auto";
+
+// Returns whether the text is that word, in any case, and the field takes it.
+bool MeansAuto(const JobField& field, const std::string& text);
 
 // All of them, in the order of job_fields.def.
 absl::Span<const JobField> JobFields();

@@ -109,8 +109,15 @@ class FieldFiller {
   TrainSpec& spec_;
 };
 
-// A micro-batch is measured in rows or in tokens, never in both.
+// A micro-batch is measured in rows or in tokens, never in both; and divided ahead only where it
+// has a given number of rows.
 void JudgeBatch(FieldReader& fields, const TrainSpec& spec) {
+  for (const auto& [other, given] :
+       {std::pair("batch_tokens", spec.batch_tokens > 0), {"packing", spec.packing}}) {
+    if (!spec.auto_batch_size || !given) continue;
+    fields.Violate("auto_batch_size",
+                   absl::StrCat("does not go with ", other, ": leave one of them out"));
+  }
   if (spec.batch_tokens == 0) return;
   if (fields.Has("batch_size"))
     fields.Violate("batch_size", "does not go with batch_tokens: leave one of them out");

@@ -29,7 +29,7 @@ enum class Precision { kFp32Master, kHfParity };
 
 // The layers that keep only their input and are computed again in the backward pass.
 enum class Checkpointing {
-  kAuto,  // on a GPU as many as its free memory asks for, on a CPU none
+  kAuto,  // as many as free memory asks for; on a CPU none, unless auto_batch_size looks at that
   kOn,    // all
   kOff,   // none
 };

@@ -161,6 +161,20 @@ def test_a_batch_by_rows_or_tokens_overrides_the_other(fake, file, flag):
     assert [getattr(spec, name) for name in ("batch_size", "batch_tokens") if spec.HasField(name)] == [200] and not spec.HasField(file)
 
 
+def test_a_batch_that_fits(fake):
+    spec = submit(fake, "batch_size: auto").spec
+    assert spec.auto_batch_size and not spec.HasField("batch_size")
+    for text, *flags in (["batch_size: 16\nauto_batch_size: true"], ["batch_size: 16", "--batch-size", "auto"],
+                         ["batch_size: AUTO", "--batch-size", "16"]):
+        spec = submit(fake, text, *flags).spec
+        assert (spec.batch_size, spec.auto_batch_size) == (16, True), text
+    assert not submit(fake, "batch_size: auto", "--no-auto-batch-size").spec.auto_batch_size
+    spec = submit(fake, "batch_tokens: 4096", "--batch-size", "auto").spec
+    assert spec.auto_batch_size and not spec.HasField("batch_tokens")
+    spec = submit(fake, "batch_size: auto", "--batch-tokens", "4096").spec
+    assert spec.batch_tokens == 4096 and not spec.HasField("auto_batch_size")
+
+
 @pytest.mark.parametrize("text", ["dataset: {}", "dataset: {{path: {}, size: 1}}", '{{"dataset": "{}"}}'])
 def test_a_dataset_is_sent_as_with_its_flag(fake, tmp_path, text):
     rows = tmp_path / "rows.jsonl"

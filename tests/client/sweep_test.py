@@ -49,6 +49,11 @@ def test_values_are_those_of_flags_and_job_files(fake):
     assert len(shown) == 16 and shown[0]["name"].startswith("sweep-")
 
 
+def test_a_batch_that_fits_beside_numbers(fake):
+    assert fake.ftctl(*FLAGS, "--sweep", "batch_size=auto,4").returncode == 0
+    assert [(c.spec.auto_batch_size, c.spec.batch_size) for c in fake.calls("SubmitJob")] == [(True, 0), (False, 4)]
+
+
 @pytest.mark.parametrize("sweep, words", [
     (["learning_rate"], "needs FIELD=VALUE,VALUE"),
     (["=1"], "needs FIELD=VALUE,VALUE"),

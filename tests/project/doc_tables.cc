@@ -55,7 +55,7 @@ std::string FlagCell(const JobField& field) {
       value = field.type == nullptr ? "TEXT" : field.type;
       break;
     case FlagKind::kInteger:
-      value = "N";
+      value = field.automatic == nullptr ? "N" : absl::StrCat("N\\|", kAutoWord);
       break;
     case FlagKind::kReal:
       value = "X";

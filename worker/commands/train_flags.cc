@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
@@ -74,6 +76,17 @@ std::string FlagNames(const JobField& field) {
   return absl::StrCat(names, ",!", absl::StrReplaceAll(BothSpellings(off), {{",", ",!"}}));
 }
 
+// Returns what a flag takes that has a number, or the word auto in its place.
+CLI::Validator NumberOrAuto() {
+  return {[](const std::string& text) {
+            int64_t number = 0;
+            const bool taken =
+                absl::SimpleAtoi(text, &number) || absl::EqualsIgnoreCase(text, kAutoWord);
+            return taken ? std::string() : "needs a whole number, or auto; got '" + text + "'";
+          },
+          ""};
+}
+
 // The bare form is made into "=on" by TrainArguments, before CLI11 sees it.
 void AddAutoSwitch(CLI::App& app, const JobField& field, GivenFields* given) {
   app.add_option_function<std::string>(
@@ -111,6 +124,12 @@ void AddField(CLI::App& app, const JobField& field, GivenFields* given) {
                        ""));
       break;
     case FlagKind::kInteger:
+      if (field.automatic != nullptr) {
+        option = app.add_option_function<std::string>(names, set_text, help)
+                     ->check(NumberOrAuto())
+                     ->type_name("INT|auto");
+        break;
+      }
       option = app.add_option_function<int64_t>(names, set, help);
       break;
     case FlagKind::kReal:
@@ -197,7 +216,7 @@ absl::StatusOr<std::string> GivenSpecJson(const TrainOptions& options) {
   const bool named = !options.dataset.empty();
   // A dataset of one's own replaces the preset's, its size included.
   if (named) spec.erase("dataset");
-  // Tokens that fill a micro-batch replace the preset's rows.
+  // Tokens that fill a micro-batch replace the preset's number of rows.
   if (options.given.json().contains("batch_tokens")) spec.erase("batch_size");
   spec.merge_patch(options.given.json());
   Json& dataset = spec["dataset"];

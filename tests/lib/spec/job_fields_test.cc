@@ -131,6 +131,7 @@ TEST(JobFields, ASpecComesBackFromItsJson) {
         field.path != std::string_view("lr_scheduler_type"))
       spec = At(field, EnumWord(words.back()), spec);
   }
+  spec["auto_batch_size"] = false;  // does not go with packing
   spec["eval_split"] = 0.25;
   spec["gradient_checkpointing"] = true;
   spec["lora"]["target_modules"] = {"v_proj"};
@@ -175,6 +176,19 @@ TEST(GivenFields, KeepWhatTheFlagsSaid) {
   GivenFields bytes;
   bytes.SetText(JobFields()[1], "\xff");
   EXPECT_ERROR(bytes.Text(), absl::StatusCode::kInvalidArgument, "USAGE", "UTF-8");
+}
+
+TEST(GivenFields, AutoIsAnotherField) {
+  const JobField& batch_size = *FindField("batch_size");
+  for (const char* text : {"auto", "AUTO"}) {
+    GivenFields given;
+    given.SetText(batch_size, text);
+    EXPECT_EQ(given.json(), json({{"auto_batch_size", true}})) << text;
+  }
+  GivenFields number;
+  number.SetText(batch_size, "16");
+  EXPECT_EQ(number.json(), json({{"batch_size", "16"}}));
+  EXPECT_FALSE(MeansAuto(*FindField("seed"), "auto"));
 }
 
 TEST(JobFields, HelpSaysTheDefault) {

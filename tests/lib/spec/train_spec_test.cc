@@ -300,6 +300,28 @@ TEST(TrainSpec, TokensInsteadOfRowsOfABatch) {
   EXPECT_OK(Resolve(spec));
 }
 
+TEST(TrainSpec, RowsThatFitOfABatch) {
+  json spec = Minimal("LORA");
+  EXPECT_FALSE(Resolve(spec)->auto_batch_size);
+  spec["auto_batch_size"] = true;
+  spec["batch_size"] = 16;
+  const auto resolved = Resolve(spec);
+  ASSERT_OK(resolved);
+  EXPECT_TRUE(resolved->auto_batch_size);
+  EXPECT_EQ(resolved->batch_size, 16);
+  EXPECT_TRUE(Resolve(json::parse(TrainSpecToJson(*resolved)))->auto_batch_size);
+  spec["packing"] = true;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID",
+               "auto_batch_size does not go with packing: leave one of them out");
+  spec.erase("packing");
+  spec.erase("batch_size");
+  spec["batch_tokens"] = 4096;
+  EXPECT_ERROR(Resolve(spec), absl::StatusCode::kInvalidArgument, "FIELD_INVALID",
+               "auto_batch_size does not go with batch_tokens: leave one of them out");
+  spec["auto_batch_size"] = false;
+  EXPECT_OK(Resolve(spec));
+}
+
 TEST(TrainSpec, NotAnObject) {
   for (const char* text : {"", "[]", "{", "3"}) {
     EXPECT_ERROR(ResolveTrainSpec(text, Dtype::kFloat32), absl::StatusCode::kInvalidArgument,
