@@ -1,5 +1,6 @@
 """What a job would need and how long it would take, told before it: `ftctl estimate`, the queue's times, and DOES_NOT_FIT."""
 import json
+import pathlib
 
 import grpc
 import pytest
@@ -101,3 +102,43 @@ def test_what_cannot_fit_is_refused_with_what_would(wide, tmp_path):
         behind = ftd.wait(ftd.ftctl("submit", "--quiet", "--model", wide, "--dataset", long, *args).stdout.strip(), "FAILED")
         assert behind.failure_reason == jobs.DOES_NOT_FIT and not behind.attempts
         ftd.ftctl("cancel", running)
+
+
+def kept_bytes(plan):
+    """What is there from the first step to the last."""
+    return least_bytes(plan) - plan["memory"]["step_least_bytes"]
+
+
+def test_auto_divides_what_does_not_fit_before_the_first_step(wide, tmp_path):
+    """A limit between one row and all four: the same losses, and the same bits by a job that is resumed where there is more."""
+    rows = write_jsonl(tmp_path / "rows.jsonl", [{"text": f"rain falls on the hills, said {i} " * 20} for i in range(16)])
+    flags = dict(max_steps=60, auto_batch_size=True, learning_rate=1e-4)
+
+    def losses(daemon, job):
+        return [step.loss for step in daemon.steps(job)]
+
+    def parts(job):
+        return json.loads((pathlib.Path(job.result_dir) / "ftd_run.json").read_text())["micro_batch_parts"]
+
+    with Ftd() as ftd:
+        plan = estimate(ftd, wide, rows, "--mode", "lora", "--batch-size", 4, "--auto-batch-size")["plan"]
+        text = ftd.ftctl("estimate", "--model", wide, "--dataset", rows, "--mode", "lora", "--batch-size", "auto").stdout
+        assert "8 rows in as few parts as fit; one row, with all layers recomputed, takes " in text
+        whole = ftd.wait(submit(ftd, wide, rows, **flags), "SUCCEEDED")
+        assert parts(whole) == 1 and not whole.warnings and "auto batch size on" in ftd.ftctl("show", whole.id).stdout
+        expected = losses(ftd, whole.id)
+    limit = (kept_bytes(plan) + plan["memory"]["step_bytes"] * 3 // 4) // MIB
+    with Ftd(args=("--device-memory-mib", str(limit))) as ftd:
+        divided = ftd.wait(submit(ftd, wide, rows, **flags), "SUCCEEDED")
+        assert parts(divided) == 2 and losses(ftd, divided.id) == pytest.approx(expected, rel=1e-6)
+        [warning] = divided.warnings
+        assert "a micro-batch of 4 rows is computed in 2 parts; the batch stays the same" in warning
+        job = submit(ftd, wide, rows, **flags)
+        wait_for_step(ftd, job, 2)
+        ftd.ftctl("pause", job)
+        ftd.wait(job, "PAUSED")
+        ftd.args = []
+        ftd.restart()
+        ftd.ftctl("resume", job)
+        resumed = ftd.wait(job, "SUCCEEDED")
+        assert len(resumed.attempts) == 2 and parts(resumed) == 2 and losses(ftd, job) == losses(ftd, divided.id)

@@ -15,6 +15,7 @@
 
 #include "lib/data/row_source.h"
 #include "lib/model/model_config.h"
+#include "lib/plan/step_fit.h"
 #include "lib/spec/train_spec.h"
 #include "worker/engine/error.h"
 
@@ -69,6 +70,12 @@ void InitializeProcess();
 // known.
 int64_t PeakDeviceMemory();
 
+// The memory that a run may take. 0: not known, or none.
+struct MemoryLimits {
+  int64_t device_bytes = 0;  // of the device, in all
+  int64_t host_reserve = 0;  // of the host's memory, to be left free
+};
+
 // Trains one model on one device. The state between two steps is a function of the spec, the rows
 // and the number of steps taken alone: a Trainer that loads a state continues bit for bit as the
 // one that saved it would have.
@@ -88,11 +95,17 @@ class Trainer {
   int64_t total_parameters() const;
   // Whether the model is the text part of one that sees images too.
   bool is_part() const;
-  // Parts that a micro-batch is computed in, since a whole one did not fit into memory.
+  // Parts that a micro-batch is computed in, since a whole one does not fit into memory.
   int64_t micro_batch_parts() const;
   // Layers that gradient checkpointing recomputed, in the micro-batch that had the most of them so
   // far.
   int64_t recomputed_layers() const;
+
+  // Chooses how the steps are computed in the memory that is free now (FitStep), for which the
+  // model and the optimizer's state are there already: micro-batches in parts, layers recomputed. A
+  // state that is loaded afterwards brings its own choice of the parts, so that a resumed run
+  // repeats it.
+  StepFit FitIntoMemory(const MemoryLimits& limits);
 
   // Takes one optimizer step. When `stop` becomes true meanwhile, the step is abandoned without a
   // trace and the result is empty. `beat` is called after each micro-batch. Where memory runs out,

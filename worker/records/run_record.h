@@ -45,7 +45,7 @@ struct RunFacts {
   int64_t steps = 0, tokens_total = 0, trainable_parameters = 0, total_parameters = 0;
   int64_t recomputed_layers =
       0;  // by gradient checkpointing, at most in a micro-batch of this attempt
-  int64_t micro_batch_parts = 1;  // more, where memory ran out
+  int64_t micro_batch_parts = 1;  // more, where memory is too small for a whole one
   int threads = 0;
 };
 

@@ -55,6 +55,21 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// Returns what a user who left the micro-batch's size to ftd should know of what came of it; empty:
+// nothing had to change.
+std::string FitText(const TrainSpec& spec, int64_t parts, int64_t recomputed, int64_t layers) {
+  if (spec.gradient_checkpointing != Checkpointing::kAuto) recomputed = 0;  // the user's choice
+  std::string text = "to fit into the free memory, ";
+  if (parts > 1) {
+    absl::StrAppend(&text, "a micro-batch of ", spec.batch_size, " rows is computed in ", parts,
+                    " parts");
+    if (recomputed > 0) absl::StrAppend(&text, ", and ");
+  }
+  if (recomputed > 0)
+    absl::StrAppend(&text, "up to ", recomputed, " of ", layers, " layers are recomputed");
+  return parts > 1 || recomputed > 0 ? text + "; the batch stays the same" : "";
+}
+
 // A run, phase by phase. Failures travel as Status; the engine's exceptions are caught in Run.
 //
 // sources → device → rows → model → checkpoint → steps and evaluations → result
@@ -154,7 +169,7 @@ class TrainingRun {
     FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request_.model_dir()));
     divergence_.emplace(config.vocab_size, trainer_->steps_planned());
     // The log is created after this, because its first step is the one after the checkpoint's.
-    FTD_RETURN_IF_ERROR(ResumeState());
+    FTD_RETURN_IF_ERROR(ResumeWithin(config));
     observer_.Outline({last_step_ + 1, trainer_->steps_planned(), dataset_rows_,
                        trainer_->trainable_parameters(), trainer_->total_parameters()});
     peak_flops_ = request_.peak_tflops() > 0 ? request_.peak_tflops() * 1e12
@@ -186,6 +201,22 @@ class TrainingRun {
                    absl::StrCat(file, ": its bytes are not those that were saved"));
     }
     trainer_->LoadWeights(file);
+    return absl::OkStatus();
+  }
+
+  // In this order, since the parts in which a checkpoint's micro-batches were computed go before
+  // those that the memory of now suggests.
+  absl::Status ResumeWithin(const ModelConfig& config) {
+    if (!spec_.auto_batch_size) return ResumeState();
+    const StepFit fit = trainer_->FitIntoMemory(
+        {.device_bytes = request_.device_memory_bytes(),
+         .host_reserve = HostMemoryReserve(request_.host_memory_reserve_bytes())});
+    FTD_RETURN_IF_ERROR(ResumeState());
+    // How many layers a resumed run recomputes also depends on what was free before.
+    const int64_t recomputed = request_.resume_from().empty() ? fit.recomputed : 0;
+    const std::string text =
+        FitText(spec_, trainer_->micro_batch_parts(), recomputed, config.num_hidden_layers);
+    if (!text.empty()) observer_.Warning(text);
     return absl::OkStatus();
   }
 

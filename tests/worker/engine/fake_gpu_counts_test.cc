@@ -275,9 +275,6 @@ std::vector<MemoryCase> MemoryCases() {
   return cases;
 }
 
-// The free memory of which a step may take so many bytes (the inverse of ActivationBudget).
-int64_t FreeFor(int64_t bytes) { return (bytes + (int64_t{1} << 30)) * 32 / 31 + 32; }
-
 TEST_F(FakeGpuCountsTest, AStepTakesTheMemoryThatWasPredicted) {
   int number = 0, recomputed_in_part = 0;
   for (const MemoryCase& c : MemoryCases()) {
@@ -287,7 +284,7 @@ TEST_F(FakeGpuCountsTest, AStepTakesTheMemoryThatWasPredicted) {
     const StepShape shape = ShapeOf(c);
     const int64_t all_kept = StepPeakBytes(shape, 0);
     const auto available = static_cast<int64_t>(c.available * static_cast<double>(all_kept));
-    SetFreeBytesOfFakeGpu(FreeFor(available));
+    SetFreeBytesOfFakeGpu(FreeBytesFor(available));
     const int64_t others = CountsOfFakeGpu().bytes;
     Trainer trainer(SpecOf(c), model, RowsOf(c), nullptr, nullptr);
     ResetFakeGpuCounts();
@@ -383,7 +380,7 @@ TEST_F(FakeGpuCountsTest, AResumedRunRecomputesWhatTheFirstDid) {
   TrainSpec spec = SpecOf(c);
   spec.gradient_accumulation_steps = 1;
   spec.max_steps = 3;
-  SetFreeBytesOfFakeGpu(FreeFor(StepPeakBytes(ShapeOf(c), 0)));
+  SetFreeBytesOfFakeGpu(FreeBytesFor(StepPeakBytes(ShapeOf(c), 0)));
   Trainer first(spec, dir_ / "model", RowsOf(c), nullptr, nullptr);
   first.Step(kNeverStop, [] {});
   ASSERT_GT(first.recomputed_layers(), 0);
@@ -397,7 +394,7 @@ TEST_F(FakeGpuCountsTest, AResumedRunRecomputesWhatTheFirstDid) {
     return second.recomputed_layers();
   };
   EXPECT_EQ(resumed_with(int64_t{80} << 30), first.recomputed_layers());
-  EXPECT_EQ(resumed_with(FreeFor(1)), deep.layers) << "a lesser card";
+  EXPECT_EQ(resumed_with(FreeBytesFor(1)), deep.layers) << "a lesser card";
   std::filesystem::remove(state / "memory_budget.json");
   EXPECT_EQ(resumed_with(int64_t{80} << 30), 0) << "a state of an older version";
 }

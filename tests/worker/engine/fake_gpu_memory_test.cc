@@ -26,6 +26,7 @@ struct Course {
   std::vector<std::string> notes;
   int64_t kept_bytes = 0, peak_bytes = 0;
   int64_t parts = 1, recomputed = 0;
+  StepFit fit;  // as it was foreseen
 };
 
 void TakeStep(Trainer& trainer, Course& course) {
@@ -46,7 +47,17 @@ class FakeGpuMemoryTest : public ::testing::Test {
     UseFakeGpu(false);
   }
 
-  static void Unlimited() { SetMemoryOfFakeGpu(std::numeric_limits<int64_t>::max()); }
+  static void Unlimited() {
+    SetMemoryOfFakeGpu(std::numeric_limits<int64_t>::max());
+    SetFreeBytesOfFakeGpu(int64_t{80} << 30);
+  }
+
+  static TrainSpec AutoSpec(int batch_size, Mode mode = Mode::kLora) {
+    TrainSpec spec = Spec(batch_size, mode);
+    spec.auto_batch_size = true;
+    spec.gradient_checkpointing = Checkpointing::kAuto;
+    return spec;
+  }
 
   static TrainSpec Spec(int batch_size, Mode mode = Mode::kLora) {
     TrainSpec spec = ftd::testing::TinySpec(mode, kSteps);
@@ -71,12 +82,19 @@ class FakeGpuMemoryTest : public ::testing::Test {
     return std::make_unique<RowsInMemory>(std::move(rows));
   }
 
+  // From now on the device has `more` bytes left, and says so.
+  static void Limit(int64_t more) {
+    SetMemoryOfFakeGpu(CountsOfFakeGpu().bytes + more);
+    SetFreeBytesOfFakeGpu(FreeBytesFor(more));
+  }
+
   // A run that may take `more` bytes than the model and its state; -1: as many as it likes.
   Course Run(const TrainSpec& spec, int64_t more = -1) const {
     Unlimited();
     Trainer trainer = TrainerOf(spec);
     Course course{.kept_bytes = CountsOfFakeGpu().bytes};
-    if (more >= 0) SetMemoryOfFakeGpu(course.kept_bytes + more);
+    if (more >= 0) Limit(more);
+    if (spec.auto_batch_size) course.fit = trainer.FitIntoMemory({});
     ResetFakeGpuCounts();
     for (int step = 0; step < kSteps; ++step) TakeStep(trainer, course);
     course.peak_bytes = CountsOfFakeGpu().peak_bytes - course.kept_bytes;
@@ -112,6 +130,76 @@ TEST_P(FakeGpuMemoryOfModesTest, MicroBatchesAreSplit) {
     EXPECT_NE(split.notes.back().find(std::to_string(split.parts) + " parts"), std::string::npos);
     EXPECT_EQ(split.recomputed, 0);
   }
+}
+
+// Ahead of the first step, so no try of a step is lost: there is no note of one.
+TEST_P(FakeGpuMemoryOfModesTest, WithAutoTheyAreSplitAhead) {
+  const TrainSpec spec = AutoSpec(4, GetParam());
+  const Course whole = Run(spec);
+  EXPECT_EQ(whole.fit, StepFit());
+  EXPECT_EQ(whole.parts, 1);
+  for (const double share : {0.7, 0.45}) {
+    const auto limit = static_cast<int64_t>(share * static_cast<double>(whole.peak_bytes));
+    const Course split = Run(spec, limit);
+    ExpectSame(split.numbers, whole.numbers);
+    EXPECT_LE(split.peak_bytes, limit);
+    EXPECT_EQ(split.fit, StepFit{.parts = share > 0.5 ? 2 : 4});
+    EXPECT_EQ(split.parts, split.fit.parts);
+    EXPECT_EQ(split.recomputed, 0);
+    EXPECT_TRUE(split.notes.empty());
+  }
+}
+
+TEST_F(FakeGpuMemoryTest, WithAutoOnlyOfOneRowAreLayersRecomputed) {
+  const Course whole = Run(AutoSpec(2)), row = Run(Spec(1));
+  const Course split = Run(AutoSpec(2), row.peak_bytes - 1);
+  ExpectSame(split.numbers, whole.numbers);
+  EXPECT_LT(split.peak_bytes, row.peak_bytes);
+  EXPECT_EQ(split.parts, 2);
+  EXPECT_GT(split.recomputed, 0);
+  EXPECT_EQ(split.fit, (StepFit{.parts = 2, .recomputed = split.recomputed}));
+  EXPECT_TRUE(split.notes.empty());
+}
+
+// It repeats the parts of the first run, to the bit, on a device that has more room or less.
+TEST_F(FakeGpuMemoryTest, WithAutoAResumedRunRepeatsTheChoice) {
+  const Course whole = Run(AutoSpec(4));
+  Unlimited();
+  Course course;
+  const TempDir state;
+  Trainer first = TrainerOf(AutoSpec(4));
+  Limit(whole.peak_bytes * 7 / 10);
+  EXPECT_EQ(first.FitIntoMemory({}).parts, 2);
+  TakeStep(first, course);
+  TakeStep(first, course);
+  first.SaveState(state.path());
+  TakeStep(first, course);
+  const std::vector<double> last(course.numbers.end() - 4, course.numbers.end());
+  for (const double share : {2.0, 0.45}) {
+    Unlimited();
+    Trainer second = TrainerOf(AutoSpec(4));
+    SetFreeBytesOfFakeGpu(
+        FreeBytesFor(static_cast<int64_t>(share * static_cast<double>(whole.peak_bytes))));
+    EXPECT_EQ(second.FitIntoMemory({}).parts, share > 1 ? 1 : 4);
+    second.LoadState(state.path(), 2);
+    EXPECT_EQ(second.micro_batch_parts(), 2);
+    Course resumed;
+    TakeStep(second, resumed);
+    EXPECT_EQ(resumed.numbers, last) << share;
+  }
+}
+
+// Whatever is free, a job takes no more than it may have.
+TEST_F(FakeGpuMemoryTest, WithAutoTheDaemonsLimitCounts) {
+  const Course whole = Run(AutoSpec(4));
+  Unlimited();
+  Trainer trainer = TrainerOf(AutoSpec(4));
+  EXPECT_EQ(trainer.FitIntoMemory({.device_bytes = whole.kept_bytes + 2 * whole.peak_bytes}),
+            StepFit());
+  EXPECT_EQ(trainer.FitIntoMemory({.device_bytes = whole.kept_bytes + whole.peak_bytes * 7 / 10}),
+            StepFit{.parts = 2});
+  EXPECT_EQ(trainer.FitIntoMemory({.device_bytes = 1}),
+            (StepFit{.parts = 4, .recomputed = kLayers}));
 }
 
 TEST_F(FakeGpuMemoryTest, OfOneRowAllLayersAreRecomputed) {

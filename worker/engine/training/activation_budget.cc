@@ -15,6 +15,10 @@ int64_t ActivationBudget(int64_t free_bytes) {
   return std::max<int64_t>(free_bytes - free_bytes / 32 - kLoadedLater, 1);
 }
 
+int64_t HostActivationBudget(int64_t available_bytes, int64_t reserved) {
+  return std::max<int64_t>(available_bytes - available_bytes / 8 - reserved, 1);
+}
+
 BatchShape ShapeOf(const FlatBatch& batch) {
   const std::vector<int64_t>& offsets = batch.documents.offsets;
   BatchShape shape{.tokens = offsets.back(),

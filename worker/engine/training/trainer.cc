@@ -5,8 +5,10 @@
 #include <string>
 #include <utility>
 
+#include "lib/base/host_memory.h"
 #include "lib/model/architecture.h"
 #include "lib/model/model_on_disk.h"
+#include "lib/plan/fit.h"
 #include "lib/plan/flops.h"
 #include "lib/plan/step_memory.h"
 #include "lib/spec/judge.h"
@@ -212,6 +214,33 @@ struct Trainer::Impl {
     return recomputed;
   }
 
+  // Returns the bytes that a micro-batch's tensors may take; 0: not known.
+  int64_t RoomForStep(const MemoryLimits& limits) const {
+    int64_t room = 0;
+    if (device.is_cuda()) {
+      const int64_t reserve = DeviceSharesHostMemory() ? limits.host_reserve : 0;
+      room = ActivationBudget(FreeDeviceMemory() - reserve);
+    } else if (const int64_t available = AvailableHostMemory(); available > 0) {
+      // Gradients have their place, but take no memory before they are written to.
+      int64_t reserved = limits.host_reserve;
+      for (const Parameter* p : trainable) reserved += static_cast<int64_t>(p->grad.nbytes());
+      room = HostActivationBudget(available, reserved);
+    }
+    if (limits.device_bytes == 0) return room;
+    const int64_t kept = LeastMemory(model.config, spec, device.is_cuda(), 1).kept();
+    const int64_t allowed = std::max<int64_t>(limits.device_bytes - kept, 1);
+    return room == 0 ? allowed : std::min(room, allowed);
+  }
+
+  StepFit FitIntoMemory(const MemoryLimits& limits) {
+    const int64_t room = RoomForStep(limits);
+    if (room == 0) return {};
+    const StepFit fit = Readable(FitStep(model.config, spec, *rows, device.is_cuda(), room));
+    if (spec.gradient_checkpointing == Checkpointing::kAuto) memory.activation_bytes = room;
+    loader->SplitInto(memory.parts = fit.parts);
+    return fit;
+  }
+
   // Changes what the next try of a step does, after one that ran out of memory. Returns whether
   // anything was left to change.
   bool TakeLessMemory() {
@@ -340,6 +369,10 @@ int64_t Trainer::total_parameters() const { return impl_->model.CountParameters(
 int64_t Trainer::micro_batch_parts() const { return impl_->memory.parts; }
 
 int64_t Trainer::recomputed_layers() const { return impl_->most_recomputed; }
+
+StepFit Trainer::FitIntoMemory(const MemoryLimits& limits) {
+  return Guarded([&] { return impl_->FitIntoMemory(limits); });
+}
 
 std::optional<StepResult> Trainer::Step(const std::atomic<bool>& stop,
                                         const std::function<void()>& beat) {

@@ -34,6 +34,11 @@ void UseFakeGpu(bool use);
 // What it says is free of its memory; 80 GiB at first.
 void SetFreeBytesOfFakeGpu(int64_t bytes);
 
+// The free memory of which ActivationBudget leaves so many bytes.
+constexpr int64_t FreeBytesFor(int64_t bytes) {
+  return (bytes + (int64_t{1} << 30)) * 32 / 31 + 32;
+}
+
 // How many bytes its tensors may take in all; no limit at first.
 void SetMemoryOfFakeGpu(int64_t bytes);
 
