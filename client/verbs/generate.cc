@@ -48,7 +48,7 @@ absl::Status SetInput(GenerateCall& call) {
     return Error(Reason::kUsage, "give --prompt, --messages, or a text on stdin");
   if (!call.has_prompt) {
     call.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
-    // The line end that `echo` adds is no part of a text to continue.
+    // A text to continue does not have the line end that `echo` adds.
     if (call.prompt.ends_with('\n')) call.prompt.pop_back();
   }
   call.request.set_prompt(call.prompt);

@@ -37,7 +37,7 @@ def test_json_and_yaml(unchanged):
     with FakeFtd(PushResult=answers(unchanged=unchanged)) as ftd:
         assert json.loads(ftd.ftctl("push", "first", "ann/x", "-o", "json").stdout) == {
             "url": "https://hub/ann/x", "commit": COMMIT, "unchanged": unchanged}
-        assert f"commit: {COMMIT}" in ftd.ftctl("push", "first", "ann/x", "-o", "yaml").stdout
+        assert f'"commit": "{COMMIT}"' in ftd.ftctl("push", "first", "ann/x", "-o", "yaml").stdout
 
 
 def test_nothing_acts_on_the_terminal():

@@ -278,7 +278,10 @@ class Ftd:
         spec = jobs.JobSpec(mode=jobs.JobSpec.Mode.Value(mode), model=str(model))
         lora = {k.removeprefix("lora_"): fields.pop(k) for k in list(fields) if k.startswith("lora_")}
         for key, value in fields.items():
-            setattr(spec, key, value)
+            if isinstance(value, list):
+                getattr(spec, key).extend(value)
+            else:
+                setattr(spec, key, value)
         for key, value in lora.items():
             if key == "target_modules":
                 spec.lora.target_modules.extend(value)
