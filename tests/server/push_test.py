@@ -146,15 +146,23 @@ def test_a_login_counts_at_once(hub, tmp_path):
         assert TOKEN not in ftd.log()
 
 
-def test_it_ends_with_its_caller(ftd, hub, job, tmp_path):
+def with_new_weights(ftd):
+    """A job whose large file the hub has not seen yet."""
+    job = ftd.wait(submit(ftd).id, "SUCCEEDED")
+    (pathlib.Path(job.result_dir) / "adapter_model.safetensors").write_bytes(os.urandom(3 << 20))
+    return job.id
+
+
+def test_it_ends_with_its_caller(ftd, hub, tmp_path):
+    job = with_new_weights(ftd)
     hub.fault("^/lfs", "slow_in", rate=1_000_000, times=None)
-    stream = call(ftd, "ann/gone")
+    stream = call(ftd, "ann/gone", job=job)
     hub.wait_for("PUT /lfs")
     stream.cancel()
     wait_until(lambda: settled(hub), "the upload to end")
     assert not [r for r in hub.requests() if "/commit/" in r["path"]]
     hub.clear_faults()
-    assert not push(ftd, "ann/gone").unchanged
+    assert not push(ftd, "ann/gone", job=job).unchanged
     assert len(titles(hub, tmp_path, "ann/gone")) == 2
 
 
@@ -191,12 +199,12 @@ def test_ftctl(ftd, hub, job, tmp_path):
 def test_it_ends_with_the_daemon(hub, tmp_path):
     hub.fault("^/lfs", "stall", times=None)
     with fake_ftd("steps=1 step_ms=1", env=environment(hub, tmp_path)) as ftd:
-        ftd.wait(submit(ftd, name="first").id, "SUCCEEDED")
+        job = with_new_weights(ftd)
         errors = []
 
         def watch():
             with pytest.raises(grpc.RpcError) as caught:
-                list(stub.PushResult(api.PushResultRequest(job="first", repository="ann/stop"), timeout=DEADLINE_S))
+                list(stub.PushResult(api.PushResultRequest(job=job, repository="ann/stop"), timeout=DEADLINE_S))
             errors.append(caught.value)
 
         with ftd.new_channel() as channel:
