@@ -67,7 +67,7 @@ TEST(Access, WhatTheRolesMay) {
   EXPECT_TRUE(may(Role::kRead, "DownloadResult", "ada"));
   EXPECT_FALSE(may(Role::kRead, "ExportJob", "token:ci"));  // it works for whoever asks
   EXPECT_TRUE(may(Role::kSubmit, "ExportJob", "ada"));      // as DownloadResult
-  EXPECT_FALSE(may(Role::kSubmit, "PushResult", "ada"));  // it would publish what is another's
+  EXPECT_FALSE(may(Role::kSubmit, "PushResult", "ada"));    // it would publish what is another's
   EXPECT_FALSE(may(Role::kRead, "PushResult", "token:ci"));
   EXPECT_TRUE(may(Role::kSubmit, "PushResult", "token:ci"));
   EXPECT_FALSE(may(Role::kRead, "CancelJob", "token:ci"));
