@@ -4,6 +4,7 @@
     ./dev soak [--shard I/N] [--seed S] [NAME…]       all of them unless some are named
 
     hub-kills         300 downloads from the test hub, killed at random and resumed
+    hub-push-kills    100 uploads to the test hub, killed at random and repeated: one commit, right bytes
     push-kills        100 kills of ftd or ftctl while a result is pushed to the test hub: one commit, right bytes
     daemon-kills      2,000 kills of the daemon in a storm of two users, all verbs, killed workers and a disk that fails
     failpoints        50 rounds of a crash, an error and a delay at each of the named places (tests/chaos/places.py)
@@ -187,6 +188,7 @@ def fuzz(name, runs, seed, cpu_seconds):
 
 SOAKS = {
     "hub-kills": (300, lambda n, seed: (n, run_pytest("lib/hub/ftd_fetch_test.py", seed, "test_kills", FTD_HUB_KILLS=n))),
+    "hub-push-kills": (100, lambda n, seed: (n, run_pytest("lib/hub/ftd_push_test.py", seed, "test_kills", FTD_HUB_PUSH_KILLS=n))),
     "push-kills": (100, lambda n, seed: (n, run_pytest("server/push_test.py", seed, "test_kills", FTD_PUSH_KILLS=n))),
     "daemon-kills": (2000, daemon_kills),
     "failpoints": (50, lambda n, seed: (n, run_pytest("chaos/failpoints_test.py", seed, FTD_CHAOS_ROUNDS=n))),
