@@ -387,9 +387,16 @@ def test_tokens_made_at_once_are_all_kept(pki):
 
 def places_with(secrets, directory, pids):
     """Where the secrets are seen: files under a directory, and what all may read of processes."""
-    files = [p for p in pathlib.Path(directory).rglob("*") if p.is_file()]
-    files += [pathlib.Path(f"/proc/{pid}/{name}") for pid in pids for name in ("cmdline", "comm", "status")]
-    return [(str(p), s) for p in files for s in secrets if s.encode() in p.read_bytes()]
+
+    def look():
+        files = [p for p in pathlib.Path(directory).rglob("*") if p.is_file()]
+        files += [pathlib.Path(f"/proc/{pid}/{name}") for pid in pids for name in ("cmdline", "comm", "status")]
+        try:
+            return [[(str(p), s) for p in files for s in secrets if s.encode() in p.read_bytes()]]
+        except FileNotFoundError:  # renamed meanwhile: its new name was not listed
+            return None
+
+    return wait_until(look, "files that stay where they are")[0]
 
 
 def all_answers(ftd, job):
