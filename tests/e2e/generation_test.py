@@ -66,17 +66,17 @@ def base_and_tuned(chatty, job):
     return base, peft.PeftModel.from_pretrained(other, job.result_dir).eval()
 
 
-def generate(ftd, timeout=60, **request):
-    return ftd.stub.Generate(api.GenerateRequest(**request), timeout=timeout)
+def generate(ftd, stub=None, **request):
+    return (stub or ftd.stub).Generate(api.GenerateRequest(**request), timeout=60)
 
 
 def text_of(stream):
     return "".join(response.piece.text for response in stream)
 
 
-def endless(ftd, **source):
+def endless(ftd, stub=None, **source):
     """A stream whose answer has begun and is long."""
-    stream = generate(ftd, prompt=PROMPT, max_new_tokens=1900, ignore_eos=True, temperature=1.0, seed=1, **source)
+    stream = generate(ftd, stub, prompt=PROMPT, max_new_tokens=1900, ignore_eos=True, temperature=1.0, seed=1, **source)
     next(response for response in stream if response.HasField("piece"))
     return stream
 
@@ -224,9 +224,10 @@ def test_models_give_way_when_idle_and_end_with_the_daemon(model, chatty):
         wait_until(lambda: text_of_or_none(ftd, model), "the other model to give way")
         assert len(hosts(ftd)) == 1
         wait_until(lambda: not hosts(ftd), "the idle model to end")
-        broken = endless(ftd, model=str(chatty))
-        assert ftd.terminate() == 0
-        expect_error(lambda: broken, Code.UNAVAILABLE, "STOPPING")
+        with ftd.new_channel() as channel:  # the fixture closes its own
+            broken = endless(ftd, stub=type(ftd.stub)(channel), model=str(chatty))
+            assert ftd.terminate() == 0
+            expect_error(lambda: broken, Code.UNAVAILABLE, "STOPPING")
         assert not hosts(ftd)
         ftd.start()
         assert text_of(generate(ftd, model=str(chatty), prompt=PROMPT, max_new_tokens=4))
@@ -256,8 +257,10 @@ class GpuFtd(Ftd):
 @pytest.mark.skipif(not namespace(), reason="needs a mount namespace of its own")
 def test_a_job_takes_the_gpu_from_who_generates(chatty, dataset):
     with GpuFtd() as ftd:
-        stream = endless(ftd, model=str(chatty))
+        ftd.stub.DrainQueue(api.DrainQueueRequest())  # so that the job starts at once when it is to
         job = submit(ftd, chatty, dataset, max_steps=ENDLESS, dtype="float32")
+        stream = endless(ftd, model=str(chatty))
+        ftd.stub.UndrainQueue(api.UndrainQueueRequest())
         expect_error(lambda: stream, Code.UNAVAILABLE, "GENERATION_ENDED")
         wait_for_step(ftd, job, 1)
         first, *_, last = generate(ftd, model=str(chatty), prompt=PROMPT, max_new_tokens=4)
