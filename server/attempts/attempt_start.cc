@@ -156,29 +156,25 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const StateDir& state_dir, const 
 
 absl::StatusOr<Fd> PrepareRowCheck(const StateDir& state_dir, const Job& job,
                                    const MemoryRoom& room, const fs::path& dir) {
-  FTD_ASSIGN_OR_RETURN(Fd lock, LockForWorker(dir));
   v1::AttemptRequest request = RequestOf(state_dir, job);
   request.mutable_row_check()->set_daemon_pid(getpid());
   request.set_device_memory_bytes(room.bytes);
-  FTD_RETURN_IF_ERROR(WriteRequest(request, dir));
-  return lock;
+  return PrepareSideWork(dir, request);
 }
 
 absl::StatusOr<Fd> PrepareExport(const StateDir& state_dir, const Job& job, const fs::path& dir,
                                  const v1::AttemptRequest::ResultExport& asked,
                                  const std::string& base) {
-  FTD_ASSIGN_OR_RETURN(Fd lock, LockForWorker(dir));
   v1::AttemptRequest request = RequestOf(state_dir, job);
   if (const auto uid = ModelReader(state_dir, job, request.spec()))
     request.set_model_reader_uid(*uid);
   request.set_model_dir(base);
   *request.mutable_result_export() = asked;
   request.mutable_result_export()->set_daemon_pid(getpid());
-  FTD_RETURN_IF_ERROR(WriteRequest(request, dir));
-  return lock;
+  return PrepareSideWork(dir, request);
 }
 
-absl::StatusOr<Fd> PrepareGeneration(const fs::path& dir, const v1::AttemptRequest& request) {
+absl::StatusOr<Fd> PrepareSideWork(const fs::path& dir, const v1::AttemptRequest& request) {
   FTD_ASSIGN_OR_RETURN(Fd lock, LockForWorker(dir));
   FTD_RETURN_IF_ERROR(WriteRequest(request, dir));
   return lock;

@@ -43,9 +43,10 @@ absl::StatusOr<Fd> PrepareExport(const StateDir& state_dir, const Job& job,
                                  const v1::AttemptRequest::ResultExport& asked,
                                  const std::string& base);
 
-// The same for a worker that generates, in `dir`.
-absl::StatusOr<Fd> PrepareGeneration(const std::filesystem::path& dir,
-                                     const v1::AttemptRequest& request);
+// Writes `request` into a directory in which a side worker is to run (side_worker.h), and returns
+// the held worker.lock.
+absl::StatusOr<Fd> PrepareSideWork(const std::filesystem::path& dir,
+                                   const v1::AttemptRequest& request);
 
 // True when somebody holds the attempt's lock: a living worker, or what it left behind. An error
 // when that cannot be told now.

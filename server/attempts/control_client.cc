@@ -1,36 +1,25 @@
 #include "server/attempts/control_client.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/unix_socket.h"
 
 namespace ftd {
 
+// SOCK_SEQPACKET keeps the boundaries of messages: one packet is one request.
 absl::Status ControlClient::Connect() {
-  FTD_ASSIGN_OR_RETURN(const Fd directory, OpenFile(attempt_dir_, O_PATH | O_DIRECTORY));
-  // SOCK_SEQPACKET keeps the boundaries of messages: one packet is one request.
-  Fd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.valid()) return ErrnoError(errno, "socket");
-  // The address goes through /proc, because the directory's own path may be longer than the 108
-  // bytes of a socket's address.
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control.sock",
-           directory.get());
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return absl::UnavailableError(
-        absl::StrCat("the worker of ", attempt_dir_.string(),
-                     " does not answer: ", std::generic_category().message(errno)));
-  }
-  socket_ = std::move(fd);
+  auto connected = ConnectTo(attempt_dir_ / "control.sock", SOCK_SEQPACKET | SOCK_NONBLOCK);
+  if (absl::IsUnavailable(connected.status()))
+    return Prefixed(connected.status(),
+                    absl::StrCat("the worker of ", attempt_dir_.string(), " does not answer: "));
+  FTD_ASSIGN_OR_RETURN(socket_, std::move(connected));
   return absl::OkStatus();
 }
 

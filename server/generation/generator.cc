@@ -10,7 +10,6 @@
 #include "lib/base/json.h"
 #include "lib/base/short_bytes.h"
 #include "lib/plan/fit.h"
-#include "server/jobs/wire.h"
 #include "server/requests/result_lookup.h"
 
 namespace ftd {
@@ -19,11 +18,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMostStops = 16;
-
-Dtype FromWire(v1::JobSpec::Dtype dtype) {
-  if (dtype == v1::JobSpec::FLOAT32) return Dtype::kFloat32;
-  return dtype == v1::JobSpec::FLOAT16 ? Dtype::kFloat16 : Dtype::kBfloat16;
-}
 
 // What a model takes without the sequences that it continues.
 int64_t BytesOf(const ModelConfig& config, const HostedModel& model, const HostPlace& place) {
@@ -140,16 +134,16 @@ absl::StatusOr<Generator::Source> Generator::Find(const v1::GenerateRequest& req
 
 absl::StatusOr<Generator::Source> Generator::FindJob(const std::string& id, bool base) const {
   FTD_ASSIGN_OR_RETURN(const Job job, store_.Get(id));
-  const auto spec = SpecOf(job);
+  FTD_ASSIGN_OR_RETURN(const TrainSpec spec, ResolveTrainSpec(job.spec_json, Dtype::kBfloat16));
   Source source;
   source.name = job.DisplayName();
-  source.gpu_dtype = FromWire(spec->dtype());
+  source.gpu_dtype = spec.dtype;
   source.model.model_dir = job.model_dir;
-  source.model.nf4 = spec->mode() == v1::JobSpec::QLORA;
+  source.model.nf4 = spec.mode == Mode::kQlora;
   if (base) return source;
   FTD_RETURN_IF_ERROR(CheckNotPruned(store_, job));
   FTD_RETURN_IF_ERROR(CheckHasResult(job));
-  const bool full = spec->mode() == v1::JobSpec::FULL;
+  const bool full = spec.mode == Mode::kFull;
   (full ? source.model.model_dir : source.model.adapter_dir) = job.result_dir;
   return source;
 }

@@ -1,25 +1,20 @@
 #include "server/generation/model_host.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/unix_socket.h"
 #include "server/attempts/attempt_start.h"
 #include "server/attempts/side_worker.h"
 
 namespace ftd {
-namespace {
 
 namespace fs = std::filesystem;
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Start(const std::string& worker,
                                                             const fs::path& dir,
@@ -28,7 +23,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Start(const std::string& w
   fs::create_directories(dir, error);
   if (error) return ErrnoError(error.value(), absl::StrCat("create ", dir.string()));
   std::unique_ptr<ModelHost> host(new ModelHost(dir));
-  FTD_ASSIGN_OR_RETURN(Fd lock, PrepareGeneration(dir, request));
+  FTD_ASSIGN_OR_RETURN(Fd lock, PrepareSideWork(dir, request));
   host->thread_ = std::thread([host = host.get(), worker, lock = std::move(lock)]() mutable {
     host->Run(worker, std::move(lock));
   });
@@ -75,18 +70,8 @@ std::optional<absl::Status> ModelHost::End() const {
   return end_;
 }
 
-// By the directory's descriptor: a socket's address holds 108 bytes, and the path may have more.
 absl::StatusOr<Fd> ModelHost::Connect() const {
-  FTD_ASSIGN_OR_RETURN(const Fd dir, OpenFile(dir_, O_PATH | O_DIRECTORY));
-  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!socket.valid()) return ErrnoError(errno, "socket");
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/generation.sock",
-                dir.get());
-  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0)
-    return socket;
-  return absl::UnavailableError(std::generic_category().message(errno));
+  return ConnectTo(dir_ / "generation.sock", SOCK_STREAM);
 }
 
 }  // namespace ftd

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "ftd/v1/worker.pb.h"
@@ -25,15 +26,9 @@ constexpr int kLookMs = 100;
 constexpr absl::Duration kConnectPause = absl::Milliseconds(20);
 
 v1::JobSpec::Dtype ToWire(Dtype dtype) {
-  switch (dtype) {
-    case Dtype::kFloat32:
-      return v1::JobSpec::FLOAT32;
-    case Dtype::kBfloat16:
-      return v1::JobSpec::BFLOAT16;
-    case Dtype::kFloat16:
-      return v1::JobSpec::FLOAT16;
-  }
-  return v1::JobSpec::DTYPE_UNSPECIFIED;
+  auto wire = v1::JobSpec::DTYPE_UNSPECIFIED;
+  v1::JobSpec::Dtype_Parse(absl::AsciiStrToUpper(std::string(DtypeName(dtype))), &wire);
+  return wire;
 }
 
 // Why a worker no longer answers. What went wrong after it had loaded the model it has told whoever
@@ -49,7 +44,7 @@ absl::Status Ended(const ModelHost& host) {
 }
 
 // Waits until the worker listens, which is before it loads the model.
-absl::StatusOr<Fd> ConnectTo(const ModelHost& host, const AnswerObserver& observer) {
+absl::StatusOr<Fd> ConnectToHost(const ModelHost& host, const AnswerObserver& observer) {
   for (;;) {
     auto socket = host.Connect();
     if (socket.ok() || !absl::IsUnavailable(socket.status())) return socket;
@@ -129,7 +124,7 @@ absl::Status ModelHosts::Answer(const HostedModel& model, Choose choose, const s
   const auto give_back = absl::MakeCleanup([&] { GiveBack(use); });
   ModelHost& host = *use->host;
   if (!host.ready()) observer.loading(use->place.on_cpu);
-  FTD_ASSIGN_OR_RETURN(Fd socket, ConnectTo(host, observer));
+  FTD_ASSIGN_OR_RETURN(Fd socket, ConnectToHost(host, observer));
   // A worker that is about to end shows when its reply is read.
   if (!SendLine(socket, absl::StrCat(request, "\n")).ok()) return Ended(host);
   return ReplyReader(std::move(socket), host, observer).Run();

@@ -37,11 +37,11 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
   FTD_ASSIGN_OR_RETURN(v1::AttemptRequest request, ReadAttemptRequest(dir / "request.json"));
   FTD_ASSIGN_OR_RETURN(TrainSpec spec, SpecOf(request));
   FTD_ASSIGN_OR_RETURN(std::unique_ptr<EventLog> events, EventLog::Create(dir / "events.log"));
-  if (request.has_generation()) {
-    const v1::WorkerEvent::End end = GenerateForDaemon(request, spec, dir);
+  const auto finish = [&events](const v1::WorkerEvent::End& end) {
     events->End(end);
     return end.outcome() == v1::WorkerEvent::End::FAILED ? 1 : 0;
-  }
+  };
+  if (request.has_generation()) return finish(GenerateForDaemon(request, spec, dir));
   StopFlags flags;
   // Called on the control thread. Whoever writes the end record first ends the process; the other
   // returns.
@@ -53,16 +53,8 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
   // Before torch starts threads: the signals have to be blocked in all of them.
   FTD_ASSIGN_OR_RETURN(std::unique_ptr<ControlServer> control,
                        ControlServer::Start(dir, &flags, abandon));
-  if (request.has_row_check()) {
-    const v1::WorkerEvent::End end = CheckRows(request, spec, dir, *events, flags);
-    events->End(end);
-    return end.outcome() == v1::WorkerEvent::End::FAILED ? 1 : 0;
-  }
-  if (request.has_result_export()) {
-    const v1::WorkerEvent::End end = ExportResult(request, dir, *events);
-    events->End(end);
-    return end.outcome() == v1::WorkerEvent::End::FAILED ? 1 : 0;
-  }
+  if (request.has_row_check()) return finish(CheckRows(request, spec, dir, *events, flags));
+  if (request.has_result_export()) return finish(ExportResult(request, dir, *events));
   engine::InitializeProcess();
   const int64_t resumed = request.resume_from().empty() ? 0 : CheckpointStep(request.resume_from());
   events->Started(request, spec, engine::DeviceName(), resumed + 1);
@@ -76,9 +68,7 @@ absl::StatusOr<int> Run(const fs::path& dir, int lock_fd, int token_fd) {
                        .end_now = [&events](const v1::WorkerEvent::End& end) {
                          if (events->End(end)) ::_exit(1);
                        }};
-  const v1::WorkerEvent::End end = RunTraining(order, *events, flags);
-  events->End(end);
-  return end.outcome() == v1::WorkerEvent::End::FAILED ? 1 : 0;
+  return finish(RunTraining(order, *events, flags));
 }
 
 }  // namespace

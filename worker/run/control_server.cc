@@ -1,11 +1,9 @@
 #include "worker/run/control_server.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,30 +13,12 @@
 #include "absl/strings/str_cat.h"
 #include "ftd/v1/worker.pb.h"
 #include "lib/base/error.h"
+#include "lib/base/unix_socket.h"
 
 namespace ftd {
 namespace {
 
 constexpr int kAnswerTimeoutMillis = 1000;
-
-// Listens on control.sock. A socket address holds at most 108 bytes and an attempt's directory may
-// be longer, so the address goes through its descriptor.
-absl::StatusOr<Fd> Listen(const std::filesystem::path& dir) {
-  FTD_ASSIGN_OR_RETURN(Fd dir_fd, OpenFile(dir, O_PATH | O_DIRECTORY));
-  Fd listener(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!listener.valid()) return ErrnoError(errno, "socket");
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock",
-                dir_fd.get());
-  // Left by an earlier worker of this directory. bind never replaces a file.
-  ::unlinkat(dir_fd.get(), "control.sock", 0);
-  if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener.get(), 4) != 0) {
-    return ErrnoError(errno, absl::StrCat("listen on ", (dir / "control.sock").string()));
-  }
-  return listener;
-}
 
 }  // namespace
 
@@ -56,7 +36,8 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(
   server->on_abandon_ = std::move(on_abandon);
   server->signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC));
   server->wake_ = Fd(::eventfd(0, EFD_CLOEXEC));
-  FTD_ASSIGN_OR_RETURN(server->listener_, Listen(attempt_dir));
+  FTD_ASSIGN_OR_RETURN(server->listener_,
+                       ListenOn(attempt_dir / "control.sock", SOCK_SEQPACKET, 4));
   server->thread_ = std::thread([raw = server.get()] { raw->Serve(); });
   return server;
 }

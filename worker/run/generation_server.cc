@@ -1,10 +1,8 @@
 #include "worker/run/generation_server.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/unix_socket.h"
 #include "worker/run/generation_request.h"
 
 namespace ftd {
@@ -37,27 +36,6 @@ std::string ErrorLine(const absl::Status& status) {
   return Line(reply);
 }
 
-// A socket address holds at most 108 bytes and a path may be longer, so the address goes through
-// its folder's descriptor.
-absl::StatusOr<Fd> Listen(const std::filesystem::path& socket) {
-  FTD_ASSIGN_OR_RETURN(const Fd dir, OpenFile(socket.parent_path(), O_PATH | O_DIRECTORY));
-  Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!listener.valid()) return ErrnoError(errno, "socket");
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string name = socket.filename().string();
-  const int length = std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s",
-                                   dir.get(), name.c_str());
-  if (length >= static_cast<int>(sizeof address.sun_path))
-    return absl::InvalidArgumentError(absl::StrCat(name, ": the socket's name is too long"));
-  ::unlinkat(dir.get(), name.c_str(), 0);  // left by an earlier one; bind never replaces a file
-  if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener.get(), SOMAXCONN) != 0) {
-    return ErrnoError(errno, absl::StrCat("listen on ", socket.string()));
-  }
-  return listener;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GenerationServer>> GenerationServer::Start(
@@ -70,7 +48,8 @@ absl::StatusOr<std::unique_ptr<GenerationServer>> GenerationServer::Start(
   std::unique_ptr<GenerationServer> server(new GenerationServer);
   server->socket_ = std::filesystem::absolute(socket);
   server->signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC));
-  FTD_ASSIGN_OR_RETURN(server->listener_, Listen(server->socket_));
+  FTD_ASSIGN_OR_RETURN(server->listener_,
+                       ListenOn(server->socket_, SOCK_STREAM | SOCK_NONBLOCK, SOMAXCONN));
   return server;
 }
 

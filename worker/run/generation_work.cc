@@ -46,6 +46,7 @@ absl::Status Run(const v1::AttemptRequest& request, const TrainSpec& spec,
     if (taken.ok()) device_lock = *std::move(taken);
   }
   FTD_ASSIGN_OR_RETURN(const auto generation, Load(options));
+  if (generation->device() == "cpu") device_lock.Reset();
   return server->Serve(*generation, std::chrono::seconds(asked.idle_seconds()));
 }
 

@@ -193,7 +193,7 @@ def test_an_address_that_has_expired_is_asked_for_again(hub, home, folder):
 
 
 def test_a_branch_that_moves_meanwhile(hub, home, folder):
-    """The commit goes on what was looked at, or not at all: the other's file is there as well."""
+    """A commit stands on the branch that was looked at, or is not made: the other's file is there as well."""
     hub.add_repo("ann/new", {"notes.txt": b"1"})
     hub.fault("/preupload/", "stall")
     process = popen(hub, home, folder)

@@ -132,7 +132,7 @@ TEST_P(FakeGpuMemoryOfModesTest, MicroBatchesAreSplit) {
   }
 }
 
-// Ahead of the first step, so no try of a step is lost: there is no note of one.
+// Ahead of the first step, so no step is tried in vain, and none is reported.
 TEST_P(FakeGpuMemoryOfModesTest, WithAutoTheyAreSplitAhead) {
   const TrainSpec spec = AutoSpec(4, GetParam());
   const Course whole = Run(spec);
