@@ -23,10 +23,11 @@ std::string StepsText(const JobPlan& plan) {
 }
 
 // "18.4 GB of the GPU: weights 16.1 GB, what trains 0.3 GB, the largest micro-batch 2.0 GB (1.1 GB
-// with all layers recomputed)"
+// with all layers recomputed)", on a CPU with ", PyTorch's libraries 28.0 MB"
 std::string MemoryText(const JobPlan::Memory& memory) {
   const int64_t trained = TrainedBytes(memory);
-  const int64_t all = memory.weights_bytes() + trained + memory.step_bytes();
+  const int64_t all =
+      memory.weights_bytes() + trained + memory.step_bytes() + memory.libraries_bytes();
   std::string text =
       absl::StrCat(ShortBytes(all), memory.on_gpu() ? " of the GPU" : "", ": weights ",
                    ShortBytes(memory.weights_bytes()), ", what trains ", ShortBytes(trained),
@@ -35,6 +36,8 @@ std::string MemoryText(const JobPlan::Memory& memory) {
     absl::StrAppend(&text, " (", ShortBytes(memory.step_recomputed_bytes()),
                     " with all layers recomputed)");
   }
+  if (memory.libraries_bytes() > 0)
+    absl::StrAppend(&text, ", PyTorch's libraries ", ShortBytes(memory.libraries_bytes()));
   return text;
 }
 
@@ -92,7 +95,8 @@ std::vector<StyledLine> MemoryBars(const JobPlan::Memory& memory, int columns, b
                                                    {"optimizer", memory.optimizer_bytes()},
                                                    {"micro-batch", memory.step_bytes()},
                                                    {"  recomputed", memory.step_recomputed_bytes()},
-                                                   {"  one row", memory.step_least_bytes()}};
+                                                   {"  one row", memory.step_least_bytes()},
+                                                   {"libraries", memory.libraries_bytes()}};
   constexpr int kName = 14, kFigure = 12, kEighths = 8;
   int64_t most = 1;
   for (const auto& [name, bytes] : parts) most = std::max(most, bytes);

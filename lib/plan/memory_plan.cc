@@ -22,6 +22,12 @@ int64_t Nf4Bytes(int64_t numbers) {
          Block(CeilDiv(scales, kNested), kFloat) + Block(kNested, kFloat);
 }
 
+// Measured by bench/memory.py: small tensors that have been freed, buffers of the products, and
+// the code of as many bfloat16 products as BoundKernelCaches leaves (worker/engine/device).
+int64_t LibraryBytes(Dtype dtype) {
+  return (dtype == Dtype::kFloat32 ? 28 : 70) * int64_t{1'000'000};
+}
+
 class Planner {
  public:
   explicit Planner(const TrainSpec& spec)
@@ -81,6 +87,7 @@ MemoryPlan PlanMemory(const ModelConfig& config, const TrainSpec& spec, bool on_
   SetBatch(largest, spec.gradient_accumulation_steps > 1, shape);
   plan.recomputed = recomputed;
   plan.step = StepPeakBytes(shape, recomputed);
+  if (!on_gpu) plan.libraries = LibraryBytes(spec.dtype);
   return plan;
 }
 

@@ -20,6 +20,8 @@ struct MemoryPlan {
   int64_t optimizer = 0;   // AdamW's moments
   int64_t step = 0;        // the most of a micro-batch's forward and backward pass
   int64_t recomputed = 0;  // of the layers, for that
+  // What PyTorch's libraries keep beside the tensors, on a CPU.
+  int64_t libraries = 0;
 
   // What is there from the first step to the last.
   int64_t kept() const { return weights + scratch + adapters + masters + gradients + optimizer; }

@@ -26,6 +26,7 @@ v1::JobPlan::Memory MemoryOf(const ModelConfig& config, const TrainSpec& spec,
   memory.set_step_bytes(kept.step);
   memory.set_step_recomputed_bytes(recomputed.step);
   memory.set_step_least_bytes(LeastMemory(config, spec, on_gpu, largest.longest).step);
+  memory.set_libraries_bytes(kept.libraries);
   return memory;
 }
 

@@ -67,6 +67,14 @@ void SetAllocator() {
     ::setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True", /*overwrite=*/0);
 }
 
+// Bounds the caches of oneDNN and of ideep, which PyTorch calls it through. They keep the code of
+// each bfloat16 product for its shape, some 600 KB each and 1,024 of them, and each batch has
+// another number of tokens: 64 serve all layers of a batch. Both read the variables at first use.
+void BoundKernelCaches() {
+  ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", /*overwrite=*/0);
+  ::setenv("LRU_CACHE_CAPACITY", "1", /*overwrite=*/0);
+}
+
 }  // namespace
 
 c10::Device TrainingDevice() {
@@ -103,6 +111,7 @@ void InitializeProcess() {
   SetCublasWorkspace();
   SetAllocator();
   if (!TrainingDevice().is_cuda()) {
+    BoundKernelCaches();
     memory_at_start = ProcessMemory().now;
     return PlaceLargeTensors();
   }
