@@ -290,22 +290,3 @@ def test_a_signal_leaves_nothing(output, models, tmp_path):
         for path in tmp_path.iterdir():  # it was too quick
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     pytest.fail("no export was under way when it got its signal")
-
-
-def test_the_blocks_of_the_docs(models, tmp_path, monkeypatch, capsys):
-    """docs/results.md's Python, word for word: base + adapter and the merged model say the same."""
-    model_dir, plain = models("llama")
-    adapter = tmp_path / "adapter"
-    shutil.copytree(plain, adapter)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(model_dir / name, adapter)
-    (tmp_path / "base").symlink_to(model_dir)
-    export("--model", model_dir, "--adapter", adapter, "--output", tmp_path / "merged")
-    text = (TESTS.parent / "docs" / "results.md").read_text()
-    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
-    monkeypatch.chdir(tmp_path)
-    capsys.readouterr()
-    for block in blocks:
-        exec(block, {})
-    with_adapter, merged = capsys.readouterr().out.splitlines()
-    assert with_adapter == merged and with_adapter.startswith("The quick brown")
