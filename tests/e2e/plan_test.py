@@ -1,13 +1,17 @@
 """What a job would need and how long it would take, told before it: `ftctl estimate`, the queue's times, and DOES_NOT_FIT."""
+import contextlib
 import json
+import math
 import pathlib
+import re
+import struct
 
 import grpc
 import pytest
 from conftest import ENDLESS, submit, submit_args, wait_for_step
-from ftd_fixture import Ftd, alpaca_rows, api, jobs, wait_until, write_jsonl
+from ftd_fixture import REPO, Ftd, alpaca_rows, api, jobs, wait_until, write_jsonl
 from helpers import expect_error
-from tiny_model import make_tiny_llama
+from tiny_model import make_tiny_llama, make_tokenizer
 
 MIB = 1 << 20
 
@@ -145,3 +149,58 @@ def test_auto_divides_what_does_not_fit_before_the_first_step(wide, tmp_path):
         ftd.ftctl("resume", job)
         resumed = ftd.wait(job, "SUCCEEDED")
         assert len(resumed.attempts) == 2 and parts(resumed) == 2 and losses(ftd, job) == losses(ftd, divided.id)
+
+
+def make_llama_8b(directory):
+    """What an estimate reads of Llama 3.1 8B: its config and its tensors' shapes, in a file that takes no space; a small tokenizer."""
+    hidden, wide, kv, layers, vocabulary = 4096, 14336, 1024, 32, 128256
+    directory.mkdir()
+    make_tokenizer(directory)
+    rope = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+    (directory / "config.json").write_text(json.dumps({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": vocabulary, "hidden_size": hidden,
+        "intermediate_size": wide, "num_hidden_layers": layers, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "max_position_embeddings": 131072, "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "rope_scaling": rope, "hidden_act": "silu",
+        "tie_word_embeddings": False, "torch_dtype": "bfloat16", "bos_token_id": 1, "eos_token_id": 0}))
+    shapes = {"model.embed_tokens": [vocabulary, hidden], "lm_head": [vocabulary, hidden], "model.norm": [hidden]}
+    for layer in range(layers):
+        shapes |= {f"model.layers.{layer}.{name}": shape for name, shape in {
+            "input_layernorm": [hidden], "post_attention_layernorm": [hidden], "self_attn.q_proj": [hidden, hidden],
+            "self_attn.k_proj": [kv, hidden], "self_attn.v_proj": [kv, hidden], "self_attn.o_proj": [hidden, hidden],
+            "mlp.gate_proj": [wide, hidden], "mlp.up_proj": [wide, hidden], "mlp.down_proj": [hidden, wide]}.items()}
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        start, end = end, end + 2 * math.prod(shape)
+        header[name + ".weight"] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    with (directory / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
+    return directory
+
+
+def words_and_numbers(text):
+    """A printed estimate without its bars, and without what the libraries of one machine keep."""
+    text = re.sub(r"^libraries .*\n|, PyTorch's libraries [\d.]+ [kMG]B|[▏▎▍▌▋▊▉█]", "", text, flags=re.M)
+    number = r"\d+(?:\.\d+)?"
+    return re.sub(number, "0", text).split(), [float(found) for found in re.findall(number, text)]
+
+
+def test_the_chapter_of_the_guide(tmp_path):
+    """Its command gives what it shows, for a model of that size, and so does the same one with --mode full."""
+    chapter = re.search("^## Will it fit.*?(?=^## )", (REPO / "docs" / "guide.md").read_text(), re.S | re.M)[0]
+    (language, command), *shown = re.findall("^```(\\w*)\n(.*?)^```$", chapter, re.S | re.M)
+    (_, output), (_, refused) = shown
+    assert language == "sh"
+    write_jsonl(tmp_path / "rows.jsonl", [row | {"output": " ".join([row["output"]] * (1 + i % 20))} for i, row in enumerate(alpaca_rows(1000))])
+    make_llama_8b(tmp_path / "llama3.1-8b")
+    limit = re.search(r"device_memory_mib = (\d+)", chapter)[1]
+    with Ftd(args=("--device-memory-mib", limit)) as ftd, contextlib.chdir(tmp_path):
+        for mode, shown, code in (("lora", output, 0), ("full", refused, 1)):
+            args = command.replace("--mode lora", f"--mode {mode}").replace("/models", str(tmp_path)).split()
+            done = ftd.ftctl(*args[1:], check=False)
+            said = (done.stdout + done.stderr).replace(str(tmp_path), "/models")
+            words, numbers = words_and_numbers(said)
+            assert done.returncode == code and words == words_and_numbers(shown)[0], said
+            assert numbers == pytest.approx(words_and_numbers(shown)[1], rel=0.03), said
+    assert {row.split("`")[1] for row in re.findall(r"^\| `.*", chapter, re.M)} <= set(output.split())
