@@ -24,6 +24,7 @@
     tokenizer-folders 400 random folders of a tokenizer's files, and 150 texts by each, against AutoTokenizer; and 2,000 texts
                       by the folders of the test
     exporters         a job is sent to W&B, MLflow and Trackio by their own libraries, and read back
+    vllm              vLLM's build for CPUs serves an adapter, a merged and a full model: the tokens of transformers and PEFT
     fuzz-json_rows    10,000,000 inputs or an hour of a processor each, by libFuzzer with AddressSanitizer
     fuzz-csv_rows     and UndefinedBehaviorSanitizer; what reaches new code lands in build-fuzz/corpus
     fuzz-hub_answer
@@ -205,6 +206,7 @@ SOAKS = {
     "tokenizer-folders": (400, lambda n, seed: (n, run_pytest("lib/tokenizer/auto_tokenizer_test.py", seed, "folder",
                                                               FTD_RANDOM_FOLDERS=n))),
     "exporters": (1, lambda n, seed: (n, run_pytest("tools/trackers_test.py", seed))),
+    "vllm": (1, lambda n, seed: (n, run_pytest("e2e/vllm_test.py", seed))),
     **{f"fuzz-{name}": (FUZZ_RUNS, lambda n, seed, name=name: fuzz(name, n, seed, FUZZ_CPU_SECONDS * n // FUZZ_RUNS))
        for name in ("json_rows", "csv_rows", "hub_answer", "dataset_card", "jinja", "chat_rows", "model_config", "worker_records",
                     "job_spec", "configuration", "http")},

@@ -19,7 +19,6 @@ import torch
 import transformers
 from conftest import submit
 from ftd_fixture import BIN, REPO, Ftd, alpaca_rows, write_jsonl
-from peft import PeftModel
 from tiny_model import EOS, make_tiny_llama
 
 DOC = (REPO / "docs" / "results.md").read_text()

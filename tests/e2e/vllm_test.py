@@ -2,6 +2,7 @@
 
 FTD_VLLM_PYTHON names an interpreter that has vLLM for CPUs; else an environment is made once in the cache, of requirements-vllm.txt.
 """
+import contextlib
 import hashlib
 import json
 import os
@@ -30,12 +31,16 @@ COUNT = 16
 # A small cache, no compiler, the documents' float32, nothing sent anywhere.
 SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
 FLAGS = ["--dtype", "float32", "--max-model-len", "256", "--enforce-eager", "--host", "127.0.0.1"]
+# The program `vllm`, which asks for the version of `vllm`: its package for CPUs has another name, and "cpu" is in neither's version.
+VLLM = ("import importlib.metadata as metadata; version = metadata.version\n"
+        "metadata.version = lambda name: version('vllm-cpu') + '+cpu' if name == 'vllm' else version(name)\n"
+        "from vllm.entrypoints.cli.main import main; main()")
 
 
 @pytest.fixture(scope="session")
 def python():
     if given := os.environ.get("FTD_VLLM_PYTHON"):
-        return pathlib.Path(given)
+        return given
     environment = CACHE / f"vllm-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
     python = environment / "bin" / "python"
     if not (environment / "complete").exists():
@@ -116,14 +121,15 @@ def test_served(number, name, python, folder, environment):
     port = free_port()
     _, *serve = shlex.split(commands("vllm")[number])
     [curl] = commands("curl")
-    process = subprocess.Popen([python.parent / "vllm", *serve, *FLAGS, "--port", str(port)], cwd=folder, env=environment,
+    process = subprocess.Popen([python, "-c", VLLM, *serve, *FLAGS, "--port", str(port)], cwd=folder, env=environment,
                                start_new_session=True)
     try:
         wait_until(lambda: answers(process, port), "vLLM to answer", 300, 0.5)
         line = curl.replace("localhost:8000", f"127.0.0.1:{port}").replace('"first"', f'"{name}"')
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=60)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
     model = load(folder / ("base" if name == "base" else "merged"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "base")
