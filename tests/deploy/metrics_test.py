@@ -10,7 +10,6 @@ import math
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -19,7 +18,7 @@ import urllib.request
 import dashboard
 import pytest
 import yaml
-from ftd_fixture import BUILD, DEADLINE_S, REPO, Ftd, alpaca_rows, wait_until, write_jsonl
+from ftd_fixture import BUILD, DEADLINE_S, REPO, Ftd, alpaca_rows, free_port, wait_until, write_jsonl
 from pki import Authority
 from tiny_model import make_tiny_llama
 
@@ -53,12 +52,6 @@ def families(page):
     named = {match[1] for match in re.finditer(r"^# TYPE (\w+)", page, re.MULTILINE)}
     seen = {re.match(r"\w+", line)[0] for line in samples(page)}
     return {name for name in named if seen & {name, f"{name}_bucket"}}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Prometheus:

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from ftd_fixture import Ftd, alpaca_rows, wait_until, write_jsonl
 from google.rpc import error_details_pb2, status_pb2
-from tiny_model import make_tiny_llama, make_tiny_model
+from tiny_model import add_chat_template, make_tiny_llama, make_tiny_model
 
 ENDLESS = 10_000_000  # steps; a job of so many is there to be interrupted
 
@@ -16,6 +16,14 @@ ENDLESS = 10_000_000  # steps; a job of so many is there to be interrupted
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     return make_tiny_llama(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def chatty(tmp_path_factory):
+    """A tiny model with a chat template."""
+    directory = make_tiny_llama(tmp_path_factory.mktemp("model") / "chatty", seed=3)
+    add_chat_template(directory)
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -17,23 +17,10 @@ from conftest import ENDLESS, submit, wait_for_step
 from ftd_fixture import BIN, Ftd, api, processes_under, wait_until
 from helpers import expect_error
 from mounts import namespace
-from tiny_model import make_tiny_llama
 
 Code = grpc.StatusCode
 NEW_TOKENS = 24
 PROMPT = "the quick brown fox"
-TEMPLATE = ("{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
-            "{% if add_generation_prompt %}<assistant>{% endif %}")
-
-
-@pytest.fixture(scope="module")
-def chatty(tmp_path_factory):
-    """A tiny model with a chat template."""
-    directory = make_tiny_llama(tmp_path_factory.mktemp("model") / "chatty", seed=3)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")

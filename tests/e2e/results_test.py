@@ -15,28 +15,29 @@ import subprocess
 import llama_cpp
 import modelfile
 import pytest
-import torch
 import transformers
 from conftest import submit
 from ftd_fixture import BIN, REPO, Ftd, alpaca_rows, write_jsonl
-from tiny_model import EOS, make_tiny_llama
+from tiny_model import EOS, quieten_transformers
 
 DOC = (REPO / "docs" / "results.md").read_text()
-TEMPLATE = ("{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
-            "{% if add_generation_prompt %}<assistant>{% endif %}")
 OURS, LLAMA_CPP, ELSEWHERE = {"ftctl", "ft-worker"}, {"llama-cli", "llama-completion", "llama-server"}, {"ollama", "vllm", "curl"}
 PUSH = "ftctl push"  # tests/server/push_test.py
 MODES = ("lora", "qlora", "full")
+quieten_transformers()
 
 
 def blocks(language):
     return [text for word, text in re.findall(r"^```(\w*)\n(.*?)^```$", DOC, re.S | re.M) if word == language]
 
 
+def shell_lines():
+    return "".join(blocks("sh")).replace("\\\n", "").splitlines()
+
+
 def commands(*programs):
     """The lines of the shell blocks that begin with one of these."""
-    lines = "".join(blocks("sh")).replace("\\\n", "").splitlines()
-    return [line for line in lines if line.split()[0] in programs]
+    return [line for line in shell_lines() if line.split()[0] in programs]
 
 
 def table_commands():
@@ -58,23 +59,6 @@ def printed(block, folder, monkeypatch):
     with contextlib.redirect_stdout(out):
         exec(block, {})
     return out.getvalue()[:-1]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def chatty(tmp_path_factory):
-    """A tiny model with a chat template."""
-    directory = make_tiny_llama(tmp_path_factory.mktemp("model") / "chatty", seed=3)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(directory)
-    return directory
 
 
 @pytest.fixture(scope="module", params=MODES)
@@ -110,7 +94,7 @@ def said(place, monkeypatch):
 
 def test_every_shell_line_is_run_somewhere():
     lines = commands(*OURS, *LLAMA_CPP, *ELSEWHERE)
-    assert lines == "".join(blocks("sh")).replace("\\\n", "").splitlines() and len(lines) > 12
+    assert lines == shell_lines() and len(lines) > 12
     assert len(re.findall("^```", DOC, re.M)) == 2 * sum(len(blocks(language)) for language in ("sh", "python", "modelfile"))
 
 

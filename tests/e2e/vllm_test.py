@@ -3,15 +3,11 @@
 FTD_VLLM_PYTHON names an interpreter that has vLLM for CPUs; else an environment is made once in the cache, of requirements-vllm.txt.
 """
 import contextlib
-import hashlib
 import json
 import os
-import pathlib
 import shlex
 import signal
-import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 
@@ -19,14 +15,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from cached_environment import interpreter
 from conftest import submit
-from ftd_fixture import REPO, Ftd, alpaca_rows, wait_until, write_jsonl
+from ftd_fixture import REPO, Ftd, alpaca_rows, free_port, wait_until, write_jsonl
 from peft import PeftModel
 from results_test import commands
 from tiny_model import make_tiny_llama
 
-CACHE = pathlib.Path(os.environ.get("FTD_CACHE_DIR") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "ftd")
-REQUIREMENTS = REPO / "requirements-vllm.txt"
+PACKAGES = [line for line in (REPO / "requirements-vllm.txt").read_text().splitlines() if not line.startswith("#")]
 COUNT = 16
 # A small cache, no compiler, the documents' float32, nothing sent anywhere.
 SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
@@ -39,22 +35,14 @@ VLLM = ("import importlib.metadata as metadata; version = metadata.version\n"
 
 @pytest.fixture(scope="session")
 def python():
-    if given := os.environ.get("FTD_VLLM_PYTHON"):
-        return given
-    environment = CACHE / f"vllm-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
-    python = environment / "bin" / "python"
-    if not (environment / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", "--no-cache-dir", "-r", REQUIREMENTS], check=True)
-        (environment / "complete").touch()
-    return python
+    return interpreter("FTD_VLLM_PYTHON", "vllm", PACKAGES, "--no-deps", "--no-cache-dir")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """`base`, and what the documents' commands make of a LoRA job and of a full one: `adapter`, `merged`, `model`."""
     folder = tmp_path_factory.mktemp("results")
-    base = make_tiny_llama(folder / "base", hidden=256, intermediate=512, seed=5)  # vLLM's heads on CPUs have 32 features at least
+    base = make_tiny_llama(folder / "base", hidden=256, intermediate=512, seed=5)  # on CPUs vLLM refuses heads of 16 features
     rows = write_jsonl(folder / "rows.jsonl", alpaca_rows(32))
     with Ftd() as ftd:
         for mode in ("lora", "full"):
@@ -99,12 +87,6 @@ def test_tokens(model, adapter, python, folder, prompts, environment, tmp_path):
     want = expected(theirs, prompts)
     assert json.loads(answered.read_text()) == want
     assert expected(load(folder / "base"), prompts) != want and len({tuple(row) for row in want}) > 4
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def answers(process, port):

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from ftd_fixture import BIN, DEADLINE_S, api, processes_under, wait_until
+from ftd_fixture import BIN, DEADLINE_S, api, free_port, processes_under, wait_until
 from helpers import fake_ftd, health, submit
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -121,10 +121,7 @@ def test_what_fails_is_tried_again(statuses):
 
 
 def test_nobody_listens():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with fake_ftd(SHORT, args=["--notify-url", f"http://127.0.0.1:{port}/s3cret"]) as ftd:
+    with fake_ftd(SHORT, args=["--notify-url", f"http://127.0.0.1:{free_port()}/s3cret"]) as ftd:
         ftd.wait(submit(ftd).id, "SUCCEEDED")
         wait_until(lambda: "notify_url failed: 127.0.0.1: " in ftd.log(), "the log's line")
         assert "s3cret" not in ftd.log()

@@ -21,6 +21,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,13 @@ def wait_until(predicate, what: str, deadline_s: float = DEADLINE_S, interval_s:
         if time.monotonic() > end:
             raise TimeoutError(f"waited {deadline_s} s for: {what}")
         time.sleep(interval_s)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def state_name(state: int) -> str:

@@ -7,6 +7,8 @@ import pathlib
 
 EOS = "<|end|>"
 BOS = "<|begin|>"
+CHAT_TEMPLATE = ("{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
+                 "{% if add_generation_prompt %}<assistant>{% endif %}")
 
 _CORPUS = [
     "Below is an instruction that describes a task, paired with an input that provides further context.",
@@ -15,6 +17,26 @@ _CORPUS = [
     "the quick brown fox jumps over a lazy dog while rain falls on seven green hills",
     "Repeat word number 0 1 2 3 4 5 6 7 8 9 in the list.",
 ]
+
+
+def quieten_transformers() -> None:
+    """Errors alone, no bars, and one thread: what is compared is tiny."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+
+
+def add_chat_template(directory):
+    """Gives the tokenizer in the directory CHAT_TEMPLATE, and returns it."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.save_pretrained(directory)
+    return tokenizer
 
 
 def make_tokenizer(directory, vocab_size: int = 512) -> int:

@@ -7,29 +7,20 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 
 import pytest
 
+from cached_environment import interpreter
 from ftd_fixture import BIN, Ftd, alpaca_rows, write_jsonl
 from tiny_model import make_tiny_llama
 
 ROOT = pathlib.Path(__file__).parents[2]
-CACHE = pathlib.Path(os.environ.get("FTD_CACHE_DIR") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "ftd")
 LIBRARIES = ["wandb==0.31.0", "mlflow==3.17.2", "trackio==0.43.0"]
 
 
 @pytest.fixture(scope="session")
 def python():
-    if given := os.environ.get("FTD_TRACKERS_PYTHON"):
-        return given
-    environment = CACHE / ("trackers-" + "-".join(LIBRARIES).replace("==", "-"))
-    python = environment / "bin" / "python"
-    if not (environment / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *LIBRARIES], check=True)
-        (environment / "complete").touch()
-    return str(python)
+    return interpreter("FTD_TRACKERS_PYTHON", "trackers", LIBRARIES)
 
 
 @pytest.fixture(scope="session")

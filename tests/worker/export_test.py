@@ -23,19 +23,14 @@ import transformers  # noqa: E402
 from ftd_fixture import BIN  # noqa: E402
 from mounts import on_small_disk  # noqa: E402
 from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402
+from tiny_model import quieten_transformers  # noqa: E402
 from worker_cli import worker_logits  # noqa: E402
 
 IDS = np.random.RandomState(1).randint(2, 400, 40).tolist()
 # Each family that there is once, and what is special to merging: dtypes, shards, tied heads, rsLoRA, some modules alone.
 FAMILIES = ["llama-biases", "mistral", "qwen2", "qwen3", "qwen3_5", "gemma2", "gemma3", "phi3", "smollm3", "granite", "olmo2", "olmo3", "glm4"]
+quieten_transformers()
 EPSILON = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-7, torch.float16: 2.0**-10}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(1)
 
 
 def export(*flags, check=True):

@@ -14,6 +14,7 @@ import pytest
 import torch
 import transformers
 from ftd_fixture import BIN
+from tiny_model import add_chat_template, quieten_transformers
 
 sys.path[:0] = [str(pathlib.Path(__file__).parents[1] / "lib" / "gguf")]
 import gguf_models  # noqa: E402
@@ -23,8 +24,7 @@ ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # a second one would mostly 
 # Ten lengths of five prompts: the longest go past windows and original contexts, some only while they are continued.
 LENGTHS = [1, 2, 5, 9, 12, 25, 38, 45, 64, 70]
 NAMES = [name for name in gguf_models.CASES if name != "phi3-short-partial"]
-TEMPLATE = ("{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
-            "{% if add_generation_prompt %}<assistant>{% endif %}")
+quieten_transformers()
 
 
 def prompts(seed):
@@ -77,10 +77,7 @@ def assert_same(model, ids, answers):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quiet():
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(1)
+def no_gradients():
     with torch.no_grad():
         yield
 
@@ -124,9 +121,7 @@ def test_an_adapter_is_used_beside_the_base(root):
 
 
 def test_a_conversation_is_asked_for_by_the_models_template(root, llama):
-    tokenizer = transformers.AutoTokenizer.from_pretrained(llama)
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(llama)
+    tokenizer = add_chat_template(llama)
     messages = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "the quick brown fox?"}]
     file = root / "messages.json"
     file.write_text(json.dumps(messages))

@@ -25,18 +25,13 @@ import tokenizer_texts  # noqa: E402
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
+from tiny_model import quieten_transformers  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("FTD_BUILD_DIR", "build"))
 TOOL, ENCODE = BUILD / "tests" / "gguf_tool", BUILD / "tests" / "encode_lines"
 SEED = int(os.environ.get("FTD_TEST_SEED", "20261130"))
 IDS = np.random.RandomState(1).randint(2, 400, 60).tolist()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(1)
+quieten_transformers()
 
 
 @pytest.fixture(scope="module")
