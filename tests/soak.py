@@ -21,6 +21,7 @@
     gpu-kit           the GPU kit is built, and runs without a GPU on a Debian trixie with Python and torch's wheels alone
     gguf              2,000 random models of all families as GGUF files, and a million numbers of each kind in blocks of each type,
                       against llama.cpp's own library
+    data              90 random trees of data files, found as `datasets` finds them; 2,250 damaged files, refused or read
     tokenizer-folders 400 random folders of a tokenizer's files, and 150 texts by each, against AutoTokenizer; and 2,000 texts
                       by the folders of the test
     exporters         a job is sent to W&B, MLflow and Trackio by their own libraries, and read back
@@ -203,6 +204,7 @@ SOAKS = {
     "trixie": (1, lambda n, seed: (n, run_pytest("deploy/trixie_test.py", seed))),
     "gpu-kit": (1, lambda n, seed: (n, run_pytest("deploy/gpu_kit_trixie_test.py", seed))),
     "gguf": (2000, lambda n, seed: (n, run_pytest("lib/gguf/gguf_test.py", seed, "random or blocks", FTD_GGUF_MODELS=n, FTD_GGUF_BLOCKS=4000))),
+    "data": (90, lambda n, seed: (n, run_pytest("worker/data/formats_test.py", seed * 1000, "directories or damaged", FTD_DATA_SEEDS=n))),
     "tokenizer-folders": (400, lambda n, seed: (n, run_pytest("lib/tokenizer/auto_tokenizer_test.py", seed, "folder",
                                                               FTD_RANDOM_FOLDERS=n))),
     "exporters": (1, lambda n, seed: (n, run_pytest("tools/trackers_test.py", seed))),

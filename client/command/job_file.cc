@@ -320,7 +320,7 @@ JobFile ReadDocument(const YAML::Node& document) {
   return file;
 }
 
-absl::Status Bad(const std::string& where, const std::string& what) {
+absl::Status BadJobFile(const std::string& where, const std::string& what) {
   return Error(Reason::kFieldInvalid, absl::StrCat(where, ": ", what));
 }
 
@@ -341,18 +341,20 @@ std::string PathOfFlag(const std::string& key) {
 }
 
 absl::StatusOr<JobFile> ParseJobFile(const std::string& text, const std::string& where) {
-  if (text.size() > kMostBytes) return Bad(where, "larger than 1 MiB, the limit of a job file");
-  if (!IsValidUtf8(text)) return Bad(where, "not UTF-8");
+  if (text.size() > kMostBytes)
+    return BadJobFile(where, "larger than 1 MiB, the limit of a job file");
+  if (!IsValidUtf8(text)) return BadJobFile(where, "not UTF-8");
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) return Bad(where, "more than one document; a file is one job");
-    if (documents.empty() || documents[0].IsNull()) return Bad(where, "the file says nothing");
+    if (documents.size() > 1) return BadJobFile(where, "more than one document; a file is one job");
+    if (documents.empty() || documents[0].IsNull())
+      return BadJobFile(where, "the file says nothing");
     return ReadDocument(documents[0]);
   } catch (const YAML::ParserException& error) {
-    return Bad(where, absl::StrCat("line ", error.mark.line + 1, ": not YAML: ", error.msg));
+    return BadJobFile(where, absl::StrCat("line ", error.mark.line + 1, ": not YAML: ", error.msg));
   } catch (const YAML::Exception& error) {
-    if (error.mark.is_null()) return Bad(where, error.msg);
-    return Bad(where, absl::StrCat("line ", error.mark.line + 1, ": ", error.msg));
+    if (error.mark.is_null()) return BadJobFile(where, error.msg);
+    return BadJobFile(where, absl::StrCat("line ", error.mark.line + 1, ": ", error.msg));
   }
 }
 
@@ -369,7 +371,7 @@ absl::StatusOr<JobFile> ReadJobFile(const std::string& path) {
     const ssize_t n =
         ::read(path == "-" ? STDIN_FILENO : file.get(), text.data() + size, text.size() - size);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return Bad(where, std::strerror(errno));
+    if (n < 0) return BadJobFile(where, std::strerror(errno));
     if (n == 0) break;
     size += static_cast<size_t>(n);
   }

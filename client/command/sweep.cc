@@ -21,7 +21,7 @@ namespace {
 
 constexpr size_t kMostJobs = 256;
 
-absl::Status Bad(const std::string& axis, const std::string& what) {
+absl::Status BadSweep(const std::string& axis, const std::string& what) {
   return Error(Reason::kUsage, absl::StrCat("--sweep ", Printable(axis), ": ", what));
 }
 
@@ -48,13 +48,13 @@ absl::StatusOr<const JobField*> FieldNamed(const std::string& name, const std::s
     for (const JobField& candidate : JobFields())
       if (CanBeSwept(candidate)) known.emplace_back(candidate.path);
     const std::string meant = Nearest(name, known);
-    return Bad(axis,
-               absl::StrCat("a job has no field ", Printable(name),
-                            meant.empty() ? "" : absl::StrCat("; did you mean ", meant, "?")));
+    return BadSweep(axis,
+                    absl::StrCat("a job has no field ", Printable(name),
+                                 meant.empty() ? "" : absl::StrCat("; did you mean ", meant, "?")));
   }
   if (!CanBeSwept(*field))
-    return Bad(axis,
-               absl::StrCat(field->path, " cannot be swept; numbers, words and switches can"));
+    return BadSweep(axis,
+                    absl::StrCat(field->path, " cannot be swept; numbers, words and switches can"));
   return field;
 }
 
@@ -73,7 +73,7 @@ absl::StatusOr<nlohmann::json> SpecWith(const JobField& field, const std::string
     // The file and its line are none that the user knows.
     const std::vector<std::string> parts =
         absl::StrSplit(file.status().message(), absl::MaxSplits(": ", 2));
-    return Bad(axis, parts.back());
+    return BadSweep(axis, parts.back());
   }
   return std::move(file->spec);
 }
@@ -82,16 +82,16 @@ absl::StatusOr<std::vector<nlohmann::json>> ReadAxis(const std::string& axis,
                                                      std::set<std::string>& seen) {
   const std::pair<std::string, std::string> parts = absl::StrSplit(axis, absl::MaxSplits('=', 1));
   if (parts.first.empty() || parts.second.empty())
-    return Bad(axis, "needs FIELD=VALUE,VALUE…, such as learning_rate=1e-4,2e-4");
+    return BadSweep(axis, "needs FIELD=VALUE,VALUE…, such as learning_rate=1e-4,2e-4");
   FTD_ASSIGN_OR_RETURN(const JobField* field, FieldNamed(parts.first, axis));
-  if (!seen.insert(field->path).second) return Bad(axis, "the field is swept twice");
+  if (!seen.insert(field->path).second) return BadSweep(axis, "the field is swept twice");
   std::vector<nlohmann::json> specs;
   const std::vector<std::string> values = absl::StrSplit(parts.second, ',');
   for (const std::string& value : values) {
-    if (value.empty()) return Bad(axis, "has an empty value");
+    if (value.empty()) return BadSweep(axis, "has an empty value");
     FTD_ASSIGN_OR_RETURN(specs.emplace_back(), SpecWith(*field, value, axis));
     if (std::count(specs.begin(), specs.end(), specs.back()) > 1)
-      return Bad(axis, absl::StrCat("has ", Printable(value), " twice"));
+      return BadSweep(axis, absl::StrCat("has ", Printable(value), " twice"));
   }
   return specs;
 }
@@ -116,7 +116,7 @@ absl::StatusOr<std::vector<nlohmann::json>> ReadSweep(const std::vector<std::str
   for (const std::string& axis : axes) {
     FTD_ASSIGN_OR_RETURN(const auto values, ReadAxis(axis, seen));
     if (specs.size() * values.size() > kMostJobs)
-      return Bad(axis, absl::StrCat("makes more than ", kMostJobs, " jobs of the sweep"));
+      return BadSweep(axis, absl::StrCat("makes more than ", kMostJobs, " jobs of the sweep"));
     std::vector<nlohmann::json> combined;
     for (const nlohmann::json& spec : specs) {
       for (const nlohmann::json& value : values) combined.emplace_back(spec).merge_patch(value);

@@ -21,7 +21,7 @@ namespace {
 
 using ftd::v1::BackUpDatabaseResponse;
 
-absl::Status Damaged(absl::string_view what) {
+absl::Status DamagedBackup(absl::string_view what) {
   return absl::DataLossError(
       absl::StrCat("the backup arrived damaged: ", what, "; nothing was kept, try again"));
 }
@@ -45,8 +45,8 @@ absl::Status Take(const BackUpDatabaseResponse& message, const Fd& file, const s
       received.hash.Update(message.data());
       return WriteAll(file.get(), message.data(), name);
     case BackUpDatabaseResponse::kSha256:
-      if (received.bytes != received.announced) return Damaged("bytes are missing");
-      if (received.hash.HexDigest() != message.sha256()) return Damaged("it has other bytes");
+      if (received.bytes != received.announced) return DamagedBackup("bytes are missing");
+      if (received.hash.HexDigest() != message.sha256()) return DamagedBackup("it has other bytes");
       received.whole = true;
       return absl::OkStatus();
     default:
@@ -66,7 +66,7 @@ absl::StatusOr<int64_t> Receive(Connection& connection, const Fd& file, const st
   const grpc::Status remote = reader->Finish();
   FTD_RETURN_IF_ERROR(local);
   FTD_RETURN_IF_ERROR(connection.ToStatus(remote));
-  if (!received.whole) return Damaged("it ends too early");
+  if (!received.whole) return DamagedBackup("it ends too early");
   return received.bytes;
 }
 

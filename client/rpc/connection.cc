@@ -4,7 +4,6 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <thread>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "client/base/environment.h"
 #include "client/rpc/rpc_status.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -24,11 +24,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::system_clock;
-
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 // Where ftd listens by default, in the order of its own defaults (server/host/default_paths.cc).
 std::vector<std::string> SocketCandidates() {

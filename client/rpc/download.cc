@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using ftd::v1::DownloadResultResponse;
 
-absl::Status Damaged(absl::string_view what) {
+absl::Status DamagedResult(absl::string_view what) {
   return absl::DataLossError(
       absl::StrCat("the result arrived damaged: ", what, "; nothing was kept, try again"));
 }
@@ -53,14 +53,14 @@ class FileWriter {
 
   // Checks that the stream did not end too early.
   absl::Status Finish() const {
-    if (fd_.valid()) return Damaged(absl::StrCat("it ends within ", name_));
-    if (files_ == 0) return Damaged("it holds no file");
+    if (fd_.valid()) return DamagedResult(absl::StrCat("it ends within ", name_));
+    if (files_ == 0) return DamagedResult("it holds no file");
     return absl::OkStatus();
   }
 
  private:
   absl::Status Begin(const DownloadResultResponse::FileHeader& header) {
-    if (fd_.valid()) return Damaged(absl::StrCat(name_, " ends without its sha256"));
+    if (fd_.valid()) return DamagedResult(absl::StrCat(name_, " ends without its sha256"));
     name_ = header.path();
     if (!StaysInside(name_)) {
       return Error(Reason::kPathRefused,
@@ -81,16 +81,16 @@ class FileWriter {
   }
 
   absl::Status Append(const std::string& data) {
-    if (!fd_.valid()) return Damaged("bytes that belong to no file");
+    if (!fd_.valid()) return DamagedResult("bytes that belong to no file");
     size_ -= static_cast<int64_t>(data.size());
     sha256_->Update(data);
     return WriteAll(fd_.get(), data, root_ / name_);
   }
 
   absl::Status End(const std::string& sha256) {
-    if (!fd_.valid()) return Damaged("a sha256 that belongs to no file");
+    if (!fd_.valid()) return DamagedResult("a sha256 that belongs to no file");
     if (size_ != 0 || sha256_->HexDigest() != sha256)
-      return Damaged(absl::StrCat(name_, " has other bytes"));
+      return DamagedResult(absl::StrCat(name_, " has other bytes"));
     fd_.Reset();
     ++files_;
     return SyncPath(root_ / name_);

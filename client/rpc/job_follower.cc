@@ -11,7 +11,7 @@ using ftd::v1::WatchJobRequest;
 using ftd::v1::WatchJobResponse;
 
 // A reader that does nothing else keeps up; this bounds memory if the terminal blocks.
-constexpr size_t kMostItems = 1 << 16;
+constexpr size_t kMostEvents = 1 << 16;
 
 bool BringsFinalState(const WatchJobResponse& event) {
   return IsFinal(event.has_snapshot() ? event.snapshot().state() : event.state_change().to());
@@ -36,6 +36,6 @@ StreamCalls<WatchJobResponse> CallsFor(Connection& connection, const std::string
 }  // namespace
 
 JobFollower::JobFollower(Connection& connection, const std::string& job)
-    : StreamFollower(connection, CallsFor(connection, job), kMostItems) {}
+    : StreamFollower(connection, CallsFor(connection, job), kMostEvents) {}
 
 }  // namespace ftd

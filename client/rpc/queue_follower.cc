@@ -6,7 +6,7 @@ namespace {
 using ftd::v1::WatchQueueRequest;
 using ftd::v1::WatchQueueResponse;
 
-constexpr size_t kMostItems = 8;  // each is a whole snapshot
+constexpr size_t kMostSnapshots = 8;  // each is a whole snapshot
 
 StreamCalls<WatchQueueResponse> CallsFor(Connection& connection, const WatchQueueRequest& request) {
   return {.open =
@@ -19,6 +19,6 @@ StreamCalls<WatchQueueResponse> CallsFor(Connection& connection, const WatchQueu
 }  // namespace
 
 QueueFollower::QueueFollower(Connection& connection, const WatchQueueRequest& request)
-    : StreamFollower(connection, CallsFor(connection, request), kMostItems) {}
+    : StreamFollower(connection, CallsFor(connection, request), kMostSnapshots) {}
 
 }  // namespace ftd

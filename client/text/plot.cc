@@ -20,7 +20,7 @@ constexpr int kFewestRows = 3, kFewestColumns = 10;  // of the plot itself
 // Beyond it, differences of two values overflow.
 bool CanBeDrawn(double value) { return std::abs(value) < 1e300; }
 
-struct Range {
+struct AxisRange {
   double low = std::numeric_limits<double>::infinity(), high = -low;
 
   void Add(double value) {
@@ -32,7 +32,7 @@ struct Range {
 
 // A range that would be a point, or so narrow that its ticks had a dozen digits, is widened: the
 // line is in the middle then.
-Range WithRoom(Range range) {
+AxisRange WithRoom(AxisRange range) {
   const double largest = std::max(std::abs(range.low), std::abs(range.high));
   constexpr double kSmallest = 1e-300;  // so that no tick is 0 for want of bits
   if (range.size() > std::max(1e-6 * largest, kSmallest)) return range;
@@ -64,7 +64,7 @@ struct Ticks {
   std::vector<double> values;
 };
 
-Ticks TicksAt(const Range& range, const Step& step) {
+Ticks TicksAt(const AxisRange& range, const Step& step) {
   Ticks ticks = {step, {}};
   // Whole multiples, for a sum of steps would drift. The slack admits a limit that is a multiple.
   const double first = std::ceil(range.low / step.size() - 1e-9);
@@ -76,7 +76,7 @@ Ticks TicksAt(const Range& range, const Step& step) {
 
 // About `most` round values within the range, and two at least if they need not be closer than
 // `least`.
-Ticks RoundTicks(const Range& range, int most, double least) {
+Ticks RoundTicks(const AxisRange& range, int most, double least) {
   Step step = RoundStep(std::max(least, range.size() / most));
   Ticks ticks = TicksAt(range, step);
   while (ticks.values.size() < 2 && step.Smaller().size() >= least)
@@ -173,7 +173,7 @@ class Canvas {
 
 // Where values are on a canvas.
 struct Scale {
-  Range x, y;
+  AxisRange x, y;
   int width = 0, height = 0;
 
   int X(double value) const { return At((value - x.low) / x.size(), width); }
@@ -281,7 +281,7 @@ std::vector<StyledLine> Plot(const std::vector<PlotSeries>& series, const std::s
                              int columns, int rows, bool unicode) {
   constexpr int kRowsOfATick = 3;
   const int plot_rows = rows - 3;  // besides the legend, the axis and its labels
-  Range x, y;
+  AxisRange x, y;
   for (const PlotSeries& one : series) {
     for (const PlotPoint& point : one.points) {
       if (!CanBeDrawn(point.y)) continue;

@@ -21,7 +21,7 @@
 namespace ftd {
 namespace {
 
-constexpr const char* kExamples =
+constexpr const char* kDataExamples =
     "  ftctl data check rows.jsonl --model llama3.1-8b\n"
     "  ftctl data check chat.jsonl --model qwen3-0.6b --seq-length 4096 --train-on last\n"
     "  ftctl data check tatsu-lab/alpaca --model llama3.1-8b -o json | jq "
@@ -50,7 +50,7 @@ int Check(const Invocation& call) {
       "Read all rows as a job would, and show what they are: how many are used, cut or left "
       "out, their lengths, what is learned of them. Queues nothing; the tokens are kept for "
       "the job.",
-      kExamples);
+      kDataExamples);
   flags.Positional("FILE", "The rows, as --dataset takes them", &file, "PATH",
                    /*required=*/false);
   AddSubmitFlags(flags, &submit);
@@ -72,10 +72,10 @@ int Check(const Invocation& call) {
   return Print(*response, output);
 }
 
-constexpr Verb kSubVerbs[] = {{"check", "Show what the rows of a job would be", Check}};
+constexpr Verb kDataVerbs[] = {{"check", "Show what the rows of a job would be", Check}};
 
 }  // namespace
 
-int DataVerb(const Invocation& call) { return RunSubVerb(call, "data", kSubVerbs); }
+int DataVerb(const Invocation& call) { return RunSubVerb(call, "data", kDataVerbs); }
 
 }  // namespace ftd

@@ -27,7 +27,7 @@ namespace {
 
 using ftd::v1::Estimate;
 
-constexpr const char* kExamples =
+constexpr const char* kEstimateExamples =
     "  ftctl estimate --mode lora --model llama3.1-8b --dataset rows.jsonl\n"
     "  ftctl estimate --mode full --model llama3.2-3b --dataset rows.jsonl --seq-length 8192\n"
     "  ftctl estimate --mode qlora --model llama3.1-70b -o json | jq .plan.memory\n";
@@ -83,7 +83,7 @@ int EstimateVerb(const Invocation& call) {
               "Tell what a job would do and need, by part: steps, memory, disk, time, and when it "
               "would start. Queues nothing; a model on the hub is not fetched. Exit code 1: it "
               "does not fit.",
-              kExamples);
+              kEstimateExamples);
   AddSubmitFlags(flags, &submit);
   flags.Choice("-o,--output", "Format [text]", {"text", "json", "yaml"}, &output);
   if (const auto code = flags.Parse()) return *code;

@@ -24,7 +24,7 @@
 namespace ftd {
 namespace {
 
-constexpr const char* kExamples =
+constexpr const char* kGenerateExamples =
     "  ftctl generate first --prompt \"Once upon a time\"\n"
     "  ftctl generate first --base --messages question.json --temperature 0.7 --seed 1\n"
     "  echo \"2 + 2 =\" | ftctl generate qwen3-0.6b --max-new-tokens 4 -o json\n";
@@ -108,7 +108,7 @@ int GenerateVerb(const Invocation& invocation) {
               "Continue a text, or answer a conversation, with a job's result or with a model. The "
               "server keeps the model loaded for\na while: on its GPU while no job needs that, "
               "else on its CPU.",
-              kExamples);
+              kGenerateExamples);
   flags.Positional("NAME", "A job, by id or name; or a model", &call.name, "JOB|MODEL");
   flags.Text("--prompt", "Text to continue [stdin]", [&](const std::string& given) {
     call.prompt = given;

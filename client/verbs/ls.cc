@@ -169,7 +169,7 @@ class JobPrinter {
 
 // Prints each page before the next is asked for. The server limits a page to 1000 jobs, and to what
 // fits into a message.
-absl::Status List(Connection& connection, const LsOptions& options) {
+absl::Status ListJobs(Connection& connection, const LsOptions& options) {
   FTD_ASSIGN_OR_RETURN(auto request, FirstPage(options));
   JobPrinter printer(options);
   const int64_t most = MostJobs(options);
@@ -208,7 +208,7 @@ int LsVerb(const Invocation& call) {
   if (const auto code = flags.Parse()) return *code;
   auto connection = Connect(flags.address());
   if (!connection.ok()) return Fail(connection.status());
-  const absl::Status listed = List(**connection, options);
+  const absl::Status listed = ListJobs(**connection, options);
   return listed.ok() ? kExitOk : Fail(listed);
 }
 

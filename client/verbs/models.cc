@@ -43,7 +43,7 @@ void PrintTable(const ftd::v1::ListModelsResponse& list) {
             << std::flush;
 }
 
-int List(const Invocation& call) {
+int ListModels(const Invocation& call) {
   std::string output = "table";
   bool cached = false;
   Flags flags(
@@ -152,13 +152,13 @@ int Verify(const Invocation& call) {
                    "` and `ftctl models pull ", model, "` fetch it again")));
 }
 
-constexpr Verb kSubVerbs[] = {{"ls", "List them", List},
-                              {"pull", "Fetch a model into the cache", Pull},
-                              {"rm", "Remove one from the cache", Remove},
-                              {"verify", "Compare one with its digests", Verify}};
+constexpr Verb kModelsVerbs[] = {{"ls", "List them", ListModels},
+                                 {"pull", "Fetch a model into the cache", Pull},
+                                 {"rm", "Remove one from the cache", Remove},
+                                 {"verify", "Compare one with its digests", Verify}};
 
 }  // namespace
 
-int ModelsVerb(const Invocation& call) { return RunSubVerb(call, "models", kSubVerbs); }
+int ModelsVerb(const Invocation& call) { return RunSubVerb(call, "models", kModelsVerbs); }
 
 }  // namespace ftd

@@ -43,7 +43,7 @@ struct RunOptions {
   std::string resume;
 };
 
-constexpr const char* kExamples =
+constexpr const char* kRunExamples =
     "  ftctl run --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl --output-dir "
     "./adapter\n"
     "  ftctl run --resume ~/.cache/ftd/run-Ab12Cd\n";
@@ -263,7 +263,7 @@ int RunVerb(const Invocation& call) {
       "nothing\n"
       "else behind. Ctrl-C saves a checkpoint and prints the command that continues. Exit code: 0 "
       "succeeded,\n100 failed, 130 Ctrl-C.",
-      kExamples);
+      kRunExamples);
   AddSubmitFlags(flags, &options.submit);
   flags.Text("--resume",
              "Continue the run that was left in this directory; with --output-dir alone",

@@ -45,7 +45,7 @@ std::string StateText(const Job& job) {
   return text;
 }
 
-std::string StepText(const Job& job) {
+std::string LastStepText(const Job& job) {
   if (!job.has_last_step()) return "";
   const auto& step = job.last_step();
   const int64_t planned = StepsPlanned(job);
@@ -183,7 +183,7 @@ void PrintJob(const Job& job) {
        job.progress().peak_memory_bytes() == 0
            ? ""
            : absl::StrCat(ShortBytes(job.progress().peak_memory_bytes()), " at most")},
-      {"step", StepText(job)},
+      {"step", LastStepText(job)},
       {"evaluation", EvaluationsText(job)},
       {"samples", Samples(job)},
       {"priority", job.priority() == 0 ? "" : absl::StrCat(job.priority())},

@@ -32,7 +32,7 @@ struct SubmitOptions {
   std::string output;
 };
 
-constexpr const char* kExamples =
+constexpr const char* kSubmitExamples =
     "  ftctl submit --mode lora --model ./SmolLM2-135M-Instruct --dataset rows.jsonl --name first "
     "--watch\n"
     "  ftctl submit -f job.yaml --learning-rate 5e-5\n"
@@ -124,7 +124,7 @@ int SubmitSweep(Connection& connection, const std::vector<nlohmann::json>& specs
 
 int SubmitVerb(const Invocation& call) {
   SubmitOptions options;
-  Flags flags(call, "submit", "Queue a fine-tuning job. Prints its id.", kExamples);
+  Flags flags(call, "submit", "Queue a fine-tuning job. Prints its id.", kSubmitExamples);
   AddSubmitFlags(flags, &options.submit);
   AddJobLinks(flags, &options.submit);
   flags.Switch("--watch", "Then run `ftctl watch`; the exit code is the job's outcome",

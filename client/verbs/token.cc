@@ -25,7 +25,7 @@ using ftd::v1::FineTuning;
 
 constexpr unsigned kOwnerOnly = 0600;
 
-int List(const Invocation& call) {
+int ListTokens(const Invocation& call) {
   std::string output = "table";
   Flags flags(call, "token ls",
               "List the names of the tokens that let callers in over TCP, with their roles but "
@@ -124,12 +124,12 @@ int Revoke(const Invocation& call) {
   return kExitOk;
 }
 
-constexpr Verb kSubVerbs[] = {{"ls", "List their names", List},
-                              {"create", "Make one and print it", Create},
-                              {"revoke", "Take one back", Revoke}};
+constexpr Verb kTokenVerbs[] = {{"ls", "List their names", ListTokens},
+                                {"create", "Make one and print it", Create},
+                                {"revoke", "Take one back", Revoke}};
 
 }  // namespace
 
-int TokenVerb(const Invocation& call) { return RunSubVerb(call, "token", kSubVerbs); }
+int TokenVerb(const Invocation& call) { return RunSubVerb(call, "token", kTokenVerbs); }
 
 }  // namespace ftd

@@ -65,10 +65,10 @@ class JsonView : public QueueView {
 };
 
 // Takes the terminal until it is destroyed, and leaves its last picture behind.
-class ScreenView : public QueueView {
+class QueueScreen : public QueueView {
  public:
-  explicit ScreenView(const WatchQueueResponse& queue) : queue_(queue) { screen_.emplace(); }
-  ~ScreenView() override {
+  explicit QueueScreen(const WatchQueueResponse& queue) : queue_(queue) { screen_.emplace(); }
+  ~QueueScreen() override {
     screen_.reset();
     PrintLines(RenderQueueScreen(queue_, lost_, "", TerminalStyle()));
   }
@@ -162,7 +162,7 @@ int ShowLive(const ServerAddress& address, const WatchQueueRequest& request, boo
   if (json) {
     view = std::make_unique<JsonView>();
   } else {
-    view = std::make_unique<ScreenView>(*first);
+    view = std::make_unique<QueueScreen>(*first);
   }
   const auto end = FollowQueue(**connection, request, *view, signals);
   view.reset();  // the terminal is the shell's again

@@ -41,15 +41,15 @@ class LineView : public JobView {
 };
 
 // Redraws the whole screen: a frame is a function of the state and the time.
-class ScreenView : public JobView {
+class JobScreen : public JobView {
  public:
-  ScreenView(Connection& connection, const std::string& ctrl_c)
+  JobScreen(Connection& connection, const std::string& ctrl_c)
       : ctrl_c_(ctrl_c), queue_(connection, {}) {
     screen_.emplace();
   }
 
   // The last frame is printed once more on the normal screen, so that it stays in the scrollback.
-  ~ScreenView() override {
+  ~JobScreen() override {
     screen_.reset();
     PrintLines(shown_);
   }
@@ -102,7 +102,7 @@ class ScreenView : public JobView {
 }  // namespace
 
 std::unique_ptr<JobView> MakeWatchView(Connection& connection, const std::string& ctrl_c) {
-  if (StdoutIsTerminal()) return std::make_unique<ScreenView>(connection, ctrl_c);
+  if (StdoutIsTerminal()) return std::make_unique<JobScreen>(connection, ctrl_c);
   return std::make_unique<LineView>();
 }
 

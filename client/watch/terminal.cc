@@ -3,22 +3,17 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <iostream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/base/environment.h"
 #include "lib/base/file.h"
 
 namespace ftd {
 namespace {
-
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 // Returns whether to print UTF-8. Terminals of today do so unless the locale says otherwise; many
 // containers set no locale at all.

@@ -1,5 +1,6 @@
 #include "lib/base/utf8.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_format.h"
@@ -57,6 +58,10 @@ uint32_t DecodeUtf8(std::string_view text, size_t pos) {
   utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data() + pos),
                    static_cast<utf8proc_ssize_t>(text.size() - pos), &value);
   return static_cast<uint32_t>(value);
+}
+
+int64_t CountCodePoints(std::string_view text) {
+  return std::count_if(text.begin(), text.end(), [](char c) { return !IsContinuation(c); });
 }
 
 size_t LastCodePointBegin(std::string_view text) {

@@ -27,6 +27,9 @@ inline size_t Utf8Length(unsigned char lead) {
 // Returns the code point at `text[pos]`. Requires: valid UTF-8.
 uint32_t DecodeUtf8(std::string_view text, size_t pos);
 
+// Requires: valid UTF-8.
+int64_t CountCodePoints(std::string_view text);
+
 // Returns where the last code point of `text` starts. Requires: valid UTF-8, not empty.
 size_t LastCodePointBegin(std::string_view text);
 

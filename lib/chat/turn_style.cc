@@ -16,8 +16,6 @@ constexpr std::string_view kReasoningOpeners[] = {
     "<|think|>", "[THINK]",    "<|START_THINKING|>", "<|channel>thought",
 };
 
-constexpr std::string_view kSpace = " \t\r\n";
-
 Value Text(std::string_view text) { return Value::String(std::string(text)); }
 
 Message MessageOf(std::string_view role, Value content) {

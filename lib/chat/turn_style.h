@@ -13,6 +13,9 @@
 
 namespace ftd::chat {
 
+// What templates put around and between the parts of a turn.
+inline constexpr std::string_view kSpace = " \t\r\n";
+
 struct TurnStyle {
   bool marks_turns = false;  // by {% generation %}
   // What stands before an answer: "<|im_start|>assistant\n"; nullopt: that could not be found out.

@@ -12,8 +12,6 @@ namespace {
 
 using jinja::Visit;
 
-constexpr std::string_view kSpace = " \t\r\n";
-
 absl::Status Unproved(size_t message, std::string_view why) {
   return absl::InvalidArgumentError(
       Concat("message ", message + 1, ": ", why,

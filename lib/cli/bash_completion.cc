@@ -10,10 +10,11 @@
 namespace ftd {
 namespace {
 
-constexpr const char* kHead = R"(# bash completion of @NAME@, made from the tables of its --help.
+constexpr const char* kBashHead =
+    R"(# bash completion of @NAME@, made from the tables of its --help.
 )";
 
-constexpr const char* kFunctions = R"(
+constexpr const char* kBashFunctions = R"(
 # The jobs or models that ftd knows. Nothing of what a server says is expanded by the shell.
 @F@_ask() {
     local program=ftctl word connection=() words i
@@ -140,13 +141,13 @@ std::string BashCompletion(const CommandDoc& program) {
     absl::StrAppend(&values, "    ", absl::StrJoin(keys, " | "), ") value=", Quoted(value),
                     " ;;\n");
   }
-  return Filled(absl::StrCat(kHead,
+  return Filled(absl::StrCat(kBashHead,
                              "\n# What may stand behind these verbs.\n@F@_table() {\n"
                              "    commands= flags= arguments=\n    case $1 in\n",
                              table,
                              "    esac\n}\n\n# What a flag takes; nothing for a switch.\n"
                              "@F@_value() {\n    value=\n    case $1 in\n",
-                             values, "    esac\n}\n", kFunctions),
+                             values, "    esac\n}\n", kBashFunctions),
                 program, "|");
 }
 

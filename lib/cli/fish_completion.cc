@@ -9,7 +9,8 @@
 namespace ftd {
 namespace {
 
-constexpr const char* kHead = R"(# fish completion of @NAME@, made from the tables of its --help.
+constexpr const char* kFishHead =
+    R"(# fish completion of @NAME@, made from the tables of its --help.
 
 # Whether the words before the cursor are these verbs; with a number behind a --, whether so many
 # arguments by position follow them. After the number: the flags that take a word.
@@ -129,7 +130,7 @@ std::string CommandLines(const CommandPath& path) {
 }  // namespace
 
 std::string FishCompletion(const CommandDoc& program) {
-  std::string script = kHead;
+  std::string script = kFishHead;
   std::vector<std::string> paths;
   std::string lines;
   for (const CommandPath& path : AllCommands(program)) {

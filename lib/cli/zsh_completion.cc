@@ -8,7 +8,7 @@
 namespace ftd {
 namespace {
 
-constexpr const char* kFunctions = R"(#compdef @NAME@
+constexpr const char* kZshFunctions = R"(#compdef @NAME@
 # zsh completion of @NAME@, made from the tables of its --help.
 
 # The jobs or models that ftd knows: a word, a tab and a description on each line.
@@ -121,7 +121,7 @@ std::string CommandFunction(const CommandPath& path) {
 
 // zsh autoloads the file as the function @F@; the end of the file then calls that function.
 std::string ZshCompletion(const CommandDoc& program) {
-  std::string script = kFunctions;
+  std::string script = kZshFunctions;
   for (const CommandPath& path : AllCommands(program)) script += CommandFunction(path);
   if (!program.commands.empty()) script += "\n@F@-verbs() { @F@-command-verbs }\n";
   return Filled(script + kEnd, program, "|");

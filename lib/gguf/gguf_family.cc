@@ -214,7 +214,7 @@ absl::Span<const KeyRow> CommonKeys() { return kKeys; }
 
 namespace {
 
-absl::Status Unsupported(const ModelConfig& config, std::string_view problem) {
+absl::Status UnsupportedModel(const ModelConfig& config, std::string_view problem) {
   return Error(Reason::kModelUnsupported,
                Concat("no GGUF file of this ", config.family->model_type, " model: ", problem,
                       "; keep the model in Hugging Face's format"));
@@ -225,11 +225,12 @@ absl::Status CheckRope(const GgufFamily& family, const ModelConfig& config) {
   const RopeConfig& rope = config.rope;
   if ((rope.type == kLlama3 && !family.has_llama3_rope) ||
       (rope.type == kLongrope && !family.has_longrope))
-    return Unsupported(config, "llama.cpp does not read this RoPE type in this family");
+    return UnsupportedModel(config, "llama.cpp does not read this RoPE type in this family");
   if (rope.type != kYarn) return absl::OkStatus();
-  if (!rope.truncate) return Unsupported(config, "llama.cpp does not read RoPE's truncate");
+  if (!rope.truncate) return UnsupportedModel(config, "llama.cpp does not read RoPE's truncate");
   if (!family.has_yarn_betas && (rope.beta_fast != 32 || rope.beta_slow != 1))
-    return Unsupported(config, "llama.cpp does not read beta_fast and beta_slow in this family");
+    return UnsupportedModel(config,
+                            "llama.cpp does not read beta_fast and beta_slow in this family");
   return absl::OkStatus();
 }
 
@@ -240,17 +241,17 @@ absl::StatusOr<const GgufFamily*> FindGgufFamily(const ModelConfig& config) {
   for (const GgufFamily& row : kFamilies) {
     if (row.model_type == config.family->model_type) family = &row;
   }
-  if (family == nullptr) return Unsupported(config, "llama.cpp does not have this family");
+  if (family == nullptr) return UnsupportedModel(config, "llama.cpp does not have this family");
   if (config.activation != config.family->activation)
-    return Unsupported(config, "llama.cpp does not read the activation in this family");
+    return UnsupportedModel(config, "llama.cpp does not read the activation in this family");
   if (!family->has_output_biases &&
       (config.mlp_bias || (config.attention_bias && !config.family->attention_bias))) {
-    return Unsupported(config,
-                       "llama.cpp has no biases of attention's output and of the "
-                       "feed-forward block in this family");
+    return UnsupportedModel(config,
+                            "llama.cpp has no biases of attention's output and of the "
+                            "feed-forward block in this family");
   }
   for (const Condition& condition : family->conditions) {
-    if (!condition.holds(config)) return Unsupported(config, condition.otherwise);
+    if (!condition.holds(config)) return UnsupportedModel(config, condition.otherwise);
   }
   FTD_RETURN_IF_ERROR(CheckRope(*family, config));
   return family;

@@ -51,7 +51,7 @@ const std::vector<PreTokenizerRow>& Rows() {
   return *rows;
 }
 
-absl::Status Unsupported(std::string_view section, const json& value) {
+absl::Status UnsupportedSection(std::string_view section, const json& value) {
   return Error(Reason::kModelUnsupported, Concat("llama.cpp has no name for the ", section,
                                                  " of tokenizer.json: ", value.dump(),
                                                  "; keep the model in Hugging Face's format"));
@@ -93,7 +93,7 @@ absl::StatusOr<TokenizerKind> FindBytePreTokenizer(const json& section, const js
   std::vector<std::string> steps;
   for (const json& part : PartsOf(section, "pretokenizers")) {
     const std::optional<std::string> step = StepOf(part);
-    if (!step.has_value()) return Unsupported("pre_tokenizer", section);
+    if (!step.has_value()) return UnsupportedSection("pre_tokenizer", section);
     if (!step->empty()) steps.push_back(*step);
   }
   const json* field = FindField(model, "ignore_merges");
@@ -103,7 +103,7 @@ absl::StatusOr<TokenizerKind> FindBytePreTokenizer(const json& section, const js
     if (same && row.ignore_merges.value_or(ignore_merges) == ignore_merges)
       return TokenizerKind{false, row.pre};
   }
-  return Unsupported("pre_tokenizer", section);
+  return UnsupportedSection("pre_tokenizer", section);
 }
 
 // SentencePiece's way: spaces become ▁, which may also be put before a text. Older files say it in
@@ -117,7 +117,7 @@ absl::StatusOr<TokenizerKind> FindSentencePiece(const json& normalizer, const js
     const bool is_replace = TypeOf(part) == "Replace" &&
                             part.value("pattern", json()) == json{{"String", " "}} &&
                             part.value("content", "") == "▁";
-    if (!prepends && !is_replace) return Unsupported("normalizer", normalizer);
+    if (!prepends && !is_replace) return UnsupportedSection("normalizer", normalizer);
     kind.puts_space_before |= prepends;
     replaces |= is_replace;
   }
@@ -125,12 +125,13 @@ absl::StatusOr<TokenizerKind> FindSentencePiece(const json& normalizer, const js
     const bool is_metaspace = TypeOf(part) == "Metaspace" && part.value("replacement", "▁") == "▁";
     const bool cuts_at_spaces = TypeOf(part) == "Split" && replaces &&
                                 part.value("pattern", json()) == json{{"String", " "}};
-    if (!is_metaspace && !cuts_at_spaces) return Unsupported("pre_tokenizer", section);
+    if (!is_metaspace && !cuts_at_spaces) return UnsupportedSection("pre_tokenizer", section);
     kind.puts_space_before |= is_metaspace && part.value("prepend_scheme", "always") != "never";
     kind.only_at_start |= kind.puts_space_before && is_metaspace;
     replaces |= is_metaspace;
   }
-  return replaces ? absl::StatusOr<TokenizerKind>(kind) : Unsupported("normalizer", normalizer);
+  return replaces ? absl::StatusOr<TokenizerKind>(kind)
+                  : UnsupportedSection("normalizer", normalizer);
 }
 
 }  // namespace
@@ -146,7 +147,7 @@ absl::StatusOr<TokenizerKind> FindTokenizerKind(const json& document) {
   if (fallback != nullptr && *fallback == true)
     return FindSentencePiece(section("normalizer"), section("pre_tokenizer"));
   for (const json& part : PartsOf(section("normalizer"), "normalizers")) {
-    if (TypeOf(part) != "NFC") return Unsupported("normalizer", section("normalizer"));
+    if (TypeOf(part) != "NFC") return UnsupportedSection("normalizer", section("normalizer"));
   }
   return FindBytePreTokenizer(section("pre_tokenizer"), model);
 }

@@ -26,7 +26,7 @@ enum TokenType : int32_t {
 // Of added tokens, which are never joined of parts.
 constexpr float kAddedScore = -1000;
 
-absl::Status Unsupported(std::string_view problem) {
+absl::Status UnsupportedTokens(std::string_view problem) {
   return Error(Reason::kModelUnsupported, Concat("no GGUF file of this tokenizer: ", problem));
 }
 
@@ -91,7 +91,7 @@ class Builder {
     absl::flat_hash_set<std::string> seen;
     for (const std::string& text : list_.texts) {
       if (!seen.insert(text).second) {
-        return Unsupported(
+        return UnsupportedTokens(
             Concat("two tokens are spelled \"", text, "\", which llama.cpp refuses"));
       }
     }
@@ -101,8 +101,8 @@ class Builder {
  private:
   absl::Status Set(int32_t id, std::string_view text, TokenType type) {
     if (id < 0 || id >= size_) {
-      return Unsupported(Concat("the token \"", text, "\" has the id ", id,
-                                ", but the model has embeddings for ", size_, " ids"));
+      return UnsupportedTokens(Concat("the token \"", text, "\" has the id ", id,
+                                      ", but the model has embeddings for ", size_, " ids"));
     }
     // llama.cpp gives an empty token this name of its own.
     list_.texts[id] = text.empty() ? Concat("[EMPTY_", id, "]") : std::string(text);
@@ -113,7 +113,7 @@ class Builder {
   absl::Status MarkSentencePieceTokens() {
     for (int byte = 0; byte < 256; ++byte) {
       const int32_t id = tokenizer_.TokenToId(absl::StrFormat("<0x%02X>", byte));
-      if (id < 0 || id >= size_) return Unsupported("it lacks tokens of single bytes");
+      if (id < 0 || id >= size_) return UnsupportedTokens("it lacks tokens of single bytes");
       list_.types[id] = kByte;
     }
     const nlohmann::json* model = FindField(parts_.json.rest, "model");

@@ -22,8 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kReadBytes = 1 << 20;
-
 // Returns a directory's entries, sorted; none if it cannot be read.
 std::vector<fs::path> Entries(const fs::path& dir) {
   std::vector<fs::path> entries;
@@ -75,7 +73,7 @@ absl::StatusOr<bool> IsDamaged(const fs::path& blob,
   const std::string etag = blob.filename();
   BlobDigest digest(KindOf(etag), size);
   FTD_ASSIGN_OR_RETURN(const Fd fd, OpenFile(blob, O_RDONLY));
-  std::string buffer(kReadBytes, '\0');
+  std::string buffer(kHashedAtOnce, '\0');
   while (true) {
     const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
     if (got < 0) return true;

@@ -20,8 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Somebody waits for the answer to a submit.
-constexpr absl::Duration kPatience = absl::Seconds(20);
 constexpr size_t kSha256Digits = 64;
 constexpr char kCard[] = "README.md";
 constexpr int64_t kMaxCardBytes = 16 << 20;
@@ -78,7 +76,7 @@ absl::StatusOr<std::vector<hub::CardConfig>> ReadCard(const hub::Settings& setti
     if (revision.files[0].size > kMaxCardBytes)
       return DatasetInvalid(absl::StrCat(where, ": its README.md is larger than 16 MiB"));
     FTD_RETURN_IF_ERROR(hub::FetchFiles(settings, hub::FindToken(settings), cache, revision,
-                                        {.patience = kPatience}));
+                                        {.patience = hub::kSubmitPatience}));
   }
   const auto readme = ReadFile(snapshot / kCard);
   if (absl::IsNotFound(readme.status())) return std::vector<hub::CardConfig>();
@@ -93,7 +91,7 @@ absl::Status FetchSmall(const hub::Settings& settings, const hub::Cache& cache,
   std::erase_if(revision.files,
                 [](const hub::RepoFile& file) { return file.etag.size() == kSha256Digits; });
   return hub::FetchFiles(settings, hub::FindToken(settings), cache, revision,
-                         {.patience = kPatience});
+                         {.patience = hub::kSubmitPatience});
 }
 
 // Takes the hash from the hub's answer where there is one, else from the file, which is here then.

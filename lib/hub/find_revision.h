@@ -5,10 +5,16 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "lib/hub/transport/repo.h"
 #include "lib/hub/transport/settings.h"
 
 namespace ftd {
+
+namespace hub {
+// How long the hub may be silent while somebody waits for the answer to a submit.
+inline constexpr absl::Duration kSubmitPatience = absl::Seconds(20);
+}  // namespace hub
 
 // Called with a problem that did not stop a search, such as a hub that cannot be reached.
 using HubWarning = std::function<void(const std::string& message)>;

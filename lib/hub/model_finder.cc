@@ -18,9 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Somebody waits for the answer to a submit.
-constexpr absl::Duration kPatience = absl::Seconds(20);
-
 absl::StatusOr<FoundModel> FindOnHub(const hub::Settings& settings, const hub::RepoId& repo,
                                      const std::string& revision, const HubWarning& warn) {
   FTD_ASSIGN_OR_RETURN(const hub::RepoRevision info, FindRevision(settings, repo, revision, warn));
@@ -37,7 +34,8 @@ absl::StatusOr<FoundModel> FindOnHub(const hub::Settings& settings, const hub::R
   FTD_ASSIGN_OR_RETURN(found.source, hub::ModelFiles(info));
   FTD_RETURN_IF_ERROR(hub::CheckDisk(cache, *found.source));
   FTD_RETURN_IF_ERROR(hub::FetchFiles(settings, hub::FindToken(settings), cache,
-                                      hub::WithoutWeights(*found.source), {.patience = kPatience}));
+                                      hub::WithoutWeights(*found.source),
+                                      {.patience = hub::kSubmitPatience}));
   found.is_complete = hub::HasFiles(cache, *found.source);
   return found;
 }

@@ -18,7 +18,7 @@ bool IsLicenseId(const std::string& id) {
   });
 }
 
-std::string Text(const YAML::Node& node) {
+std::string TextOf(const YAML::Node& node) {
   return node && node.IsScalar() && node.Scalar().size() <= kMostText ? node.Scalar() : "";
 }
 
@@ -33,13 +33,13 @@ License LicenseOfCard(std::string_view readme) {
     if (!card.IsMap()) return license;
     const YAML::Node given = card["license"];
     if (given && given.IsSequence()) {
-      for (const YAML::Node& id : given) license.ids.push_back(Text(id));
+      for (const YAML::Node& id : given) license.ids.push_back(TextOf(id));
     } else {
-      license.ids.push_back(Text(given));
+      license.ids.push_back(TextOf(given));
     }
     std::erase_if(license.ids, [](const std::string& id) { return !IsLicenseId(id); });
-    license.name = Text(card["license_name"]);
-    license.link = Text(card["license_link"]);
+    license.name = TextOf(card["license_name"]);
+    license.link = TextOf(card["license_link"]);
   } catch (const YAML::Exception&) {
     return License();  // somebody else's card
   }

@@ -24,7 +24,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr size_t kReadBytes = 1 << 20;
 constexpr char kMainBranch[] = "main";
 // Somebody waits for the first answer; later ones are worth more patience.
 constexpr int kFirstRetries = 2, kLaterRetries = 10;
@@ -33,7 +32,7 @@ constexpr int kMostConflicts = 5;
 absl::Status Hash(OutgoingFile& file, const std::function<bool()>& cancelled,
                   const std::function<void(int64_t)>& hashed) {
   BlobDigest sha256(DigestKind::kSha256, file.size), git(DigestKind::kGit, file.size);
-  std::string buffer(kReadBytes, '\0');
+  std::string buffer(kHashedAtOnce, '\0');
   for (int64_t done = 0; done < file.size;) {
     if (cancelled()) return absl::CancelledError("cancelled");
     const ssize_t got = pread(file.fd.get(), buffer.data(), buffer.size(), done);

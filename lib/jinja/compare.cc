@@ -6,15 +6,12 @@
 #include "lib/base/concat.h"
 #include "lib/jinja/failure.h"
 #include "lib/jinja/objects.h"
+#include "lib/jinja/operators.h"
 #include "lib/jinja/runtime.h"
 #include "lib/jinja/text.h"
 
 namespace ftd::jinja {
 namespace {
-
-bool IsNumber(const Value& value) {
-  return value.Is(Kind::kInt) || value.Is(Kind::kBool) || value.Is(Kind::kFloat);
-}
 
 int Sign(int64_t a, int64_t b) { return a < b ? -1 : a > b ? 1 : 0; }
 

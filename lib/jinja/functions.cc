@@ -50,7 +50,7 @@ Value MakeDict(Runtime& runtime, Args& args) {
   return runtime.Dict(ItemsOf(runtime, "dict", args));
 }
 
-Value FromKeys(Runtime& runtime, Args& args) {
+Value DictFromKeys(Runtime& runtime, Args& args) {
   const Bound bound(runtime, "fromkeys", {"iterable value", 1, false}, args);
   std::vector<std::pair<Value, Value>> items;
   for (const Value& key : ToVector(runtime, bound[0]))
@@ -98,7 +98,7 @@ Value RaiseException(Runtime& runtime, Args& args) {
 }
 
 // A locale of its own, for the program may have set another.
-size_t Format(char* out, size_t size, const std::string& format, const std::tm& time) {
+size_t FormatTime(char* out, size_t size, const std::string& format, const std::tm& time) {
   static const locale_t c_locale = ::newlocale(LC_ALL_MASK, "C", nullptr);
   return ::strftime_l(out, size, format.c_str(), &time, c_locale);
 }
@@ -135,7 +135,7 @@ Value StrftimeNow(Runtime& runtime, Args& args) {
   constexpr size_t kLongest = size_t{1} << 20;
   for (size_t size = 256; size <= kLongest; size *= 4) {
     std::string text(size, '\0');
-    const size_t length = Format(text.data(), size, format, time);
+    const size_t length = FormatTime(text.data(), size, format, time);
     if (length > 0 || size * 4 > kLongest) {
       text.resize(length);
       return runtime.Text(std::move(text));
@@ -152,7 +152,7 @@ const Value* FindGlobal(const std::string& name) {
   static constexpr Row kRows[] = {
       {"range", Range},
       {"dict", MakeDict},
-      {"dict.fromkeys", FromKeys},
+      {"dict.fromkeys", DictFromKeys},
       {"namespace", MakeNamespace},
       {"cycler", MakeCycler},
       {"joiner", MakeJoiner},

@@ -291,9 +291,7 @@ std::string PositionText(std::string_view source, uint32_t at) {
   const size_t newline = before.rfind('\n');
   const std::string_view in_line =
       newline == std::string_view::npos ? before : before.substr(newline + 1);
-  const auto column = std::count_if(in_line.begin(), in_line.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  });
+  const auto column = CountCodePoints(in_line);
   return Concat("line ", line, ", column ", column + 1);
 }
 

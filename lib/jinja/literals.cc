@@ -64,7 +64,7 @@ std::optional<uint64_t> Magnitude(std::string_view digits, int base) {
   return number;
 }
 
-std::string_view Stripped(std::string_view text) {
+std::string_view WithoutSpace(std::string_view text) {
   while (!text.empty() && IsSpace(DecodeUtf8(text, 0)))
     text.remove_prefix(Utf8Length(static_cast<unsigned char>(text[0])));
   while (!text.empty() && IsSpace(DecodeUtf8(text, LastCodePointBegin(text))))
@@ -214,7 +214,7 @@ std::string Unescaped(std::string_view text, uint32_t at) {
 }
 
 ParseResult ParseInt(std::string_view given, int base, int64_t* out) {
-  const std::string digits = WithAsciiDigits(Stripped(given));
+  const std::string digits = WithAsciiDigits(WithoutSpace(given));
   std::string_view text = digits;
   const bool negative = text.starts_with("-");
   if (negative || text.starts_with("+")) text.remove_prefix(1);
@@ -237,7 +237,7 @@ ParseResult ParseInt(std::string_view given, int base, int64_t* out) {
 }
 
 std::optional<double> ParseFloat(std::string_view given) {
-  const std::string digits = WithAsciiDigits(Stripped(given));
+  const std::string digits = WithAsciiDigits(WithoutSpace(given));
   std::string_view text = digits;
   const bool negative = text.starts_with("-");
   if (negative || text.starts_with("+")) text.remove_prefix(1);

@@ -12,11 +12,6 @@
 namespace ftd::jinja {
 namespace {
 
-int64_t Points(std::string_view text) {
-  return std::count_if(text.begin(), text.end(),
-                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
-}
-
 // Groups of three digits of the whole part; of four for other bases than ten.
 std::string Grouped(const std::string& digits, char separator, size_t group) {
   const size_t whole = std::min(digits.find_first_not_of("0123456789abcdefABCDEF"), digits.size());
@@ -82,7 +77,7 @@ std::string LaidOutNumber(Runtime& runtime, const Layout& layout, bool negative,
   }
   std::string head = negative ? "-" : layout.sign == '-' ? "" : std::string(1, layout.sign);
   head.append(prefix);
-  const auto used = static_cast<int64_t>(head.size()) + Points(digits);
+  const auto used = static_cast<int64_t>(head.size()) + CountCodePoints(digits);
   const int64_t missing = std::max<int64_t>(layout.width - used, 0);
   if (layout.align == '=') return head + Repeated(runtime, layout.fill, missing) + digits;
   Layout around = layout;
@@ -91,7 +86,7 @@ std::string LaidOutNumber(Runtime& runtime, const Layout& layout, bool negative,
 }
 
 std::string LaidOutText(Runtime& runtime, const Layout& layout, std::string_view text) {
-  const int64_t missing = std::max<int64_t>(layout.width - Points(text), 0);
+  const int64_t missing = std::max<int64_t>(layout.width - CountCodePoints(text), 0);
   const int64_t left = layout.align == '>' ? missing : layout.align == '^' ? missing / 2 : 0;
   return Repeated(runtime, layout.fill, left)
       .append(text)

@@ -12,12 +12,6 @@
 namespace ftd::jinja {
 namespace {
 
-size_t Points(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
-
 void RunOutput(const Context& context, const Stmt& stmt) {
   for (const ExprPtr& expr : stmt.exprs) {
     if (expr->op == Op::kConst && expr->value.Is(Kind::kString)) {
@@ -125,7 +119,7 @@ void RunGeneration(const Context& context, const Stmt& stmt) {
   RunCaptured(context, stmt.bodies[0], &text);
   runtime.Write(text);
   // For now the length in code points: the text after `begin` is not known yet.
-  runtime.rendered.generations.push_back({begin, Points(text), true});
+  runtime.rendered.generations.push_back({begin, static_cast<size_t>(CountCodePoints(text)), true});
 }
 
 Flow RunStatement(const Context& context, const Stmt& stmt) {

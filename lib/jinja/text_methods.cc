@@ -43,11 +43,6 @@ string_view TextIn(const Value& self, const Region& region) {
   return string_view(self.AsString()).substr(region.begin, region.end - region.begin);
 }
 
-int64_t Points(string_view text) {
-  return std::count_if(text.begin(), text.end(),
-                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
-}
-
 template <bool from_end>
 int64_t Position(const Value& self, const Bound& args) {
   const string& wanted = args.Text(0);
@@ -55,7 +50,7 @@ int64_t Position(const Value& self, const Bound& args) {
   if (!region.valid) return -1;
   const string_view text = TextIn(self, region);
   const size_t found = from_end ? text.rfind(wanted) : text.find(wanted);
-  return found == string_view::npos ? -1 : region.first + Points(text.substr(0, found));
+  return found == string_view::npos ? -1 : region.first + CountCodePoints(text.substr(0, found));
 }
 
 template <bool from_end>
@@ -70,12 +65,12 @@ Value Index(Runtime&, const Value& self, const Bound& args) {
   return Value::Int(position);
 }
 
-Value Count(Runtime&, const Value& self, const Bound& args) {
+Value CountOf(Runtime&, const Value& self, const Bound& args) {
   const string& wanted = args.Text(0);
   const Region region = RegionOf(self, args, 1);
   if (!region.valid) return Value::Int(0);
   const string_view text = TextIn(self, region);
-  if (wanted.empty()) return Value::Int(Points(text) + 1);
+  if (wanted.empty()) return Value::Int(CountCodePoints(text) + 1);
   int64_t count = 0;
   for (size_t pos = 0; (pos = text.find(wanted, pos)) != string_view::npos; pos += wanted.size())
     ++count;
@@ -170,9 +165,9 @@ Value ReplaceText(Runtime& runtime, const Value& self, const Bound& args) {
 // Pads on the left and on the right.
 Value Padded(Runtime& runtime, const Value& self, const Bound& args, int64_t left, int64_t right) {
   string fill = args.Has(1) ? args.Text(1) : " ";
-  if (Points(fill) != 1) Fail("the fill must be one character");
+  if (CountCodePoints(fill) != 1) Fail("the fill must be one character");
   if (IsMarkup(self)) fill = EscapeHtml(fill);
-  if (Points(fill) != 1) Fail("the fill must be one character");
+  if (CountCodePoints(fill) != 1) Fail("the fill must be one character");
   string text = Repeated(runtime, fill, std::max<int64_t>(left, 0));
   text.append(self.AsString()).append(Repeated(runtime, fill, std::max<int64_t>(right, 0)));
   return runtime.Text(std::move(text));
@@ -265,7 +260,7 @@ Value IsIdentifier(Runtime&, const Value& self, const Bound&) {
                                  [&](char c) { return letter(c) || (c >= '0' && c <= '9'); }));
 }
 
-Value Format(Runtime& runtime, const Value& self, const Args& args) {
+Value FormatMethod(Runtime& runtime, const Value& self, const Args& args) {
   if (IsMarkup(self)) Fail("format is not supported on a text marked safe");
   return runtime.Text(BraceFormat(runtime, self.AsString(), args));
 }
@@ -285,12 +280,12 @@ constexpr MethodRow kMethods[] = {
     {"capitalize", {"", 0, false}, Mapped<Capitalized>},
     {"casefold", {"", 0, false}, nullptr},
     {"center", {"width fillchar", 1, false}, Center},
-    {"count", {"sub start end", 1, false}, Count},
+    {"count", {"sub start end", 1, false}, CountOf},
     {"encode", {"", 0, false}, nullptr},
     {"endswith", {"suffix start end", 1, false}, Affix<true>},
     {"expandtabs", {"tabsize"}, ExpandTabs},
     {"find", {"sub start end", 1, false}, Find<false>},
-    {"format", {""}, nullptr, Format},
+    {"format", {""}, nullptr, FormatMethod},
     {"format_map", {""}, nullptr, FormatMap},
     {"index", {"sub start end", 1, false}, Index<false>},
     {"isalnum", {"", 0, false}, All<IsAlnum>},

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lib/base/utf8.h"
 #include "lib/jinja/compare.h"
 #include "lib/jinja/objects.h"
 
@@ -88,8 +89,7 @@ const std::string& Value::AsString() const { return As<StringObject>().text; }
 int64_t StringObject::Length() const {
   int64_t length = length_.load(std::memory_order_relaxed);
   if (length >= 0) return length;
-  length = std::count_if(text.begin(), text.end(),
-                         [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+  length = CountCodePoints(text);
   length_.store(length, std::memory_order_relaxed);
   return length;
 }

@@ -20,7 +20,7 @@ bool IsExtent(const Json& json) {
   return json.is_number_integer() && json.get<int64_t>() >= 1 && json.get<int64_t>() <= kMost;
 }
 
-absl::Status Corrupt(const std::string& name, const std::string& message) {
+absl::Status CorruptNf4(const std::string& name, const std::string& message) {
   return Error(Reason::kModelCorrupt, absl::StrCat("tensor ", name, ": ", message));
 }
 
@@ -29,14 +29,14 @@ absl::Status Corrupt(const std::string& name, const std::string& message) {
 absl::StatusOr<TensorView> FindPart(const ModelWeights& weights, const std::string& name,
                                     std::optional<TensorDtype> dtype, int64_t bytes) {
   const TensorView* view = weights.Find(name);
-  if (view == nullptr) return Corrupt(name, "is missing");
+  if (view == nullptr) return CorruptNf4(name, "is missing");
   if (dtype.has_value() && view->dtype != *dtype) {
-    return Corrupt(name, absl::StrCat("has dtype ", std::string(TensorDtypeName(view->dtype)),
-                                      ", not ", std::string(TensorDtypeName(*dtype))));
+    return CorruptNf4(name, absl::StrCat("has dtype ", std::string(TensorDtypeName(view->dtype)),
+                                         ", not ", std::string(TensorDtypeName(*dtype))));
   }
   if (static_cast<int64_t>(view->data.size()) != bytes) {
-    return Corrupt(name, absl::StrCat("has ", view->data.size(), " bytes, not ", bytes,
-                                      " as its quantised weight needs"));
+    return CorruptNf4(name, absl::StrCat("has ", view->data.size(), " bytes, not ", bytes,
+                                         " as its quantised weight needs"));
   }
   return *view;
 }
@@ -45,12 +45,12 @@ absl::StatusOr<TensorView> FindPart(const ModelWeights& weights, const std::stri
 // bitsandbytes stores that JSON as a uint8 tensor, because safetensors has room for tensors only.
 absl::StatusOr<bool> ReadState(const std::string& name, std::string_view text, Nf4View* out) {
   const auto parsed = ParseJsonObject(text);
-  if (!parsed.has_value()) return Corrupt(name, "is not JSON");
+  if (!parsed.has_value()) return CorruptNf4(name, "is not JSON");
   try {
     const Json& state = *parsed;
     const Json& shape = state.at("shape");
     if (!shape.is_array() || shape.size() != 2 || !IsExtent(shape[0]) || !IsExtent(shape[1]))
-      return Corrupt(name, absl::StrCat("its shape ", shape.dump(), " is not a matrix's"));
+      return CorruptNf4(name, absl::StrCat("its shape ", shape.dump(), " is not a matrix's"));
     out->rows = shape[0].get<int64_t>();
     out->cols = shape[1].get<int64_t>();
     const bool nested = state.contains("nested_blocksize");
@@ -63,7 +63,7 @@ absl::StatusOr<bool> ReadState(const std::string& name, std::string_view text, N
     }
     return nested;
   } catch (const Json::exception& error) {
-    return Corrupt(name, error.what());
+    return CorruptNf4(name, error.what());
   }
 }
 
@@ -75,7 +75,7 @@ bool IsNf4(const ModelWeights& weights, const std::string& name) {
 
 absl::StatusOr<Nf4View> FindNf4(const ModelWeights& weights, const std::string& name) {
   const TensorView* state = weights.Find(name + kState);
-  if (state == nullptr) return Corrupt(name + kState, "is missing");
+  if (state == nullptr) return CorruptNf4(name + kState, "is missing");
   Nf4View view;
   FTD_ASSIGN_OR_RETURN(const bool nested, ReadState(name + kState, state->data, &view));
   // Every size follows from the shape, so a file that was cut short or put together from two models

@@ -16,7 +16,8 @@ constexpr char kLayerNorm[] =
 constexpr char kLayerNormGated[] = "its norms subtract the mean (LayerNorm), which ftd lacks";
 constexpr char kImages[] = "it sees images too, and ftd does not know its text part";
 constexpr char kStateSpace[] = "it has layers without attention (a state space), which ftd lacks";
-constexpr char kDelta[] = "it has layers of linear attention (Gated DeltaNet), which ftd lacks";
+constexpr char kLinearAttention[] =
+    "it has layers of linear attention (Gated DeltaNet), which ftd lacks";
 constexpr char kConvolution[] = "it has layers of short convolutions, which ftd lacks";
 constexpr char kEncoder[] = "it is not a causal language model";
 constexpr char kNearRelation[] = "its layers differ from those that ftd has";
@@ -80,7 +81,7 @@ constexpr Unsupported kTypes[] = {
     {"qwen2_vl", kImages, "qwen2"},
     {"qwen3_5_moe", kExperts, "qwen3"},
     {"qwen3_moe", kExperts, "qwen3"},
-    {"qwen3_next", kDelta, "qwen3"},
+    {"qwen3_next", kLinearAttention, "qwen3"},
     {"qwen3_vl", kImages, "qwen3"},
     {"qwen3_vl_moe", kExperts, "qwen3"},
     {"recurrent_gemma", kStateSpace, "gemma2"},

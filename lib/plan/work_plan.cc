@@ -40,7 +40,7 @@ class Counter {
   std::vector<int64_t> offsets_;
 };
 
-absl::StatusOr<std::vector<RowLength>> LengthsOf(const RowSource& rows) {
+absl::StatusOr<std::vector<RowLength>> RowLengths(const RowSource& rows) {
   std::vector<RowLength> lengths;
   lengths.reserve(static_cast<size_t>(rows.size()));
   for (int64_t row = 0; row < rows.size(); ++row) {
@@ -54,7 +54,7 @@ double ForwardShare(Mode mode) { return mode == Mode::kFull ? 1.0 / 3 : 1.0 / 2;
 
 // Returns the operations of one evaluation.
 absl::StatusOr<double> EvaluationFlops(const ModelFlops& flops, Mode mode, const RowSource& eval) {
-  FTD_ASSIGN_OR_RETURN(const std::vector<RowLength> lengths, LengthsOf(eval));
+  FTD_ASSIGN_OR_RETURN(const std::vector<RowLength> lengths, RowLengths(eval));
   double sum = 0;
   for (const RowLength& row : lengths) {
     const int64_t offsets[] = {0, row.tokens};
@@ -107,7 +107,7 @@ int64_t EvaluationsOf(const TrainSpec& spec, int64_t steps, double epochs) {
 absl::StatusOr<WorkPlan> PlanWork(const ModelConfig& config, const TrainSpec& spec,
                                   const RowSource& rows, const RowSource* eval) {
   FTD_ASSIGN_OR_RETURN(BatchPlan batches, BatchPlan::Make(spec, rows));
-  FTD_ASSIGN_OR_RETURN(std::vector<RowLength> lengths, LengthsOf(rows));
+  FTD_ASSIGN_OR_RETURN(std::vector<RowLength> lengths, RowLengths(rows));
   const ModelFlops flops = FlopsOf(config, spec);
   double evaluation = 0;
   if (eval != nullptr) {

@@ -69,24 +69,25 @@ absl::Status CheckWeights(const fs::path& dir, const ModelConfig& config,
   });
 }
 
-absl::Status Mismatch(const fs::path& dir, const std::string& what) {
+absl::Status AdapterMismatch(const fs::path& dir, const std::string& what) {
   return Error(Reason::kAdapterMismatch, absl::StrCat(dir.string(), ": ", what));
 }
 
 // Adapter and job must agree: the job's values end up in the result's adapter_config.json.
 absl::Status CheckAgreement(const fs::path& dir, const LoraSpec& adapter, const LoraSpec& job) {
   if (adapter.rank != job.rank) {
-    return Mismatch(dir, absl::StrCat("its rank is ", adapter.rank, ", the job's is ", job.rank,
-                                      "; pass --lora-rank ", adapter.rank));
+    return AdapterMismatch(dir, absl::StrCat("its rank is ", adapter.rank, ", the job's is ",
+                                             job.rank, "; pass --lora-rank ", adapter.rank));
   }
   if (std::abs(adapter.alpha - job.alpha) > 1e-9) {
-    return Mismatch(dir, absl::StrCat("its lora_alpha is ", adapter.alpha, ", the job's is ",
-                                      job.alpha, "; pass --lora-alpha ", adapter.alpha));
+    return AdapterMismatch(dir, absl::StrCat("its lora_alpha is ", adapter.alpha, ", the job's is ",
+                                             job.alpha, "; pass --lora-alpha ", adapter.alpha));
   }
   if (adapter.use_rslora != job.use_rslora) {
-    return Mismatch(dir, adapter.use_rslora
-                             ? "it is an rsLoRA adapter, the job is not; pass --use-rslora"
-                             : "it is not an rsLoRA adapter, the job is; leave out --use-rslora");
+    return AdapterMismatch(dir,
+                           adapter.use_rslora
+                               ? "it is an rsLoRA adapter, the job is not; pass --use-rslora"
+                               : "it is not an rsLoRA adapter, the job is; leave out --use-rslora");
   }
   return absl::OkStatus();
 }
@@ -166,10 +167,10 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
   }));
   for (const auto& [name, view] : file->tensors()) {
     if (!expected.count(name)) {
-      return Mismatch(adapter_dir, absl::StrCat("tensor ", name,
-                                                " is of no module that the job trains; pass "
-                                                "--target-modules ",
-                                                absl::StrJoin(adapter.target_modules, ",")));
+      return AdapterMismatch(adapter_dir, absl::StrCat("tensor ", name,
+                                                       " is of no module that the job trains; pass "
+                                                       "--target-modules ",
+                                                       absl::StrJoin(adapter.target_modules, ",")));
     }
   }
   return absl::OkStatus();

@@ -15,18 +15,20 @@
 namespace ftd {
 namespace {
 
-using Json = nlohmann::ordered_json;  // a template may print a message's members in their order
+using OrderedJson =
+    nlohmann::ordered_json;  // a template may print a message's members in their order
 
 constexpr const char* kField = "sample_prompts";
 
-bool IsMessagesJson(const Json& value) {
+bool IsMessagesJson(const OrderedJson& value) {
   return value.is_array() && !value.empty() && value[0].is_object();
 }
 
 // Returns the prompt that a value of a file is; nullopt when it is none.
-std::optional<std::string> PromptOf(const Json& value) {
+std::optional<std::string> PromptOf(const OrderedJson& value) {
   if (value.is_string()) return value.get<std::string>();
-  if (IsMessagesJson(value)) return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (IsMessagesJson(value))
+    return value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
   if (!value.is_object()) return std::nullopt;
   for (const char* key : {"messages", "prompt"})
     if (value.contains(key) && !value.at(key).is_object()) return PromptOf(value.at(key));
@@ -35,18 +37,18 @@ std::optional<std::string> PromptOf(const Json& value) {
 
 // Returns the values of a JSON file, a list, or of JSON lines. What does not parse is discarded
 // among them.
-std::vector<Json> ValuesOf(const std::string& text, bool lines) {
+std::vector<OrderedJson> ValuesOf(const std::string& text, bool lines) {
   const auto parsed = [](std::string_view json) {
-    return Json::parse(json, nullptr, /*allow_exceptions=*/false);
+    return OrderedJson::parse(json, nullptr, /*allow_exceptions=*/false);
   };
   if (!lines) {
-    Json document = parsed(text);
+    OrderedJson document = parsed(text);
     // One conversation alone is a list too.
     if (!document.is_array() || (IsMessagesJson(document) && document[0].contains("role")))
-      return std::vector<Json>(1, std::move(document));
-    return std::vector<Json>(document.begin(), document.end());
+      return std::vector<OrderedJson>(1, std::move(document));
+    return std::vector<OrderedJson>(document.begin(), document.end());
   }
-  std::vector<Json> values;
+  std::vector<OrderedJson> values;
   for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipWhitespace()))
     values.push_back(parsed({line.data(), line.size()}));
   return values;
@@ -54,7 +56,7 @@ std::vector<Json> ValuesOf(const std::string& text, bool lines) {
 
 absl::StatusOr<std::vector<std::string>> PromptsOfJson(const std::string& text, bool lines) {
   std::vector<std::string> prompts;
-  for (const Json& value : ValuesOf(text, lines)) {
+  for (const OrderedJson& value : ValuesOf(text, lines)) {
     auto prompt = PromptOf(value);
     if (!prompt) {
       return Error(Reason::kUsage, absl::StrCat(lines ? "line " : "prompt ", prompts.size() + 1,
@@ -77,7 +79,7 @@ std::string Fault(const std::string& prompt) {
 
 bool IsMessages(std::string_view prompt) {
   return prompt.starts_with('[') &&
-         IsMessagesJson(Json::parse(prompt, nullptr, /*allow_exceptions=*/false));
+         IsMessagesJson(OrderedJson::parse(prompt, nullptr, /*allow_exceptions=*/false));
 }
 
 absl::StatusOr<std::vector<std::string>> ReadSamplePrompts(const std::filesystem::path& path) {

@@ -21,7 +21,7 @@ using Tokens = std::vector<std::string>;
 
 // Joins all tokens and turns letters into bytes. A token with a letter outside the byte alphabet,
 // as an added token may have, stands for itself.
-class ByteLevel : public Decoder {
+class ByteLevelDecoder : public Decoder {
  public:
   void Apply(Tokens* tokens) const override {
     std::string bytes;
@@ -32,9 +32,9 @@ class ByteLevel : public Decoder {
 
 // Turns ▁ into spaces. In the first token it is dropped wherever it stands, as `tokenizers` does,
 // since the encoder had put one in front.
-class Metaspace : public Decoder {
+class MetaspaceDecoder : public Decoder {
  public:
-  Metaspace(std::string replacement, bool prepends)
+  MetaspaceDecoder(std::string replacement, bool prepends)
       : replacement_(std::move(replacement)), prepends_(prepends) {}
   void Apply(Tokens* tokens) const override {
     for (size_t i = 0; i < tokens->size(); ++i) {
@@ -58,9 +58,9 @@ class Metaspace : public Decoder {
   const bool prepends_;
 };
 
-class Replace : public Decoder {
+class ReplaceDecoder : public Decoder {
  public:
-  Replace(Regex pattern, std::string content)
+  ReplaceDecoder(Regex pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void Apply(Tokens* tokens) const override {
     RegexScratch scratch;
@@ -79,7 +79,7 @@ class Replace : public Decoder {
 };
 
 // Turns <0xE2><0x82><0xAC> into what the bytes spell, or one U+FFFD a byte if they spell nothing.
-class ByteFallback : public Decoder {
+class ByteFallbackDecoder : public Decoder {
  public:
   void Apply(Tokens* tokens) const override {
     Tokens out;
@@ -120,15 +120,15 @@ class ByteFallback : public Decoder {
 };
 
 // The decoders after it see one token.
-class Fuse : public Decoder {
+class FuseDecoder : public Decoder {
  public:
   void Apply(Tokens* tokens) const override { *tokens = {absl::StrJoin(*tokens, "")}; }
 };
 
 // Strips up to `start` and `stop` copies of a character from the ends of each token.
-class Strip : public Decoder {
+class StripDecoder : public Decoder {
  public:
-  Strip(std::string content, uint64_t start, uint64_t stop)
+  StripDecoder(std::string content, uint64_t start, uint64_t stop)
       : content_(std::move(content)), start_(start), stop_(stop) {}
   void Apply(Tokens* tokens) const override {
     for (std::string& token : *tokens) {
@@ -151,7 +151,7 @@ class Strip : public Decoder {
   const uint64_t start_, stop_;
 };
 
-absl::Status Parse(const json& section, Decoders* out);
+absl::Status ParseDecoder(const json& section, Decoders* out);
 
 absl::Status ParseReplace(const json& section, Decoders* out) {
   FTD_ASSIGN_OR_RETURN(const PatternField pattern, PatternOf(section, "decoder Replace"));
@@ -161,7 +161,7 @@ absl::Status ParseReplace(const json& section, Decoders* out) {
   if (pattern.is_regex) {
     FTD_ASSIGN_OR_RETURN(regex, Regex::Compile(pattern.text));
   }
-  out->push_back(std::make_unique<Replace>(std::move(regex), std::move(content)));
+  out->push_back(std::make_unique<ReplaceDecoder>(std::move(regex), std::move(content)));
   return absl::OkStatus();
 }
 
@@ -172,8 +172,8 @@ absl::Status ParseStrip(const json& section, Decoders* out) {
     return CorruptTokenizer(
         R"(decoder Strip: needs a character "content", and counts "start" and "stop")");
   }
-  out->push_back(
-      std::make_unique<Strip>(std::move(content), start.get<uint64_t>(), stop.get<uint64_t>()));
+  out->push_back(std::make_unique<StripDecoder>(std::move(content), start.get<uint64_t>(),
+                                                stop.get<uint64_t>()));
   return absl::OkStatus();
 }
 
@@ -186,27 +186,28 @@ absl::Status ParseMetaspace(const json& section, Decoders* out) {
                        StringFieldOr(section, "prepend_scheme", "always", kWhat));
   if (replacement.empty())
     return CorruptTokenizer("decoder Metaspace: \"replacement\" must be one character");
-  out->push_back(std::make_unique<Metaspace>(std::move(replacement), prefix && scheme != "never"));
+  out->push_back(
+      std::make_unique<MetaspaceDecoder>(std::move(replacement), prefix && scheme != "never"));
   return absl::OkStatus();
 }
 
 // Flattens a Sequence into its steps, in order.
-absl::Status Parse(const json& section, Decoders* out) {
+absl::Status ParseDecoder(const json& section, Decoders* out) {
   FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "decoder"));
   if (type == "Sequence") {
     FTD_ASSIGN_OR_RETURN(const json* steps, ArrayField(section, "decoders", "decoder Sequence"));
-    for (const json& step : *steps) FTD_RETURN_IF_ERROR(Parse(step, out));
+    for (const json& step : *steps) FTD_RETURN_IF_ERROR(ParseDecoder(step, out));
     return absl::OkStatus();
   }
   if (type == "Replace") return ParseReplace(section, out);
   if (type == "Strip") return ParseStrip(section, out);
   if (type == "Metaspace") return ParseMetaspace(section, out);
   if (type == "ByteLevel") {
-    out->push_back(std::make_unique<ByteLevel>());
+    out->push_back(std::make_unique<ByteLevelDecoder>());
   } else if (type == "ByteFallback") {
-    out->push_back(std::make_unique<ByteFallback>());
+    out->push_back(std::make_unique<ByteFallbackDecoder>());
   } else if (type == "Fuse") {
-    out->push_back(std::make_unique<Fuse>());
+    out->push_back(std::make_unique<FuseDecoder>());
   } else {
     return UnsupportedTokenizer(Concat("the decoder ", type, " is not supported"));
   }
@@ -217,7 +218,7 @@ absl::Status Parse(const json& section, Decoders* out) {
 
 absl::StatusOr<Decoders> ParseDecoders(const json& section) {
   Decoders steps;
-  if (!section.is_null()) FTD_RETURN_IF_ERROR(Parse(section, &steps));
+  if (!section.is_null()) FTD_RETURN_IF_ERROR(ParseDecoder(section, &steps));
   return steps;
 }
 

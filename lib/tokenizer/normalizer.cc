@@ -18,9 +18,9 @@ using nlohmann::json;
 
 bool IsInertMark(uint32_t point) { return IsIn(kInertMarks, kInertMarksSize, point); }
 
-class UnicodeForm : public Normalizer {
+class UnicodeFormNormalizer : public Normalizer {
  public:
-  explicit UnicodeForm(int options) : options_(options) {}
+  explicit UnicodeFormNormalizer(int options) : options_(options) {}
 
   // No form changes ASCII, and no ASCII character changes what is before it: only the stretches of
   // other characters are looked at, each with the character before it, to which a mark may belong.
@@ -77,9 +77,9 @@ class UnicodeForm : public Normalizer {
 };
 
 // Unlike Metaspace, also before a text that begins with the prefix.
-class Prepend : public Normalizer {
+class PrependNormalizer : public Normalizer {
  public:
-  explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
+  explicit PrependNormalizer(std::string prefix) : prefix_(std::move(prefix)) {}
   void Apply(std::string* text, RegexScratch&) const override {
     if (!text->empty()) text->insert(0, prefix_);
   }
@@ -88,9 +88,9 @@ class Prepend : public Normalizer {
   const std::string prefix_;
 };
 
-class Replace : public Normalizer {
+class ReplaceNormalizer : public Normalizer {
  public:
-  Replace(Regex pattern, std::string content)
+  ReplaceNormalizer(Regex pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void Apply(std::string* text, RegexScratch& scratch) const override {
     std::string out;
@@ -121,7 +121,7 @@ class Replace : public Normalizer {
 };
 
 // Rust's char::to_lowercase, one character at a time: no special case for a final sigma.
-class Lowercase : public Normalizer {
+class LowercaseNormalizer : public Normalizer {
  public:
   void Apply(std::string* text, RegexScratch&) const override {
     std::string out;
@@ -147,9 +147,9 @@ class Lowercase : public Normalizer {
 };
 
 // Strips Unicode's white space at either end.
-class Strip : public Normalizer {
+class StripNormalizer : public Normalizer {
  public:
-  Strip(bool left, bool right) : left_(left), right_(right) {}
+  StripNormalizer(bool left, bool right) : left_(left), right_(right) {}
   void Apply(std::string* text, RegexScratch&) const override {
     const Span kept = Kept(*text);
     text->resize(kept.end);
@@ -180,12 +180,12 @@ class Strip : public Normalizer {
   const bool left_, right_;
 };
 
-absl::Status Parse(const json& section, Normalizers* out);
+absl::Status ParseNormalizer(const json& section, Normalizers* out);
 
 absl::Status ParseSequence(const json& section, Normalizers* out) {
   FTD_ASSIGN_OR_RETURN(const json* steps,
                        ArrayField(section, "normalizers", "normalizer Sequence"));
-  for (const json& step : *steps) FTD_RETURN_IF_ERROR(Parse(step, out));
+  for (const json& step : *steps) FTD_RETURN_IF_ERROR(ParseNormalizer(step, out));
   return absl::OkStatus();
 }
 
@@ -197,33 +197,35 @@ absl::Status ParseReplace(const json& section, Normalizers* out) {
   if (pattern.is_regex) {
     FTD_ASSIGN_OR_RETURN(regex, Regex::Compile(pattern.text));
   }
-  out->push_back(std::make_unique<Replace>(std::move(regex), std::move(content)));
+  out->push_back(std::make_unique<ReplaceNormalizer>(std::move(regex), std::move(content)));
   return absl::OkStatus();
 }
 
-absl::Status Parse(const json& section, Normalizers* out) {
+absl::Status ParseNormalizer(const json& section, Normalizers* out) {
   FTD_ASSIGN_OR_RETURN(const std::string type, TypeOf(section, "normalizer"));
   // STABLE: only compositions that later versions of Unicode cannot change.
   constexpr int kStable = UTF8PROC_STABLE;
   if (type == "Sequence") return ParseSequence(section, out);
   if (type == "Replace") return ParseReplace(section, out);
   if (type == "NFC") {
-    out->push_back(std::make_unique<UnicodeForm>(kStable | UTF8PROC_COMPOSE));
+    out->push_back(std::make_unique<UnicodeFormNormalizer>(kStable | UTF8PROC_COMPOSE));
   } else if (type == "NFD") {
-    out->push_back(std::make_unique<UnicodeForm>(kStable | UTF8PROC_DECOMPOSE));
+    out->push_back(std::make_unique<UnicodeFormNormalizer>(kStable | UTF8PROC_DECOMPOSE));
   } else if (type == "NFKC") {
-    out->push_back(std::make_unique<UnicodeForm>(kStable | UTF8PROC_COMPOSE | UTF8PROC_COMPAT));
+    out->push_back(
+        std::make_unique<UnicodeFormNormalizer>(kStable | UTF8PROC_COMPOSE | UTF8PROC_COMPAT));
   } else if (type == "NFKD") {
-    out->push_back(std::make_unique<UnicodeForm>(kStable | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT));
+    out->push_back(
+        std::make_unique<UnicodeFormNormalizer>(kStable | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT));
   } else if (type == "Prepend") {
     FTD_ASSIGN_OR_RETURN(std::string prefix, StringField(section, "prepend", "normalizer Prepend"));
-    out->push_back(std::make_unique<Prepend>(std::move(prefix)));
+    out->push_back(std::make_unique<PrependNormalizer>(std::move(prefix)));
   } else if (type == "Lowercase") {
-    out->push_back(std::make_unique<Lowercase>());
+    out->push_back(std::make_unique<LowercaseNormalizer>());
   } else if (type == "Strip") {
     FTD_ASSIGN_OR_RETURN(const bool left, BoolField(section, "strip_left", "normalizer Strip"));
     FTD_ASSIGN_OR_RETURN(const bool right, BoolField(section, "strip_right", "normalizer Strip"));
-    out->push_back(std::make_unique<Strip>(left, right));
+    out->push_back(std::make_unique<StripNormalizer>(left, right));
   } else {
     return UnsupportedTokenizer(Concat("the normalizer ", type, " is not supported"));
   }
@@ -257,7 +259,7 @@ void Normalize(const Normalizers& steps, std::string* text, RegexScratch& scratc
 
 absl::StatusOr<Normalizers> ParseNormalizers(const json& section) {
   Normalizers steps;
-  if (!section.is_null()) FTD_RETURN_IF_ERROR(Parse(section, &steps));
+  if (!section.is_null()) FTD_RETURN_IF_ERROR(ParseNormalizer(section, &steps));
   return steps;
 }
 

@@ -53,9 +53,9 @@ class SplitStep : public PreTokenizer {
 
 // Splits by GPT-2's pattern and writes each byte as a letter of the byte alphabet. The letters are
 // left out where the model takes bytes.
-class ByteLevel : public PreTokenizer {
+class ByteLevelStep : public PreTokenizer {
  public:
-  ByteLevel(std::unique_ptr<Regex> pattern, bool add_prefix_space, bool to_letters)
+  ByteLevelStep(std::unique_ptr<Regex> pattern, bool add_prefix_space, bool to_letters)
       : pattern_(std::move(pattern)),
         add_prefix_space_(add_prefix_space),
         to_letters_(to_letters) {}
@@ -90,9 +90,9 @@ bool IsNumeric(uint32_t point) {
 }
 
 // Separates numbers from the rest: "a12" → "a", "12", or "a", "1", "2" with individual_digits.
-class Digits : public PreTokenizer {
+class DigitsStep : public PreTokenizer {
  public:
-  explicit Digits(bool individual) : individual_(individual) {}
+  explicit DigitsStep(bool individual) : individual_(individual) {}
 
   void Split(const Piece& piece, RegexScratch&, PieceSink sink) const override {
     size_t begin = 0;
@@ -116,9 +116,9 @@ class Digits : public PreTokenizer {
 enum class PrependScheme { kAlways, kFirst, kNever };
 
 // SentencePiece's words: "Hello my friend" → "▁Hello", "▁my", "▁friend".
-class Metaspace : public PreTokenizer {
+class MetaspaceStep : public PreTokenizer {
  public:
-  Metaspace(std::string replacement, PrependScheme scheme, bool split)
+  MetaspaceStep(std::string replacement, PrependScheme scheme, bool split)
       : replacement_(std::move(replacement)), scheme_(scheme), split_(split) {}
 
   void Split(const Piece& piece, RegexScratch&, PieceSink sink) const override {
@@ -179,7 +179,7 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseByteLevel(const json& section
     FTD_ASSIGN_OR_RETURN(Regex regex, Regex::Compile(kGpt2Pattern));
     pattern = std::make_unique<Regex>(std::move(regex));
   }
-  return std::make_unique<ByteLevel>(std::move(pattern), add_prefix_space, to_letters);
+  return std::make_unique<ByteLevelStep>(std::move(pattern), add_prefix_space, to_letters);
 }
 
 absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseMetaspace(const json& section) {
@@ -208,7 +208,7 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseMetaspace(const json& section
         "pre_tokenizer Metaspace: add_prefix_space false contradicts its prepend_scheme");
   }
   if (!prefix) scheme = PrependScheme::kNever;
-  return std::make_unique<Metaspace>(std::move(replacement), scheme, split);
+  return std::make_unique<MetaspaceStep>(std::move(replacement), scheme, split);
 }
 
 // Appends all steps of a section, Sequences unfolded.
@@ -232,7 +232,7 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> ParseStep(const json& section, boo
   if (type == "Digits") {
     FTD_ASSIGN_OR_RETURN(const bool individual,
                          BoolFieldOr(section, "individual_digits", false, "pre_tokenizer Digits"));
-    return std::make_unique<Digits>(individual);
+    return std::make_unique<DigitsStep>(individual);
   }
   return UnsupportedTokenizer(Concat("the pre_tokenizer ", type, " is not supported"));
 }

@@ -24,7 +24,7 @@ namespace {
 constexpr size_t kMaxReason = 4096;
 
 // Returns the same bytes for equal messages: a map's order on the wire is free.
-std::string BytesOf(const google::protobuf::Message& message) {
+std::string DeterministicBytes(const google::protobuf::Message& message) {
   std::string bytes;
   {
     google::protobuf::io::StringOutputStream sink(&bytes);
@@ -40,7 +40,7 @@ std::string BytesOf(const google::protobuf::Message& message) {
 template <typename Request>
 std::string BodyHash(Request request) {
   request.clear_request_id();
-  return Sha256Hex(BytesOf(request));
+  return Sha256Hex(DeterministicBytes(request));
 }
 
 // Refuses what does not belong into a stored spec, whatever it means: texts without end, and the
@@ -89,7 +89,7 @@ TaskPool& LaneOf(const v1::SubmitJobRequest& request, const ModelFinder& models,
 absl::StatusOr<std::shared_ptr<const std::string>> SpecToJson(const v1::JobSpec& spec) {
   // Never destroyed: threads may outlive main.
   static auto& cache = *new SmallCache<std::string>(512, 16 << 10);
-  const std::string bytes = BytesOf(spec);
+  const std::string bytes = DeterministicBytes(spec);
   if (auto known = cache.Find(bytes)) return known;
   FTD_RETURN_IF_ERROR(CheckSpec(spec));
   auto json = MessageToJson(spec);

@@ -14,7 +14,7 @@
 namespace ftd {
 namespace {
 
-constexpr int kLookMs = 100;
+constexpr int kExitLookMs = 100;
 constexpr size_t kLastWords = 2000;
 
 // Reads what is new in the worker's log.
@@ -39,7 +39,7 @@ absl::StatusOr<SideWork> RunSideWorker(const std::string& worker, const std::fil
   bool stopped = false;
   while (!process.Reap().has_value()) {
     pollfd polled{.fd = process.pidfd(), .events = POLLIN};
-    poll(&polled, 1, kLookMs);
+    poll(&polled, 1, kExitLookMs);
     Follow(follower, observer, &work);
     if (stopped || observer.go_on()) continue;
     stopped = true;

@@ -10,7 +10,7 @@
 namespace ftd {
 namespace {
 
-absl::Status Bad(const std::string& text, const char* what) {
+absl::Status BadAddress(const std::string& text, const char* what) {
   return Error(Reason::kConfigInvalid, absl::StatusCode::kInvalidArgument,
                absl::StrCat("address \"", text, "\" ", what));
 }
@@ -25,7 +25,7 @@ bool IsLoopback(const std::string& host) {
 absl::StatusOr<HostPort> ParseHostPort(const std::string& text) {
   HostPort address;
   const size_t colon = text.rfind(':');
-  if (colon == std::string::npos || colon == 0) return Bad(text, "is not HOST:PORT");
+  if (colon == std::string::npos || colon == 0) return BadAddress(text, "is not HOST:PORT");
   // rfind: an IPv6 address has colons itself, "[::1]:7443".
   address.host = text.substr(0, colon);
   if (address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']') {
@@ -33,7 +33,7 @@ absl::StatusOr<HostPort> ParseHostPort(const std::string& text) {
   }
   if (!absl::SimpleAtoi(text.substr(colon + 1), &address.port) || address.port < 0 ||
       address.port > 65535) {
-    return Bad(text, "has no port from 0 to 65535");
+    return BadAddress(text, "has no port from 0 to 65535");
   }
   return address;
 }
@@ -42,9 +42,9 @@ absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text, bool t
   ListenAddress address;
   if (absl::StartsWith(text, "unix:")) {
     address.unix_path = text.substr(5);
-    if (address.unix_path.empty()) return Bad(text, "has no path");
+    if (address.unix_path.empty()) return BadAddress(text, "has no path");
     if (address.unix_path.size() >= sizeof(sockaddr_un::sun_path)) {
-      return Bad(
+      return BadAddress(
           text,
           "is longer than the 107 bytes that a unix socket's path may have; choose a shorter one");
     }
@@ -53,7 +53,7 @@ absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text, bool t
   FTD_ASSIGN_OR_RETURN(address.tcp, ParseHostPort(text));
   // A token or prompt must not cross a network in plain text.
   if (!tls && !IsLoopback(address.tcp.host)) {
-    return Bad(
+    return BadAddress(
         text,
         "is not on loopback, where plaintext is refused; give tls_cert and tls_key, or serve "
         "unix:PATH and 127.0.0.1:PORT only");

@@ -59,7 +59,7 @@ std::string Subject(const About& about) {
   return text;
 }
 
-std::string Json(LogLevel level, const About& about, std::string_view message) {
+std::string JsonLine(LogLevel level, const About& about, std::string_view message) {
   nlohmann::ordered_json line = {{"time", TimeNow()}, {"level", Name(level)}};
   if (!about.job.empty()) line["job"] = about.job;
   if (about.attempt != 0) line["attempt"] = about.attempt;
@@ -80,7 +80,7 @@ std::string Line(LogLevel level, const About& about, std::string_view message) {
   const std::string priority = Priority(level);
   switch (format) {
     case LogFormat::kJson:
-      return absl::StrCat(priority, Json(level, about, message));
+      return absl::StrCat(priority, JsonLine(level, about, message));
     case LogFormat::kLogfmt:
       return absl::StrCat(priority, "time=", TimeNow(), " level=", Name(level), " ", Subject(about),
                           "msg=\"", absl::Utf8SafeCHexEscape(OnOneLine(message)), "\"");

@@ -29,7 +29,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-absl::Status Bad(const std::string& source, const std::string& message) {
+absl::Status BadOption(const std::string& source, const std::string& message) {
   return Error(Reason::kConfigInvalid, absl::StatusCode::kInvalidArgument,
                absl::StrCat(source, ": ", message));
 }
@@ -38,7 +38,8 @@ absl::Status CheckWord(const std::string& key, const std::string& value,
                        absl::Span<const char* const> words) {
   for (const char* word : words)
     if (value == word) return absl::OkStatus();
-  return Bad(key, absl::StrCat("must be one of ", absl::StrJoin(words, ", "), "; got ", value));
+  return BadOption(key,
+                   absl::StrCat("must be one of ", absl::StrJoin(words, ", "), "; got ", value));
 }
 
 // One option: how its text is read into Options. Exactly one of the pointers to members is set,
@@ -55,7 +56,7 @@ struct Option {
   int64_t greatest = 0;
 };
 
-constexpr Option kTable[] = {
+constexpr Option kOptionTable[] = {
     {.key = "state_dir",
      .type = "DIR",
      .help = "Where jobs, uploads and results live. Default: $STATE_DIRECTORY, else the XDG state "
@@ -269,7 +270,7 @@ constexpr Option kTable[] = {
 };
 
 const Option* Find(const std::string& key) {
-  for (const Option& option : kTable) {
+  for (const Option& option : kOptionTable) {
     if (key == option.key) return &option;
   }
   return nullptr;
@@ -278,12 +279,12 @@ const Option* Find(const std::string& key) {
 // A misspelt key must not silently leave the default in place.
 absl::Status UnknownKey(const std::string& source, const std::string& key) {
   std::vector<std::string> known = {"models"};
-  for (const Option& option : kTable) known.emplace_back(option.key);
+  for (const Option& option : kOptionTable) known.emplace_back(option.key);
   const std::string nearest = Nearest(key, known);
-  return Bad(source,
-             absl::StrCat("unknown key \"", key, "\"",
-                          nearest.empty() ? "; ftd --print-config shows all"
-                                          : absl::StrCat("; did you mean \"", nearest, "\"?")));
+  return BadOption(
+      source, absl::StrCat("unknown key \"", key, "\"",
+                           nearest.empty() ? "; ftd --print-config shows all"
+                                           : absl::StrCat("; did you mean \"", nearest, "\"?")));
 }
 
 template <typename Number>
@@ -295,8 +296,8 @@ absl::Status SetNumber(Options& options, const Option& option, Number Options::*
     options.*member = value;
     return absl::OkStatus();
   }
-  return Bad(source, absl::StrCat(option.key, " must be ", option.least, " to ", option.greatest,
-                                  "; got ", value));
+  return BadOption(source, absl::StrCat(option.key, " must be ", option.least, " to ",
+                                        option.greatest, "; got ", value));
 }
 
 absl::Status SetFromText(Options& options, const Option& option, const std::string& value,
@@ -309,13 +310,14 @@ absl::Status SetFromText(Options& options, const Option& option, const std::stri
   } else if (option.real != nullptr) {
     double number = 0;
     if (!absl::SimpleAtod(value, &number)) {
-      return Bad(source, absl::StrCat(option.key, " must be a number; got \"", value, "\""));
+      return BadOption(source, absl::StrCat(option.key, " must be a number; got \"", value, "\""));
     }
     return SetNumber(options, option, option.real, number, source);
   } else {
     int64_t number = 0;
     if (!absl::SimpleAtoi(value, &number)) {
-      return Bad(source, absl::StrCat(option.key, " must be a whole number; got \"", value, "\""));
+      return BadOption(source,
+                       absl::StrCat(option.key, " must be a whole number; got \"", value, "\""));
     }
     return SetNumber(options, option, option.number, number, source);
   }
@@ -330,11 +332,11 @@ absl::Status SetList(Options& options, const Option& option, const toml::node& n
   if (const toml::array* array = node.as_array()) {
     for (const toml::node& element : *array) {
       const auto text = element.value_exact<std::string>();
-      if (!text) return Bad(source, absl::StrCat(option.key, " must be a list of strings"));
+      if (!text) return BadOption(source, absl::StrCat(option.key, " must be a list of strings"));
       values.push_back(*text);
     }
   } else if (values.empty()) {
-    return Bad(source, absl::StrCat(option.key, " must be a string or a list of strings"));
+    return BadOption(source, absl::StrCat(option.key, " must be a string or a list of strings"));
   }
   options.*option.list = std::move(values);
   return absl::OkStatus();
@@ -346,16 +348,16 @@ absl::Status SetFromToml(Options& options, const Option& option, const toml::nod
   if (option.list != nullptr) return SetList(options, option, node, source);
   if (option.text != nullptr) {
     const auto text = node.value_exact<std::string>();
-    if (!text) return Bad(source, absl::StrCat(option.key, " must be a string"));
+    if (!text) return BadOption(source, absl::StrCat(option.key, " must be a string"));
     options.*option.text = *text;
     return absl::OkStatus();
   }
   if (option.real != nullptr) {
-    if (!node.is_number()) return Bad(source, absl::StrCat(option.key, " must be a number"));
+    if (!node.is_number()) return BadOption(source, absl::StrCat(option.key, " must be a number"));
     return SetNumber(options, option, option.real, *node.value<double>(), source);
   }
   const auto number = node.value_exact<int64_t>();
-  if (!number) return Bad(source, absl::StrCat(option.key, " must be a whole number"));
+  if (!number) return BadOption(source, absl::StrCat(option.key, " must be a whole number"));
   return SetNumber(options, option, option.number, *number, source);
 }
 
@@ -363,11 +365,11 @@ absl::Status SetFromToml(Options& options, const Option& option, const toml::nod
 absl::Status ReadModels(Options& options, const toml::node& node, const std::string& source) {
   const toml::table* table = node.as_table();
   if (table == nullptr)
-    return Bad(source, "models must be a table of name = \"directory or repository\"");
+    return BadOption(source, "models must be a table of name = \"directory or repository\"");
   for (const auto& [key, value] : *table) {
     const auto path = value.value_exact<std::string>();
     if (!path || (!fs::path(*path).is_absolute() && !hub::IsRepoName(*path))) {
-      return Bad(
+      return BadOption(
           source,
           absl::StrCat("models.", std::string(key.str()),
                        " must be the absolute path of a directory, or OWNER/NAME on the hub"));
@@ -399,24 +401,26 @@ absl::Status ReadConfigFile(Options& options, const fs::path& path) {
   try {
     return ReadFileInto(options, path);
   } catch (const toml::parse_error& error) {
-    return Bad(absl::StrCat(path.string(), " line ", error.source().begin.line),
-               std::string(error.description()));
+    return BadOption(absl::StrCat(path.string(), " line ", error.source().begin.line),
+                     std::string(error.description()));
   }
 }
 
 // Flags are UTF-8 and so is a file of TOML, but a variable may hold any bytes, which would come
 // back in answers, in addresses.json and in what a worker is asked to do.
 absl::Status CheckTexts(const Options& options) {
-  for (const Option& option : kTable) {
+  for (const Option& option : kOptionTable) {
     std::vector<std::string> texts;
     if (option.text != nullptr) texts = {options.*option.text};
     if (option.list != nullptr) texts = options.*option.list;
     for (const std::string& text : texts)
-      if (!IsValidUtf8(text)) return Bad(option.key, "is not UTF-8: " + EscapeInvalidUtf8(text));
+      if (!IsValidUtf8(text))
+        return BadOption(option.key, "is not UTF-8: " + EscapeInvalidUtf8(text));
   }
   const std::string cache = hub::SettingsFromEnvironment().cache_dir.string();
   if (IsValidUtf8(cache)) return absl::OkStatus();
-  return Bad("the hub's cache (HF_HOME)", "its path is not UTF-8: " + EscapeInvalidUtf8(cache));
+  return BadOption("the hub's cache (HF_HOME)",
+                   "its path is not UTF-8: " + EscapeInvalidUtf8(cache));
 }
 
 // Fills in what no source has set, and judges what only the whole shows.
@@ -426,21 +430,22 @@ absl::Status Complete(Options& options) {
   if (options.worker.empty()) options.worker = DefaultWorker();
   if (options.token_file.empty()) options.token_file = options.state_dir + "/access-tokens";
   if (options.tls_cert.empty() != options.tls_key.empty()) {
-    return Bad("tls_cert", "needs tls_key, and tls_key needs tls_cert");
+    return BadOption("tls_cert", "needs tls_key, and tls_key needs tls_cert");
   }
   FTD_RETURN_IF_ERROR(CheckTexts(options));
   if (options.max_queued_per_owner == 0)
     options.max_queued_per_owner = std::max<int64_t>(1, options.max_queued / 2);
   const bool tls = !options.tls_cert.empty();
   if (!tls && !options.tls_client_ca.empty()) {
-    return Bad("tls_client_ca", "needs tls_cert and tls_key: clients are asked over TLS only");
+    return BadOption("tls_client_ca",
+                     "needs tls_cert and tls_key: clients are asked over TLS only");
   }
   for (const std::string& address : options.listen) {
     FTD_RETURN_IF_ERROR(ParseListenAddress(address, tls).status());
   }
   for (const char* key : {"dataset_roots", "model_roots"}) {
     for (const std::string& root : options.*Find(key)->list) {
-      if (!fs::path(root).is_absolute()) return Bad(key, root + " is not an absolute path");
+      if (!fs::path(root).is_absolute()) return BadOption(key, root + " is not an absolute path");
     }
   }
   FTD_RETURN_IF_ERROR(CheckWord("visibility", options.visibility, kVisibilityWords));
@@ -451,7 +456,7 @@ absl::Status Complete(Options& options) {
   if (const std::string& url = options.notify_url; !url.empty() &&
                                                    !absl::StartsWithIgnoreCase(url, "http://") &&
                                                    !absl::StartsWithIgnoreCase(url, "https://")) {
-    return Bad("notify_url", "must begin with https:// or http://");
+    return BadOption("notify_url", "must begin with https:// or http://");
   }
   if (options.metrics_listen.empty() || options.metrics_listen == "off") return absl::OkStatus();
   return Prefixed(ParseHostPort(options.metrics_listen).status(), "metrics_listen: ");
@@ -462,7 +467,7 @@ absl::Status Complete(Options& options) {
 const std::vector<OptionHelp>& OptionKeys() {
   static const std::vector<OptionHelp> keys = [] {
     std::vector<OptionHelp> all;
-    for (const Option& option : kTable) {
+    for (const Option& option : kOptionTable) {
       all.push_back({option.key, option.type, option.help, option.list != nullptr});
     }
     return all;
@@ -472,7 +477,7 @@ const std::vector<OptionHelp>& OptionKeys() {
 
 Settings EnvironmentSettings() {
   Settings settings;
-  for (const Option& option : kTable) {
+  for (const Option& option : kOptionTable) {
     const std::string value =
         EnvironmentValue(("FTD_" + absl::AsciiStrToUpper(option.key)).c_str());
     if (!value.empty()) settings[option.key] = value;
@@ -501,7 +506,7 @@ absl::StatusOr<Options> LoadOptions(const Settings& flags, const Settings& envir
 // --print-config: a file that gives the same options, with the defaults filled in.
 std::string OptionsToToml(const Options& options) {
   toml::table table;
-  for (const Option& option : kTable) {
+  for (const Option& option : kOptionTable) {
     if (option.text != nullptr) table.insert(option.key, options.*option.text);
     if (option.number != nullptr) table.insert(option.key, options.*option.number);
     if (option.real != nullptr) table.insert(option.key, options.*option.real);

@@ -25,6 +25,9 @@
 // state; JobStore's MoveJob, StartAttempt and EndAttempt call it inside their transactions.
 #pragma once
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "server/jobs/job.h"
 
 namespace ftd {
@@ -55,6 +58,10 @@ constexpr bool IsLegalMove(JobState from, JobState to) {
     if (move.from == from && move.to == to) return true;
   }
   return false;
+}
+
+inline bool IsIn(const Job& job, std::initializer_list<JobState> states) {
+  return std::find(states.begin(), states.end(), job.state) != states.end();
 }
 
 // Nothing ever changes again.

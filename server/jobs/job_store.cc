@@ -1,6 +1,5 @@
 #include "server/jobs/job_store.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,10 +18,6 @@ namespace {
 absl::Status Conflict(const Job& job, const std::string& what) {
   return Error(Reason::kStateConflict, absl::StrCat("job ", job.DisplayName(), " is ",
                                                     JobStateName(job.state), " and ", what));
-}
-
-bool IsIn(const Job& job, std::initializer_list<JobState> states) {
-  return std::find(states.begin(), states.end(), job.state) != states.end();
 }
 
 // The decision was based on `judged`; a user may have paused, cancelled or kept the job since.

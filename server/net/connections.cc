@@ -28,7 +28,7 @@ constexpr size_t kMostConnections = 4096;
 constexpr int64_t kMostCalls = int64_t{2} * kMostStreams;
 // Bytes that belong to no call or message: of a connection, and of all. A message has 4 MiB at
 // most, and what is on its way while the last one is handled is less than as much again.
-constexpr uint64_t kMostBytes = 16 << 20, kMostBytesOfAll = 128 << 20;
+constexpr uint64_t kMostConnectionBytes = 16 << 20, kMostBytesOfAllConnections = 128 << 20;
 
 // Returns the number that a socket has as long as it lives; 0: the descriptor is not a socket.
 ino_t SocketInode(int fd) {
@@ -229,7 +229,7 @@ void Connections::DropTalkers() {
   }
   std::sort(idle.rbegin(), idle.rend());
   for (const auto& [bytes, peer] : idle) {
-    if (bytes <= kMostBytes && of_all <= kMostBytesOfAll) break;
+    if (bytes <= kMostConnectionBytes && of_all <= kMostBytesOfAllConnections) break;
     Drop(peer, "too much came on it outside calls");
     of_all -= bytes;
   }

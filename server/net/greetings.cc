@@ -14,13 +14,13 @@ namespace {
 // RFC 9113, 3.4: a fixed text, then a SETTINGS frame, whose first three bytes are its length.
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr size_t kFrameHeader = 9;
-constexpr size_t kMostBytes = 1024;  // clients have a dozen settings of six bytes each
+constexpr size_t kMostGreetingBytes = 1024;  // clients have a dozen settings of six bytes each
 
 enum class Progress { kNothing, kBegun, kComplete, kEnded };
 
 // Returns how far the greeting is. What is not HTTP/2 counts as complete: gRPC refuses it.
 Progress LookAt(int fd) {
-  std::array<char, kMostBytes> buffer;
+  std::array<char, kMostGreetingBytes> buffer;
   const ssize_t count = recv(fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return Progress::kNothing;
   if (count <= 0) return Progress::kEnded;
@@ -33,7 +33,7 @@ Progress LookAt(int fd) {
   for (size_t i = 0; i < 3; ++i)
     settings = settings << 8 | static_cast<unsigned char>(peeked[kPreface.size() + i]);
   whole += settings;
-  if (whole > kMostBytes) return Progress::kEnded;
+  if (whole > kMostGreetingBytes) return Progress::kEnded;
   return peeked.size() < whole ? Progress::kBegun : Progress::kComplete;
 }
 

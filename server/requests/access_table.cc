@@ -7,7 +7,7 @@ namespace {
 
 constexpr bool kLocal = true;
 
-constexpr AccessRow kTable[] = {
+constexpr AccessRow kAccessTable[] = {
     {"SubmitJob", Role::kSubmit},
     {"CheckData", Role::kSubmit},
     {"EstimateJob", Role::kSubmit},
@@ -56,10 +56,10 @@ constexpr AccessRow kTable[] = {
 
 }  // namespace
 
-absl::Span<const AccessRow> AccessTable() { return kTable; }
+absl::Span<const AccessRow> AccessTable() { return kAccessTable; }
 
 const AccessRow& AccessRowOf(std::string_view method) {
-  return *std::find_if(std::begin(kTable), std::end(kTable),
+  return *std::find_if(std::begin(kAccessTable), std::end(kAccessTable),
                        [&](const AccessRow& row) { return method == row.method; });
 }
 

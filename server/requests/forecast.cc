@@ -19,10 +19,11 @@
 namespace ftd {
 namespace {
 
-constexpr int64_t kMostRuns = 32;     // jobs whose pace is looked at
-constexpr int64_t kMostQueued = 200;  // of the queue
-constexpr int64_t kPaceSteps = 20;    // as many as ftctl watch takes the mean of
-constexpr absl::Duration kShared = absl::Seconds(2), kSharedAtLeast = absl::Milliseconds(100);
+constexpr int64_t kMostRuns = 32;       // jobs whose pace is looked at
+constexpr int64_t kMostForecast = 200;  // of the queue
+constexpr int64_t kPaceSteps = 20;      // as many as ftctl watch takes the mean of
+constexpr absl::Duration kForecastShared = absl::Seconds(2),
+                         kSharedAtLeast = absl::Milliseconds(100);
 
 // The mean time of an attempt's last steps.
 std::optional<double> SecondsPerStep(const std::filesystem::path& attempt_dir) {
@@ -199,7 +200,7 @@ Forecast::Outlook Forecast::Look() const {
   Outlook outlook{.made = SteadyNow(), .changes = store_.changes()};
   outlook.past = PastRuns();
   const auto active = store_.Active();
-  const auto queued = store_.Queued(kMostQueued);
+  const auto queued = store_.Queued(kMostForecast);
   if (!active.ok() || !queued.ok()) return outlook;
   std::optional<absl::Time> free = absl::Now();
   absl::flat_hash_set<std::string> ahead;  // jobs that others may wait for
@@ -228,8 +229,8 @@ Forecast::Outlook Forecast::Look() const {
 
 std::shared_ptr<const Forecast::Outlook> Forecast::Recent() const {
   const absl::MutexLock lock(&mutex_);
-  const absl::Duration age = recent_ == nullptr ? kShared : SteadyNow() - recent_->made;
-  if (age >= kShared || (age >= kSharedAtLeast && recent_->changes != store_.changes()))
+  const absl::Duration age = recent_ == nullptr ? kForecastShared : SteadyNow() - recent_->made;
+  if (age >= kForecastShared || (age >= kSharedAtLeast && recent_->changes != store_.changes()))
     recent_ = std::make_shared<const Outlook>(Look());
   return recent_;
 }
@@ -238,7 +239,7 @@ void Forecast::AddPlace(v1::Estimate* estimate) const {
   const auto outlook = Recent();
   const int64_t queued = store_.CountByState().at(JobState::kQueued);
   estimate->set_jobs_ahead(store_.CountActive() + queued);
-  if (queued <= kMostQueued && outlook->idle.has_value())
+  if (queued <= kMostForecast && outlook->idle.has_value())
     *estimate->mutable_start_time() = ToTimestamp(*outlook->idle);
 }
 

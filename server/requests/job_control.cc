@@ -1,8 +1,6 @@
 #include "server/requests/job_control.h"
 
-#include <algorithm>
 #include <filesystem>
-#include <initializer_list>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
@@ -17,11 +15,7 @@ namespace {
 
 using enum JobState;
 
-bool IsIn(const Job& job, std::initializer_list<JobState> states) {
-  return std::find(states.begin(), states.end(), job.state) != states.end();
-}
-
-absl::Status Refused(const Job& job, const std::string& why) {
+absl::Status StateConflict(const Job& job, const std::string& why) {
   return Error(Reason::kStateConflict,
                absl::StrCat("job ", job.DisplayName(), " is ", JobStateName(job.state), ": ", why));
 }
@@ -67,7 +61,7 @@ absl::StatusOr<Job> MoveUnlessThere(JobStore& store, const std::string& name, Jo
   return UntilItStands(store, name, [&](const Job& job) -> absl::StatusOr<Job> {
     // A repeated request succeeds, so a client that lost the answer may ask again.
     if (job.state == move.to) return job;
-    if (job.state != from) return Refused(job, Advice(job));
+    if (job.state != from) return StateConflict(job, Advice(job));
     return store.MoveJob(job.id, {from}, move);
   });
 }
@@ -126,7 +120,7 @@ absl::StatusOr<Job> CancelJob(JobStore& store, const std::string& name, const st
       reason.empty() ? "cancelled by the user" : absl::StrCat("cancelled: ", reason);
   return UntilItStands(store, name, [&](const Job& job) -> absl::StatusOr<Job> {
     if (job.state == kCancelled || (job.state == kCancelling && !job.keep)) return job;
-    if (IsFinal(job.state)) return Refused(job, Advice(job));
+    if (IsFinal(job.state)) return StateConflict(job, Advice(job));
     // It was to end with a result; now without one. The runner passes that on to the worker.
     if (job.state == kCancelling) {
       return UnlessPublished(store, job, [&] {
@@ -156,15 +150,16 @@ absl::StatusOr<Job> CancelJobAndKeep(JobStore& store, const StateDir& state_dir,
   return UntilItStands(store, name, [&](const Job& job) -> absl::StatusOr<Job> {
     const bool under_way = IsIn(job, {kQueued, kPreparing, kRunning, kCancelling, kSucceeded});
     if (job.keep && under_way) return job;
-    if (job.state == kCancelling || IsFinal(job.state)) return Refused(job, Advice(job));
+    if (job.state == kCancelling || IsFinal(job.state)) return StateConflict(job, Advice(job));
     FTD_ASSIGN_OR_RETURN(const int32_t attempt, NewestAttempt(store, job));
     // The job may still have taken a step when the worker sees the request; the refusal is about
     // now.
     FTD_ASSIGN_OR_RETURN(const bool something, HasSomethingToKeep(state_dir, job, attempt));
     if (!something) {
-      return Refused(job, absl::StrCat("it has no checkpoint yet, so there is nothing to keep; "
-                                       "`ftctl cancel ",
-                                       job.DisplayName(), "` ends it without a result"));
+      return StateConflict(job,
+                           absl::StrCat("it has no checkpoint yet, so there is nothing to keep; "
+                                        "`ftctl cancel ",
+                                        job.DisplayName(), "` ends it without a result"));
     }
     if (!IsActive(job.state)) return QueueToFinish(store, job);
     return UnlessPublished(store, job, [&] {
@@ -182,7 +177,7 @@ absl::StatusOr<Job> CancelJobAndKeep(JobStore& store, const StateDir& state_dir,
 absl::StatusOr<Job> PauseJob(JobStore& store, const std::string& name) {
   return UntilItStands(store, name, [&](const Job& job) -> absl::StatusOr<Job> {
     if (job.state == kPausing || job.state == kPaused) return job;
-    if (job.state != kPreparing && job.state != kRunning) return Refused(job, Advice(job));
+    if (job.state != kPreparing && job.state != kRunning) return StateConflict(job, Advice(job));
     FTD_ASSIGN_OR_RETURN(const int32_t attempt, NewestAttempt(store, job));
     return UnlessPublished(store, job, [&] {
       return store.MoveJob(job.id, {kPreparing, kRunning},
@@ -207,12 +202,13 @@ absl::Status DeleteJob(JobStore& store, const StateDir& state_dir, const std::st
                        bool results) {
   FTD_ASSIGN_OR_RETURN(const Job job, store.Get(name));
   if (!IsFinal(job.state)) {
-    return Refused(job, absl::StrCat("only a job that has ended can be removed; `ftctl cancel ",
-                                     job.DisplayName(), "` ends it"));
+    return StateConflict(job,
+                         absl::StrCat("only a job that has ended can be removed; `ftctl cancel ",
+                                      job.DisplayName(), "` ends it"));
   }
   FTD_ASSIGN_OR_RETURN(const auto waiting, store.WhoNeeds(job));
   if (waiting.has_value()) {
-    return Refused(
+    return StateConflict(
         job, absl::StrCat("job ", *waiting, " comes after it and has not ended; `ftctl cancel ",
                           *waiting, "` ends it"));
   }
@@ -227,7 +223,7 @@ absl::Status DeleteJob(JobStore& store, const StateDir& state_dir, const std::st
 
 absl::StatusOr<Job> UpdateJob(JobStore& store, const std::string& name, const JobChanges& changes) {
   FTD_ASSIGN_OR_RETURN(const Job found, store.Get(name));
-  if (IsFinal(found.state)) return Refused(found, Advice(found));
+  if (IsFinal(found.state)) return StateConflict(found, Advice(found));
   return store.Amend(
       found.id, {kQueued, kHeld, kPreparing, kRunning, kPausing, kPaused, kCancelling},
       // Within the store's transaction, so two clients' labels do not overwrite each

@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-absl::Status Refused(const std::string& why) { return FieldError({{"start_from", why}}); }
+absl::Status BadOrigin(const std::string& why) { return FieldError({{"start_from", why}}); }
 
 // The newest attempt's, if several have one of that step.
 absl::StatusOr<fs::path> FindCheckpoint(const StateDir& state_dir, const Job& job, int64_t step) {
@@ -120,7 +120,7 @@ absl::StatusOr<Origin> FindOrigin(JobStore& store, const StateDir& state_dir, co
   Origin origin;
   if (at != std::string::npos &&
       (!absl::SimpleAtoi(start_from.substr(at + 1), &origin.step) || origin.step < 1))
-    return Refused("must be JOB or JOB@STEP, with the step as a number from 1");
+    return BadOrigin("must be JOB or JOB@STEP, with the step as a number from 1");
   FTD_ASSIGN_OR_RETURN(const std::string id,
                        access.Check(caller, "DownloadResult", start_from.substr(0, at)));
   FTD_ASSIGN_OR_RETURN(origin.job, store.Get(id));
@@ -150,13 +150,13 @@ absl::StatusOr<std::string> WithDefaultsOf(const Origin& origin, const std::stri
   if (!spec.contains("mode")) spec["mode"] = theirs.value("mode", "");
   const bool full = spec["mode"] == "FULL";
   if (!origin.is_model() && full)
-    return Refused(absl::StrCat("job ", name,
-                                " trains an adapter, which mode full cannot begin with; choose "
-                                "lora or qlora"));
+    return BadOrigin(absl::StrCat("job ", name,
+                                  " trains an adapter, which mode full cannot begin with; choose "
+                                  "lora or qlora"));
   if (origin.is_model() && origin.from_checkpoint() && !full)
-    return Refused(absl::StrCat("a checkpoint of job ", name,
-                                ", which is of mode full, is for mode full alone: an adapter "
-                                "needs a model that others can load; start from its result"));
+    return BadOrigin(absl::StrCat("a checkpoint of job ", name,
+                                  ", which is of mode full, is for mode full alone: an adapter "
+                                  "needs a model that others can load; start from its result"));
   if (!spec.contains("model")) {
     FTD_ASSIGN_OR_RETURN(const Json root, SpecJsonOf(name, origin.root.spec_json));
     for (const char* field : {"model", "revision"})
@@ -164,7 +164,7 @@ absl::StatusOr<std::string> WithDefaultsOf(const Origin& origin, const std::stri
   }
   if (origin.is_model()) return spec.dump();
   if (!spec.value("lora", Json::object()).value("init_adapter", "").empty())
-    return Refused("stands for the adapter to begin with; leave lora.init_adapter out");
+    return BadOrigin("stands for the adapter to begin with; leave lora.init_adapter out");
   const Json lora = theirs.value("lora", Json::object());
   for (const char* setting : kFormOfAdapter)
     if (lora.contains(setting) && !spec["lora"].contains(setting))

@@ -14,8 +14,8 @@
 namespace ftd {
 namespace {
 
-constexpr int64_t kMostQueued = 50, kMostEnded = 5;
-constexpr auto kShared = std::chrono::milliseconds(500);
+constexpr int64_t kMostShown = 50, kMostEnded = 5;
+constexpr auto kViewShared = std::chrono::milliseconds(500);
 
 // A whole spec would be most of the message.
 v1::Job WithBriefSpec(v1::Job job) {
@@ -56,7 +56,7 @@ absl::StatusOr<std::shared_ptr<const QueueView::Snapshot>> QueueView::Take() con
   using std::chrono::steady_clock;
   absl::MutexLock lock(&mutex_);
   const auto now = steady_clock::now();
-  if (last_ != nullptr && !IsOld(last_->changes) && now - last_->time < kShared) return last_;
+  if (last_ != nullptr && !IsOld(last_->changes) && now - last_->time < kViewShared) return last_;
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->changes = store_.changes();  // before the queries: what happens meanwhile comes next
   snapshot->time = now;
@@ -76,7 +76,7 @@ absl::StatusOr<v1::WatchQueueResponse> QueueView::Make() const {
   for (const Job& job : active) {
     FTD_ASSIGN_OR_RETURN(*view.add_running(), ViewRunning(store_, state_dir_, job));
   }
-  FTD_ASSIGN_OR_RETURN(const auto queued, store_.Queued(kMostQueued));
+  FTD_ASSIGN_OR_RETURN(const auto queued, store_.Queued(kMostShown));
   for (const Job& job : queued) {
     v1::Job& shown = *view.add_queued();
     shown =

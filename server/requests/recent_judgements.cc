@@ -16,7 +16,7 @@ namespace {
 constexpr absl::Duration kKept = absl::Seconds(1);
 // A thousand clients that submit the same in a moment are one look at the files.
 constexpr absl::Duration kShared = absl::Milliseconds(5);
-constexpr size_t kMostBytes = 64 << 10;
+constexpr size_t kMostSpecBytes = 64 << 10;
 
 // What the judgement depends on beside files.
 std::string KeyOf(const std::string& spec_json, const Caller& caller) {
@@ -51,7 +51,7 @@ void RecentJudgements::Keep(const std::string& spec_json, const Caller& caller,
                             const TrainSpec& resolved, std::string model_files, const Job& judged) {
   if (model_files.empty() || !judged.sources_json.empty() || models_.IsOnHub(resolved.model) ||
       !resolved.lora.init_adapter.empty() || !resolved.dataset.server_path.empty() ||
-      spec_json.size() + judged.spec_json.size() > kMostBytes)
+      spec_json.size() + judged.spec_json.size() > kMostSpecBytes)
     return;
   auto judgement = std::make_shared<Judgement>();
   judgement->time = SteadyNow();

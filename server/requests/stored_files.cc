@@ -28,7 +28,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // What cannot be listed now has nothing to remove now.
-std::vector<fs::path> EntriesOf(const fs::path& dir) {
+std::vector<fs::path> ReadableEntries(const fs::path& dir) {
   std::vector<fs::path> entries;
   std::error_code error;
   for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error))
@@ -81,7 +81,7 @@ class Finder {
 
   void AddUploads() {
     if (!settings_.uploads.has_value()) return;
-    for (const fs::path& upload : EntriesOf(state_dir_.Uploads())) {
+    for (const fs::path& upload : ReadableEntries(state_dir_.Uploads())) {
       const auto time = UploadTime(upload);
       if (!IsSha256(upload.filename().native()) || !time.has_value()) continue;
       files_.push_back({.kind = RemovalKind::kUpload, .job = {}, .path = upload, .time = *time});
@@ -99,7 +99,7 @@ class Finder {
   std::vector<StoredFile> StartWeightsOf(const Job& job) {
     std::vector<StoredFile> found;
     const fs::path start = state_dir_.StartWeights(job.id);
-    for (const fs::path& entry : EntriesOf(start.parent_path())) {
+    for (const fs::path& entry : ReadableEntries(start.parent_path())) {
       const bool begun = entry.filename() == kRemovedMark + start.filename().string();
       if (!begun && entry.filename() != start.filename()) continue;
       found.push_back({.kind = RemovalKind::kCheckpoints,
@@ -117,7 +117,7 @@ class Finder {
     for (const fs::path& attempt : AttemptDirs(state_dir_, job.id)) {
       int32_t number = 0;
       if (!absl::SimpleAtoi(attempt.filename().string(), &number)) continue;
-      for (const fs::path& entry : EntriesOf(attempt)) {
+      for (const fs::path& entry : ReadableEntries(attempt)) {
         const bool begun = absl::StartsWith(entry.filename().native(), kRemovedMark);
         if (CheckpointStep(entry) < 0 && !begun) continue;
         const auto rank = begun ? std::numeric_limits<int64_t>::min() : RankOf(entry, number);
@@ -168,11 +168,11 @@ class Finder {
 }  // namespace
 
 std::vector<fs::path> AttemptDirs(const StateDir& state_dir, const std::string& job) {
-  return EntriesOf(state_dir.Attempts(job));
+  return ReadableEntries(state_dir.Attempts(job));
 }
 
 std::vector<fs::path> LogsOf(const fs::path& attempt_dir) {
-  std::vector<fs::path> logs = EntriesOf(attempt_dir);
+  std::vector<fs::path> logs = ReadableEntries(attempt_dir);
   std::erase_if(logs, [](const fs::path& entry) { return CheckpointStep(entry) >= 0; });
   return logs;
 }
@@ -221,7 +221,7 @@ absl::Status RemoveTree(const fs::path& path) {
 }
 
 void RemoveOrphanedStarts(JobStore& store, const StateDir& state_dir, absl::Time before) {
-  for (const fs::path& dir : EntriesOf(state_dir.root() / "jobs")) {
+  for (const fs::path& dir : ReadableEntries(state_dir.root() / "jobs")) {
     const std::string job = dir.filename();
     const fs::path start = state_dir.StartWeights(job);
     struct stat found;

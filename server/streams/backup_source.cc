@@ -16,7 +16,7 @@
 namespace ftd {
 namespace {
 
-constexpr int64_t kChunkBytes = 1 << 20;
+constexpr int64_t kBackupChunk = 1 << 20;
 
 }  // namespace
 
@@ -67,7 +67,7 @@ absl::StatusOr<std::optional<v1::BackUpDatabaseResponse>> BackupSource::Next() {
     return message;
   }
   std::string& data = *message.mutable_data();
-  data.resize(static_cast<size_t>(std::min(left_, kChunkBytes)));
+  data.resize(static_cast<size_t>(std::min(left_, kBackupChunk)));
   const ssize_t size = read(copy_.get(), data.data(), data.size());
   if (size <= 0) return ErrnoError(size == 0 ? EIO : errno, "read the copy of the database");
   data.resize(static_cast<size_t>(size));

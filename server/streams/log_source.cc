@@ -15,7 +15,7 @@
 namespace ftd {
 namespace {
 
-constexpr size_t kChunkBytes = 64 << 10;
+constexpr size_t kLogChunk = 64 << 10;
 
 // Returns the offset at which the last `lines` lines of a file begin; 0, for the whole file, if
 // `lines` is 0. Reads backwards, so that a long log costs no more than its tail.
@@ -23,7 +23,7 @@ int64_t OffsetOfLastLines(const std::filesystem::path& path, int64_t lines) {
   const auto fd = OpenFile(path, O_RDONLY);
   if (!fd.ok() || lines == 0) return 0;
   int64_t end = lseek(fd->get(), 0, SEEK_END) - 1;  // a line break at the very end starts no line
-  std::string chunk(kChunkBytes, '\0');
+  std::string chunk(kLogChunk, '\0');
   while (end > 0) {
     const int64_t begin = std::max<int64_t>(0, end - static_cast<int64_t>(chunk.size()));
     const ssize_t size = pread(fd->get(), chunk.data(), static_cast<size_t>(end - begin), begin);
@@ -37,7 +37,7 @@ int64_t OffsetOfLastLines(const std::filesystem::path& path, int64_t lines) {
 
 // Where the first whole line from `offset` on begins: a log is shortened anywhere in a line.
 int64_t NextLine(int log, int64_t offset) {
-  std::string chunk(kChunkBytes, '\0');
+  std::string chunk(kLogChunk, '\0');
   const ssize_t size = pread(log, chunk.data(), chunk.size(), offset);
   if (size <= 0) return offset;
   const size_t end = chunk.substr(0, static_cast<size_t>(size)).find('\n');
@@ -83,7 +83,7 @@ absl::StatusOr<std::optional<v1::TailLogResponse>> LogSource::Read() {
     offset_ = line;
     return message;
   }
-  data.resize(kChunkBytes);
+  data.resize(kLogChunk);
   const ssize_t size = pread(fd->get(), data.data(), data.size(), offset_);
   if (size <= 0) return std::nullopt;
   data.resize(static_cast<size_t>(size));

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kChunkBytes = 1 << 20;
+constexpr int64_t kResultChunk = 1 << 20;
 
 absl::Status Lost(const fs::path& path, const std::string& what) {
   return Error(Reason::kResultMissing, absl::StrCat("result ", path.string(), ": ", what));
@@ -85,7 +85,7 @@ absl::StatusOr<v1::DownloadResultResponse> ResultSource::ContinueFile() {
     return message;
   }
   std::string& data = *message.mutable_data();
-  data.resize(static_cast<size_t>(std::min(left_, kChunkBytes)));
+  data.resize(static_cast<size_t>(std::min(left_, kResultChunk)));
   const ssize_t size = read(file_.get(), data.data(), data.size());
   if (size <= 0) {
     return Lost(root_ / path_,

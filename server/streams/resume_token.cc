@@ -12,16 +12,16 @@ namespace ftd {
 namespace {
 
 // Changes when the fields do, so that a token of another release is recognised.
-constexpr char kVersion[] = "1";
+constexpr char kTokenVersion[] = "1";
 
 }  // namespace
 
 // "1/JOB/SEQUENCE/ATTEMPT/EVENTS_OFFSET/ROWS" in web-safe base 64. The encoding hides nothing; it
 // keeps clients from reading meaning into it.
 std::string EncodeResumeToken(const std::string& job_id, const WatchPosition& position) {
-  return absl::WebSafeBase64Escape(absl::StrCat(kVersion, "/", job_id, "/", position.sequence, "/",
-                                                position.attempt, "/", position.events_offset, "/",
-                                                position.rows));
+  return absl::WebSafeBase64Escape(absl::StrCat(kTokenVersion, "/", job_id, "/", position.sequence,
+                                                "/", position.attempt, "/", position.events_offset,
+                                                "/", position.rows));
 }
 
 absl::StatusOr<WatchPosition> DecodeResumeToken(const std::string& job_id,
@@ -34,7 +34,7 @@ absl::StatusOr<WatchPosition> DecodeResumeToken(const std::string& job_id,
   const std::vector<std::string> parts = absl::StrSplit(text, '/');
   WatchPosition position;
   // A token comes from outside: each number is checked before anything seeks by it.
-  const bool good = parts.size() == 6 && parts[0] == kVersion && parts[1] == job_id &&
+  const bool good = parts.size() == 6 && parts[0] == kTokenVersion && parts[1] == job_id &&
                     absl::SimpleAtoi(parts[2], &position.sequence) &&
                     absl::SimpleAtoi(parts[3], &position.attempt) &&
                     absl::SimpleAtoi(parts[4], &position.events_offset) &&

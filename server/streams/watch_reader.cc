@@ -16,7 +16,7 @@ namespace {
 // Small: each watcher that is behind holds one of each.
 constexpr size_t kEventBatch = 32;
 constexpr int64_t kRowBatch = 64;
-constexpr absl::Time kNever = absl::InfiniteFuture();
+constexpr absl::Time kEndOfTime = absl::InfiniteFuture();
 
 // A record that cannot be read has time 0, so it is taken, and left out, as soon as it is its turn.
 absl::Time EventTime(const std::optional<v1::WorkerEvent>& event) {
@@ -194,9 +194,10 @@ std::optional<v1::WatchJobResponse> WatchReader::NextFromLogs() {
   const bool attempt_over = IsAttemptOver();
   // While the attempt lives, nothing that is later than the next change of state goes out before
   // it. Once it is over, all of its logs come before the event that ended it.
-  const absl::Time limit = attempt_over || !next_change_.has_value() ? kNever : next_change_->time;
-  const absl::Time event_time = events_.empty() ? kNever : EventTime(events_.front().event);
-  const absl::Time row_time = steps_.empty() ? kNever : ToTime(steps_.front().time());
+  const absl::Time limit =
+      attempt_over || !next_change_.has_value() ? kEndOfTime : next_change_->time;
+  const absl::Time event_time = events_.empty() ? kEndOfTime : EventTime(events_.front().event);
+  const absl::Time row_time = steps_.empty() ? kEndOfTime : ToTime(steps_.front().time());
   // Steps come after the change to RUNNING, and after the worker's first event, which may report
   // that earlier steps were rolled back.
   const bool rows_open =

@@ -19,14 +19,14 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr int64_t kNow = 100'000;  // 1970-01-02 03:46:40 UTC
+constexpr int64_t kNowSeconds = 100'000;  // 1970-01-02 03:46:40 UTC
 
 class QueueScreenTest : public ::testing::Test {
  protected:
   QueueScreenTest() {
     setenv("TZ", "UTC", 1);
     tzset();
-    queue_.mutable_time()->set_seconds(kNow);
+    queue_.mutable_time()->set_seconds(kNowSeconds);
     queue_.set_device("cpu");
   }
 
@@ -34,7 +34,7 @@ class QueueScreenTest : public ::testing::Test {
     job->set_id(absl::StrCat("ft-", name));
     job->set_name(name);
     job->set_state(state);
-    job->mutable_create_time()->set_seconds(kNow - age);
+    job->mutable_create_time()->set_seconds(kNowSeconds - age);
     job->mutable_spec()->set_mode(ftd::v1::JobSpec::LORA);
     job->mutable_spec()->set_model("/models/SmolLM2-135M/");
   }
@@ -54,7 +54,7 @@ class QueueScreenTest : public ::testing::Test {
     auto* running = queue_.add_running();
     Fill(name, Job::RUNNING, 100, running->mutable_job());
     Job* job = running->mutable_job();
-    job->mutable_start_time()->set_seconds(kNow - 80);
+    job->mutable_start_time()->set_seconds(kNowSeconds - 80);
     job->mutable_progress()->set_phase(ftd::v1::Progress::TRAIN);
     job->mutable_progress()->set_steps_planned(60);
     job->mutable_last_step()->set_step(30);
@@ -76,7 +76,7 @@ class QueueScreenTest : public ::testing::Test {
   Job* AddEnded(const std::string& name, Job::State state) {
     Job* job = queue_.add_ended();
     Fill(name, state, 1000, job);
-    job->mutable_end_time()->set_seconds(kNow - 300);
+    job->mutable_end_time()->set_seconds(kNowSeconds - 300);
     return job;
   }
 

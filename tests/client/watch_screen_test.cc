@@ -60,7 +60,7 @@ void AddCheckpointAndWarning(WatchState* state) {
   state->Apply(warning);
 }
 
-std::string Render(const WatchState& state, ScreenStyle style, const Gpus& gpus = {}) {
+std::string RenderedScreen(const WatchState& state, ScreenStyle style, const Gpus& gpus = {}) {
   return absl::StrJoin(RenderWatchScreen(state, gpus, style, kNow), "\n");
 }
 
@@ -83,7 +83,7 @@ Gpus TwoGpus() {
 TEST(WatchScreen, WholePictureInAscii) {
   WatchState state = Training();
   AddCheckpointAndWarning(&state);
-  EXPECT_EQ(Render(state, {60, 20, false, false}),
+  EXPECT_EQ(RenderedScreen(state, {60, 20, false, false}),
             "ft-1  first   lora on SmolLM2-135M\n"
             "RUNNING   TRAIN   1m20s\n"
             "[###############...............] step 30/60  50%  ETA 1m00s\n"
@@ -108,12 +108,12 @@ TEST(WatchScreen, WholePictureInAscii) {
 
 TEST(WatchScreen, EvaluationsAreInThePlot) {
   WatchState state = Training();
-  EXPECT_THAT(Render(state, {80, 24, false, true}), Not(HasSubstr("eval loss")));
+  EXPECT_THAT(RenderedScreen(state, {80, 24, false, true}), Not(HasSubstr("eval loss")));
   WatchJobResponse event;
   event.mutable_evaluation()->set_step(20);
   event.mutable_evaluation()->set_loss(2.25);
   state.Apply(event);
-  const std::string screen = Render(state, {80, 24, false, true});
+  const std::string screen = RenderedScreen(state, {80, 24, false, true});
   EXPECT_THAT(screen, HasSubstr("· loss   ─ smoothed   ● eval loss"));
   EXPECT_THAT(screen, HasSubstr("eval loss 2.2500"));
   EXPECT_THAT(screen.substr(screen.find("● eval loss") + 1), HasSubstr("●"));
@@ -132,14 +132,14 @@ TEST(WatchScreen, SamplesOfTheNewestStep) {
       state.Apply(event);
     }
   }
-  const std::string screen = Render(state, {80, 30, false, true});
+  const std::string screen = RenderedScreen(state, {80, 30, false, true});
   EXPECT_THAT(screen, HasSubstr("sample  step 25, \"Hi\" -> \"?[2Jxxx"));
   EXPECT_THAT(screen, HasSubstr("sample  step 25, \"Once upon\" -> \"a time\"\n"));
   EXPECT_THAT(screen, Not(HasSubstr("step 20, \"")));
   EXPECT_THAT(screen, HasSubstr("· loss"));
   for (const std::string& line : RenderWatchScreen(state, {}, {80, 30, false, true}, kNow))
     EXPECT_LE(DisplayWidth(line), 80);
-  EXPECT_THAT(Render(state, {80, 12, false, true}), HasSubstr("Ctrl-C"));
+  EXPECT_THAT(RenderedScreen(state, {80, 12, false, true}), HasSubstr("Ctrl-C"));
 }
 
 TEST(WatchScreen, ThePlotTakesTheRoomThatThereIs) {
@@ -151,13 +151,13 @@ TEST(WatchScreen, ThePlotTakesTheRoomThatThereIs) {
 }
 
 TEST(WatchScreen, GpusAreAboveThePlotAndGoAfterIt) {
-  const std::string screen = Render(Training(), {100, 24, false, true}, TwoGpus());
+  const std::string screen = RenderedScreen(Training(), {100, 24, false, true}, TwoGpus());
   EXPECT_THAT(screen, HasSubstr("GPU 1  NVIDIA H200   97% busy   41.2 GB of 150.8 GB   63 °C\n\n"));
   EXPECT_THAT(screen, HasSubstr("· loss"));
-  const std::string small = Render(Training(), {100, 10, false, true}, TwoGpus());
+  const std::string small = RenderedScreen(Training(), {100, 10, false, true}, TwoGpus());
   EXPECT_THAT(small, HasSubstr("GPU 1"));
   EXPECT_THAT(small, Not(HasSubstr("· loss")));
-  const std::string least = Render(Training(), {100, 7, false, true}, TwoGpus());
+  const std::string least = RenderedScreen(Training(), {100, 7, false, true}, TwoGpus());
   EXPECT_THAT(least, HasSubstr("GPU 0"));
   EXPECT_THAT(least, Not(HasSubstr("GPU 1")));
   EXPECT_THAT(least, HasSubstr("Ctrl-C"));
@@ -165,12 +165,12 @@ TEST(WatchScreen, GpusAreAboveThePlotAndGoAfterIt) {
 
 TEST(WatchScreen, MfuWhereItIsKnown) {
   WatchState state = Training();
-  EXPECT_THAT(Render(state, {100, 15, false, false}), Not(HasSubstr("MFU")));
+  EXPECT_THAT(RenderedScreen(state, {100, 15, false, false}), Not(HasSubstr("MFU")));
   WatchJobResponse step;
   step.mutable_step()->set_step(31);
   step.mutable_step()->set_mfu(0.4375);
   state.Apply(step);
-  EXPECT_THAT(Render(state, {100, 15, false, false}), HasSubstr("MFU 43.8%"));
+  EXPECT_THAT(RenderedScreen(state, {100, 15, false, false}), HasSubstr("MFU 43.8%"));
 }
 
 TEST(WatchScreen, EverySizeStaysInside) {
@@ -191,16 +191,17 @@ TEST(WatchScreen, EverySizeStaysInside) {
 }
 
 TEST(WatchScreen, SmallScreensKeepTheNumbersAndLoseThePlot) {
-  const std::string small = Render(Training(), {40, 10, false, true});
+  const std::string small = RenderedScreen(Training(), {40, 10, false, true});
   EXPECT_THAT(small, HasSubstr("step 30/60"));
   EXPECT_THAT(small, HasSubstr("loss 1.5000"));
   EXPECT_THAT(small, Not(HasSubstr("┤")));
-  EXPECT_THAT(Render(Training(), {80, 24, false, true}), HasSubstr("┤"));
+  EXPECT_THAT(RenderedScreen(Training(), {80, 24, false, true}), HasSubstr("┤"));
 }
 
 TEST(WatchScreen, ColourOnlyWhenAsked) {
-  EXPECT_THAT(Render(Training(), {80, 24, false, true}), Not(HasSubstr("\x1b")));
-  EXPECT_THAT(Render(Training(), {80, 24, true, true}), HasSubstr("\x1b[36mRUNNING\x1b[0m"));
+  EXPECT_THAT(RenderedScreen(Training(), {80, 24, false, true}), Not(HasSubstr("\x1b")));
+  EXPECT_THAT(RenderedScreen(Training(), {80, 24, true, true}),
+              HasSubstr("\x1b[36mRUNNING\x1b[0m"));
 }
 
 TEST(WatchScreen, QueuedJobShowsItsPlaceAndWhy) {
@@ -209,7 +210,8 @@ TEST(WatchScreen, QueuedJobShowsItsPlaceAndWhy) {
   event.mutable_snapshot()->set_position(2);
   event.mutable_snapshot()->set_pending_reason(Job::GPU_BUSY);
   state.Apply(event);
-  EXPECT_THAT(Render(state, {}), HasSubstr("QUEUED   position 2   another job has the device"));
+  EXPECT_THAT(RenderedScreen(state, {}),
+              HasSubstr("QUEUED   position 2   another job has the device"));
 }
 
 TEST(WatchScreen, PreparingShowsTheAmountDone) {
@@ -221,7 +223,7 @@ TEST(WatchScreen, PreparingShowsTheAmountDone) {
   progress->set_total(1000);
   progress->set_unit("rows");
   state.Apply(event);
-  const std::string screen = Render(state, {80, 24, false, false});
+  const std::string screen = RenderedScreen(state, {80, 24, false, false});
   EXPECT_THAT(screen, HasSubstr("PREPARING   TOKENIZE"));
   EXPECT_THAT(screen, HasSubstr("250 of 1000 rows"));
 }
@@ -229,17 +231,19 @@ TEST(WatchScreen, PreparingShowsTheAmountDone) {
 TEST(WatchScreen, FailureAndLostContactAreNamed) {
   WatchState state = Training();
   state.SetLost("no ftd answers");
-  EXPECT_THAT(Render(state, {}), HasSubstr("no contact to ftd, trying again"));
+  EXPECT_THAT(RenderedScreen(state, {}), HasSubstr("no contact to ftd, trying again"));
   WatchJobResponse event;
   event.mutable_state_change()->set_to(Job::FAILED);
   event.mutable_state_change()->set_failure_reason(ftd::v1::LOSS_DIVERGED);
   state.Apply(event);
   state.SetLost("");
-  EXPECT_THAT(Render(state, {}), HasSubstr("FAILED   LOSS_DIVERGED"));
-  EXPECT_THAT(Render(state, {}), Not(HasSubstr("no contact")));
+  EXPECT_THAT(RenderedScreen(state, {}), HasSubstr("FAILED   LOSS_DIVERGED"));
+  EXPECT_THAT(RenderedScreen(state, {}), Not(HasSubstr("no contact")));
 }
 
-TEST(WatchScreen, BeforeAnythingIsKnown) { EXPECT_EQ(Render(WatchState(), {}), "waiting for ftd"); }
+TEST(WatchScreen, BeforeAnythingIsKnown) {
+  EXPECT_EQ(RenderedScreen(WatchState(), {}), "waiting for ftd");
+}
 
 }  // namespace
 }  // namespace ftd

@@ -10,7 +10,7 @@ namespace {
 using ftd::v1::Job;
 using ftd::v1::WatchJobResponse;
 
-WatchJobResponse Snapshot(Job::State state) {
+WatchJobResponse SnapshotIn(Job::State state) {
   WatchJobResponse event;
   event.mutable_snapshot()->set_id("ft-1");
   event.mutable_snapshot()->set_state(state);
@@ -40,7 +40,7 @@ std::vector<double> Losses(const WatchState& state) {
 
 TEST(WatchState, RollBackForgetsLaterSteps) {
   WatchState state;
-  state.Apply(Snapshot(Job::RUNNING));
+  state.Apply(SnapshotIn(Job::RUNNING));
   for (int i = 1; i <= 5; ++i) state.Apply(Step(i, i));
   state.Apply(RolledBack(3));
   EXPECT_EQ(Losses(state), (std::vector<double>{1, 2, 3}));
@@ -74,7 +74,7 @@ std::vector<std::string> Answers(const WatchState& state) {
 
 TEST(WatchState, SamplesAreThoseOfTheNewestStep) {
   WatchState state;
-  WatchJobResponse snapshot = Snapshot(Job::RUNNING);
+  WatchJobResponse snapshot = SnapshotIn(Job::RUNNING);
   *snapshot.mutable_snapshot()->add_last_samples() = Sampled(90, 0, "of the snapshot").sample();
   state.Apply(snapshot);
   EXPECT_EQ(Answers(state), (std::vector<std::string>{"of the snapshot"}));
@@ -93,7 +93,7 @@ TEST(WatchState, SamplesAreThoseOfTheNewestStep) {
 
 TEST(WatchState, RollBackForgetsEvaluations) {
   WatchState state;
-  state.Apply(Snapshot(Job::RUNNING));
+  state.Apply(SnapshotIn(Job::RUNNING));
   for (int i = 1; i <= 4; ++i) state.Apply(Evaluated(int64_t{10} * i, i));
   state.Apply(RolledBack(30));
   ASSERT_EQ(state.evaluations().size(), 3u);
@@ -104,20 +104,20 @@ TEST(WatchState, RollBackForgetsEvaluations) {
 
 TEST(WatchState, SnapshotStartsAnew) {
   WatchState state;
-  state.Apply(Snapshot(Job::RUNNING));
+  state.Apply(SnapshotIn(Job::RUNNING));
   state.Apply(Step(1, 9));
-  state.Apply(Snapshot(Job::RUNNING));
+  state.Apply(SnapshotIn(Job::RUNNING));
   EXPECT_FALSE(state.has_step());
 }
 
 TEST(WatchState, EtaOfThisAttempt) {
   WatchState state;
-  state.Apply(Snapshot(Job::RUNNING));
+  state.Apply(SnapshotIn(Job::RUNNING));
   EXPECT_FALSE(state.eta_seconds().has_value());
   state.Apply(Step(60, 1, 1.0));
   state.Apply(Step(61, 1, 2.0));
   EXPECT_DOUBLE_EQ(*state.eta_seconds(), 39 * 1.5);
-  state.Apply(Snapshot(Job::SUCCEEDED));
+  state.Apply(SnapshotIn(Job::SUCCEEDED));
   state.Apply(Step(100, 1, 1.0));
   EXPECT_FALSE(state.eta_seconds().has_value()) << "a job that has ended has no ETA";
 }
@@ -127,7 +127,7 @@ TEST(WatchState, EtaOfThisAttempt) {
 TEST(WatchState, SmoothedLoss) {
   constexpr double kOfTwo = (0.09 * 2 + 0.1 * 4) / 0.19;
   WatchState state;
-  state.Apply(Snapshot(Job::RUNNING));
+  state.Apply(SnapshotIn(Job::RUNNING));
   state.Apply(Step(1, std::nan("")));
   EXPECT_TRUE(std::isnan(state.losses().back().smoothed));
   state.Apply(Step(2, 2));
@@ -143,7 +143,7 @@ TEST(WatchState, SmoothedLoss) {
 
 TEST(WatchState, StateChangeReplacesWhatItTellsOf) {
   WatchState state;
-  WatchJobResponse queued = Snapshot(Job::QUEUED);
+  WatchJobResponse queued = SnapshotIn(Job::QUEUED);
   queued.mutable_snapshot()->set_position(3);
   queued.mutable_snapshot()->set_pending_reason(Job::GPU_BUSY);
   state.Apply(queued);
@@ -163,7 +163,7 @@ TEST(WatchState, StateChangeReplacesWhatItTellsOf) {
 
 TEST(WatchState, KeepsTheNewestTwentyWarnings) {
   WatchState state;
-  state.Apply(Snapshot(Job::RUNNING));
+  state.Apply(SnapshotIn(Job::RUNNING));
   for (int i = 1; i <= 25; ++i) {
     WatchJobResponse event;
     event.set_warning(std::to_string(i));

@@ -56,6 +56,19 @@ def test_tracked_files_are_small():
     assert [name for name in tree.files() if (tree.ROOT / name).stat().st_size > 1 << 20] == []
 
 
+def test_every_test_is_run_by_ctest_or_the_soak():
+    """A list of tests names Python's without their `_test.py`, in their own folder; C++ tests may be built in another."""
+    lists = {name: set(re.findall(r"[\w/.]+", tree.text(name))) for name in tree.files("CMakeLists.txt")}
+    built, soak = {word.rsplit("/", 1)[-1] for words in lists.values() for word in words}, tree.text("tests/soak.py")
+    idle = []
+    for path in map(pathlib.PurePath, tree.files("_test.py", "_test.cc")):
+        in_folder = lists.get(str(path.parent / "CMakeLists.txt"), set())
+        in_soak = str(path.relative_to("tests")) in soak
+        if not (path.name in built or path.stem.removesuffix("_test") in in_folder or in_soak):
+            idle.append(str(path))
+    assert idle == []
+
+
 def test_requirements_are_pinned():
     lines = [line for name in ("requirements.txt", "requirements-nvcc.txt", "requirements-vllm.txt") for line in tree.text(name).splitlines()
              if line and not line.startswith("#")]

@@ -18,6 +18,9 @@ absl::Status StatusOf(const absl::StatusOr<T>& result) {
   return result.status();
 }
 
+inline constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+inline constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
+
 }  // namespace ftd
 
 #define EXPECT_OK(expr) EXPECT_TRUE(::ftd::StatusOf(expr).ok()) << ::ftd::StatusOf(expr)

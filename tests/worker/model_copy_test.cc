@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uid_t kStranger = 3999999;
+constexpr uid_t kStrangersId = 3999999;
 
 TEST(ModelCopy, CopiesWhatIsThereAndMayBeRead) {
   const TempDir temp;
@@ -29,7 +29,7 @@ TEST(ModelCopy, CopiesWhatIsThereAndMayBeRead) {
   fs::create_directory(result);
   for (const fs::path& folder : {temp.path(), model}) ::chmod(folder.c_str(), 0755);
   for (const char* name : {"tokenizer_config.json", "merges.txt", "absent.json"})
-    EXPECT_OK(CopyModelFile(model, name, kStranger, result)) << name;
+    EXPECT_OK(CopyModelFile(model, name, kStrangersId, result)) << name;
   EXPECT_EQ(*ReadFile(result / "tokenizer_config.json"), "{\"a\": 1}");
   EXPECT_EQ(*ReadFile(result / "merges.txt"), "a b\n");
   EXPECT_FALSE(fs::exists(result / "absent.json"));
@@ -43,7 +43,7 @@ TEST(ModelCopy, CopiesWhatIsThereAndMayBeRead) {
             Reason::kModelCorrupt);
   // A file that was moved there, as one that is root's in its own user's folder can be.
   ::chmod((model / "chat.jinja").c_str(), 0600);
-  EXPECT_EQ(ReasonOf(CopyModelFile(model, "chat.jinja", kStranger, result)), Reason::kNotOwner);
+  EXPECT_EQ(ReasonOf(CopyModelFile(model, "chat.jinja", kStrangersId, result)), Reason::kNotOwner);
   EXPECT_OK(CopyModelFile(model, "chat.jinja", std::nullopt, result));
 }
 

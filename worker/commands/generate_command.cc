@@ -74,8 +74,9 @@ absl::Status Run(Generation& generation, std::vector<Answer>* answers, std::ostr
   return absl::OkStatus();
 }
 
-void WriteJson(const std::vector<std::vector<int32_t>>& prompts, const std::vector<Answer>& answers,
-               const std::string& device, std::ostream& out) {
+void WriteAnswersJson(const std::vector<std::vector<int32_t>>& prompts,
+                      const std::vector<Answer>& answers, const std::string& device,
+                      std::ostream& out) {
   for (size_t i = 0; i < answers.size(); ++i) {
     const Answer& answer = answers[i];
     const nlohmann::json line = {{"text", answer.text},
@@ -104,7 +105,7 @@ absl::Status Generate(GenerateOptions options, std::ostream& out) {
   const bool as_json = options.output == "json", one = answers.size() == 1;
   FTD_RETURN_IF_ERROR(Run(*generation, &answers, one && !as_json ? &out : nullptr));
   if (as_json) {
-    WriteJson(prompts, answers, generation->device(), out);
+    WriteAnswersJson(prompts, answers, generation->device(), out);
   } else {
     for (const Answer& answer : answers) out << (one ? "" : answer.text) << '\n';
   }

@@ -45,7 +45,8 @@ absl::StatusOr<DatasetSpec> Judge(const PreviewOptions& options) {
 }
 
 // A JSON list with a row on each line.
-void WriteJson(const RowEncoder& encoder, const std::vector<Example>& examples, std::ostream& out) {
+void WriteRowsJson(const RowEncoder& encoder, const std::vector<Example>& examples,
+                   std::ostream& out) {
   for (size_t i = 0; i < examples.size(); ++i) {
     const TokenizedRow row = encoder.Encode(examples[i]);
     out << (i == 0 ? "[\n" : ",\n")
@@ -57,7 +58,8 @@ void WriteJson(const RowEncoder& encoder, const std::vector<Example>& examples, 
 }
 
 // One token a line: id, label (-100 where it is not learned), text.
-void WriteText(const RowEncoder& encoder, const std::vector<Example>& examples, std::ostream& out) {
+void WriteRowsText(const RowEncoder& encoder, const std::vector<Example>& examples,
+                   std::ostream& out) {
   for (size_t i = 0; i < examples.size(); ++i) {
     const TokenizedRow row = encoder.Encode(examples[i]);
     out << "row " << i + 1 << ": " << row.input_ids.size() << " tokens\n";
@@ -103,7 +105,7 @@ absl::Status Preview(const PreviewOptions& options, std::ostream& out) {
                        MakeRowEncoder(options.model_dir, *tokenizer, options.seq_length));
   FTD_ASSIGN_OR_RETURN(const std::vector<Example> examples,
                        ReadExamples(options.model_dir, spec, *tokenizer));
-  (options.output == "json" ? WriteJson : WriteText)(encoder, examples, out);
+  (options.output == "json" ? WriteRowsJson : WriteRowsText)(encoder, examples, out);
   out.flush();
   return out ? absl::OkStatus()
              : absl::UnavailableError("cannot write the rows: the output is closed or full");

@@ -16,11 +16,11 @@
 namespace ftd {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // A name or message with broken UTF-8 must not cost the run its record.
-std::string Dump(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+std::string DumpLines(const OrderedJson& json) {
+  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 // Returns which values are held in float32 whatever the dtype of the maths, and which in less.
@@ -37,8 +37,8 @@ std::string_view Numerics(const TrainSpec& spec) {
 }
 
 // The metrics that transformers' trainer_state.json has under these names, and ours beside them.
-Json PointJson(const v1::StepMetrics& point) {
-  Json json;
+OrderedJson PointJson(const v1::StepMetrics& point) {
+  OrderedJson json;
   for (const StepMetric& metric : StepMetricsTable()) {
     if (metric.trainer_state != nullptr) json[metric.trainer_state] = JsonIn(point, metric);
   }
@@ -46,7 +46,7 @@ Json PointJson(const v1::StepMetrics& point) {
 }
 
 // The names that transformers gives to evaluations: "eval_" before each metric.
-Json EvaluationJson(const v1::Evaluation& evaluation) {
+OrderedJson EvaluationJson(const v1::Evaluation& evaluation) {
   return {{"epoch", evaluation.epoch()},
           {"eval_entropy", evaluation.entropy()},
           {"eval_loss", evaluation.loss()},
@@ -57,8 +57,8 @@ Json EvaluationJson(const v1::Evaluation& evaluation) {
 }
 
 // Returns the log's points and the evaluations by step, an evaluation after its step's point.
-Json LogHistory(const TrainSpec& spec, const RunHistory& history) {
-  Json log = Json::array();
+OrderedJson LogHistory(const TrainSpec& spec, const RunHistory& history) {
+  OrderedJson log = OrderedJson::array();
   ForEachLogEntry(
       history, spec.logging_steps,
       [&](const v1::StepMetrics& point) { log.push_back(PointJson(point)); },
@@ -78,10 +78,11 @@ std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
   const int64_t step = steps.empty() ? 0 : steps.back().step();
   const v1::Evaluation* best = BestOf(history.evaluations);
   const bool saved = best != nullptr && spec.load_best_model_at_end;
-  return Dump(
-      {{"best_global_step", best == nullptr ? Json(nullptr) : Json(best->step())},
-       {"best_metric", best == nullptr ? Json(nullptr) : Json(best->loss())},
-       {"best_model_checkpoint", saved ? Json(CheckpointName(best->step())) : Json(nullptr)},
+  return DumpLines(
+      {{"best_global_step", best == nullptr ? OrderedJson(nullptr) : OrderedJson(best->step())},
+       {"best_metric", best == nullptr ? OrderedJson(nullptr) : OrderedJson(best->loss())},
+       {"best_model_checkpoint",
+        saved ? OrderedJson(CheckpointName(best->step())) : OrderedJson(nullptr)},
        {"epoch", steps.empty() ? 0.0 : steps.back().epoch()},
        {"eval_steps", spec.eval_steps},
        {"global_step", step},
@@ -94,8 +95,9 @@ std::string TrainerStateJson(const TrainSpec& spec, const RunHistory& history,
        {"num_input_tokens_seen", steps.empty() ? 0 : steps.back().tokens_total()},
        {"num_train_epochs", spec.num_epochs},
        {"save_steps", spec.save_steps},
-       {"stateful_callbacks", Json::object()},
-       {"train_batch_size", spec.batch_tokens > 0 ? Json(nullptr) : Json(spec.batch_size)},
+       {"stateful_callbacks", OrderedJson::object()},
+       {"train_batch_size",
+        spec.batch_tokens > 0 ? OrderedJson(nullptr) : OrderedJson(spec.batch_size)},
        {"trial_name", nullptr},
        {"trial_params", nullptr}});
 }
@@ -118,30 +120,31 @@ std::string MetricsJsonl(const RunHistory& history) {
 // Fields of PEFT's LoraConfig.save_pretrained, sorted as PEFT sorts them, so that
 // PeftModel.from_pretrained loads the adapter.
 std::string AdapterConfigJson(const TrainSpec& spec, const std::string& base_model, bool is_part) {
-  Json modules = spec.lora.target_modules;
+  OrderedJson modules = spec.lora.target_modules;
   if (is_part) {  // PEFT takes a string for a regular expression of the whole path
     modules = absl::StrCat(R"(model\.language_model\.layers\..*\.()",
                            absl::StrJoin(spec.lora.target_modules, "|"), ")");
   }
-  return Dump({{"alpha_pattern", Json::object()},
-               {"base_model_name_or_path", base_model},
-               {"bias", "none"},
-               {"fan_in_fan_out", false},
-               {"inference_mode", true},
-               {"init_lora_weights", true},
-               {"layers_pattern", nullptr},
-               {"layers_to_transform", nullptr},
-               {"lora_alpha", spec.lora.alpha},
-               {"lora_dropout", spec.lora.dropout},
-               {"modules_to_save", nullptr},
-               {"peft_type", "LORA"},
-               {"r", spec.lora.rank},
-               {"rank_pattern", Json::object()},
-               {"revision", spec.revision.empty() ? Json(nullptr) : Json(spec.revision)},
-               {"target_modules", modules},
-               {"task_type", "CAUSAL_LM"},
-               {"use_dora", false},
-               {"use_rslora", spec.lora.use_rslora}});
+  return DumpLines(
+      {{"alpha_pattern", OrderedJson::object()},
+       {"base_model_name_or_path", base_model},
+       {"bias", "none"},
+       {"fan_in_fan_out", false},
+       {"inference_mode", true},
+       {"init_lora_weights", true},
+       {"layers_pattern", nullptr},
+       {"layers_to_transform", nullptr},
+       {"lora_alpha", spec.lora.alpha},
+       {"lora_dropout", spec.lora.dropout},
+       {"modules_to_save", nullptr},
+       {"peft_type", "LORA"},
+       {"r", spec.lora.rank},
+       {"rank_pattern", OrderedJson::object()},
+       {"revision", spec.revision.empty() ? OrderedJson(nullptr) : OrderedJson(spec.revision)},
+       {"target_modules", modules},
+       {"task_type", "CAUSAL_LM"},
+       {"use_dora", false},
+       {"use_rslora", spec.lora.use_rslora}});
 }
 
 std::string NameOfPath(const std::string& path) {
@@ -152,9 +155,9 @@ std::string NameOfPath(const std::string& path) {
 namespace {
 
 // The spec without paths of this machine: a result goes to others.
-Json PortableSpec(const TrainSpec& spec) {
-  Json json = Json::parse(TrainSpecToJson(spec));
-  const auto shorten = [](Json& object, const char* name) {
+OrderedJson PortableSpec(const TrainSpec& spec) {
+  OrderedJson json = OrderedJson::parse(TrainSpecToJson(spec));
+  const auto shorten = [](OrderedJson& object, const char* name) {
     if (object.contains(name) && object[name].is_string() &&
         std::filesystem::path(object[name].get<std::string>()).is_absolute()) {
       object[name] = NameOfPath(object[name].get<std::string>());
@@ -162,19 +165,19 @@ Json PortableSpec(const TrainSpec& spec) {
   };
   shorten(json, "model");
   if (json.contains("lora")) shorten(json["lora"], "init_adapter");
-  Json& dataset = json["dataset"];
+  OrderedJson& dataset = json["dataset"];
   shorten(dataset, "server_path");
   if (dataset.contains("files"))
-    for (Json& file : dataset["files"]) shorten(file, "server_path");
+    for (OrderedJson& file : dataset["files"]) shorten(file, "server_path");
   return json;
 }
 
-Json DatasetJson(const TrainSpec& spec, const RunFacts& facts) {
-  Json json = {{"file_name", spec.dataset.file_name},
-               {"sha256", facts.dataset_sha256},
-               {"rows", facts.dataset_rows},
-               {"eval_rows", facts.eval_rows},
-               {"skipped_rows", facts.skipped_rows}};
+OrderedJson DatasetJson(const TrainSpec& spec, const RunFacts& facts) {
+  OrderedJson json = {{"file_name", spec.dataset.file_name},
+                      {"sha256", facts.dataset_sha256},
+                      {"rows", facts.dataset_rows},
+                      {"eval_rows", facts.eval_rows},
+                      {"skipped_rows", facts.skipped_rows}};
   for (const auto& [name, member] : kRowCounts) json[name] = facts.row_counts.*member;
   return json;
 }
@@ -183,28 +186,29 @@ Json DatasetJson(const TrainSpec& spec, const RunFacts& facts) {
 
 // Everything needed to repeat the run, or to tell why another one differs.
 std::string RunRecordJson(const TrainSpec& spec, const RunFacts& facts) {
-  return Dump({{"job_id", facts.job_id},
-               {"job_name", facts.job_name},
-               {"attempt", facts.attempt},
-               {"rollbacks", facts.rollbacks},
-               {"end_time", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())},
-               {"versions", {{"ftd", kVersion}, {"revision", kRevision}, {"torch", kTorchVersion}}},
-               {"device", facts.device},
-               {"threads", facts.threads},
-               {"model",
-                {{"name", hub::IsRepoName(spec.model) ? spec.model : NameOfPath(facts.model_dir)},
-                 {"revision", spec.revision}}},
-               {"dataset", DatasetJson(spec, facts)},
-               {"numerics", Numerics(spec)},
-               {"deterministic", spec.deterministic},
-               {"gradient_checkpointing", CheckpointingName(spec.gradient_checkpointing)},
-               {"recomputed_layers", facts.recomputed_layers},
-               {"micro_batch_parts", facts.micro_batch_parts},
-               {"steps", facts.steps},
-               {"tokens_total", facts.tokens_total},
-               {"trainable_parameters", facts.trainable_parameters},
-               {"total_parameters", facts.total_parameters},
-               {"spec", PortableSpec(spec)}});
+  return DumpLines(
+      {{"job_id", facts.job_id},
+       {"job_name", facts.job_name},
+       {"attempt", facts.attempt},
+       {"rollbacks", facts.rollbacks},
+       {"end_time", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())},
+       {"versions", {{"ftd", kVersion}, {"revision", kRevision}, {"torch", kTorchVersion}}},
+       {"device", facts.device},
+       {"threads", facts.threads},
+       {"model",
+        {{"name", hub::IsRepoName(spec.model) ? spec.model : NameOfPath(facts.model_dir)},
+         {"revision", spec.revision}}},
+       {"dataset", DatasetJson(spec, facts)},
+       {"numerics", Numerics(spec)},
+       {"deterministic", spec.deterministic},
+       {"gradient_checkpointing", CheckpointingName(spec.gradient_checkpointing)},
+       {"recomputed_layers", facts.recomputed_layers},
+       {"micro_batch_parts", facts.micro_batch_parts},
+       {"steps", facts.steps},
+       {"tokens_total", facts.tokens_total},
+       {"trainable_parameters", facts.trainable_parameters},
+       {"total_parameters", facts.total_parameters},
+       {"spec", PortableSpec(spec)}});
 }
 
 }  // namespace ftd

@@ -11,14 +11,14 @@
 namespace ftd {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr size_t kShownPrompt = 100, kShownAnswer = 1000;  // bytes
 
 // JSON escapes the controls of ASCII but for DEL; the others are C2 80 to C2 9F.
 std::string Quoted(const std::string& text, size_t most) {
-  const std::string quoted =
-      Json(Shortened(text, most)).dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string quoted = OrderedJson(Shortened(text, most))
+                                 .dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
   std::string printable;
   for (size_t i = 0; i < quoted.size(); ++i) {
     const auto byte = static_cast<unsigned char>(quoted[i]);
@@ -34,8 +34,8 @@ std::string Quoted(const std::string& text, size_t most) {
 std::string SamplesJsonl(const std::vector<v1::GeneratedSample>& samples) {
   std::string lines;
   for (const v1::GeneratedSample& sample : samples) {
-    absl::StrAppend(&lines, ToJson(sample).dump(-1, ' ', false, Json::error_handler_t::replace),
-                    "\n");
+    absl::StrAppend(
+        &lines, ToJson(sample).dump(-1, ' ', false, OrderedJson::error_handler_t::replace), "\n");
   }
   return lines;
 }

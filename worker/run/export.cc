@@ -23,7 +23,7 @@ namespace ftd {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 const fs::path& OutputOf(const ExportOrder& order) {
   return order.gguf.empty() ? order.directory : order.gguf;
@@ -76,7 +76,7 @@ absl::Status WriteConfig(const ExportOrder& order, bool was_nf4, const fs::path&
   FTD_RETURN_IF_ERROR(CopyModelFile(order.model_dir, "config.json", order.model_reader, dir));
   if (!was_nf4) return absl::OkStatus();
   FTD_ASSIGN_OR_RETURN(const std::string text, ReadFile(dir / "config.json"));
-  Json config = Json::parse(text);
+  OrderedJson config = OrderedJson::parse(text);
   config.erase("quantization_config");
   if (config.contains("text_config")) config["text_config"].erase("quantization_config");
   return WriteFileAtomically(dir / "config.json", config.dump(2) + "\n");

@@ -21,7 +21,6 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr absl::Duration kLockPoll = absl::Milliseconds(100);
-constexpr size_t kReadBytes = 1 << 20;
 
 // A blob's bytes on disk, as far as they were fetched, and their digest.
 class PartialBlob : public BodySink {
@@ -38,7 +37,7 @@ class PartialBlob : public BodySink {
     // Longer than the file: it cannot be the beginning of it.
     if (info.st_size > file_.size) return Restart();
     digest_.emplace(KindOf(file_.etag), file_.size);
-    std::string buffer(kReadBytes, '\0');
+    std::string buffer(kHashedAtOnce, '\0');
     while (size_ < info.st_size) {
       const ssize_t got = pread(fd_.get(), buffer.data(), buffer.size(), size_);
       if (got <= 0) return Failed("read");

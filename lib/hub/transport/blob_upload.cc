@@ -21,7 +21,7 @@ constexpr char kPublicHub[] = "https://huggingface.co";
 // The hub puts parts together, and reads what it verifies, before it answers.
 constexpr absl::Duration kSilence = absl::Minutes(5);
 
-absl::Status Protocol(const WriteTarget& target, absl::string_view what) {
+absl::Status UploadProtocolError(const WriteTarget& target, absl::string_view what) {
   return Error(Reason::kHubProtocol,
                absl::StrCat("the hub's answer about a large file of ", Described(target.repo),
                             " makes no sense: ", what));
@@ -40,7 +40,7 @@ absl::StatusOr<std::string> Address(const WriteTarget& target, const Json& addre
   const std::string scheme = SchemeOf(url);
   if (scheme == "https" || (scheme == "http" && SchemeOf(target.settings.endpoint) == "http"))
     return url;
-  return Protocol(target, "it has an address that files cannot go to");
+  return UploadProtocolError(target, "it has an address that files cannot go to");
 }
 
 // Reads the numbered addresses of a header that has a chunk_size, in the order of their numbers.
@@ -50,7 +50,7 @@ absl::Status ReadParts(const WriteTarget& target, const Json& header, int64_t si
   if (chunk == nullptr) return absl::OkStatus();
   const std::string text = chunk->is_string() ? chunk->get<std::string>() : chunk->dump();
   if (!absl::SimpleAtoi(text, &plan->part_size) || plan->part_size <= 0)
-    return Protocol(target, "its chunk_size is not a size");
+    return UploadProtocolError(target, "its chunk_size is not a size");
   std::map<int64_t, std::string> parts;
   for (const auto& [name, address] : header.items()) {
     int64_t number = 0;
@@ -58,7 +58,7 @@ absl::Status ReadParts(const WriteTarget& target, const Json& header, int64_t si
     FTD_ASSIGN_OR_RETURN(parts[number], Address(target, address));
   }
   if (static_cast<int64_t>(parts.size()) != (size + plan->part_size - 1) / plan->part_size)
-    return Protocol(target, "it has more or fewer parts than the file");
+    return UploadProtocolError(target, "it has more or fewer parts than the file");
   for (auto& [number, address] : parts) plan->parts.push_back(std::move(address));
   return absl::OkStatus();
 }
@@ -99,7 +99,8 @@ absl::Status SendFile(HttpClient& http, const WriteTarget& target, const Outgoin
     if (response.status / 100 != 2)
       return WriteError(response, target, absl::StrCat("the bytes of ", file.path));
     etags.push_back(response.Header("etag"));
-    if (!whole && etags.back().empty()) return Protocol(target, "a part that was sent has no etag");
+    if (!whole && etags.back().empty())
+      return UploadProtocolError(target, "a part that was sent has no etag");
     first += step;
   }
   return whole ? absl::OkStatus() : Complete(http, target, file, plan, etags);
@@ -143,7 +144,7 @@ absl::StatusOr<UploadPlan> ParseUploadPlan(const WriteTarget& target, const Json
                                            int64_t size) {
   const Json* objects = FindField(answer, "objects");
   if (objects == nullptr || !objects->is_array() || objects->size() != 1)
-    return Protocol(target, "it is not about one file");
+    return UploadProtocolError(target, "it is not about one file");
   const Json& object = objects->front();
   if (const Json* error = FindField(object, "error"); error != nullptr) {
     HttpResponse refusal;

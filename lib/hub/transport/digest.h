@@ -1,12 +1,16 @@
 // The digests by which the hub names blobs: sha256 for large files, git's sha1 for the others.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 
 namespace ftd::hub {
+
+// Bytes of a file that are read and hashed at once.
+inline constexpr size_t kHashedAtOnce = 1 << 20;
 
 enum class DigestKind { kSha256, kGit };
 

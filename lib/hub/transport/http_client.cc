@@ -33,7 +33,7 @@ std::string Shown(const HttpRequest& request) {
   return host.empty() ? "the address" : host;
 }
 
-absl::Status Protocol(const HttpRequest& request, absl::string_view what) {
+absl::Status HttpProtocolError(const HttpRequest& request, absl::string_view what) {
   return Error(Reason::kHubProtocol, absl::StrCat(Shown(request), ": ", what));
 }
 
@@ -46,10 +46,10 @@ bool IsRedirect(int status) {
 // signed URL; the token must not go there, and https must not become http.
 absl::Status PointAtTarget(const HttpResponse& response, HttpRequest& request) {
   const auto to = ResolveUrl(request.url, response.Header("location"));
-  if (!to.has_value()) return Protocol(request, "redirects to an address that is none");
+  if (!to.has_value()) return HttpProtocolError(request, "redirects to an address that is none");
   const std::string scheme = SchemeOf(*to);
   if (scheme != "https" && !(scheme == "http" && SchemeOf(request.url) == "http"))
-    return Protocol(request, absl::StrCat("redirects from https to ", scheme));
+    return HttpProtocolError(request, absl::StrCat("redirects from https to ", scheme));
   if (!SameOrigin(request.url, *to)) request.bearer.clear();
   request.url = *to;
   return absl::OkStatus();
@@ -180,7 +180,7 @@ struct HttpClient::Transfer {
     if (!begun) FTD_RETURN_IF_ERROR(Begin());
     if (ToSink()) return sink->Data(bytes);
     if (response.body.size() + bytes.size() > kMostBody)
-      return Protocol(*request, "sends more than an answer can have");
+      return HttpProtocolError(*request, "sends more than an answer can have");
     response.body += bytes;
     return absl::OkStatus();
   }
@@ -208,7 +208,7 @@ absl::StatusOr<HttpResponse> HttpClient::Follow(const HttpRequest& request, Body
     if (!is_redirect(response.status) || response.Header("location").empty()) return response;
     FTD_RETURN_IF_ERROR(PointAtTarget(response, next));
   }
-  return Protocol(request, "redirects without end");
+  return HttpProtocolError(request, "redirects without end");
 }
 
 absl::StatusOr<HttpResponse> HttpClient::Perform(const HttpRequest& request, BodySink* sink) {

@@ -51,11 +51,6 @@ std::string Page(const Settings& settings, const RepoId& repo) {
                       repo.name);
 }
 
-absl::Status Protocol(const RepoId& repo, absl::string_view what) {
-  return Error(Reason::kHubProtocol,
-               absl::StrCat("the hub's answer about ", Described(repo), " makes no sense: ", what));
-}
-
 absl::StatusOr<RepoFile> ParseFile(const RepoId& repo, const Json& sibling) {
   RepoFile file;
   file.path = sibling.value("rfilename", "");
@@ -66,9 +61,10 @@ absl::StatusOr<RepoFile> ParseFile(const RepoId& repo, const Json& sibling) {
     file.etag = lfs->value("sha256", "");
     file.size = IntegerOr(*lfs, "size", file.size);
   }
-  if (!IsSafePath(file.path)) return Protocol(repo, "a file's path leads out of its directory");
+  if (!IsSafePath(file.path))
+    return RepoProtocolError(repo, "a file's path leads out of its directory");
   if (file.size < 0 || !IsEtag(file.etag))
-    return Protocol(repo, absl::StrCat(file.path, " has no size or no digest"));
+    return RepoProtocolError(repo, absl::StrCat(file.path, " has no size or no digest"));
   return file;
 }
 
@@ -102,6 +98,11 @@ absl::Status NotFound(const Settings& settings, const RepoId& repo, absl::string
 
 }  // namespace
 
+absl::Status RepoProtocolError(const RepoId& repo, absl::string_view what) {
+  return Error(Reason::kHubProtocol,
+               absl::StrCat("the hub's answer about ", Described(repo), " makes no sense: ", what));
+}
+
 bool IsCommit(std::string_view text) { return text.size() == 40 && IsHex(text); }
 
 absl::Status TokenInvalid(const Settings& settings) {
@@ -120,18 +121,18 @@ std::string Described(const RepoId& repo) {
 // [{"rfilename", "size", "blobId", "lfs": {"sha256", "size"}}]}.
 absl::StatusOr<RepoRevision> ParseRevision(const RepoId& repo, const std::string& body) {
   const auto info = ParseJsonObject(body);
-  if (!info) return Protocol(repo, "it is not a JSON object");
+  if (!info) return RepoProtocolError(repo, "it is not a JSON object");
   try {
     RepoRevision revision{repo, info->value("sha", ""), {}};
     revision.is_private = info->value("private", false);
-    if (!IsCommit(revision.commit)) return Protocol(repo, "it names no commit");
+    if (!IsCommit(revision.commit)) return RepoProtocolError(repo, "it names no commit");
     for (const Json& sibling : info->at("siblings")) {
       FTD_ASSIGN_OR_RETURN(RepoFile file, ParseFile(repo, sibling));
       revision.files.push_back(std::move(file));
     }
     return revision;
   } catch (const Json::exception& error) {
-    return Protocol(repo, error.what());
+    return RepoProtocolError(repo, error.what());
   }
 }
 

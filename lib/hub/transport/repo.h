@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "lib/hub/transport/http_client.h"
 #include "lib/hub/transport/settings.h"
@@ -61,6 +62,9 @@ absl::StatusOr<std::string> WhoAmI(HttpClient& http, const Settings& settings,
 
 // The error of a token that the hub does not know: UNAUTHENTICATED TOKEN_INVALID.
 absl::Status TokenInvalid(const Settings& settings);
+
+// DATA_LOSS HUB_PROTOCOL: the hub's answer about `repo` makes no sense; `what` says why.
+absl::Status RepoProtocolError(const RepoId& repo, absl::string_view what);
 
 // Address of a file's bytes.
 std::string FileUrl(const Settings& settings, const RepoRevision& revision, const RepoFile& file);

@@ -36,11 +36,6 @@ std::string Api(const WriteTarget& target, const std::string& verb) {
                       EscapeUrl(target.branch, /*keep_slashes=*/false));
 }
 
-absl::Status Protocol(const RepoId& repo, absl::string_view what) {
-  return Error(Reason::kHubProtocol,
-               absl::StrCat("the hub's answer about ", Described(repo), " makes no sense: ", what));
-}
-
 // The hub creates repositories of one owner one at a time.
 bool IsPassingConflict(const HttpResponse& response) {
   return response.status == 409 &&
@@ -115,8 +110,8 @@ absl::Status WriteError(const HttpResponse& response, const WriteTarget& target,
                               "; try again later"));
   }
   if (response.status / 100 != 4) {
-    return Protocol(target.repo,
-                    absl::StrCat("status ", response.status, " where ", what, " was asked for"));
+    return RepoProtocolError(
+        target.repo, absl::StrCat("status ", response.status, " where ", what, " was asked for"));
   }
   const std::string remedy = response.status == 403
                                  ? absl::StrCat("; tokens with the right to write are made at ",
@@ -132,7 +127,7 @@ absl::StatusOr<Json> CallHub(HttpClient& http, const WriteTarget& target, HttpRe
   FTD_ASSIGN_OR_RETURN(const HttpResponse response, SendPatiently(http, request, target.patience));
   if (response.status / 100 != 2) return WriteError(response, target, what);
   auto answer = ParseJsonObject(response.body);
-  if (!answer.has_value()) return Protocol(target.repo, "it is not a JSON object");
+  if (!answer.has_value()) return RepoProtocolError(target.repo, "it is not a JSON object");
   return *std::move(answer);
 }
 
@@ -188,17 +183,17 @@ absl::StatusOr<std::map<std::string, UploadMode>> ParseUploadModes(
     for (const Json& file : answer.at("files")) {
       const std::string mode = file.value("uploadMode", "");
       if (mode != "lfs" && mode != "regular")
-        return Protocol(repo, "a file has no way that it could take");
+        return RepoProtocolError(repo, "a file has no way that it could take");
       modes[file.value("path", "")] = file.value("shouldIgnore", false) ? UploadMode::kIgnored
                                       : mode == "lfs"                   ? UploadMode::kLfs
                                                                         : UploadMode::kRegular;
     }
   } catch (const Json::exception& error) {
-    return Protocol(repo, error.what());
+    return RepoProtocolError(repo, error.what());
   }
   const bool all = std::all_of(paths.begin(), paths.end(),
                                [&](const std::string& path) { return modes.contains(path); });
-  if (!all) return Protocol(repo, "a file is missing in it");
+  if (!all) return RepoProtocolError(repo, "a file is missing in it");
   return modes;
 }
 
@@ -232,7 +227,7 @@ absl::StatusOr<std::string> ParseCommit(const RepoId& repo, const std::string& b
   const Json answer = ParseJsonObject(body).value_or(Json::object());
   const Json* oid = FindField(answer, "commitOid");
   if (oid == nullptr || !oid->is_string() || !IsCommit(oid->get<std::string>()))
-    return Protocol(repo, "it names no commit");
+    return RepoProtocolError(repo, "it names no commit");
   return oid->get<std::string>();
 }
 

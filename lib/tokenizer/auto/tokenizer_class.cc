@@ -22,7 +22,7 @@ bool Truthy(const json& settings, const char* name, bool fallback) {
   return !value->empty();
 }
 
-json ByteLevel(bool add_prefix_space, bool use_regex) {
+json ByteLevelSection(bool add_prefix_space, bool use_regex) {
   return {{"type", "ByteLevel"},
           {"add_prefix_space", add_prefix_space},
           {"trim_offsets", true},
@@ -33,14 +33,14 @@ json Sequence(const char* name, std::initializer_list<json> steps) {
   return {{"type", "Sequence"}, {name, json(steps)}};
 }
 
-json Replace(const char* from, const char* to) {
+json ReplaceSection(const char* from, const char* to) {
   return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
 }
 
 // SentencePiece's spaces back, bytes together, and without the space that stood in front.
 json SpmDecoder(bool strip) {
-  json decoder =
-      Sequence("decoders", {Replace("▁", " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
+  json decoder = Sequence(
+      "decoders", {ReplaceSection("▁", " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
   if (strip) {
     decoder["decoders"].push_back(
         {{"type", "Strip"}, {"content", " "}, {"start", 1U}, {"stop", 0U}});
@@ -71,16 +71,16 @@ constexpr const char* kQwen35Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 json Qwen(const json& settings, const char* pattern) {
-  return {
-      {"normalizer", {{"type", "NFC"}}},
-      {"pre_tokenizer",
-       Sequence("pretokenizers", {{{"type", "Split"},
-                                   {"pattern", {{"Regex", pattern}}},
-                                   {"behavior", "Isolated"},
-                                   {"invert", false}},
-                                  ByteLevel(Truthy(settings, "add_prefix_space", false), false)})},
-      {"decoder", ByteLevel(true, true)},
-      {"model", {{"fuse_unk", false}, {"byte_fallback", false}}}};
+  return {{"normalizer", {{"type", "NFC"}}},
+          {"pre_tokenizer",
+           Sequence("pretokenizers",
+                    {{{"type", "Split"},
+                      {"pattern", {{"Regex", pattern}}},
+                      {"behavior", "Isolated"},
+                      {"invert", false}},
+                     ByteLevelSection(Truthy(settings, "add_prefix_space", false), false)})},
+          {"decoder", ByteLevelSection(true, true)},
+          {"model", {{"fuse_unk", false}, {"byte_fallback", false}}}};
 }
 
 json Qwen2(const json& settings) { return Qwen(settings, kQwen2Pattern); }
@@ -88,8 +88,8 @@ json Qwen35(const json& settings) { return Qwen(settings, kQwen35Pattern); }
 
 json Gpt2(const json& settings) {
   return {{"normalizer", nullptr},
-          {"pre_tokenizer", ByteLevel(Truthy(settings, "add_prefix_space", false), true)},
-          {"decoder", ByteLevel(true, true)},
+          {"pre_tokenizer", ByteLevelSection(Truthy(settings, "add_prefix_space", false), true)},
+          {"decoder", ByteLevelSection(true, true)},
           {"model", {{"fuse_unk", false}}}};
 }
 
@@ -113,7 +113,7 @@ json Gemma(const json& settings) {
   } else if (settings.contains("unk_token")) {
     unk_token = "None";  // what Python makes of null
   }
-  return {{"normalizer", Replace(" ", "▁")},
+  return {{"normalizer", ReplaceSection(" ", "▁")},
           {"pre_tokenizer",
            {{"type", "Split"},
             {"pattern", {{"String", " "}}},

@@ -8,8 +8,6 @@
 namespace ftd::chat {
 namespace {
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 absl::StatusOr<ChatTemplate> Load(const std::string& source) {
   return ChatTemplate::Load("/nowhere",
                             {.source = source,

@@ -9,8 +9,6 @@ namespace {
 
 using jinja::Value;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 // A conversation's messages as Python prints them.
 std::string Printed(std::string_view messages) {
   Conversation conversation;

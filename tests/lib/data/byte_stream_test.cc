@@ -12,8 +12,6 @@
 namespace ftd {
 namespace {
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 std::string Gzip(const std::string& bytes) {
   z_stream zlib = {};
   EXPECT_EQ(deflateInit2(&zlib, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
@@ -35,7 +33,7 @@ std::string Zstd(const std::string& bytes) {
 }
 
 // Some that compress well and some that do not, over many of the streams' own chunks.
-std::string Bytes() {
+std::string SampleBytes() {
   std::mt19937 random(5);
   std::string bytes(300'000, 'x');
   for (int i = 0; i < 300'000; ++i) bytes.push_back(static_cast<char>(random()));
@@ -58,7 +56,7 @@ absl::StatusOr<std::string> ReadBack(std::string_view bytes, const std::string& 
 }
 
 TEST(ByteStream, EveryCompressionGivesTheSameBytes) {
-  const std::string bytes = Bytes();
+  const std::string bytes = SampleBytes();
   const TempDir dir;
   for (const auto& [name, stored] : std::initializer_list<std::pair<std::string, std::string>>{
            {"a.jsonl", bytes},
@@ -91,7 +89,7 @@ TEST(ByteStream, SmallAndEmptyFiles) {
 }
 
 TEST(ByteStream, DamageIsAnErrorThatNamesTheFile) {
-  const std::string bytes = Bytes(), gzip = Gzip(bytes), zstd = Zstd(bytes);
+  const std::string bytes = SampleBytes(), gzip = Gzip(bytes), zstd = Zstd(bytes);
   std::string flipped_gzip = gzip, flipped_zstd = zstd;
   flipped_gzip[gzip.size() / 2] ^= 0x10;
   flipped_zstd[8] ^= 0x55;

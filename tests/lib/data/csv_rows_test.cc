@@ -8,10 +8,8 @@ namespace ftd {
 namespace {
 
 using testing::ElementsAre;
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 // Each row as "LINE: cell|cell", null cells as ~, bad rows with what is wrong.
-absl::StatusOr<std::vector<std::string>> Read(std::string_view bytes, char delimiter = ',') {
+absl::StatusOr<std::vector<std::string>> ReadCsv(std::string_view bytes, char delimiter = ',') {
   FTD_ASSIGN_OR_RETURN(auto stream, OpenByteStreamInMemory(bytes, "a.csv"));
   const auto reader = OpenCsvRows(std::move(stream), "a.csv", delimiter);
   std::vector<std::string> rows;
@@ -53,18 +51,18 @@ TEST(CsvRows, Fields) {
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(std::string(row.bytes));
-    const auto rows = Read(row.bytes);
+    const auto rows = ReadCsv(row.bytes);
     ASSERT_OK(rows);
     EXPECT_EQ(*rows, row.rows);
   }
 }
 
 TEST(CsvRows, Tabs) {
-  EXPECT_THAT(*Read("a\tb\n1,x\t\"2\t3\"\n\t\n", '\t'), ElementsAre("2: 1,x|2\t3", "3: |"));
+  EXPECT_THAT(*ReadCsv("a\tb\n1,x\t\"2\t3\"\n\t\n", '\t'), ElementsAre("2: 1,x|2\t3", "3: |"));
 }
 
 TEST(CsvRows, BadRowsDoNotEndTheReading) {
-  EXPECT_THAT(*Read("a,b\n1,2,3\n4,5\n\xff,6\n7,8\n"),
+  EXPECT_THAT(*ReadCsv("a,b\n1,2,3\n4,5\n\xff,6\n7,8\n"),
               ElementsAre("2: has 3 fields, but the header has 2; quote fields that hold the "
                           "delimiter",
                           "3: 4|5", "4: \"a\" is not UTF-8", "5: 7|8"));
@@ -73,10 +71,10 @@ TEST(CsvRows, BadRowsDoNotEndTheReading) {
 // A damaged or compressed file may have a header of megabytes.
 TEST(CsvRows, MessagesDoNotRepeatLongNames) {
   const std::string name(100'000, 'o');
-  const auto bad_row = Read(Concat(name, "\n\xFF\n"));
+  const auto bad_row = ReadCsv(Concat(name, "\n\xFF\n"));
   ASSERT_OK(bad_row);
   EXPECT_THAT(*bad_row, ElementsAre(Concat("2: \"", name.substr(0, 60), "…\" is not UTF-8")));
-  const auto twice = Read(Concat(name, ",", name, "\n1,2\n")).status();
+  const auto twice = ReadCsv(Concat(name, ",", name, "\n1,2\n")).status();
   EXPECT_EQ(twice.code(), kInvalid);
   EXPECT_LT(twice.message().size(), 200u);
 }
@@ -93,7 +91,7 @@ TEST(CsvRows, BadFiles) {
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(std::string(row.bytes));
-    EXPECT_ERROR(Read(row.bytes), kInvalid, "DATASET_INVALID", row.text);
+    EXPECT_ERROR(ReadCsv(row.bytes), kInvalid, "DATASET_INVALID", row.text);
   }
 }
 

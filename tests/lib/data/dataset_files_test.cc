@@ -9,7 +9,6 @@ namespace ftd {
 namespace {
 
 using testing::ElementsAre;
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 constexpr auto kNotFound = absl::StatusCode::kNotFound;
 
 class DatasetFilesTest : public testing::Test {

@@ -10,8 +10,6 @@ namespace {
 
 using nlohmann::json;
 using testing::ElementsAre;
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 absl::StatusOr<std::vector<std::string>> Texts(DatasetReader& reader) {
   std::vector<std::string> texts;
   Example example;
@@ -22,7 +20,7 @@ absl::StatusOr<std::vector<std::string>> Texts(DatasetReader& reader) {
   }
 }
 
-absl::StatusOr<std::vector<std::string>> Read(std::string_view bytes, int64_t limit = 0) {
+absl::StatusOr<std::vector<std::string>> ReadDataset(std::string_view bytes, int64_t limit = 0) {
   const TempDir dir;
   DatasetReader reader({.files = {{dir.Write("upload", bytes), "rows.jsonl", ""}}, .limit = limit});
   return Texts(reader);
@@ -38,39 +36,41 @@ constexpr char kAlpaca[] =
 TEST(Dataset, RowsOfEveryKind) {
   std::string without_input = kAlpaca;
   without_input.erase(without_input.find('N', without_input.find("Input")), 1);
-  const auto texts =
-      Read(R"({"instruction":"I","input":"N","output":"O"})"
-           "\n"
-           R"({"instruction":"I","output":"O"})"
-           "\r\n"
-           "\n   \t\r\n"
-           R"({"instruction":"I","input":null,"output":"O","text":"not this"})"
-           "\n"
-           R"({"text":"plain é\u0000🙂","meta":{"text":3,"deep":[1,[2,{"text":4}]]},"n":1e3})"
-           "\n"
-           R"({"text":"first","text":"last wins","output":"ignored"})"
-           "\n"
-           R"({"prompt":"P ","completion":"C","text":"not this"})");
+  const auto texts = ReadDataset(
+      R"({"instruction":"I","input":"N","output":"O"})"
+      "\n"
+      R"({"instruction":"I","output":"O"})"
+      "\r\n"
+      "\n   \t\r\n"
+      R"({"instruction":"I","input":null,"output":"O","text":"not this"})"
+      "\n"
+      R"({"text":"plain é\u0000🙂","meta":{"text":3,"deep":[1,[2,{"text":4}]]},"n":1e3})"
+      "\n"
+      R"({"text":"first","text":"last wins","output":"ignored"})"
+      "\n"
+      R"({"prompt":"P ","completion":"C","text":"not this"})");
   ASSERT_OK(texts);
   EXPECT_THAT(*texts, ElementsAre(kAlpaca, without_input, without_input,
                                   std::string("plain é\0🙂", 13), "last wins", "P C"));
 }
 
 TEST(Dataset, AnArrayOverManyLines) {
-  const auto texts =
-      Read("\xEF\xBB\xBF \n[\n {\"text\": \"a\",\n  \"x\": []},\r\n\r\n {\"text\": \"b\"}\n]\n");
+  const auto texts = ReadDataset(
+      "\xEF\xBB\xBF \n[\n {\"text\": \"a\",\n  \"x\": []},\r\n\r\n {\"text\": \"b\"}\n]\n");
   ASSERT_OK(texts);
   EXPECT_THAT(*texts, ElementsAre("a", "b"));
 }
 
 TEST(Dataset, AByteOrderMarkAndNoLastNewline) {
-  EXPECT_THAT(*Read("\xEF\xBB\xBF{\"text\":\"a\"}\n{\"text\":\"b\"}"), ElementsAre("a", "b"));
+  EXPECT_THAT(*ReadDataset("\xEF\xBB\xBF{\"text\":\"a\"}\n{\"text\":\"b\"}"),
+              ElementsAre("a", "b"));
 }
 
 TEST(Dataset, TheLimitSparesWhatComesBehind) {
-  EXPECT_THAT(*Read("{\"text\":\"a\"}\n{\"text\":\"b\"}\nnot json", 2), ElementsAre("a", "b"));
-  EXPECT_THAT(*Read(R"([{"text":"a"},{"text":"b"}, not json)", 2), ElementsAre("a", "b"));
-  EXPECT_THAT(*Read(R"({"text":"a"})", 5), ElementsAre("a"));
+  EXPECT_THAT(*ReadDataset("{\"text\":\"a\"}\n{\"text\":\"b\"}\nnot json", 2),
+              ElementsAre("a", "b"));
+  EXPECT_THAT(*ReadDataset(R"([{"text":"a"},{"text":"b"}, not json)", 2), ElementsAre("a", "b"));
+  EXPECT_THAT(*ReadDataset(R"({"text":"a"})", 5), ElementsAre("a"));
 }
 
 TEST(Dataset, BadRowsAreNamedByLine) {
@@ -112,10 +112,11 @@ TEST(Dataset, BadRowsAreNamedByLine) {
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.row);
-    EXPECT_ERROR(Read(Concat(good, "\r\n", good, row.row, "\n", good)), kInvalid, "DATASET_INVALID",
-                 row.text);
+    EXPECT_ERROR(ReadDataset(Concat(good, "\r\n", good, row.row, "\n", good)), kInvalid,
+                 "DATASET_INVALID", row.text);
     EXPECT_THAT(
-        std::string(Read(Concat(good, "\r\n", good, row.row, "\n", good)).status().message()),
+        std::string(
+            ReadDataset(Concat(good, "\r\n", good, row.row, "\n", good)).status().message()),
         testing::StartsWith("rows.jsonl line 4: "));
   }
 }
@@ -125,32 +126,32 @@ TEST(Dataset, NumbersThatAreNoneDoNotMatter) {
   const std::string rows =
       "{\"score\": NaN, \"text\": \"a \\\"NaN\\\" Infinity\"}\n"
       "{\"text\": \"NaN\", \"a\": [-Infinity, {\"b\": Infinity}], \"c\": -Infinity}\n";
-  const auto read = Read(rows);
+  const auto read = ReadDataset(rows);
   ASSERT_OK(read);
   EXPECT_THAT(*read, ElementsAre("a \"NaN\" Infinity", "NaN"));
 }
 
 TEST(Dataset, BadArraysNameTheRow) {
-  EXPECT_ERROR(Read(R"([{"text":"a"},{}])"), kInvalid, "DATASET_INVALID",
+  EXPECT_ERROR(ReadDataset(R"([{"text":"a"},{}])"), kInvalid, "DATASET_INVALID",
                "rows.jsonl row 2: none of");
-  EXPECT_ERROR(Read("[{\"text\":\"a\"},\n\n3]"), kInvalid, "DATASET_INVALID",
+  EXPECT_ERROR(ReadDataset("[{\"text\":\"a\"},\n\n3]"), kInvalid, "DATASET_INVALID",
                "rows.jsonl row 2: a row must be");
-  EXPECT_ERROR(Read("[{\"text\":\"a\"},\n\n{\"text\":]"), kInvalid, "DATASET_INVALID",
+  EXPECT_ERROR(ReadDataset("[{\"text\":\"a\"},\n\n{\"text\":]"), kInvalid, "DATASET_INVALID",
                "rows.jsonl line 3, row 2: not JSON");
-  EXPECT_ERROR(Read(R"([{"text":"a"})"), kInvalid, "DATASET_INVALID", "not JSON");
-  EXPECT_ERROR(Read(R"([{"text":"a"}] x)"), kInvalid, "DATASET_INVALID", "not JSON");
+  EXPECT_ERROR(ReadDataset(R"([{"text":"a"})"), kInvalid, "DATASET_INVALID", "not JSON");
+  EXPECT_ERROR(ReadDataset(R"([{"text":"a"}] x)"), kInvalid, "DATASET_INVALID", "not JSON");
 }
 
 TEST(Dataset, NoRows) {
   for (const char* bytes : {"", "\n\r\n  \n", "[]", "\xEF\xBB\xBF", " [ ] "}) {
-    EXPECT_ERROR(Read(bytes), kInvalid, "DATASET_INVALID", "rows.jsonl has no rows");
+    EXPECT_ERROR(ReadDataset(bytes), kInvalid, "DATASET_INVALID", "rows.jsonl has no rows");
   }
   DatasetReader gone({.files = {{"/nowhere/rows.jsonl", "rows.jsonl", ""}}});
   EXPECT_EQ(Texts(gone).status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST(Dataset, MessagesAreValidUtf8AndShort) {
-  const auto status = Read(R"({"text":")" + std::string(1000, 'a') + "é\xff\"}").status();
+  const auto status = ReadDataset(R"({"text":")" + std::string(1000, 'a') + "é\xff\"}").status();
   EXPECT_LT(status.message().size(), 400u);
   EXPECT_NO_THROW(json(std::string(status.message())).dump());
 }

@@ -33,7 +33,6 @@ TEST(RowEncoder, NoEos) {
   const json llama = {{"model_type", "llama"},  {"vocab_size", 263},
                       {"hidden_size", 8},       {"intermediate_size", 8},
                       {"num_hidden_layers", 1}, {"num_attention_heads", 2}};
-  constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
   EXPECT_ERROR(ModelDir({{"config.json", llama}}).Encoder(), kPrecondition, "MODEL_UNSUPPORTED",
                "end-of-sequence");
 }

@@ -7,10 +7,8 @@
 namespace ftd {
 namespace {
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 // The learned part in brackets.
-absl::StatusOr<std::string> Render(const RowRules& rules, std::string_view json) {
+absl::StatusOr<std::string> RenderRow(const RowRules& rules, std::string_view json) {
   Row row;
   EXPECT_FALSE(ParseJsonRow(json, NestedColumns(rules), &row).has_value()) << json;
   FTD_ASSIGN_OR_RETURN(const Example example, RowRenderer(rules).Render(row));
@@ -49,7 +47,7 @@ TEST(RowShape, TextsAndWhatIsLearnedOfThem) {
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.text);
     ASSERT_TRUE(JudgeRowRules(row.rules).empty());
-    const auto text = Render(row.rules, row.row);
+    const auto text = RenderRow(row.rules, row.row);
     ASSERT_OK(text);
     EXPECT_EQ(*text, row.text);
   }
@@ -61,12 +59,15 @@ TEST(RowShape, RowsThatDoNotFit) {
     const char* row;
     const char* text;
   } kTable[] = {
-      {{}, R"({"a":"b"})", R"(none of "messages", "conversations", "instruction", "text" and "prompt" is there)"},
+      {{},
+       R"({"a":"b"})",
+       R"(none of "messages", "conversations", "instruction", "text" and "prompt" is there)"},
       {{}, R"({"a":"b","c":1})", R"(this one has "a", "c")"},
       {{}, R"({"messages":[{"content":"a"}]})", R"("messages" at message 1: "role" must be)"},
       {{}, R"({"messages":3})", R"("messages" must be a list)"},
       {{}, R"({"dialog":[{"role":"user"}]})", R"(map it with columns messages=dialog)"},
-      {{}, R"({"messages":[{"role":"user","content":"a"}],"images":["a.png"]})",
+      {{},
+       R"({"messages":[{"role":"user","content":"a"}],"images":["a.png"]})",
        R"("images" has images, audio or video; only text is trained)"},
       {{.train_on = TrainOn::kCompletions},
        R"({"messages":[{"role":"user","content":"a"}]})",
@@ -90,11 +91,13 @@ TEST(RowShape, RowsThatDoNotFit) {
       {{.prompt_template = "{prompt}"},
        R"({"prompt":["a"]})",
        "must be a string or a whole number"},
-      {{}, R"({"prompt":["a"],"completion":"C"})", R"("prompt" at message 1: it must be an object)"},
+      {{},
+       R"({"prompt":["a"],"completion":"C"})",
+       R"("prompt" at message 1: it must be an object)"},
   };
   for (const auto& row : kTable) {
     SCOPED_TRACE(row.text);
-    EXPECT_ERROR(Render(row.rules, row.row), kInvalid, "DATASET_INVALID", row.text);
+    EXPECT_ERROR(RenderRow(row.rules, row.row), kInvalid, "DATASET_INVALID", row.text);
   }
 }
 
@@ -102,7 +105,7 @@ TEST(RowShape, ManyColumnsMakeAShortMessage) {
   std::string json = "{";
   for (int i = 0; i < 100; ++i)
     json += Concat(i == 0 ? "" : ",", "\"", std::string(200, 'c'), i, "\":1");
-  const auto status = Render({}, json + "}").status();
+  const auto status = RenderRow({}, json + "}").status();
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("and 88 more"));
   EXPECT_LT(status.message().size(), 1200u);
 }

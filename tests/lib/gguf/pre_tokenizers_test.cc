@@ -51,7 +51,6 @@ TEST(PreTokenizers, AreFoundByWhatTheyDo) {
 }
 
 TEST(PreTokenizers, AreRefusedByTheirContent) {
-  constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
   const auto refused = [&](const json& document, const char* words) {
     EXPECT_ERROR(FindTokenizerKind(document), kPrecondition, "MODEL_UNSUPPORTED", words);
   };

@@ -20,7 +20,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-const std::string kCommit(40, 'c');
+const std::string kNewCommit(40, 'c');
 
 class Writes : public testing::Test {
  protected:
@@ -141,7 +141,7 @@ TEST_F(Writes, ACommitIsALineForEachFile) {
   files.push_back(*MakeOutgoing("large", "x.safetensors"));
   files.push_back(*MakeOutgoing("ignored", "c"));
   files[1].sha256 = "5891b5b5";
-  const auto request = CommitRequest(target_, "Mine", kCommit,
+  const auto request = CommitRequest(target_, "Mine", kNewCommit,
                                      {{&files[0], UploadMode::kRegular},
                                       {&files[1], UploadMode::kLfs},
                                       {&files[2], UploadMode::kIgnored}});
@@ -150,7 +150,7 @@ TEST_F(Writes, ACommitIsALineForEachFile) {
   EXPECT_EQ(
       *request->body,
       absl::StrCat(
-          R"({"key":"header","value":{"description":"","parentCommit":")", kCommit,
+          R"({"key":"header","value":{"description":"","parentCommit":")", kNewCommit,
           R"(","summary":"Mine"}})", "\n",
           R"({"key":"file","value":{"content":"aGVsbG8K","encoding":"base64","path":"a/b.txt"}})",
           "\n",
@@ -185,7 +185,8 @@ TEST_F(Writes, AnErrorHasTheHubsWordsAndNoToken) {
 }
 
 TEST_F(Writes, ACommitsAnswerNamesIt) {
-  EXPECT_EQ(*ParseCommit(repo_, absl::StrCat(R"({"commitOid": ")", kCommit, R"("})")), kCommit);
+  EXPECT_EQ(*ParseCommit(repo_, absl::StrCat(R"({"commitOid": ")", kNewCommit, R"("})")),
+            kNewCommit);
   for (const char* bad : {"", "[]", "{}", R"({"commitOid": 3})", R"({"commitOid": "main"})"})
     EXPECT_EQ(ReasonOf(ParseCommit(repo_, bad).status()), Reason::kHubProtocol) << bad;
 }

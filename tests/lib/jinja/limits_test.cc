@@ -10,7 +10,7 @@
 namespace ftd::jinja {
 namespace {
 
-absl::StatusOr<Rendered> Render(std::string_view source, Options options = {}) {
+absl::StatusOr<Rendered> RenderAlone(std::string_view source, Options options = {}) {
   FTD_ASSIGN_OR_RETURN(const Template parsed, Template::Parse(source));
   return parsed.Render(Value::Dict({}), options);
 }
@@ -80,7 +80,7 @@ TEST(Limits, AreKeptInTime) {
   };
   for (const auto& row : cases) {
     const auto begin = std::chrono::steady_clock::now();
-    const auto rendered = Render(row.source);
+    const auto rendered = RenderAlone(row.source);
     EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20)) << row.what;
     EXPECT_EQ(rendered.status().code(), absl::StatusCode::kResourceExhausted)
         << row.what << ": " << rendered.status();
@@ -129,19 +129,20 @@ TEST(Limits, ManyIfsParseQuickly) {
 TEST(Limits, CanBeChosen) {
   Options options;
   options.max_output_bytes = 3;
-  EXPECT_OK(Render("abc", options));
-  EXPECT_ERROR(Render("abcd", options), absl::StatusCode::kResourceExhausted, "", "3 bytes");
+  EXPECT_OK(RenderAlone("abc", options));
+  EXPECT_ERROR(RenderAlone("abcd", options), absl::StatusCode::kResourceExhausted, "", "3 bytes");
   options = {};
   options.max_steps = 100;
-  EXPECT_ERROR(Render("{% for i in range(99) %}{{ i }}{% endfor %}", options),
+  EXPECT_ERROR(RenderAlone("{% for i in range(99) %}{{ i }}{% endfor %}", options),
                absl::StatusCode::kResourceExhausted, "", "100 steps");
   options = {};
   options.max_levels = 5;
   constexpr std::string_view kCountDown =
       "{% macro f(n) %}{{ f(n - 1) if n }}{% endmacro %}{{ f(4) }}{{ f(5) }}";
-  EXPECT_ERROR(Render(kCountDown, options), absl::StatusCode::kResourceExhausted, "", "5 levels");
+  EXPECT_ERROR(RenderAlone(kCountDown, options), absl::StatusCode::kResourceExhausted, "",
+               "5 levels");
   options.max_levels = 6;
-  EXPECT_OK(Render(kCountDown, options));
+  EXPECT_OK(RenderAlone(kCountDown, options));
 }
 
 // Each makes objects that hold one another, whether it ends well or with an error.
@@ -160,7 +161,7 @@ TEST(Limits, CyclesAreFreed) {
       "endcall %}{% endfor %}",
   };
   for (const char* source : cases) {
-    const auto status = Render(source).status();
+    const auto status = RenderAlone(source).status();
     EXPECT_NE(status.code(), absl::StatusCode::kResourceExhausted) << source;
   }
 }

@@ -9,8 +9,6 @@ namespace ftd {
 namespace {
 
 using nlohmann::json;
-constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
-
 // The shape of meta-llama/Llama-3.2-1B's config.json, as transformers 4 writes it.
 json Version4() {
   return json::parse(

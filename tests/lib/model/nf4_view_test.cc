@@ -12,7 +12,6 @@ namespace ftd {
 namespace {
 
 using nlohmann::json;
-constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
 constexpr char kName[] = "model.layers.0.mlp.up_proj.weight";
 constexpr char kState[] = ".quant_state.bitsandbytes__nf4";
 

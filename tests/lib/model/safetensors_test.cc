@@ -8,8 +8,6 @@
 namespace ftd {
 namespace {
 
-constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
-
 // A file with this header, and `data_bytes` bytes behind it.
 std::string FileOf(const std::string& header, size_t data_bytes) {
   const uint64_t size = header.size();

@@ -9,8 +9,8 @@ namespace {
 
 // Tied: 100 × 24 numbers of the embedding; a layer has q and o of 24 × 24, k and v of 12 × 24,
 // three of 40 × 24, and two norms of 24; one norm follows.
-constexpr int64_t kProjections = 2 * 24 * 24 + 2 * 12 * 24 + 3 * 40 * 24;
-constexpr int64_t kAll = 100 * 24 + kProjections + 2 * 24 + 24;
+constexpr int64_t kTinyProjections = 2 * 24 * 24 + 2 * 12 * 24 + 3 * 40 * 24;
+constexpr int64_t kAll = 100 * 24 + kTinyProjections + 2 * 24 + 24;
 
 ModelConfig Config() {
   return *ParseModelConfig(R"({"model_type": "llama", "hidden_size": 24,

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/lib/plan/plan_fixtures.h"
 #include "tests/support/expect_status.h"
 
 namespace ftd {
@@ -13,14 +14,7 @@ using ::testing::ElementsAre;
 
 constexpr int64_t kGigabyte = 1'000'000'000;
 
-ModelConfig Llama8B() {
-  return *ParseModelConfig(R"({"model_type": "llama", "hidden_size": 4096,
-      "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
-      "num_hidden_layers": 32, "vocab_size": 128256, "max_position_embeddings": 131072,
-      "rope_theta": 500000.0, "tie_word_embeddings": false})");
-}
-
-TrainSpec Spec(const char* more) {
+TrainSpec LongSpec(const char* more) {
   TrainSpec spec = *ResolveTrainSpec(
       absl::StrCat(R"({"model": "m", "dataset": {"path": "d"}, "seq_length": 8192, )", more, "}"),
       Dtype::kBfloat16);
@@ -39,8 +33,8 @@ std::vector<std::string> Flags(const TrainSpec& spec, int64_t gigabytes) {
 }
 
 TEST(FitTest, TheLeastIsTheModelAndOneRow) {
-  const MemoryPlan lora =
-      LeastMemory(Llama8B(), Spec(R"("mode": "LORA", "lora": {"rank": 8})"), /*on_gpu=*/true, 8192);
+  const MemoryPlan lora = LeastMemory(Llama8B(), LongSpec(R"("mode": "LORA", "lora": {"rank": 8})"),
+                                      /*on_gpu=*/true, 8192);
   EXPECT_EQ(lora.recomputed, 32);
   EXPECT_EQ(lora.weights, 2 * int64_t{8030261248});
   // The inputs of 32 layers are 64 MiB each, and a layer's own tensors about 1.5 GB.
@@ -50,17 +44,17 @@ TEST(FitTest, TheLeastIsTheModelAndOneRow) {
 
 TEST(FitTest, OffersWhatChangesLittleFirst) {
   // 18 bytes a number with masters: 144.5 GB; 8 without: 64.2.
-  const TrainSpec full = Spec(R"("mode": "FULL")");
+  const TrainSpec full = LongSpec(R"("mode": "FULL")");
   EXPECT_THAT(Flags(full, 80), ElementsAre("--precision hf_parity", "--mode lora", "--mode qlora"));
   EXPECT_THAT(Flags(full, 24), ElementsAre("--mode lora", "--mode qlora"));
   EXPECT_THAT(Flags(full, 12), ElementsAre("--mode qlora"));
   EXPECT_THAT(Flags(full, 4), ElementsAre());
-  EXPECT_THAT(Flags(Spec(R"("mode": "LORA", "dtype": "FLOAT32")"), 24),
+  EXPECT_THAT(Flags(LongSpec(R"("mode": "LORA", "dtype": "FLOAT32")"), 24),
               ElementsAre("--dtype bfloat16", "--mode qlora"));
 }
 
 TEST(FitTest, RefusesWithWhatWouldFit) {
-  const TrainSpec full = Spec(R"("mode": "FULL")");
+  const TrainSpec full = LongSpec(R"("mode": "FULL")");
   const auto fits = [&](const TrainSpec& spec, int64_t gigabytes) {
     return CheckFits(Llama8B(), spec, {.on_gpu = true, .bytes = gigabytes * kGigabyte}, 8192);
   };
@@ -75,8 +69,8 @@ TEST(FitTest, RefusesWithWhatWouldFit) {
 }
 
 TEST(FitTest, TellsTheWork) {
-  const auto changes =
-      ChangesThatFit(Llama8B(), Spec(R"("mode": "FULL")"), /*on_gpu=*/true, 8192, 24 * kGigabyte);
+  const auto changes = ChangesThatFit(Llama8B(), LongSpec(R"("mode": "FULL")"), /*on_gpu=*/true,
+                                      8192, 24 * kGigabyte);
   ASSERT_FALSE(changes.empty());
   // Frozen weights take 4 of 6 operations, attention as many as before.
   EXPECT_NEAR(changes[0].work, 0.7, 0.05);

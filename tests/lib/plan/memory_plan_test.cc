@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/lib/plan/plan_fixtures.h"
+
 namespace ftd {
 namespace {
 
@@ -12,14 +14,7 @@ constexpr int64_t kProjections =
     kLayers * (2 * kHidden * kHidden + 2 * kKeys * kHidden + 3 * kHidden * kInner);
 constexpr int64_t kOthers = 2 * kVocabulary * kHidden + (2 * kLayers + 1) * kHidden;
 
-ModelConfig Llama8B() {
-  return *ParseModelConfig(R"({"model_type": "llama", "hidden_size": 4096,
-      "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
-      "num_hidden_layers": 32, "vocab_size": 128256, "max_position_embeddings": 131072,
-      "rope_theta": 500000.0, "tie_word_embeddings": false})");
-}
-
-MemoryPlan PlanOf(const ModelConfig& config, const char* spec_json) {
+MemoryPlan MemoryPlanOf(const ModelConfig& config, const char* spec_json) {
   TrainSpec spec = *ResolveTrainSpec(spec_json, Dtype::kBfloat16);
   spec.lora.target_modules = TargetModulesOf(*config.family);
   const BatchShape batch{
@@ -29,9 +24,9 @@ MemoryPlan PlanOf(const ModelConfig& config, const char* spec_json) {
 
 TEST(MemoryPlanTest, Lora) {
   ASSERT_EQ(kProjections + kOthers, 8030261248);
-  const MemoryPlan plan =
-      PlanOf(Llama8B(),
-             R"({"model": "m", "dataset": {"path": "d"}, "mode": "LORA", "lora": {"rank": 8}})");
+  const MemoryPlan plan = MemoryPlanOf(
+      Llama8B(),
+      R"({"model": "m", "dataset": {"path": "d"}, "mode": "LORA", "lora": {"rank": 8}})");
   constexpr int64_t kAdapters = 20971520;  // PEFT's "trainable params" for r=8, all-linear
   EXPECT_EQ(plan.weights, 2 * 8030261248);
   EXPECT_EQ(plan.scratch, 0);
@@ -42,9 +37,9 @@ TEST(MemoryPlanTest, Lora) {
 }
 
 TEST(MemoryPlanTest, Qlora) {
-  const MemoryPlan plan =
-      PlanOf(Llama8B(),
-             R"({"model": "m", "dataset": {"path": "d"}, "mode": "QLORA", "lora": {"rank": 8}})");
+  const MemoryPlan plan = MemoryPlanOf(
+      Llama8B(),
+      R"({"model": "m", "dataset": {"path": "d"}, "mode": "QLORA", "lora": {"rank": 8}})");
   // Half a byte each, a byte for 64, four bytes for 64 · 256; and a map of 1 KiB for each tensor.
   EXPECT_EQ(plan.weights, kProjections / 2 + kProjections / 64 + kProjections / 4096 +
                               kLayers * 7 * 1024 + 2 * kOthers);
@@ -53,13 +48,13 @@ TEST(MemoryPlanTest, Qlora) {
 
 TEST(MemoryPlanTest, Full) {
   const MemoryPlan masters =
-      PlanOf(Llama8B(), R"({"model": "m", "dataset": {"path": "d"}, "mode": "FULL"})");
+      MemoryPlanOf(Llama8B(), R"({"model": "m", "dataset": {"path": "d"}, "mode": "FULL"})");
   EXPECT_EQ(masters.kept(), 18 * 8030261248);
-  const MemoryPlan like_hf = PlanOf(
+  const MemoryPlan like_hf = MemoryPlanOf(
       Llama8B(),
       R"({"model": "m", "dataset": {"path": "d"}, "mode": "FULL", "precision": "HF_PARITY"})");
   EXPECT_EQ(like_hf.kept(), 8 * 8030261248);
-  const MemoryPlan exact = PlanOf(
+  const MemoryPlan exact = MemoryPlanOf(
       Llama8B(), R"({"model": "m", "dataset": {"path": "d"}, "mode": "FULL", "dtype": "FLOAT32"})");
   EXPECT_EQ(exact.kept(), 16 * 8030261248);
 }
@@ -72,7 +67,7 @@ TEST(MemoryPlanTest, OddSizes) {
       "tie_word_embeddings": true})");
   // Embedding 4848 B; norms 48 B, three; q, k and v 48 · 24, o 24 · 24, gate and up 80 · 24, down
   // 24 · 40 numbers of 2 B.
-  const MemoryPlan plan = PlanOf(
+  const MemoryPlan plan = MemoryPlanOf(
       config,
       R"({"model": "m", "dataset": {"path": "d"}, "mode": "FULL", "precision": "HF_PARITY"})");
   EXPECT_EQ(plan.weights, 5120 + 3 * 512 + 2560 + 1536 + 4096 + 2048);

@@ -8,11 +8,12 @@
 
 #include "lib/plan/step_memory.h"
 #include "lib/plan/step_shape.h"
+#include "tests/lib/plan/plan_fixtures.h"
 
 namespace ftd {
 namespace {
 
-constexpr int64_t kLayers = 16;
+constexpr int64_t kLayersOf1B = 16;
 
 ModelConfig Llama1B() {
   return *ParseModelConfig(R"({"model_type": "llama", "hidden_size": 2048,
@@ -29,15 +30,6 @@ TrainSpec SpecOf(int batch_size, Checkpointing checkpointing = Checkpointing::kA
   spec.gradient_checkpointing = checkpointing;
   spec.lora.target_modules = TargetModulesOf(*Llama1B().family);
   return spec;
-}
-
-RowsInMemory RowsOf(const std::vector<int64_t>& lengths) {
-  std::vector<TokenizedRow> rows;
-  for (const int64_t length : lengths) {
-    const std::vector<int32_t> ids(static_cast<size_t>(length), 7);
-    rows.push_back({ids, ids});
-  }
-  return RowsInMemory(std::move(rows));
 }
 
 // The step of a part of so many rows of so many tokens each, by hand.
@@ -106,7 +98,7 @@ TEST(StepFitTest, PartsAreNoMoreThanRows) {
 }
 
 TEST(StepFitTest, OfOneRowAsManyLayersAsItTakes) {
-  for (const int64_t recomputed : {int64_t{1}, int64_t{9}, kLayers}) {
+  for (const int64_t recomputed : {int64_t{1}, int64_t{9}, kLayersOf1B}) {
     const TrainSpec spec = SpecOf(2);
     const StepShape row = PartShape(spec, 1, 3000);
     const int64_t room = RoomFor(row, recomputed);
@@ -114,14 +106,14 @@ TEST(StepFitTest, OfOneRowAsManyLayersAsItTakes) {
     EXPECT_EQ(Fit(spec, {3000, 3000}, room), (StepFit{.parts = 2, .recomputed = recomputed}));
     EXPECT_EQ(Fit(SpecOf(2, Checkpointing::kOff), {3000, 3000}, room), (StepFit{.parts = 2}));
   }
-  EXPECT_EQ(Fit(SpecOf(2), {3000, 3000}, 1), (StepFit{.parts = 2, .recomputed = kLayers}));
+  EXPECT_EQ(Fit(SpecOf(2), {3000, 3000}, 1), (StepFit{.parts = 2, .recomputed = kLayersOf1B}));
 }
 
 TEST(StepFitTest, WithAllLayersRecomputedPartsAreFewer) {
   const int64_t room = RoomFor(PartShape(SpecOf(4), 1, 2000), 0);
   EXPECT_EQ(Fit(SpecOf(4), {2000, 2000, 2000, 2000}, room), (StepFit{.parts = 4}));
   EXPECT_EQ(Fit(SpecOf(4, Checkpointing::kOn), {2000, 2000, 2000, 2000}, room),
-            (StepFit{.parts = 1, .recomputed = kLayers}));
+            (StepFit{.parts = 1, .recomputed = kLayersOf1B}));
 }
 
 // What counts are rows that are computed together, not the longest of all.

@@ -10,7 +10,7 @@ namespace ftd {
 namespace {
 
 // Rows of these lengths; neither the first token nor the second is a label.
-RowsInMemory RowsOf(const std::vector<int>& lengths) {
+RowsInMemory LabelledRows(const std::vector<int>& lengths) {
   std::vector<TokenizedRow> rows;
   for (const int length : lengths) {
     TokenizedRow row;
@@ -30,7 +30,7 @@ ModelConfig ConfigOf(int64_t vocabulary) {
                                         vocabulary, "}"));
 }
 
-TrainSpec SpecOf(int batch_size) {
+TrainSpec UnshuffledSpec(int batch_size) {
   TrainSpec spec;
   spec.batch_size = batch_size;
   spec.shuffle = false;
@@ -38,10 +38,11 @@ TrainSpec SpecOf(int batch_size) {
 }
 
 TEST(WorkPlanTest, CountsWhatEveryStepSees) {
-  TrainSpec spec = SpecOf(2);
+  TrainSpec spec = UnshuffledSpec(2);
   spec.gradient_accumulation_steps = 2;
   spec.num_epochs = 1.5;  // of two steps each: three
-  const WorkPlan plan = *PlanWork(ConfigOf(1000), spec, RowsOf({5, 70, 3, 9, 6}), /*eval=*/nullptr);
+  const WorkPlan plan =
+      *PlanWork(ConfigOf(1000), spec, LabelledRows({5, 70, 3, 9, 6}), /*eval=*/nullptr);
   EXPECT_EQ(plan.steps, 3);
   EXPECT_EQ(plan.micro_batches, 2 + 1 + 2);
   EXPECT_EQ(plan.rows, 5 + 4);
@@ -53,16 +54,16 @@ TEST(WorkPlanTest, CountsWhatEveryStepSees) {
   EXPECT_EQ(plan.largest.longest, 70);
   EXPECT_EQ(plan.largest.chunks, 3);
   EXPECT_EQ(plan.largest.distinct, 75);
-  EXPECT_EQ(PlanWork(ConfigOf(50), spec, RowsOf({5, 70}), nullptr)->largest.distinct, 50);
+  EXPECT_EQ(PlanWork(ConfigOf(50), spec, LabelledRows({5, 70}), nullptr)->largest.distinct, 50);
 }
 
 // Five rows make three steps an epoch. An evaluation is half of the work of a step on its rows, all
 // but whose adapters are frozen.
 TEST(WorkPlanTest, CountsTheEvaluations) {
-  TrainSpec spec = SpecOf(2);
+  TrainSpec spec = UnshuffledSpec(2);
   spec.num_epochs = 2;
   const ModelConfig config = ConfigOf(1000);
-  const RowsInMemory rows = RowsOf({5, 70, 3, 9, 6}), eval = RowsOf({8, 12});
+  const RowsInMemory rows = LabelledRows({5, 70, 3, 9, 6}), eval = LabelledRows({8, 12});
   EXPECT_EQ(PlanWork(config, spec, rows, nullptr)->evaluation_flops, 0);
   const double one = PlanWork(config, spec, eval, nullptr)->flops / 2 / 2;  // two epochs
   EXPECT_DOUBLE_EQ(PlanWork(config, spec, rows, &eval)->evaluation_flops, 2 * one);
@@ -74,10 +75,10 @@ TEST(WorkPlanTest, CountsTheEvaluations) {
 
 // Ten million epochs of five rows: only the first are walked through.
 TEST(WorkPlanTest, ManyEpochsTakeNoTime) {
-  TrainSpec spec = SpecOf(2);
+  TrainSpec spec = UnshuffledSpec(2);
   spec.max_steps = 30'000'001;
   const ModelConfig config = ConfigOf(1000);
-  const RowsInMemory rows = RowsOf({5, 70, 3, 9, 6});
+  const RowsInMemory rows = LabelledRows({5, 70, 3, 9, 6});
   const WorkPlan plan = *PlanWork(config, spec, rows, &rows);
   EXPECT_EQ(plan.rows, 50'000'002);
   EXPECT_EQ(plan.tokens, 930'000'075);
@@ -93,18 +94,19 @@ TEST(WorkPlanTest, ManyEpochsTakeNoTime) {
 }
 
 TEST(WorkPlanTest, BlocksOfRowsAndBatchesOfTokens) {
-  TrainSpec packed = SpecOf(1);
+  TrainSpec packed = UnshuffledSpec(1);
   packed.packing = true;
   packed.seq_length = 10;
-  const WorkPlan blocks = *PlanWork(ConfigOf(1000), packed, RowsOf({1, 6, 9, 4, 6, 5}), nullptr);
+  const WorkPlan blocks =
+      *PlanWork(ConfigOf(1000), packed, LabelledRows({1, 6, 9, 4, 6, 5}), nullptr);
   EXPECT_EQ(blocks.steps, 4);
   EXPECT_EQ(blocks.tokens, 31);
   EXPECT_EQ(blocks.largest.tokens, 10);
   EXPECT_EQ(blocks.largest.documents, 2);
-  TrainSpec filled = SpecOf(1);
+  TrainSpec filled = UnshuffledSpec(1);
   filled.batch_tokens = 10;
   const WorkPlan batches =
-      *PlanWork(ConfigOf(1000), filled, RowsOf({4, 6, 1, 10, 3, 3, 3, 2}), nullptr);
+      *PlanWork(ConfigOf(1000), filled, LabelledRows({4, 6, 1, 10, 3, 3, 3, 2}), nullptr);
   EXPECT_EQ(batches.tokens, 32);
   EXPECT_EQ(batches.largest.tokens, 10);
 }

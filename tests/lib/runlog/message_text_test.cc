@@ -10,7 +10,7 @@
 namespace ftd {
 namespace {
 
-std::string Bytes(const google::protobuf::Message& message) {
+std::string WireBytes(const google::protobuf::Message& message) {
   const google::protobuf::LogSilencer silencer;
   return message.SerializeAsString();
 }
@@ -24,24 +24,24 @@ TEST(MessageText, TextsAreRepairedAtAnyDepth) {
   report.add_skipped_reasons("caf\xE9");
   report.add_samples()->add_parts()->set_text("\xE3\x81 and \xFF");
   v1::WorkerEvent parsed;
-  EXPECT_FALSE(parsed.ParseFromString(Bytes(event)));  // what the repair is for
-  ASSERT_TRUE(ParseRepairingText(Bytes(event), &parsed));
+  EXPECT_FALSE(parsed.ParseFromString(WireBytes(event)));  // what the repair is for
+  ASSERT_TRUE(ParseRepairingText(WireBytes(event), &parsed));
   report.set_skipped_reasons(1, "caf\uFFFD");
   report.mutable_samples(0)->mutable_parts(0)->set_text("\uFFFD and \uFFFD");
-  EXPECT_EQ(Bytes(parsed), Bytes(event));
+  EXPECT_EQ(WireBytes(parsed), WireBytes(event));
 }
 
 TEST(MessageText, KeysAndValuesOfMapsAreTexts) {
   v1::Job job, parsed;
   (*job.mutable_labels())["k\x80"] = "v\xC3";
-  ASSERT_TRUE(ParseRepairingText(Bytes(job), &parsed));
+  ASSERT_TRUE(ParseRepairingText(WireBytes(job), &parsed));
   EXPECT_EQ(parsed.labels().at("k\uFFFD"), "v\uFFFD");
 }
 
 TEST(MessageText, FieldsOfBytesStayAsTheyAre) {
   google::protobuf::BytesValue value, parsed;
   value.set_value("\xFF\x80");
-  ASSERT_TRUE(ParseRepairingText(Bytes(value), &parsed));
+  ASSERT_TRUE(ParseRepairingText(WireBytes(value), &parsed));
   EXPECT_EQ(parsed.value(), value.value());
 }
 

@@ -97,7 +97,7 @@ class Losses {
 };
 
 // A log that can be appended to later.
-struct Log {
+struct LogOnDisk {
   StepLogWriter writer;
   int64_t next = 0;
 
@@ -112,11 +112,11 @@ struct Log {
   }
 };
 
-Log MakeLog(const fs::path& path, int64_t first, int64_t count, Losses& losses,
-            int32_t version = kStepLogVersion) {
+LogOnDisk MakeLog(const fs::path& path, int64_t first, int64_t count, Losses& losses,
+                  int32_t version = kStepLogVersion) {
   auto writer = StepLogWriter::Create(path, first, 100000, version);
   EXPECT_OK(writer);
-  Log log{*std::move(writer), first};
+  LogOnDisk log{*std::move(writer), first};
   log.Append(count, losses);
   return log;
 }
@@ -161,7 +161,7 @@ TEST(StepHistory, TrustsTheLogOverItsSummary) {
   const TempDir dir;
   Losses losses(7);
   const fs::path path = dir / "steps.log", summary = dir / "steps.log.summary";
-  Log log = MakeLog(path, 1, 10000, losses);
+  LogOnDisk log = MakeLog(path, 1, 10000, losses);
   const auto look = [&] {
     for (const size_t points : {0, 2, 7, 100, 999}) ExpectSame({path}, {.points = points});
   };

@@ -15,7 +15,7 @@
 namespace ftd {
 namespace {
 
-v1::StepMetrics Row(int64_t step, double loss) {
+v1::StepMetrics MetricsRow(int64_t step, double loss) {
   v1::StepMetrics row;
   row.set_step(step);
   row.set_loss(loss);
@@ -28,7 +28,7 @@ std::filesystem::path Log(const TempDir& dir, const char* name, int64_t first, i
                           double loss) {
   auto log = StepLogWriter::Create(dir / name, first, 50);
   EXPECT_OK(log);
-  for (int64_t step = first; step <= last; ++step) EXPECT_OK(log->Append(Row(step, loss)));
+  for (int64_t step = first; step <= last; ++step) EXPECT_OK(log->Append(MetricsRow(step, loss)));
   EXPECT_OK(log->Sync());
   return dir / name;
 }

@@ -8,6 +8,7 @@
 #include "ftd/v1/job.pb.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/lib/spec/resolve.h"
 #include "tests/support/expect_status.h"
 
 namespace ftd {
@@ -53,10 +54,6 @@ json At(const JobField& field, const json& value, json spec) {
   for (absl::string_view part : absl::StrSplit(field.path, '.')) at = &(*at)[std::string(part)];
   *at = value;
   return spec;
-}
-
-absl::StatusOr<TrainSpec> Resolve(const json& spec) {
-  return ResolveTrainSpec(spec.dump(), Dtype::kFloat32);
 }
 
 TEST(JobFields, ADefaultIsThatOfTheTable) {

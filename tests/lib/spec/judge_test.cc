@@ -11,8 +11,6 @@ namespace ftd {
 namespace {
 
 using nlohmann::json;
-constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
-
 // A whole little Llama: 263 tokens, hidden 8, one layer, 2 heads over 1 kv head, intermediate 12.
 class JudgeTest : public testing::Test {
  protected:

@@ -4,6 +4,7 @@
 
 #include "lib/base/concat.h"
 #include "nlohmann/json.hpp"
+#include "tests/lib/spec/resolve.h"
 #include "tests/support/expect_status.h"
 
 namespace ftd {
@@ -14,10 +15,6 @@ using nlohmann::json;
 json Minimal(const char* mode) {
   return {
       {"mode", mode}, {"model", "/models/x"}, {"dataset", {{"server_path", "/data/rows.jsonl"}}}};
-}
-
-absl::StatusOr<TrainSpec> Resolve(const json& spec) {
-  return ResolveTrainSpec(spec.dump(), Dtype::kFloat32);
 }
 
 TEST(TrainSpec, TheDefaultsAreTheScripts) {

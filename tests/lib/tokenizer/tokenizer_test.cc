@@ -15,8 +15,6 @@ namespace {
 using nlohmann::json;
 using testing::ElementsAre;
 using testing::IsEmpty;
-constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
-
 std::unique_ptr<Tokenizer> Small() { return *Tokenizer::Parse(SmallTokenizer().dump()); }
 
 TEST(Tokenizer, EncodesAndDecodes) {

@@ -14,23 +14,23 @@
 namespace ftd::engine {
 namespace {
 
-constexpr double kEps = 1e-5;
+constexpr double kDeltaEps = 1e-5;
 
 // Documents shorter than a chunk, of a chunk, of one token more, and of several, in this order.
-const std::vector<int64_t> kOffsets = {0, 5, 6, 70, 135, 285};
+const std::vector<int64_t> kDeltaOffsets = {0, 5, 6, 70, 135, 285};
 
 at::Tensor Positions() {
   std::vector<at::Tensor> parts;
-  for (size_t d = 0; d + 1 < kOffsets.size(); ++d)
-    parts.push_back(at::arange(kOffsets[d + 1] - kOffsets[d]));
+  for (size_t d = 0; d + 1 < kDeltaOffsets.size(); ++d)
+    parts.push_back(at::arange(kDeltaOffsets[d + 1] - kDeltaOffsets[d]));
   return at::cat(parts);
 }
 
-enum Input : size_t { kProjected, kConv, kDecay, kStepBias, kNorm };
+enum DeltaInput : size_t { kProjected, kConv, kDecay, kStepBias, kNorm };
 
 std::vector<at::Tensor> InputsOf(const DeltaShape& s) {
   const int64_t features = s.channels() + s.values() + 2 * s.value_heads;
-  return {at::randn({kOffsets.back(), features}), at::randn({s.channels(), 1, s.taps}) * 0.5,
+  return {at::randn({kDeltaOffsets.back(), features}), at::randn({s.channels(), 1, s.taps}) * 0.5,
           at::randn({s.value_heads}), at::randn({s.value_heads}), at::randn({s.value_dim})};
 }
 
@@ -67,8 +67,9 @@ at::Tensor OfLengthOne(const at::Tensor& x) {
 at::Tensor PlainDelta(const std::vector<at::Tensor>& in, const DeltaShape& s,
                       Activation activation) {
   std::vector<at::Tensor> outs;
-  for (size_t d = 0; d + 1 < kOffsets.size(); ++d) {
-    const at::Tensor x = in[kProjected].narrow(0, kOffsets[d], kOffsets[d + 1] - kOffsets[d]);
+  for (size_t d = 0; d + 1 < kDeltaOffsets.size(); ++d) {
+    const at::Tensor x =
+        in[kProjected].narrow(0, kDeltaOffsets[d], kDeltaOffsets[d + 1] - kDeltaOffsets[d]);
     const auto parts =
         x.split_with_sizes({s.channels(), s.values(), s.value_heads, s.value_heads}, 1);
     const auto qkv = PlainConv(parts[0], in[kConv], activation)
@@ -81,7 +82,7 @@ at::Tensor PlainDelta(const std::vector<at::Tensor>& in, const DeltaShape& s,
     const at::Tensor o =
         PlainRule(keys(qkv[0]) / std::sqrt(s.key_dim), keys(qkv[1]),
                   qkv[2].view({-1, s.value_heads, s.value_dim}), g, at::sigmoid(parts[2]));
-    const at::Tensor normed = o * (o.square().mean({-1}, true) + kEps).rsqrt() * in[kNorm];
+    const at::Tensor normed = o * (o.square().mean({-1}, true) + kDeltaEps).rsqrt() * in[kNorm];
     outs.push_back(normed.flatten(1) * at::silu(parts[1]));
   }
   return at::cat(outs);
@@ -95,8 +96,8 @@ OutputAndGradients DeltaAndGradients(const std::vector<at::Tensor>& in, const De
     parameters[i]->value = in[kConv + i];
     parameters[i]->MakeTrainable();
   }
-  const DeltaContext context{shape, MakeChunks(MakeDocuments(kOffsets), Positions()), kEps,
-                             activation};
+  const DeltaContext context{shape, MakeChunks(MakeDocuments(kDeltaOffsets), Positions()),
+                             kDeltaEps, activation};
   DeltaSaved saved;
   OutputAndGradients result{DeltaForward(in[kProjected], weights, context, &saved), {}};
   EXPECT_TRUE(at::equal(DeltaOutput(in[kProjected], weights, context, saved), result.y));
@@ -144,15 +145,15 @@ TEST(DeltaTest, DocumentsDoNotSeeEachOther) {
   const auto of = [&](const at::Tensor& projected, const std::vector<int64_t>& offsets,
                       const at::Tensor& positions) {
     DeltaSaved saved;
-    const DeltaContext context{shape, MakeChunks(MakeDocuments(offsets), positions), kEps};
+    const DeltaContext context{shape, MakeChunks(MakeDocuments(offsets), positions), kDeltaEps};
     return DeltaForward(projected, weights, context, &saved);
   };
-  const at::Tensor together = of(in[kProjected], kOffsets, Positions());
-  for (size_t d = 0; d + 1 < kOffsets.size(); ++d) {
-    const int64_t t = kOffsets[d + 1] - kOffsets[d];
+  const at::Tensor together = of(in[kProjected], kDeltaOffsets, Positions());
+  for (size_t d = 0; d + 1 < kDeltaOffsets.size(); ++d) {
+    const int64_t t = kDeltaOffsets[d + 1] - kDeltaOffsets[d];
     const at::Tensor alone =
-        of(in[kProjected].narrow(0, kOffsets[d], t).contiguous(), {0, t}, at::arange(t));
-    EXPECT_LE(Distance(together.narrow(0, kOffsets[d], t), alone), 1e-6) << d;
+        of(in[kProjected].narrow(0, kDeltaOffsets[d], t).contiguous(), {0, t}, at::arange(t));
+    EXPECT_LE(Distance(together.narrow(0, kDeltaOffsets[d], t), alone), 1e-6) << d;
   }
 }
 

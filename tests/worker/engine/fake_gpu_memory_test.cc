@@ -18,7 +18,7 @@ namespace ftd::engine {
 namespace {
 
 constexpr int kSteps = 3, kLayers = 3;
-const std::atomic<bool> kNeverStop{false};
+const std::atomic<bool> kNeverStopping{false};
 
 // What a run is compared by, and what it took.
 struct Course {
@@ -30,7 +30,7 @@ struct Course {
 };
 
 void TakeStep(Trainer& trainer, Course& course) {
-  const StepResult step = *trainer.Step(kNeverStop, [] {});
+  const StepResult step = *trainer.Step(kNeverStopping, [] {});
   course.numbers.insert(course.numbers.end(),
                         {step.loss, step.grad_norm, step.entropy, step.mean_token_accuracy});
   course.notes.insert(course.notes.end(), step.memory_notes.begin(), step.memory_notes.end());
@@ -246,7 +246,7 @@ TEST_F(FakeGpuMemoryTest, AResumedRunKeepsToIt) {
 
 TEST_F(FakeGpuMemoryTest, AnEvaluationIsSplitToo) {
   Trainer trainer = TrainerOf(Spec(4));
-  const auto evaluate = [&] { return trainer.Evaluate(kNeverStop, [](int64_t) {})->loss; };
+  const auto evaluate = [&] { return trainer.Evaluate(kNeverStopping, [](int64_t) {})->loss; };
   ResetFakeGpuCounts();
   const int64_t before = CountsOfFakeGpu().bytes;
   const double loss = evaluate();

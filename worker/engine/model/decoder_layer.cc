@@ -16,15 +16,11 @@ Dropout DropoutOf(const BatchContext& context, int64_t layer, Map map) {
   return {context.dropout, context.dropout_seed, static_cast<uint32_t>(layer * 4 + map)};
 }
 
-NormWeight WeightOf(const Parameter& norm, const BatchContext& context) {
-  return {norm.value, context.norm};
-}
-
 // Returns the norm of x, or x itself where the layer has none.
 at::Tensor NormedInput(const Parameter& norm, const BatchContext& context, const at::Tensor& x,
                        NormSaved* saved) {
   if (!norm.value.defined()) return x;
-  return RmsNormForward(x, WeightOf(norm, context), context.eps, saved);
+  return RmsNormForward(x, NormWeightOf(norm, context), context.eps, saved);
 }
 
 // Returns x + m · norm(branch). `branch` is a block's fresh output, and may be overwritten.
@@ -32,7 +28,7 @@ at::Tensor AddBranch(const Parameter& norm, const BatchContext& context, at::Ten
                      const at::Tensor& x, BranchSaved* saved) {
   if (norm.value.defined()) {
     saved->x = branch;
-    branch = RmsNormForward(branch, WeightOf(norm, context), context.eps, &saved->norm);
+    branch = RmsNormForward(branch, NormWeightOf(norm, context), context.eps, &saved->norm);
   }
   if (context.residual_multiplier != 1) branch.mul_(context.residual_multiplier);
   return branch.add_(x);
@@ -44,7 +40,7 @@ at::Tensor BranchBackward(Parameter& norm, const BatchContext& context, const Br
   at::Tensor grad = dy;
   if (context.residual_multiplier != 1) grad = grad * context.residual_multiplier;
   if (!norm.value.defined()) return grad;
-  return RmsNormBackward(saved.x, WeightOf(norm, context), saved.norm, grad, /*residual=*/{},
+  return RmsNormBackward(saved.x, NormWeightOf(norm, context), saved.norm, grad, /*residual=*/{},
                          norm.FreshGrad());
 }
 
@@ -76,7 +72,7 @@ at::Tensor ForwardToProduct(const DecoderLayer& layer, int64_t index, const Batc
 LinearInput InputOf(const at::Tensor& kept, const at::Tensor& x, const Parameter& norm,
                     const BatchContext& context, const NormSaved& saved) {
   if (!norm.value.defined()) return {x};
-  return {kept, x, WeightOf(norm, context), saved};
+  return {kept, x, NormWeightOf(norm, context), saved};
 }
 
 // Takes the gradient of a block's input past its norm, if it has one, and adds what reaches x past
@@ -85,7 +81,7 @@ at::Tensor InputBackward(Parameter& norm, const BatchContext& context, const at:
                          const NormSaved& saved, const at::Tensor& grad,
                          const at::Tensor& residual) {
   if (!norm.value.defined()) return grad.add_(residual);
-  return RmsNormBackward(x, WeightOf(norm, context), saved, grad, residual, norm.FreshGrad());
+  return RmsNormBackward(x, NormWeightOf(norm, context), saved, grad, residual, norm.FreshGrad());
 }
 
 }  // namespace

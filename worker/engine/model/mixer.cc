@@ -20,19 +20,15 @@ const Rotation& RotationIn(const DecoderLayer& layer, const BatchContext& contex
   return layer.kind.local_rope ? context.local_rotation : context.rotation;
 }
 
-NormWeight WeightOf(const Parameter& norm, const BatchContext& context) {
-  return {norm.value, context.norm};
-}
-
 // Norms queries and keys in place, before their rotation.
 void NormQueriesAndKeys(const DecoderLayer& layer, const BatchContext& context,
                         DecoderLayerSaved* saved) {
   if (!layer.query_norm.value.defined()) return;
   const AttentionShape& s = context.attention;
   const int64_t queries = s.heads * s.head_dim, keys = s.kv_heads * s.head_dim;
-  HeadNormForward(saved->qkv, 0, queries, WeightOf(layer.query_norm, context), context.eps,
+  HeadNormForward(saved->qkv, 0, queries, NormWeightOf(layer.query_norm, context), context.eps,
                   &saved->query_norm);
-  HeadNormForward(saved->qkv, queries, keys, WeightOf(layer.key_norm, context), context.eps,
+  HeadNormForward(saved->qkv, queries, keys, NormWeightOf(layer.key_norm, context), context.eps,
                   &saved->key_norm);
 }
 
@@ -41,9 +37,9 @@ void NormQueriesAndKeysBackward(DecoderLayer& layer, const BatchContext& context
   if (!layer.query_norm.value.defined()) return;
   const AttentionShape& s = context.attention;
   const int64_t queries = s.heads * s.head_dim, keys = s.kv_heads * s.head_dim;
-  HeadNormBackward(dqkv, 0, queries, WeightOf(layer.query_norm, context), saved.query_norm,
+  HeadNormBackward(dqkv, 0, queries, NormWeightOf(layer.query_norm, context), saved.query_norm,
                    layer.query_norm.FreshGrad());
-  HeadNormBackward(dqkv, queries, keys, WeightOf(layer.key_norm, context), saved.key_norm,
+  HeadNormBackward(dqkv, queries, keys, NormWeightOf(layer.key_norm, context), saved.key_norm,
                    layer.key_norm.FreshGrad());
 }
 

@@ -10,6 +10,10 @@
 
 namespace ftd::engine {
 
+inline NormWeight NormWeightOf(const Parameter& norm, const BatchContext& context) {
+  return {norm.value, context.norm};
+}
+
 // Returns mixed [T, M] of projected [T, P], which is consumed, and saves what the backward pass
 // needs. Layer `index` of the context's caches gets what later tokens need; where the batch
 // continues their sequences, the backward pass has nothing to begin with.

@@ -17,7 +17,7 @@ namespace {
 // transformers' defaults (adam_beta1, adam_beta2, adam_epsilon).
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8;
 
-std::vector<at::Tensor> Gradients(const std::vector<Parameter*>& parameters) {
+std::vector<at::Tensor> GradientTensors(const std::vector<Parameter*>& parameters) {
   std::vector<at::Tensor> grads;
   grads.reserve(parameters.size());
   for (const Parameter* p : parameters) grads.push_back(p->grad);
@@ -28,7 +28,7 @@ std::vector<at::Tensor> Gradients(const std::vector<Parameter*>& parameters) {
 
 // The norm of the tensors' norms, as torch.nn.utils.clip_grad_norm_ computes it.
 at::Tensor GradientNorm(const std::vector<Parameter*>& parameters) {
-  return at::linalg_vector_norm(at::stack(at::_foreach_norm(Gradients(parameters), 2)));
+  return at::linalg_vector_norm(at::stack(at::_foreach_norm(GradientTensors(parameters), 2)));
 }
 
 at::Tensor ClipGradients(const std::vector<Parameter*>& parameters, const at::Tensor& norm,
@@ -40,7 +40,7 @@ at::Tensor ClipGradients(const std::vector<Parameter*>& parameters, const at::Te
     return norm.add(1e-6).div_(max_norm).clamp_min_(1);
   const at::Tensor coefficient = norm.add(1e-6).reciprocal_().mul_(max_norm);
   if (norm.is_cuda()) {
-    at::_foreach_mul_(Gradients(parameters), coefficient.clamp_max_(1));
+    at::_foreach_mul_(GradientTensors(parameters), coefficient.clamp_max_(1));
   } else if (const auto factor = coefficient.item<double>(); factor < 1) {
     ScaleGradients(parameters, factor);
   }
@@ -48,7 +48,7 @@ at::Tensor ClipGradients(const std::vector<Parameter*>& parameters, const at::Te
 }
 
 void ScaleGradients(const std::vector<Parameter*>& parameters, double factor) {
-  at::_foreach_mul_(Gradients(parameters), factor);
+  at::_foreach_mul_(GradientTensors(parameters), factor);
 }
 
 void ForgetGradients(const std::vector<Parameter*>& parameters) {

@@ -22,8 +22,8 @@ namespace ftd::engine {
 namespace {
 
 // Returns one document's part of a flat [T, heads·H] tensor as [1, heads, t, H]; a view.
-at::Tensor Heads(const at::Tensor& flat, int64_t begin, int64_t end, int64_t first_head,
-                 int64_t heads, int64_t H) {
+at::Tensor DocumentHeads(const at::Tensor& flat, int64_t begin, int64_t end, int64_t first_head,
+                         int64_t heads, int64_t H) {
   return flat.narrow(0, begin, end - begin)
       .narrow(1, first_head * H, heads * H)
       .view({end - begin, heads, H})
@@ -39,9 +39,9 @@ struct Qkv {
 // Returns one document's part of qkv, in which a token's N query heads come first, then K key
 // heads, then K value heads.
 Qkv Split(const at::Tensor& qkv, int64_t begin, int64_t end, const AttentionShape& s) {
-  return {Heads(qkv, begin, end, 0, s.heads, s.head_dim),
-          Heads(qkv, begin, end, s.heads, s.kv_heads, s.head_dim),
-          Heads(qkv, begin, end, s.heads + s.kv_heads, s.kv_heads, s.head_dim)};
+  return {DocumentHeads(qkv, begin, end, 0, s.heads, s.head_dim),
+          DocumentHeads(qkv, begin, end, s.heads, s.kv_heads, s.head_dim),
+          DocumentHeads(qkv, begin, end, s.heads + s.kv_heads, s.kv_heads, s.head_dim)};
 }
 
 // Returns whether some query of t tokens does not see all before it.
@@ -249,7 +249,8 @@ at::Tensor AttentionForward(const at::Tensor& qkv, const Documents& documents,
   saved->lse.clear();
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
     const Qkv x = Split(qkv, offsets[d], offsets[d + 1], shape);
-    at::Tensor out_heads = Heads(out, offsets[d], offsets[d + 1], 0, shape.heads, shape.head_dim);
+    at::Tensor out_heads =
+        DocumentHeads(out, offsets[d], offsets[d + 1], 0, shape.heads, shape.head_dim);
     if (shape.softcap > 0) {
       out_heads.copy_(SoftcappedForward(x.q, x.k, x.v, SoftcapOf(shape)));
     } else if (qkv.is_cpu()) {
@@ -277,7 +278,7 @@ at::Tensor AttentionBackward(const at::Tensor& qkv, const Documents& documents,
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
     const Qkv x = Split(qkv, offsets[d], offsets[d + 1], shape);
     const auto heads = [&](const at::Tensor& flat) {
-      return Heads(flat, offsets[d], offsets[d + 1], 0, shape.heads, shape.head_dim);
+      return DocumentHeads(flat, offsets[d], offsets[d + 1], 0, shape.heads, shape.head_dim);
     };
     Qkv target = Split(dqkv, offsets[d], offsets[d + 1], shape);
     if (shape.softcap == 0 && qkv.is_cpu()) {

@@ -32,8 +32,8 @@ void Reserve(KvCache* cache, int64_t tokens, const AttentionShape& shape,
 }
 
 // Returns rows [begin, begin + count) of qkv's keys or values as [K, count, H]; a view.
-at::Tensor Heads(const at::Tensor& qkv, int64_t begin, int64_t count, int64_t first_head,
-                 const AttentionShape& s) {
+at::Tensor KeyValueHeads(const at::Tensor& qkv, int64_t begin, int64_t count, int64_t first_head,
+                         const AttentionShape& s) {
   return qkv.narrow(0, begin, count)
       .narrow(1, first_head * s.head_dim, s.kv_heads * s.head_dim)
       .unflatten(1, {s.kv_heads, s.head_dim})
@@ -67,9 +67,9 @@ void StoreKeysAndValues(const at::Tensor& qkv, int64_t begin, int64_t end,
     const int64_t place = shape.window > 0 ? token % shape.window : token;
     const int64_t count = std::min(all - token, cache->keys.size(1) - place);
     const int64_t row = begin + token - cache->tokens;
-    cache->keys.narrow(1, place, count).copy_(Heads(qkv, row, count, shape.heads, shape));
+    cache->keys.narrow(1, place, count).copy_(KeyValueHeads(qkv, row, count, shape.heads, shape));
     cache->values.narrow(1, place, count)
-        .copy_(Heads(qkv, row, count, shape.heads + shape.kv_heads, shape));
+        .copy_(KeyValueHeads(qkv, row, count, shape.heads + shape.kv_heads, shape));
     token += count;
   }
   cache->tokens = all;

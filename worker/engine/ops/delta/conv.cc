@@ -12,7 +12,7 @@
 namespace ftd::engine {
 namespace {
 
-constexpr char kTanh[] = "tanh";  // gelu_pytorch_tanh of transformers
+constexpr char kGeluTanh[] = "tanh";  // gelu_pytorch_tanh of transformers
 
 // Returns how many places a tap looks back, at most to the batch's first token.
 int64_t ShiftOf(int64_t tap, int64_t taps, int64_t tokens) {
@@ -51,16 +51,16 @@ at::Tensor Convolved(const at::Tensor& x, const at::Tensor& w, const at::Tensor&
 at::Tensor ConvForward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& positions,
                        Activation activation) {
   const at::Tensor y = Convolved(x, w, positions);
-  return activation == Activation::kSilu ? at::silu(y) : at::gelu(y, kTanh);
+  return activation == Activation::kSilu ? at::silu(y) : at::gelu(y, kGeluTanh);
 }
 
 // With dz the gradient of the sums:  dx_{t−s} += w ∘ dz_t,   dw = Σ_t dz_t ∘ x_{t−s}.
 at::Tensor ConvBackward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& positions,
                         Activation activation, const at::Tensor& dy, const at::Tensor& w_grad) {
   const at::Tensor z = Convolved(x, w, positions);
-  const at::Tensor dz =
-      (activation == Activation::kSilu ? at::silu_backward(dy, z) : at::gelu_backward(dy, z, kTanh))
-          .to(at::kFloat);
+  const at::Tensor dz = (activation == Activation::kSilu ? at::silu_backward(dy, z)
+                                                         : at::gelu_backward(dy, z, kGeluTanh))
+                            .to(at::kFloat);
   const int64_t T = x.size(0), taps = w.size(2);
   const at::Tensor wide = x.to(at::kFloat);
   at::Tensor dx = at::zeros_like(dz);
