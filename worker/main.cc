@@ -91,9 +91,10 @@ void AddExportOptions(CLI::App& exporting, ftd::ExportOptions& options) {
       ->type_name("DIR");
   exporting.add_option("--gguf", options.gguf, "Instead: a new GGUF file, for llama.cpp")
       ->type_name("FILE");
-  exporting.add_option("--type", options.type, "Type of the GGUF file's matrices")
-      ->type_name(ftd::ExportTypes())
-      ->capture_default_str();
+  exporting
+      .add_option("--type", options.type,
+                  "Type of the GGUF file's matrices [q8_0; f16 for an adapter]")
+      ->type_name(ftd::ExportTypes());
   exporting.add_flag("--adapter-only,--adapter_only", options.adapter_only,
                      "Write the adapter alone as a GGUF file");
 }

@@ -111,7 +111,7 @@ int ExportVerb(const Invocation& call) {
   if (gguf.empty() && (adapter_only || !request.gguf_type().empty()))
     return Fail(Error(Reason::kUsage, "--type and --adapter-only are for --gguf"));
   if (!gguf.empty() && request.gguf_type().empty())
-    request.set_gguf_type(adapter_only ? "f16" : "q8_0");
+    request.set_gguf_type(std::string(adapter_only ? gguf::kAdapterDefault : gguf::kModelDefault));
   request.set_job(job);
   request.set_adapter_only(adapter_only);
   const std::string& target = gguf.empty() ? directory : gguf;

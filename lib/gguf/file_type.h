@@ -23,6 +23,10 @@ struct FileType {
 
 absl::Span<const FileType> FileTypes();
 
+// Names of those that are made where nobody asks for another: of a model, and of an adapter alone.
+inline constexpr std::string_view kModelDefault = "q8_0";
+inline constexpr std::string_view kAdapterDefault = "f16";
+
 // "f32, f16, …": for messages and help.
 std::string FileTypeNames();
 

@@ -6,12 +6,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "lib/base/contained_file.h"
 #include "lib/base/error.h"
+#include "lib/base/json.h"
 #include "lib/model/architecture.h"
 #include "lib/model/families.h"
 #include "lib/model/model_on_disk.h"
 #include "lib/model/nf4_view.h"
 #include "lib/model/safetensors.h"
+#include "lib/model/weights_digest.h"
 #include "lib/spec/adapter_config.h"
 #include "lib/tokenizer/tokenizer.h"
 
@@ -174,6 +177,22 @@ absl::Status JudgeAdapter(const fs::path& adapter_dir, const ModelConfig& model,
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status JudgeBaseWeights(const fs::path& adapter_dir, const fs::path& model_dir) {
+  const auto text = ReadContained(adapter_dir, "ftd_run.json");
+  const auto record = text.ok() ? ParseJsonObject(*text) : std::nullopt;
+  const auto* model = record.has_value() ? FindField(*record, "model") : nullptr;
+  const auto* trained_on = model == nullptr ? nullptr : FindField(*model, "weights_digest");
+  if (trained_on == nullptr || !trained_on->is_string()) return absl::OkStatus();
+  FTD_ASSIGN_OR_RETURN(const std::string digest, WeightsDigest(model_dir));
+  if (digest == trained_on->get<std::string>()) return absl::OkStatus();
+  return Error(
+      Reason::kModelCorrupt,
+      absl::StrCat(model_dir.string(), " has other weights than those that the adapter in ",
+                   adapter_dir.string(),
+                   " was trained on; bring those back, or use a copy of the adapter "
+                   "without its ftd_run.json"));
 }
 
 }  // namespace ftd

@@ -33,4 +33,10 @@ absl::Status BindTargetModules(const ModelConfig& model, LoraSpec* lora);
 absl::Status JudgeAdapter(const std::filesystem::path& adapter_dir, const ModelConfig& model,
                           const LoraSpec& lora);
 
+// Refuses a model that has other weights now than those that ftd trained the adapter on, as the
+// ftd_run.json beside the adapter tells; without that an adapter is taken as it is.
+// FAILED_PRECONDITION MODEL_CORRUPT; NOT_FOUND MODEL_NOT_FOUND.
+absl::Status JudgeBaseWeights(const std::filesystem::path& adapter_dir,
+                              const std::filesystem::path& model_dir);
+
 }  // namespace ftd

@@ -3,6 +3,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+from unittest.mock import ANY
 
 import pytest
 import torch
@@ -212,7 +213,7 @@ def test_run_record_names_what_was_used(finished, model, dataset):
     """Model, dataset hash, resolved spec, versions and device: enough to run it again."""
     job, out, mode = finished
     record = json.loads((out / "ftd_run.json").read_text())
-    assert record["job_id"] == job.id and record["model"] == {"name": model.name, "revision": ""}
+    assert record["job_id"] == job.id and record["model"] == {"name": model.name, "revision": "", "weights_digest": ANY}
     assert record["dataset"]["sha256"] == hashlib.sha256(dataset.read_bytes()).hexdigest()
     assert record["dataset"]["rows"] == len(dataset.read_text().splitlines())
     assert record["spec"]["mode"].lower() == mode and float(record["spec"]["learning_rate"]) == 1e-3

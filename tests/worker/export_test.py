@@ -209,6 +209,9 @@ def test_gguf_of_a_merged_model_and_of_the_adapter(models, tmp_path):
     export(*both, "--gguf", tmp_path / "merged.gguf", "--type", "f32")
     export(*both, "--gguf", tmp_path / "adapter.gguf", "--type", "f32", "--adapter-only")
     export("--model", model_dir, "--gguf", tmp_path / "base.gguf", "--type", "f32")
+    export(*both, "--gguf", tmp_path / "half.gguf", "--adapter-only")  # f16 where nobody says more
+    assert (tmp_path / "half.gguf").stat().st_size < 0.7 * (tmp_path / "adapter.gguf").stat().st_size
+    (tmp_path / "half.gguf").unlink()
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "adapter.gguf", "base.Modelfile", "base.gguf", "merged.Modelfile", "merged.gguf"]
     assert (tmp_path / "merged.Modelfile").read_text() == 'FROM ./merged.gguf\nPARAMETER stop """<|end|>"""\n'
@@ -247,7 +250,7 @@ def test_what_cannot_be_exported(models, qlora, tmp_path):
         (["--adapter", adapter], 65, "either a directory or a GGUF file"),
         (["--output", tmp_path / "x", "--adapter-only", "--adapter", adapter], 65, "adapter"),
         (["--adapter", adapter, "--gguf", tmp_path / "x", "--type", "q3"], 65, "must be one of f32"),
-        (["--adapter", adapter, "--gguf", tmp_path / "x", "--adapter-only"], 65, "must be f32, f16 or bf16"),
+        (["--adapter", adapter, "--gguf", tmp_path / "x", "--adapter-only", "--type", "q8_0"], 65, "must be f32, f16 or bf16"),
         (["--adapter", models("phi3")[1], "--output", tmp_path / "x"], 1, "is of no module"),
         (["--adapter", tmp_path / "nowhere", "--output", tmp_path / "x"], 66, "adapter_config.json"),
         (["--adapter", break_adapter(adapter, tmp_path / "huge", huge), "--output", tmp_path / "x"], 65, "F16 cannot hold"),

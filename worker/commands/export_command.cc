@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <string_view>
 #include <system_error>
 #include <thread>
 
@@ -63,7 +64,10 @@ absl::Status RunExport(const ExportOptions& options, std::ostream& log) {
                     .gguf = options.gguf,
                     .adapter_only = options.adapter_only};
   if (!order.gguf.empty()) {
-    FTD_ASSIGN_OR_RETURN(order.type, gguf::FindFileType(options.type));
+    const std::string_view otherwise =
+        options.adapter_only ? gguf::kAdapterDefault : gguf::kModelDefault;
+    FTD_ASSIGN_OR_RETURN(order.type,
+                         gguf::FindFileType(options.type.empty() ? otherwise : options.type));
   }
   const StopCleanly stop(UnfinishedExport(order));
   FTD_ASSIGN_OR_RETURN(const ExportReport report, Export(order, [](int64_t, int64_t) {}));

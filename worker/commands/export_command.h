@@ -14,7 +14,7 @@ struct ExportOptions {
   std::filesystem::path adapter_dir;  // may be empty
   std::filesystem::path directory;    // --output; or
   std::filesystem::path gguf;         // --gguf, with
-  std::string type = "q8_0";          // --type, and
+  std::string type;                   // --type; empty: lib/gguf/file_type.h's default; and
   bool adapter_only = false;
 };
 

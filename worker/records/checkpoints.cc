@@ -4,6 +4,7 @@
 #include <chrono>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -15,13 +16,18 @@ namespace ftd {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+constexpr char kBaseWeightsFile[] = "base_weights.sha256";
+
+}  // namespace
+
 // SealDirectory writes the manifest last, flushes and renames; until then the directory has a name
 // that no reader looks at.
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
                                                const fs::path& run_dir,
                                                const std::string& spec_hash,
-                                               const std::string& trainer_state_json,
-                                               const std::string& samples_jsonl) {
+                                               const CheckpointRecords& records) {
   const auto start = std::chrono::steady_clock::now();
   const std::string name = CheckpointName(trainer.steps_taken());
   const fs::path final_dir = run_dir / name;
@@ -29,9 +35,12 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
                        ScratchDir::Create(run_dir / absl::StrCat(kUnfinishedMark, name)));
   trainer.SaveState(scratch.path());
   FTD_RETURN_IF_ERROR(
-      WriteFileAtomically(scratch.path() / "trainer_state.json", trainer_state_json));
-  if (!samples_jsonl.empty())
-    FTD_RETURN_IF_ERROR(WriteFileAtomically(scratch.path() / kSamplesFile, samples_jsonl));
+      WriteFileAtomically(scratch.path() / "trainer_state.json", records.trainer_state_json));
+  if (!records.samples_jsonl.empty())
+    FTD_RETURN_IF_ERROR(WriteFileAtomically(scratch.path() / kSamplesFile, records.samples_jsonl));
+  if (!records.weights_digest.empty())
+    FTD_RETURN_IF_ERROR(WriteFileAtomically(scratch.path() / kBaseWeightsFile,
+                                            absl::StrCat(records.weights_digest, "\n")));
   Manifest manifest{trainer.steps_taken(), spec_hash, 0};
   FTD_RETURN_IF_ERROR(SealDirectory(scratch.path(), final_dir, manifest));
   FTD_ASSIGN_OR_RETURN(manifest, ReadManifest(final_dir));
@@ -42,6 +51,20 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const engine::Trainer& trainer,
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
   checkpoint.set_write_seconds(taken.count());
   return checkpoint;
+}
+
+absl::Status CheckBaseWeights(const fs::path& checkpoint, const std::string& model_dir,
+                              const std::string& weights_digest) {
+  const auto before = ReadFile(checkpoint / kBaseWeightsFile);
+  // Of all weights, which the checkpoint has itself, or of an older release.
+  if (absl::IsNotFound(before.status())) return absl::OkStatus();
+  FTD_RETURN_IF_ERROR(before.status());
+  if (absl::StripAsciiWhitespace(*before) == weights_digest) return absl::OkStatus();
+  return Error(Reason::kModelCorrupt,
+               absl::StrCat(model_dir,
+                            " has other weights than those that this job began to train on, "
+                            "which its checkpoints are worth nothing without; bring those back, "
+                            "and submit it again with --start-from"));
 }
 
 // Links or copies a checkpoint of another attempt. It keeps its manifest, so it verifies as before.

@@ -38,6 +38,7 @@ struct RunFacts {
   int rollbacks = 0;  // the learning rate was halved as often
   std::string model_dir;
   std::optional<uid_t> model_reader;  // who named it, and must be able to read what is copied of it
+  std::string weights_digest;         // lib/model/weights_digest.h's, of the model before the run
   std::string base_model;  // what an adapter calls its base: the repository, else the directory
   std::string dataset_sha256, device;
   int64_t dataset_rows = 0, eval_rows = 0, skipped_rows = 0;

@@ -202,6 +202,8 @@ absl::StatusOr<ExportReport> Export(const ExportOrder& order,
   if (!order.adapter_dir.empty()) {
     FTD_ASSIGN_OR_RETURN(const LoraSpec lora, ReadAdapterConfig(order.adapter_dir));
     FTD_RETURN_IF_ERROR(JudgeAdapter(order.adapter_dir, config, lora));
+    if (!order.adapter_only)
+      FTD_RETURN_IF_ERROR(JudgeBaseWeights(order.adapter_dir, order.model_dir));
   }
   FTD_ASSIGN_OR_RETURN(const ScratchDir scratch, ScratchDir::Create(UnfinishedExport(order)));
   ExportReport report;

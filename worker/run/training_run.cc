@@ -20,6 +20,7 @@
 #include "lib/base/sha256.h"
 #include "lib/data/row_source.h"
 #include "lib/model/model_config.h"
+#include "lib/model/weights_digest.h"
 #include "lib/runlog/step_log.h"
 #include "lib/runlog/timestamp.h"
 #include "lib/spec/repo_name.h"
@@ -165,6 +166,7 @@ class TrainingRun {
         [this](int64_t done, int64_t total) {
           observer_.Progress(v1::Progress::LOAD, {done, total, "bytes"});
         });
+    FTD_ASSIGN_OR_RETURN(weights_digest_, WeightsDigest(request_.model_dir()));
     FTD_ASSIGN_OR_RETURN(samples_, Samples::Of(spec_, request_.model_dir(), *trainer_));
     FTD_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request_.model_dir()));
     divergence_.emplace(config.vocab_size, trainer_->steps_planned());
@@ -228,6 +230,8 @@ class TrainingRun {
       return Error(Reason::kCheckpointCorrupt,
                    absl::StrCat(request_.resume_from(), " was written for another spec"));
     }
+    FTD_RETURN_IF_ERROR(
+        CheckBaseWeights(request_.resume_from(), request_.model_dir(), weights_digest_));
     trainer_->LoadState(request_.resume_from(), manifest.step);
     // The rest of a run's state comes from the checkpoint and from the step logs: evaluations, the
     // running totals, and the sums of a logging window that was cut in two.
@@ -481,7 +485,10 @@ class TrainingRun {
     const std::string state = TrainerStateJson(spec_, history, trainer_->steps_planned());
     FTD_ASSIGN_OR_RETURN(
         v1::Checkpoint checkpoint,
-        WriteCheckpoint(*trainer_, places_.dir, spec_hash_, state, SamplesJsonl(samples_->all())));
+        WriteCheckpoint(*trainer_, places_.dir, spec_hash_,
+                        {.trainer_state_json = state,
+                         .samples_jsonl = SamplesJsonl(samples_->all()),
+                         .weights_digest = spec_.mode == Mode::kFull ? "" : weights_digest_}));
     saved_step_ = last_step_;
     checkpoint.set_attempt(request_.attempt());
     observer_.Checkpoint(checkpoint);
@@ -527,6 +534,7 @@ class TrainingRun {
     // PEFT looks here for the base model: a repository's name works elsewhere too, a path only
     // here.
     facts.base_model = hub::IsRepoName(spec_.model) ? spec_.model : request_.model_dir();
+    facts.weights_digest = weights_digest_;
     facts.dataset_sha256 = spec_.dataset.sha256;
     facts.device = engine::DeviceName();
     facts.dataset_rows = dataset_rows_;
@@ -552,6 +560,7 @@ class TrainingRun {
   RunObserver& observer_;
   StopFlags& flags_;
   std::string spec_hash_;
+  std::string weights_digest_;  // of the model, as it is on disk
   std::unique_ptr<engine::Trainer> trainer_;
   std::optional<StepLogWriter> step_log_;
   std::vector<v1::Evaluation> evaluations_;

@@ -30,6 +30,7 @@ Model LoadForInference(const std::filesystem::path& model_dir,
   if (adapter_dir.empty()) return model;
   const LoraSpec lora = ValueOrThrow(ReadAdapterConfig(adapter_dir));
   ThrowIfError(JudgeAdapter(adapter_dir, config, lora));
+  ThrowIfError(JudgeBaseWeights(adapter_dir, model_dir));
   // Any seed will do: the adapter's tensors overwrite every number that is drawn.
   AddAdapters(model, lora, /*seed=*/0);
   return model;
