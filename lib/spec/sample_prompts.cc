@@ -15,8 +15,8 @@
 namespace ftd {
 namespace {
 
-using OrderedJson =
-    nlohmann::ordered_json;  // a template may print a message's members in their order
+// A template may print a message's members in their order.
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr const char* kField = "sample_prompts";
 

@@ -62,9 +62,9 @@ absl::Status CheckBaseWeights(const fs::path& checkpoint, const std::string& mod
   if (absl::StripAsciiWhitespace(*before) == weights_digest) return absl::OkStatus();
   return Error(Reason::kModelCorrupt,
                absl::StrCat(model_dir,
-                            " has other weights than those that this job began to train on, "
-                            "which its checkpoints are worth nothing without; bring those back, "
-                            "and submit it again with --start-from"));
+                            " has other weights than those that this job began to train on, and "
+                            "its checkpoints belong to those; bring them back, and begin a new "
+                            "job with --start-from"));
 }
 
 // Links or copies a checkpoint of another attempt. It keeps its manifest, so it verifies as before.
